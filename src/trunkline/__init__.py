@@ -1,0 +1,3 @@
+"""Trunkline: a declarative, config-driven GitOps framework for production machine learning."""
+
+__version__ = "0.1.0"

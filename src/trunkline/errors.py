@@ -1,0 +1,40 @@
+"""Every error that Trunkline raises on purpose, and the exit code that each one means.
+
+    TrunklineError
+    ├── UserError      2   the input is wrong: a config, a data file, a command line
+    └── OutsideError   3   something outside failed: a remote, a server, the file system
+
+Exit code 1 is not an error: it is the answer "no" (a failed gate, a difference found).
+A message is one line that names the file and the key, column or row, and says what to do.
+"""
+
+from collections.abc import Iterable
+
+from rapidfuzz import process
+
+
+class TrunklineError(Exception):
+    """Base of the errors that are shown as one message, without a traceback."""
+
+    exit_code = 3
+
+
+class UserError(TrunklineError):
+    """What the user wrote or supplied is wrong; the message says where and what to do."""
+
+    exit_code = 2
+
+
+class OutsideError(TrunklineError):
+    """Something that Trunkline depends on failed: a remote, a server, the file system."""
+
+    exit_code = 3
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return `; did you mean 'x'?` for the valid name nearest to a wrong one, else the valid names."""
+    names = sorted(set(valid))
+    match = process.extractOne(name, names, score_cutoff=60)
+    if match:
+        return f"; did you mean '{match[0]}'?"
+    return f"; valid are: {', '.join(names)}" if names else ""

@@ -1,0 +1,148 @@
+"""What all groups share: strictness, and the small value types that configs are written in."""
+
+import re
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
+
+from trunkline import expressions
+from trunkline.errors import UserError
+from trunkline.paths import PARAMS
+
+_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+
+
+class Strict(BaseModel):
+    """An immutable structure that refuses unknown keys and converts nothing silently."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Group(Strict):
+    """A top-level group of params.yaml: the unit of invalidation."""
+
+    key: ClassVar[str]
+
+    @classmethod
+    def load(cls, path: Path = PARAMS) -> Self:
+        """Read this group from a params.yaml.
+
+        Raises UserError naming the file and the first wrong key. `trunkline compose --check` gives the
+        place in conf/ as well; this is the last line of defence against a hand-edited params.yaml.
+        """
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
+        if not isinstance(content, dict) or cls.key not in content:
+            raise UserError(f"{path}: {cls.key}: the group is missing; run: trunkline compose")
+        try:
+            return cls.parse(content[cls.key])
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join([cls.key, *map(str, first["loc"])])
+            raise UserError(f"{path}: {where}: {first['msg']}; run: trunkline compose --check") from error
+
+    @classmethod
+    def parse(cls, content: Any) -> Self:
+        """Validate plain YAML content (lists for tuples, text for durations and windows)."""
+        return cls.model_validate(content, strict=True)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Parse `90s`, `30min`, `2h` or `7d`."""
+    match = re.fullmatch(r"(\d{1,6})(s|min|h|d)", text)
+    if not match:
+        raise ValueError(f"'{text}' is not a duration such as 90s, 30min, 2h or 7d")
+    return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+def duration_text(value: timedelta) -> str:
+    """Write a duration in its largest whole unit."""
+    seconds = int(value.total_seconds())
+    unit = next(u for u in reversed(_UNITS) if seconds % _UNITS[u] == 0)
+    return f"{seconds // _UNITS[unit]}{unit}"
+
+
+class Window(Strict):
+    """Local calendar days from `start` up to, not including, `end`; written `2013-01..2013-06` or `2013-07`."""
+
+    start: date
+    end: date
+
+    @classmethod
+    def from_text(cls, text: str) -> Self:
+        """Parse `A..B` or `A`, each a month (YYYY-MM) or a day (YYYY-MM-DD), both ends included."""
+        first, _, last = text.partition("..")
+        window = cls(start=_bounds(first)[0], end=_bounds(last or first)[1])
+        if window.start >= window.end:
+            raise ValueError(f"the window '{text}' ends before it starts")
+        return window
+
+    def months(self) -> tuple[str, ...]:
+        """Every calendar month that the window touches, as YYYY-MM."""
+        last = self.end - timedelta(days=1)
+        count = (last.year - self.start.year) * 12 + last.month - self.start.month + 1
+        first = self.start.year * 12 + self.start.month - 1
+        return tuple(f"{month // 12:04d}-{month % 12 + 1:02d}" for month in range(first, first + count))
+
+
+def _bounds(text: str) -> tuple[date, date]:
+    match = re.fullmatch(r"(\d{4})-(\d{2})(?:-(\d{2}))?", text.strip())
+    if not match:
+        raise ValueError(f"'{text}' is not a month (2013-07) or a day (2013-07-31)")
+    year, month = int(match[1]), int(match[2])
+    if match[3]:
+        day = date(year, month, int(match[3]))
+        return day, day + timedelta(days=1)
+    return date(year, month, 1), date(year + month // 12, month % 12 + 1, 1)
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _from_text(parse: Any) -> BeforeValidator:
+    def convert(value: Any) -> Any:
+        if isinstance(value, str):
+            return parse(value)
+        if isinstance(value, (timedelta, Window)):
+            return value
+        raise ValueError("must be text")
+
+    return BeforeValidator(convert)
+
+
+def _expression(value: str) -> str:
+    expressions.parse(value)
+    return value
+
+
+Duration = Annotated[
+    timedelta,
+    _from_text(parse_duration),
+    PlainSerializer(duration_text),
+    WithJsonSchema({"type": "string", "title": "duration, such as 30min, 2h or 7d"}),
+]
+Period = Annotated[
+    Window,
+    _from_text(Window.from_text),
+    WithJsonSchema({"type": "string", "title": "window, such as 2013-01..2013-06 or 2013-07"}),
+]
+Expression = Annotated[
+    str,
+    BeforeValidator(_expression),
+    WithJsonSchema({"type": "string", "title": "expression, such as arr_delay > 15"}),
+]
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
+Column = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Columns = Annotated[tuple[Column, ...], BeforeValidator(_tuple)]
+Tuple = BeforeValidator(_tuple)

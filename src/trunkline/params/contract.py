@@ -1,0 +1,77 @@
+"""conf/contract: what each table must look like, and what happens to what does not."""
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from trunkline.errors import nearest
+from trunkline.params.base import Column, Columns, Expression, Group, Name, Strict, Tuple
+
+Policy = Literal["fail", "quarantine"]
+Privacy = Literal["public", "internal", "personal", "sensitive"]
+ColumnType = Literal["integer", "number", "text", "boolean", "time"]
+
+
+class ColumnContract(Strict):
+    """One column: its type, its limits and its meaning."""
+
+    type: ColumnType = Field(description="integer, number, text, boolean, or time (ISO 8601, kept as UTC).")
+    description: str = Field(description="What the value means, with its unit.", min_length=3)
+    privacy: Privacy = Field("public", description="Who may see the values.")
+    known: Literal["request", "outcome"] = Field(
+        "request", description="outcome: known only after the prediction, so no feature may read it directly."
+    )
+    nullable: bool = Field(False, description="Whether the value may be missing.")
+    min: float | None = Field(None, description="Smallest allowed value.")
+    max: float | None = Field(None, description="Largest allowed value.")
+    allowed: Annotated[tuple[str | int, ...], Tuple] | None = Field(None, description="The allowed values.")
+    pattern: str | None = Field(None, description="Regular expression that a text matches in full.")
+    on_failure: Policy = Field("fail", description="fail the run, or quarantine the offending rows.")
+
+    @model_validator(mode="after")
+    def _limits_fit_the_type(self) -> Self:
+        if self.type not in ("integer", "number") and (self.min is not None or self.max is not None):
+            raise ValueError(f"min and max are for integer and number, not for {self.type}")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min:g} is above max {self.max:g}")
+        if self.pattern is not None and self.type != "text":
+            raise ValueError(f"pattern is for text, not for {self.type}")
+        return self
+
+
+class RowCheck(Strict):
+    """A rule over several columns of a row; a missing operand passes."""
+
+    expression: Expression = Field(description="True where the row is right.")
+    description: str = Field(description="The rule in words.", min_length=3)
+    on_failure: Policy = Field("fail", description="fail the run, or quarantine the offending rows.")
+
+
+class TableContract(Strict):
+    """One table: its columns, its keys and the rules over its rows."""
+
+    columns: dict[Column, ColumnContract]
+    unique: Columns = Field(description="Columns that together are unique.")
+    on_duplicate: Policy = Field("fail", description="fail the run, or quarantine all but the first row.")
+    checks: dict[Name, RowCheck] = Field(default_factory=dict, description="Rules over several columns.")
+    quarantine_limit: float = Field(
+        0.0, ge=0, lt=1, description="Largest share of rows that may be quarantined before the run fails."
+    )
+    every_month: Column | None = Field(
+        None, description="Time column that must have rows in every month of the windows."
+    )
+
+    @model_validator(mode="after")
+    def _known_columns(self) -> Self:
+        for name in (*self.unique, *([self.every_month] if self.every_month else [])):
+            if name not in self.columns:
+                raise ValueError(f"no column '{name}'{nearest(name, self.columns)}")
+        return self
+
+
+class Contract(Group):
+    """The declared schema of what comes in."""
+
+    key: ClassVar[str] = "contract"
+
+    tables: dict[Name, TableContract]
