@@ -19,7 +19,7 @@ EVENT_TIME = "event_time"
 
 @dataclass(frozen=True)
 class Feature:
-    """A column that a model may read: numeric is Float64, categorical is String; both may be missing."""
+    """A column that a model may read, as a number or as a category; either may be missing."""
 
     name: str
     role: Role
@@ -56,7 +56,10 @@ class Schema:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled rows of one window, ordered by event time; `event_time` is naive UTC, the label 0 or 1."""
+    """Labelled rows of one window, ordered by event time; `event_time` is naive UTC, the label 0 or 1.
+
+    The frame holds the request's columns, event_time, the label and the features, each in its own type.
+    """
 
     frame: pl.DataFrame
     schema: Schema
@@ -68,10 +71,11 @@ class Dataset:
 
     @property
     def features(self) -> pl.DataFrame:
-        """The feature columns, in the order that models see them."""
-        return self.frame.select(self.schema.names)
+        """The feature columns in the order that models see them: numeric as Float64, categorical as String."""
+        types = {"numeric": pl.Float64, "categorical": pl.String}
+        return self.frame.select(pl.col(feature.name).cast(types[feature.role]) for feature in self.schema.features)
 
     @property
     def label(self) -> pl.Series:
         """The label, Int8."""
-        return self.frame[self.schema.label]
+        return self.frame[self.schema.label].cast(pl.Int8)

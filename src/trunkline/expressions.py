@@ -17,7 +17,7 @@ from trunkline.errors import nearest
 Type = Literal["integer", "number", "text", "boolean", "time", "duration"]
 
 MAX_LENGTH = 1000
-_NUMERIC = ("integer", "number")
+_NUMERIC: tuple[Type, ...] = ("integer", "number")
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _arithmetic(operands: tuple[Type | None, ...]) -> Type | None:
 
 
 def _add(operands: tuple[Type | None, ...]) -> Type | None:
-    if operands == ("time", "duration") or operands == ("duration", "time"):
+    if operands in (("time", "duration"), ("duration", "time")):
         return "time"
     if operands == ("duration", "duration"):
         return "duration"
@@ -151,7 +151,9 @@ FUNCTIONS: dict[str, Operation] = {
         4,
         "the instant of a local year, month, day and HHMM; an hour that a clock change repeats means the first",
     ),
-    "log1p": Operation(_NUMBER_TO_NUMBER, "ln(1.0 + greatest({0}, 0))", 1, "log(1 + x) of x, or of 0 below 0"),
+    "log1p": Operation(
+        _NUMBER_TO_NUMBER, "(CASE WHEN {0} > -1 THEN ln(1.0 + {0}) END)", 1, "log(1 + x); missing for x <= -1"
+    ),
     "minute": _calendar("minute", "local minute, 0 to 59"),
     "minutes": _span(60, "minutes"),
     "minutes_between": Operation(
@@ -184,7 +186,7 @@ OPERATORS: dict[str, Operation] = {
     "less_equal": Operation(_compare, "({0} <= {1})"),
     "greater": Operation(_compare, "({0} > {1})"),
     "greater_equal": Operation(_compare, "({0} >= {1})"),
-    "if": Operation(_conditional, "(CASE WHEN {0} THEN {1} ELSE {2} END)"),
+    "if": Operation(_conditional, "(CASE WHEN {0} THEN {1} WHEN NOT {0} THEN {2} END)"),
 }
 
 _ALL = FUNCTIONS | OPERATORS
@@ -289,6 +291,28 @@ def columns(expression: Expression) -> Iterator[str]:
     elif isinstance(expression, Call):
         for operand in expression.operands:
             yield from columns(operand)
+
+
+def substitute(expression: Expression, definitions: Mapping[str, Expression]) -> Expression:
+    """Replace columns that have a definition by it, also inside definitions.
+
+    Raises ValueError for a definition that refers to itself.
+    """
+    return _substitute(expression, definitions, ())
+
+
+def _substitute(expression: Expression, definitions: Mapping[str, Expression], within: tuple[str, ...]) -> Expression:
+    if isinstance(expression, Call):
+        operands = (_substitute(operand, definitions, within) for operand in expression.operands)
+        return Call(expression.operation, tuple(operands))
+    if not isinstance(expression, Column) or expression.name not in definitions:
+        return expression
+    definition = definitions[expression.name]
+    if definition == expression:
+        return expression
+    if expression.name in within:
+        raise ValueError(f"'{expression.name}' is defined by itself: {' -> '.join([*within, expression.name])}")
+    return _substitute(definition, definitions, (*within, expression.name))
 
 
 def infer(expression: Expression, types: Mapping[str, Type]) -> Type | None:

@@ -16,7 +16,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from trunkline import expressions
+from trunkline import expressions, files
 from trunkline.errors import UserError
 from trunkline.paths import PARAMS
 
@@ -41,8 +41,8 @@ class Group(Strict):
         Raises UserError naming the file and the first wrong key. `trunkline compose --check` gives the
         place in conf/ as well; this is the last line of defence against a hand-edited params.yaml.
         """
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-        if not isinstance(content, dict) or cls.key not in content:
+        content = read_params(path)
+        if cls.key not in content:
             raise UserError(f"{path}: {cls.key}: the group is missing; run: trunkline compose")
         try:
             return cls.parse(content[cls.key])
@@ -55,6 +55,22 @@ class Group(Strict):
     def parse(cls, content: Any) -> Self:
         """Validate plain YAML content (lists for tuples, text for durations and windows)."""
         return cls.model_validate(content, strict=True)
+
+
+def read_params(path: Path = PARAMS) -> dict[str, Any]:
+    """Read a params.yaml as plain content.
+
+    Raises UserError where there is none, or it is not a mapping.
+    """
+    try:
+        content = files.parse_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: there is no such file; run: trunkline compose") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}; run: trunkline compose") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: not a mapping of groups; run: trunkline compose")
+    return content
 
 
 def parse_duration(text: str) -> timedelta:
@@ -86,6 +102,10 @@ class Window(Strict):
         if window.start >= window.end:
             raise ValueError(f"the window '{text}' ends before it starts")
         return window
+
+    def __str__(self) -> str:
+        """Write the first and the last day."""
+        return f"{self.start}..{self.end - timedelta(days=1)}"
 
     def months(self) -> tuple[str, ...]:
         """Every calendar month that the window touches, as YYYY-MM."""

@@ -16,12 +16,20 @@ def _zone(name: str) -> str:
     return name
 
 
+def _inside(path: str) -> str:
+    if path.startswith("/") or ".." in path.split("/"):
+        raise ValueError(f"'{path}' is not a path inside the package, such as pkg/data/table.csv")
+    return path
+
+
 class Source(Strict):
     """A table to read: a file of an installed package."""
 
-    package: str = Field(description="Distribution that carries the file, as pip knows it.")
-    version: str = Field(description="The exact version that must be installed.")
-    path: str = Field(description="The file inside the distribution, such as pkg/data/table.csv.")
+    package: str = Field(description="Distribution that carries the file, as pip knows it.", min_length=1)
+    version: str = Field(description="The exact version that must be installed.", min_length=1)
+    path: Annotated[str, AfterValidator(_inside)] = Field(
+        description="The file inside the distribution, such as pkg/data/table.csv."
+    )
     format: Literal["csv", "parquet"] = Field("csv", description="Format of the file; CSV may be zipped.")
     nulls: Annotated[tuple[str, ...], Tuple] = Field(("",), description="CSV texts that mean a missing value.")
 
@@ -67,7 +75,5 @@ class Data(Group):
     @model_validator(mode="after")
     def _known_observations(self) -> Self:
         if self.observations not in self.sources:
-            raise ValueError(
-                f"observations: no source '{self.observations}'{nearest(self.observations, self.sources)}"
-            )
+            raise ValueError(f"observations: no source '{self.observations}'{nearest(self.observations, self.sources)}")
         return self

@@ -1,10 +1,12 @@
 """conf/evaluation: which metrics, on which slices, with which intervals and curves."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trunkline.params.base import Expression, Group, Name, Strict, Tuple
+
+WHOLE = "all"  # the slice that is the whole holdout, and its label
 
 
 class Interval(Strict):
@@ -13,6 +15,12 @@ class Interval(Strict):
     cluster: Expression = Field(description="Rows with the same value are resampled together.")
     resamples: int = Field(1000, ge=100, le=100_000, description="Number of bootstrap resamples.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Coverage of the interval.")
+    undefined_limit: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="No interval if a metric is undefined on a larger share of the resamples.",
+    )
 
 
 class Curves(Strict):
@@ -32,3 +40,9 @@ class Evaluation(Group):
     slice_min_rows: int = Field(100, ge=1, description="Smaller slices are counted but not measured.")
     interval: Interval
     curves: Curves = Curves()
+
+    @model_validator(mode="after")
+    def _whole_is_reserved(self) -> Self:
+        if WHOLE in self.slices:
+            raise ValueError(f"slices.{WHOLE}: the name means the whole holdout; choose another")
+        return self

@@ -23,27 +23,17 @@ class Stream(Strict):
 class Latest(Strict):
     """The last event of the entity that was known at prediction time."""
 
-    kind: Literal["latest"]
-    stream: Name
+    kind: Literal["latest"] = Field(description="Selects this kind of view.")
+    stream: Name = Field(description="The stream whose events are looked at.")
     keys: Columns = Field(description="Columns of the request and of the stream that name the entity.")
     max_age: Duration | None = Field(None, description="Older events count as missing.")
     features: dict[Name, Expression] = Field(description="Expressions over the event's columns.")
 
 
-class Rolling(Strict):
-    """Aggregates over the entity's events of the last `window` before the prediction that were known by then."""
-
-    kind: Literal["rolling"]
-    stream: Name
-    keys: Columns
-    window: Duration
-    features: dict[Name, "Aggregate"]
-
-
 class Aggregate(Strict):
     """One number from many events; exact on a fixed grid of one millionth."""
 
-    aggregate: Literal["count", "sum", "mean"]
+    aggregate: Literal["count", "sum", "mean"] = Field(description="How many numbers become one.")
     of: Expression | None = Field(None, description="What is summed or averaged; missing values do not count.")
     default: float | None = Field(None, description="The value when there is no event; count and sum give 0.")
 
@@ -54,20 +44,30 @@ class Aggregate(Strict):
         return self
 
 
+class Rolling(Strict):
+    """Aggregates over the entity's events of the last `window` before the prediction that were known by then."""
+
+    kind: Literal["rolling"] = Field(description="Selects this kind of view.")
+    stream: Name = Field(description="The stream whose events are aggregated.")
+    keys: Columns = Field(description="Columns of the request and of the stream that name the entity.")
+    window: Duration = Field(description="How far back from the prediction events count, by event time.")
+    features: dict[Name, Aggregate] = Field(description="The aggregates, by feature name.")
+
+
 class Lookup(Strict):
     """Columns of a static reference table, one row per key."""
 
-    kind: Literal["lookup"]
-    table: Name
-    keys: Columns
+    kind: Literal["lookup"] = Field(description="Selects this kind of view.")
+    table: Name = Field(description="The validated table to look up in.")
+    keys: Columns = Field(description="Columns of the request and of the table that name the row.")
     features: dict[Name, Expression] = Field(description="Expressions over the table's columns.")
 
 
 class RowExpression(Strict):
     """Expressions over the request, event_time, and features of other views."""
 
-    kind: Literal["expression"]
-    features: dict[Name, Expression]
+    kind: Literal["expression"] = Field(description="Selects this kind of view.")
+    features: dict[Name, Expression] = Field(description="The expressions, by feature name.")
 
 
 View = Annotated[Latest | Rolling | Lookup | RowExpression, Field(discriminator="kind")]
@@ -78,8 +78,8 @@ class Features(Group):
 
     key: ClassVar[str] = "features"
 
-    streams: dict[Name, Stream] = Field(default_factory=dict)
-    views: dict[Name, View]
+    streams: dict[Name, Stream] = Field(default_factory=dict, description="Events to build views on, by name.")
+    views: dict[Name, View] = Field(description="The views, by name, each of one of four kinds.")
     hidden: Columns = Field((), description="Features that other features use but no model sees.")
     categorical: Columns = Field((), description="Numeric features to treat as categories; text always is.")
 

@@ -20,9 +20,7 @@ class CategoricalSteps(Strict):
     encode: Literal["onehot", "ordinal", "native"] = Field(
         "onehot", description="native: codes that the estimator is told to treat as categories."
     )
-    min_frequency: int | None = Field(
-        None, ge=1, description="Categories with fewer training rows are treated as one."
-    )
+    min_frequency: int | None = Field(None, ge=1, description="Categories with fewer training rows are treated as one.")
 
 
 class Preprocess(Strict):

@@ -1,0 +1,233 @@
+"""The feature plan in DuckDB: ASOF joins over events in order of availability, and running sums in exact decimals.
+
+Two facts carry the engine. An event is visible to a prediction when it became available strictly before it, and no
+event is available before it happens, whatever the data say. And the events of a rolling window that are visible at T
+are those that entered before T less those that left before T, where an event enters when it becomes available and
+leaves at `max(available_at, event_time + window)`; so one running sum over entries and exits, looked up by one ASOF
+join, gives the aggregate of every prediction. Sums are exact decimals, so neither their order nor the number of
+threads can change a bit.
+"""
+
+import tempfile
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import duckdb
+
+from trunkline import files
+from trunkline.dataset import EVENT_TIME
+from trunkline.errors import OutsideError, UserError
+from trunkline.expressions import Expression, quote, to_sql
+from trunkline.features import (
+    Aggregation,
+    Events,
+    LatestAsOf,
+    Named,
+    Plan,
+    Primitive,
+    RollingAggregate,
+    StaticLookup,
+)
+from trunkline.rows import connect
+
+ROW_GROUP = 122_880  # DuckDB's default, spelled out because the bytes depend on it
+
+# Columns of the engine's own; no declared name starts with an underscore.
+_ID, _NOW, _EVENT, _KNOWN = "_id", "_prediction_time", "_event_time", "_available_at"
+
+
+class DuckDBEngine:
+    """Computes a plan over the Parquet tables of a folder; a context manager that leaves nothing behind."""
+
+    def __init__(self, plan: Plan, tables: Path, memory_limit: str = "2GB") -> None:
+        self._plan = plan
+        self._tables = tables.resolve()
+        self._spill = tempfile.TemporaryDirectory(prefix="trunkline-")
+        self._connection = connect()
+        self._connection.execute(f"SET memory_limit={_text(memory_limit)}")
+        self._connection.execute(f"SET temp_directory={_text(self._spill.name)}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+        self._spill.cleanup()
+
+    def load_requests(self, start: datetime, end: datetime, extra: Named = ()) -> None:
+        """Take the observations with start <= event_time < end (naive UTC), in order of event time and key.
+
+        `extra` are further columns over the observed row, such as a label; no feature can see them.
+        """
+        request = self._plan.request
+        order = ", ".join([EVENT_TIME, *map(quote, request.unique)])
+        added = [f"{self._sql(expression)} AS {quote(name)}" for name, expression in extra]
+        columns = [*map(quote, request.columns), *added]
+        self._run(f"""
+            CREATE TABLE requests AS
+            SELECT row_number() OVER (ORDER BY {order}) AS {_ID},
+                   {EVENT_TIME} - {_interval(request.lead)} AS {_NOW}, *
+            FROM (SELECT {self._sql(request.event_time)} AS {EVENT_TIME}, {", ".join(columns)}
+                  FROM {self._table(request.table)})
+            WHERE {EVENT_TIME} >= {_timestamp(start)} AND {EVENT_TIME} < {_timestamp(end)}
+        """)
+
+    def compute(self, primitive: Primitive) -> None:
+        """Compute the features of one primitive for every request."""
+        match primitive:
+            case LatestAsOf():
+                query = self._latest(primitive)
+            case RollingAggregate():
+                query = self._rolling(primitive)
+            case StaticLookup():
+                query = self._lookup(primitive)
+        self._run(f"CREATE TABLE {quote(f'view_{primitive.name}')} AS {query}")
+
+    def write(self, path: Path, start: datetime, end: datetime, extra: Iterable[str] = ()) -> int:
+        """Write the requests of a period in which all `extra` columns are present, and return their number.
+
+        Columns: those of the request, event_time, the extra ones, then the plan's outputs in order.
+        """
+        request, extra = self._plan.request, list(extra)
+        kept = [*request.columns, EVENT_TIME, *extra]
+        rows = {name: self._sql(expression) for name, expression in self._plan.rows}
+        features = [feature.name for feature in self._plan.outputs if feature.name not in kept]
+        columns = [
+            *map(quote, kept),
+            *(f"{rows.get(name, quote(name))} AS {quote(name)}" for name in features),
+        ]
+        present = [f"{quote(name)} IS NOT NULL" for name in extra]
+        period = [f"{EVENT_TIME} >= {_timestamp(start)}", f"{EVENT_TIME} < {_timestamp(end)}"]
+        joins = " ".join(f"LEFT JOIN {quote(f'view_{p.name}')} USING ({_ID})" for p in self._plan.primitives)
+        query = f"""
+            SELECT {", ".join(columns)} FROM requests {joins}
+            WHERE {" AND ".join([*period, *present])} ORDER BY {_ID}
+        """
+        with files.atomic_path(path) as temporary:
+            options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}"
+            written = self._run(f"COPY ({query}) TO {_text(str(temporary))} ({options})").fetchone()
+        return int(written[0]) if written else 0
+
+    def _latest(self, view: LatestAsOf) -> str:
+        keys = _keys(view.keys)
+        newest = [_EVENT, *map(quote, view.events.unique)]
+        fresh = f"event.{_EVENT} >= request.{_NOW} - {_interval(view.max_age)}" if view.max_age else "true"
+        values = [f"{self._sql(expression)} AS _value{i}" for i, (_, expression) in enumerate(view.features)]
+        picked = [
+            f"CASE WHEN {fresh} THEN event._value{i} END AS {quote(name)}" for i, (name, _) in enumerate(view.features)
+        ]
+        # An event that was overtaken, before it became known, by a later one is never the last known event.
+        return f"""
+            WITH events AS ({self._events(view.events, view.keys, values)}),
+            running AS (
+                SELECT *, max({_EVENT}) OVER (
+                    PARTITION BY {keys} ORDER BY {_KNOWN}, {", ".join(newest)} ROWS UNBOUNDED PRECEDING) AS _newest
+                FROM events),
+            event AS (
+                SELECT * FROM running WHERE {_EVENT} = _newest
+                QUALIFY row_number() OVER (
+                    PARTITION BY {keys}, {_KNOWN} ORDER BY {", ".join(f"{name} DESC" for name in newest)}) = 1)
+            SELECT {_ID}, {", ".join(picked)} FROM requests AS request ASOF LEFT JOIN event
+            ON {_joined(view.keys)} AND request.{_NOW} > event.{_KNOWN}
+        """
+
+    def _rolling(self, view: RollingAggregate) -> str:
+        keys = _keys(view.keys)
+        operands = [self._operand(aggregation) for aggregation in view.features]
+        measures = [f"{value} AS _sum{i}, {present} AS _count{i}" for i, (value, present) in enumerate(operands)]
+        sums = [f"_{what}{i}" for i in range(len(operands)) for what in ("sum", "count")]
+        running = ", ".join(
+            f"sum(sum({name})) OVER (PARTITION BY {keys} ORDER BY _at ROWS UNBOUNDED PRECEDING) AS {name}"
+            for name in sums
+        )
+        exits = ", ".join(f"-{name} AS {name}" for name in sums)
+        leaves = f"greatest({_KNOWN}, {_EVENT} + {_interval(view.window)})"
+        results = [self._aggregate(aggregation, i) for i, aggregation in enumerate(view.features)]
+        return f"""
+            WITH events AS ({self._events(view.events, view.keys, measures)}),
+            steps AS (
+                SELECT {keys}, {_KNOWN} AS _at, {", ".join(sums)} FROM events
+                UNION ALL
+                SELECT {keys}, {leaves} AS _at, {exits} FROM events),
+            event AS (SELECT {keys}, _at, {running} FROM steps GROUP BY {keys}, _at)
+            SELECT {_ID}, {", ".join(results)} FROM requests AS request ASOF LEFT JOIN event
+            ON {_joined(view.keys)} AND request.{_NOW} > event._at
+        """
+
+    def _lookup(self, view: StaticLookup) -> str:
+        named = [f"event._value{i} AS {quote(name)}" for i, (name, _) in enumerate(view.features)]
+        values = [f"{self._sql(expression)} AS _value{i}" for i, (_, expression) in enumerate(view.features)]
+        return f"""
+            WITH event AS (SELECT {_keys(view.keys)}, {", ".join(values)} FROM {self._table(view.table)})
+            SELECT {_ID}, {", ".join(named)} FROM requests AS request LEFT JOIN event ON {_joined(view.keys)}
+        """
+
+    def _events(self, events: Events, keys: Iterable[str], values: Iterable[str]) -> str:
+        """Events of an entity that became known, each no earlier than it happened."""
+        stream = quote(f"stream_{events.name}")
+        self._run(f"""
+            CREATE TABLE IF NOT EXISTS {stream} AS
+            SELECT * EXCLUDE _known, greatest({EVENT_TIME}, _known) AS {_KNOWN}, {EVENT_TIME} AS {_EVENT}
+            FROM (SELECT *, {self._sql(events.available_at)} AS _known
+                  FROM (SELECT *, {self._sql(events.event_time)} AS {EVENT_TIME} FROM {self._table(events.table)}))
+            WHERE {EVENT_TIME} IS NOT NULL AND _known IS NOT NULL
+        """)
+        tie_breakers = [name for name in events.unique if name not in set(keys)]
+        columns = [_EVENT, _KNOWN, *map(quote, [*keys, *tie_breakers]), *values]
+        present = " AND ".join(f"{quote(name)} IS NOT NULL" for name in keys)
+        return f"SELECT {', '.join(columns)} FROM {stream} WHERE {present}"
+
+    def _operand(self, aggregation: Aggregation) -> tuple[str, str]:
+        if aggregation.operand is None:
+            return "CAST(1 AS DECIMAL(18, 6))", "1"
+        value = f"CAST({self._sql(aggregation.operand)} AS DECIMAL(18, 6))"
+        return f"coalesce({value}, 0)", f"CASE WHEN {value} IS NULL THEN 0 ELSE 1 END"
+
+    def _aggregate(self, aggregation: Aggregation, i: int) -> str:
+        name, count, total = quote(aggregation.name), f"coalesce(_count{i}, 0)", f"CAST(_sum{i} AS DOUBLE)"
+        if aggregation.function == "count":
+            return f"CAST({count} AS BIGINT) AS {name}"
+        empty = "0.0" if aggregation.function == "sum" else "NULL"
+        default = empty if aggregation.default is None else f"CAST({aggregation.default!r} AS DOUBLE)"
+        value = total if aggregation.function == "sum" else f"{total} / _count{i}"
+        return f"CASE WHEN {count} = 0 THEN {default} ELSE {value} END AS {name}"
+
+    def _sql(self, expression: Expression) -> str:
+        return to_sql(expression, self._plan.timezone)
+
+    def _table(self, name: str) -> str:
+        return f"read_parquet({_text(str(self._tables / f'{name}.parquet'))})"
+
+    def _run(self, statement: str) -> duckdb.DuckDBPyConnection:
+        try:
+            return self._connection.execute(statement)
+        except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
+            first = str(error).splitlines()[0]
+            raise UserError(f"{self._tables}: a value does not fit a feature's expression: {first}") from error
+        except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+            raise OutsideError(f"{self._tables}: {str(error).splitlines()[0]}") from error
+
+
+def _keys(names: Iterable[str]) -> str:
+    return ", ".join(map(quote, names))
+
+
+def _joined(names: Iterable[str]) -> str:
+    return " AND ".join(f"request.{quote(name)} = event.{quote(name)}" for name in names)
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _interval(value: timedelta) -> str:
+    return f"to_microseconds({value // timedelta(microseconds=1)})"
+
+
+def _timestamp(value: datetime) -> str:
+    return f"TIMESTAMP '{value.isoformat(sep=' ')}'"

@@ -1,0 +1,244 @@
+"""The engine against a plain Python reading of what the primitives mean, and against leakage."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trunkline import expressions
+from trunkline.dataset import EVENT_TIME
+from trunkline.duckdb_engine import DuckDBEngine
+from trunkline.errors import UserError
+from trunkline.features import Plan
+from trunkline.planning import plan
+from trunkline.params.contract import Contract
+from trunkline.params.data import Data
+from trunkline.params.features import Features
+
+START = datetime(2013, 3, 9, 12)
+LEAD, WINDOW, MAX_AGE = timedelta(hours=2), timedelta(hours=6), timedelta(hours=9)
+
+DATA = {
+    "sources": {"trips": {"package": "p", "version": "1", "path": "trips.csv"}},
+    "observations": "trips",
+    "unique_key": ["number"],
+    "timezone": "America/New_York",
+    "event_time": "starts",
+    "prediction_lead": "2h",
+    "target": {"name": "late", "expression": "delay > 15", "known_after": "1d"},
+    "window": {"train": "2013-03-01..2013-03-09", "holdout": "2013-03-10"},
+}
+CONTRACT = {
+    "tables": {
+        "trips": {
+            "unique": ["number"],
+            "columns": {
+                "number": {"type": "integer", "description": "Number of the trip"},
+                "station": {"type": "text", "nullable": True, "description": "Where it starts"},
+                "starts": {"type": "time", "description": "Scheduled start"},
+                "delay": {
+                    "type": "integer",
+                    "nullable": True,
+                    "known": "outcome",
+                    "description": "Minutes late",
+                },
+            },
+        },
+        "stations": {
+            "unique": ["station"],
+            "columns": {
+                "station": {"type": "text", "description": "Name"},
+                "platforms": {"type": "integer", "nullable": True, "description": "Number of platforms"},
+            },
+        },
+    }
+}
+FEATURES = {
+    "streams": {
+        "done": {"table": "trips", "event_time": "starts", "available_at": "event_time + minutes(delay)"},
+    },
+    "views": {
+        "last": {
+            "kind": "latest",
+            "stream": "done",
+            "keys": ["station"],
+            "max_age": "9h",
+            "features": {"last_delay": "delay", "last_start": "event_time"},
+        },
+        "recent": {
+            "kind": "rolling",
+            "stream": "done",
+            "keys": ["station"],
+            "window": "6h",
+            "features": {
+                "trips_6h": {"aggregate": "count"},
+                "delay_sum_6h": {"aggregate": "sum", "of": "delay"},
+                "late_share_6h": {"aggregate": "mean", "of": "delay > 15"},
+                "scaled_mean_6h": {"aggregate": "mean", "of": "delay * 0.1", "default": -1.0},
+            },
+        },
+        "place": {
+            "kind": "lookup",
+            "table": "stations",
+            "keys": ["station"],
+            "features": {"tracks": "platforms * 2"},
+        },
+        "row": {
+            "kind": "expression",
+            "features": {
+                "since_last": "minutes_between(last_start, event_time)",
+                "since_last_hours": "since_last / 60",
+                "local_hour": "hour(event_time)",
+                "station": "station",
+            },
+        },
+    },
+    "hidden": ["last_start"],
+}
+
+
+def compiled(features: dict[str, Any] | None = None) -> Plan:
+    return plan(Features.parse(features or FEATURES), Data.parse(DATA), Contract.parse(CONTRACT))
+
+
+def compute(folder: Path, trips: Sequence[dict[str, Any]], features: dict[str, Any] | None = None) -> pl.DataFrame:
+    schema = {"number": pl.Int64, "station": pl.String, "starts": pl.Datetime("us"), "delay": pl.Int64}
+    pl.DataFrame(trips, schema=schema, orient="row").write_parquet(folder / "trips.parquet")
+    stations = {"station": ["a", "b"], "platforms": [4, None]}
+    pl.DataFrame(stations, schema={"station": pl.String, "platforms": pl.Int64}).write_parquet(
+        folder / "stations.parquet"
+    )
+    planned = compiled(features)
+    label = expressions.parse(DATA["target"]["expression"])  # type: ignore[index]
+    start, end = START - timedelta(days=9), START + timedelta(days=9)
+    with DuckDBEngine(planned, folder) as engine:
+        engine.load_requests(start, end, (("late", label),))
+        for primitive in planned.primitives:
+            engine.compute(primitive)
+        engine.write(folder / "out.parquet", start, end)
+    return pl.read_parquet(folder / "out.parquet")
+
+
+def known_at(trip: dict[str, Any]) -> datetime | None:
+    return None if trip["delay"] is None else trip["starts"] + timedelta(minutes=max(0, trip["delay"]))
+
+
+def oracle(trip: dict[str, Any], trips: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    now = trip["starts"] - LEAD
+    seen = [
+        other
+        for other in trips
+        if other["station"] == trip["station"] and other["station"] is not None
+        if (known := known_at(other)) and known < now
+    ]
+    last = max(seen, key=lambda other: (other["starts"], known_at(other), other["number"]), default=None)
+    if last and last["starts"] < now - MAX_AGE:
+        last = None
+    recent = [other["delay"] for other in seen if other["starts"] >= now - WINDOW]
+    since = (trip["starts"] - last["starts"]) / timedelta(minutes=1) if last else None
+    return {
+        "last_delay": last["delay"] if last else None,
+        "trips_6h": len(recent),
+        "delay_sum_6h": float(sum(recent)),
+        "late_share_6h": sum(delay > 15 for delay in recent) / len(recent) if recent else None,
+        "scaled_mean_6h": pytest.approx(sum(recent) * 0.1 / len(recent)) if recent else -1.0,
+        "tracks": 8 if trip["station"] == "a" else None,
+        "since_last": since,
+        "since_last_hours": since / 60 if since is not None else None,
+    }
+
+
+@st.composite
+def trip_lists(draw: st.DrawFn) -> list[dict[str, Any]]:
+    count = draw(st.integers(1, 25))
+    return [
+        {
+            "number": number,
+            "station": draw(st.sampled_from(["a", "b", None])),
+            "starts": START + timedelta(minutes=30 * draw(st.integers(0, 40))),
+            "delay": draw(st.one_of(st.none(), st.sampled_from([-700, -20, 0, 10, 30, 60, 500, 2000]))),
+        }
+        for number in range(count)
+    ]
+
+
+@settings(max_examples=60)
+@given(trips=trip_lists())
+def test_equals_a_plain_reading_of_the_primitives(trips: list[dict[str, Any]], tmp_path_factory: Any) -> None:
+    computed = compute(tmp_path_factory.mktemp("engine"), trips)
+    rows = {row["number"]: row for row in computed.iter_rows(named=True)}
+    assert len(rows) == len(trips)
+    for trip in trips:
+        expected = oracle(trip, trips)
+        assert {name: rows[trip["number"]][name] for name in expected} == expected
+
+
+@settings(max_examples=60)
+@given(trips=trip_lists(), rewritten=st.lists(st.integers(-3000, 3000) | st.none(), min_size=25, max_size=25))
+def test_no_outcome_of_a_later_event_reaches_a_feature(
+    trips: list[dict[str, Any]], rewritten: list[int | None], tmp_path_factory: Any
+) -> None:
+    """Whatever is written into the outcomes of events at or after a prediction, its features stay the same."""
+    trip = trips[len(trips) // 2]
+    now = trip["starts"] - LEAD
+    changed = [
+        {**other, "delay": delay} if other["starts"] >= now else other
+        for other, delay in zip(trips, rewritten, strict=False)
+    ]
+    before, after = (
+        compute(tmp_path_factory.mktemp("leak"), rows).filter(number=trip["number"]).drop("late", strict=False)
+        for rows in (trips, changed)
+    )
+    assert before.to_dicts() == after.to_dicts()
+
+
+def test_clock_changes_do_not_bend_windows_or_hours(tmp_path: Path) -> None:
+    # Clocks in New York went from 02:00 to 03:00 on 10 March 2013, which is 07:00 UTC.
+    trips = [
+        {"number": 1, "station": "a", "starts": datetime(2013, 3, 10, 6, 30), "delay": 20},
+        {"number": 2, "station": "a", "starts": datetime(2013, 3, 10, 9, 30), "delay": 0},
+    ]
+    computed = compute(tmp_path, trips)
+    assert computed["local_hour"].to_list() == [1, 5]
+    assert computed["since_last"].to_list() == [None, 180.0]
+
+
+def test_same_bytes_for_any_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trips = [
+        {
+            "number": n,
+            "station": "ab"[n % 2],
+            "starts": START + timedelta(minutes=n * 7 % 5000),
+            "delay": n % 90,
+        }
+        for n in range(3000)
+    ]
+    written = []
+    for threads in ("1", "4"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        compute(tmp_path, trips)
+        written.append((tmp_path / "out.parquet").read_bytes())
+    assert written[0] == written[1]
+
+
+def test_a_value_that_does_not_fit_is_the_users_error(tmp_path: Path) -> None:
+    huge = {
+        **FEATURES,
+        "streams": {"done": {**FEATURES["streams"]["done"], "available_at": "starts + days(number)"}},
+    }  # type: ignore[index]
+    trips = [{"number": 2**62, "station": "a", "starts": START, "delay": 1}]
+    with pytest.raises(UserError, match="a value does not fit a feature's expression"):
+        compute(tmp_path, trips, huge)
+
+
+def test_columns_are_ordered_by_name_whatever_the_order_of_the_views(tmp_path: Path) -> None:
+    reordered = {**FEATURES, "views": dict(reversed(FEATURES["views"].items()))}  # type: ignore[union-attr]
+    assert compiled(reordered) == compiled()
+    columns = compute(tmp_path, []).columns
+    assert columns[:4] == ["number", "starts", "station", EVENT_TIME]
+    assert columns[4:] == sorted(columns[4:])
