@@ -1,0 +1,85 @@
+"""trunkline compose: conf/ into params.yaml, or whether they agree."""
+
+import json
+from typing import Any
+
+import click
+
+from trunkline import files, paths
+from trunkline.errors import UserError
+
+
+@click.command(short_help="Compose conf/ into params.yaml, or check that they agree.")
+@click.option("--check", "checking", is_flag=True, help="Write nothing; exit 1 and show the difference if they differ.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; print what would be written.")
+@click.option("--json", "as_json", is_flag=True, help="With --check: print the answer as JSON.")
+@click.pass_context
+def compose(context: click.Context, checking: bool, dry_run: bool, as_json: bool) -> None:
+    """Compose conf/ into params.yaml; with --check, say whether params.yaml is what conf/ composes to.
+
+    After `dvc exp apply`, --check prints the file that keeps the experiment in conf/experiment/.
+    """
+    from trunkline import compose as composing
+
+    composed = composing.compose(paths.CONF)
+    composing.check(composed, paths.CONF)
+    if checking:
+        context.exit(0 if _agree(composed.content, as_json) else 1)
+    text = composing.render(composed.content)
+    if dry_run:
+        click.echo(text, nl=False)
+        return
+    files.write_text(paths.PARAMS, text)
+    click.echo(f"{paths.PARAMS} is composed from {paths.CONF}/")
+
+
+def _agree(content: dict[str, Any], as_json: bool) -> bool:
+    from trunkline import compose as composing
+    from trunkline import experiments
+    from trunkline.params.base import read_params
+
+    found = read_params(paths.PARAMS)
+    different = experiments.differences(content, found)
+    same_text = composing.render(found) == paths.PARAMS.read_text(encoding="utf-8")
+    if as_json:
+        listed = [{"key": item.key, "composed": item.composed, "found": item.found} for item in different]
+        click.echo(json.dumps({"in_sync": not different and same_text, "differences": listed}, sort_keys=True))
+    elif different:
+        _explain(different, found)
+    elif not same_text:
+        click.echo(f"{paths.PARAMS} holds the right values but was written by hand; mend it with: trunkline compose")
+    else:
+        click.echo(f"{paths.PARAMS} is what {paths.CONF}/ composes to")
+    return not different and same_text
+
+
+def _explain(different: Any, found: dict[str, Any]) -> None:
+    from trunkline import experiments
+
+    click.echo(f"{paths.PARAMS} is not what {paths.CONF}/ composes to (composed → found):")
+    width = max(len(item.key) for item in different)
+    for item in different:
+        click.echo(f"  {item.key:<{width}}  {_shown(item.composed)} → {_shown(item.found)}")
+    try:
+        suggestion = experiments.suggest(paths.CONF, found)
+    except UserError:
+        suggestion = None
+    click.echo("\nTo make params.yaml follow conf/ again: trunkline compose")
+    if suggestion is None:
+        return
+    if suggestion.existing:
+        click.echo(f"To keep it: it is the experiment '{suggestion.existing}'; set it in conf/config.yaml:")
+        click.echo(f"    - optional experiment: {suggestion.existing}")
+        return
+    click.echo(
+        "To keep it: write this to conf/experiment/NAME.yaml, then put NAME for `experiment` in conf/config.yaml:"
+    )
+    click.echo("".join(f"    {line}\n" for line in suggestion.text.splitlines()), nl=False)
+    for key in suggestion.beyond:
+        click.echo(f"No experiment can remove a key: remove {key} in conf/ itself.")
+
+
+def _shown(value: Any) -> str:
+    from trunkline.experiments import MISSING
+
+    return MISSING if value == MISSING else json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -1,0 +1,51 @@
+"""What must hold between groups of conf/ and is cheap to judge: no data, no pandas, no scikit-learn."""
+
+from collections.abc import Iterator
+
+from trunkline import expressions, metrics
+from trunkline.errors import UserError, nearest
+from trunkline.planning import request_types
+from trunkline.params.contract import Contract
+from trunkline.params.data import Data
+from trunkline.params.evaluation import Evaluation
+
+
+def tables(contract: Contract, data: Data) -> None:
+    """Refuse a source without a contract, or a contract without a source."""
+    undeclared = sorted(data.sources.keys() - contract.tables.keys())
+    unread = sorted(contract.tables.keys() - data.sources.keys())
+    _refuse(
+        [
+            *(f"contract.tables: source '{name}' has no contract{nearest(name, unread)}" for name in undeclared),
+            *(f"contract.tables.{name}: no such source in conf/data{nearest(name, undeclared)}" for name in unread),
+        ]
+    )
+
+
+def measures(evaluation: Evaluation, data: Data, contract: Contract) -> None:
+    """Refuse an unknown metric, and slices or clusters that the request does not allow."""
+    types = request_types(data, contract)
+    declared = {f"slices.{name}": source for name, source in evaluation.slices.items()}
+    declared["interval.cluster"] = evaluation.interval.cluster
+    _refuse([*_unknown_metrics(evaluation), *_mistyped(declared, types)])
+
+
+def _unknown_metrics(evaluation: Evaluation) -> Iterator[str]:
+    for name in evaluation.metrics:
+        try:
+            metrics.named(name)
+        except UserError as error:
+            yield str(error)
+
+
+def _mistyped(declared: dict[str, str], types: dict[str, expressions.Type]) -> Iterator[str]:
+    for key, source in declared.items():
+        try:
+            expressions.infer(expressions.parse(source), types)
+        except ValueError as error:
+            yield f"evaluation.{key}: {error} (of the request)"
+
+
+def _refuse(mistakes: list[str]) -> None:
+    if mistakes:
+        raise UserError("\n".join(mistakes))

@@ -1,0 +1,172 @@
+"""Composes conf/ into params.yaml, and refuses what is wrong with one line per mistake: file, line, key, remedy.
+
+Hydra merges the files; the typed structures of `params` and the modules that give the values their meaning judge the
+result. The same judgement runs in the compose stage, under `trunkline compose --check`, and on what `dvc exp run -S`
+composed, so a wrong config gets no further than here.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from trunkline import coherence, conffiles, estimators, planning
+from trunkline.errors import UserError, nearest
+from trunkline.params.project import Project
+
+HEADER = "# Composed from conf/ by the compose stage. Do not edit: change conf/, then run dvc repro.\n"
+
+_KEY = re.compile(r"([A-Za-z_][\w-]*(?:\.[\w-]+)*): ")
+
+
+@dataclass(frozen=True)
+class Composed:
+    """Plain merged content, and the files that it was merged from, strongest first."""
+
+    content: dict[str, Any]
+    merged: tuple[tuple[Path, tuple[str, ...]], ...]
+
+
+def compose(conf: Path, overrides: Sequence[str] = ()) -> Composed:
+    """Merge conf/ with Hydra overrides such as `model=forest` or `model.max_depth=9`.
+
+    Raises UserError for files that cannot be merged.
+    """
+    conffiles.lint(conf)
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf.resolve()), version_base=None):
+            config = hydra_compose(conffiles.ROOT, list(overrides), return_hydra_config=True)
+            choices = dict(config.hydra.runtime.choices)
+            own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+            content = OmegaConf.to_container(own, resolve=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_explain(conf, error)) from None
+    chosen = {group: option for group, option in choices.items() if not group.startswith("hydra/")}
+    return Composed(dict(content), tuple(conffiles.layers(conf, chosen)))  # type: ignore[arg-type]
+
+
+def _explain(conf: Path, error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    missing = re.match(r"(?:In '[^']*': )?Could not find '([^']+)/([^'/]+)'", lines[0]) if lines else None
+    if missing:
+        group, option = missing[1], missing[2]
+        hint = nearest(option, conffiles.options(conf, group))
+        return f"{conf}: {group}: there is no option '{option}' in {conf / group}{hint}"
+    return f"{conf}: {' '.join(lines)}"
+
+
+def render(content: Mapping[str, Any]) -> str:
+    """Write params.yaml: sorted, so that moving a line in conf/ changes nothing."""
+    body = yaml.safe_dump(dict(content), sort_keys=True, allow_unicode=True, default_flow_style=False, width=1000)
+    return HEADER + body
+
+
+def check(composed: Composed, fallback: Path) -> Project:
+    """Judge composed content; `fallback` is the file to name where no file of conf/ holds the key.
+
+    Raises UserError with one line per mistake.
+    """
+    try:
+        project = Project.model_validate(composed.content, strict=True)
+    except ValidationError as error:
+        found = [_structural(composed.content, item) for item in error.errors(include_url=False)]
+        raise UserError("\n".join(_placed(composed, fallback, key, message) for key, message in found)) from None
+    mistakes = [
+        _placed(composed, fallback, *_split_key(line)) for judge in JUDGES for line in _mistakes(judge, project)
+    ]
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    return project
+
+
+JUDGES: tuple[Callable[[Project], object], ...] = (
+    lambda project: coherence.tables(project.contract, project.data),
+    lambda project: planning.plan(project.features, project.data, project.contract),
+    lambda project: estimators.verify(project.model),
+    lambda project: coherence.measures(project.evaluation, project.data, project.contract),
+)
+
+
+def _mistakes(judge: Callable[[Project], object], project: Project) -> Iterator[str]:
+    try:
+        judge(project)
+    except UserError as error:
+        yield from str(error).splitlines()
+
+
+def _split_key(line: str) -> tuple[tuple[str, ...], str]:
+    match = _KEY.match(line)
+    return (tuple(match[1].split(".")), line[match.end() :]) if match else ((), line)
+
+
+def _placed(composed: Composed, fallback: Path, key: Sequence[str], message: str) -> str:
+    place = conffiles.locate(composed.merged, key) if key else None
+    return f"{place or fallback}: {'.'.join(key)}: {message}" if key else f"{place or fallback}: {message}"
+
+
+def _structural(content: Mapping[str, Any], error: Any) -> tuple[tuple[str, ...], str]:
+    """Turn a pydantic error into a key of the content, without union tags, and a message."""
+    key, schema = _walk(content, error["loc"])
+    kind, message = error["type"], error["msg"].removeprefix("Value error, ")
+    if kind == "value_error":
+        inner, message = _split_key(message)
+        return (*key, *inner), message
+    if kind == "extra_forbidden":
+        return key, f"unknown key{nearest(key[-1], schema)}"
+    if kind == "missing":
+        return key, "the key is missing"
+    if kind in ("literal_error", "union_tag_invalid"):
+        expected = re.findall(r"'([^']+)'", error["ctx"].get("expected") or error["ctx"]["expected_tags"])
+        found = str(error["input"] if kind == "literal_error" else error["ctx"]["tag"])
+        return key, f"'{found}' is not allowed{nearest(found, expected)}"
+    shown = repr(error["input"])
+    return key, message if len(shown) > 60 else f"{message}, not {shown}"
+
+
+def _walk(content: Any, location: Sequence[str | int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the key of a location, and the valid names of the mapping that its last part belongs to."""
+    schema: Any = Project.model_json_schema(by_alias=True)
+    definitions, key, siblings = schema["$defs"], [], tuple(schema["properties"])
+    last = len(location) - 1
+    for i, part in enumerate(location):
+        schema = _resolved(schema, definitions, content)
+        siblings = tuple(schema.get("properties", ()))
+        inside = isinstance(content, list) or (isinstance(content, dict) and part in content)
+        if not inside and i < last:
+            continue  # a union's tag
+        key.append(str(part))
+        content = content[part] if inside else None
+        schema = _child(schema, part)
+    return tuple(key), siblings
+
+
+def _child(schema: Any, part: str | int) -> Any:
+    patterns = list(schema.get("patternProperties", {}).values())
+    named, others = schema.get("properties", {}).get(part), schema.get("additionalProperties") or schema.get("items")
+    found = named or (patterns[0] if patterns else others)
+    return found if isinstance(found, dict) else {}
+
+
+def _resolved(schema: Any, definitions: Mapping[str, Any], content: Any) -> Any:
+    while True:
+        if "$ref" in schema:
+            schema = definitions[schema["$ref"].rpartition("/")[2]]
+        elif "discriminator" in schema:
+            tag = content.get(schema["discriminator"]["propertyName"]) if isinstance(content, dict) else None
+            reference = schema["discriminator"]["mapping"].get(tag)
+            schema = {"$ref": reference} if reference else {}
+        elif "anyOf" in schema:
+            schema = next((option for option in schema["anyOf"] if option.get("type") != "null"), {})
+        else:
+            return schema

@@ -1,0 +1,24 @@
+"""Compose conf/ into params.yaml, so that an edit of conf/ reruns exactly the stages whose group changed."""
+
+import os
+
+from trunkline.stage import run
+
+
+def main() -> None:
+    """Merge, judge and write; under `dvc exp run` keep the parameters that DVC has just composed from -S."""
+    from trunkline import conffiles, files, paths
+    from trunkline.compose import Composed, check, compose, render
+    from trunkline.params.base import read_params
+
+    if "DVC_EXP_NAME" in os.environ:
+        conffiles.lint(paths.CONF)
+        composed = Composed(read_params(), merged=())
+    else:
+        composed = compose(paths.CONF)
+    check(composed, fallback=paths.PARAMS)
+    files.write_text(paths.PARAMS, render(composed.content))
+
+
+if __name__ == "__main__":
+    run(main)
