@@ -2,13 +2,14 @@
 
 import os
 
-from trunkline.stage import run
+from trunkline.core.stage import run
 
 
 def main() -> None:
     """Merge, judge and write; under `dvc exp run` keep the parameters that DVC has just composed from -S."""
-    from trunkline import conffiles, files, paths
+    from trunkline import conffiles
     from trunkline.compose import Composed, check, compose, render
+    from trunkline.core import files, paths
     from trunkline.params.base import read_params
 
     if "DVC_EXP_NAME" in os.environ:

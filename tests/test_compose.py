@@ -1,7 +1,7 @@
 """conf/ as people edit it: every option composes, and every mistake is one line with file, line, key and remedy."""
 
-import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from trunkline import conffiles, experiments
 from trunkline.compose import Composed, check, compose, render
-from trunkline.errors import UserError
-from trunkline.files import parse_yaml
+from trunkline.core.errors import UserError
+from trunkline.core.files import parse_yaml
 
 CONF = Path(__file__).parent.parent / "conf"
 OPTIONS = [(group, option) for group in conffiles.groups(CONF) for option in conffiles.options(CONF, group)]
@@ -32,7 +32,7 @@ def replace(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
-@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("group", "option"), OPTIONS, ids=str)
 def test_every_option_of_every_group_composes_and_is_right(group: str, option: str) -> None:
     composed = compose(CONF, [f"{group}={option}"])
     project = check(composed, CONF)
@@ -51,51 +51,16 @@ def test_the_order_of_keys_does_not_matter(conf: Path) -> None:
     assert render(compose(conf).content) == before
 
 
-MISTAKES = [
-    ("config.yaml", "seed: 20130701", "sede: 1", "conf/config.yaml:13: sede: unknown key; did you mean 'seed'?"),
-    ("config.yaml", "seed: 20130701", "seed: often", "conf/config.yaml:13: seed: Input should be a valid integer, not 'often'"),
-    ("config.yaml", "model: gbm", "model: gmb", "conf: model: there is no option 'gmb' in conf/model; did you mean 'gbm'?"),
-    ("config.yaml", "name: flight-delay", "name: Flight Delay", "conf/config.yaml:12: name: String should match pattern"),
-    ("data/flights.yaml", "holdout: 2013-07", "holdout: 2013-06", "conf/data/flights.yaml:3: data.window: train ends on 2013-07-01 (exclusive), after holdout starts on 2013-06-01; move one of them"),
-    ("data/flights.yaml", "holdout: 2013-07", "holdout: 2013-13", "conf/data/flights.yaml:3: data.window.holdout: month must be in 1..12"),
-    ("data/flights.yaml", "holdout: 2013-07", "holdout: July", "conf/data/flights.yaml:3: data.window.holdout: 'July' is not a month (2013-07) or a day (2013-07-31)"),
-    ("data/flights.yaml", "observations: flights", "observations: flihgts", "data.observations: no source 'flihgts'; did you mean 'flights'?"),
-    ("data/flights.yaml", "America/New_York", "America/New_Yrok", "data.timezone: no time zone 'America/New_Yrok'; did you mean 'America/New_York'?"),
-    ("data/flights.yaml", "known_after: 1d", "known_after: a day", "data.target.known_after: 'a day' is not a duration such as 90s, 30min, 2h or 7d"),
-    ("data/flights.yaml", "  planes: {", "  plains: {", "contract.tables: source 'plains' has no contract; did you mean 'planes'?"),
-    ("model/gbm.yaml", "learning_rate: 0.05", "learning_rat: 0.05", "conf/model/gbm.yaml:3: model.learning_rat: "),
-    ("model/gbm.yaml", "learning_rate: 0.05", "learning_rate: fast", "conf/model/gbm.yaml:3: model.learning_rate: "),
-    ("model/gbm.yaml", "sklearn.ensemble.HistGradientBoostingClassifier", "os.system", "conf/model/gbm.yaml:2: model._target_: "),
-    ("model/gbm.yaml", "HistGradientBoostingClassifier", "HistGradientBostingClassifier", "did you mean 'HistGradientBoostingClassifier'?"),
-    ("model/gbm.yaml", "encode: native", "encode: nativ", "conf/model/gbm.yaml:13: model.preprocess.categorical.encode: 'nativ' is not allowed; did you mean 'native'?"),
-    ("evaluation/binary.yaml", "roc_auc", "roc_acu", "conf/evaluation/binary.yaml:2: evaluation.metrics: no metric 'roc_acu'; did you mean 'roc_auc'?"),
-    ("evaluation/binary.yaml", "origin: origin", "origin: orign", "evaluation.slices.origin: no column 'orign'; did you mean 'origin'?"),
-    ("evaluation/binary.yaml", "origin: origin", "origin: arr_delay", "evaluation.slices.origin: no column 'arr_delay'"),
-    ("evaluation/binary.yaml", "confidence: 0.95", "confidence: 95", "evaluation.interval.confidence: Input should be less than 1, not 95"),
-    ("features/static_weather.yaml", "kind: lookup", "kind: look-up", "features.views.plane: 'look-up' is not allowed; did you mean 'lookup'?"),
-    ("features/static_weather.yaml", "temperature: temp", "temperature: tmep", "conf/features/static_weather.yaml:39: features.views.weather.features.temperature: no column 'tmep'; did you mean 'temp'?"),
-    ("features/static_weather.yaml", "max_age: 6h", "max_aeg: 6h", "conf/features/static_weather.yaml:37: features.views.weather.max_aeg: unknown key; did you mean 'max_age'?"),
-    ("features/static_weather.yaml", "stream: observations", "stream: observation", "no stream 'observation'; did you mean 'observations'?"),
-    ("contract/flights.yaml", "unique: [origin, time_hour]", "unique: [origin, time_huor]", "contract.tables.weather: no column 'time_huor'; did you mean 'time_hour'?"),
-    ("tracking/mlflow.yaml", "experiment: flight-delay", "experiment: ''", "tracking.experiment: String should have at least 1 character"),
-    ("tracking/mlflow.yaml", "experiment: flight-delay", "experiment: ${oc.env:HOME}", "conf/tracking/mlflow.yaml:4: '${oc.env:HOME}' calls a resolver"),
-    ("config.yaml", "name: flight-delay", "name: flight-delay\nhydra: {searchpath: [file:///tmp]}", "conf/config.yaml: hydra: Hydra's own settings are not part of a project"),
-    ("config.yaml", "model: gbm", "model: ../../etc/gbm", "leaves conf/; name an option of a group"),
-    ("config.yaml", "name: flight-delay", "name: [flight", "conf/config.yaml:"),
-    ("config.yaml", "name: flight-delay", "name: &a flight-delay\nsame: *a", "conf/config.yaml:12: YAML anchors are not used in conf/"),
-    ("config.yaml", "name: flight-delay", "name: ${nmae}", "conf: "),
-]  # fmt: skip
+MISTAKES = yaml.safe_load((Path(__file__).parent / "golden/mistakes.yaml").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize(("file", "old", "new", "message"), MISTAKES, ids=[mistake[2][:40] for mistake in MISTAKES])
-def test_a_mistake_is_one_line_with_place_key_and_remedy(
-    conf: Path, file: str, old: str, new: str, message: str
-) -> None:
-    replace(conf / file, old, new)
+@pytest.mark.parametrize("mistake", MISTAKES, ids=[mistake["new"][:40] for mistake in MISTAKES])
+def test_a_mistake_is_one_line_with_place_key_and_remedy(conf: Path, mistake: dict[str, str]) -> None:
+    replace(conf / mistake["file"], mistake["old"], mistake["new"])
     with pytest.raises(UserError) as refused:
         check(compose(conf), conf)
     lines = str(refused.value).splitlines()
-    assert any(message in line for line in lines), refused.value
+    assert any(mistake["told"] in line for line in lines), refused.value
     assert all(line.startswith("conf") for line in lines)
     assert len(lines) <= 2  # a renamed thing is missed at both ends
 
@@ -128,7 +93,7 @@ def test_symbolic_links_and_yml_are_refused(conf: Path) -> None:
     with pytest.raises(UserError, match=r"conf/model/other.yml: Hydra reads .yaml only; rename it to other.yaml"):
         compose(conf)
     (conf / "model/other.yml").unlink()
-    os.symlink("/etc/hosts", conf / "model/link.yaml")
+    (conf / "model/link.yaml").symlink_to("/etc/hosts")
     with pytest.raises(UserError, match="is a symbolic link"):
         compose(conf)
 
@@ -139,10 +104,8 @@ def test_no_text_in_a_config_gives_a_traceback(text: str, tmp_path_factory: pyte
     conf = tmp_path_factory.mktemp("hostile") / "conf"
     shutil.copytree(CONF, conf)
     (conf / "tracking/mlflow.yaml").write_text(f"experiment: {text}\n", encoding="utf-8")
-    try:
+    with suppress(UserError):  # any other exception would be a traceback
         check(compose(conf), conf)
-    except UserError as error:
-        assert "Traceback" not in str(error)
 
 
 @pytest.mark.parametrize(

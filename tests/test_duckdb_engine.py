@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline import expressions
+from trunkline.core import expressions
+from trunkline.core.errors import UserError
 from trunkline.dataset import EVENT_TIME
 from trunkline.duckdb_engine import DuckDBEngine
-from trunkline.errors import UserError
 from trunkline.features import Plan
-from trunkline.planning import plan
 from trunkline.params.contract import Contract
 from trunkline.params.data import Data
 from trunkline.params.features import Features
+from trunkline.planning import plan
 
 START = datetime(2013, 3, 9, 12)
 LEAD, WINDOW, MAX_AGE = timedelta(hours=2), timedelta(hours=6), timedelta(hours=9)

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline import expressions, rows
+from trunkline import rows
+from trunkline.core import expressions
 
 ZONE = "America/New_York"
 TYPES: dict[str, expressions.Type] = {"n": "integer", "x": "number", "s": "text", "b": "boolean", "t": "time"}
@@ -23,12 +24,12 @@ FRAME = pl.DataFrame(
     }
 )
 DUCKDB_TYPES = {
-    "integer": pl.Int64,
-    "number": pl.Float64,
-    "text": pl.String,
-    "boolean": pl.Boolean,
-    "time": pl.Datetime("us"),
-    "duration": None,
+    "integer": "BIGINT",
+    "number": "DOUBLE",
+    "text": "VARCHAR",
+    "boolean": "BOOLEAN",
+    "time": "TIMESTAMP",
+    "duration": "INTERVAL",
 }
 
 
@@ -133,10 +134,9 @@ def test_what_is_well_typed_runs_and_has_the_inferred_type(expression: expressio
     sql = expressions.to_sql(expression, ZONE)
     with rows.connect() as connection:
         connection.register("frame", FRAME.to_arrow())
-        found = connection.sql(f"SELECT {sql} AS value FROM frame").pl()
-    expected = DUCKDB_TYPES[inferred] if inferred else None
-    if expected is not None:
-        assert found.schema["value"] == expected
+        found = connection.sql(f"SELECT {sql} AS value FROM frame").types[0]
+        connection.execute(f"SELECT count({sql}) FROM frame").fetchall()
+    assert inferred is None or found == DUCKDB_TYPES[inferred]
 
 
 @given(moment=st.datetimes(datetime(1990, 1, 1), datetime(2037, 12, 31)))

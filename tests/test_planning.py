@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from tests.test_duckdb_engine import CONTRACT, DATA, FEATURES
+from trunkline.core.errors import UserError
 from trunkline.dataset import Feature
-from trunkline.errors import UserError
 from trunkline.features import LatestAsOf, Plan
 from trunkline.params.contract import Contract
 from trunkline.params.data import Data

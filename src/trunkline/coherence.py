@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
-from trunkline import expressions, metrics
-from trunkline.errors import UserError, nearest
-from trunkline.planning import request_types
+from trunkline import metrics
+from trunkline.core import expressions
+from trunkline.core.errors import UserError, nearest
 from trunkline.params.contract import Contract
 from trunkline.params.data import Data
 from trunkline.params.evaluation import Evaluation
+from trunkline.planning import request_types
 
 
 def tables(contract: Contract, data: Data) -> None:

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from trunkline import coherence, conffiles, estimators, planning
-from trunkline.errors import UserError, nearest
+from trunkline.core.errors import UserError, nearest
 from trunkline.params.project import Project
 
 HEADER = "# Composed from conf/ by the compose stage. Do not edit: change conf/, then run dvc repro.\n"

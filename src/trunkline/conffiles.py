@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from trunkline import files
-from trunkline.errors import UserError
+from trunkline.core import files
+from trunkline.core.errors import UserError
 
 MAX_BYTES = 1_000_000
 ROOT = "config"

@@ -7,8 +7,8 @@ from typing import Literal, Self
 
 import polars as pl
 
-from trunkline import files
-from trunkline.paths import FEATURES
+from trunkline.core import files
+from trunkline.core.paths import FEATURES
 
 Split = Literal["train", "holdout"]
 Role = Literal["numeric", "categorical"]

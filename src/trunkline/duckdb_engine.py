@@ -17,10 +17,10 @@ from typing import Self
 
 import duckdb
 
-from trunkline import files
+from trunkline.core import files
+from trunkline.core.errors import OutsideError, UserError
+from trunkline.core.expressions import Expression, quote, to_sql
 from trunkline.dataset import EVENT_TIME
-from trunkline.errors import OutsideError, UserError
-from trunkline.expressions import Expression, quote, to_sql
 from trunkline.features import (
     Aggregation,
     Events,

@@ -19,7 +19,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import InvalidParameterError
 
-from trunkline.errors import OutsideError, UserError, nearest
+from trunkline.core.errors import OutsideError, UserError, nearest
 from trunkline.params.model import Model
 
 TARGET = "_target_"

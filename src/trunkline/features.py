@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol
 
+from trunkline.core.expressions import Expression
 from trunkline.dataset import Feature
-from trunkline.expressions import Expression
 
 Named = tuple[tuple[str, Expression], ...]
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trunkline.errors import UserError, nearest
+from trunkline.core.errors import UserError, nearest
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]

@@ -7,10 +7,10 @@ at request time; everything else comes through a stream, which says when it beco
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from trunkline import expressions
+from trunkline.core import expressions
+from trunkline.core.errors import UserError, nearest
+from trunkline.core.expressions import Expression, Type
 from trunkline.dataset import EVENT_TIME, Feature
-from trunkline.errors import UserError, nearest
-from trunkline.expressions import Expression, Type
 from trunkline.features import (
     Aggregation,
     Events,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import duckdb
 import polars as pl
 
-from trunkline import expressions
+from trunkline.core import expressions
 
 
 def connect() -> duckdb.DuckDBPyConnection:

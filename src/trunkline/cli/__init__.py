@@ -7,8 +7,8 @@ import traceback
 import click
 
 from trunkline import __version__
-from trunkline.errors import nearest
-from trunkline.stage import explain
+from trunkline.core.errors import nearest
+from trunkline.core.stage import explain
 
 COMMANDS = {
     "compose": "trunkline.cli.compose:compose",

@@ -5,8 +5,8 @@ from typing import Any
 
 import click
 
-from trunkline import files, paths
-from trunkline.errors import UserError
+from trunkline.core import files, paths
+from trunkline.core.errors import UserError
 
 
 @click.command(short_help="Compose conf/ into params.yaml, or check that they agree.")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trunkline.errors import UserError
+from trunkline.core.errors import UserError
 
 if TYPE_CHECKING:
     from trunkline.report import Reports, Subject
@@ -20,7 +20,7 @@ def report(as_json: bool) -> None:
     """Show the metrics of the last run, its slices and its data."""
     from rich.console import Console
 
-    from trunkline import files
+    from trunkline.core import files
     from trunkline.report import plain, summary
 
     found = read(Path())
@@ -39,7 +39,7 @@ def read(root: Path) -> dict[str, Any]:
     """Return the content of the report files by name; raises UserError for one that is missing or broken."""
     import json
 
-    from trunkline import paths
+    from trunkline.core import paths
 
     found = {}
     for path in (paths.METRICS, paths.SLICES, paths.DATASET, paths.VALIDATION):

@@ -16,9 +16,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from trunkline import expressions, files
-from trunkline.errors import UserError
-from trunkline.paths import PARAMS
+from trunkline.core import expressions, files
+from trunkline.core.errors import UserError
+from trunkline.core.paths import PARAMS
 
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
@@ -71,6 +71,14 @@ def read_params(path: Path = PARAMS) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a mapping of groups; run: trunkline compose")
     return content
+
+
+def load_seed(path: Path = PARAMS) -> int:
+    """Read the project's seed."""
+    seed = read_params(path).get("seed")
+    if not isinstance(seed, int) or seed < 0:
+        raise UserError(f"{path}: seed: must be a whole number of at least 0; run: trunkline compose")
+    return seed
 
 
 def parse_duration(text: str) -> timedelta:

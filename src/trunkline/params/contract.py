@@ -5,8 +5,8 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from trunkline import expressions
-from trunkline.errors import nearest
+from trunkline.core import expressions
+from trunkline.core.errors import nearest
 from trunkline.params.base import Column, Columns, Expression, Group, Name, Strict, Tuple
 
 Policy = Literal["fail", "quarantine"]

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, model_validator
 
-from trunkline.errors import nearest
+from trunkline.core.errors import nearest
 from trunkline.params.base import Columns, Duration, Expression, Group, Name, Period, Strict, Tuple
 
 

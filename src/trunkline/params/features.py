@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from trunkline.errors import nearest
+from trunkline.core.errors import nearest
 from trunkline.params.base import Columns, Duration, Expression, Group, Name, Strict
 
 Role = Literal["numeric", "categorical"]

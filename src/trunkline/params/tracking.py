@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field
 
-from trunkline.errors import nearest
+from trunkline.core.errors import nearest
 from trunkline.params.base import Group
 
 URI = "MLFLOW_TRACKING_URI"

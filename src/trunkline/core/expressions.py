@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from trunkline.errors import nearest
+from trunkline.core.errors import nearest
 
 Type = Literal["integer", "number", "text", "boolean", "time", "duration"]
 
@@ -147,9 +147,10 @@ FUNCTIONS: dict[str, Operation] = {
     "larger": Operation(_same, "greatest({0}, {1})", 2, "the larger of two, ignoring a missing one"),
     "local_time": Operation(
         _fixed("time", ("integer",), ("integer",), ("integer",), ("integer",)),
-        "((make_timestamp({0}, {1}, {2}, {3} // 100, {3} % 100, 0) AT TIME ZONE {zone}) AT TIME ZONE 'UTC')",
+        "TRY((make_timestamp({0}, {1}, {2}, {3} // 100, {3} % 100, 0) AT TIME ZONE {zone}) AT TIME ZONE 'UTC')",
         4,
-        "the instant of a local year, month, day and HHMM; an hour that a clock change repeats means the first",
+        "the instant of a local year, month, day and HHMM, missing where there is no such day; an hour that a clock "
+        "change repeats means the first",
     ),
     "log1p": Operation(
         _NUMBER_TO_NUMBER, "(CASE WHEN {0} > -1 THEN ln(1.0 + {0}) END)", 1, "log(1 + x); missing for x <= -1"

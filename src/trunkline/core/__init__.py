@@ -1,0 +1,1 @@
+"""What every stage stands on: errors, files, paths, expressions, and the way a stage runs."""
