@@ -1,0 +1,345 @@
+"""Checks tables against their contracts, and splits each into rows that are as declared and the others.
+
+A contract is compiled to a pandera schema in which every check bears the key that declares it, so that what
+fails leads back to one line of conf/contract. What pandera cannot see, a text that is no value of its
+column's type, is found while the columns are converted; the other checks then leave that value alone.
+"""
+
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+from pandera.api.polars.types import PolarsData
+from pandera.config import ValidationDepth, config_context
+from pandera.errors import SchemaError, SchemaErrors
+
+from trunkline import parsing, rows
+from trunkline.core.errors import UserError, nearest
+from trunkline.core.paths import RAW
+from trunkline.params.contract import REASONS, ColumnContract, Contract, Policy, RowCheck, TableContract
+
+SHOWN = 3  # offending rows in a message
+
+_Masks = dict[str, pl.Series]  # which rows break a rule, by the key of the rule
+_Broken = dict["Rule", pl.Series]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One requirement on the rows of a table, in the words of messages."""
+
+    key: str  # its place in the table's contract, such as columns.dep_delay.max
+    subject: str  # what it is about, such as column dep_delay
+    breach: str  # what an offending row is, such as above 3000
+    reads: tuple[str, ...]  # the columns it is decided by
+    policy: Policy
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of a table's rows; `checks` counts the offending rows of each broken rule, by its key."""
+
+    rows: int
+    valid: int
+    quarantined: int
+    share: float
+    checks: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A table's rows, in order: those as declared, in the declared types, and the others as they came."""
+
+    valid: pl.DataFrame
+    rejected: pl.DataFrame
+    report: Report
+
+
+def check_tables(
+    raw: Mapping[str, pl.DataFrame], contract: Contract, zone: str, months: Sequence[str]
+) -> dict[str, Checked]:
+    """Check every table against its contract.
+
+    Raises UserError with one line for each problem in any table, or for a table without a contract or source.
+    """
+    _same_tables(raw, contract)
+    checked, problems = {}, []
+    for name, frame in raw.items():
+        try:
+            checked[name] = check(name, frame, contract.tables[name], zone, months)
+        except UserError as error:
+            problems.append(str(error))
+    if problems:
+        raise UserError("\n".join(problems))
+    return checked
+
+
+def check(name: str, raw: pl.DataFrame, table: TableContract, zone: str, months: Sequence[str]) -> Checked:
+    """Convert a table's columns to their declared types and split its rows by the contract.
+
+    `zone` is the project's time zone and `months` (YYYY-MM, local) are those that `every_month` asks for.
+    Times come out as UTC without a zone, in microseconds. Raises UserError with one line for each column that
+    is missing, unknown or of a wrong type; else for each rule of policy fail that is broken, for too many
+    rows in quarantine and for empty months.
+    """
+    where = _Place(RAW / f"{name}.parquet", f"tables.{name}")
+    parsed = _parse(where, raw, table)
+    frame = pl.DataFrame({column: result.values for column, result in parsed.items()})
+    unparsed = {f"columns.{column}.type": result.failed for column, result in parsed.items()}
+    declared = tuple(rules(table))
+    found, problems = _found(where, frame, _schema(table, zone), {rule.key for rule in declared})
+    broken = _broken(declared, unparsed, found)
+
+    rejected = _any([mask for rule, mask in broken.items() if rule.policy == "quarantine"], raw.height)
+    report = _report(rejected, broken)
+    valid = frame.filter(~rejected)
+    problems += [_line(where, rule, mask, raw) for rule, mask in broken.items() if rule.policy == "fail"]
+    problems += _over_limit(where, table, report, broken)
+    problems += _empty_months(where, table, valid, zone, months)
+    if problems:
+        raise UserError("\n".join(problems))
+    return Checked(valid, _with_reasons(raw.select(list(table.columns)), rejected, broken), report)
+
+
+def rules(table: TableContract) -> Iterator[Rule]:
+    """Yield the rules of a table's contract, in the order in which they are declared."""
+    for name, column in table.columns.items():
+        for limit, breach in _breaches(column):
+            yield Rule(f"columns.{name}.{limit}", f"column {name}", breach, (name,), column.on_failure)
+    together = f"column{'s' if len(table.unique) > 1 else ''} {', '.join(table.unique)}"
+    yield Rule("unique", together, "not unique", table.unique, table.on_duplicate)
+    for name, rule in table.checks.items():
+        breach = f"against the rule '{rule.description}'"
+        yield Rule(f"checks.{name}", f"check {name}", breach, rule.columns, rule.on_failure)
+
+
+def _breaches(column: ColumnContract) -> Iterator[tuple[str, str]]:
+    yield "type", f"not {parsing.MEANING[column.type]}"
+    if not column.nullable:
+        yield "nullable", "missing"
+    if column.min is not None:
+        yield "min", f"below {_plain(column.min)}"
+    if column.max is not None:
+        yield "max", f"above {_plain(column.max)}"
+    if column.allowed is not None:
+        yield "allowed", f"not one of {', '.join(map(str, column.allowed))}"
+    if column.pattern is not None:
+        yield "pattern", f"not of the form {column.pattern}"
+
+
+def _plain(number: float) -> str:
+    return str(int(number)) if number == int(number) else str(number)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a table and its contract are, for messages."""
+
+    path: Path
+    key: str
+
+
+def _same_tables(raw: Mapping[str, pl.DataFrame], contract: Contract) -> None:
+    without = [name for name in raw if name not in contract.tables]
+    unused = [name for name in contract.tables if name not in raw]
+    problems = [
+        f"conf/contract: tables.{name}: has a source but no contract; declare it"
+        f"{nearest(name, unused) if unused else ''}"
+        for name in without
+    ]
+    problems += [
+        f"conf/contract: tables.{name}: is not in data.sources; remove it or add a source{nearest(name, raw)}"
+        for name in unused
+    ]
+    if problems:
+        raise UserError("\n".join(problems))
+
+
+def _parse(where: _Place, raw: pl.DataFrame, table: TableContract) -> dict[str, parsing.Parsed]:
+    """Convert the columns, in the order of the contract."""
+    problems, parsed = _misnamed(where, raw, table), {}
+    for name in filter(raw.columns.__contains__, table.columns):
+        try:
+            parsed[name] = parsing.parse(raw[name], table.columns[name].type)
+        except TypeError as error:
+            problems.append(f"{where.path}: column {name}: {error}; correct {where.key}.columns.{name}.type")
+    if problems:
+        raise UserError("\n".join(problems))
+    return parsed
+
+
+def _misnamed(where: _Place, raw: pl.DataFrame, table: TableContract) -> list[str]:
+    missing = [name for name in table.columns if name not in raw.columns]
+    unknown = [name for name in raw.columns if name not in table.columns]
+    return [
+        f"{where.path}: column {name}: is missing; supply it, or remove it from {where.key}.columns" for name in missing
+    ] + [
+        f"{where.path}: column {name}: is not declared; declare it in {where.key}.columns"
+        f"{nearest(name, missing) if missing else ''}"
+        for name in unknown
+    ]
+
+
+def _schema(table: TableContract, zone: str) -> pa.DataFrameSchema:
+    """Compile a contract to pandera; the name of a check is the key of the rule that it decides."""
+    columns = {name: _column(name, column) for name, column in table.columns.items()}
+    # On a column: pandera turns what a check of the whole frame finds into Python objects, row by row.
+    columns[table.unique[0]].checks.append(pa.Check(_is_first(table.unique), name="unique"))
+    for name, rule in table.checks.items():
+        columns[rule.columns[0]].checks.append(pa.Check(_holds(rule, zone), name=f"checks.{name}"))
+    return pa.DataFrameSchema(columns, strict=True)
+
+
+def _column(name: str, column: ColumnContract) -> pa.Column:
+    whole = column.type == "integer"  # a float limit has no room for a large integer
+    checks = []
+    if column.min is not None:
+        checks.append(pa.Check.ge(math.ceil(column.min) if whole else column.min, name=f"columns.{name}.min"))
+    if column.max is not None:
+        checks.append(pa.Check.le(math.floor(column.max) if whole else column.max, name=f"columns.{name}.max"))
+    if column.allowed is not None:
+        checks.append(pa.Check.isin(column.allowed, name=f"columns.{name}.allowed"))
+    if column.pattern is not None:
+        checks.append(pa.Check.str_matches(f"^(?:{column.pattern})$", name=f"columns.{name}.pattern"))
+    return pa.Column(parsing.DTYPES[column.type], checks, nullable=column.nullable)
+
+
+def _is_first(columns: Sequence[str]) -> Callable[[PolarsData], pl.LazyFrame]:
+    return lambda data: data.lazyframe.select(pl.struct(columns).is_first_distinct())
+
+
+def _holds(rule: RowCheck, zone: str) -> Callable[[PolarsData], pl.LazyFrame]:
+    def holds(data: PolarsData) -> pl.LazyFrame:
+        frame = data.lazyframe.select(rule.columns).collect()
+        return rows.evaluate(frame, {"holds": rule.expression}, zone).lazy()
+
+    return holds
+
+
+def _found(
+    where: _Place, frame: pl.DataFrame, schema: pa.DataFrameSchema, keys: Collection[str]
+) -> tuple[_Masks, list[str]]:
+    """Return which rows break each rule, by its key, and one line for each rule that could not be decided."""
+    masks, undecided = {}, []
+    for error in _failures(frame, schema):
+        key = _key(error)
+        if isinstance(error.check_output, pl.DataFrame) and key in keys:
+            masks[key] = ~error.check_output.to_series()
+        else:
+            what = f"{where.key}.{key}: cannot be decided for {where.path}"
+            undecided.append(f"conf/contract: {what}: {' '.join(str(error).split())}; correct it or the data")
+    return masks, undecided
+
+
+def _failures(frame: pl.DataFrame, schema: pa.DataFrameSchema) -> list[SchemaError]:
+    # Explicit, because pandera's environment variables could switch validation off.
+    with config_context(validation_enabled=True, validation_depth=ValidationDepth.SCHEMA_AND_DATA):
+        try:
+            schema.validate(frame, lazy=True)
+        except SchemaErrors as errors:
+            return errors.schema_errors
+    return []
+
+
+def _key(error: SchemaError) -> str:
+    if error.check == "not_nullable":
+        return f"columns.{error.schema.name}.nullable"
+    return str(getattr(error.check, "name", error.check))
+
+
+def _broken(declared: Iterable[Rule], unparsed: _Masks, found: _Masks) -> _Broken:
+    """Return the rows that break each broken rule; a value that was not converted breaks no other rule."""
+    masks = {**found, **unparsed}
+    broken: _Broken = {}
+    for rule in declared:
+        if rule.key not in masks:
+            continue
+        mask = masks[rule.key]
+        for column in rule.reads:
+            key = f"columns.{column}.type"
+            mask = mask if key == rule.key else mask & ~unparsed[key]
+        if mask.any():
+            broken[rule] = mask
+    return broken
+
+
+def _any(masks: Sequence[pl.Series], height: int) -> pl.Series:
+    return reduce(or_, masks, pl.repeat(False, height, eager=True))
+
+
+def _report(rejected: pl.Series, broken: _Broken) -> Report:
+    height, quarantined = rejected.len(), int(rejected.sum())
+    counts = {rule.key: int(mask.sum()) for rule, mask in broken.items()}
+    return Report(height, height - quarantined, quarantined, quarantined / height if height else 0.0, counts)
+
+
+def _line(where: _Place, rule: Rule, mask: pl.Series, raw: pl.DataFrame) -> str:
+    count = int(mask.sum())
+    first = ", ".join(_row(raw, index, rule.reads) for index in mask.arg_true().head(SHOWN))
+    what, which = (f"{count:,} rows are", "first rows") if count > 1 else ("1 row is", "row")
+    return (
+        f"{where.path}: {rule.subject}: {what} {rule.breach}; {which} {first}, counted from 1 below the "
+        f"header; correct the data, or {where.key}.{rule.key} in conf/contract"
+    )
+
+
+def _row(raw: pl.DataFrame, index: int, columns: Sequence[str]) -> str:
+    values = [raw[column][index] for column in columns]
+    return f"{index + 1} ({', '.join(map(_shown, values))})"
+
+
+def _shown(value: Any) -> str:
+    """Write a value on one line; quotes show where a text that could be misread begins and ends."""
+    if value is None:
+        return "missing"
+    text = value.isoformat() if isinstance(value, date) else str(value)
+    if re.fullmatch(r"[\w.:+-]{1,40}", text):
+        return text
+    return repr(text if len(text) <= 40 else f"{text[:40]}…")
+
+
+def _over_limit(where: _Place, table: TableContract, report: Report, broken: _Broken) -> list[str]:
+    if report.share <= table.quarantine_limit:
+        return []
+    counts = {rule: int(mask.sum()) for rule, mask in broken.items() if rule.policy == "quarantine"}
+    top = sorted(counts, key=lambda rule: -counts[rule])[:SHOWN]
+    reasons = ", ".join(f"{counts[rule]:,} for {rule.subject} {rule.breach}" for rule in top)
+    return [
+        f"{where.path}: {report.quarantined:,} of {report.rows:,} rows ({report.share:.2%}) would go to "
+        f"quarantine, more than {table.quarantine_limit:.2%}: {reasons}; correct the data, or "
+        f"{where.key}.quarantine_limit in conf/contract"
+    ]
+
+
+def _empty_months(
+    where: _Place, table: TableContract, valid: pl.DataFrame, zone: str, months: Sequence[str]
+) -> list[str]:
+    if table.every_month is None:
+        return []
+    local = valid[table.every_month].dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
+    present = set(local.dt.strftime("%Y-%m").unique())
+    empty = [month for month in months if month not in present]
+    if not empty:
+        return []
+    return [
+        f"{where.path}: column {table.every_month}: no valid rows in {', '.join(empty)} ({zone}); "
+        "supply them, or move data.window"
+    ]
+
+
+def _with_reasons(raw: pl.DataFrame, rejected: pl.Series, broken: _Broken) -> pl.DataFrame:
+    reasons = [
+        pl.select(pl.when(mask).then(pl.lit(f"{rule.subject}: {rule.breach}"))).to_series().filter(rejected)
+        for rule, mask in broken.items()
+    ]
+    none = pl.lit(None, dtype=pl.String)
+    joined = pl.concat_str([none, *reasons], separator="; ", ignore_nulls=True)
+    return raw.filter(rejected).with_columns(joined.alias(REASONS))

@@ -1,0 +1,33 @@
+"""Check the raw tables against conf/contract: valid rows go on, typed; the others stay aside with reasons."""
+
+from trunkline.core.stage import run
+
+
+def main() -> None:
+    """Read the raw tables, check them, write valid and quarantined rows and the counts."""
+    from dataclasses import asdict
+
+    import polars as pl
+    from rich.console import Console
+
+    from trunkline import contract
+    from trunkline.core import files, paths
+    from trunkline.params.contract import Contract
+    from trunkline.params.data import Data
+    from trunkline.tables import write_parquet
+
+    console = Console(stderr=True, highlight=False)
+    data = Data.load()
+    raw = {name: pl.read_parquet(paths.RAW / f"{name}.parquet") for name in data.sources}
+    months = [*data.window.train.months(), *data.window.holdout.months()]
+    checked = contract.check_tables(raw, Contract.load(), data.timezone, months)
+    for name, table in checked.items():
+        write_parquet(table.valid, paths.VALID / f"{name}.parquet")
+        write_parquet(table.rejected, paths.QUARANTINE / f"{name}.parquet")
+        found = table.report
+        console.print(f"{name}: {found.valid:,} rows valid, {found.quarantined:,} in quarantine", soft_wrap=True)
+    files.write_json(paths.VALIDATION, {name: asdict(table.report) for name, table in checked.items()})
+
+
+if __name__ == "__main__":
+    run(main)
