@@ -1,0 +1,32 @@
+"""Measures the model on the holdout: metrics, slices with intervals, curves, and the score of every row."""
+
+from trunkline.core.stage import run
+
+
+def main() -> None:
+    """Read the model and the holdout, score, measure, write the reports and the predictions."""
+    from functools import partial
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from trunkline import evaluation, modelfile, training
+    from trunkline.core import paths
+    from trunkline.dataset import Dataset
+    from trunkline.params.base import load_seed
+    from trunkline.params.evaluation import Evaluation
+    from trunkline.tables import write_parquet
+
+    console = Console(stderr=True, highlight=False)
+    params, holdout = Evaluation.load(), Dataset.read("holdout")
+    scores = training.scores(modelfile.load(paths.MODEL), holdout.frame)
+    progress = partial(track, description="measuring", console=console, transient=True, disable=not console.is_terminal)
+    report = evaluation.evaluate(holdout, scores, params, load_seed(), progress)
+    evaluation.write(report)
+    write_parquet(evaluation.predictions(holdout, scores), paths.PREDICTIONS / "holdout.parquet")
+    parts = sum(map(len, report.slices.values())) - 1
+    console.print(f"{paths.METRICS}: {report.whole.n:,} rows, {parts} slices", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run(main)
