@@ -1,0 +1,225 @@
+"""Renders for a person what a finished run leaves in reports/; reads no file and no clock."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from io import StringIO
+
+from pydantic import BaseModel, ConfigDict, field_validator
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from trunkline.metrics import Metric
+from trunkline.params.evaluation import WHOLE
+
+SHOWN = 3  # slices at either end, and reasons per table
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Estimate(_File):
+    """A metric's value and its interval; None where it is not defined."""
+
+    value: float | None
+    interval: tuple[float, float] | None
+
+
+class Slice(_File):
+    """Rows of one value of a slice; without metrics when there are too few rows to measure."""
+
+    n: int
+    metrics: dict[str, Estimate]
+
+
+class Window(_File):
+    """Rows of a window: those used, and those left out for want of a label, or of one in time."""
+
+    rows: int
+    unlabelled: int
+    label_not_yet_known: int
+    base_rate: float | None
+
+
+class Windows(_File):
+    """The two windows."""
+
+    train: Window
+    holdout: Window
+
+
+class Dataset(_File):
+    """Rows and features that the features stage made."""
+
+    source_rows: int
+    unlabelled: int
+    windows: Windows
+    features: dict[str, int]
+
+
+class Checked(_File):
+    """What became of the rows of a source table, and how many broke which rule."""
+
+    rows: int
+    quarantined: int
+    checks: dict[str, int]
+
+
+class Reports(_File):
+    """The files of reports/, by name."""
+
+    slices: dict[str, dict[str, Slice]]
+    dataset: Dataset
+    validation: dict[str, Checked]
+
+    @field_validator("slices")
+    @classmethod
+    def _holds_the_whole(cls, slices: dict[str, dict[str, Slice]]) -> dict[str, dict[str, Slice]]:
+        if WHOLE not in slices.get(WHOLE, {}):
+            raise ValueError(f"the whole holdout is missing ({WHOLE}.{WHOLE})")
+        return slices
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What was declared: names, the windows by name, the metrics in order, and where the runs can be seen."""
+
+    name: str
+    estimator: str
+    target: str
+    observations: str
+    windows: Mapping[str, str]
+    metrics: tuple[Metric, ...]
+    confidence: float
+    look: str
+
+
+def summary(subject: Subject, reports: Reports) -> RenderableType:
+    """Return the whole report: headline, metrics, slices, data and where to look next."""
+    parts = [
+        ("", _headline(subject, reports)),
+        ("Metrics on the holdout", _metrics(subject, reports.slices[WHOLE][WHOLE])),
+        *_slices(subject, reports.slices),
+        ("Rows", _rows(subject, reports.dataset)),
+        ("Source tables", _sources(reports.validation)),
+        ("Where to look next", _next(subject)),
+    ]
+    return Group(*(part for title, body in parts for part in _section(title, body)))
+
+
+def plain(report: RenderableType, width: int) -> str:
+    """Return a report as text without colours, for a file or a pipe."""
+    console = Console(file=StringIO(), width=width, color_system=None)
+    with console.capture() as captured:
+        console.print(report)
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def _section(title: str, body: RenderableType) -> Iterator[RenderableType]:
+    if title:
+        yield Text(f"\n{title}", style="bold")
+    yield Padding(body, (0, 0, 0, 2 if title else 0))
+
+
+def _headline(subject: Subject, reports: Reports) -> RenderableType:
+    features = sum(reports.dataset.features.values())
+    rows = {name: f"{window.rows:,}" for name, window in reports.dataset.windows}
+    return Text.assemble(
+        (f"{subject.name}: {subject.estimator.rpartition('.')[2]}", "bold"),
+        f"\ntrained on {subject.windows['train']} ({rows['train']} rows, {features} features), "
+        f"measured on {subject.windows['holdout']} ({rows['holdout']} rows)",
+    )
+
+
+def _metrics(subject: Subject, whole: Slice) -> Table:
+    table = _table("metric", "value", f"{subject.confidence:.0%} interval", "", left=(0, 3))
+    for metric in subject.metrics:
+        better = f"{metric.better} is better" if metric.better else ""
+        table.add_row(metric.name, *_estimate(whole.metrics.get(metric.name)), better)
+    return table
+
+
+def _slices(subject: Subject, slices: Mapping[str, Mapping[str, Slice]]) -> Iterator[tuple[str, Table]]:
+    """Yield the slices at either end of the first declared metric that says which end is the better one."""
+    metric = next((metric for metric in subject.metrics if metric.better), None)
+    if metric is None:
+        return
+    measured = [
+        (estimate.value, f"{name} {label}", part.n, estimate)
+        for name, labels in slices.items()
+        for label, part in labels.items()
+        if name != WHOLE and (estimate := part.metrics.get(metric.name)) is not None and estimate.value is not None
+    ]
+    measured.sort(key=lambda found: found[:2], reverse=metric.better == "smaller")
+    if measured:
+        small = sum(not part.metrics for labels in slices.values() for part in labels.values())
+        yield f"Weakest and strongest slices by {metric.name}{_too_small(small)}", _ends(metric, measured)
+
+
+def _too_small(count: int) -> str:
+    return f" ({count} more with too few rows to measure)" if count else ""
+
+
+def _ends(metric: Metric, measured: list[tuple[float, str, int, Estimate]]) -> Table:
+    table = _table("slice", metric.name, "interval", "rows", left=(0,))
+    gap = len(measured) > 2 * SHOWN
+    shown = [*measured[:SHOWN], *measured[-SHOWN:]] if gap else measured
+    for place, (_, name, n, estimate) in enumerate(shown):
+        if gap and place == SHOWN:
+            table.add_row("…")
+        table.add_row(name, *_estimate(estimate), f"{n:,}")
+    return table
+
+
+def _rows(subject: Subject, dataset: Dataset) -> RenderableType:
+    table = _table("window", "", "rows", subject.target, "no label", "label too late", left=(0, 1))
+    for name, window in dataset.windows:
+        rate = "" if window.base_rate is None else f"{window.base_rate:.1%}"
+        left_out = (f"{window.unlabelled:,}", f"{window.label_not_yet_known:,}")
+        table.add_row(name, subject.windows[name], f"{window.rows:,}", rate, *left_out)
+    source = f"of {dataset.source_rows:,} valid rows of {subject.observations}"
+    return Group(table, Text(f"{source}, {dataset.unlabelled:,} have no label", style="dim"))
+
+
+def _sources(validation: Mapping[str, Checked]) -> Table:
+    table = _table("table", "rows", "quarantined", "", "rules that rows broke", left=(0, 4))
+    for name, checked in validation.items():
+        most = sorted(checked.checks.items(), key=lambda check: (-check[1], check[0]))
+        reasons = [f"{rule} {count:,}" for rule, count in most if count]
+        more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
+        share = _percent(checked.quarantined, checked.rows)
+        cells = (f"{checked.rows:,}", f"{checked.quarantined:,}", share)
+        table.add_row(name, *cells, ", ".join([*reasons[:SHOWN], *more]))
+    return table
+
+
+def _next(subject: Subject) -> Table:
+    table = _table()
+    table.add_column(no_wrap=True)  # a command is there to be copied
+    table.add_row("dvc plots show", "ROC, precision-recall and calibration")
+    table.add_row("dvc exp show", "this run beside its experiments")
+    table.add_row(subject.look, "every run that was logged")
+    table.add_row("docs/tour.md", "how the project is read, in one page")
+    return table
+
+
+def _table(*headings: str, left: tuple[int, ...] = ()) -> Table:
+    table = Table(box=None, show_header=bool(headings), header_style="dim", pad_edge=False, padding=(0, 3, 0, 0))
+    for place, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if place in left else "right", no_wrap=place == 0)
+    return table
+
+
+def _estimate(estimate: Estimate | None) -> tuple[str, str]:
+    if estimate is None or estimate.value is None:
+        return "not defined", ""
+    if estimate.interval is None:
+        return f"{estimate.value:.4f}", ""
+    low, high = estimate.interval
+    return f"{estimate.value:.4f}", f"{low:.4f} to {high:.4f}"
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{part / whole:.3%}" if part else ""

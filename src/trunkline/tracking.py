@@ -1,0 +1,287 @@
+"""The one module that imports mlflow: logs a finished pipeline run, once per distinct result.
+
+A run is identified by the hash of all that is logged of it, so logging is idempotent: an attempt that was
+killed halfway is continued by the next, which writes the same values again, and a result that is there
+is left alone. Run ids and times are MLflow's and appear in no file of the project.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import unquote
+
+import sqlalchemy
+from filelock import FileLock
+
+from trunkline.core import paths
+from trunkline.core.errors import OutsideError, UserError
+from trunkline.params.base import read_params
+from trunkline.params.evaluation import WHOLE
+from trunkline.params.tracking import URI, Tracking, is_server, shown
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run as LoggedRun
+
+EXPERIMENT = "DVC_EXP_NAME"
+RESULT = "trunkline.result"
+ARTIFACTS = "mlartifacts"
+
+# What the user has set stays. Three tries of ten seconds, where MLflow would make eight of two minutes.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+_KEY_LENGTH = 250
+_VALUE_LENGTH = 500  # of older servers; this one allows 6000, and params.yaml is attached in full
+_LOCK_SECONDS = 300
+_FOREIGN = {"mlflow", "sqlalchemy", "alembic"}  # whose errors are about the store, not about this program
+_NOT_IN_A_KEY = re.compile(r"[^\w\- ]", re.ASCII)  # a dot in a name would look like a level
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: params and metrics by dotted key, artifacts relative to `root`, the model's hash."""
+
+    name: str
+    root: Path
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    artifacts: tuple[Path, ...]
+    model: str
+    tags: Mapping[str, str]
+
+    @classmethod
+    def read(cls, root: Path, tags: Mapping[str, str]) -> Self:
+        """Read what the pipeline left under a project's root: params.yaml, the reports and the model."""
+        params = read_params(root / paths.PARAMS)
+        # Where a run is logged is no property of its result: the same result is the same run.
+        params = {key: value for key, value in params.items() if key != Tracking.key}
+        reports = (root / paths.METRICS).parent.rglob("*.json")
+        return cls(
+            name=_name(params, _json(root / paths.METRICS)),
+            root=root,
+            params=dict(flatten(params)),
+            metrics=dict(_metrics(_json(root / paths.METRICS), _json(root / paths.SLICES))),
+            artifacts=tuple(sorted(path.relative_to(root) for path in reports)),
+            model=_sha256(root / paths.MODEL),
+            tags=tags,
+        )
+
+    @cached_property
+    def result(self) -> str:
+        """SHA-256 of the parameters, the metrics, the model and the artifacts; not of commit and time."""
+        files = {str(path): _sha256(self.root / path) for path in self.artifacts}
+        content = [dict(self.params), dict(self.metrics), self.model, files]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Logged:
+    """The run that holds the result; `new` if this call logged it."""
+
+    run_id: str
+    new: bool
+
+
+def home(root: Path) -> Path:
+    """Return the project that a stage runs for: DVC's temporary workspaces in it are deleted afterwards."""
+    root = root.resolve()
+    workspaces = Path(".dvc", "tmp", "exps")
+    for parent in root.parents:
+        if parent.parts[-3:] == workspaces.parts:
+            return parent.parents[2]
+    return root
+
+
+def tags(commit: str | None, dirty: bool, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return where a result came from: the commit, whether files differ from it, and DVC's experiment."""
+    origin = {"mlflow.source.git.commit": commit, EXPERIMENT: environ.get(EXPERIMENT)}
+    origin["mlflow.source.git.dirty"] = str(dirty).lower() if commit else None
+    return {key: value for key, value in origin.items() if value}
+
+
+def log_run(run: Run, tracking: Tracking, home: Path) -> Logged:
+    """Log a run to MLflow, unless its result is there already; safe to repeat, also after a kill.
+
+    Raises OutsideError if MLflow cannot be reached or refuses, UserError if its experiment was deleted.
+    """
+    uri = resolved(tracking.address(os.environ), home)
+    result = run.result
+    with _outside(uri), _alone(uri):
+        client = _client(uri)
+        experiment = _experiment(client, tracking.experiment, None if is_server(uri) else home / ARTIFACTS)
+        attempts = _attempts(client, experiment, result)
+        if finished := attempts.get("FINISHED"):
+            return Logged(finished.info.run_id, new=False)
+        attempt = next(iter(attempts.values()), None)
+        if attempt is None:
+            attempt = client.create_run(experiment, run_name=run.name, tags={**run.tags, RESULT: result})
+        _write(client, attempt, run)
+        return Logged(attempt.info.run_id, new=True)
+
+
+def resolved(uri: str, home: Path) -> str:
+    """Return the address with a relative SQLite path resolved against the project's home."""
+    scheme, separator, path = uri.partition(":///")
+    relative = scheme.startswith("sqlite") and separator and not path.startswith("/")
+    return f"{scheme}:///{home / path}" if relative else uri
+
+
+def flatten(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Yield dotted keys and texts within MLflow's limits; lists, numbers and missing values as JSON."""
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from flatten(item, (*path, str(key)))
+    else:
+        key = ".".join(_NOT_IN_A_KEY.sub("_", part) or "_" for part in path)
+        text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+        yield _fitted(key, ".".join(path) == key, path, _KEY_LENGTH), _fitted(text, True, text, _VALUE_LENGTH)
+
+
+def _fitted(text: str, exact: bool, original: object, length: int) -> str:
+    """Return the text if it is exact and not too long, else with a hash that keeps different ones apart."""
+    if exact and len(text) <= length:
+        return text
+    return f"{text[: length - 9]}-{hashlib.sha256(json.dumps(original).encode()).hexdigest()[:8]}"
+
+
+def _write(client: "MlflowClient", attempt: "LoggedRun", run: Run) -> None:
+    entities = _mlflow().entities
+    params = [entities.Param(key, value) for key, value in run.params.items()]
+    # At the time of the run, not of the call: a metric that is written again is then the same point.
+    time = attempt.info.start_time
+    metrics = [entities.Metric(key, value, time, 0) for key, value in run.metrics.items()]
+    run_id = attempt.info.run_id
+    client.log_batch(run_id, metrics=metrics, params=params)  # MLflow splits what is too much for one request
+    for path in (paths.PARAMS, *run.artifacts):
+        folder = None if path.parent == Path() else path.parent.as_posix()
+        client.log_artifact(run_id, str(run.root / path), folder)
+    client.set_terminated(run_id, "FINISHED")
+
+
+def _mlflow() -> ModuleType:
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    import mlflow  # noqa: PLC0415  takes seconds, and reads the environment when it is imported
+
+    return mlflow
+
+
+def _client(uri: str) -> "MlflowClient":
+    try:
+        if not is_server(uri):
+            _connect(uri)
+        client: MlflowClient = _mlflow().MlflowClient(tracking_uri=uri)
+    except ModuleNotFoundError as error:
+        raise UserError(f"{shown(uri)}: needs the Python package {error.name}: install it") from error
+    return client
+
+
+def _connect(uri: str) -> None:
+    """Connect to a database once: MLflow would try a missing one for two minutes, warning each time."""
+    engine = sqlalchemy.create_engine(uri)
+    engine.connect().close()
+    engine.dispose()
+
+
+def _experiment(client: "MlflowClient", name: str, artifacts: Path | None) -> str:
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifacts.as_uri() if artifacts else None))
+        except _mlflow().exceptions.MlflowException as error:
+            found = client.get_experiment_by_name(name)  # another run may have made it in the meantime
+            if found is None:
+                raise error from None
+    if found.lifecycle_stage != "active":
+        advice = f"restore it (mlflow experiments restore -x {found.experiment_id}) or choose another name"
+        raise UserError(f"conf/tracking: tracking.experiment: '{name}' was deleted in MLflow; {advice}")
+    return str(found.experiment_id)
+
+
+def _attempts(client: "MlflowClient", experiment: str, result: str) -> "dict[str, LoggedRun]":
+    """Return a run with this result per status; there are two only if two were begun at the same moment."""
+    found = client.search_runs([experiment], f"tags.`{RESULT}` = '{result}'")
+    return {run.info.status: run for run in found}
+
+
+@contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Hold the lock of a SQLite file: MLflow breaks when two processes create its tables at once."""
+    if not uri.startswith("sqlite"):
+        yield
+        return
+    database = Path(sqlalchemy.make_url(uri).database or "")
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{database}.lock", timeout=_LOCK_SECONDS):
+        yield
+
+
+@contextmanager
+def _outside(uri: str) -> Iterator[None]:
+    """Turn a failure of MLflow, its database or its file system into one message without a secret."""
+    try:
+        yield
+    except Exception as error:
+        if not _is_outside(error):
+            raise
+        reason = _without_secrets(str(_root(error)), uri)
+        advice = f"start it or correct the address (tracking.uri in conf/tracking, or {URI}); then: dvc repro"
+        raise OutsideError(f"MLflow at {shown(uri)}: {reason}; {advice}") from error
+
+
+def _is_outside(error: Exception) -> bool:
+    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _FOREIGN
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return what it began with: `Connection refused`, not the five layers that say so at length."""
+    while deeper := error.__cause__ or error.__context__:
+        error = deeper
+    return error
+
+
+def _without_secrets(text: str, uri: str) -> str:
+    user, _, password = "".join(re.findall(r"//(.*)@", uri)).partition(":")
+    query = re.findall(r"=([^&]+)", uri.partition("?")[2])
+    text = text.replace(uri, shown(uri))
+    for secret in filter(None, (password or user, unquote(password or user), *query)):
+        text = text.replace(secret, "…")
+    line = text.strip().partition("\n")[0]
+    return f"{line[:200]}…" if len(line) > 200 else line
+
+
+def _name(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    estimator = params["model"]["_target_"].rpartition(".")[2]
+    metric = params["evaluation"]["metrics"][0]
+    return f"{estimator} {params['data']['window']['holdout']} {metric} {metrics['holdout'][metric]:.3f}"
+
+
+def _metrics(metrics: Mapping[str, Any], slices: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for split, values in metrics.items():
+        yield from ((f"{split}.{name}", value) for name, value in values.items() if value is not None)
+    for name, measured in slices[WHOLE][WHOLE]["metrics"].items():
+        if measured["interval"]:
+            yield from zip((f"holdout.{name}.low", f"holdout.{name}.high"), measured["interval"], strict=True)
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
