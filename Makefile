@@ -1,0 +1,46 @@
+# Two commands set everything up: `make repro` and `make test`. The others are for contributors.
+
+.PHONY: help repro test check docs lock clean
+.DEFAULT_GOAL := help
+
+RUN := PATH="$$PWD/.venv/bin:$$PATH"
+LOCK = $$(uv --version >/dev/null 2>&1 && echo uv || echo .venv/uv/bin/uv) pip compile --quiet --universal \
+	--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+	$(if $(UPGRADE),--upgrade)
+
+help: ## List these commands
+	@awk -F ':.* ## ' '/^[a-z]+:.* ## / { printf "  make %-8s%s\n", $$1, $$2 }' Makefile
+
+repro: ## Install, run the pipeline on real data, show the metrics
+	@locks/install pipeline
+	@$(RUN) dvc repro
+	@# In a fresh clone the results equal dvc.lock, so DVC sees no reason to log them, and the list of runs would be
+	@# empty. Logging a result that is logged already changes nothing.
+	@test -e mlflow.db || $(RUN) dvc repro --quiet --single-item --force track
+	@$(RUN) trunkline report
+
+test: check ## Install what the tests need, run the checks and the whole suite
+	@# A file's tests share its fixtures, so they stay together; in tests/, the long ones of e2e/ come first.
+	@$(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder --durations 10
+
+check: ## Format, lint, types, direction of imports: what pre-commit runs
+	@locks/install dev
+	@$(RUN) ruff format --check
+	@$(RUN) ruff check
+	@$(RUN) mypy
+	@$(RUN) lint-imports --no-logo
+
+docs: ## Write docs/configuration.md from the code
+	@locks/install dev
+	@$(RUN) python -m trunkline.configuration > .venv/.configuration.md
+	@mv .venv/.configuration.md docs/configuration.md
+
+lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versions
+	@locks/install dev
+	@$(LOCK) pyproject.toml --extra lightgbm --group example -o locks/pipeline.txt
+	@$(LOCK) pyproject.toml --extra lightgbm --group example --group test --group lint -c locks/pipeline.txt -o locks/dev.txt
+	@printf '%s\n' setuptools wheel 'uv_build>=0.9,<1' | $(LOCK) - -o locks/build.txt
+	@echo uv | $(LOCK) - -o locks/uv.txt
+
+clean: ## Remove the environment and all caches of tools, but no data and no results
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,160 @@
+"""The rules of the house that no other tool checks."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PIPELINE, DEV = ROOT / "locks/pipeline.txt", ROOT / "locks/dev.txt"
+OUTPUTS = {"data", "models", "mlruns", "mlartifacts", "__pycache__"}
+
+
+def files(*suffixes: str, under: str = ".") -> Iterator[Path]:
+    """Yield the project's own files, without asking git: an unpacked archive has no history."""
+    for path in sorted((ROOT / under).rglob("*")):
+        *folders, name = path.relative_to(ROOT).parts
+        foreign = any(folder in OUTPUTS or folder[0] == "." for folder in folders if folder not in (".ci", ".github"))
+        if (
+            path.is_file()
+            and not foreign
+            and not name.startswith("mlflow.db")
+            and (not suffixes or path.suffix in suffixes)
+        ):
+            yield path
+
+
+def declared() -> dict[str, Requirement]:
+    """Return every direct dependency of pyproject.toml, by canonical name."""
+    project = PROJECT["project"]
+    lists = [
+        project["dependencies"],
+        *project["optional-dependencies"].values(),
+        *PROJECT["dependency-groups"].values(),
+    ]
+    requirements = [Requirement(text) for texts in lists for text in texts]
+    return {canonicalize_name(requirement.name): requirement for requirement in requirements}
+
+
+def locked(path: Path) -> dict[str, str]:
+    """Return the version of every package in a lock; a package stands there once for all Pythons."""
+    entries = re.findall(r"^([a-z0-9-]+)==(\S+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    versions = dict(entries)
+    assert len(entries) == len(versions), f"{path.name}: more than one version of a package"
+    return versions
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("locks/*.txt")), ids=lambda path: path.name)
+def test_locks_hold_versions_and_hashes_and_no_address(path):
+    text = path.read_text(encoding="utf-8")
+    assert not re.search(r"://|--(extra-)?index-url|--find-links|\bfile:|@", text)
+    entries = re.split(r"^(?=\S)", text, flags=re.MULTILINE)[1:]
+    assert len(entries) == len(locked(path)) > 0
+    assert [entry for entry in entries if "--hash=sha256:" not in entry] == []
+
+
+def test_the_development_lock_holds_the_pipeline_lock():
+    pipeline, dev = locked(PIPELINE), locked(DEV)
+    assert pipeline.items() <= dev.items()
+
+
+def test_the_locks_meet_pyproject():
+    versions = locked(DEV)
+    for name, requirement in declared().items():
+        assert requirement.specifier.contains(versions[name], prereleases=True), f"{requirement}: run: make lock"
+
+
+def test_every_dependency_has_its_floor_and_its_reason():
+    page = (ROOT / "docs/dependencies.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `([^`]+)` \| (\S+) \| [^|]{5,} \|", page, re.MULTILINE))
+    written = {canonicalize_name(Requirement(key).name): Requirement(key + floor) for key, floor in rows.items()}
+    assert written == declared()
+    assert [str(r) for r in declared().values() if not re.search(r">=|==", str(r.specifier))] == []
+
+
+def imported(path: Path) -> Iterator[str]:
+    """Yield the top-level packages that a file imports, also inside functions."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield str(node.module).partition(".")[0]
+
+
+def test_what_is_imported_is_declared():
+    distributions = packages_distributions()
+    names = {name for folder in ("src", "stages") for path in files(".py", under=folder) for name in imported(path)}
+    foreign = names - set(sys.stdlib_module_names) - {"trunkline"}
+    undeclared = [name for name in foreign if not {canonicalize_name(d) for d in distributions[name]} & set(declared())]
+    assert undeclared == []
+
+
+def test_stages_leave_mlflow_hydra_and_processes_to_the_library():
+    for path in files(".py", under="stages"):
+        assert not {"mlflow", "hydra", "omegaconf", "subprocess"} & set(imported(path)), path.name
+
+
+def test_imports_go_downwards():
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-logo", "--no-cache"]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_conf_does_not_read_the_environment():
+    found = [path.name for path in files(".yaml", under="conf") if re.search(r"\$\{\s*(oc\.)?env", path.read_text())]
+    assert found == [], "its value would be written to params.yaml, which is committed"
+
+
+def test_the_pipeline_is_literal():
+    # DVC resolves ${} before the compose stage has written params.yaml.
+    lines = (ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if "${" in line and not line.lstrip().startswith("#")] == []
+
+
+def test_no_file_names_a_machine_or_a_registry():
+    homes = re.compile(rb"/(home|root|Users)/\w")
+    registries = re.compile(
+        rb"pypi\.org|pythonhosted\.org|extra-index-url|registry\.npmjs|anaconda\.org", re.IGNORECASE
+    )
+    own = [path for path in files() if path != Path(__file__)]
+    assert [str(path.relative_to(ROOT)) for path in own if homes.search(path.read_bytes())] == []
+    assert [str(path.relative_to(ROOT)) for path in own if registries.search(path.read_bytes())] == []
+
+
+def test_pre_commit_fetches_nothing_and_runs_the_one_check():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))
+    assert [repo["repo"] for repo in hooks["repos"]] == ["local"]
+    assert [(hook["entry"], hook["language"]) for hook in hooks["repos"][0]["hooks"]] == [("make check", "system")]
+
+
+def test_continuous_integration_runs_make_test():
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    assert [line for line in script.splitlines() if not line.startswith(("#", "set ", "cd "))] == ["make test"]
+
+
+def test_the_license_and_the_version_are_one():
+    import trunkline
+
+    assert PROJECT["project"]["version"] == trunkline.__version__
+    assert "Apache License" in (ROOT / "LICENSE").read_text(encoding="utf-8")
+
+
+def test_links_between_documents_lead_somewhere():
+    broken = []
+    for page in files(".md"):
+        text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)|src=\"([^\"]+)\"", text):
+            link = target[0] or target[1]
+            if "://" not in link and not (page.parent / link).exists():
+                broken.append(f"{page.relative_to(ROOT)}: {link}")
+    assert broken == []
