@@ -1,0 +1,99 @@
+"""Real checkouts with real DVC: nothing here is simulated."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SMALL = "window: {train: 2013-05, holdout: 2013-06-01..2013-06-14}"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A git checkout of the project with a DVC cache of its own."""
+
+    root: Path
+
+    def run(self, *command: str, env: Mapping[str, str] | None = None, check: bool = True) -> str:
+        """Run a command in the checkout as a user with an activated environment would; return all that it printed."""
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env={**os.environ, "PATH": path, "PYTHONWARNINGS": "default", **(env or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=900,
+        )
+        assert not check or done.returncode == 0, f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def repro(self, *arguments: str, env: Mapping[str, str] | None = None) -> list[str]:
+        """Run `dvc repro` and return the stages that ran, in order."""
+        return re.findall(r"^Running stage '(\w+)':$", self.run("dvc", "repro", *arguments, env=env), re.MULTILINE)
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace a text that stands once in a file."""
+        path = self.root / file
+        text = path.read_text(encoding="utf-8")
+        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {file}"
+        path.write_text(text.replace(old, new), encoding="utf-8")
+
+    def read(self, file: str) -> str:
+        """Return the text of a file."""
+        return (self.root / file).read_text(encoding="utf-8")
+
+    def commit(self, message: str) -> None:
+        """Commit everything that is not ignored."""
+        self.run("git", "add", "--all")
+        self.run("git", "-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "-qm", message)
+
+    def copy(self, root: Path) -> "Checkout":
+        """Copy the checkout with its cache and data."""
+        shutil.copytree(self.root, root, symlinks=True)
+        return Checkout(root)
+
+
+def checkout(source: Path, root: Path) -> Checkout:
+    """Make a fresh clone of what is in the working tree, committed or not, without what is ignored."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=source,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    for name in filter(None, listed.split("\0")):
+        if (source / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source / name, root / name)
+    made = Checkout(root)
+    made.run("git", "init", "--quiet", "--initial-branch=main")
+    made.commit("clone")
+    return made
+
+
+@pytest.fixture(scope="session")
+def small(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """A reproduced and committed checkout with a short window; copy it before changing it."""
+    made = checkout(root, tmp_path_factory.mktemp("small") / "project")
+    made.edit("conf/data/flights.yaml", "window: {train: 2013-01..2013-06, holdout: 2013-07}", SMALL)
+    made.repro()
+    made.commit("a short window")
+    return made
+
+
+@pytest.fixture
+def project(small: Checkout, tmp_path: Path) -> Iterator[Checkout]:
+    """A copy of the small checkout to change."""
+    copied = small.copy(tmp_path / "project")
+    yield copied
+    shutil.rmtree(copied.root, ignore_errors=True)
