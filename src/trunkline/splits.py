@@ -1,13 +1,19 @@
 """The split by time: which observations train, which are held out, and which have no label yet."""
 
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
+from pathlib import Path
 from typing import get_args
 from zoneinfo import ZoneInfo
 
 import polars as pl
 
+from trunkline import rows
+from trunkline.core import expressions
 from trunkline.dataset import EVENT_TIME, Role, Schema, Split
+from trunkline.features import Engine, Plan, Primitive
 from trunkline.params.base import Window
 from trunkline.params.data import Data
 
@@ -47,24 +53,50 @@ def _period(name: Split, window: Window, zone: str, known: datetime) -> Period:
     return Period(name, window, midnight(window.start, zone), end, min(known, end))
 
 
-def summarise(observed: pl.DataFrame, schema: Schema, split: tuple[Period, ...]) -> dict[str, object]:
-    """Count the observations (columns event_time and the label), those without a label, and the features."""
+def materialize(
+    engine: Engine,
+    plan: Plan,
+    data: Data,
+    folder: Path,
+    track: Callable[[Sequence[Primitive]], Iterable[Primitive]] = iter,
+) -> dict[Split, int]:
+    """Compute the plan's features and write both windows with their schema; return the rows of each.
+
+    `track` passes the primitives on and may show how far it is.
+    """
+    schema = Schema(plan.outputs, data.target.name, data.timezone)
+    train, holdout = split = periods(data)
+    label = (schema.label, expressions.parse(data.target.expression))
+    engine.load_requests(train.start, holdout.end, (label,))
+    for primitive in track(plan.primitives):
+        engine.compute(primitive)
+    schema.write(folder)
+    return {
+        period.name: engine.write(folder / f"{period.name}.parquet", period.start, period.known, [schema.label])
+        for period in split
+    }
+
+
+def summarise(observations: pl.DataFrame, plan: Plan, data: Data) -> dict[str, object]:
+    """Count the observations, those without a label, the rows of each window, and the features by role."""
+    label, roles = data.target.name, Counter(feature.role for feature in plan.outputs)
+    observed = rows.evaluate(observations, {EVENT_TIME: data.event_time, label: data.target.expression}, data.timezone)
     return {
         "source_rows": observed.height,
-        "unlabelled": observed[schema.label].null_count(),
-        "windows": {period.name: _summary(observed, schema.label, period) for period in split},
-        "features": {role: len(schema.of_role(role)) for role in get_args(Role)},
+        "unlabelled": observed[label].null_count(),
+        "windows": {period.name: _summary(observed, label, period) for period in periods(data)},
+        "features": {role: roles[role] for role in get_args(Role)},
     }
 
 
 def _summary(observed: pl.DataFrame, label: str, period: Period) -> dict[str, object]:
-    rows = observed.filter(pl.col(EVENT_TIME).is_between(period.start, period.end, closed="left"))
-    usable = rows.filter(pl.col(label).is_not_null() & (pl.col(EVENT_TIME) < period.known))
-    unlabelled = rows[label].null_count()
+    window = observed.filter(pl.col(EVENT_TIME).is_between(period.start, period.end, closed="left"))
+    usable = window.filter(pl.col(label).is_not_null() & (pl.col(EVENT_TIME) < period.known))
+    unlabelled = window[label].null_count()
     return {
         "window": str(period.window),
         "rows": usable.height,
         "unlabelled": unlabelled,
-        "label_not_yet_known": rows.height - unlabelled - usable.height,
+        "label_not_yet_known": window.height - unlabelled - usable.height,
         "base_rate": usable[label].cast(pl.Float64).mean(),
     }
