@@ -54,7 +54,7 @@ class Checkout:
     def commit(self, message: str) -> None:
         """Commit everything that is not ignored."""
         self.run("git", "add", "--all")
-        self.run("git", "-c", "user.name=Test", "-c", "user.email=test@example.org", "commit", "-qm", message)
+        self.run("git", "commit", "-qm", message)
 
     def copy(self, root: Path) -> "Checkout":
         """Copy the checkout with its cache and data."""
@@ -77,6 +77,8 @@ def checkout(source: Path, root: Path) -> Checkout:
             shutil.copy2(source / name, root / name)
     made = Checkout(root)
     made.run("git", "init", "--quiet", "--initial-branch=main")
+    made.run("git", "config", "user.name", "Test")
+    made.run("git", "config", "user.email", "test@example.org")
     made.commit("clone")
     return made
 
