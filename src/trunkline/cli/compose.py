@@ -1,12 +1,16 @@
 """trunkline compose: conf/ into params.yaml, or whether they agree."""
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from trunkline.core import files, paths
 from trunkline.core.errors import UserError
+
+if TYPE_CHECKING:
+    from trunkline.experiments import Difference
 
 
 @click.command(short_help="Compose conf/ into params.yaml, or check that they agree.")
@@ -53,7 +57,7 @@ def _agree(content: dict[str, Any], as_json: bool) -> bool:
     return not different and same_text
 
 
-def _explain(different: Any, found: dict[str, Any]) -> None:
+def _explain(different: "Sequence[Difference]", found: dict[str, Any]) -> None:
     from trunkline import experiments
 
     click.echo(f"{paths.PARAMS} is not what {paths.CONF}/ composes to (composed → found):")
@@ -62,7 +66,7 @@ def _explain(different: Any, found: dict[str, Any]) -> None:
         click.echo(f"  {item.key:<{width}}  {_shown(item.composed)} → {_shown(item.found)}")
     try:
         suggestion = experiments.suggest(paths.CONF, found)
-    except UserError:
+    except UserError:  # params.yaml is so wrong that no experiment could compose to it
         suggestion = None
     click.echo("\nTo make params.yaml follow conf/ again: trunkline compose")
     if suggestion is None:
