@@ -32,6 +32,7 @@ def _table(policy: str = "fail", **changes: Any) -> TableContract:
     }
     declared = {
         "columns": {name: {"description": "What it is", "on_failure": policy} | it for name, it in columns.items()},
+        "privacy": "internal",
         "unique": ["id", "kind"],
         "on_duplicate": policy,
         "checks": {

@@ -36,6 +36,7 @@ DATA = {
 CONTRACT = {
     "tables": {
         "trips": {
+            "privacy": "public",
             "unique": ["number"],
             "columns": {
                 "number": {"type": "integer", "description": "Number of the trip"},
@@ -50,6 +51,7 @@ CONTRACT = {
             },
         },
         "stations": {
+            "privacy": "public",
             "unique": ["station"],
             "columns": {
                 "station": {"type": "text", "description": "Name"},

@@ -31,7 +31,7 @@ class ColumnContract(Strict):
         description="integer, number, text, boolean (true, false, 1, 0) or time (ISO 8601, kept as UTC)."
     )
     description: str = Field(description="What the value means, with its unit.", min_length=3)
-    privacy: Privacy = Field("public", description="Who may see the values.")
+    privacy: Privacy | None = Field(None, description="Who may see the values, if not as for the table.")
     known: Literal["request", "outcome"] = Field(
         "request", description="outcome: known only after the prediction, so no feature may read it directly."
     )
@@ -76,6 +76,7 @@ class RowCheck(Strict):
 class TableContract(Strict):
     """One table: its columns, its keys and the rules over its rows."""
 
+    privacy: Privacy = Field(description="Who may see the values of columns that say nothing else.")
     columns: dict[Column, ColumnContract] = Field(description="The columns, by name.")
     unique: Columns = Field(description="Columns that together are unique; missing values are equal.", min_length=1)
     on_duplicate: Policy = Field("fail", description="fail the run, or quarantine all but the first row.")
