@@ -12,7 +12,7 @@ help: ## List these commands
 	@awk -F ':.* ## ' '/^[a-z]+:.* ## / { printf "  make %-8s%s\n", $$1, $$2 }' Makefile
 
 repro: ## Install, run the pipeline on real data, show the metrics
-	@locks/install pipeline
+	@locks/install dev
 	@$(RUN) dvc repro
 	@# In a fresh clone the results equal dvc.lock, so DVC sees no reason to log them, and the list of runs would be
 	@# empty. Logging a result that is logged already changes nothing.
