@@ -47,23 +47,31 @@ def compose(conf: Path, overrides: Sequence[str] = ()) -> Composed:
     try:
         with initialize_config_dir(str(conf.resolve()), version_base=None):
             config = hydra_compose(conffiles.ROOT, list(overrides), return_hydra_config=True)
-            choices = dict(config.hydra.runtime.choices)
-            own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-            content = OmegaConf.to_container(own, resolve=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(conf, error)) from None
-    chosen = {group: option for group, option in choices.items() if not group.startswith("hydra/")}
-    return Composed(dict(content), tuple(conffiles.layers(conf, chosen)))  # type: ignore[arg-type]
+    choices = dict(config.hydra.runtime.choices)
+    merged = tuple(conffiles.layers(conf, {k: v for k, v in choices.items() if not k.startswith("hydra/")}))
+    try:
+        own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        content: Any = OmegaConf.to_container(own, resolve=True)
+    except OmegaConfBaseException as error:
+        key = tuple(str(error.full_key or "").split("."))
+        message = str(error).splitlines()[0]
+        raise UserError(_placed(Composed({}, merged), conf, key, f"{message}; refer to a key that exists")) from None
+    return Composed(dict(content), merged)
 
 
 def _explain(conf: Path, error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     missing = re.match(r"(?:In '[^']*': )?Could not find '([^']+)/([^'/]+)'", lines[0]) if lines else None
-    if missing:
-        group, option = missing[1], missing[2]
-        hint = nearest(option, conffiles.options(conf, group))
-        return f"{conf}: {group}: there is no option '{option}' in {conf / group}{hint}"
-    return f"{conf}: {' '.join(lines)}"
+    if not missing:
+        return f"{conf}: {' '.join(lines)}"
+    group, option = missing[1], missing[2]
+    place = conffiles.chosen(conf, group, option) or conf
+    if group not in conffiles.groups(conf):
+        return f"{place}: {group}: there is no folder {conf / group}{nearest(group, conffiles.groups(conf))}"
+    hint = nearest(option, conffiles.options(conf, group))
+    return f"{place}: {group}: there is no option '{option}' in {conf / group}{hint}"
 
 
 def render(content: Mapping[str, Any]) -> str:
@@ -143,8 +151,8 @@ def _walk(content: Any, location: Sequence[str | int]) -> tuple[tuple[str, ...],
         schema = _resolved(schema, definitions, content)
         siblings = tuple(schema.get("properties", ()))
         inside = isinstance(content, list) or (isinstance(content, dict) and part in content)
-        if not inside and i < last:
-            continue  # a union's tag
+        if (not inside and i < last) or part == "[key]":
+            continue  # a union's tag, or pydantic's word for the key itself
         key.append(str(part))
         content = content[part] if inside else None
         schema = _child(schema, part)

@@ -79,7 +79,30 @@ def _lint(path: Path) -> None:
                 f"{where}: '{event.value}' calls a resolver, which would write the machine's state into a committed "
                 "file; write the value, or refer to another key as ${group.key}"
             )
+    _lint_nodes(path, yaml.compose(text, Loader=yaml.CSafeLoader), ())
     _refuse_hydra_settings(path, files.parse_yaml(text))
+
+
+def _lint_nodes(path: Path, node: yaml.Node | None, key: tuple[str, ...]) -> None:
+    """Refuse a key that is written twice, of which YAML would keep one, and a number beyond 64 bits."""
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for name, value in node.value:
+            line, inner = name.start_mark.line + 1, (*key, str(name.value))
+            if name.value in lines:
+                raise UserError(
+                    f"{path}:{line}: {'.'.join(inner)}: is also in line {lines[name.value]}; remove one of them"
+                )
+            lines[name.value] = line
+            _lint_nodes(path, value, inner)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _lint_nodes(path, item, key)
+    elif isinstance(node, yaml.ScalarNode) and node.tag.endswith(":int") and len(node.value) > 18:
+        line = node.start_mark.line + 1 if node.start_mark else 1
+        raise UserError(
+            f"{path}:{line}: {'.'.join(key)}: {node.value[:30]} does not fit 64 bits; write a smaller number"
+        )
 
 
 def _yaml_place(path: Path, error: yaml.YAMLError) -> str:
@@ -100,9 +123,21 @@ def _refuse_hydra_settings(path: Path, content: Any) -> None:
         raise UserError(f"{path}: hydra: Hydra's own settings are not part of a project; remove the key")
     defaults = content.get("defaults")
     for entry in defaults if isinstance(defaults, list) else []:
-        text = str(entry if not isinstance(entry, dict) else next(iter(entry.items()), ""))
+        text = ": ".join(map(str, next(iter(entry.items()), ()))) if isinstance(entry, dict) else str(entry)
+        if text.startswith("optional "):
+            raise UserError(f"{path}: defaults: {text} would be passed over if misspelled; leave out `optional`")
         if "://" in text or ".." in text or "hydra/" in text:
             raise UserError(f"{path}: defaults: {text} leaves conf/; name an option of a group")
+
+
+def chosen(conf: Path, group: str, option: str) -> Place | None:
+    """Return where an option of a group is chosen in a defaults list."""
+    line_of = re.compile(rf"\s*-\s*(?:override\s+)?/?{re.escape(group)}\s*:\s*{re.escape(option)}\s*(?:#.*)?")
+    for path in [conf / f"{ROOT}.yaml", *sorted(conf.glob("*/*.yaml"))]:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            if line_of.fullmatch(line):
+                return Place(path, number)
+    return None
 
 
 def layers(conf: Path, choices: Mapping[str, str | None]) -> Iterator[tuple[Path, tuple[str, ...]]]:

@@ -40,7 +40,7 @@ def test_an_experiment_has_the_parameters_asked_for_and_can_be_kept(project: Che
     start = answer.index("    # @package _global_")
     suggested = [line.removeprefix("    ") for line in answer[start:].splitlines() if line.startswith("    ")]
     (project.root / "conf/experiment/kept.yaml").write_text("\n".join(suggested) + "\n", encoding="utf-8")
-    project.edit("conf/config.yaml", "optional experiment: null", "optional experiment: kept")
+    project.edit("conf/config.yaml", "experiment: null", "experiment: kept")
     assert "is what conf/ composes to" in project.run("trunkline", "compose", "--check")
     assert project.repro() == ["compose"]
 

@@ -73,7 +73,7 @@ def _explain(different: "Sequence[Difference]", found: dict[str, Any]) -> None:
         return
     if suggestion.existing:
         click.echo(f"To keep it: it is the experiment '{suggestion.existing}'; set it in conf/config.yaml:")
-        click.echo(f"    - optional experiment: {suggestion.existing}")
+        click.echo(f"    - experiment: {suggestion.existing}")
         return
     click.echo(
         "To keep it: write this to conf/experiment/NAME.yaml, then put NAME for `experiment` in conf/config.yaml:"
