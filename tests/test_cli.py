@@ -104,7 +104,7 @@ def test_a_bug_is_a_traceback_and_never_the_answer_no(tmp_path):
 def replaced(error):
     """Python that makes `trunkline report` raise an error."""
     return (
-        "import trunkline.cli.report as module\nfrom trunkline.core import errors\n"
+        "import trunkline.reports as module\nfrom trunkline.core import errors\n"
         f"def fail(*_): raise {error}\nmodule.read = fail"
     )
 
@@ -126,7 +126,7 @@ def test_report_as_json_is_the_files_in_canonical_form(project):
     done = trunkline("report", "--json", cwd=project)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["metrics"] == {"holdout": {"n": 28301, "roc_auc": 0.7632}}
-    assert list(json.loads(done.stdout)) == ["dataset", "metrics", "slices", "validation"]
+    assert list(json.loads(done.stdout)) == ["bundle", "dataset", "metrics", "slices", "validation"]
 
 
 @pytest.mark.parametrize(

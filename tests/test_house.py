@@ -78,7 +78,7 @@ def test_every_dependency_has_its_floor_and_its_reason():
     page = (ROOT / "docs/dependencies.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `([^`]+)` \| (\S+) \| [^|]{5,} \|", page, re.MULTILINE))
     written = {canonicalize_name(Requirement(key).name): Requirement(key + floor) for key, floor in rows.items()}
-    assert written == declared()
+    assert {name: r.specifier for name, r in written.items()} == {name: r.specifier for name, r in declared().items()}
     assert [str(r) for r in declared().values() if not re.search(r">=|==", str(r.specifier))] == []
 
 

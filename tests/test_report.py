@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from trunkline import metrics
-from trunkline.report import Reports, Subject, plain, summary
+from trunkline.report import Subject, plain, summary
+from trunkline.reports import Reports
 
 GOLDEN = Path(__file__).parent / "golden/report"
 
@@ -37,6 +38,13 @@ UNDEFINED = {
             "holdout": {"rows": 0, "unlabelled": 1132, "label_not_yet_known": 0, "base_rate": None},
             "train": REPORTS["dataset"]["windows"]["train"],
         }
+    },
+    "bundle": {
+        "digest": "0" * 64,
+        "runtime": "sklearn",
+        "reason": "GaussianNB is not covered by the exporter",
+        "parity": None,
+        "bytes": 912345,
     },
 }
 

@@ -5,13 +5,13 @@ with the request's. `planning` makes a plan of conf/features, `duckdb_engine` co
 online store would implement the same `Engine`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol
 
-from trunkline.core.expressions import Expression
+from trunkline.core.expressions import Expression, Type
 from trunkline.dataset import Feature
 
 Named = tuple[tuple[str, Expression], ...]
@@ -89,12 +89,16 @@ Primitive = LatestAsOf | RollingAggregate | StaticLookup
 
 @dataclass(frozen=True)
 class Plan:
-    """All that an engine needs: `rows` are expressions over the request, event_time and the primitives' features."""
+    """All that an engine needs: `rows` are expressions over the request, event_time and the primitives' features.
+
+    `types` are those of the request's columns and of all features, by name.
+    """
 
     request: Request
     primitives: tuple[Primitive, ...]
     rows: Named
     outputs: tuple[Feature, ...]
+    types: Mapping[str, Type]
     timezone: str
 
 

@@ -88,7 +88,7 @@ class _Planner:
             if not isinstance(view, RowExpression)
         )
         rows = self._rows()
-        return Plan(request, primitives, rows, self._outputs(), self.data.timezone)
+        return Plan(request, primitives, rows, self._outputs(), dict(self.types), self.data.timezone)
 
     def _request(self) -> Request:
         data, columns = self.data, self._columns(self.data.observations, "data.observations")

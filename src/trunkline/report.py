@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import StringIO
 
-from pydantic import BaseModel, ConfigDict, field_validator
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -12,74 +11,9 @@ from rich.text import Text
 
 from trunkline.metrics import Metric
 from trunkline.params.evaluation import WHOLE
+from trunkline.reports import Bundle, Checked, Dataset, Estimate, Reports, Slice
 
 SHOWN = 3  # slices at either end, and reasons per table
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(frozen=True)
-
-
-class Estimate(_File):
-    """A metric's value and its interval; None where it is not defined."""
-
-    value: float | None
-    interval: tuple[float, float] | None
-
-
-class Slice(_File):
-    """Rows of one value of a slice; without metrics when there are too few rows to measure."""
-
-    n: int
-    metrics: dict[str, Estimate]
-
-
-class Window(_File):
-    """Rows of a window: those used, and those left out for want of a label, or of one in time."""
-
-    rows: int
-    unlabelled: int
-    label_not_yet_known: int
-    base_rate: float | None
-
-
-class Windows(_File):
-    """The two windows."""
-
-    train: Window
-    holdout: Window
-
-
-class Dataset(_File):
-    """Rows and features that the features stage made."""
-
-    source_rows: int
-    unlabelled: int
-    windows: Windows
-    features: dict[str, int]
-
-
-class Checked(_File):
-    """What became of the rows of a source table, and how many broke which rule."""
-
-    rows: int
-    quarantined: int
-    checks: dict[str, int]
-
-
-class Reports(_File):
-    """The files of reports/, by name."""
-
-    slices: dict[str, dict[str, Slice]]
-    dataset: Dataset
-    validation: dict[str, Checked]
-
-    @field_validator("slices")
-    @classmethod
-    def _holds_the_whole(cls, slices: dict[str, dict[str, Slice]]) -> dict[str, dict[str, Slice]]:
-        if WHOLE not in slices.get(WHOLE, {}):
-            raise ValueError(f"the whole holdout is missing ({WHOLE}.{WHOLE})")
-        return slices
 
 
 @dataclass(frozen=True)
@@ -104,6 +38,7 @@ def summary(subject: Subject, reports: Reports) -> RenderableType:
         *_slices(subject, reports.slices),
         ("Rows", _rows(subject, reports.dataset)),
         ("Source tables", _sources(reports.validation)),
+        ("Bundle", _bundle(reports.bundle)),
         ("Where to look next", _next(subject)),
     ]
     return Group(*(part for title, body in parts for part in _section(title, body)))
@@ -195,9 +130,22 @@ def _sources(validation: Mapping[str, Checked]) -> Table:
     return table
 
 
+def _bundle(bundle: Bundle) -> RenderableType:
+    line = f"{bundle.digest[:12]}, {bundle.bytes / 1e6:,.1f} MB, runs on "
+    if bundle.runtime == "sklearn":
+        reason = f"scikit-learn only, so no serving install can run it: {bundle.reason}"
+        return Text.assemble(line, (reason, "bold yellow"))
+    compared = ""
+    if bundle.parity:
+        below = f"{bundle.parity.difference_below:.0e}"
+        compared = f"; equals the pipeline to {below} on {bundle.parity.rows:,} rows, {bundle.parity.flips} label flips"
+    return Text(f"{line}ONNX Runtime{compared}")
+
+
 def _next(subject: Subject) -> Table:
     table = _table()
     table.add_column(no_wrap=True)  # a command is there to be copied
+    table.add_row("models/bundle/card.md", "the model card; explanations.svg beside it")
     table.add_row("dvc plots show", "ROC, precision-recall and calibration")
     table.add_row("dvc exp show", "this run beside its experiments")
     table.add_row(subject.look, "every run that was logged")

@@ -12,7 +12,7 @@ from tests.e2e.conftest import Checkout, checkout
 
 pytestmark = pytest.mark.e2e
 
-STAGES = ["compose", "ingest", "validate", "features", "train", "evaluate", "track"]
+STAGES = ["compose", "ingest", "validate", "features", "train", "evaluate", "bundle", "track"]
 
 
 @pytest.mark.parametrize(("threads", "folder"), [("1", "here"), ("4", "a folder/with é and space")])
@@ -32,14 +32,21 @@ EDITS = [
         "conf/evaluation/binary.yaml",
         "resamples: 1000",
         "resamples: 500",
-        ["compose", "evaluate", "track"],
+        ["compose", "evaluate", "bundle", "track"],
     ),
     (
         "the model",
         "conf/model/gbm.yaml",
         "max_iter: 200",
         "max_iter: 20",
-        ["compose", "train", "evaluate", "track"],
+        ["compose", "train", "evaluate", "bundle", "track"],
+    ),
+    (
+        "the model card",
+        "conf/serving/flights.yaml",
+        "golden_rows: 20",
+        "golden_rows: 5",
+        ["compose", "bundle", "track"],
     ),
     (
         "tracking",
@@ -53,14 +60,14 @@ EDITS = [
         "conf/contract/flights.yaml",
         "description: Tail number}",
         "description: The tail number}",
-        ["compose", "validate", "features"],
+        ["compose", "validate", "features", "bundle"],
     ),
     (
         "the window",
         "conf/data/flights.yaml",
         "holdout: 2013-06-01..2013-06-14",
         "holdout: 2013-06-01..2013-06-15",
-        ["compose", "validate", "features", "evaluate", "track"],
+        ["compose", "validate", "features", "evaluate", "bundle", "track"],
     ),
     ("the readme", "README.md", "# Trunkline", "# Trunk line", []),
 ]

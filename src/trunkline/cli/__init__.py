@@ -12,7 +12,9 @@ from trunkline.core.stage import explain
 
 COMMANDS = {
     "compose": "trunkline.cli.compose:compose",
+    "predict": "trunkline.cli.predict:predict",
     "report": "trunkline.cli.report:report",
+    "verify": "trunkline.cli.verify:verify",
 }
 
 EPILOG = """\b

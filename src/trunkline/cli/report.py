@@ -1,15 +1,12 @@
 """`trunkline report`: what the last run found, and where to look next."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from trunkline.core.errors import UserError
-
 if TYPE_CHECKING:
-    from trunkline.report import Reports, Subject
-
+    from trunkline.report import Subject
 
 WIDTH = 100  # of what is piped
 
@@ -17,54 +14,23 @@ WIDTH = 100  # of what is piped
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="The files of reports/ as one JSON object.")
 def report(as_json: bool) -> None:
-    """Show the metrics of the last run, its slices and its data."""
+    """Show the metrics of the last run, its slices, its data and its bundle."""
     from rich.console import Console
 
+    from trunkline import reports
     from trunkline.core import files
     from trunkline.report import plain, summary
 
-    found = read(Path())
+    found = reports.read(Path())
     if as_json:
         click.echo(files.canonical_json(found), nl=False)
         return
-    shown = summary(subject(), checked(found))
+    shown = summary(subject(), reports.Reports.parse(found))
     console = Console()
     if console.is_terminal:
         console.print(shown)
     else:
         click.echo(plain(shown, WIDTH), nl=False)
-
-
-def read(root: Path) -> dict[str, Any]:
-    """Return the content of the report files by name; raises UserError for one that is missing or broken."""
-    import json
-
-    from trunkline.core import paths
-
-    found = {}
-    for path in (paths.METRICS, paths.SLICES, paths.DATASET, paths.VALIDATION):
-        try:
-            found[path.stem] = json.loads((root / path).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"{path}: is missing; run: dvc repro") from None
-        except ValueError as error:
-            raise UserError(f"{path}: is not JSON ({error}); run: dvc repro") from None
-    return found
-
-
-def checked(found: dict[str, Any]) -> "Reports":
-    """Return the reports as typed structures; raises UserError naming the file and the first wrong key."""
-    from pydantic import ValidationError
-
-    from trunkline.report import Reports
-
-    try:
-        return Reports.model_validate(found)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        file, *keys = map(str, first["loc"])
-        where = ": ".join([f"reports/{file}.json", *filter(None, [".".join(keys)])])
-        raise UserError(f"{where}: {first['msg']}; run: dvc repro") from None
 
 
 def subject() -> "Subject":

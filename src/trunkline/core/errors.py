@@ -10,8 +10,6 @@ A message is one line that names the file and the key, column or row, and says w
 
 from collections.abc import Iterable
 
-from rapidfuzz import process
-
 
 class TrunklineError(Exception):
     """Base of the errors that are shown as one message, without a traceback."""
@@ -34,7 +32,18 @@ class OutsideError(TrunklineError):
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the valid name nearest to a wrong one, else the valid names."""
     names = sorted(set(valid))
-    match = process.extractOne(name, names, score_cutoff=60)
+    match = _closest(name, names)
     if match:
-        return f"; did you mean '{match[0]}'?"
+        return f"; did you mean '{match}'?"
     return f"; valid are: {', '.join(names)}" if names else ""
+
+
+def _closest(name: str, names: list[str]) -> str | None:
+    try:
+        from rapidfuzz import process  # noqa: PLC0415  the serving install has none, and most commands need none
+    except ImportError:
+        import difflib  # noqa: PLC0415
+
+        return next(iter(difflib.get_close_matches(name, names, n=1)), None)
+    match = process.extractOne(name, names, score_cutoff=60)
+    return match[0] if match else None

@@ -61,10 +61,15 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_bytes(text.encode())
 
 
-def rounded(value: Any, digits: int = DIGITS) -> Any:
-    """Round every float inside nested dicts and lists to `digits` significant digits; NaN becomes None."""
+def rounded(value: Any, digits: int | None = DIGITS) -> Any:
+    """Round every float inside nested dicts and lists to `digits` significant digits; NaN becomes None.
+
+    No digits: floats stay as they are.
+    """
     if isinstance(value, float):
-        return float(f"{value:.{digits}g}") if math.isfinite(value) else None
+        if not math.isfinite(value):
+            return None
+        return value if digits is None else float(f"{value:.{digits}g}")
     if isinstance(value, dict):
         return {str(key): rounded(item, digits) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -72,11 +77,11 @@ def rounded(value: Any, digits: int = DIGITS) -> Any:
     return value
 
 
-def canonical_json(value: Any) -> str:
+def canonical_json(value: Any, digits: int | None = DIGITS) -> str:
     """Render JSON that depends on the content only: sorted keys, rounded floats, one final line end."""
-    return json.dumps(rounded(value), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return json.dumps(rounded(value, digits), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, digits: int | None = DIGITS) -> None:
     """Write canonical JSON, atomically."""
-    write_text(path, canonical_json(value))
+    write_text(path, canonical_json(value, digits))

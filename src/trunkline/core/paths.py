@@ -12,9 +12,11 @@ FEATURES = Path("data/features")
 PREDICTIONS = Path("data/predictions")
 
 MODEL = Path("models/model.skops")
+BUNDLE = Path("models/bundle")
 
 METRICS = Path("reports/metrics.json")
 SLICES = Path("reports/slices.json")
 VALIDATION = Path("reports/validation.json")
 DATASET = Path("reports/dataset.json")
+BUNDLE_REPORT = Path("reports/bundle.json")
 CURVES = Path("reports/curves")

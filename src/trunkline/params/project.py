@@ -10,6 +10,7 @@ from trunkline.params.data import Data
 from trunkline.params.evaluation import Evaluation
 from trunkline.params.features import Features
 from trunkline.params.model import Model
+from trunkline.params.serving import Serving
 from trunkline.params.tracking import Tracking
 
 
@@ -25,4 +26,5 @@ class Project(Strict):
     features: Features
     model: Model
     evaluation: Evaluation
+    serving: Serving
     tracking: Tracking

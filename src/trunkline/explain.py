@@ -1,0 +1,366 @@
+"""Says which features the model leans on: by the loss when one is shuffled, and by SHAP values.
+
+A SHAP value is what a feature adds to one row's score. How it is computed depends on the estimator; a way that
+should be exact is believed only where the values of every row add up to its score, else they are sampled.
+"""
+
+import io
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from sklearn.base import is_classifier
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from trunkline import training, treeshap
+from trunkline.core import files
+from trunkline.dataset import Dataset
+from trunkline.metrics import Sample, named, point
+
+Floats = npt.NDArray[np.float64]
+
+METRIC = "roc_auc"
+REPEATS = 5
+PERMUTED_ROWS = 5_000
+SHAP_ROWS = 2_000
+# shap's time for a forest grows with the leaves times the squared depth: some 10 s on one core.
+FOREST_WORK = 6e9
+SAMPLED_ROWS, BACKGROUND_ROWS, PERMUTATIONS = 100, 25, 2
+TOLERANCE = 1e-6
+SHOWN = 15
+LABEL = 36  # characters of a name that a picture shows
+
+_HISTOGRAM = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
+_FORESTS = (
+    *(RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor),
+    *(GradientBoostingClassifier, GradientBoostingRegressor, DecisionTreeClassifier, DecisionTreeRegressor),
+)
+
+
+@dataclass(frozen=True)
+class Drop:
+    """How much of the metric is lost when a feature is shuffled: mean, smallest and largest of the repeats."""
+
+    mean: float
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class Permutation:
+    """Permutation importance (Breiman, Machine Learning 45 (2001) 5-32) of each feature."""
+
+    metric: str
+    baseline: float
+    rows: int
+    repeats: int
+    drops: dict[str, Drop]
+
+
+@dataclass(frozen=True)
+class Shap:
+    """Mean absolute SHAP value of each feature, on the scale that `output` names; rows add up from `base`.
+
+    `method` says how the values were computed, and `exact` whether that is without sampling.
+    """
+
+    method: str
+    exact: bool
+    output: str
+    rows: int
+    base: float
+    mean_absolute: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """What the model leans on, over rows of the holdout."""
+
+    permutation: Permutation
+    shap: Shap
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the content of explanations.json."""
+        return asdict(self)
+
+    def svg(self) -> str:
+        """Draw both importances of the most important features; equal values give equal bytes."""
+        return _draw(self)
+
+
+@dataclass(frozen=True)
+class Attributions:
+    """SHAP values, shape (rows, features), and how they were made; each row's sum and the base make its score."""
+
+    method: str
+    exact: bool
+    output: str
+    base: float
+    values: Floats
+
+
+def explain(pipeline: Pipeline, train: Dataset, holdout: Dataset, seed: int) -> Explanations:
+    """Explain a fitted pipeline on a sample of the holdout; the same seed gives the same numbers."""
+    return Explanations(permutation(pipeline, holdout, seed), _shap(pipeline, train, holdout, seed))
+
+
+def permutation(pipeline: Pipeline, holdout: Dataset, seed: int) -> Permutation:
+    """Shuffle one feature at a time and measure what the metric loses."""
+    frame = _sample(holdout.frame, PERMUTED_ROWS, seed)
+    labels = frame[holdout.schema.label].cast(pl.Int8).to_numpy()
+    features = Dataset(frame, holdout.schema).features
+    baseline = _metric(labels, training.scores(pipeline, features))
+    drops = {}
+    for place, name in enumerate(features.columns):
+        # A generator for each feature: another feature in the schema must not shuffle this one differently.
+        shuffled = _shuffled(features, name, np.random.default_rng([seed, place]))
+        scores = np.split(training.scores(pipeline, shuffled), REPEATS)
+        lost = [baseline - _metric(labels, part) for part in scores]
+        drops[name] = Drop(float(np.mean(lost)), min(lost), max(lost))
+    return Permutation(METRIC, baseline, frame.height, REPEATS, drops)
+
+
+def attributions(pipeline: Pipeline, train: Dataset, rows: pl.DataFrame, seed: int) -> Attributions:
+    """Return SHAP values of rows of features, exact where the estimator allows; perhaps of the first rows only."""
+    transformer, estimator = pipeline[0], pipeline[-1]
+    matrix = _matrix(transformer, rows)
+    for exact in (_histogram, _lightgbm, _forest, _linear):
+        found = exact(estimator, matrix, lambda: _matrix(transformer, train.features))
+        if found is not None:
+            method, values, base = found
+            raw = _raw(estimator, matrix[: len(values)])
+            if np.allclose(values.sum(axis=1) + base, raw, rtol=TOLERANCE, atol=TOLERANCE):
+                output = _scale(pipeline, rows[: len(values)], raw)
+                return Attributions(method, True, output, base, values @ _owners(pipeline))
+    return _sampled(pipeline, train.features, rows, seed)
+
+
+def _shap(pipeline: Pipeline, train: Dataset, holdout: Dataset, seed: int) -> Shap:
+    rows = _sample(holdout.features, SHAP_ROWS, seed)
+    found = attributions(pipeline, train, rows, seed)
+    means = np.abs(found.values).mean(axis=0).tolist()
+    absolute = dict(zip(holdout.schema.names, means, strict=True))
+    return Shap(found.method, found.exact, found.output, len(found.values), found.base, absolute)
+
+
+def _sample(frame: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
+    """Return at most so many rows, drawn at random and in random order, so that the first are a sample too."""
+    return frame[np.random.default_rng(seed).permutation(frame.height)[:most]]
+
+
+def _shuffled(features: pl.DataFrame, name: str, random: np.random.Generator) -> pl.DataFrame:
+    """Return the rows once per repeat, below each other, with one column shuffled within each."""
+    orders = np.concatenate([random.permutation(features.height) for _ in range(REPEATS)])
+    return pl.concat([features] * REPEATS).with_columns(features[name].gather(orders))
+
+
+def _metric(labels: npt.NDArray[np.int8], scores: Floats) -> float:
+    """Return the area under the ROC curve, which reads the order of the scores only: any scale will do."""
+    places = np.unique(scores, return_inverse=True)[1]
+    ranks = places / max(1, places.max(initial=0))
+    sample = Sample(labels, ranks, np.zeros(len(labels), dtype=np.int64))
+    return float(point([named(METRIC)], sample)[0])
+
+
+Found = tuple[str, Floats, float] | None  # method, values by column of the matrix, base
+Background = Callable[[], Floats]
+
+
+def _histogram(estimator: Any, matrix: Floats, _: Background) -> Found:
+    if not isinstance(estimator, _HISTOGRAM):
+        return None
+    values, base = treeshap.histogram_boosting(estimator, matrix)
+    return "TreeSHAP, tree path dependent, by trunkline.treeshap", values, base
+
+
+def _lightgbm(estimator: Any, matrix: Floats, _: Background) -> Found:
+    """Return LightGBM's own values, which know its categories; it has none for trees with linear leaves."""
+    if not _is_lightgbm(estimator) or estimator.get_params().get("linear_tree"):
+        return None
+    values = estimator.predict(matrix, pred_contrib=True)
+    return "TreeSHAP, tree path dependent, by LightGBM", values[:, :-1], float(values[0, -1])
+
+
+def _forest(estimator: Any, matrix: Floats, _: Background) -> Found:
+    """Return values of as many rows as the size of the forest allows."""
+    if not isinstance(estimator, _FORESTS):
+        return None
+    most = max(1, int(FOREST_WORK / _work(estimator)))
+    with _shap_package() as shap:
+        explainer = shap.TreeExplainer(estimator, feature_perturbation="tree_path_dependent")
+        values = np.asarray(explainer.shap_values(matrix[:most], check_additivity=False))
+    values = values[..., -1] if values.ndim == 3 else values  # of both classes: of the positive one
+    return "TreeSHAP, tree path dependent, by shap", values, float(np.ravel(explainer.expected_value)[-1])
+
+
+def _work(forest: Any) -> float:
+    """Return what shap's time per row grows with."""
+    trees = [part.tree_ for part in np.ravel(getattr(forest, "estimators_", forest))]
+    return float(sum(tree.n_leaves * max(1, tree.max_depth) ** 2 for tree in trees))
+
+
+def _linear(estimator: Any, matrix: Floats, background: Background) -> Found:
+    """Return coefficient times distance from the training mean (Lundberg and Lee, NeurIPS 2017, corollary 1)."""
+    coefficients = np.ravel(getattr(estimator, "coef_", ()))
+    if len(coefficients) != matrix.shape[1]:
+        return None
+    mean = background().mean(axis=0)
+    # einsum, not BLAS: its sums depend on the number of threads.
+    base = float(np.einsum("c,c->", mean, coefficients) + np.ravel(estimator.intercept_)[0])
+    return "coefficient times distance from the training mean", (matrix - mean) * coefficients, base
+
+
+def _sampled(pipeline: Pipeline, background: pl.DataFrame, rows: pl.DataFrame, seed: int) -> Attributions:
+    """Return values of few rows by shap's sampling of feature orders, through the pipeline as it is.
+
+    shap mixes rows as numbers; here a cell is the place of a row in one table, so that it may hold text.
+    """
+    known, rows = _sample(background, BACKGROUND_ROWS, seed), rows[:SAMPLED_ROWS]
+    table = pl.concat([known, rows])
+    places = np.repeat(np.arange(table.height, dtype=np.float64)[:, None], table.width, axis=1)
+
+    def scores(mixed: Floats) -> Floats:
+        columns = mixed.astype(np.int64).T
+        return training.scores(pipeline, table.select(c.gather(at) for c, at in zip(table, columns, strict=True)))
+
+    with _shap_package() as shap:
+        masker = shap.maskers.Independent(places[: known.height], max_samples=known.height)
+        explainer = shap.PermutationExplainer(scores, masker, seed=seed)
+        found = explainer(places[known.height :], max_evals=PERMUTATIONS * (2 * table.width + 1), silent=True)
+    output = "probability" if is_classifier(pipeline) else "prediction"
+    return Attributions("permutation sampling by shap", False, output, float(found.base_values[0]), found.values)
+
+
+@contextmanager
+def _shap_package() -> Iterator[Any]:
+    """Import shap where it is needed, which takes seconds; its warnings are about its own plots and formats."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import shap  # noqa: PLC0415
+
+        yield shap
+
+
+def _matrix(transformer: Any, features: pl.DataFrame) -> Floats:
+    """Return the columns that the estimator sees, dense."""
+    made = transformer.transform(training.inputs(features))
+    return np.asarray(made.toarray() if hasattr(made, "toarray") else made, dtype=np.float64)
+
+
+def _owners(pipeline: Pipeline) -> Floats:
+    """Return 1 where a column of the estimator (down) comes from a feature (across), else 0."""
+    owners: list[str] = []
+    for _, step, names in pipeline[0].transformers_:
+        counts = _widths(step) if isinstance(step, OneHotEncoder) else [1] * len(names)
+        owners += [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
+    owned: Floats = (np.array(owners)[:, None] == np.array(pipeline.feature_names_in_)[None, :]).astype(np.float64)
+    return owned
+
+
+def _widths(encoder: OneHotEncoder) -> list[int]:
+    """Return how many columns each feature has: one per category, with all rare ones as one."""
+    rare = getattr(encoder, "infrequent_categories_", [None] * len(encoder.categories_))
+    return [
+        len(all_) if few is None else len(all_) - len(few) + 1
+        for all_, few in zip(encoder.categories_, rare, strict=True)
+    ]
+
+
+def _is_lightgbm(estimator: Any) -> bool:
+    return type(estimator).__module__.partition(".")[0] == "lightgbm"
+
+
+def _raw(estimator: Any, matrix: Floats) -> Floats:
+    """Return what an estimator sums up before it makes a probability of it."""
+    if _is_lightgbm(estimator):
+        return np.asarray(estimator.predict(matrix, raw_score=True))
+    if hasattr(estimator, "decision_function"):
+        return np.asarray(estimator.decision_function(matrix))
+    if is_classifier(estimator):
+        return np.asarray(estimator.predict_proba(matrix)[:, 1])
+    return np.asarray(estimator.predict(matrix))
+
+
+def _scale(pipeline: Pipeline, rows: pl.DataFrame, raw: Floats) -> str:
+    """Return what a raw score is, by its relation to the score."""
+    if not is_classifier(pipeline):
+        return "prediction"
+    scores = training.scores(pipeline, rows)
+    if np.allclose(raw, scores):
+        return "probability"
+    return "log-odds" if np.allclose(1 / (1 + np.exp(-raw)), scores) else "decision function"
+
+
+def _draw(found: Explanations) -> str:
+    """Return an SVG that depends neither on the machine's fonts and settings nor on the time."""
+    import matplotlib as mpl  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        mpl.rcParams.update({"svg.hashsalt": "trunkline", "svg.fonttype": "path", "text.parse_math": False})
+        mpl.rcParams.update({"figure.constrained_layout.w_pad": 0.15, "figure.constrained_layout.h_pad": 0.12})
+        figure = Figure(figsize=(12, 1.7 + 0.3 * min(SHOWN, len(found.shap.mean_absolute))), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        _draw_permutation(left, found.permutation)
+        _draw_shap(right, found.shap)
+        target = io.StringIO()
+        figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
+    return "".join(f"{line.rstrip()}\n" for line in target.getvalue().splitlines())
+
+
+def _draw_permutation(axes: Any, found: Permutation) -> None:
+    names = _largest({name: drop.mean for name, drop in found.drops.items()})
+    means, lows, highs = (
+        np.array([files.rounded(getattr(found.drops[name], field)) for name in names], dtype=np.float64)
+        for field in ("mean", "lowest", "highest")
+    )
+    line = {"xerr": (means - lows, highs - means), "error_kw": {"lw": 1, "ecolor": "#222"}}
+    axes.barh(range(len(names)), means, tick_label=_short(names), color="#3b6ea5", **line)
+    title = f"{found.metric} lost when shuffled"
+    _finish(axes, title, f"{found.rows:,} holdout rows; bar: mean of {found.repeats} repeats, line: their range")
+
+
+def _draw_shap(axes: Any, found: Shap) -> None:
+    names = _largest(found.mean_absolute)
+    values = [files.rounded(found.mean_absolute[name]) for name in names]
+    axes.barh(range(len(names)), values, tick_label=_short(names), color="#c8743c")
+    kind = "exact" if found.exact else "sampled"
+    _finish(axes, f"mean |SHAP value|, {found.output}", f"{found.rows:,} holdout rows; {kind}")
+
+
+def _largest(values: Mapping[str, float]) -> list[str]:
+    return sorted(values, key=lambda name: (-values[name], name))[:SHOWN]
+
+
+def _short(names: list[str]) -> list[str]:
+    """Return names that leave room for the bars: the middle of a long one is left out."""
+    return [name if len(name) <= LABEL else f"{name[: LABEL // 2]}…{name[1 - LABEL // 2 :]}" for name in names]
+
+
+def _finish(axes: Any, title: str, note: str) -> None:
+    axes.margins(x=0.04, y=0.01)
+    axes.invert_yaxis()  # the largest on top
+    axes.set_title(title, loc="left", fontsize=12, fontweight="bold")
+    axes.set_xlabel(note, fontsize=9, color="#555", loc="left")
+    axes.tick_params(axis="y", length=0)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.grid(axis="x", color="#ddd", lw=0.8)
+    axes.set_axisbelow(True)

@@ -1,0 +1,40 @@
+"""Make the deployable model: a graph that scores as the evaluated pipeline does, and what explains and checks it."""
+
+from trunkline.core.stage import run
+
+
+def main() -> None:
+    """Read the model, the rows and the reports, explain, export, compare, write the bundle and what became of it."""
+    from pathlib import Path
+
+    from rich.console import Console
+
+    from trunkline import bundling, explain, modelfile, reports, training
+    from trunkline.core import files, paths
+    from trunkline.dataset import Dataset
+
+    console = Console(stderr=True, highlight=False)
+    declared = bundling.Declared.load()
+    pipeline, train, holdout = modelfile.load(paths.MODEL), Dataset.read("train"), Dataset.read("holdout")
+    with console.status("explaining the model"):
+        explanations = explain.explain(pipeline, train, holdout, declared.seed)
+    measured = bundling.Measured(
+        pipeline=pipeline,
+        skops=paths.MODEL.read_bytes(),
+        train=train,
+        holdout=holdout,
+        scores=training.scores(pipeline, holdout.frame),
+        reports=reports.Evaluated.parse(reports.read(Path(), reports.EVALUATED)),
+        explanations=explanations,
+    )
+    with console.status("comparing the exported graph with the pipeline"):
+        report, found = bundling.build(declared, measured, paths.BUNDLE)
+    files.write_json(paths.BUNDLE_REPORT, report.model_dump())
+    compared = f"{found.rows:,} rows compared, largest difference {found.difference:.1e}" if found else "not compared"
+    console.print(f"{paths.BUNDLE}: {report.runtime}, {report.bytes:,} bytes, {compared}", soft_wrap=True)
+    if report.reason:
+        console.print(f"the bundle needs scikit-learn to run: {report.reason}", style="yellow", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,114 @@
+"""A bundle is loaded and scored in a clean environment that holds nothing but locks/serve.txt."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import bundles
+
+pytestmark = pytest.mark.e2e
+
+LOAD_MS = 100.0
+HELD = {"flatbuffers", "msgspec", "numpy", "onnxruntime", "packaging", "protobuf"}
+REQUESTS = [
+    {"hour": 7, "origin": "JFK", "delay": -3.5, "engines": 2, "holiday": True, "dest": "LAX", "kind": "arrival"},
+    {"hour": 0, "origin": "", "holiday": None},
+    {"hour": 23, "origin": "Zürich ✈", "delay": 3000},
+]
+
+# Run by the clean environment's Python: loads argv[1], scores its golden rows, tells what it took and imported.
+PROBE = """
+import json, sys, time
+from pathlib import Path
+
+before = {*sys.modules}
+
+def clock(action, times):
+    taken = []
+    for _ in range(times):
+        start = time.perf_counter()
+        result = action()
+        taken.append(1000 * (time.perf_counter() - start))
+    return result, min(taken)
+
+start = time.perf_counter()
+from trunkline.bundle import Bundle
+import onnxruntime
+imports_ms = 1000 * (time.perf_counter() - start)
+folder = Path(sys.argv[1])
+bundle, load_ms = clock(lambda: Bundle.load(folder), 20)
+golden = json.loads((folder / "golden.json").read_text(encoding="utf-8"))
+errors = [abs(bundle.score(row["request"]) - row["score"]) for row in golden]
+try:
+    bundle.score({"orign": "JFK"})
+except Exception as error:
+    refused = f"{type(error).__name__}: {error}"
+foreign = {module.partition(".")[0] for module in {*sys.modules} - before} - {*sys.stdlib_module_names, "trunkline"}
+told = {"imports_ms": imports_ms, "load_ms": load_ms, "error": max(errors), "refused": refused}
+print(json.dumps(told | {"rows": len(golden), "foreign": sorted(foreign)}))
+"""
+
+
+@pytest.fixture(scope="module")
+def serving(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+    """The Python of a new environment with what locks/serve.txt lists, from the registry, each file by its hash."""
+    home = tmp_path_factory.mktemp("serving") / "env"
+    python = home / "bin/python"
+    uv = shutil.which("uv", path=os.pathsep.join([os.environ["PATH"], str(root / ".venv/uv/bin")]))
+    lock = str(root / "locks/serve.txt")
+    run(sys.executable, "-m", "venv", *(["--without-pip"] if uv else []), str(home))
+    if uv:
+        run(uv, "pip", "sync", "--python", str(python), "--require-hashes", lock, UV_LINK_MODE="copy")
+    else:
+        run(str(python), "-m", "pip", "install", "--quiet", "--require-hashes", "-r", lock)
+    return python
+
+
+def run(*command: str, **env: str) -> str:
+    """Run a command and return what it printed."""
+    done = subprocess.run(command, env=os.environ | env, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def probed(serving: Path, root: Path, folder: Path) -> dict[str, object]:
+    """Load and score a bundle in the environment; return what that took and imported."""
+    source = str(root / "src")
+    told: dict[str, object] = json.loads(run(str(serving), "-W", "error", "-c", PROBE, str(folder), PYTHONPATH=source))
+    sys.stdout.write(f"{folder.name}: imports {told['imports_ms']:.0f} ms, load {told['load_ms']:.1f} ms\n")
+    return told
+
+
+def test_the_environment_holds_what_the_lock_lists_and_no_more(serving: Path) -> None:
+    code = "import importlib.metadata as m; print(*(d.name.lower() for d in m.distributions()))"
+    assert set(run(str(serving), "-c", code).split()) - {"pip", "setuptools"} == HELD
+
+
+def test_a_bundle_loads_and_scores_with_numpy_onnxruntime_and_msgspec_alone(
+    serving: Path, root: Path, tmp_path: Path
+) -> None:
+    folder = bundles.make(tmp_path / "bundle")
+    golden = [{"request": request, "score": bundles.expected(bundles.INPUTS, request)} for request in REQUESTS]
+    (folder / "golden.json").write_text(json.dumps(golden), encoding="utf-8")
+    bundles.seal(folder)
+    told = probed(serving, root, folder)
+    assert (told["rows"], told["error"]) == (3, 0.0)
+    assert told["foreign"] == ["msgspec", "numpy", "onnxruntime"]
+    assert told["refused"] == "UserError: field 'orign': is not in the contract; did you mean 'origin'?"
+    assert told["load_ms"] < LOAD_MS
+
+
+def test_the_projects_own_bundle_does_too(serving: Path, root: Path) -> None:
+    folder = root / "models/bundle"
+    if not folder.is_dir():
+        pytest.skip("models/bundle is missing; run: dvc repro")
+    told = probed(serving, root, folder)
+    assert told["rows"] > 0
+    assert told["error"] <= 1e-9
+    assert told["foreign"] == ["msgspec", "numpy", "onnxruntime"]
+    assert told["load_ms"] < LOAD_MS

@@ -1,0 +1,169 @@
+"""What a bundle says that a request must be: by the contract of each column, and the same to every reader."""
+
+import json
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import bundles
+from trunkline import interface, planning
+from trunkline.bundle import Bundle, Input
+from trunkline.core.errors import UserError
+from trunkline.params.contract import Contract
+from trunkline.params.data import Data
+from trunkline.params.features import Features
+
+COLUMN = {"description": "Some column"}
+TABLES = {
+    "rides": {
+        "privacy": "public",
+        "unique": ["id"],
+        "columns": {
+            "id": {"type": "integer", **COLUMN},
+            "at": {"type": "time", **COLUMN},
+            "zone": {"type": "text", "pattern": "[A-Z]+", **COLUMN},
+            "seats": {"type": "integer", "min": 1, "max": 9, "allowed": [1, 2, 9], "nullable": True, **COLUMN},
+            "shared": {"type": "boolean", **COLUMN},
+            "late": {"type": "number", "known": "outcome", "min": -5, "max": 60, **COLUMN},
+        },
+    },
+    "zones": {
+        "privacy": "public",
+        "unique": ["zone"],
+        "columns": {
+            "zone": {"type": "text", **COLUMN},
+            "area": {"type": "number", "min": 0, "description": "Area in km²"},
+        },
+    },
+}
+SOURCE = {"package": "rides", "version": "1", "path": "rides.csv"}
+DATA = {
+    "sources": {"rides": SOURCE, "zones": SOURCE},
+    "observations": "rides",
+    "unique_key": ["id"],
+    "timezone": "UTC",
+    "event_time": "at",
+    "prediction_lead": "2h",
+    "target": {"name": "is_late", "expression": "late > 10", "known_after": "1d"},
+    "window": {"train": "2013-01", "holdout": "2013-02"},
+}
+STREAM = {"table": "rides", "event_time": "at", "available_at": "event_time + hours(1)"}
+ROLLING = {
+    "rides_7d": {"aggregate": "count"},
+    "late_7d": {"aggregate": "mean", "of": "late"},
+    "late_or_99_7d": {"aggregate": "mean", "of": "late", "default": 99},
+    "late_share_7d": {"aggregate": "mean", "of": "late > 10"},
+    "late_sum_7d": {"aggregate": "sum", "of": "late"},
+}
+FEATURES = {
+    "streams": {"past": STREAM},
+    "views": {
+        "request": {
+            "kind": "expression",
+            "features": {name: name for name in ("zone", "seats", "shared")}
+            | {"hour": "hour(at)", "busy": "rides_7d > 5"},
+        },
+        "recent": {"kind": "rolling", "stream": "past", "keys": ["zone"], "window": "7d", "features": ROLLING},
+        "last": {
+            "kind": "latest",
+            "stream": "past",
+            "keys": ["zone"],
+            "max_age": "36h",
+            "features": {"last_late": "late", "last_seats": "seats"},
+        },
+        "place": {"kind": "lookup", "table": "zones", "keys": ["zone"], "features": {"area": "area"}},
+    },
+    "categorical": ["last_seats"],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def plan() -> planning.Plan:
+    return planning.plan(Features.parse(FEATURES), Data.parse(DATA), Contract.parse({"tables": TABLES}))
+
+
+@pytest.fixture(scope="module")
+def found(plan: planning.Plan) -> dict[str, Input]:
+    declared = interface.inputs(Features.parse(FEATURES), plan, Contract.parse({"tables": TABLES}))
+    return {field.name: field for field in declared}
+
+
+@pytest.mark.parametrize(
+    ("name", "type_", "nullable", "limits"),
+    [
+        ("zone", "text", False, (None, None, None, "[A-Z]+")),
+        ("seats", "integer", True, (1, 9, [1, 2, 9], None)),
+        ("shared", "boolean", False, (None, None, None, None)),
+        ("hour", "integer", True, (None, None, None, None)),
+        ("busy", "boolean", True, (None, None, None, None)),
+        ("rides_7d", "integer", False, (0, None, None, None)),
+        ("late_7d", "number", True, (-5, 60, None, None)),
+        ("late_or_99_7d", "number", True, (-5, 99, None, None)),
+        ("late_share_7d", "number", True, (0, 1, None, None)),
+        ("late_sum_7d", "number", True, (None, None, None, None)),
+        ("last_late", "number", True, (-5, 60, None, None)),
+        ("last_seats", "text", True, (None, None, ["1", "2", "9"], None)),
+        ("area", "number", True, (0, None, None, None)),
+    ],
+)
+def test_an_input_is_held_to_what_follows_from_the_contract(found, name, type_, nullable, limits):
+    field = found[name]
+    assert (field.type, field.nullable) == (type_, nullable)
+    assert (field.min, field.max, field.allowed, field.pattern) == limits
+    assert (field.role == "categorical") == (type_ == "text")
+
+
+def test_every_input_says_what_it_is(found):
+    assert found["zone"].description == "Some column"
+    assert found["area"].description == "Area in km²; from zones by zone"
+    assert found["last_late"].description == "Some column; the latest of past, at most 36h old, by zone"
+    assert found["rides_7d"].description == "count of past, last 7d by zone"
+    assert found["hour"].description == "hour(at)"
+    assert list(found) == sorted(found)
+
+
+def test_the_plan_is_plain_json_and_complete(plan):
+    content = json.loads(json.dumps(interface.plan_content(plan)))
+    assert [part["kind"] for part in content["primitives"]] == ["latest", "lookup", "rolling"]
+    assert content["request"]["lead"] == "2h"
+    assert content["primitives"][2]["features"][1] == {
+        "name": "late_or_99_7d", "function": "mean", "operand": {"column": "late"}, "default": 99.0,
+    }  # fmt: skip
+    assert {"name": "zone", "role": "categorical"} in content["outputs"]
+    assert ["busy", {"call": "greater", "operands": [{"column": "rides_7d"}, {"constant": 5}]}] in content["rows"]
+    assert content["types"]["last_seats"] == "integer"
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 30),
+    st.sampled_from([0.5, 2.0, 23.0, -120.0, 3000.0, 3000.5]),
+    st.sampled_from(["", "EWR", "LAX", "LA", "laX", "arrival", "departure", "Zürich"]),
+    st.just([]),
+)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return Bundle.load(bundles.make(tmp_path_factory.mktemp("bundles") / "one"))
+
+
+VALID = {"hour": 7, "origin": "JFK", "dest": "LAX", "kind": "arrival", "engines": 2, "holiday": True, "delay": 0.5}
+CHANGES = st.dictionaries(st.sampled_from([*VALID, "other"]), VALUES, max_size=2)
+
+
+@given(CHANGES.map(lambda changes: VALID | changes), st.sets(st.sampled_from([*VALID]), max_size=2))
+def test_the_json_schema_and_the_bundle_accept_the_same_requests(bundle, request, left_out):
+    request = {name: value for name, value in request.items() if name not in left_out}
+    schema = interface.request_schema(bundle.contract.inputs)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    by_schema = jsonschema.Draft202012Validator(schema).is_valid(request)
+    try:
+        bundle.score(request)
+        by_bundle = True
+    except UserError:
+        by_bundle = False
+    assert by_schema == by_bundle

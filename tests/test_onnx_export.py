@@ -1,0 +1,284 @@
+"""The exported graph scores as scikit-learn does, to the last labels, on every odd row that can be thought of."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trunkline import modelfile, onnx_export, parity, training
+from trunkline.bundle import MISSING
+from trunkline.dataset import Dataset, Feature, Schema
+from trunkline.params.model import Model
+
+TEXTS = ["", "a", "b", "Zürich ✈", "日本", "rare 1", "rare 2", None]
+SHARES = [0.2, 0.2, 0.2, 0.15, 0.1, 0.01, 0.01, 0.13]
+SCHEMA = Schema(
+    (
+        Feature("code", "categorical"),
+        Feature("constant", "numeric"),
+        Feature("empty", "numeric"),
+        Feature("kind", "categorical"),
+        Feature("void", "categorical"),
+        Feature("x", "numeric"),
+        Feature("y", "numeric"),
+    ),
+    "late",
+    "UTC",
+)
+
+
+# Trees that take missing values refuse a column that has nothing else.
+KNOWN = Schema(tuple(feature for feature in SCHEMA.features if feature.name != "empty"), "late", "UTC")
+
+
+def schema_of(declared):
+    return KNOWN if declared.preprocess.numeric.impute == "none" else SCHEMA
+
+
+def dataset(schema=SCHEMA, rows=1200):
+    random = np.random.default_rng(7)
+    x, y = random.normal(size=rows), random.integers(-5, 6, size=rows) / 4
+    kind = random.choice(len(TEXTS), size=rows, p=SHARES)
+    code = random.integers(0, 40, size=rows)
+    label = (np.sin(3 * x) + y + np.isin(kind, [1, 4, 7]) + code % 3 + random.normal(size=rows) > 1.5).astype(int)
+    frame = pl.DataFrame(
+        {
+            "code": pl.Series([f"c{value}" for value in code]),
+            "constant": pl.Series(np.full(rows, 2.5)),
+            "empty": pl.Series([None] * rows, dtype=pl.Float64),
+            "kind": pl.Series([TEXTS[place] for place in kind]),
+            "void": pl.Series([None] * rows, dtype=pl.String),
+            "x": pl.Series(np.where(random.random(rows) < 0.1, np.nan, x)).fill_nan(None),
+            "y": pl.Series(y),
+            "late": pl.Series(label),
+        }
+    )
+    return Dataset(frame, schema)
+
+
+def model(target, preprocess, **parameters):
+    return Model.parse({"_target_": target, "preprocess": preprocess, **parameters})
+
+
+def steps(numeric="none", scale="none", encode="native", min_frequency=None):
+    return {
+        "numeric": {"impute": numeric, "scale": scale},
+        "categorical": {"encode": encode, "min_frequency": min_frequency},
+    }
+
+
+def scores(graph, features, schema=SCHEMA):
+    """Run a graph as a bundle does."""
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    feed = {}
+    if names := schema.of_role("numeric"):
+        feed["numeric"] = features.select(names).to_numpy().astype(np.float64)
+    if names := schema.of_role("categorical"):
+        feed["categorical"] = features.select(pl.col(names).fill_null(MISSING)).to_numpy().astype(object)
+    return session.run(["score"], feed)[0]
+
+
+LINEAR = "sklearn.linear_model."
+ENSEMBLE = "sklearn.ensemble."
+HGB = {"max_iter": 12, "min_samples_leaf": 5, "early_stopping": False}
+FOREST = {"n_estimators": 7, "min_samples_leaf": 3, "max_depth": 7}
+LIGHT = {"n_estimators": 12, "min_child_samples": 5, "num_leaves": 12, "verbosity": -1}
+CASES = {
+    "logistic": model(LINEAR + "LogisticRegression", steps("median", "standard", "onehot", 20), C=0.3),
+    "logistic, no scaling": model(LINEAR + "LogisticRegression", steps("mean", "none", "onehot"), max_iter=300),
+    "logistic, ordinal": model(LINEAR + "LogisticRegression", steps("zero", "min_max", "ordinal", 20)),
+    "linear": model(LINEAR + "LinearRegression", steps("mean", "standard", "onehot")),
+    "ridge": model(LINEAR + "Ridge", steps("zero", "min_max", "ordinal")),
+    "lasso": model(LINEAR + "Lasso", steps("median", "none", "onehot"), alpha=0.01),
+    "elastic net": model(LINEAR + "ElasticNet", steps("median", "standard", "ordinal"), alpha=0.01),
+    "forest": model(ENSEMBLE + "RandomForestClassifier", steps("median", "none", "ordinal", 20), **FOREST),
+    "forest, missing": model(ENSEMBLE + "RandomForestClassifier", steps(encode="ordinal"), **FOREST),
+    "forest, scaled": model(ENSEMBLE + "RandomForestClassifier", steps("mean", "standard", "onehot", 20), **FOREST),
+    "forest regressor": model(ENSEMBLE + "RandomForestRegressor", steps("zero", "min_max", "ordinal"), **FOREST),
+    "extra trees": model(ENSEMBLE + "ExtraTreesClassifier", steps(encode="ordinal"), **FOREST),
+    "extra trees regressor": model(ENSEMBLE + "ExtraTreesRegressor", steps("mean", "none", "onehot"), **FOREST),
+    "tree": model("sklearn.tree.DecisionTreeClassifier", steps(encode="ordinal"), max_depth=6),
+    "tree regressor": model("sklearn.tree.DecisionTreeRegressor", steps("mean", "none", "onehot"), max_depth=6),
+    "histogram": model(ENSEMBLE + "HistGradientBoostingClassifier", steps(min_frequency=20), **HGB),
+    "histogram, ordinal": model(ENSEMBLE + "HistGradientBoostingClassifier", steps(encode="ordinal"), **HGB),
+    "histogram, few bins": model(ENSEMBLE + "HistGradientBoostingClassifier", steps(), max_bins=16, **HGB),
+    "histogram, scaled": model(
+        ENSEMBLE + "HistGradientBoostingClassifier", steps("mean", "standard", "onehot", 20), **HGB
+    ),
+    "histogram regressor": model(ENSEMBLE + "HistGradientBoostingRegressor", steps(), **HGB),
+    "histogram, poisson": model(ENSEMBLE + "HistGradientBoostingRegressor", steps(), loss="poisson", **HGB),
+    "lightgbm": model("lightgbm.LGBMClassifier", steps(min_frequency=20), **LIGHT),
+    "lightgbm, few to a set": model("lightgbm.LGBMClassifier", steps(), max_cat_to_onehot=1, cat_smooth=1, **LIGHT),
+    "lightgbm, one-hot": model("lightgbm.LGBMClassifier", steps("median", "standard", "onehot"), **LIGHT),
+    "lightgbm, dart": model("lightgbm.LGBMClassifier", steps(), boosting_type="dart", **LIGHT),
+    "lightgbm, no missing": model("lightgbm.LGBMClassifier", steps(), use_missing=False, **LIGHT),
+    "lightgbm regressor": model("lightgbm.LGBMRegressor", steps(), **LIGHT),
+    "lightgbm, poisson": model("lightgbm.LGBMRegressor", steps(), objective="poisson", **LIGHT),
+}
+STUMPS = {
+    "histogram": model(ENSEMBLE + "HistGradientBoostingClassifier", steps(), max_iter=3, min_samples_leaf=700),
+    "lightgbm": model("lightgbm.LGBMClassifier", steps(), n_estimators=2, min_child_samples=700, verbosity=-1),
+    "forest": model(
+        ENSEMBLE + "RandomForestClassifier",
+        steps("mean", "none", "onehot"),
+        n_estimators=2,
+        bootstrap=False,
+        min_samples_leaf=700,
+    ),
+}
+_fitted = {}
+
+
+def fitted(name, cases=CASES):
+    if name not in _fitted:
+        _fitted[name] = training.fit(dataset(schema_of(cases[name])), cases[name], seed=3)
+    return _fitted[name]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_scores_are_equal_on_adversarial_rows(name):
+    schema = schema_of(CASES[name])
+    pipeline, rows = fitted(name), dataset(schema)
+    graph = onnx_export.export(pipeline, schema)
+    onnx.checker.check_model(onnx.load_from_string(graph), full_check=True)
+    odd = parity.adversarial(rows, rows, onnx_export.thresholds(pipeline, schema), seed=1)
+    found = parity.compare(
+        lambda frame: training.scores(pipeline, frame), lambda frame: scores(graph, frame, schema), rows.features, odd
+    )
+    assert found.flips == 0
+    # A linear score of 1e38 has no billionths.
+    assert found.difference <= 1e-9 or name in ("linear", "ridge", "lasso", "elastic net")
+    assert len(np.unique(training.scores(pipeline, rows.features))) > 20, "the case tests nothing"
+
+
+@pytest.mark.parametrize("name", ["linear", "ridge", "lasso", "elastic net"])
+def test_a_linear_score_is_equal_to_its_last_digits(name):
+    pipeline, rows = fitted(name), dataset()
+    odd = parity.adversarial(rows, rows, {}, seed=1)
+    expected, found = training.scores(pipeline, odd), scores(onnx_export.export(pipeline, SCHEMA), odd)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", STUMPS)
+def test_trees_without_a_split_are_exported_too(name):
+    schema = schema_of(STUMPS[name])
+    pipeline = training.fit(dataset(schema), STUMPS[name], seed=3)
+    rows = dataset(schema).features
+    expected = training.scores(pipeline, rows)
+    assert len(np.unique(expected)) == 1
+    np.testing.assert_allclose(scores(onnx_export.export(pipeline, schema), rows, schema), expected, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("role", ["numeric", "categorical"])
+@pytest.mark.parametrize("name", ["logistic", "forest", "histogram", "lightgbm"])
+def test_one_role_is_enough(name, role):
+    schema = Schema(tuple(f for f in SCHEMA.features if f.role == role and f.name != "empty"), "late", "UTC")
+    rows = dataset(schema)
+    pipeline = training.fit(rows, CASES[name], seed=3)
+    graph = onnx_export.export(pipeline, schema)
+    assert [found.name for found in onnx.load_from_string(graph).graph.input] == [role]
+    expected = training.scores(pipeline, rows.features)
+    np.testing.assert_allclose(scores(graph, rows.features, schema), expected, rtol=0, atol=1e-12)
+
+
+NUMBERS = st.one_of(st.none(), st.floats(-1e30, 1e30), st.floats(-2, 2), st.sampled_from([0.0, -0.0, 2.5, 0.25]))
+WORDS = st.one_of(st.sampled_from([*TEXTS, "c0", "c39", "unseen"]), st.text(max_size=5))
+ROWS = st.lists(
+    st.fixed_dictionaries({f.name: NUMBERS if f.role == "numeric" else WORDS for f in SCHEMA.features}),
+    min_size=1,
+    max_size=20,
+)
+
+
+@pytest.mark.parametrize("name", ["logistic", "forest, missing", "histogram", "lightgbm"])
+@settings(max_examples=40)
+@given(rows=ROWS)
+def test_any_row_scores_equal(name, rows):
+    schema = schema_of(CASES[name])
+    frame = pl.DataFrame(rows, schema={f.name: {"numeric": pl.Float64}.get(f.role, pl.String) for f in schema.features})
+    if frame.select(pl.any_horizontal(pl.col(pl.String).str.contains("[\x00\ue000]"))).to_series().any():
+        return  # a NUL ends a text for numpy, and the other is refused by the contract
+    expected = training.scores(fitted(name), frame)
+    found = scores(onnx_export.export(fitted(name), schema), frame, schema)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["logistic", "forest", "histogram", "lightgbm"])
+def test_equal_models_give_equal_bytes(name, tmp_path: Path):
+    pipeline, schema = fitted(name), schema_of(CASES[name])
+    modelfile.save(pipeline, tmp_path / "model.skops")
+    again = training.fit(dataset(schema), CASES[name], seed=3, threads=3)
+    graph = onnx_export.export(pipeline, schema)
+    assert onnx_export.export(modelfile.load(tmp_path / "model.skops"), schema) == graph
+    assert onnx_export.export(again, schema) == graph
+
+
+def test_the_graph_is_in_double_precision_and_of_plain_operators():
+    for name in ("logistic", "histogram", "lightgbm"):
+        graph = onnx.load_from_string(onnx_export.export(fitted(name), schema_of(CASES[name])))
+        kinds = {node.op_type for node in graph.graph.node}
+        assert kinds <= {
+            *("Add", "Concat", "Div", "Gather", "IsNaN", "LabelEncoder", "MatMul"),
+            *("Mul", "Reshape", "Sigmoid", "Sub", "TreeEnsemble", "Where"),
+        }  # fmt: skip
+        assert not {constant.data_type for constant in graph.graph.initializer} & {onnx.TensorProto.FLOAT}
+        assert not [constant for constant in graph.graph.initializer if constant.external_data]
+        assert {(o.domain, o.version) for o in graph.opset_import} == {("", 21), ("ai.onnx.ml", 5)}
+
+
+@pytest.mark.parametrize(
+    ("declared", "why"),
+    [
+        (model("sklearn.naive_bayes.GaussianNB", steps("mean", "none", "ordinal")), "GaussianNB is not covered"),
+        (model("lightgbm.LGBMClassifier", steps(), linear_tree=True, **LIGHT), "linear_tree"),
+        (model("lightgbm.LGBMClassifier", steps(), zero_as_missing=True, **LIGHT), "zero_as_missing"),
+        (
+            model("lightgbm.LGBMClassifier", steps(), boosting_type="rf", subsample=0.5, subsample_freq=1, **LIGHT),
+            "random forest mode",
+        ),
+        (model("lightgbm.LGBMClassifier", steps(), objective="cross_entropy", **LIGHT), "objective"),
+        (
+            model(
+                "sklearn.calibration.CalibratedClassifierCV",
+                steps("mean", "none", "ordinal"),
+                estimator={"_target_": LINEAR + "LogisticRegression"},
+            ),
+            "CalibratedClassifierCV is not covered",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_is_not_exact_is_not_covered(declared, why):
+    schema = schema_of(declared)
+    pipeline = training.fit(dataset(schema), declared, seed=3)
+    with pytest.raises(onnx_export.NotCovered, match=why):
+        onnx_export.export(pipeline, schema)
+
+
+def test_thresholds_are_those_of_the_inputs():
+    found = onnx_export.thresholds(fitted("tree"), KNOWN)
+    assert found["constant"] == []
+    assert found["x"] == sorted(set(found["x"]))
+    y = np.array(found["y"])
+    assert set(np.round(y[np.abs(y) < 2], 6)) & set(np.arange(-5, 6) / 4 + 0.125)
+    scaled = onnx_export.thresholds(fitted("histogram, scaled"), SCHEMA)["y"]
+    plain = onnx_export.thresholds(fitted("histogram, ordinal"), KNOWN)["y"]
+    assert min(abs(a - b) for a in scaled for b in plain) < 1e-12
+    assert onnx_export.thresholds(fitted("logistic"), SCHEMA) == {name: [] for name in SCHEMA.of_role("numeric")}
+
+
+def test_what_is_not_public_in_scikit_learn_is_as_the_exporter_reads_it():
+    """If this fails after an upgrade, compare onnx_trees with scikit-learn's predictor."""
+    estimator = fitted("histogram")[-1]
+    (tree,) = estimator._predictors[0]
+    fields = {"value", "feature_idx", "num_threshold", "missing_go_to_left", "left", "right", "is_leaf"}
+    assert {*fields, "is_categorical", "bitset_idx"} <= set(tree.nodes.dtype.names)
+    assert tree.raw_left_cat_bitsets.dtype == np.uint32
+    assert tree.raw_left_cat_bitsets.shape[1] == 8
+    assert estimator._baseline_prediction.size == 1
+    assert estimator.is_categorical_.tolist() == [False] * 3 + [True] * 3
