@@ -1,0 +1,115 @@
+"""`trunkline predict`: scores a file of rows with a bundle."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from trunkline.batch import Job, Policy, Runtime, Scorer, Summary
+
+
+@click.command(short_help="Score a CSV or Parquet file of rows with a bundle.")
+@click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The file to write.")
+@click.option(
+    "--bundle",
+    "folder",
+    type=click.Path(path_type=Path),
+    default=Path("models/bundle"),
+    show_default=True,
+    help="The bundle.",
+)
+@click.option("--runtime", type=click.Choice(["onnx", "sklearn"]), help="What scores; the bundle's own if not given.")
+@click.option("--on-bad-row", type=click.Choice(["stop", "quarantine"]), help="Instead of what the contract says.")
+@click.option("--threads", type=click.IntRange(1, 9999), help="Parts scored at once; the usable CPUs if not given.")
+@click.option("--dry-run", is_flag=True, help="Check the bundle, the paths and the columns; write nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+def predict(  # noqa: PLR0913, PLR0917  an argument per option
+    source: Path,
+    output: Path,
+    folder: Path,
+    runtime: "Runtime | None",
+    on_bad_row: "Policy | None",
+    threads: int | None,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Score the rows of INPUT, a CSV or Parquet file of any size, into a file of the format of OUTPUT's suffix.
+
+    OUTPUT has INPUT's rows in their order: the columns that are no inputs of the model, and `score`. Rows against
+    the bundle's contract stop the run or go, with their number and the reasons, to OUTPUT.rejected beside it.
+    A run that was interrupted goes on from its finished parts when it is run again.
+    """
+    from trunkline import batch
+
+    job = batch.plan(source, output, folder, runtime, on_bad_row)
+    if dry_run:
+        _tell_plan(job, as_json)
+    else:
+        _tell(job, _run(job, threads or _usable()), as_json)
+
+
+def _run(job: "Job", threads: int) -> "Summary":
+    from rich import progress
+    from rich.console import Console
+
+    from trunkline import batch
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.TextColumn("{task.completed:,} rows"),
+        progress.TextColumn("{task.speed:,.0f} rows/s"),
+        progress.TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(job.table.path.name, total=job.table.rows)
+        return batch.run(job, _scorer(job), threads, lambda rows: bar.advance(task, rows))
+
+
+def _scorer(job: "Job") -> "Scorer":
+    if job.runtime == "onnx":
+        from trunkline.bundle import Bundle
+
+        return Bundle.load(job.model).scores
+    from trunkline.pipelinescorer import scorer
+
+    return scorer(job.model, job.contract)
+
+
+def _tell_plan(job: "Job", as_json: bool) -> None:
+    rows = "?" if job.table.rows is None else f"{job.table.rows:,}"
+    if as_json:
+        _print_json(job, {"rows": job.table.rows, "columns": job.output_schema.names})
+    else:
+        click.echo(
+            f"would score {rows} rows of {job.table.path} into {job.output} with bundle {job.digest[:12]} "
+            f"({job.runtime}); columns: {', '.join(job.output_schema.names)}"
+        )
+
+
+def _tell(job: "Job", summary: "Summary", as_json: bool) -> None:
+    scored = summary.rows - summary.rejected
+    if as_json:
+        _print_json(job, {"rows": summary.rows, "scored": scored, "rejected": summary.rejected})
+        return
+    kept = f"; {summary.reused} of {summary.parts} parts were already finished" if summary.reused else ""
+    refused = f", {summary.rejected:,} refused: {job.rejected}" if summary.rejected else ""
+    click.echo(f"{job.output}: {scored:,} rows scored by bundle {job.digest[:12]} ({job.runtime}){refused}{kept}")
+
+
+def _print_json(job: "Job", more: dict[str, object]) -> None:
+    import json
+
+    content = {"input": str(job.table.path), "output": str(job.output), "bundle": job.digest, "runtime": job.runtime}
+    click.echo(json.dumps(content | more, sort_keys=True))
+
+
+def _usable() -> int:
+    import os
+
+    from trunkline.core import stage
+
+    return int(stage.settings(os.environ, frozenset())["OMP_NUM_THREADS"])
