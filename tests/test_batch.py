@@ -36,7 +36,7 @@ from pathlib import Path
 from trunkline import batch
 from trunkline.bundle import Bundle
 
-batch.PART = 1000
+batch.PART = batch._CALL = 1000
 source, output, folder = map(Path, sys.argv[1:])
 job = batch.plan(source, output, folder, None, None)
 score, calls = Bundle.load(folder).scores, []

@@ -20,6 +20,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
@@ -35,8 +36,8 @@ Runtime = Literal["onnx", "sklearn"]
 Policy = Literal["stop", "quarantine"]
 Scorer = Callable[[Floats, npt.NDArray[np.object_]], Floats]
 
-PART = 1 << 17  # rows of a part, which is also a row group of the output
-_CALL = 1 << 13  # rows that the model is given at once: they and what it makes of them stay in the CPU's cache
+PART = 1 << 16  # rows of a part, which is also a row group of the output
+_CALL = 1 << 9  # rows that the model is given at once: they and what it makes of them stay in the CPU's cache
 _OURS = re.compile(r"run\.json|lock|joined|rejected|\d{8}\.(arrow|rejected\.arrow|json)|\..*\.part")
 
 
@@ -195,7 +196,8 @@ def _make(job: Job, score: Scorer, number: int, chunk: Any) -> Part:
         keep[list(bad)] = False
         numeric, categorical, good = numeric[keep], categorical[keep], chunk.filter(pa.array(keep))
         _write_part(job.parts / f"{number:08}.rejected.arrow", _refused(job, number, chunk, bad))
-    columns = [*(good[name] for name in job.passed), pa.array(_score(score, numeric, categorical))]
+    scores = pl.Series(_score(score, numeric, categorical)).to_arrow()  # pa.array would import pandas
+    columns = [*(good[name] for name in job.passed), scores]
     _write_part(job.parts / f"{number:08}.arrow", pa.table(columns, schema=job.output_schema))
     first = next((f"row {number * PART + row + 1}: {why}" for row, why in bad.items()), None)
     part = Part(number, len(chunk), len(bad), first)

@@ -86,7 +86,7 @@ def export(pipeline: Pipeline, schema: Schema) -> bytes:
     numeric = _numeric(graph, pipeline, schema)
     lookups = list(_lookups(pipeline, schema))
     score = _trees if onnx_trees.is_tree_model(estimator) else _linear
-    result = score(graph, estimator, numeric, lookups, len(schema.of_role("numeric")))
+    result = score(graph, pipeline, numeric, lookups, len(schema.of_role("numeric")))
     graph.add("Reshape", result, graph.constant([-1], np.int64))
     graph.nodes[-1].output[0] = SCORE
     return _serialized(graph, schema)
@@ -102,7 +102,7 @@ def thresholds(pipeline: Pipeline, schema: Schema) -> dict[str, list[float]]:
     estimator = pipeline[-1]
     if not onnx_trees.is_tree_model(estimator):
         return {name: [] for name in names}
-    ensemble = onnx_trees.read(estimator, _sets(list(_lookups(pipeline, schema)), len(names)))
+    ensemble = onnx_trees.read(estimator, _sets(pipeline, list(_lookups(pipeline, schema)), len(names)))
     found = onnx_trees.thresholds(ensemble.trees, range(len(names)))
     return {name: _unscaled(pipeline, found, place, ensemble.single_precision) for place, name in enumerate(names)}
 
@@ -208,8 +208,9 @@ def _codes(graph: _Graph, place: int, lookup: Lookup) -> str:
     )
 
 
-def _linear(graph: _Graph, estimator: Any, numeric: str | None, lookups: Sequence[Lookup], count: int) -> str:
+def _linear(graph: _Graph, pipeline: Pipeline, numeric: str | None, lookups: Sequence[Lookup], count: int) -> str:
     """Add the weighted sum: of the numbers at once, of each category as one number from a table."""
+    estimator = pipeline[-1]
     weights = np.asarray(estimator.coef_, dtype=np.float64).reshape(-1)
     terms = []
     if numeric:
@@ -223,15 +224,16 @@ def _linear(graph: _Graph, estimator: Any, numeric: str | None, lookups: Sequenc
     return graph.add("Sigmoid", total) if is_classifier(estimator) else total
 
 
-def _sets(lookups: Sequence[Lookup], numeric: int) -> Sets:
+def _sets(pipeline: Pipeline, lookups: Sequence[Lookup], numeric: int) -> Sets:
     """Return what a tree may meet in each categorical column that it sees as it is, if it sees any so."""
     codes = {lookup.first: lookup.encoded[:, 0] for lookup in lookups if lookup.encoded.shape[1] == 1}
-    return Sets(codes, numeric + sum(lookup.encoded.shape[1] for lookup in lookups))
+    first = numeric + sum(lookup.encoded.shape[1] for lookup in lookups)
+    return Sets(codes, first, pipeline[0].sparse_output_)
 
 
-def _trees(graph: _Graph, estimator: Any, numeric: str | None, lookups: Sequence[Lookup], count: int) -> str:
+def _trees(graph: _Graph, pipeline: Pipeline, numeric: str | None, lookups: Sequence[Lookup], count: int) -> str:
     """Add the columns that splits look at, the trees, and what makes a score of their sum."""
-    ensemble = onnx_trees.read(estimator, _sets(lookups, count))
+    ensemble = onnx_trees.read(pipeline[-1], _sets(pipeline, lookups, count))
     parts, columns = ([numeric], list(range(count))) if numeric else ([], [])
     for place, lookup in enumerate(lookups):
         made, table = _table(lookup, ensemble)
@@ -320,7 +322,7 @@ def _unscaled(pipeline: Pipeline, found: Mapping[int, list[float]], place: int, 
         low = values.astype(np.float32)
         low = np.where(low > values, np.nextafter(low, np.float32(-np.inf)), low)
         high = np.nextafter(low, np.float32(np.inf))
-        values = np.concatenate([values, low, high, (low.astype(np.float64) + high.astype(np.float64)) / 2])
+        values = (low.astype(np.float64) + high.astype(np.float64)) / 2
     for step in reversed(_numeric_steps(pipeline)):
         if isinstance(step, StandardScaler):
             values = values * step.scale_[place] + step.mean_[place]

@@ -5,6 +5,7 @@ for the categories that go left and 1 for the others, so that no engine's own tr
 categories or of missing ones can matter.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -29,6 +30,7 @@ FORESTS = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, 
 SINGLE = (DecisionTreeClassifier, DecisionTreeRegressor)
 
 _ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold: numbers up to it, either way, are zero to its predictor
+_INFINITY = 1e300  # what LightGBM's description of a model says for an infinite threshold
 _SIDES = ("left_child", "right_child")
 _LINKS = {"squared_error": None, "absolute_error": None, "quantile": None, "poisson": "Exp", "gamma": "Exp"}
 _LIGHTGBM_LINKS = {
@@ -50,6 +52,7 @@ class Sets:
 
     codes: Mapping[int, Floats]
     first: int  # number of the first column that is made
+    sparse: bool = False  # whether the estimator is given a sparse matrix
     columns: dict[tuple[int, bytes], int] = field(default_factory=dict)
 
     def column(self, feature: int, goes_left: Callable[[Floats], Booleans]) -> int:
@@ -208,11 +211,10 @@ def _lightgbm(estimator: Any, sets: Sets) -> Ensemble:
     for name in ("linear_tree", "zero_as_missing"):
         if parameters.get(name):
             raise NotCovered(f"LightGBM's {name} is not covered")
-    if parameters["boosting_type"] == "rf":
-        raise NotCovered("LightGBM's random forest mode is not covered")
     model = estimator.booster_.dump_model()
     trees = tuple(_lightgbm_tree(tree["tree_structure"], sets) for tree in model["tree_info"])
-    return Ensemble(trees, 0.0, 1, _lightgbm_link(model["objective"]), False, sets)
+    divisor = len(trees) if model["average_output"] else 1
+    return Ensemble(trees, 0.0, divisor, _lightgbm_link(model["objective"]), False, sets)
 
 
 def _lightgbm_link(objective: str) -> str | None:
@@ -257,7 +259,7 @@ def _lightgbm_split(node: Mapping[str, Any], sets: Sets) -> tuple[int, float, bo
     if node["decision_type"] == "==":  # a category that is not listed goes right, a missing one too
         listed = np.array([int(code) for code in str(node["threshold"]).split("||")], dtype=np.float64)
         return sets.column(column, lambda codes: np.isin(codes, listed)), 0.5, False
-    threshold = _beyond_zero(float(node["threshold"]))
+    threshold = _beyond_zero(float(node["threshold"]), sets.sparse)
     if node["missing_type"] == "NaN":
         return column, threshold, bool(node["default_left"])
     if node["missing_type"] == "None":  # where none was seen in training, a missing number is 0
@@ -265,11 +267,18 @@ def _lightgbm_split(node: Mapping[str, Any], sets: Sets) -> tuple[int, float, bo
     raise NotCovered("LightGBM's zeros as missing values are not covered")
 
 
-def _beyond_zero(threshold: float) -> float:
-    """Return the threshold that sends all that LightGBM takes for zero to where it sends zero."""
+def _beyond_zero(threshold: float, sparse: bool) -> float:
+    """Return the threshold that sends all that LightGBM takes for zero to where it sends zero.
+
+    Of a dense matrix that is up to _ZERO, of a sparse one below it.
+    """
+    if abs(threshold) >= _INFINITY:
+        return math.copysign(math.inf, threshold)
     if abs(threshold) > _ZERO:
         return threshold
-    return _ZERO if threshold >= 0 else float(np.nextafter(-_ZERO, -np.inf))
+    if threshold >= 0:
+        return _ZERO
+    return -_ZERO if sparse else float(np.nextafter(-_ZERO, -np.inf))
 
 
 def thresholds(trees: Iterable[Tree], columns: Sequence[int]) -> dict[int, list[float]]:

@@ -31,7 +31,10 @@ NUMBERS = (math.nan, 0.0, -0.0, 5e-324, -5e-324, 1e-38, 0.1, -1.0, 2.0**24 + 1, 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How two runtimes' scores compare; `difference` is infinite where only one of them is a number."""
+    """How two runtimes' scores compare.
+
+    `difference` is the largest one, of scores above one relative to them; infinite where only one score is a number.
+    """
 
     rows: int
     adversarial: int
@@ -117,4 +120,5 @@ def _difference(left: Floats, right: Floats) -> float:
     finite = np.isfinite(left)
     if not np.array_equal(left[~finite], right[~finite], equal_nan=True) or not np.isfinite(right[finite]).all():
         return math.inf
-    return float(np.max(np.abs(left[finite] - right[finite]), initial=0.0))
+    apart = np.abs(left[finite] - right[finite]) / np.maximum(1.0, np.abs(left[finite]))
+    return float(np.max(apart, initial=0.0))

@@ -88,7 +88,7 @@ def test_an_estimator_without_a_graph_is_bundled_as_it_is(project: Checkout) -> 
     folder = project.root / "models/bundle"
     assert (folder / "model.skops").read_bytes() == (project.root / "models/model.skops").read_bytes()
     assert not (folder / "model.onnx").exists()
-    assert (predicted(project) == evaluated(project)).all()
+    assert (predicted(project) - evaluated(project)).abs().max() <= 1e-12  # numpy sums blocks of rows in its own order
     with pytest.raises(UserError, match="runtime is sklearn"):
         Bundle.load(folder)
 
@@ -132,7 +132,7 @@ def test_a_graph_that_scores_otherwise_is_not_bundled(inside: Checkout, monkeypa
     assert "the exported graph's scores differ by up to" in str(made.reason)
     assert comparison is not None
     assert comparison.difference > 1e-9
-    assert str(made.reason).replace("'", "&#39;")[:20] in Path("bundle/card.md").read_text(encoding="utf-8")
+    assert "the exported graph's scores differ" in Path("bundle/card.md").read_text(encoding="utf-8")
 
 
 def test_a_graph_that_does_not_load_is_not_bundled(inside: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
