@@ -1,12 +1,8 @@
 import hashlib
-import json
-import os
 import re
-import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
@@ -18,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from onnx import TensorProto, helper
 
-from trunkline import batch, intake
+from trunkline import batch
 from trunkline.bundle import MISSING, Bundle, Contract, Input, Manifest
 from trunkline.core.errors import UserError
 
@@ -385,10 +381,12 @@ def test_memory_does_not_grow_with_the_file(tmp_path, folder):
         for _ in range(20):
             writer.write_table(block, row_group_size=len(block))
     code = (
-        "import resource, sys; from pathlib import Path; from trunkline import batch; from trunkline.bundle import Bundle\n"
+        "import resource, sys; from pathlib import Path\n"
+        "from trunkline import batch; from trunkline.bundle import Bundle\n"
         "source, output, folder = map(Path, sys.argv[1:])\n"
         "start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "done = batch.run(batch.plan(source, output, folder, None, None), Bundle.load(folder).scores, 2, lambda _: None)\n"
+        "job = batch.plan(source, output, folder, None, None)\n"
+        "done = batch.run(job, Bundle.load(folder).scores, 2, lambda _: None)\n"
         "print(done.rows, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) // 1024)"
     )
     command = [sys.executable, "-c", code, str(source), str(tmp_path / "out.parquet"), str(folder)]
