@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests import bundles
+from tests.e2e.conftest import Checkout
 
 pytestmark = pytest.mark.e2e
 
@@ -103,11 +104,8 @@ def test_a_bundle_loads_and_scores_with_numpy_onnxruntime_and_msgspec_alone(
     assert told["load_ms"] < LOAD_MS
 
 
-def test_the_projects_own_bundle_does_too(serving: Path, root: Path) -> None:
-    folder = root / "models/bundle"
-    if not folder.is_dir():
-        pytest.skip("models/bundle is missing; run: dvc repro")
-    told = probed(serving, root, folder)
+def test_the_projects_own_bundle_does_too(serving: Path, root: Path, small: Checkout) -> None:
+    told = probed(serving, root, small.root / "models/bundle")
     assert told["rows"] > 0
     assert told["error"] <= 1e-9
     assert told["foreign"] == ["msgspec", "numpy", "onnxruntime"]
