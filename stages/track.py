@@ -10,12 +10,13 @@ def main() -> None:
     from pathlib import Path
 
     from trunkline import git, tracking
+    from trunkline.core import paths
     from trunkline.params.tracking import Tracking, look
 
     root = Path.cwd()
     finished = tracking.Run.read(root, tags=tracking.tags(git.head(root), git.is_dirty(root), os.environ))
     declared = Tracking.load()
-    logged = tracking.log_run(finished, declared, tracking.home(root))
+    logged = tracking.log_run(finished, declared, paths.home(root))
     state = "logged" if logged.new else "this result is logged already"
     sys.stdout.write(f"{finished.name}: {state} ({look(declared.address(os.environ))})\n")
 

@@ -126,7 +126,7 @@ def test_report_as_json_is_the_files_in_canonical_form(project):
     done = trunkline("report", "--json", cwd=project)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["metrics"] == {"holdout": {"n": 28301, "roc_auc": 0.7632}}
-    assert list(json.loads(done.stdout)) == ["bundle", "dataset", "metrics", "slices", "validation"]
+    assert list(json.loads(done.stdout)) == ["bundle", "dataset", "gates", "metrics", "slices", "validation"]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_report_as_json_is_the_files_in_canonical_form(project):
         ("metrics", None, "reports/metrics.json: is missing; run: dvc repro"),
         ("slices", "{", "reports/slices.json: is not JSON"),
         ("dataset", '{"source_rows": 1}', "reports/dataset.json: unlabelled: Field required; run: dvc repro"),
-        ("slices", '{"origin": {}}', "reports/slices.json: Value error, the whole holdout is missing (all.all)"),
+        ("slices", '{"origin": {}}', "reports/slices.json: the whole holdout is missing (all.all)"),
     ],
 )
 def test_report_names_the_file_that_is_missing_or_broken(project, name, content, said):

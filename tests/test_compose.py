@@ -73,6 +73,7 @@ def test_all_mistakes_are_reported_at_once(conf: Path) -> None:
     assert [line.split(":")[0] for line in str(refused.value).splitlines()] == [
         "conf/model/gbm.yaml",
         "conf/evaluation/binary.yaml",
+        "conf/gates/flights.yaml",
     ]
 
 

@@ -136,6 +136,17 @@ def test_the_plan_is_plain_json_and_complete(plan):
     assert content["types"]["last_seats"] == "integer"
 
 
+def test_a_plan_survives_a_round_through_json(plan):
+    assert interface.plan_of(json.loads(json.dumps(interface.plan_content(plan)))) == plan
+
+
+def test_the_projects_own_plans_survive_too(root):
+    found = (
+        json.loads((root / "models/bundle/features.json").read_text()) if (root / "models/bundle").is_dir() else None
+    )
+    assert found is None or interface.plan_content(interface.plan_of(found)) == found
+
+
 VALUES = st.one_of(
     st.none(),
     st.booleans(),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from trunkline import metrics
+from trunkline.core.errors import UserError
 from trunkline.report import Subject, plain, summary
 from trunkline.reports import Reports
 
@@ -46,6 +47,7 @@ UNDEFINED = {
         "parity": None,
         "bytes": 912345,
     },
+    "gates": {"verdict": "pass", "challenger": "0" * 64, "champion": None, "gates": REPORTS["gates"]["gates"][-1:]},
 }
 
 
@@ -72,6 +74,11 @@ def subject(*names):
 def test_a_report_reads_as_it_did(golden, content, names):
     text = plain(summary(subject(*names), Reports.model_validate(content)), width=100)
     assert text == (GOLDEN / golden).read_text(encoding="utf-8")
+
+
+def test_a_verdict_on_another_bundle_is_refused():
+    with pytest.raises(UserError, match="judges another bundle than"):
+        Reports.parse({**REPORTS, "gates": REPORTS["gates"] | {"challenger": "0" * 64}})
 
 
 def test_the_weakest_slice_comes_first_whichever_way_is_better():

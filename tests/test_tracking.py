@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from trunkline import tracking
+from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.params.tracking import URI, Tracking, look
 from trunkline.tracking import Run, log_run
@@ -136,7 +137,7 @@ def write_project(root, **model):
 
 def log(root, uri="sqlite:///mlflow.db", tags=None, **changes):
     run = dataclasses.replace(Run.read(root, tags=tags or {}), **changes)
-    return log_run(run, Tracking(uri=uri, experiment="flights"), tracking.home(root))
+    return log_run(run, Tracking(uri=uri, experiment="flights"), paths.home(root))
 
 
 def client(uri):

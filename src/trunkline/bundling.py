@@ -22,7 +22,7 @@ from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
 from trunkline import card, intake, interface, onnx_export, parity, planning, reference, training
-from trunkline.bundle import CONTRACT, MANIFEST, MISSING, Bundle, BundleError, Contract, Manifest
+from trunkline.bundle import CONTRACT, MANIFEST, Bundle, BundleError, Contract, Manifest
 from trunkline.core import files
 from trunkline.core.errors import UserError
 from trunkline.dataset import Dataset
@@ -179,7 +179,7 @@ def _compare(
             measured.train, measured.holdout, onnx_export.thresholds(measured.pipeline, schema), declared.seed
         )
         expected = partial(training.scores, measured.pipeline)
-        return parity.compare(expected, partial(_bundle_scores, bundle), measured.holdout.features, odd)
+        return parity.compare(expected, partial(parity.graph_scores, bundle), measured.holdout.features, odd)
     finally:
         for path in folder.iterdir():
             path.unlink()
@@ -206,12 +206,6 @@ def _requests(dataset: Dataset) -> pl.DataFrame:
     """Return the features as a request has them: numbers in their own type, categories as texts."""
     categorical = dataset.schema.of_role("categorical")
     return dataset.frame.select(dataset.schema.names).with_columns(dataset.features.select(categorical))
-
-
-def _bundle_scores(bundle: Bundle, features: pl.DataFrame) -> Floats:
-    numeric = features.select(bundle.numeric).to_numpy().astype(np.float64)
-    categorical = features.select(pl.col(bundle.categorical).fill_null(MISSING)).to_numpy().astype(object)
-    return bundle.scores(np.ascontiguousarray(numeric), np.ascontiguousarray(categorical))
 
 
 def _write_parts(folder: Path, declared: Declared, measured: Measured, contract: Contract, graph: Graph) -> None:

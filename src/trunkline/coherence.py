@@ -8,6 +8,7 @@ from trunkline.core.errors import UserError, nearest
 from trunkline.params.contract import Contract
 from trunkline.params.data import Data
 from trunkline.params.evaluation import Evaluation
+from trunkline.params.gates import AnyRule, Gates, Threshold
 from trunkline.planning import request_types
 
 
@@ -29,6 +30,32 @@ def measures(evaluation: Evaluation, data: Data, contract: Contract) -> None:
     declared = {f"slices.{name}": source for name, source in evaluation.slices.items()}
     declared["interval.cluster"] = evaluation.interval.cluster
     _refuse([*_unknown_metrics(evaluation), *_mistyped(declared, types)])
+
+
+def rules(gates: Gates, evaluation: Evaluation) -> None:
+    """Refuse a rule on a metric that is not measured or cannot judge, or on a slice that is not declared.
+
+    What several rules miss is told once.
+    """
+    missed: dict[str, str] = {}
+    for name, rule in gates.rules.items():
+        for key, mistake in _unjudgeable(rule, evaluation):
+            missed.setdefault(mistake, f"gates.rules.{name}.{key}: {mistake}")
+    _refuse(list(missed.values()))
+
+
+def _unjudgeable(rule: AnyRule, evaluation: Evaluation) -> Iterator[tuple[str, str]]:
+    metric = getattr(rule, "metric", None)
+    if metric is not None:
+        judging = [known for known, found in metrics.REGISTRY.items() if found.better is not None]
+        known = evaluation.metrics if isinstance(rule, Threshold) else judging
+        what = "in conf/evaluation" if isinstance(rule, Threshold) else "that says which model is better"
+        if metric not in known:
+            yield "metric", f"no metric '{metric}' {what}{nearest(metric, known)}"
+    for field in ("slice", "group"):
+        declared = getattr(rule, field, None)
+        if declared is not None and declared not in evaluation.slices:
+            yield field, f"no slice '{declared}' in conf/evaluation{nearest(declared, evaluation.slices)}"
 
 
 def _unknown_metrics(evaluation: Evaluation) -> Iterator[str]:

@@ -98,11 +98,18 @@ def check(composed: Composed, fallback: Path) -> Project:
     return project
 
 
+def _verify_baseline(project: Project) -> None:
+    if project.gates.baseline:
+        estimators.verify(project.gates.baseline, "gates.baseline")
+
+
 JUDGES: tuple[Callable[[Project], object], ...] = (
     lambda project: coherence.tables(project.contract, project.data),
     lambda project: planning.plan(project.features, project.data, project.contract),
     lambda project: estimators.verify(project.model),
+    _verify_baseline,
     lambda project: coherence.measures(project.evaluation, project.data, project.contract),
+    lambda project: coherence.rules(project.gates, project.evaluation),
 )
 
 
@@ -148,10 +155,11 @@ def _walk(content: Any, location: Sequence[str | int]) -> tuple[tuple[str, ...],
     definitions, key, siblings = schema["$defs"], [], tuple(schema["properties"])
     last = len(location) - 1
     for i, part in enumerate(location):
+        union = "discriminator" in schema
         schema = _resolved(schema, definitions, content)
         siblings = tuple(schema.get("properties", ()))
         inside = isinstance(content, list) or (isinstance(content, dict) and part in content)
-        if (not inside and i < last) or part == "[key]":
+        if (not inside and (union or i < last)) or part == "[key]":
             continue  # a union's tag, or pydantic's word for the key itself
         key.append(str(part))
         content = content[part] if inside else None

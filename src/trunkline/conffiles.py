@@ -57,10 +57,14 @@ def lint(conf: Path) -> None:
         if path.suffix == ".yml":
             raise UserError(f"{path}: Hydra reads .yaml only; rename it to {path.stem}.yaml")
         if path.suffix == ".yaml":
-            _lint(path)
+            lint_file(path)
 
 
-def _lint(path: Path) -> None:
+def lint_file(path: Path) -> None:
+    """Refuse what `lint` refuses in one file of hand-written YAML: doubled keys, anchors, resolvers, huge numbers.
+
+    Raises UserError naming file and line, and OSError for a file that cannot be read.
+    """
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f"{path}: has more than {MAX_BYTES} bytes; a config is written by hand")
     try:

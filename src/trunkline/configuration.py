@@ -96,7 +96,8 @@ def _models(path: str, annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]
         yield from _models(f"{path}.<{describe(arguments[0])}>", arguments[1])
     elif origin in (Union, UnionType):
         for model in filter(_is_model, arguments):
-            yield f"{path} (kind: {get_args(model.model_fields['kind'].annotation)[0]})", model
+            kind = model.model_fields.get("kind")
+            yield f"{path} (kind: {get_args(kind.annotation)[0]})" if kind else path, model
     elif origin is Annotated and not _titles(arguments):
         yield from _models(path, arguments[0])
 

@@ -55,28 +55,28 @@ _EXTRA = {
 _PLAIN = bool | int | float | str | list[Any] | dict[Any, Any] | None
 
 
-def verify(model: Model) -> None:
+def verify(model: Model, key: str = "model") -> None:
     """Raise UserError for a model that no training could make; imports the estimator's package only.
 
-    It checks the class, the parameters, and that estimator and preprocessing fit each other.
+    It checks the class, the parameters, and that estimator and preprocessing fit each other; `key` is where they stand.
     """
-    estimator = build(model, seed=0)
+    estimator = build(model, 0, key)
     name = type(estimator).__name__
     if get_tags(estimator).estimator_type == "classifier" and not hasattr(estimator, "predict_proba"):
         wrapper = "sklearn.calibration.CalibratedClassifierCV"
-        raise UserError(f"model.{TARGET}: {name} gives no probabilities; wrap it as `estimator` of {wrapper}")
+        raise UserError(f"{key}.{TARGET}: {name} gives no probabilities; wrap it as `estimator` of {wrapper}")
     if model.preprocess.numeric.impute == "none" and not get_tags(estimator).input_tags.allow_nan:
-        raise UserError(f"model.preprocess.numeric.impute: {name} takes no missing values; use mean, median or zero")
+        raise UserError(f"{key}.preprocess.numeric.impute: {name} takes no missing values; use mean, median or zero")
     if model.preprocess.categorical.encode == "native" and native_support(estimator) is None:
-        raise UserError(f"model.preprocess.categorical.encode: {name} has no native categories; use onehot or ordinal")
+        raise UserError(f"{key}.preprocess.categorical.encode: {name} has no native categories; use onehot or ordinal")
 
 
-def build(model: Model, seed: int) -> BaseEstimator:
+def build(model: Model, seed: int, key: str = "model") -> BaseEstimator:
     """Return the unfitted estimator that conf/model declares, with `seed` wherever the config gives none.
 
     Raises UserError naming the key of an unknown class or parameter, or of a value that the class refuses.
     """
-    return _build(model.target, model.parameters, seed, "model")
+    return _build(model.target, model.parameters, seed, key)
 
 
 def native_support(estimator: BaseEstimator) -> Literal["parameter", "fit"] | None:

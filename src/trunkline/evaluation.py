@@ -101,9 +101,9 @@ def evaluate(dataset: Dataset, scores: Floats, params: Evaluation, seed: int, tr
     _need_both_classes(sample, dataset.schema.label)
     resamples = Resamples(clusters, params.interval.resamples, seed)
     slices: dict[str, dict[str, Slice]] = {}
-    for name, label, places in track(list(_parts(dataset, params))):
+    for name, label, places in track(list(parts(dataset, params))):
         measured = name == WHOLE or len(places) >= params.slice_min_rows
-        found = _estimates(sample.part(places), params, resamples) if measured else {}
+        found = estimates(sample.part(places), params, resamples) if measured else {}
         slices.setdefault(name, {})[label] = Slice(len(places), found)
     return Report(
         slices,
@@ -111,6 +111,34 @@ def evaluate(dataset: Dataset, scores: Floats, params: Evaluation, seed: int, tr
         _precision_recall(sample, params.curves.points),
         _calibration(sample, params.curves.bins, params.interval.confidence),
     )
+
+
+def parts(dataset: Dataset, params: Evaluation) -> Iterator[Part]:
+    """Yield the whole dataset, then the rows of each value of each slice, however few.
+
+    Raises UserError for a slice of too many values.
+    """
+    yield WHOLE, WHOLE, np.arange(len(dataset.frame))
+    for name, (labels, codes) in zip(params.slices, _coded(dataset, params.slices), strict=True):
+        if len(labels) > MOST_SLICES:
+            raise UserError(
+                f"evaluation.slices.{name}: {len(labels)} different values, such as {labels[0]}; "
+                f"at most {MOST_SLICES} can be reported, so group them in the expression"
+            )
+        ends = np.cumsum(np.bincount(codes))
+        for label, places in zip(labels, np.split(np.argsort(codes, kind="stable"), ends[:-1]), strict=True):
+            yield name, label, places
+
+
+def estimates(sample: Sample, params: Evaluation, resamples: Resamples) -> dict[str, Estimate]:
+    """Measure a sample: each declared metric with its interval."""
+    metrics: list[Metric] = [named(name) for name in params.metrics]
+    declared = params.interval
+    found = intervals(metrics, sample, resamples, declared.confidence, declared.undefined_limit)
+    return {
+        metric.name: Estimate(float(value) if np.isfinite(value) else None, interval)
+        for metric, value, interval in zip(metrics, point(metrics, sample), found, strict=True)
+    }
 
 
 def clustered(dataset: Dataset, scores: Floats, cluster: str) -> tuple[Sample, int]:
@@ -166,29 +194,6 @@ def _need_both_classes(sample: Sample, label: str) -> None:
     if positives in (0, n):
         rows_are = f"all {n} rows have {label} = {sample.labels[0]}" if n else "no row has a label"
         raise UserError(f"data.window.holdout: {rows_are}; metrics need both classes: move the window")
-
-
-def _parts(dataset: Dataset, params: Evaluation) -> Iterator[Part]:
-    yield WHOLE, WHOLE, np.arange(len(dataset.frame))
-    for name, (labels, codes) in zip(params.slices, _coded(dataset, params.slices), strict=True):
-        if len(labels) > MOST_SLICES:
-            raise UserError(
-                f"evaluation.slices.{name}: {len(labels)} different values, such as {labels[0]}; "
-                f"at most {MOST_SLICES} can be reported, so group them in the expression"
-            )
-        ends = np.cumsum(np.bincount(codes))
-        for label, places in zip(labels, np.split(np.argsort(codes, kind="stable"), ends[:-1]), strict=True):
-            yield name, label, places
-
-
-def _estimates(sample: Sample, params: Evaluation, resamples: Resamples) -> dict[str, Estimate]:
-    metrics: list[Metric] = [named(name) for name in params.metrics]
-    declared = params.interval
-    found = intervals(metrics, sample, resamples, declared.confidence, declared.undefined_limit)
-    return {
-        metric.name: Estimate(float(value) if np.isfinite(value) else None, interval)
-        for metric, value, interval in zip(metrics, point(metrics, sample), found, strict=True)
-    }
 
 
 def _roc(sample: Sample, points: int) -> tuple[RocPoint, ...]:

@@ -17,6 +17,17 @@ def is_dirty(folder: Path, paths: tuple[str, ...] = INPUTS) -> bool:
     return bool(_git(folder, "status", "--porcelain", "--untracked-files=normal", "--", *paths))
 
 
+def annotated_tag(folder: Path, name: str) -> str | None:
+    """Return the commit of an annotated tag; None if there is no such tag, or a lightweight one, which can be moved."""
+    kind = _git(folder, "cat-file", "-t", f"refs/tags/{name}")
+    return _git(folder, "rev-parse", "--verify", f"refs/tags/{name}^{{commit}}") if kind == "tag" else None
+
+
+def file_at(folder: Path, commit: str, path: Path) -> str | None:
+    """Return the text of a file of a commit; None if the commit has no such file."""
+    return _git(folder, "show", f"{commit}:./{path.as_posix()}")
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
     # Without optional locks, so that reading never gets in the way of the user's own git command.
     command = ("git", "--no-optional-locks", "-C", str(folder), *arguments)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from trunkline.bundle import MISSING
+from trunkline.bundle import MISSING, Bundle
 from trunkline.dataset import Dataset, Schema
 from trunkline.reports import Parity
 
@@ -59,6 +59,13 @@ def compare(expected: Score, found: Score, holdout: pl.DataFrame, odd: pl.DataFr
     pairs = [(expected(block), found(block)) for frame in (holdout, odd) for block in frame.iter_slices(BLOCK)]
     left, right = (np.concatenate(scores) for scores in zip(*pairs, strict=True))
     return Comparison(len(left), odd.height, _difference(left, right), int(np.sum((left > 0.5) != (right > 0.5))))
+
+
+def graph_scores(bundle: Bundle, features: pl.DataFrame) -> Floats:
+    """Return a bundle's scores of rows of features, numeric ones Float64 and categorical ones String."""
+    numeric = features.select(bundle.numeric).to_numpy().astype(np.float64)
+    categorical = features.select(pl.col(bundle.categorical).fill_null(MISSING)).to_numpy().astype(object)
+    return bundle.scores(np.ascontiguousarray(numeric), np.ascontiguousarray(categorical))
 
 
 def adversarial(train: Dataset, holdout: Dataset, thresholds: Mapping[str, Sequence[float]], seed: int) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """Renders for a person what a finished run leaves in reports/; reads no file and no clock."""
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from io import StringIO
 
@@ -11,8 +12,9 @@ from rich.text import Text
 
 from trunkline.metrics import Metric
 from trunkline.params.evaluation import WHOLE
-from trunkline.reports import Bundle, Checked, Dataset, Estimate, Reports, Slice
+from trunkline.reports import Bundle, Checked, Dataset, Estimate, Gates, Reports, Slice, Verdict
 
+_MARKS = {"FAIL": "bold red", "warn": "yellow", "n/a": "dim", "pass": "green"}
 SHOWN = 3  # slices at either end, and reasons per table
 
 
@@ -31,9 +33,10 @@ class Subject:
 
 
 def summary(subject: Subject, reports: Reports) -> RenderableType:
-    """Return the whole report: headline, metrics, slices, data and where to look next."""
+    """Return the whole report: headline, gates, metrics, slices, data and where to look next."""
     parts = [
         ("", _headline(subject, reports)),
+        (f"Gates: {reports.gates.verdict}", _gates(reports.gates)),
         ("Metrics on the holdout", _metrics(subject, reports.slices[WHOLE][WHOLE])),
         *_slices(subject, reports.slices),
         ("Rows", _rows(subject, reports.dataset)),
@@ -50,6 +53,30 @@ def plain(report: RenderableType, width: int) -> str:
     with console.capture() as captured:
         console.print(report)
     return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def table(*headings: str, left: tuple[int, ...] = ()) -> Table:
+    """Return an empty table without lines; `left` are the columns that are not numbers."""
+    made = Table(box=None, show_header=bool(headings), header_style="dim", pad_edge=False, padding=(0, 3, 0, 0))
+    for place, heading in enumerate(headings):
+        made.add_column(heading, justify="left" if place in left else "right", no_wrap=place == 0)
+    return made
+
+
+def gates_table(verdicts: Iterable[Verdict]) -> Table:
+    """Show verdicts, those that block first."""
+    made = table("", "rule", "why", left=(0, 1, 2))
+    for verdict in sorted(verdicts, key=lambda verdict: (tuple(_MARKS).index(_mark(verdict)), verdict.id)):
+        mark = _mark(verdict)
+        name = " ".join(filter(None, [verdict.id, verdict.slice]))
+        made.add_row(Text(mark, style=_MARKS[mark]), Text(name), Text(verdict.reason))
+    return made
+
+
+def _mark(verdict: Verdict) -> str:
+    if verdict.verdict == "fail":
+        return "FAIL" if verdict.blocking else "warn"
+    return "n/a" if verdict.verdict == "not_applicable" else "pass"
 
 
 def _section(title: str, body: RenderableType) -> Iterator[RenderableType]:
@@ -69,11 +96,11 @@ def _headline(subject: Subject, reports: Reports) -> RenderableType:
 
 
 def _metrics(subject: Subject, whole: Slice) -> Table:
-    table = _table("metric", "value", f"{subject.confidence:.0%} interval", "", left=(0, 3))
+    made = table("metric", "value", f"{subject.confidence:.0%} interval", "", left=(0, 3))
     for metric in subject.metrics:
         better = f"{metric.better} is better" if metric.better else ""
-        table.add_row(metric.name, *_estimate(whole.metrics.get(metric.name)), better)
-    return table
+        made.add_row(metric.name, *_estimate(whole.metrics.get(metric.name)), better)
+    return made
 
 
 def _slices(subject: Subject, slices: Mapping[str, Mapping[str, Slice]]) -> Iterator[tuple[str, Table]]:
@@ -98,36 +125,36 @@ def _too_small(count: int) -> str:
 
 
 def _ends(metric: Metric, measured: list[tuple[float, str, int, Estimate]]) -> Table:
-    table = _table("slice", metric.name, "interval", "rows", left=(0,))
+    made = table("slice", metric.name, "interval", "rows", left=(0,))
     gap = len(measured) > 2 * SHOWN
     shown = [*measured[:SHOWN], *measured[-SHOWN:]] if gap else measured
     for place, (_, name, n, estimate) in enumerate(shown):
         if gap and place == SHOWN:
-            table.add_row("…")
-        table.add_row(name, *_estimate(estimate), f"{n:,}")
-    return table
+            made.add_row("…")
+        made.add_row(Text(name), *_estimate(estimate), f"{n:,}")  # a label may look like markup
+    return made
 
 
 def _rows(subject: Subject, dataset: Dataset) -> RenderableType:
-    table = _table("window", "", "rows", subject.target, "no label", "label too late", left=(0, 1))
+    made = table("window", "", "rows", subject.target, "no label", "label too late", left=(0, 1))
     for name, window in dataset.windows:
         rate = "" if window.base_rate is None else f"{window.base_rate:.1%}"
         left_out = (f"{window.unlabelled:,}", f"{window.label_not_yet_known:,}")
-        table.add_row(name, subject.windows[name], f"{window.rows:,}", rate, *left_out)
+        made.add_row(name, subject.windows[name], f"{window.rows:,}", rate, *left_out)
     source = f"of {dataset.source_rows:,} valid rows of {subject.observations}"
-    return Group(table, Text(f"{source}, {dataset.unlabelled:,} have no label", style="dim"))
+    return Group(made, Text(f"{source}, {dataset.unlabelled:,} have no label", style="dim"))
 
 
 def _sources(validation: Mapping[str, Checked]) -> Table:
-    table = _table("table", "rows", "quarantined", "", "rules that rows broke", left=(0, 4))
+    made = table("table", "rows", "quarantined", "", "rules that rows broke", left=(0, 4))
     for name, checked in validation.items():
         most = sorted(checked.checks.items(), key=lambda check: (-check[1], check[0]))
         reasons = [f"{rule} {count:,}" for rule, count in most if count]
         more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
         share = _percent(checked.quarantined, checked.rows)
         cells = (f"{checked.rows:,}", f"{checked.quarantined:,}", share)
-        table.add_row(name, *cells, ", ".join([*reasons[:SHOWN], *more]))
-    return table
+        made.add_row(name, *cells, ", ".join([*reasons[:SHOWN], *more]))
+    return made
 
 
 def _bundle(bundle: Bundle) -> RenderableType:
@@ -142,22 +169,25 @@ def _bundle(bundle: Bundle) -> RenderableType:
     return Text(f"{line}ONNX Runtime{compared}")
 
 
+def _gates(gates: Gates) -> RenderableType:
+    """Count the verdicts, and show those that are not passed."""
+    counts = Counter(map(_mark, gates.gates))
+    champion = f"against {gates.champion.version}" if gates.champion else "production has no champion yet"
+    line = ", ".join(f"{counts[mark]} {mark}" for mark in _MARKS if counts[mark])
+    failed = [verdict for verdict in gates.gates if verdict.verdict == "fail"]
+    return Group(Text(f"{line}; {champion}"), *([gates_table(failed)] if failed else []))
+
+
 def _next(subject: Subject) -> Table:
-    table = _table()
-    table.add_column(no_wrap=True)  # a command is there to be copied
-    table.add_row("models/bundle/card.md", "the model card; explanations.svg beside it")
-    table.add_row("dvc plots show", "ROC, precision-recall and calibration")
-    table.add_row("dvc exp show", "this run beside its experiments")
-    table.add_row(subject.look, "every run that was logged")
-    table.add_row("docs/tour.md", "how the project is read, in one page")
-    return table
-
-
-def _table(*headings: str, left: tuple[int, ...] = ()) -> Table:
-    table = Table(box=None, show_header=bool(headings), header_style="dim", pad_edge=False, padding=(0, 3, 0, 0))
-    for place, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if place in left else "right", no_wrap=place == 0)
-    return table
+    made = table()
+    made.add_column(no_wrap=True)  # a command is there to be copied
+    made.add_row("trunkline gate", "every rule, and why it passed or not")
+    made.add_row("models/bundle/card.md", "the model card; explanations.svg beside it")
+    made.add_row("dvc plots show", "ROC, precision-recall and calibration")
+    made.add_row("dvc exp show", "this run beside its experiments")
+    made.add_row(subject.look, "every run that was logged")
+    made.add_row("docs/tour.md", "how the project is read, in one page")
+    return made
 
 
 def _estimate(estimate: Estimate | None) -> tuple[str, str]:

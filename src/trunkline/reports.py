@@ -1,18 +1,23 @@
 """What the stages leave in reports/, read into typed structures; whatever is missing or odd is refused here."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic.dataclasses import dataclass
 
 from trunkline.core import paths
 from trunkline.core.errors import UserError
 from trunkline.params.evaluation import WHOLE
 
 EVALUATED = (paths.METRICS, paths.SLICES, paths.DATASET, paths.VALIDATION)
-FILES = (*EVALUATED, paths.BUNDLE_REPORT)
+MEASURED = (*EVALUATED, paths.BUNDLE_REPORT)
+FILES = (*MEASURED, paths.GATES_REPORT)
+
+
+Answer = Literal["pass", "fail", "not_applicable"]
 
 
 class _File(BaseModel):
@@ -87,9 +92,9 @@ class Evaluated(_File):
             return cls.model_validate(found)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            file, *keys = map(str, first["loc"])
+            file, *keys = map(str, first["loc"] or ("*",))
             where = ": ".join([f"reports/{file}.json", *filter(None, [".".join(keys)])])
-            raise UserError(f"{where}: {first['msg']}; run: dvc repro") from None
+            raise UserError(f"{where}: {first['msg'].removeprefix('Value error, ')}; run: dvc repro") from None
 
 
 class Parity(_File):
@@ -114,10 +119,71 @@ class Bundle(_File):
     bytes: int
 
 
-class Reports(Evaluated):
-    """The files of reports/, by name."""
+class Measured(Evaluated):
+    """The files of reports/, by name, up to and with that of the bundle."""
 
     bundle: Bundle
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one rule, or of one value of its slice.
+
+    `observed`, `interval` and `threshold` are what was tested and against what, in the rule's unit; `baseline` is what
+    the observed value is seen beside, such as the spread from seed to seed.
+    """
+
+    id: str
+    kind: str
+    blocking: bool
+    verdict: Answer
+    reason: str
+    metric: str | None = None
+    slice: str | None = None
+    observed: float | None = None
+    baseline: float | None = None
+    threshold: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+class Version(_File):
+    """A version of the model, and the digest of its bundle."""
+
+    version: str
+    digest: str
+
+
+class Gates(_File):
+    """The verdicts on the bundle of digest `challenger`; `champion` is None where production has none."""
+
+    verdict: Literal["pass", "fail"]
+    challenger: str
+    champion: Version | None
+    gates: tuple[Verdict, ...]
+
+    @model_validator(mode="after")
+    def _follows_from_its_rules(self) -> Self:
+        if self.verdict != ("pass" if passes(self.gates) else "fail"):
+            raise ValueError(f"verdict: is '{self.verdict}', which does not follow from its gates")
+        return self
+
+
+class Reports(Measured):
+    """The files of reports/, by name."""
+
+    gates: Gates
+
+    @model_validator(mode="after")
+    def _judges_this_bundle(self) -> Self:
+        if self.gates.challenger != self.bundle.digest:
+            raise ValueError("reports/gates.json judges another bundle than reports/bundle.json describes")
+        return self
+
+
+def passes(verdicts: Sequence[Verdict]) -> bool:
+    """Whether nothing blocks: at least one rule was judged, and no blocking one failed."""
+    judged = [verdict for verdict in verdicts if verdict.verdict != "not_applicable"]
+    return bool(judged) and not any(verdict.blocking and verdict.verdict == "fail" for verdict in judged)
 
 
 def read(root: Path, files: Iterable[Path] = FILES) -> dict[str, Any]:

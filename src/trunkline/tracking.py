@@ -96,16 +96,6 @@ class Logged:
     new: bool
 
 
-def home(root: Path) -> Path:
-    """Return the project that a stage runs for: DVC's temporary workspaces in it are deleted afterwards."""
-    root = root.resolve()
-    workspaces = Path(".dvc", "tmp", "exps")
-    for parent in root.parents:
-        if parent.parts[-3:] == workspaces.parts:
-            return parent.parents[2]
-    return root
-
-
 def tags(commit: str | None, dirty: bool, environ: Mapping[str, str]) -> dict[str, str]:
     """Return where a result came from: the commit, whether files differ from it, and DVC's experiment."""
     origin = {"mlflow.source.git.commit": commit, EXPERIMENT: environ.get(EXPERIMENT)}

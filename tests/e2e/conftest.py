@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 SMALL = "window: {train: 2013-05, holdout: 2013-06-01..2013-06-14}"
 
@@ -85,12 +86,19 @@ def checkout(source: Path, root: Path) -> Checkout:
 
 @pytest.fixture(scope="session")
 def small(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A reproduced and committed checkout with a short window; copy it before changing it."""
-    made = checkout(root, tmp_path_factory.mktemp("small") / "project")
-    made.edit("conf/data/flights.yaml", "window: {train: 2013-01..2013-06, holdout: 2013-07}", SMALL)
-    made.repro()
-    made.commit("a short window")
-    return made
+    """A reproduced and committed checkout with a short window, one for all workers; copy it before changing it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = shared / "small" / "project", shared / "small" / "done"
+    with FileLock(shared / "small.lock"):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            made = checkout(root, folder)
+            made.edit("conf/data/flights.yaml", "window: {train: 2013-01..2013-06, holdout: 2013-07}", SMALL)
+            made.repro()
+            made.commit("a short window")
+            done.touch()
+    return Checkout(folder)
 
 
 @pytest.fixture

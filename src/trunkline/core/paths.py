@@ -10,13 +10,27 @@ VALID = Path("data/valid")
 QUARANTINE = Path("data/quarantine")
 FEATURES = Path("data/features")
 PREDICTIONS = Path("data/predictions")
+RIVALS = Path("data/rivals")
+CHAMPION = Path("data/champion")
 
 MODEL = Path("models/model.skops")
 BUNDLE = Path("models/bundle")
+REGISTRY = Path("models/registry.yaml")
 
 METRICS = Path("reports/metrics.json")
 SLICES = Path("reports/slices.json")
 VALIDATION = Path("reports/validation.json")
 DATASET = Path("reports/dataset.json")
 BUNDLE_REPORT = Path("reports/bundle.json")
+GATES_REPORT = Path("reports/gates.json")
 CURVES = Path("reports/curves")
+
+
+def home(root: Path) -> Path:
+    """Return the project that a stage runs for: DVC's temporary workspaces in it are deleted afterwards."""
+    root = root.resolve()
+    workspaces = Path(".dvc", "tmp", "exps")
+    for parent in root.parents:
+        if parent.parts[-3:] == workspaces.parts:
+            return parent.parents[2]
+    return root

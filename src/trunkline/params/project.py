@@ -9,6 +9,7 @@ from trunkline.params.contract import Contract
 from trunkline.params.data import Data
 from trunkline.params.evaluation import Evaluation
 from trunkline.params.features import Features
+from trunkline.params.gates import Gates
 from trunkline.params.model import Model
 from trunkline.params.serving import Serving
 from trunkline.params.tracking import Tracking
@@ -26,5 +27,6 @@ class Project(Strict):
     features: Features
     model: Model
     evaluation: Evaluation
+    gates: Gates
     serving: Serving
     tracking: Tracking

@@ -1,0 +1,108 @@
+"""trunkline gate: whether the model may be merged, and why not."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from trunkline.reports import Gates, Verdict
+    from trunkline.selftest import Case
+
+WIDTH = 140  # of what is piped
+
+
+@click.command(short_help="Say whether the model passes the declared rules.")
+@click.option("--self-test", "testing", is_flag=True, help="Try the rules on models that are known to be bad or good.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@click.pass_context
+def gate(context: click.Context, testing: bool, as_json: bool) -> None:
+    """Print what became of each rule of conf/gates; exit 1 if one that blocks has failed.
+
+    Reads what the gate stage left in reports/gates.json. Rules of times, relative to the model in production, are
+    measured now. With --self-test, bad and good models are planted under the same rules, and a rule set that gives
+    one of them the wrong verdict, or the right one for a wrong reason, exits 1.
+    """
+    passed = _self_test(as_json) if testing else _judge(as_json)
+    context.exit(0 if passed else 1)
+
+
+def _judge(as_json: bool) -> bool:
+    from trunkline import reports, timing
+    from trunkline.core import files
+    from trunkline.params.gates import Gates
+
+    judged = reports.Reports.parse(reports.read(Path())).gates
+    verdicts = [*judged.gates, *timing.judge(Gates.load(), judged)]
+    passed = reports.passes(verdicts)
+    if as_json:
+        content = judged.model_copy(update={"gates": tuple(verdicts), "verdict": "pass" if passed else "fail"})
+        click.echo(files.canonical_json(content.model_dump()), nl=False)
+        return passed
+    _show(judged, verdicts, passed)
+    return passed
+
+
+def _show(judged: "Gates", verdicts: "list[Verdict]", passed: bool) -> None:
+    from trunkline.report import gates_table
+
+    champion = judged.champion
+    against = f"{champion.version}, bundle {champion.digest[:12]}" if champion else "production has none yet"
+    _print(gates_table(verdicts))
+    blocking = [verdict for verdict in verdicts if verdict.blocking and verdict.verdict == "fail"]
+    click.echo(f"champion: {against}; challenger: bundle {judged.challenger[:12]}")
+    click.echo("pass: nothing blocks" if passed else f"fail: {len(blocking)} of {len(verdicts)} verdicts block")
+
+
+def _self_test(as_json: bool) -> bool:
+    from functools import partial
+
+    from rich.console import Console
+    from rich.progress import track
+
+    from trunkline import evidence, selftest
+    from trunkline.params.base import load_seed
+    from trunkline.params.evaluation import Evaluation
+    from trunkline.params.gates import Gates
+
+    console, measured = Console(stderr=True), Evaluation.load()
+    progress = partial(track, description="planting", console=console, transient=True, disable=not console.is_terminal)
+    cases = selftest.run(Gates.load(), measured, evidence.read(measured, load_seed()), progress)
+    passed = all(case.right for case in cases)
+    if as_json:
+        content = {"passed": passed, "cases": selftest.content(cases)}
+        click.echo(json.dumps(content, sort_keys=True, ensure_ascii=False))
+    else:
+        _show_cases(cases)
+    return passed
+
+
+def _show_cases(cases: "list[Case]") -> None:
+    from rich.text import Text
+
+    from trunkline.report import table
+
+    made = table("", "planted", "wanted", "found", left=(0, 1, 2, 3))
+    for case in cases:
+        mark = Text("right", style="green") if case.right else Text("WRONG", style="bold red")
+        made.add_row(mark, Text(case.name), Text(case.wanted), Text(case.found))
+    _print(made)
+    wrong = [case for case in cases if not case.right]
+    for case in wrong:
+        click.echo(f"{case.name}: {case.missing}")
+    click.echo(f"{len(cases) - len(wrong)} of {len(cases)} planted models got the right verdict for the right reason")
+
+
+def _print(shown: "Table") -> None:
+    from rich.console import Console
+
+    from trunkline.report import plain
+
+    console = Console()
+    if console.is_terminal:
+        console.print(shown)
+    else:
+        click.echo(plain(shown, WIDTH), nl=False)

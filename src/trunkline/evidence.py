@@ -1,0 +1,105 @@
+"""What the gates look at: the reports, and the scores of the same rows by every model that is compared.
+
+Comparisons are made of rows, not of reported numbers, so that no score can be read from another model's report.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from trunkline import drift, evaluation, reports
+from trunkline.core import paths
+from trunkline.core.errors import UserError
+from trunkline.dataset import Dataset
+from trunkline.drift import Shift
+from trunkline.identity import SCORES, Identity, identify, read_champion
+from trunkline.metrics import Floats, Integers, Sample
+from trunkline.params.evaluation import WHOLE, Evaluation
+from trunkline.params.gates import BASELINE, SEED
+from trunkline.reports import Measured
+
+Slices = Mapping[str, Mapping[str, Integers]]
+
+REFERENCE = "reference.json"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that rules look at; scores are of the holdout's rows, in their order, as labels and clusters are.
+
+    `slices` are the places of the rows of each measured value of each slice; `challenger` is this commit's model, and
+    `champion` None only where production has none: one that cannot be had has ended the stage that fetches it.
+    """
+
+    reports: Measured
+    challenger: Identity
+    champion: Identity | None
+    labels: npt.NDArray[np.int8]
+    clusters: Integers
+    slices: Slices
+    scores: Floats
+    champion_scores: Floats | None
+    baseline_scores: Floats | None
+    seed_scores: tuple[Floats, ...]
+    shifts: Mapping[str, Shift]
+    seed: int
+
+    def sample(self, scores: Floats, places: Integers | None = None) -> Sample:
+        """Return scores with the labels of their rows.
+
+        Raises UserError for scores of other rows, or one that is no probability.
+        """
+        if len(scores) != len(self.labels):
+            raise UserError(f"{len(scores)} scores for {len(self.labels)} rows of the holdout")
+        whole = Sample(self.labels, scores, self.clusters)
+        return whole if places is None else whole.part(places)
+
+
+def read(declared: Evaluation, seed: int) -> Evidence:
+    """Gather what the stages before have left; raises UserError where files do not belong together."""
+    found = Measured.parse(reports.read(Path(), reports.MEASURED))
+    holdout = Dataset.read("holdout")
+    whole, _ = evaluation.clustered(holdout, _predicted(holdout), declared.interval.cluster)
+    if found.slices[WHOLE][WHOLE].n != len(whole.labels):
+        raise UserError(f"{paths.SLICES}: is of another holdout than {paths.FEATURES}; run: dvc repro")
+    rivals, (champion, champion_scores) = pl.read_parquet(paths.RIVALS / SCORES), read_champion()
+    return Evidence(
+        reports=found,
+        challenger=identify("this commit", paths.BUNDLE),
+        champion=champion,
+        labels=whole.labels,
+        clusters=whole.clusters,
+        slices=_slices(holdout, declared),
+        scores=whole.scores,
+        champion_scores=champion_scores,
+        baseline_scores=_scores(rivals, BASELINE) if BASELINE in rivals.columns else None,
+        seed_scores=tuple(_scores(rivals, name) for name in rivals.columns if name.startswith(SEED)),
+        shifts=drift.shifts(json.loads((paths.BUNDLE / REFERENCE).read_text(encoding="utf-8")), holdout.features),
+        seed=seed,
+    )
+
+
+def _predicted(holdout: Dataset) -> Floats:
+    """Return the evaluated model's scores, if they are of these rows."""
+    predictions = pl.read_parquet(paths.PREDICTIONS / "holdout.parquet")
+    request = predictions.columns[:-1]
+    if not predictions.select(request).equals(holdout.frame.select(request)):
+        raise UserError(f"{paths.PREDICTIONS}: is of other rows than {paths.FEATURES}; run: dvc repro")
+    return _scores(predictions, evaluation.SCORE)
+
+
+def _scores(frame: pl.DataFrame, name: str) -> Floats:
+    return frame[name].to_numpy().astype(np.float64)
+
+
+def _slices(holdout: Dataset, declared: Evaluation) -> Slices:
+    found: dict[str, dict[str, Integers]] = {name: {} for name in declared.slices}
+    for name, label, places in evaluation.parts(holdout, declared):
+        if name != WHOLE and len(places) >= declared.slice_min_rows:
+            found[name][label] = places
+    return found

@@ -1,0 +1,34 @@
+"""Fit the models that the gates compare with: a simple one, and the declared one with other seeds."""
+
+from trunkline.core.stage import run
+
+
+def main() -> None:
+    """Read both windows, fit each rival on the training rows, write its scores of the holdout."""
+    import os
+
+    import polars as pl
+    from rich.console import Console
+    from rich.progress import track
+
+    from trunkline import training
+    from trunkline.core import paths
+    from trunkline.dataset import Dataset
+    from trunkline.identity import SCORES
+    from trunkline.params.base import load_seed
+    from trunkline.params.gates import Gates
+    from trunkline.params.model import Model
+    from trunkline.tables import write_parquet
+
+    console = Console(stderr=True, highlight=False)
+    train, holdout = Dataset.read("train"), Dataset.read("holdout")
+    rivals = Gates.load().rivals(Model.load(), load_seed())
+    shown = track(rivals.items(), "fitting rivals", console=console, transient=True, disable=not console.is_terminal)
+    threads = int(os.environ["OMP_NUM_THREADS"])
+    scores = {name: training.scores(training.fit(train, *rival, threads), holdout.frame) for name, rival in shown}
+    write_parquet(pl.DataFrame(scores), paths.RIVALS / SCORES)
+    console.print(f"{paths.RIVALS}: {', '.join(scores) or 'no rivals are declared'}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run(main)

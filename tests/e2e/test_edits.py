@@ -1,0 +1,84 @@
+"""What reruns when."""
+
+import pytest
+
+from tests.e2e.conftest import Checkout
+
+pytestmark = pytest.mark.e2e
+
+EDITS = [
+    ("nothing", None, "", "", []),
+    ("a comment", "conf/model/gbm.yaml", "learning_rate: 0.05", "learning_rate: 0.05 # slow", ["compose"]),
+    (
+        "evaluation",
+        "conf/evaluation/binary.yaml",
+        "resamples: 1000",
+        "resamples: 500",
+        ["compose", "evaluate", "bundle", "gate", "track"],
+    ),
+    (
+        "the model",
+        "conf/model/gbm.yaml",
+        "max_iter: 200",
+        "max_iter: 20",
+        ["compose", "train", "evaluate", "bundle", "rivals", "gate", "track"],
+    ),
+    (
+        "the model card",
+        "conf/serving/flights.yaml",
+        "golden_rows: 20",
+        "golden_rows: 5",
+        ["compose", "bundle", "gate", "track"],
+    ),
+    (
+        "tracking",
+        "conf/tracking/mlflow.yaml",
+        "experiment: flight-delay",
+        "experiment: other",
+        ["compose", "track"],
+    ),
+    (
+        "a description in the contract",
+        "conf/contract/flights.yaml",
+        "description: Tail number}",
+        "description: The tail number}",
+        ["compose", "validate", "features", "bundle", "champion"],
+    ),
+    (
+        "the window",
+        "conf/data/flights.yaml",
+        "holdout: 2013-06-01..2013-06-14",
+        "holdout: 2013-06-01..2013-06-15",
+        ["compose", "validate", "features", "evaluate", "bundle", "rivals", "champion", "gate", "track"],
+    ),
+    (
+        "a rule",
+        "conf/gates/flights.yaml",
+        "{kind: operational, measure: megabytes, maximum: 50}",
+        "{kind: operational, measure: megabytes, maximum: 60}",
+        ["compose", "gate", "track"],
+    ),
+    ("the registry file", "models/registry.yaml", "staging: latest", "staging: v1", ["champion"]),
+    ("the readme", "README.md", "# Trunkline", "# Trunk line", []),
+]
+
+
+@pytest.mark.parametrize(("file", "old", "new", "ran"), [edit[1:] for edit in EDITS], ids=[edit[0] for edit in EDITS])
+def test_an_edit_reruns_only_what_it_touches(
+    project: Checkout, file: str | None, old: str, new: str, ran: list[str]
+) -> None:
+    if file:
+        project.edit(file, old, new)
+    assert project.repro() == ran
+    project.run("trunkline", "compose", "--check")
+
+
+def test_undoing_an_edit_reruns_nothing_but_restores(project: Checkout) -> None:
+    before = project.read("reports/metrics.json")
+    project.edit("conf/model/gbm.yaml", "max_iter: 200", "max_iter: 20")
+    project.repro()
+    assert project.read("reports/metrics.json") != before
+    project.edit("conf/model/gbm.yaml", "max_iter: 20", "max_iter: 200")
+    # Reports are in git and not in the cache, so the stage that writes them runs; the model comes from the cache.
+    assert "train" not in project.repro()
+    assert project.read("reports/metrics.json") == before
