@@ -124,6 +124,17 @@ def test_superiority_is_seldom_declared_where_there_is_none_and_inferiority_seld
     assert missed > wrong
 
 
+@pytest.mark.parametrize("metric", [AUC, LOSS], ids=lambda metric: metric.name)
+def test_a_model_that_is_worse_by_twice_the_margin_is_refused_with_the_stated_power(metric):
+    pairs = [comparison.difference(metric, *pair(seed, better=-0.5), Resamples(31, 400, seed)) for seed in range(200)]
+    true = np.mean([found.observed for found in pairs])
+    assert true < 0
+    refused = sum(found.p_value(true / 2) >= 0.05 for found in pairs)
+    passed_at_the_margin = sum(found.p_value(true) < 0.05 for found in pairs)
+    assert refused >= 0.95 * len(pairs)
+    assert passed_at_the_margin <= stats.binom.ppf(0.999, len(pairs), 0.05)
+
+
 LABELS = np.array([0, 1] * 10, dtype=np.int8)
 HALF = np.full(20, 0.5)
 DAYS = np.repeat(np.arange(4), 5)
