@@ -12,7 +12,7 @@ def main() -> None:
 
     from trunkline import identity, registry
     from trunkline.core import paths
-    from trunkline.params.base import read_params
+    from trunkline.core.paramsfile import read_params
 
     console = Console(stderr=True, highlight=False)
     name = str(read_params()["name"])

@@ -10,7 +10,7 @@ def main() -> None:
     from trunkline import conffiles
     from trunkline.compose import Composed, check, compose, render
     from trunkline.core import files, paths
-    from trunkline.params.base import read_params
+    from trunkline.core.paramsfile import read_params
 
     if "DVC_EXP_NAME" in os.environ:
         conffiles.lint(paths.CONF)

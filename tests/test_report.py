@@ -7,7 +7,8 @@ import pytest
 
 from trunkline import metrics
 from trunkline.core.errors import UserError
-from trunkline.report import Subject, plain, summary
+from trunkline.layout import plain
+from trunkline.report import Subject, summary
 from trunkline.reports import Reports
 
 GOLDEN = Path(__file__).parent / "golden/report"

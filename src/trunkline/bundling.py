@@ -25,12 +25,13 @@ from trunkline import card, intake, interface, onnx_export, parity, planning, re
 from trunkline.bundle import CONTRACT, MANIFEST, Bundle, BundleError, Contract, Manifest
 from trunkline.core import files
 from trunkline.core.errors import UserError
+from trunkline.core.paramsfile import read_params
 from trunkline.dataset import Dataset
 from trunkline.explain import Explanations
 from trunkline.features import Plan
 from trunkline.manifest import MODELS
 from trunkline.metrics import named
-from trunkline.params.base import duration_text, load_seed, read_params
+from trunkline.params.base import duration_text, load_seed
 from trunkline.params.contract import Contract as DeclaredContract
 from trunkline.params.data import Data
 from trunkline.params.evaluation import Evaluation

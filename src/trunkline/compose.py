@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from trunkline import coherence, conffiles, estimators, planning
+from trunkline import coherence, conffiles, planning
 from trunkline.core.errors import UserError, nearest
 from trunkline.params.project import Project
 
@@ -98,7 +98,15 @@ def check(composed: Composed, fallback: Path) -> Project:
     return project
 
 
+def _verify_model(project: Project) -> None:
+    from trunkline import estimators  # noqa: PLC0415  imports scikit-learn
+
+    estimators.verify(project.model)
+
+
 def _verify_baseline(project: Project) -> None:
+    from trunkline import estimators  # noqa: PLC0415  imports scikit-learn
+
     if project.gates.baseline:
         estimators.verify(project.gates.baseline, "gates.baseline")
 
@@ -106,7 +114,7 @@ def _verify_baseline(project: Project) -> None:
 JUDGES: tuple[Callable[[Project], object], ...] = (
     lambda project: coherence.tables(project.contract, project.data),
     lambda project: planning.plan(project.features, project.data, project.contract),
-    lambda project: estimators.verify(project.model),
+    _verify_model,
     _verify_baseline,
     lambda project: coherence.measures(project.evaluation, project.data, project.contract),
     lambda project: coherence.rules(project.gates, project.evaluation),

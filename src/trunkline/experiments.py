@@ -8,18 +8,8 @@ from typing import Any
 import yaml
 
 from trunkline import conffiles
+from trunkline.changes import MISSING, Difference, differences
 from trunkline.compose import compose
-
-MISSING = "(none)"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A key whose value in params.yaml is not the one that conf/ composes to."""
-
-    key: str
-    composed: Any
-    found: Any
 
 
 @dataclass(frozen=True)
@@ -34,19 +24,6 @@ class Suggestion:
     beyond: tuple[str, ...] = ()
 
 
-def differences(composed: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[Difference, ...]:
-    """Compare leaf by leaf, in order of the key."""
-    return tuple(_compare(composed, found, ()))
-
-
-def _compare(composed: Any, found: Any, key: tuple[str, ...]) -> Iterator[Difference]:
-    if isinstance(composed, Mapping) and isinstance(found, Mapping):
-        for name in sorted({*composed, *found}):
-            yield from _compare(composed.get(name, MISSING), found.get(name, MISSING), (*key, str(name)))
-    elif composed != found or type(composed) is not type(found):
-        yield Difference(".".join(key), composed, found)
-
-
 def suggest(conf: Path, found: Mapping[str, Any]) -> Suggestion:
     """Find the shortest experiment file that composes to `found`."""
     for name in conffiles.options(conf, conffiles.EXPERIMENT):
@@ -54,8 +31,8 @@ def suggest(conf: Path, found: Mapping[str, Any]) -> Suggestion:
             return Suggestion(name, "")
     overrides = tuple(_choices(conf, found))
     left = differences(compose(conf, [f"{group}={option}" for group, option in overrides]).content, found)
-    beyond = tuple(difference.key for difference in left if difference.found == MISSING)
-    return Suggestion(None, _text(overrides, [item for item in left if item.found != MISSING]), beyond)
+    beyond = tuple(difference.key for difference in left if difference.after == MISSING)
+    return Suggestion(None, _text(overrides, [item for item in left if item.after != MISSING]), beyond)
 
 
 def _choices(conf: Path, found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -80,7 +57,7 @@ def _text(overrides: tuple[tuple[str, str], ...], left: list[Difference]) -> str
         node = content
         for parent in parents:
             node = node.setdefault(parent, {})
-        node[last] = difference.found
+        node[last] = difference.after
     header = "# @package _global_\n"
     defaults = {"defaults": [{f"override /{group}": option} for group, option in overrides]} if overrides else {}
     body = yaml.safe_dump({**defaults, **content}, sort_keys=False, allow_unicode=True)

@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from io import StringIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from trunkline.layout import table
 from trunkline.metrics import Metric
 from trunkline.params.evaluation import WHOLE
 from trunkline.reports import Bundle, Checked, Dataset, Estimate, Gates, Reports, Slice, Verdict
@@ -45,22 +45,6 @@ def summary(subject: Subject, reports: Reports) -> RenderableType:
         ("Where to look next", _next(subject)),
     ]
     return Group(*(part for title, body in parts for part in _section(title, body)))
-
-
-def plain(report: RenderableType, width: int) -> str:
-    """Return a report as text without colours, for a file or a pipe."""
-    console = Console(file=StringIO(), width=width, color_system=None)
-    with console.capture() as captured:
-        console.print(report)
-    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
-
-
-def table(*headings: str, left: tuple[int, ...] = ()) -> Table:
-    """Return an empty table without lines; `left` are the columns that are not numbers."""
-    made = Table(box=None, show_header=bool(headings), header_style="dim", pad_edge=False, padding=(0, 3, 0, 0))
-    for place, heading in enumerate(headings):
-        made.add_column(heading, justify="left" if place in left else "right", no_wrap=place == 0)
-    return made
 
 
 def gates_table(verdicts: Iterable[Verdict]) -> Table:

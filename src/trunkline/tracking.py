@@ -23,7 +23,7 @@ from filelock import FileLock
 
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.params.base import read_params
+from trunkline.core.paramsfile import read_params
 from trunkline.params.evaluation import WHOLE
 from trunkline.params.tracking import URI, Tracking, is_server, shown
 

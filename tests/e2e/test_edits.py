@@ -1,11 +1,24 @@
 """What reruns when."""
 
+import json
+
 import pytest
 
 from tests.e2e.conftest import Checkout
 
 pytestmark = pytest.mark.e2e
 
+# What the plan says of the edits below, one line of each.
+WHY = {
+    "evaluation.interval.resamples 1000 → 500",
+    "model.max_iter 200 → 20",
+    "serving.golden_rows 20 → 5",
+    "tracking.experiment flight-delay → other",
+    'contract.tables.planes.columns.tailnum.description "Tail number" → "The tail number"',
+    "data.window.holdout 2013-06-01..2013-06-14 → 2013-06-01..2013-06-15",
+    "gates.rules.small.maximum 50 → 60",
+    "models/registry.yaml changed",
+}
 EDITS = [
     ("nothing", None, "", "", []),
     ("a comment", "conf/model/gbm.yaml", "learning_rate: 0.05", "learning_rate: 0.05 # slow", ["compose"]),
@@ -69,7 +82,14 @@ def test_an_edit_reruns_only_what_it_touches(
 ) -> None:
     if file:
         project.edit(file, old, new)
+    planned = project.run("trunkline", "plan", "--json", env={"PYTHONWARNINGS": "ignore"})  # those of DVC's packages
+    foretold = {stage["name"]: stage for stage in json.loads(planned)["stages"]}
     assert project.repro() == ran
+    for name, stage in foretold.items():
+        assert (name in ran) == (stage["action"] == "runs") or stage["action"] in {"changed", "follows", "restored"}
+        assert bool(stage["reasons"]) == (stage["action"] != "unchanged"), stage
+    if file and ran and ran != ["compose"]:
+        assert any(reason in WHY for stage in foretold.values() for reason in stage["reasons"]), foretold
     project.run("trunkline", "compose", "--check")
 
 

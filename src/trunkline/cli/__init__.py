@@ -13,6 +13,7 @@ from trunkline.core.stage import explain
 COMMANDS = {
     "compose": "trunkline.cli.compose:compose",
     "gate": "trunkline.cli.gate:gate",
+    "plan": "trunkline.cli.plan:plan",
     "predict": "trunkline.cli.predict:predict",
     "report": "trunkline.cli.report:report",
     "verify": "trunkline.cli.verify:verify",

@@ -10,7 +10,7 @@ from trunkline.core import files, paths
 from trunkline.core.errors import UserError
 
 if TYPE_CHECKING:
-    from trunkline.experiments import Difference
+    from trunkline.changes import Difference
 
 
 @click.command(short_help="Compose conf/ into params.yaml, or check that they agree.")
@@ -38,15 +38,15 @@ def compose(context: click.Context, checking: bool, dry_run: bool, as_json: bool
 
 
 def _agree(content: dict[str, Any], as_json: bool) -> bool:
+    from trunkline import changes
     from trunkline import compose as composing
-    from trunkline import experiments
-    from trunkline.params.base import read_params
+    from trunkline.core.paramsfile import read_params
 
     found = read_params(paths.PARAMS)
-    different = experiments.differences(content, found)
+    different = changes.differences(content, found)
     same_text = composing.render(found) == paths.PARAMS.read_text(encoding="utf-8")
     if as_json:
-        listed = [{"key": item.key, "composed": item.composed, "found": item.found} for item in different]
+        listed = [{"key": item.key, "composed": item.before, "found": item.after} for item in different]
         click.echo(json.dumps({"in_sync": not different and same_text, "differences": listed}, sort_keys=True))
     elif different:
         _explain(different, found)
@@ -63,7 +63,7 @@ def _explain(different: "Sequence[Difference]", found: dict[str, Any]) -> None:
     click.echo(f"{paths.PARAMS} is not what {paths.CONF}/ composes to (composed → found):")
     width = max(len(item.key) for item in different)
     for item in different:
-        click.echo(f"  {item.key:<{width}}  {_shown(item.composed)} → {_shown(item.found)}")
+        click.echo(f"  {item.key:<{width}}  {_shown(item.before)} → {_shown(item.after)}")
     try:
         suggestion = experiments.suggest(paths.CONF, found)
     except UserError:  # params.yaml is so wrong that no experiment could compose to it
@@ -84,6 +84,6 @@ def _explain(different: "Sequence[Difference]", found: dict[str, Any]) -> None:
 
 
 def _shown(value: Any) -> str:
-    from trunkline.experiments import MISSING
+    from trunkline.changes import MISSING
 
     return MISSING if value == MISSING else json.dumps(value, ensure_ascii=False, sort_keys=True)

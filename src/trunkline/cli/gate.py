@@ -7,12 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from trunkline.reports import Gates, Verdict
     from trunkline.selftest import Case
-
-WIDTH = 140  # of what is piped
 
 
 @click.command(short_help="Say whether the model passes the declared rules.")
@@ -47,11 +43,12 @@ def _judge(as_json: bool) -> bool:
 
 
 def _show(judged: "Gates", verdicts: "list[Verdict]", passed: bool) -> None:
+    from trunkline import layout
     from trunkline.report import gates_table
 
     champion = judged.champion
     against = f"{champion.version}, bundle {champion.digest[:12]}" if champion else "production has none yet"
-    _print(gates_table(verdicts))
+    layout.show(gates_table(verdicts))
     blocking = [verdict for verdict in verdicts if verdict.blocking and verdict.verdict == "fail"]
     click.echo(f"champion: {against}; challenger: bundle {judged.challenger[:12]}")
     click.echo("pass: nothing blocks" if passed else f"fail: {len(blocking)} of {len(verdicts)} verdicts block")
@@ -83,26 +80,14 @@ def _self_test(as_json: bool) -> bool:
 def _show_cases(cases: "list[Case]") -> None:
     from rich.text import Text
 
-    from trunkline.report import table
+    from trunkline import layout
 
-    made = table("", "planted", "wanted", "found", left=(0, 1, 2, 3))
+    made = layout.table("", "planted", "wanted", "found", left=(0, 1, 2, 3))
     for case in cases:
         mark = Text("right", style="green") if case.right else Text("WRONG", style="bold red")
         made.add_row(mark, Text(case.name), Text(case.wanted), Text(case.found))
-    _print(made)
+    layout.show(made)
     wrong = [case for case in cases if not case.right]
     for case in wrong:
         click.echo(f"{case.name}: {case.missing}")
     click.echo(f"{len(cases) - len(wrong)} of {len(cases)} planted models got the right verdict for the right reason")
-
-
-def _print(shown: "Table") -> None:
-    from rich.console import Console
-
-    from trunkline.report import plain
-
-    console = Console()
-    if console.is_terminal:
-        console.print(shown)
-    else:
-        click.echo(plain(shown, WIDTH), nl=False)

@@ -15,22 +15,15 @@ WIDTH = 100  # of what is piped
 @click.option("--json", "as_json", is_flag=True, help="The files of reports/ as one JSON object.")
 def report(as_json: bool) -> None:
     """Show the metrics of the last run, its slices, its data and its bundle."""
-    from rich.console import Console
-
-    from trunkline import reports
+    from trunkline import layout, reports
     from trunkline.core import files
-    from trunkline.report import plain, summary
+    from trunkline.report import summary
 
     found = reports.read(Path())
     if as_json:
         click.echo(files.canonical_json(found), nl=False)
         return
-    shown = summary(subject(), reports.Reports.parse(found))
-    console = Console()
-    if console.is_terminal:
-        console.print(shown)
-    else:
-        click.echo(plain(shown, WIDTH), nl=False)
+    layout.show(summary(subject(), reports.Reports.parse(found)), WIDTH)
 
 
 def subject() -> "Subject":
@@ -38,7 +31,7 @@ def subject() -> "Subject":
     import os
 
     from trunkline import metrics
-    from trunkline.params.base import read_params
+    from trunkline.core.paramsfile import read_params
     from trunkline.params.data import Data
     from trunkline.params.evaluation import Evaluation
     from trunkline.params.model import Model

@@ -17,6 +17,9 @@ MODEL = Path("models/model.skops")
 BUNDLE = Path("models/bundle")
 REGISTRY = Path("models/registry.yaml")
 
+LOCK = Path("dvc.lock")
+DURATIONS = Path(".dvc/tmp/trunkline")  # seconds that a stage took last; of this machine, so in no commit
+
 METRICS = Path("reports/metrics.json")
 SLICES = Path("reports/slices.json")
 VALIDATION = Path("reports/validation.json")

@@ -6,15 +6,18 @@ so this module imports nothing heavy. Not pinned: the C library's exp and log (i
 the CPU, but has one for all with AVX2 and FMA), and any CPU that is not x86-64 with AVX2 and FMA.
 """
 
+import contextlib
 import errno
 import os
 import platform
 import re
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import trunkline
+from trunkline.core import paths
 from trunkline.core.errors import OutsideError, TrunklineError, UserError
 
 THREADS = "TRUNKLINE_THREADS"
@@ -38,7 +41,9 @@ def run(main: Callable[[], None]) -> None:
     try:
         _use_the_tree_in(Path.cwd())
         pin()
+        started = time.perf_counter()
         main()
+        _remember(time.perf_counter() - started)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
@@ -47,6 +52,14 @@ def run(main: Callable[[], None]) -> None:
             raise
         print(f"error: {known}", file=sys.stderr)  # noqa: T201  light: no library is imported yet
         sys.exit(known.exit_code)
+
+
+def _remember(seconds: float) -> None:
+    """Keep how long the stage took, for `trunkline plan`; where that cannot be written, nobody misses it."""
+    folder = paths.home(Path.cwd()) / paths.DURATIONS
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / Path(sys.argv[0]).stem).write_text(f"{seconds:.2f}\n", encoding="utf-8")
 
 
 def pin() -> None:

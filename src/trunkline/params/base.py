@@ -5,7 +5,6 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -16,8 +15,9 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from trunkline.core import expressions, files
+from trunkline.core import expressions
 from trunkline.core.errors import UserError
+from trunkline.core.paramsfile import read_params
 from trunkline.core.paths import PARAMS
 
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
@@ -55,22 +55,6 @@ class Group(Strict):
     def parse(cls, content: Any) -> Self:
         """Validate plain YAML content (lists for tuples, text for durations and windows)."""
         return cls.model_validate(content, strict=True)
-
-
-def read_params(path: Path = PARAMS) -> dict[str, Any]:
-    """Read a params.yaml as plain content.
-
-    Raises UserError where there is none, or it is not a mapping.
-    """
-    try:
-        content = files.parse_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; run: trunkline compose") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}; run: trunkline compose") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a mapping of groups; run: trunkline compose")
-    return content
 
 
 def load_seed(path: Path = PARAMS) -> int:

@@ -1,0 +1,110 @@
+"""trunkline plan: what `dvc repro` would do, and why."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trunkline.core import files, paths
+from trunkline.core.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from trunkline.forecast import Entry, Plan
+
+MOST = 8  # reasons of a stage
+
+
+@click.command(short_help="Say which stages would run, and why.")
+@click.option("--base", metavar="REF", help="Explain against the commit where this branch left REF, such as main.")
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+def plan(base: str | None, as_json: bool) -> None:
+    """Say for every stage whether `dvc repro` would run it, and why; nothing is run, fetched or written.
+
+    Without --base the reasons are against dvc.lock, which is what DVC compares with; with it they are against the
+    dvc.lock of the base, so that they explain the whole branch. A stage behind one that will run is told to follow: it
+    runs if the result of the stage before it is another one.
+    """
+    from trunkline import forecast, layout
+
+    found = _plan(Path(), base)
+    if as_json:
+        click.echo(files.canonical_json(forecast.content(found)), nl=False)
+    else:
+        layout.show(_table(found))
+        click.echo(_summary(found))
+
+
+def _plan(root: Path, base: str | None) -> "Plan":
+    from functools import partial
+
+    from trunkline import durations, forecast, git, pipeline
+    from trunkline.core.paramsfile import read_params
+
+    commit = None if base is None else git.merge_base(root, base)
+    params = read_params(root / paths.PARAMS)
+    stages = pipeline.survey(root, params, partial(_composed, params))
+    since = git.Since(root, commit or git.last_commit(root, paths.LOCK))
+    locked = _entries(since.current(str(paths.LOCK)), str(paths.LOCK))
+    before = locked if commit is None else _entries(since.text(str(paths.LOCK)), f"{base}:{paths.LOCK}")
+    return forecast.plan(stages, before, locked, durations.read(root), since, commit)
+
+
+def _composed(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Compose conf/, and refuse what the compose stage would refuse; what params.yaml holds already was not refused."""
+    from trunkline import compose
+
+    composed = compose.compose(paths.CONF)
+    if composed.content != params:
+        compose.check(composed, paths.CONF)
+    return composed.content
+
+
+def _entries(text: str | None, where: str) -> "dict[str, Entry]":
+    from trunkline import forecast
+
+    try:
+        return forecast.entries(files.parse_yaml(text or ""))
+    except Exception as error:
+        message = " ".join(str(error).split())
+        raise UserError(
+            f"{where}: is no lock file of DVC ({message}); restore it with: git restore {paths.LOCK}"
+        ) from None
+
+
+def _table(plan: "Plan") -> "RenderableType":
+    from rich.text import Text
+
+    from trunkline import layout
+
+    made = layout.table("stage", "", "last took", "why", left=(0, 1, 3))
+    for step in plan.steps:
+        words, style = _ACTIONS[step.action]
+        took = "" if step.seconds is None or step.action == "unchanged" else f"{step.seconds:.0f} s"
+        shown = [*step.reasons[:MOST], *([f"and {len(step.reasons) - MOST} more"] if len(step.reasons) > MOST else [])]
+        made.add_row(Text(step.name), Text(words, style=style), took, Text("\n".join(shown)))
+    return made
+
+
+_ACTIONS = {
+    "unchanged": ("cached", "dim"),
+    "restored": ("from the cache", "green"),
+    "runs": ("will run", "bold yellow"),
+    "changed": ("will run", "bold yellow"),
+    "follows": ("may follow", "yellow"),
+}
+
+
+def _summary(plan: "Plan") -> str:
+    from trunkline.pipeline import OPEN
+
+    moving = [step.name for step in plan.steps if step.action in OPEN]
+    if not moving:
+        return "nothing to run: every result is that of these inputs"
+    time = "" if plan.seconds is None else f", {plan.seconds:.0f} s when they last ran"
+    away = [absent for absent in plan.needs if not absent.cached]
+    size = sum(absent.bytes for absent in away)
+    pull = f"; to pull: {sum(absent.files for absent in away)} files, {size:,} bytes" if away else ""
+    return f"{len(moving)} of {len(plan.steps)} stages may run{time}{pull}"
