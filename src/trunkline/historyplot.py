@@ -1,6 +1,7 @@
 """Draws the history of the model: its metric commit by commit, readable without colours."""
 
 import io
+import math
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from trunkline import metrics
 from trunkline.history import Entry, Measured
 
-LABELS = 40  # commits that are named below the axis; of more, every second or third one
+WIDTH, STEP = 24.0, 0.66  # inches: of the widest picture, and what the name of a commit takes
 # By verdict: what the legend says, marker, face and edge. Shape and filling tell them apart without colours.
 _LOOKS = {
     "pass": ("gates pass", "o", "#1b7837", "#1b7837"),
@@ -28,16 +29,23 @@ def draw(entries: Sequence[Entry]) -> str:
         mpl.rcdefaults()
         mpl.rcParams.update({"svg.hashsalt": "trunkline", "svg.fonttype": "path", "text.parse_math": False})
         mpl.rcParams.update({"figure.constrained_layout.w_pad": 0.12, "figure.constrained_layout.h_pad": 0.1})
-        figure = Figure(figsize=(min(24.0, max(7.0, 2 + 0.5 * len(line))), 5), layout="constrained")
+        figure = Figure(figsize=_size(line), layout="constrained")
         _fill(figure, line)
         target = io.StringIO()
         figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
     return "".join(f"{line.rstrip()}\n" for line in target.getvalue().splitlines())
 
 
+def _size(line: Sequence[Entry]) -> tuple[float, float]:
+    versions = max((len(version) for entry in line for version in entry.versions), default=0)
+    return min(WIDTH, max(7.0, 1.5 + STEP * len(line))), 4.2 + 0.085 * versions
+
+
 def _fill(figure: Any, line: Sequence[Entry]) -> None:
     axes = figure.subplots()
     measured = [(place, entry, entry.measured) for place, entry in enumerate(line) if entry.measured]
+    values = [entry.measured.value if entry.measured else math.nan for entry in line]
+    axes.plot(range(len(line)), values, color="#aaa", lw=1, zorder=2)  # broken where nothing was measured
     _values(axes, measured)
     _versions(axes, line)
     _finish(axes, line, measured[-1][2])
@@ -46,7 +54,6 @@ def _fill(figure: Any, line: Sequence[Entry]) -> None:
 
 
 def _values(axes: Any, measured: Sequence[tuple[int, Entry, Measured]]) -> None:
-    axes.plot([place for place, *_ in measured], [item.value for *_, item in measured], color="#aaa", lw=1, zorder=2)
     bars = [(place, *item.interval) for place, _, item in measured if item.interval]
     if bars:
         places, lows, highs = zip(*bars, strict=True)
@@ -72,10 +79,10 @@ def _versions(axes: Any, line: Sequence[Entry]) -> None:
 
 
 def _finish(axes: Any, line: Sequence[Entry], newest: Measured) -> None:
-    step = -(-len(line) // LABELS)
+    step = math.ceil(STEP * len(line) / (WIDTH - 1.5))
     shown = range(len(line))[::-step][::-1]
-    names = [f"{line[place].short} {line[place].date}" for place in shown]
-    axes.set_xticks(list(shown), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=8)
+    names = [f"{line[place].short}\n{line[place].date}" for place in shown]
+    axes.set_xticks(list(shown), names, fontsize=7)
     axes.set_xlim(-0.6, len(line) - 0.4)
     axes.margins(y=0.12)
     metric = metrics.REGISTRY.get(newest.metric)
