@@ -23,7 +23,7 @@ from trunkline.params.evaluation import WHOLE
 READ = (paths.PARAMS, paths.METRICS, paths.GATES_REPORT, paths.SLICES, paths.REGISTRY)
 CHANGED = (paths.PARAMS, paths.METRICS, paths.GATES_REPORT, Path("dvc.lock"), paths.REGISTRY)
 SHOWN = 3  # config keys of a commit
-LONG = 32  # characters of a value that are shown
+LONG = 24  # characters of a value that are shown
 
 _TAG = re.compile(r"(.+)@v([1-9][0-9]{0,8})")
 # What the parsers and their constructors raise for content that is none; deep nesting included.
@@ -61,7 +61,11 @@ class Measured:
 
 @dataclass(frozen=True)
 class Entry:
-    """A commit of the model's history; `production` is what production runs, None if nothing or not known."""
+    """A commit of the model's history.
+
+    `production` is what production runs, None if nothing or not known; it has changed if the entry before says another,
+    or does not say.
+    """
 
     commit: str
     short: str
@@ -224,7 +228,7 @@ def _cut(text: str, start: int = 0, most: int = LONG) -> str:
 
 def _state(found: Mapping[Path, bytes]) -> _State:
     params, registry = _parsed(found, paths.PARAMS), _parsed(found, paths.REGISTRY)
-    environments = _dig(registry, _dig(params, "name"))
+    environments = _environments(registry, _dig(params, "name"))
     declared = _dig(params, "evaluation", "metrics")
     verdict = _dig(_parsed(found, paths.GATES_REPORT), "verdict")
     measured = _dig(_parsed(found, paths.SLICES), WHOLE, WHOLE, "metrics")
@@ -238,6 +242,12 @@ def _state(found: Mapping[Path, bytes]) -> _State:
         registered=isinstance(environments, Mapping) and "production" in environments,
         production=_version(_dig(environments, "production")),
     )
+
+
+def _environments(registry: Any, name: Any) -> Any:
+    """Return what a registry says of a model; of its only one where no params.yaml says which is meant."""
+    alone = next(iter(registry)) if isinstance(registry, Mapping) and len(registry) == 1 else None
+    return _dig(registry, alone if name is None else name)
 
 
 def _parsed(found: Mapping[Path, bytes], path: Path) -> Any:
