@@ -88,6 +88,22 @@ def test_a_subject_may_hold_anything(repository):
     assert [item.subject for item in git.trunk(repository, "HEAD", [Path("message")], 9)] == ["", found.subject]
 
 
+def test_signatures_are_not_shown_in_between(repository):
+    commit(repository)
+    gpg = repository / "gpg"
+    gpg.write_text("#!/bin/sh\necho '[GNUPG:] NODATA' ; echo shown >&2; exit 1\n")
+    gpg.chmod(0o755)
+    for key, value in {"gpg.program": str(gpg), "log.showSignature": "true"}.items():
+        run(repository, "config", key, value)
+    signed = run(repository, "cat-file", "commit", "HEAD").replace(
+        "\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n\n", 1
+    )
+    (repository / ".git/signed").write_text(signed + "\n")
+    found = run(repository, "hash-object", "-t", "commit", "-w", ".git/signed")
+    assert "shown" in run(repository, "log", found)
+    assert [item.hash for item in git.trunk(repository, found, [Path("conf")], 9)] == [found]
+
+
 def test_files_are_read_as_they_are(repository):
     contents = {"a": b"", "b": b"one missing\n\nabc blob 3\n", "c": b"\xff\x00\r\n"}
     for name, content in contents.items():

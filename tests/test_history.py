@@ -96,7 +96,7 @@ def make(folder):
     made = Repository(folder)
     made.commit("Only a page", readme="1")
     made.commit("First params, nothing measured", params=PARAMS, registry={"flights": {"production": None}})
-    made.commit("First run", **measured(0.74), lock={"run": 1})
+    made.commit("First run: Zürich", **measured(0.74), lock={"run": 1})
     made.commit("A page that changes nothing", readme="2")
     gated = made.commit("Gates", gates={"verdict": "pass"}, params=params(max_iter=150))
     made.git("tag", "--annotate", "flights@v1", "--message=1", gated)
@@ -168,7 +168,7 @@ def test_an_entry_is_a_commit_of_the_first_parent_line_that_changed_the_model(in
     assert [entry["commit"] for entry in told()] == wanted
     assert "On the side" not in run()
     assert [entry["subject"] for entry in told("side", "--limit", "1")] == ["On the side again"]
-    assert [entry["subject"] for entry in told("flights@v1", "--limit", "2")] == ["Gates", "First run"]
+    assert [entry["subject"] for entry in told("flights@v1", "--limit", "2")] == ["Gates", "First run: Zürich"]
 
 
 @pytest.mark.usefixtures("inside")
@@ -207,6 +207,10 @@ def test_when_the_declared_metric_changes_every_value_is_named(empty):
     assert re.search(r"gates +metric +interval ", text)
     assert "brier 0.1900" in text
     assert "roc_auc 0.7000" in text
+    run("--svg", "picture.svg")
+    picture = (empty.folder / "picture.svg").read_text()
+    assert "brier on the holdout (smaller is better)" in picture
+    assert "<!-- 0.7" not in picture
 
 
 @pytest.mark.usefixtures("inside")
@@ -225,6 +229,7 @@ def test_a_hostile_subject_steers_no_terminal():
         ("params", "{1: a, b: !!timestamp x}"),
         ("params", "a: &a [*a]"),
         ("params", "{? [1, 2] : 3}"),
+        ("params", "a: [{1: b, c: d}]\nevaluation: 1"),
         ("params", "name: [flights]\nevaluation: {metrics: {roc_auc: 1}, interval: x}"),
         ("params", f"a: 0x{'f' * 9999}"),
         ("metrics", "[]"),
@@ -401,7 +406,9 @@ def test_the_picture_marks_each_verdict_and_skips_what_was_not_measured():
     assert verdicts == ["pass", "pass", "fail", "pass", "pass", None]
     alone = [replace(entry, verdict=None) for entry in entries]
     assert "gates fail" not in historyplot.draw(alone)
-    odd = historyplot.draw([replace(entry, versions=("$x$ --> <b>漢</b>",)) for entry in entries])
+    (line,) = re.findall(r'<path d="([^"]*)"[^>]*stroke: #aaaaaa', historyplot.draw(entries))
+    assert line.count("M") == 2, "a line that breaks where nothing was measured"
+    odd = historyplot.draw([replace(entry, versions=(r"$\frac$ --> <b>漢</b>",)) for entry in entries])
     assert not [node for node in ElementTree.fromstring(odd).iter() if node.tag.rpartition("}")[2] == "b"]
 
 
