@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from trunkline import git
-from trunkline.core.errors import UserError
+from trunkline.core.errors import OutsideError, UserError
 
 
 @pytest.fixture
@@ -119,3 +119,96 @@ def test_what_has_changed_since_a_commit(tmp_path):
     assert git.Since(repo, None).changed(".") == []
     assert git.last_commit(repo, Path("a")) == run(repo, "rev-parse", "HEAD~1")
     assert git.last_commit(repo, Path("gone")) is None
+
+
+def test_a_trunk_is_the_first_parents_that_changed_a_path(repository):
+    first = commit(repository)
+    run(repository, "checkout", "--quiet", "-b", "side")
+    (repository / "conf/file").write_text("2")
+    side = commit(repository)
+    run(repository, "checkout", "--quiet", "-")
+    (repository / "reports/file").write_text("2")
+    other = commit(repository)
+    run(repository, "merge", "--quiet", "--no-ff", "--message", "merged: ü", "side")
+    merge = run(repository, "rev-parse", "HEAD")
+    found = git.trunk(repository, "HEAD", [Path("conf/file")], 9)
+    assert [item.hash for item in found] == [merge, first]
+    assert (found[0].subject, len(found[0].short)) == ("merged: ü", 7)
+    assert found[0].date == run(repository, "log", "-1", "--format=%cs")
+    assert [item.hash for item in git.trunk(repository, side, [Path("conf/file")], 1)] == [side]
+    assert [item.hash for item in git.trunk(repository, other, [Path("reports")], 9)] == [other, first]
+    assert git.trunk(repository, "HEAD", [Path("nothing")], 9) == ()
+    assert [item.hash for item in git.trunk(repository / "conf", "HEAD", [Path("file")], 9)] == [merge, first]
+
+
+def test_a_subject_may_hold_anything(repository):
+    run(repository, "commit", "--quiet", "--allow-empty", "--message", "empty")
+    (repository / "message").write_bytes(b"\xff \x1b[1m\nsecond\n\nbody")
+    run(repository, "add", "--all")
+    run(repository, "-c", "i18n.commitEncoding=binary", "commit", "--quiet", "--file", "message")
+    (found,) = git.trunk(repository, "HEAD", [Path("message")], 9)
+    assert found.subject.endswith(" \x1b[1m second")
+    run(repository, "rm", "--quiet", "-f", "message")
+    run(repository, "commit", "--quiet", "--allow-empty-message", "--message", "")
+    assert [item.subject for item in git.trunk(repository, "HEAD", [Path("message")], 9)] == ["", found.subject]
+
+
+def test_signatures_are_not_shown_in_between(repository):
+    commit(repository)
+    gpg = repository / "gpg"
+    gpg.write_text("#!/bin/sh\necho '[GNUPG:] NODATA' ; echo shown >&2; exit 1\n")
+    gpg.chmod(0o755)
+    for key, value in {"gpg.program": str(gpg), "log.showSignature": "true"}.items():
+        run(repository, "config", key, value)
+    signed = run(repository, "cat-file", "commit", "HEAD").replace(
+        "\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n\n", 1
+    )
+    (repository / ".git/signed").write_text(signed + "\n")
+    found = run(repository, "hash-object", "-t", "commit", "-w", ".git/signed")
+    assert "shown" in run(repository, "log", found)
+    assert [item.hash for item in git.trunk(repository, found, [Path("conf")], 9)] == [found]
+
+
+def test_files_are_read_as_they_are(repository):
+    contents = {"a": b"", "b": b"one missing\n\nabc blob 3\n", "c": b"\xff\x00\r\n"}
+    for name, content in contents.items():
+        (repository / name).write_bytes(content)
+    first = commit(repository)
+    (repository / "a").write_bytes(b"more")
+    second = commit(repository)
+    paths = [Path(name) for name in ("nothing", "c", "conf", "a", "b", "conf/file")]
+    wanted = {Path(name): content for name, content in contents.items()} | {Path("conf/file"): b"1"}
+    found = git.files_at(repository, [second, first], paths)
+    assert found == {first: wanted, second: wanted | {Path("a"): b"more"}}
+    assert git.files_at(repository / "conf", [first], [Path("file"), Path("a")]) == {first: {Path("file"): b"1"}}
+    assert git.files_at(repository, [], paths) == {}
+
+
+def test_only_annotated_tags_of_commits_are_told(repository):
+    found = commit(repository)
+    run(repository, "tag", "light")
+    run(repository, "tag", "--annotate", "m@v1", "--message", "1")
+    run(repository, "tag", "--annotate", "tree", "--message", "1", "HEAD^{tree}")
+    assert git.annotated_tags(repository) == (("m@v1", found),)
+
+
+def test_names_and_the_kind_of_a_clone_are_known(repository, tmp_path, monkeypatch):
+    assert git.is_repository(repository)
+    assert git.resolve(repository, "HEAD") is None
+    found = commit(repository)
+    assert git.resolve(repository, "HEAD") == git.resolve(repository, found[:9]) == found
+    assert git.resolve(repository, "--all") is git.resolve(repository, "HEAD:conf") is None
+    (repository / "conf/file").write_text("2")
+    commit(repository)
+    run(repository, "clone", "--quiet", "--depth", "1", repository.as_uri(), str(tmp_path / "shallow"))
+    assert git.is_shallow(tmp_path / "shallow")
+    assert not git.is_shallow(repository)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent.parent))
+    assert not git.is_repository(tmp_path.parent)
+
+
+def test_a_history_that_cannot_be_read_is_an_error_of_the_outside(repository):
+    found = commit(repository)
+    (repository / ".git/objects" / found[:2] / found[2:]).unlink()
+    with pytest.raises(OutsideError, match=r"git log failed: .*bad object"):
+        git.trunk(repository, found, [Path("conf")], 9)

@@ -1,13 +1,24 @@
 """The one module that calls git, so that everything else can be run and tested without a repository."""
 
 import subprocess
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trunkline.core.errors import UserError
+from trunkline.core.errors import OutsideError, UserError
 
 # What decides a result: the declaration, the code, and how they are run.
 INPUTS = ("conf", "params.yaml", "src", "stages", "dvc.yaml", "locks")
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit: its hash, in short too, the day (YYYY-MM-DD) on which it was made, and its subject."""
+
+    hash: str
+    short: str
+    date: str
+    subject: str
 
 
 def head(folder: Path) -> str | None:
@@ -36,13 +47,13 @@ def merge_base(folder: Path, ref: str) -> str:
 
     Raises UserError that says what to fetch: for a ref that is not here, or a clone whose history ends too early.
     """
-    found = next(filter(None, (_commit(folder, name) for name in (ref, f"origin/{ref}"))), None)
+    found = next(filter(None, (resolve(folder, name) for name in (ref, f"origin/{ref}"))), None)
     if found is None:
         raise UserError(f"--base: there is no '{ref}' here; run: git fetch origin {ref}:refs/remotes/origin/{ref}")
     base = _git(folder, "merge-base", found, "HEAD")
     if base:
         return base
-    if _git(folder, "rev-parse", "--is-shallow-repository") == "true":
+    if is_shallow(folder):
         raise UserError(
             f"--base: this clone is shallow: its history ends before it meets {ref}; run: git fetch --unshallow"
         )
@@ -79,8 +90,71 @@ class Since:
         return sorted({*tracked.splitlines(), *new.splitlines()})
 
 
-def _commit(folder: Path, ref: str) -> str | None:
-    return None if ref.startswith("-") else _git(folder, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+def resolve(folder: Path, name: str) -> str | None:
+    """Return the commit that a name stands for; None if it stands for none."""
+    return _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+
+
+def is_repository(folder: Path) -> bool:
+    """Tell whether a folder is in a repository that git can read."""
+    return _git(folder, "rev-parse", "--git-dir") is not None
+
+
+def is_shallow(folder: Path) -> bool:
+    """Tell whether the clone holds the end of a longer history only."""
+    return _git(folder, "rev-parse", "--is-shallow-repository") == "true"
+
+
+def trunk(folder: Path, commit: str, paths: Iterable[Path], limit: int) -> tuple[Commit, ...]:
+    """Return the newest commits of a commit's first-parent line that changed one of the paths, newest first.
+
+    A merge counts by what it brings to the line. Raises OutsideError where git cannot read its own history.
+    """
+    chosen = ("--first-parent", f"--max-count={limit}", "--no-show-signature", "--encoding=UTF-8")
+    fields = ("-z", "--format=%H%x00%h%x00%cs%x00%s")
+    told = _bytes(folder, "log", *chosen, *fields, commit, "--", *(path.as_posix() for path in paths))
+    words = told.decode(errors="replace").split("\0")
+    return tuple(Commit(*words[place : place + 4]) for place in range(0, len(words) - 1, 4))
+
+
+def annotated_tags(folder: Path) -> tuple[tuple[str, str], ...]:
+    """Return the name and the commit of every annotated tag; a lightweight one can be moved, and counts for nothing."""
+    fields = "%(objecttype) %(*objecttype) %(*objectname) %(refname:strip=2)"
+    told = _bytes(folder, "for-each-ref", f"--format={fields}", "refs/tags").decode(errors="replace")
+    rows = (line.split(" ", 3) for line in told.split("\n") if line)
+    return tuple((name, commit) for kind, of, commit, name in rows if (kind, of) == ("tag", "commit"))
+
+
+def files_at(folder: Path, commits: Iterable[str], paths: Sequence[Path]) -> dict[str, dict[Path, bytes]]:
+    """Return the files that each commit has among the paths, all read by one process."""
+    wanted = [(commit, path) for commit in commits for path in paths]
+    lines = "".join(f"{commit}:./{path.as_posix()}\n" for commit, path in wanted)
+    told = _bytes(folder, "cat-file", "--batch", given=lines.encode())
+    found: dict[str, dict[Path, bytes]] = {commit: {} for commit, _ in wanted}
+    place = 0
+    for commit, path in wanted:
+        heading, start = _heading(told, place)
+        if len(heading) != 3:  # `<name> missing`, without a content
+            place = start
+            continue
+        place = start + int(heading[2]) + 1
+        if heading[1] == b"blob":
+            found[commit][path] = told[start : place - 1]
+    return found
+
+
+def _heading(told: bytes, place: int) -> tuple[list[bytes], int]:
+    end = told.index(b"\n", place)
+    return told[place:end].split(b" "), end + 1
+
+
+def _bytes(folder: Path, *arguments: str, given: bytes = b"") -> bytes:
+    command = ("git", "--no-optional-locks", "-C", str(folder), *arguments)
+    done = subprocess.run(command, input=given, capture_output=True, check=False)  # noqa: S603  no shell
+    if done.returncode:
+        told = " ".join(done.stderr.decode(errors="replace").split())
+        raise OutsideError(f"git {arguments[0]} failed: {told or done.returncode}")
+    return done.stdout
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

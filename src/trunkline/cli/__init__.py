@@ -13,6 +13,7 @@ from trunkline.core.stage import explain
 COMMANDS = {
     "compose": "trunkline.cli.compose:compose",
     "gate": "trunkline.cli.gate:gate",
+    "log": "trunkline.cli.log:log",
     "plan": "trunkline.cli.plan:plan",
     "predict": "trunkline.cli.predict:predict",
     "report": "trunkline.cli.report:report",

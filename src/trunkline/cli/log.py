@@ -1,0 +1,153 @@
+"""`trunkline log`: the history of the trunk as a model's history."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+    from rich.text import Text
+
+    from trunkline.history import Entry, Measured, Record
+
+
+@click.command(short_help="Show the history of the trunk as a model's history.")
+@click.argument("ref", default="HEAD", metavar="[REF]")
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Most entries to show.")
+@click.option("--metric", metavar="NAME", help="The metric to show, instead of the first that is declared.")
+@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw the metric into this file too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the entries as JSON, with every field.")
+def log(ref: str, limit: int, metric: str | None, svg: Path | None, as_json: bool) -> None:
+    """Show what became of the model, commit by commit along the first parents of REF, newest first.
+
+    An entry is a commit that changed params.yaml, dvc.lock, the metrics or the gates of reports/, or
+    models/registry.yaml. It has the verdict of its gates, its metric on the holdout and the change to the entry
+    before, the versions tagged on it, the config keys that changed, and what production runs where that changed.
+    """
+    from trunkline import history
+    from trunkline.core import files
+
+    records = _records(ref, limit)
+    found = history.entries(records, limit, metric)
+    if as_json:
+        click.echo(files.canonical_json(history.content(found), digits=None), nl=False)
+    else:
+        _show(found, more=len(records) > limit)
+    if svg:
+        _draw(records, limit, metric, svg)
+        click.echo(f"{svg}: drawn", err=True)
+
+
+def _records(ref: str, limit: int) -> "tuple[Record, ...]":
+    from trunkline import git, history
+
+    # One more than is shown: what the last one is compared with.
+    commits = git.trunk(Path(), _start(ref), history.CHANGED, limit + 1)
+    _refuse_half_a_history(ref, len(commits) <= limit, len(commits))
+    texts = git.files_at(Path(), [commit.hash for commit in commits], history.READ)
+    tagged = history.versions(git.annotated_tags(Path()))
+    return tuple(history.Record(commit, tagged.get(commit.hash, ()), texts[commit.hash]) for commit in commits)
+
+
+def _start(ref: str) -> str:
+    from trunkline import git
+    from trunkline.core.errors import UserError
+    from trunkline.history import clean
+
+    commit = git.resolve(Path(), ref)
+    if commit:
+        return commit
+    if not git.is_repository(Path()):
+        raise UserError("this folder is in no repository that git can read; run trunkline log in a project's clone")
+    if ref == "HEAD":
+        raise UserError("HEAD: there is no commit yet; run: git commit")
+    raise UserError(f"{clean(ref)}: no commit has this name; git branch --all and git tag list those that have one")
+
+
+def _refuse_half_a_history(ref: str, complete: bool, count: int) -> None:
+    """Raise UserError where the first commit of the clone would pass for the first of the trunk, or there is none."""
+    from trunkline import git
+    from trunkline.core.errors import UserError
+    from trunkline.history import CHANGED, clean
+
+    if complete and git.is_shallow(Path()):
+        raise UserError(
+            f"{clean(ref)}: the clone is shallow and its history ends after {count} of the entries; "
+            "run: git fetch --unshallow"
+        )
+    if not count:
+        names = ", ".join(path.as_posix() for path in CHANGED)
+        raise UserError(f"{clean(ref)}: no commit changed any of {names} here; run trunkline log in a project's folder")
+
+
+def _show(found: "Sequence[Entry]", more: bool) -> None:
+    from trunkline import layout
+
+    layout.show(_table(found))
+    for line in _notes(found, more):
+        click.echo(line)
+
+
+def _notes(found: "Sequence[Entry]", more: bool) -> list[str]:
+    from trunkline import metrics
+
+    names = sorted({entry.measured.metric for entry in found if entry.measured})
+    known = [metrics.REGISTRY[name] for name in names if name in metrics.REGISTRY]
+    judged = [f"{metric.name}: {metric.better} is better" for metric in known if metric.better]
+    return [*judged, *([f"the newest {len(found)} entries; older ones: --limit {5 * len(found)}"] if more else [])]
+
+
+def _table(found: "Sequence[Entry]") -> "Table":
+    from rich.text import Text
+
+    from trunkline.layout import table
+
+    measured = [entry.measured for entry in found if entry.measured]
+    names = {item.metric for item in measured}
+    levels = {item.confidence for item in measured}
+    level = next(iter(levels)) if len(levels) == 1 else None
+    name = next(iter(names)) if len(names) == 1 else ""
+    interval = f"{level:.0%} interval" if level else "interval"
+    made = table("commit", "day", "gates", name or "metric", interval, "change", "", left=(0, 1, 2, 6))
+    for column in made.columns[:-1]:
+        column.no_wrap = True
+    for entry in found:
+        mark = {"pass": Text("pass", style="green"), "fail": Text("FAIL", style="bold red")}.get(
+            entry.verdict or "", ""
+        )
+        cells = _cells(entry.measured, named=not name)
+        made.add_row(Text(entry.short, style="yellow"), entry.date, mark, *cells, _story(entry))
+    return made
+
+
+def _cells(measured: "Measured | None", named: bool) -> "tuple[Text, str, str]":
+    from rich.text import Text
+
+    if measured is None:
+        return Text(), "", ""
+    value = f"{measured.metric} {measured.value:.4f}" if named else f"{measured.value:.4f}"
+    interval = "{:.4f} to {:.4f}".format(*measured.interval) if measured.interval else ""
+    change = "" if measured.change is None else f"{measured.change:+.4f}" if measured.change else "same"
+    return Text(value), interval, change
+
+
+def _story(entry: "Entry") -> "Text":
+    from rich.text import Text
+
+    from trunkline.history import changed_keys
+
+    runs = [f"production runs {entry.production or 'nothing'}"] if entry.production_changed else []
+    story = Text.assemble((" ".join((*entry.versions, "")), "bold cyan"), entry.subject)
+    for line in [*runs, *changed_keys(entry)]:
+        story.append(f"\n  {line}", style="bold" if line in runs else "dim")
+    return story
+
+
+def _draw(records: "Sequence[Record]", limit: int, metric: str | None, target: Path) -> None:
+    from trunkline import history, historyplot
+    from trunkline.core import files
+
+    files.write_text(target, historyplot.draw(history.of_one_metric(records, limit, metric)))
