@@ -13,6 +13,7 @@ from trunkline.core.stage import explain
 COMMANDS = {
     "compose": "trunkline.cli.compose:compose",
     "gate": "trunkline.cli.gate:gate",
+    "merge-driver": "trunkline.cli.merge_driver:merge_driver",
     "predict": "trunkline.cli.predict:predict",
     "report": "trunkline.cli.report:report",
     "verify": "trunkline.cli.verify:verify",
