@@ -201,7 +201,8 @@ def _direct_inputs(lock: _Lock, key: Key) -> Inputs | None:
     content = lock[key].content
     if key[0] != _STAGES:
         return {key: _text(content)}
-    made = [out["path"] for other, entry in lock.items() if other != key for out in entry.content.get("outs", ())]
+    others = [entry.content for other, entry in lock.items() if other[0] == _STAGES and other != key]
+    made = [out["path"] for other in others for out in other.get("outs", ())]
     deps = {("deps", dep["path"]): _text(dep) for dep in content.get("deps", ()) if not _overlaps(dep["path"], made)}
     inputs: Inputs = {("cmd",): _text(content.get("cmd"))}
     return inputs | deps | _leaves(("params",), content.get("params", {}))
