@@ -259,8 +259,12 @@ def _pieces(path: str, text: str) -> Iterator[tuple[Key, str]]:
 
 
 def _is_stage(value: Any) -> bool:
-    listed = [*value.get("deps", ()), *value.get("outs", ())] if isinstance(value, dict) else [None]
-    return all(isinstance(item, dict) and isinstance(item.get("path"), str) for item in listed)
+    lists = [value.get("deps", []), value.get("outs", [])] if isinstance(value, dict) else [None]
+    return all(isinstance(items, list) and all(map(_is_path, items)) for items in lists)
+
+
+def _is_path(item: Any) -> bool:
+    return isinstance(item, dict) and isinstance(item.get("path"), str)
 
 
 def _no_lock(path: str, piece: str) -> UserError:
