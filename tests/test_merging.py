@@ -148,6 +148,32 @@ def test_a_stage_that_both_changed_is_always_a_conflict_and_kept_as_ours(base, o
         assert merged.text == lock(locks[1])
 
 
+def test_a_file_that_no_other_stage_makes_is_a_persons():
+    """The folder holds the stage's own output too, which makes nothing of it follow from another stage."""
+    merged = driven({"d": Stage()}, {"d": Stage(upstream=1)}, {"d": Stage(upstream=2)})
+    assert [(c.ours, c.theirs) for c in merged.conflicts] == [(("out changed",), ("out changed",))]
+
+
+def test_equal_texts_are_equal_whatever_they_say():
+    base = lock({"a": Stage(), "b": Stage()}).replace("rate: 0", "rate: .nan", 1)
+    ours, theirs = base.replace("run 0", "run 1"), base.replace("rate: 0", "rate: 1")
+    merged = merge("dvc.lock", Sides(base, base, theirs), render)
+    assert (merged.text, merged.conflicts, merged.stale) == (theirs, (), ())
+    both = merge("dvc.lock", Sides(base, ours, ours), render)
+    assert (both.text, both.conflicts, both.stale) == (ours, (), ())
+
+
+def test_a_last_line_without_an_end_is_ended():
+    base = lock({"a": Stage()})
+    merged = merge("dvc.lock", Sides(base, lock({"a": Stage(made=1)})[:-1], lock({"a": Stage(), "b": Stage()})), render)
+    assert merged.text == lock({"a": Stage(made=1), "b": Stage()})
+
+
+def test_params_of_one_side_keep_their_bytes():
+    for ours, theirs in (("x: 1\n", "# by hand\nx: 2\n"), ("# by hand\nx: 2\n", "x: 1\n")):
+        assert merge("params.yaml", Sides("x: 1\n", ours, theirs), render).text == "# by hand\nx: 2\n"
+
+
 def test_a_new_stage_comes_last_as_dvc_writes_it():
     merged = driven({"a": Stage()}, {"a": Stage(), "b": Stage()}, {"c": Stage(), "a": Stage()})
     assert list(load(merged.text)["stages"]) == ["a", "b", "c"]
@@ -295,9 +321,9 @@ def test_a_report_is_taken_whole():
     assert report("{}", "[1]", "[1]") == ("[1]", ())
     assert report('{"a": 1, "b": 1}', '{"a": 2, "b": 1}', '{"a": 1, "b": 2}') == (
         '{"a": 2, "b": 1}',
-        ("reports/metrics.json",),
+        ("the report",),
     )
-    assert report("", "[1]", "[2]") == ("[1]", ("reports/metrics.json",))
+    assert report("", "[1]", "[2]") == ("[1]", ("the report",))
 
 
 def test_both_branches_added_the_file():
@@ -363,7 +389,7 @@ def test_the_driver_writes_ours_and_tells_each_conflict_in_one_line(tmp_path, tr
     told = (
         "dvc.lock: a: ours params model.rate 0 → 1; theirs src/a.py changed, params model.rate 0 → 2; "
         "resolve conf/, then run dvc repro and git add dvc.lock\n"
-        "dvc.lock: b: must be made again; run: dvc repro\n"
+        "dvc.lock: b must be made again; run: dvc repro\n"
     )
     assert trunkline(*files, "dvc.lock", "--dry-run") == (1, lock(ours), told)
     (tmp_path / "a").write_text(lock(ours))
@@ -385,7 +411,7 @@ def test_the_driver_merges_params_and_reports(tmp_path, trunkline):
     assert trunkline(*files, "params.yaml") == (0, "", "")
     assert (tmp_path / "a").read_text() == render({"x": 2, "y": 2})
     code, _, told = trunkline(*versions(tmp_path, "1", "2", "3"), "reports/m.json")
-    assert (code, told) == (0, "reports/m.json: reports/m.json: must be made again; run: dvc repro\n")
+    assert (code, told) == (0, "reports/m.json: the report must be made again; run: dvc repro\n")
 
 
 @pytest.mark.parametrize("bad", ["a: [", b"\xff"])

@@ -9,7 +9,7 @@ rerun can settle, is a conflict. params.yaml is such decisions only, so it is me
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import PurePosixPath
 from typing import Any, TypeAlias
@@ -67,7 +67,7 @@ class _Entry:
     """A stage of dvc.lock, or another section of it: the exact text, and what it says."""
 
     text: str
-    content: Any = field(compare=False)
+    content: Any
 
 
 _Lock: TypeAlias = dict[Key, _Entry]
@@ -94,7 +94,7 @@ def merge_report(path: str, sides: Sides) -> Merged:
         _verify_json(path, text)
     if sides.theirs in (sides.base, sides.ours):
         return Merged(sides.ours)
-    return Merged(sides.theirs) if sides.ours == sides.base else Merged(sides.ours, stale=(path,))
+    return Merged(sides.theirs) if sides.ours == sides.base else Merged(sides.ours, stale=("the report",))
 
 
 def _verify_json(path: str, text: str) -> None:
@@ -140,7 +140,7 @@ def _merge_keys(key: Key, base: Any, ours: Any, theirs: Any, conflicts: list[Con
 
 def _has_keys(value: Any) -> bool:
     """Tell whether to look into a value: an absent mapping is one whose keys are all removed."""
-    return value is _Absent.KEY or (isinstance(value, dict) and bool(value))
+    return value is _Absent.KEY or isinstance(value, dict)
 
 
 def _same(one: Any, other: Any) -> bool:

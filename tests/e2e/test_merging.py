@@ -178,8 +178,8 @@ def test_branches_of_different_stages_merge_and_dvc_tells_the_truth(tiny: Checko
 def test_where_two_changes_meet_the_stages_are_made_again_and_no_others(tiny: Checkout, tmp_path: Path) -> None:
     done = merged(tiny, {"prepare": {"factor": 9}}, {"lookup": {"rate": 5}})
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "dvc.lock: train, evaluate: must be made again; run: dvc repro\n" in done.stderr
-    assert f"{REPORT}: must be made again" in done.stderr
+    assert "dvc.lock: train, evaluate must be made again; run: dvc repro\n" in done.stderr
+    assert f"{REPORT}: the report must be made again" in done.stderr
     in_repo(tiny.root, lambda repo: repo.checkout(force=True))
     before = results(tiny.root)
     assert list(status(tiny.root)) == ["train"]

@@ -60,7 +60,7 @@ def _explain(path: str, merged: merging.Merged) -> None:
         sides = f"ours {_listed(conflict.ours)}; theirs {_listed(conflict.theirs)}"
         click.echo(f"{path}: {conflict.name}: {sides}; resolve conf/, then run dvc repro and git add {path}", err=True)
     if merged.stale:
-        click.echo(f"{path}: {', '.join(merged.stale)}: must be made again; run: dvc repro", err=True)
+        click.echo(f"{path}: {', '.join(merged.stale)} must be made again; run: dvc repro", err=True)
 
 
 def _listed(changes: tuple[str, ...]) -> str:
