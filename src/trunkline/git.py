@@ -157,6 +157,16 @@ def _bytes(folder: Path, *arguments: str, given: bytes = b"") -> bytes:
     return done.stdout
 
 
+def setting(folder: Path, key: str) -> str | None:
+    """Return a setting of the folder's own repository; None if it is not set there."""
+    return _git(folder, "config", "--local", "--get", key)
+
+
+def set_setting(folder: Path, key: str, value: str) -> bool:
+    """Set a setting of the folder's own repository; tell whether git did it."""
+    return _git(folder, "config", "--local", key, value) is not None
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
     # Without optional locks, so that reading never gets in the way of the user's own git command.
     command = ("git", "--no-optional-locks", "-C", str(folder), *arguments)

@@ -14,6 +14,7 @@ COMMANDS = {
     "compose": "trunkline.cli.compose:compose",
     "gate": "trunkline.cli.gate:gate",
     "log": "trunkline.cli.log:log",
+    "merge-driver": "trunkline.cli.merge_driver:merge_driver",
     "plan": "trunkline.cli.plan:plan",
     "predict": "trunkline.cli.predict:predict",
     "report": "trunkline.cli.report:report",
