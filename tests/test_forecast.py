@@ -52,7 +52,7 @@ def stage(action="runs", **changed):
         ),
         ({"cmd": "python x.py"}, ["its command changed: python stages/train.py → python x.py"]),
         ({"outputs": {"models/model.skops": "deleted"}}, ["models/model.skops is missing"]),
-        ({"outputs": {"models/model.skops": "modified"}}, ["models/model.skops was changed by hand"]),
+        ({"outputs": {"models/model.skops": "modified"}}, ["models/model.skops is not what dvc.lock says"]),
     ],
 )
 def test_a_reason_is_in_the_authors_words(changed, said):

@@ -32,7 +32,7 @@ class Stage:
 
     def written(self, name):
         deps = [dep(path, self.upstream) for path in UPSTREAM[name]] + [dep(f"src/{name}.py", self.code)]
-        params = {"params.yaml": {"model": {"rate": self.rate, "depth": None}}}
+        params = {"params.yaml": {f"model_{name}": {"rate": self.rate, "depth": None}}}
         return {"cmd": f"run {self.cmd}", "deps": deps, "params": params, "outs": [dep(f"out/{name}", self.made)]}
 
 
@@ -186,7 +186,7 @@ def test_a_stage_that_one_removed_and_the_other_changed():
     merged = driven(base, base | {"b": changed}, gone)
     assert merged.text == lock(base | {"b": changed})
     assert [(c.ours, c.theirs) for c in merged.conflicts] == [
-        (("params model.rate 0 → 1",), ("the whole stage removed",))
+        (("params model_b.rate 0 → 1",), ("the whole stage removed",))
     ]
 
 
@@ -203,7 +203,7 @@ def test_inputs_are_compared_with_their_types():
     ours, theirs = lock(base).replace("rate: 1", "rate: 1.0"), lock(base).replace("rate: 1", "rate: true")
     merged = merge("dvc.lock", Sides(lock(base), ours, theirs), render)
     assert [(c.ours, c.theirs) for c in merged.conflicts] == [
-        (("params model.rate 1 → 1.0",), ("params model.rate 1 → true",))
+        (("params model_a.rate 1 → 1.0",), ("params model_a.rate 1 → true",))
     ]
 
 
@@ -387,7 +387,7 @@ def test_the_driver_writes_ours_and_tells_each_conflict_in_one_line(tmp_path, tr
     theirs = {"a": Stage(rate=2, code=1), "b": Stage(made=2), "c": Stage()}
     files = versions(tmp_path, lock(base), lock(ours), lock(theirs))
     told = (
-        "dvc.lock: a: ours params model.rate 0 → 1; theirs src/a.py changed, params model.rate 0 → 2; "
+        "dvc.lock: a: ours params model_a.rate 0 → 1; theirs src/a.py changed, params model_a.rate 0 → 2; "
         "resolve conf/, then run dvc repro and git add dvc.lock\n"
         "dvc.lock: b must be made again; run: dvc repro\n"
     )
@@ -466,3 +466,32 @@ def test_the_stage_that_makes_params_is_no_conflict_since_its_keys_are_told_one_
 
     merged = merge("dvc.lock", Sides(lock("0"), lock("1"), lock("2")), str)
     assert (merged.text, merged.conflicts, merged.stale) == (lock("1"), (), ("compose",))
+
+
+def test_a_stage_that_reads_what_a_stage_before_it_reads_follows_from_that():
+    """The model card reads the parameters of the model and of the evaluation, and is not what either branch changed."""
+
+    def lock(rate, bins):
+        entry = {
+            "train": {"model.rate": rate},
+            "evaluate": {"bins": bins},
+            "card": {"model": {"rate": rate}, "bins": bins},
+        }
+        reads = {"train": [], "evaluate": ["model"], "card": ["model", "metrics"]}
+        makes = {"train": "model", "evaluate": "metrics", "card": "card"}
+        stages = {
+            name: {
+                "cmd": name,
+                "deps": [dep(path, 10 * rate + bins) for path in reads[name]],
+                "params": {"params.yaml": params},
+                "outs": [dep(makes[name], 10 * rate + bins)],
+            }
+            for name, params in entry.items()
+        }
+        return yaml.dump({"schema": "2.0", "stages": stages}, Dumper=yaml.CSafeDumper, sort_keys=False)
+
+    merged = merge("dvc.lock", Sides(lock(0, 0), lock(1, 0), lock(0, 1)), render)
+    assert merged.conflicts == ()
+    assert merged.stale == ("train", "evaluate", "card")  # of this lock, every entry of both sides is another one
+    both = merge("dvc.lock", Sides(lock(0, 0), lock(1, 0), lock(2, 1)), render)
+    assert names(both.conflicts) == ["train"]

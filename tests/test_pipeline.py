@@ -57,6 +57,7 @@ def make(root: Path) -> Path:
         (root / name).write_text("8")
     Repo.init(str(root), no_scm=True).close()
     reproduce(root)
+    shutil.copy(root / "dvc.lock", root / "first.lock")
     return root
 
 
@@ -100,7 +101,15 @@ def tamper(root: Path, _: str, value: int) -> None:
     (root / "c.json").write_text(str(value))
 
 
+def splice(root: Path, name: str, _: int) -> None:
+    """Take a stage's entry of dvc.lock from the first run, as a merge of two locks does."""
+    now, first = (yaml.safe_load((root / file).read_text()) for file in ("dvc.lock", "first.lock"))
+    now["stages"][name] = first["stages"][name]
+    (root / "dvc.lock").write_text(yaml.safe_dump(now))
+
+
 EDITS = st.one_of(
+    st.tuples(st.just(splice), st.sampled_from(list(READS)), st.just(0)),
     st.tuples(st.just(parameter), st.sampled_from(list(READS)), st.integers(2, 9)),
     st.tuples(st.just(write), st.sampled_from(["a.src", "b.src"]), st.integers(6, 13)),
     st.tuples(st.just(remove), st.sampled_from(["a", "b", "c", "d"]), st.just(0)),
@@ -113,7 +122,7 @@ def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make(tmp_path_factory.mktemp("pipeline") / "pristine")
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.lists(EDITS, min_size=0, max_size=2), min_size=1, max_size=4))
 def test_what_is_foretold_is_what_dvc_then_does(pristine: Path, rounds: list[list[tuple]]) -> None:
     root = pristine.parent / "work"

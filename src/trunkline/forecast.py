@@ -109,6 +109,8 @@ def reasons(
         return ["has never run" if locked is None else "is new"]
     found = [*_own(stage, before, history)]
     makers = {name for path, names in stage.upstream.items() if _moved(path, before, locked) for name in names}
+    if stage.action != "unchanged" and not restless and not found and not stage.outputs:
+        makers = {name for names in stage.upstream.values() for name in names}  # after a merge of locks
     makers |= {name for names in stage.upstream.values() for name in names if name in set(restless)}
     if (makers and stage.action != "unchanged") or any(_moved(path, before, locked) for path in stage.upstream):
         found.append(f"upstream: {', '.join(sorted(makers))}")
@@ -119,7 +121,7 @@ def reasons(
 
 _WORDS = {
     "deleted": "is missing",
-    "modified": "was changed by hand",
+    "modified": "is not what dvc.lock says",
     "not in cache": "is not in the cache",
     "new": "is new",
 }

@@ -197,7 +197,34 @@ def _merge_entry(
 
 
 def _direct_inputs(lock: _Lock, key: Key) -> Inputs | None:
-    """Return what a person changes to change a stage: not the outputs of others, which follow from their stages."""
+    """Return what a person changes to change a stage.
+
+    Not the outputs of others, which follow from their stages; nor what a stage before it reads as well, whose change is
+    first of all that stage's: a model card reads all parameters, and is not what a change of any of them is about.
+    """
+    found = _inputs(lock, key)
+    if found is None or key[0] != _STAGES:
+        return found
+    earlier = {name for other in _before(lock, key) for name in _inputs(lock, other) or () if name != ("cmd",)}
+    return {name: value for name, value in found.items() if name not in earlier}
+
+
+def _before(lock: _Lock, key: Key) -> set[Key]:
+    """Return the stages that a stage depends on, directly or not."""
+    found: set[Key] = set()
+    waiting = [key]
+    while waiting:
+        reads = [dep["path"] for dep in lock[waiting.pop()].content.get("deps", ())]
+        for other, entry in lock.items():
+            makes = [out["path"] for out in entry.content.get("outs", ())] if other[0] == _STAGES else []
+            if other != key and other not in found and any(_overlaps(path, makes) for path in reads):
+                found.add(other)
+                waiting.append(other)
+    return found
+
+
+def _inputs(lock: _Lock, key: Key) -> Inputs | None:
+    """Return the command, the files that no other stage makes, and the parameters by their dotted names."""
     if key not in lock:
         return None
     content = lock[key].content
@@ -207,7 +234,11 @@ def _direct_inputs(lock: _Lock, key: Key) -> Inputs | None:
     made = [out["path"] for other in others for out in other.get("outs", ())]
     deps = {("deps", dep["path"]): _text(dep) for dep in content.get("deps", ()) if not _overlaps(dep["path"], made)}
     inputs: Inputs = {("cmd",): _text(content.get("cmd"))}
-    return inputs | deps | _leaves(("params",), content.get("params", {}))
+    files = content.get("params", {})
+    params = [
+        _leaves(("params", file, *name.split(".")), value) for file in files for name, value in files[file].items()
+    ]
+    return inputs | deps | {name: text for leaves in params for name, text in leaves.items()}
 
 
 def _makes_params(entry: _Entry) -> bool:

@@ -75,12 +75,13 @@ class _Survey:
 
     def add(self, stage: Any) -> None:
         upstream = {str(dep): makers for dep in _files(stage) if (makers := self._makers(dep))}
-        inputs = {str(dep): _hash(dep) for dep in _files(stage) if not self._inside(dep)}
+        inputs = {str(dep): _hash(dep) for dep in _files(stage) if str(dep) not in upstream}
         params = _params(stage, self.params)
         outputs = {path: word for out in stage.outs for path, word in out.status().items()}
-        own = stage.cmd_changed or params != _locked_params(stage) or inputs != _locked_inputs(stage, inputs)
-        stale = any(not (self.remote and word in ABSENT) for word in outputs.values())
         waits = any(name not in self.same for names in upstream.values() for name in names)
+        own = stage.cmd_changed or params != _locked_params(stage) or inputs != _locked_inputs(stage, inputs)
+        own = own or any(self._is_another(dep, upstream[str(dep)]) for dep in _files(stage) if str(dep) in upstream)
+        stale = any(not (self.remote and word in ABSENT) for word in outputs.values())
         action = self._action(stage, own=own, stale=stale, waits=waits, params=params)
         if (not own and not stale and not waits) or (action == "restored" and not own):
             self.same.add(stage.name)
@@ -95,6 +96,15 @@ class _Survey:
         if waits or not all(dep.exists for dep in _files(stage)):
             return "changed"
         return "restored" if self._is_cached(stage, own=own, params=params) else "runs"
+
+    def _is_another(self, dep: Any, makers: tuple[str, ...]) -> bool:
+        """Whether what stages before have made is not what the lock says that this one has read: after a merge."""
+        if not self.same.issuperset(makers):
+            return False
+        if dep.exists and all(self.seen[name].action == "unchanged" for name in makers):
+            return bool(dep.status())
+        out = self._inside(dep)
+        return out is not None and dep.fs_path == out.fs_path and dep.hash_info != out.hash_info
 
     def _inside(self, dep: Any) -> Any:
         """Return the output that an input is or lies in; None for one that no stage makes as a whole."""
@@ -118,7 +128,7 @@ class _Survey:
             for dep in stage.deps:
                 if isinstance(dep, ParamsDependency):
                     dep.fill_values({key: params[key] for key in dep.params})
-                elif self._inside(dep) is None:
+                elif all(self.seen[name].action == "unchanged" for name in self._makers(dep)):
                     dep.save()
             entry = cache._load(stage) if _can_hash(stage) else None
             return bool(entry) and cache._create_stage(entry, wdir=stage.wdir).outs_cached()
