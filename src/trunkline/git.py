@@ -60,6 +60,12 @@ def merge_base(folder: Path, ref: str) -> str:
     raise UserError(f"--base: {ref} and this branch have no commit in common; name the branch that this one left")
 
 
+def behind(folder: Path, ref: str) -> int:
+    """Return how many commits of a ref, or of that branch of origin, the checked-out one does not have."""
+    found = next(filter(None, (resolve(folder, name) for name in (ref, f"origin/{ref}"))), None)
+    return int((found and _git(folder, "rev-list", "--count", f"HEAD..{found}")) or 0)
+
+
 def last_commit(folder: Path, path: Path) -> str | None:
     """Return the last commit that changed a file."""
     return _git(folder, "log", "-1", "--format=%H", "--", path.as_posix()) or None

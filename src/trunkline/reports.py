@@ -1,7 +1,7 @@
 """What the stages leave in reports/, read into typed structures; whatever is missing or odd is refused here."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -178,6 +178,25 @@ class Reports(Measured):
         if self.gates.challenger != self.bundle.digest:
             raise ValueError("reports/gates.json judges another bundle than reports/bundle.json describes")
         return self
+
+
+class Past(_File):
+    """What an older commit has left, which may be of another version; None for what is missing or not understood."""
+
+    slices: dict[str, dict[str, Slice]] | None = None
+    bundle: Bundle | None = None
+
+    @classmethod
+    def understood(cls, texts: Mapping[str, str | None]) -> Self:
+        """Take the files that can be understood, of texts by name."""
+        found = cls()
+        for name in cls.model_fields:
+            try:
+                read = cls.model_validate({name: json.loads(texts.get(name) or "null")})
+            except (ValueError, RecursionError):
+                continue
+            found = found.model_copy(update={name: getattr(read, name)})
+        return found
 
 
 def passes(verdicts: Sequence[Verdict]) -> bool:

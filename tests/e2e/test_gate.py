@@ -148,3 +148,26 @@ def test_the_verb_says_no_and_a_file_made_by_hand_is_refused(project: Checkout) 
     done = project.run("sh", "-c", "trunkline gate; echo exit $?")
     assert "judges another bundle than reports/bundle.json describes" in done
     assert done.rstrip().endswith("exit 2")
+
+
+def test_the_comment_says_what_changed_and_whether_it_may_be_merged(project: Checkout) -> None:
+    project.run("git", "checkout", "--quiet", "-b", "work")
+    project.edit("conf/evaluation/binary.yaml", "slice_min_rows: 200", "slice_min_rows: 250")
+    quiet = {"PYTHONWARNINGS": "ignore"}  # those of DVC's packages
+    stale = project.run("trunkline", "report", "--base", "main", env=quiet)
+    assert "## ⚠️ Not reproduced: " in stale
+    assert "with changes that are not committed" in stale
+    project.repro()
+    project.commit("larger slices")
+    text = project.run("trunkline", "report", "--base", "main", env=quiet)
+    assert text.startswith("<!-- trunkline:report -->\n## ")
+    assert "Not reproduced" not in text
+    assert "| `evaluation.slice_min_rows` | `200` | `250` | evaluate, bundle, gate |" in text
+    assert "| 0 | the same |" in text, "the scores are the base's, from the cache, row by row"
+    assert f"`{V1}`" in text
+    assert text == project.run("trunkline", "report", "--base", "main", env=quiet)
+    project.run("git", "checkout", "--quiet", "main")
+    project.edit("README.md", "# Trunkline", "# Trunk line")
+    project.commit("the trunk moves on")
+    project.run("git", "checkout", "--quiet", "work")
+    assert "`main` has moved on by 1 commit since" in project.run("trunkline", "report", "--base", "main", env=quiet)

@@ -1,18 +1,16 @@
 """trunkline plan: what `dvc repro` would do, and why."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from trunkline.core import files, paths
-from trunkline.core.errors import UserError
+from trunkline.core import files
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from trunkline.forecast import Entry, Plan
+    from trunkline.forecast import Plan
 
 MOST = 8  # reasons of a stage
 
@@ -27,51 +25,14 @@ def plan(base: str | None, as_json: bool) -> None:
     dvc.lock of the base, so that they explain the whole branch. A stage behind one that will run is told to follow: it
     runs if the result of the stage before it is another one.
     """
-    from trunkline import forecast, layout
+    from trunkline import forecast, git, layout, workspace
 
-    found = _plan(Path(), base)
+    found, _ = workspace.plan(Path(), None if base is None else git.merge_base(Path(), base))
     if as_json:
         click.echo(files.canonical_json(forecast.content(found)), nl=False)
     else:
         layout.show(_table(found))
         click.echo(_summary(found))
-
-
-def _plan(root: Path, base: str | None) -> "Plan":
-    from functools import partial
-
-    from trunkline import durations, forecast, git, pipeline
-    from trunkline.core.paramsfile import read_params
-
-    commit = None if base is None else git.merge_base(root, base)
-    params = read_params(root / paths.PARAMS)
-    stages = pipeline.survey(root, params, partial(_composed, params))
-    since = git.Since(root, commit or git.last_commit(root, paths.LOCK))
-    locked = _entries(since.current(str(paths.LOCK)), str(paths.LOCK))
-    before = locked if commit is None else _entries(since.text(str(paths.LOCK)), f"{base}:{paths.LOCK}")
-    return forecast.plan(stages, before, locked, durations.read(root), since, commit)
-
-
-def _composed(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Compose conf/, and refuse what the compose stage would refuse; what params.yaml holds already was not refused."""
-    from trunkline import compose
-
-    composed = compose.compose(paths.CONF)
-    if composed.content != params:
-        compose.check(composed, paths.CONF)
-    return composed.content
-
-
-def _entries(text: str | None, where: str) -> "dict[str, Entry]":
-    from trunkline import forecast
-
-    try:
-        return forecast.entries(files.parse_yaml(text or ""))
-    except Exception as error:
-        message = " ".join(str(error).split())
-        raise UserError(
-            f"{where}: is no lock file of DVC ({message}); restore it with: git restore {paths.LOCK}"
-        ) from None
 
 
 def _table(plan: "Plan") -> "RenderableType":

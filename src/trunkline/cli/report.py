@@ -12,9 +12,21 @@ WIDTH = 100  # of what is piped
 
 
 @click.command()
+@click.option(
+    "--base", metavar="REF", help="Print a comment for reviewers, in Markdown: this beside REF, such as main."
+)
 @click.option("--json", "as_json", is_flag=True, help="The files of reports/ as one JSON object.")
-def report(as_json: bool) -> None:
-    """Show the metrics of the last run, its slices, its data and its bundle."""
+def report(base: str | None, as_json: bool) -> None:
+    """Show the metrics of the last run, its gates, its slices, its data and its bundle.
+
+    With --base, print what the pull request's comment says: whether this may be merged, and why, beside the commit
+    where the branch left REF. Nothing is run or fetched.
+    """
+    if base is not None:
+        from trunkline import comment, reviewing
+
+        click.echo(comment.render(reviewing.gather(Path(), base)), nl=False)
+        return
     from trunkline import layout, reports
     from trunkline.core import files
     from trunkline.report import summary

@@ -1,0 +1,251 @@
+"""The comment on a pull request, in GitHub's Markdown: "may I merge this?" in five seconds, "why?" in sixty.
+
+Texts of others (keys, labels, reasons, names of branches) are written so that they stay text: no markup, no mention, no
+link, and not the hidden marker by which the comment is found again. Every section has a budget, and the whole stays
+below what GitHub takes.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+
+from trunkline.changes import shown
+from trunkline.reports import Estimate, Verdict
+from trunkline.review import Moved, Review
+
+MARKER = "<!-- trunkline:report -->"
+LIMIT, BUDGET = 65_536, 6_000  # characters that GitHub takes, and those of a section
+SLICES = 8
+_ZERO = "\u200b"  # breaks a mention or a link without being seen
+
+
+def render(review: Review) -> str:
+    """Return the comment; sections that would make it too long are left out from the end, and said to be."""
+    parts = [MARKER, *_headline(review)]
+    left: list[str] = []
+    for title, body in _sections(review):
+        section = f"\n### {title}\n\n{body}"
+        if sum(map(len, parts)) + len(section) > LIMIT - 2_000:
+            left.append(title)
+        else:
+            parts.append(section)
+    if left:
+        parts.append(f"\nLeft out, since the comment is full: {', '.join(left)}.")
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def text(value: str, most: int = 300) -> str:
+    """Return someone's text as text: on one line, without markup, mentions, references and links."""
+    kept = _plain(value, most)
+    kept = kept.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    kept = re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", kept)
+    kept = re.sub(r"(@|\\#)(?=\w)", rf"\1{_ZERO}", kept)
+    return re.sub(r"(?i)(:(?=//)|www(?=\.)|gh-(?=\d))", rf"\1{_ZERO}", kept)
+
+
+def code(value: str, most: int = 120) -> str:
+    """Return someone's text as a code span, which a table can hold."""
+    kept = _plain(value, most).replace("`", "\u02cb").replace("<!--", f"<{_ZERO}!--").replace("|", "\\|")
+    return f"`{kept}`" if kept.strip() else "` `"
+
+
+def _plain(value: str, most: int) -> str:
+    spaced = "".join(" " if letter.isspace() else letter for letter in value)
+    kept = "".join(letter for letter in spaced if unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Co"))
+    return kept if len(kept) <= most else f"{kept[: most - 1]}…"
+
+
+def _headline(review: Review) -> Iterator[str]:
+    blocking = [verdict for verdict in review.reports.gates.gates if verdict.verdict == "fail" and verdict.blocking]
+    yield f"## {_verdict(review, blocking)}"
+    yield ""
+    dirty = ", with changes that are not committed" if review.dirty else ""
+    here = f"{code(review.name)} at {code(review.head[:10])}{dirty}"
+    yield f"{here}, against {code(review.base[:10])} of {code(review.target)}."
+    if review.behind:
+        commits = "1 commit" if review.behind == 1 else f"{review.behind} commits"
+        yield (
+            f"\n> {code(review.target)} has moved on by {commits} since: the merged tree is another one. Merge it into "
+            "the branch and run `dvc repro` to see its verdict."
+        )
+
+
+def _verdict(review: Review, blocking: Sequence[Verdict]) -> str:
+    if review.stale:
+        return f"⚠️ Not reproduced: {len(review.stale)} stages have not run on this tree. Run `dvc repro` and commit."
+    if blocking:
+        names = list(dict.fromkeys(verdict.id for verdict in blocking))
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        return f"❌ Do not merge: blocked by {', '.join(map(code, names[:3]))}{more}"
+    first = review.whole[0] if review.whole else None
+    return f"✅ May be merged: all gates pass{'' if first is None else f', {_told(first)}'}"
+
+
+def _told(moved: Moved) -> str:
+    value = _number(moved.now)
+    if moved.before is None or moved.better is None:
+        return f"{moved.metric} {value}"
+    words = {True: "better" if moved.better > 0 else "worse", False: "within noise", None: "noise not known"}
+    return f"{moved.metric} {_number(moved.before)} → {value} ({words[moved.clear] if moved.better else 'the same'})"
+
+
+def _sections(review: Review) -> Iterator[tuple[str, str]]:
+    yield "Metrics on the holdout", _metrics(review)
+    yield "Gates", _gates(review)
+    yield "What changed in conf/", _config(review)
+    yield "Plan", _plan(review)
+    if any(moved.better for moved in review.slices):
+        yield "Slices that moved most", _slices(review)
+    yield "Curves", _curves(review)
+    yield "Data and bundle", _facts(review)
+    yield (
+        "Reproduce",
+        f"```sh\ngit fetch origin && git switch --detach {review.head} && make repro && trunkline gate\n```",
+    )
+
+
+def _metrics(review: Review) -> str:
+    rows = (
+        (moved.metric, _number(moved.before), _number(moved.now), _range(moved.now.interval), *_change(moved))
+        for moved in review.whole
+    )
+    paired = any(moved.interval for moved in review.whole)
+    note = (
+        "The change is positive for the better; its interval is of the same rows, paired, whole clusters resampled."
+        if paired
+        else "The change is positive for the better. The base's scores are not in this cache or are of other rows, so "
+        "nothing is said of noise."
+    )
+    return f"{_table(('metric', 'base', 'this', '95 % interval', 'change', ''), rows)}\n\n{note}"
+
+
+def _change(moved: Moved) -> tuple[str, str]:
+    if moved.better is None:
+        return "", "new"
+    words = {True: "**better**" if moved.better > 0 else "**worse**", False: "within noise", None: ""}
+    interval = f" ({_range(moved.interval)})" if moved.interval and moved.better else ""
+    return (f"{moved.better:+.4f}{interval}", words[moved.clear]) if moved.better else ("0", "the same")
+
+
+def _gates(review: Review) -> str:
+    judged = review.reports.gates
+    champion = judged.champion
+    against = f"{code(champion.version)}, bundle {code(champion.digest[:12])}" if champion else "none in production yet"
+    marks = {"fail": "❌", "warn": "⚠️", "pass": "✅", "not_applicable": "—"}
+
+    def rows(verdicts: Iterable[Verdict]) -> Iterator[tuple[str, str, str]]:
+        for one in verdicts:
+            mark = marks["warn" if one.verdict == "fail" and not one.blocking else one.verdict]
+            yield mark, code(" ".join(filter(None, [one.id, one.slice]))), text(one.reason)
+
+    failed = sorted((one for one in judged.gates if one.verdict == "fail"), key=lambda one: not one.blocking)
+    others = [one for one in judged.gates if one.verdict != "fail"]
+    head = ("", "rule", "why")
+    shown_first = f"{_table(head, rows(failed))}\n\n" if failed else ""
+    folded = (
+        f"<details><summary>{len(others)} that did not fail</summary>\n\n{_table(head, rows(others))}\n\n</details>"
+    )
+    return f"Champion: {against}.\n\n{shown_first}{folded}"
+
+
+def _config(review: Review) -> str:
+    if not review.config:
+        return "Nothing."
+    rows = (
+        (code(item.change.key), code(shown(item.change.before)), code(shown(item.change.after)), ", ".join(item.stages))
+        for item in review.config
+    )
+    return _table(("key", "base", "this", "stages that read it"), rows)
+
+
+def _plan(review: Review) -> str:
+    steps = review.plan.steps
+    changed = [step for step in steps if step.reasons]
+    saved = [step.seconds for step in steps if not step.reasons and step.seconds is not None]
+    kept = f"{len(steps) - len(changed)} of {len(steps)} stages are those of the base"
+    line = f"{kept}{f', {sum(saved):.0f} s saved' if saved else ''}."
+    if not changed:
+        return line
+    rows = ((step.name, "; ".join(code(reason, 90) for reason in step.reasons[:4])) for step in changed)
+    return f"{line}\n\n{_table(('changed', 'why'), rows)}"
+
+
+def _slices(review: Review) -> str:
+    rows = (
+        (code(moved.where), f"{moved.rows:,}", _number(moved.before), _number(moved.now), f"{moved.better or 0:+.4f}")
+        for moved in review.slices[:SLICES]
+        if moved.better
+    )
+    name = review.slices[0].metric
+    return _table(("slice", "rows", f"{name} at the base", "this", "change"), rows)
+
+
+def _curves(review: Review) -> str:
+    return "\n\n".join(
+        [
+            _chart("Calibration: observed rate by score (the straight line is perfect)", "score", review.calibration),
+            _chart("ROC: true positive rate by false positive rate", "false positive rate", review.roc),
+        ]
+    )
+
+
+def _chart(title: str, axis: str, points: Sequence[tuple[float, float]]) -> str:
+    """Draw points as lines of a chart whose x axis is in equal steps, which is all that mermaid knows."""
+    low, high = (points[0][0], points[-1][0]) if points else (0.0, 1.0)
+    steps = [low + (high - low) * step / 10 for step in range(11)]
+    values = ", ".join(f"{_at(step, points):.3f}" for step in steps)
+    diagonal = ", ".join(f"{step:.3f}" for step in steps)
+    return (
+        f'```mermaid\nxychart-beta\n  title "{title}"\n  x-axis "{axis}" {low:.2f} --> {high:.2f}\n'
+        f'  y-axis "rate" 0 --> 1\n  line [{values}]\n  line [{diagonal}]\n```'
+    )
+
+
+def _at(step: float, points: Sequence[tuple[float, float]]) -> float:
+    """Return the height of the points at a step, on the straight line between its neighbours."""
+    before = max((point for point in points if point[0] <= step), default=points[0] if points else (0.0, 0.0))
+    after = min((point for point in points if point[0] >= step), default=before)
+    if after[0] == before[0]:
+        return before[1]
+    return before[1] + (after[1] - before[1]) * (step - before[0]) / (after[0] - before[0])
+
+
+def _facts(review: Review) -> str:
+    now, past = review.reports, review.past
+    tables = (
+        (code(name), f"{table.rows:,}", f"{table.quarantined:,}", _broken(table.checks))
+        for name, table in sorted(now.validation.items())
+    )
+    before = "" if past.bundle is None else f" (base: {past.bundle.bytes / 1e6:.2f} MB)"
+    bundle = (
+        f"Bundle {code(now.bundle.digest[:12])}: {now.bundle.bytes / 1e6:.2f} MB{before}, runs on {now.bundle.runtime}"
+    )
+    reason = f": {text(now.bundle.reason)}" if now.bundle.reason else ""
+    return f"{_table(('table', 'rows', 'quarantined', 'rules broken'), tables)}\n\n{bundle}{reason}."
+
+
+def _broken(checks: dict[str, int]) -> str:
+    return ", ".join(f"{code(rule)} {count:,}" for rule, count in sorted(checks.items()) if count)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table within the budget of a section; rows that do not fit are counted."""
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    size, hidden = sum(map(len, lines)), 0
+    for row in rows:
+        line = f"| {' | '.join(row)} |"
+        if hidden or size + len(line) > BUDGET:
+            hidden += 1
+        else:
+            lines.append(line)
+            size += len(line) + 1
+    more = f"\n\n…and {hidden} more." if hidden else ""
+    return "\n".join(lines) + more
+
+
+def _number(estimate: Estimate | None) -> str:
+    return "—" if estimate is None or estimate.value is None else f"{estimate.value:.4f}"
+
+
+def _range(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"

@@ -1,0 +1,130 @@
+"""What a reviewer decides on: this commit beside the base that its branch left, as data; rendered by `comment`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trunkline import comparison, metrics
+from trunkline.bootstrap import Resamples
+from trunkline.changes import Difference, differences
+from trunkline.core.errors import UserError
+from trunkline.forecast import Plan
+from trunkline.metrics import Sample
+from trunkline.params.evaluation import WHOLE
+from trunkline.pipeline import OPEN, Stage
+from trunkline.reports import Estimate, Past, Reports, Slice
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Config:
+    """A key of conf/ that changed, and the stages that read it."""
+
+    change: Difference
+    stages: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A metric of some rows at the base and now; `better` is the change, positive for the better.
+
+    `interval` is of that change, from paired scores of the same rows; None where there are none to pair.
+    """
+
+    metric: str
+    where: str
+    rows: int
+    before: Estimate | None
+    now: Estimate
+    better: float | None
+    interval: tuple[float, float] | None
+
+    @property
+    def clear(self) -> bool | None:
+        """Whether the change is more than noise; None where that cannot be said."""
+        if self.interval is None:
+            return None
+        return self.interval[0] > 0 or self.interval[1] < 0
+
+
+@dataclass(frozen=True)
+class Review:
+    """Everything that the comment shows.
+
+    `dirty` says that files differ from the commit `head`; `behind` are commits of the target that it does not have.
+    """
+
+    name: str
+    target: str
+    base: str
+    head: str
+    dirty: bool
+    behind: int
+    plan: Plan
+    config: tuple[Config, ...]
+    whole: tuple[Moved, ...]
+    slices: tuple[Moved, ...]
+    reports: Reports
+    past: Past
+    calibration: tuple[tuple[float, float], ...]
+    roc: tuple[tuple[float, float], ...]
+
+    @property
+    def stale(self) -> tuple[str, ...]:
+        """Stages that would run, so that the reports are not those of this tree."""
+        return tuple(step.name for step in self.plan.steps if step.action in OPEN)
+
+
+def config(before: Mapping[str, Any], now: Mapping[str, Any], stages: Sequence[Stage]) -> tuple[Config, ...]:
+    """Return the keys that differ, each with the stages that read it."""
+    return tuple(
+        Config(change, tuple(stage.name for stage in stages if any(_reads(key, change.key) for key in stage.params)))
+        for change in differences(before, now)
+    )
+
+
+def _reads(read: str, key: str) -> bool:
+    return f"{key}.".startswith(f"{read}.") or f"{read}.".startswith(f"{key}.")
+
+
+def whole(names: Sequence[str], past: Past, now: Reports, pair: tuple[Sample, Sample] | None) -> tuple[Moved, ...]:
+    """Compare the declared metrics of the whole holdout; `pair` are scores of the same rows at the base and now."""
+    before = (past.slices or {}).get(WHOLE, {}).get(WHOLE)
+    return tuple(_moved(metrics.named(name), "", before, now.slices[WHOLE][WHOLE], pair) for name in names)
+
+
+def slices(name: str, past: Past, now: Reports) -> tuple[Moved, ...]:
+    """Compare a metric on every slice that was measured on both sides, those that moved most first."""
+    found = []
+    for group, values in sorted(now.slices.items()):
+        for label, part in sorted(values.items()):
+            before = (past.slices or {}).get(group, {}).get(label)
+            if group != WHOLE and before is not None and part.metrics.get(name) and before.metrics.get(name):
+                found.append(_moved(metrics.named(name), f"{group} {label}", before, part, None))
+    return tuple(sorted(found, key=lambda moved: -abs(moved.better or 0.0)))
+
+
+def _moved(
+    metric: metrics.Metric, where: str, before: Slice | None, now: Slice, pair: tuple[Sample, Sample] | None
+) -> Moved:
+    new = now.metrics[metric.name]
+    old = None if before is None else before.metrics.get(metric.name)
+    better = None
+    if old is not None and old.value is not None and new.value is not None:
+        better = (new.value - old.value) * (-1 if metric.better == "smaller" else 1)
+    return Moved(metric.name, where, now.n, old, new, better, _interval(metric, pair))
+
+
+def _interval(metric: metrics.Metric, pair: tuple[Sample, Sample] | None) -> tuple[float, float] | None:
+    if pair is None or metric.better is None:
+        return None
+    clusters = int(pair[0].clusters.max(initial=0)) + 1
+    if np.array_equal(pair[0].scores, pair[1].scores):
+        return 0.0, 0.0
+    try:
+        return comparison.difference(metric, *pair, Resamples(clusters, 1000, 0)).interval(CONFIDENCE)
+    except UserError:  # other rows, or a metric that is not defined on them
+        return None

@@ -1,0 +1,89 @@
+"""Gathers what a review shows: from git, from the reports of both commits, and from DVC's cache; fetches nothing."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from trunkline import evaluation, git, pipeline, reports, review, workspace
+from trunkline.core import files, paths
+from trunkline.core.errors import UserError
+from trunkline.core.paramsfile import read_params
+from trunkline.dataset import Dataset, Schema
+from trunkline.metrics import Sample
+from trunkline.params.data import Data
+from trunkline.params.evaluation import Evaluation
+from trunkline.reports import Past, Reports
+from trunkline.review import Review
+
+HOLDOUT = paths.PREDICTIONS / "holdout.parquet"
+
+
+def gather(root: Path, target: str) -> Review:
+    """Return what there is to say of the checked-out commit, beside the commit where it left the target branch.
+
+    Raises UserError for a base that cannot be found, and for reports that are missing or broken.
+    """
+    base = git.merge_base(root, target)
+    plan, stages = workspace.plan(root, base)
+    now, past = Reports.parse(reports.read(root)), _past(root, base)
+    params, declared = read_params(root / paths.PARAMS), Evaluation.load(root / paths.PARAMS)
+    return Review(
+        name=str(params["name"]),
+        target=target,
+        base=base,
+        head=git.head(root) or "",
+        dirty=git.is_dirty(root),
+        behind=git.behind(root, target),
+        plan=plan,
+        config=review.config(_params_at(root, base), params, stages),
+        whole=review.whole(declared.metrics, past, now, _pair(root, base, declared)),
+        slices=review.slices(declared.metrics[0], past, now),
+        reports=now,
+        past=past,
+        calibration=_curve(root, "calibration", "score", "observed_rate"),
+        roc=_curve(root, "roc", "false_positive_rate", "true_positive_rate"),
+    )
+
+
+def _past(root: Path, base: str) -> Past:
+    return Past.understood({path.stem: git.file_at(root, base, path) for path in reports.FILES})
+
+
+def _params_at(root: Path, base: str) -> dict[str, Any]:
+    """Return the params.yaml of a commit; nothing where it has none that is one."""
+    try:
+        content = files.parse_yaml(git.file_at(root, base, paths.PARAMS) or "")
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _pair(root: Path, base: str, declared: Evaluation) -> tuple[Sample, Sample] | None:
+    """Return the scores of both commits, if the base's are in the cache and of the same rows."""
+    content = pipeline.cached_file(root, base, HOLDOUT)
+    if content is None or not (root / HOLDOUT).exists():
+        return None
+    before, now = pl.read_parquet(io.BytesIO(content)), pl.read_parquet(root / HOLDOUT)
+    rows = [frame.drop(evaluation.SCORE, strict=False) for frame in (before, now)]
+    if not rows[0].equals(rows[1]):
+        return None
+    data = Data.load(root / paths.PARAMS)
+    dataset = Dataset(rows[1], Schema((), data.target.name, data.timezone))
+    cluster = declared.interval.cluster
+    old, new = (
+        evaluation.clustered(dataset, frame[evaluation.SCORE].to_numpy().astype("float64"), cluster)[0]
+        for frame in (before, now)
+    )
+    return old, new
+
+
+def _curve(root: Path, name: str, across: str, up: str) -> tuple[tuple[float, float], ...]:
+    path = paths.CURVES / f"{name}.json"
+    try:
+        points = json.loads((root / path).read_text(encoding="utf-8"))
+        return tuple((float(point[across]), float(point[up])) for point in points)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); run: dvc repro") from None

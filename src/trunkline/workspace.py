@@ -1,0 +1,46 @@
+"""The working tree as it is: what `dvc repro` would do here, and why."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from trunkline import durations, forecast, git, pipeline
+from trunkline.core import files, paths
+from trunkline.core.errors import UserError
+from trunkline.core.paramsfile import read_params
+from trunkline.forecast import Entry, Plan
+from trunkline.pipeline import Stage
+
+
+def plan(root: Path, base: str | None) -> tuple[Plan, list[Stage]]:
+    """Return the plan, with reasons against dvc.lock or against that of a base's commit, and its stages.
+
+    Raises UserError for a conf/ that the compose stage would refuse, or files that cannot be read.
+    """
+    params = read_params(root / paths.PARAMS)
+    stages = pipeline.survey(root, params, partial(_composed, params))
+    since = git.Since(root, base or git.last_commit(root, paths.LOCK))
+    locked = _entries(since.current(str(paths.LOCK)), str(paths.LOCK))
+    before = locked if base is None else _entries(since.text(str(paths.LOCK)), f"{base[:10]}:{paths.LOCK}")
+    return forecast.plan(stages, before, locked, durations.read(root), since, base), stages
+
+
+def _composed(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Compose conf/, and refuse what the compose stage would refuse; what params.yaml holds already was not refused."""
+    from trunkline import compose  # noqa: PLC0415  imports Hydra
+
+    composed = compose.compose(paths.CONF)
+    if composed.content != params:
+        compose.check(composed, paths.CONF)
+    return composed.content
+
+
+def _entries(text: str | None, where: str) -> dict[str, Entry]:
+    try:
+        return forecast.entries(files.parse_yaml(text or ""))
+    except Exception as error:
+        message = " ".join(str(error).split())
+        raise UserError(
+            f"{where}: is no lock file of DVC ({message}); restore it with: git restore {paths.LOCK}"
+        ) from None
