@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from trunkline.bootstrap import Resamples, resampled
 from trunkline.core.errors import UserError
@@ -60,7 +60,7 @@ class Difference:
         share = (below + 1) / (len(self.draws) + 1)
         if share >= 1:
             return 1.0
-        return float(stats.t.cdf(_NORMAL.inv_cdf(share) / self._widening, self.clusters - 1))
+        return float(special.stdtr(self.clusters - 1, _NORMAL.inv_cdf(share) / self._widening))
 
     @property
     def _widening(self) -> float:
@@ -68,7 +68,7 @@ class Difference:
 
     def _share(self, tail: float) -> float:
         """Return the share of draws to cut off for a tail of the t distribution."""
-        return _NORMAL.cdf(float(stats.t.ppf(tail, self.clusters - 1)) * self._widening)
+        return _NORMAL.cdf(float(special.stdtrit(self.clusters - 1, tail)) * self._widening)
 
 
 def difference(metric: Metric, champion: Sample, challenger: Sample, resamples: Resamples) -> Difference:
