@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 import trunkline
+from trunkline import durations
 from trunkline.core import stage
 from trunkline.core.errors import UserError
 
 NUMERICS = """
 import hashlib
+from trunkline import durations
 from trunkline.core import stage
 
 def main():
@@ -176,3 +178,20 @@ def test_a_checkout_runs_its_own_library(tmp_path: Path) -> None:
     )
     assert isolated.returncode == 3
     assert "do not run it with -I" in isolated.stderr
+
+
+def test_how_long_a_stage_took_is_kept_beside_dvc_and_nowhere_else(tmp_path):
+    stage = tmp_path / "stages" / "nap.py"
+    stage.parent.mkdir()
+    stage.write_text("from trunkline.core.stage import run\nimport time\nrun(lambda: time.sleep(0.05))\n")
+
+    def left():
+        subprocess.run([sys.executable, stage], cwd=tmp_path, check=True)
+        return {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+
+    assert left() == {"stages/nap.py"}
+    (tmp_path / ".dvc").mkdir()
+    assert left() == {"stages/nap.py", ".dvc/tmp/trunkline/nap"}
+    assert durations.read(tmp_path)["nap"] >= 0.05
+    (tmp_path / ".dvc/tmp/trunkline/odd").write_text("no number")
+    assert set(durations.read(tmp_path)) == {"nap"}

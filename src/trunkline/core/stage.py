@@ -58,7 +58,8 @@ def _remember(seconds: float) -> None:
     """Keep how long the stage took, for `trunkline plan`; where that cannot be written, nobody misses it."""
     folder = paths.home(Path.cwd()) / paths.DURATIONS
     with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(exist_ok=True)  # in a DVC repository only
+        folder.mkdir(exist_ok=True)
         (folder / Path(sys.argv[0]).stem).write_text(f"{seconds:.2f}\n", encoding="utf-8")
 
 
