@@ -89,7 +89,7 @@ def _chosen(params: Mapping[str, Any], metric: str | None) -> tuple[str, str | N
     declared = (params.get("evaluation") or {}).get("metrics") or []
     name = metric or next(iter(declared), "")
     if name not in declared:
-        raise UserError(f"--metric: '{name}' is not in evaluation.metrics{nearest(name, declared)}")
+        raise UserError(f"--metric: '{name}' is not in evaluation.metrics of {paths.PARAMS}{nearest(name, declared)}")
     return name, metrics.named(name).better
 
 
@@ -225,6 +225,9 @@ def _lines(found: "Attribution") -> Iterator[str]:
         yield f"nothing of window, config and code has changed since {found.base[:12]}; name another base with --base"
     elif found.better:
         yield f"{found.metric}: {found.better} is better; against {found.base[:12]}"
+    for share in found.shares:
+        if share.value is None:
+            yield f"{share.factor} cannot run alone, so its effect is in the interaction: {share.error}"
     yield from (f"note: {note}" for note in found.notes)
 
 
@@ -242,11 +245,7 @@ def _table(found: "Attribution") -> "RenderableType":
 
 
 def _cells(share: "Share") -> tuple[str, str]:
-    return (
-        (f"cannot run alone: {share.error}", "")
-        if share.value is None
-        else (f"{share.value:.6g}", _signed(share.share))
-    )
+    return ("", "cannot run alone") if share.value is None else (f"{share.value:.6g}", _signed(share.share))
 
 
 def _signed(value: float | None) -> str:
