@@ -198,3 +198,24 @@ def test_a_stage_stands_on_those_that_make_what_it_reads(root):
     assert found == ("compose", "evaluate", "features", "ingest", "train", "validate")
     assert attribution.stages_before(pipeline, "ingest") == ("compose", "ingest")
     assert attribution.stages_before(pipeline, "nothing") == ()
+
+
+SHOWN = """\
+factor        changed                                                 roc_auc with it alone              share
+window        data.window.train +1 month 2013-05 → 2013-04..2013-05                   0.759          +0.000809
+config        model.depth 3 → 9                                                               cannot run alone
+code          src/a.py                                                             0.758191               same
+              dvc.yaml
+interaction   what they do together only                                                             -0.004005
+whole move    0.758191 → 0.754995                                                  0.754995          -0.003196
+roc_auc: larger is better; against bbbbbbbbbbbb
+config cannot run alone, so its effect is in the interaction: no such key
+"""
+
+
+def test_what_a_person_reads(capsys):
+    from trunkline.cli import attribute
+
+    runs = {"window": Measured(0.759), "config": Measured(None, error="no such key"), "code": Measured(0.758191)}
+    attribute._show(judged(all_three(), {BASE: Measured(0.758191), ALL: Measured(0.754995), **runs}))
+    assert capsys.readouterr().out == SHOWN

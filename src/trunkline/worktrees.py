@@ -54,7 +54,7 @@ def reproduce(root: Path, tree: Tree, cache: Path, stage: str, report: Path) -> 
     """Run `dvc repro` up to a stage on a tree, in a checkout that is removed afterwards, also on Ctrl-C."""
     with _checkout(root, tree.commit) as (folder, state):
         (folder / ".dvc/config.local").write_text(f'[cache]\n    dir = "{cache}"\n', encoding="utf-8")
-        own = {"DVC_SITE_CACHE_DIR": str(state)}
+        own = {"DVC_SITE_CACHE_DIR": str(state), "TMPDIR": str(state)}
         # What the commit's dvc.lock names and the cache has: DVC's run cache alone leaves out every stage that writes
         # a file into git. A commit without all of it is run.
         fetched = _started(folder, _dvc("checkout", "--allow-missing", "--with-deps", stage), own, together=True)
@@ -67,14 +67,16 @@ def reproduce(root: Path, tree: Tree, cache: Path, stage: str, report: Path) -> 
 
 @contextmanager
 def _checkout(root: Path, commit: str) -> Iterator[tuple[Path, Path]]:
-    """Yield the project's folder in a new worktree, and a folder for what DVC remembers of it."""
+    """Yield the project's folder in a new worktree, and a folder for what DVC and the stages put aside."""
     with tempfile.TemporaryDirectory(prefix="trunkline-", ignore_cleanup_errors=True) as made:
         worktree = Path(made).resolve() / "tree"
         try:
             # Without hooks: the one that `dvc install` sets would fetch what the commit's dvc.lock names.
             quietly = ("-c", f"core.hooksPath={os.devnull}", "worktree", "add", "--quiet", "--detach")
             _git(root, *quietly, str(worktree), commit)
-            yield worktree / git.prefix(root), Path(made) / "state"
+            state = Path(made) / "state"
+            state.mkdir()
+            yield worktree / git.prefix(root), state
         finally:
             _remove(root, worktree)
 
@@ -145,7 +147,7 @@ def _started(
 
 def _end(process: "subprocess.Popen[str]") -> None:
     """End a process and what it has started, which would go on writing into a folder that is being removed."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
