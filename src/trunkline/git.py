@@ -96,6 +96,17 @@ class Since:
         return sorted({*tracked.splitlines(), *new.splitlines()})
 
 
+def changed_between(folder: Path, base: str, head: str) -> tuple[str, ...]:
+    """Return the files that differ between two commits, relative to the folder and only those in it, sorted."""
+    told = _bytes(folder, "diff", "--name-only", "--no-renames", "--relative", "-z", base, head)
+    return tuple(sorted(filter(None, told.decode(errors="surrogateescape").split("\0"))))
+
+
+def prefix(folder: Path) -> str:
+    """Return where a folder is in its repository; empty for its root."""
+    return _git(folder, "rev-parse", "--show-prefix") or ""
+
+
 def resolve(folder: Path, name: str) -> str | None:
     """Return the commit that a name stands for; None if it stands for none."""
     return _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")

@@ -11,6 +11,7 @@ from trunkline.core.errors import nearest
 from trunkline.core.stage import explain
 
 COMMANDS = {
+    "attribute": "trunkline.cli.attribute:attribute",
     "compose": "trunkline.cli.compose:compose",
     "gate": "trunkline.cli.gate:gate",
     "log": "trunkline.cli.log:log",

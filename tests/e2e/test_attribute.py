@@ -1,0 +1,105 @@
+"""Several changes at once, told apart by running them one at a time, without a trace in the repository."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import Checkout
+
+pytestmark = pytest.mark.e2e
+
+COMMAND = (sys.executable, "-c", "from trunkline.cli import main; main()", "attribute")
+
+
+def ran(log: str) -> set[str]:
+    return set(re.findall(r"^Running stage '(\w+)':$", log, re.MULTILINE))
+
+
+def state(project: Checkout) -> tuple[str, ...]:
+    seen = (project.run("git", *words) for words in (("status", "--porcelain"), ("worktree", "list")))
+    return (*seen, project.read("dvc.lock"), project.read("params.yaml"), project.read("reports/metrics.json"))
+
+
+def attribute(project: Checkout, temporary: Path, *options: str) -> tuple[dict, str]:
+    """Return the JSON, and what DVC said."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    env = {**os.environ, "PATH": path, "TMPDIR": str(temporary)}
+    done = subprocess.run(
+        [*COMMAND, "--json", *options],
+        cwd=project.root,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=900,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout), done.stderr
+
+
+@pytest.fixture
+def changed(project):
+    """A branch with another model, another window and a comment in the code, of which nothing has been run."""
+    project.run("git", "switch", "-qc", "change")
+    project.edit("conf/model/gbm.yaml", "max_iter: 200", "max_iter: 60")
+    project.edit("conf/data/flights.yaml", "{train: 2013-05,", "{train: 2013-04..2013-05,")
+    code = project.root / "src/trunkline/training.py"
+    code.write_text(code.read_text(encoding="utf-8") + "# Says nothing.\n", encoding="utf-8")
+    return project
+
+
+def test_the_shares_sum_to_the_move_and_are_computed_once(changed, tmp_path):
+    refused = changed.run(*COMMAND, check=False)
+    assert "commit it first" in refused
+    changed.commit("three changes")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    before = state(changed)
+
+    planned, _ = attribute(changed, temporary, "--dry-run")
+    assert [row["name"] for row in planned["combinations"]] == ["the base", "everything", "window", "config", "code"]
+    assert all(row["seconds"] > 0 for row in planned["combinations"])
+
+    found, log = attribute(changed, temporary, "--verbose")
+    shares = {share["factor"]: share for share in found["shares"]}
+    assert list(shares) == ["window", "config", "code"]
+    assert sum(share["share"] for share in found["shares"]) + found["interaction"] == pytest.approx(found["move"])
+    assert found["after"] - found["before"] == pytest.approx(found["move"])
+    assert found["before"] == json.loads(changed.read("reports/metrics.json"))["holdout"]["roc_auc"]
+    assert shares["code"]["share"] == 0
+    assert 0 not in (shares["window"]["share"], shares["config"]["share"], found["interaction"])
+    assert found["notes"] == []
+    base, everything, _window, config, code = re.split(r"^--- .*$", log, flags=re.MULTILINE)[1:]
+    assert ran(base) == set()  # its results are in dvc.lock and in the cache
+    assert ran(everything) == {"compose", "validate", "features", "train", "evaluate"}
+    assert ran(config) == {"compose", "train", "evaluate"}
+    assert ran(code) == {"train", "evaluate"}
+
+    again, log = attribute(changed, temporary, "--verbose")
+    assert again == found
+    assert log.count("--- ") == 5
+    assert "train" not in ran(log)
+    assert state(changed) == before
+    assert list(temporary.iterdir()) == []
+
+
+def test_ctrl_c_leaves_nothing_behind(changed, tmp_path):
+    changed.commit("three changes")
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    before = state(changed)
+    process = subprocess.Popen(COMMAND, cwd=changed.root, env={**os.environ, "TMPDIR": str(temporary)})
+    deadline = time.monotonic() + 120
+    while not list(temporary.glob("*/tree/.dvc/config.local")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert state(changed) == before
+    assert list(temporary.iterdir()) == []
