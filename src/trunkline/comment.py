@@ -7,7 +7,9 @@ below what GitHub takes.
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from trunkline.changes import shown
 from trunkline.reports import Estimate, Verdict
@@ -17,6 +19,16 @@ MARKER = "<!-- trunkline:report -->"
 LIMIT, BUDGET = 65_536, 6_000  # characters that GitHub takes, and those of a section
 SLICES = 8
 _ZERO = "\u200b"  # breaks a mention or a link without being seen
+_MARKS = {"stale": "⚠️", "blocked": "❌", "free": "✅"}
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The answer to "may I merge this?": in a few words, and why."""
+
+    state: Literal["stale", "blocked", "free"]
+    answer: str
+    why: str
 
 
 def render(review: Review) -> str:
@@ -36,7 +48,7 @@ def render(review: Review) -> str:
 
 def text(value: str, most: int = 300) -> str:
     """Return someone's text as text: on one line, without markup, mentions, references and links."""
-    kept = _plain(value, most)
+    kept = plain(value, most)
     kept = kept.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     kept = re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", kept)
     kept = re.sub(r"(@|\\#)(?=\w)", rf"\1{_ZERO}", kept)
@@ -45,19 +57,20 @@ def text(value: str, most: int = 300) -> str:
 
 def code(value: str, most: int = 120) -> str:
     """Return someone's text as a code span, which a table can hold."""
-    kept = _plain(value, most).replace("`", "\u02cb").replace("<!--", f"<{_ZERO}!--").replace("|", "\\|")
+    kept = plain(value, most).replace("`", "\u02cb").replace("<!--", f"<{_ZERO}!--").replace("|", "\\|")
     return f"`{kept}`" if kept.strip() else "` `"
 
 
-def _plain(value: str, most: int) -> str:
+def plain(value: str, most: int) -> str:
+    """Return someone's text on one line, without what is not seen or turns the text around it; a long one is cut."""
     spaced = "".join(" " if letter.isspace() else letter for letter in value)
     kept = "".join(letter for letter in spaced if unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Co"))
     return kept if len(kept) <= most else f"{kept[: most - 1]}…"
 
 
 def _headline(review: Review) -> Iterator[str]:
-    blocking = [verdict for verdict in review.reports.gates.gates if verdict.verdict == "fail" and verdict.blocking]
-    yield f"## {_verdict(review, blocking)}"
+    said = verdict(review, code)
+    yield f"## {_MARKS[said.state]} {said.answer}: {said.why}"
     yield ""
     dirty = ", with changes that are not committed" if review.dirty else ""
     here = f"{code(review.name)} at {code(review.head[:10])}{dirty}"
@@ -70,23 +83,25 @@ def _headline(review: Review) -> Iterator[str]:
         )
 
 
-def _verdict(review: Review, blocking: Sequence[Verdict]) -> str:
+def verdict(review: Review, quoted: Callable[[str], str]) -> Headline:
+    """Return whether the commit may be merged; `quoted` writes names, some of which are the texts of others."""
     if review.stale:
-        return f"⚠️ Not reproduced: {len(review.stale)} stages have not run on this tree. Run `dvc repro` and commit."
-    if blocking:
-        names = list(dict.fromkeys(verdict.id for verdict in blocking))
+        count = f"{len(review.stale)} stages have not run on this tree"
+        return Headline("stale", "Not reproduced", f"{count}. Run {quoted('dvc repro')} and commit.")
+    names = list(dict.fromkeys(one.id for one in review.reports.gates.gates if one.verdict == "fail" and one.blocking))
+    if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        return f"❌ Do not merge: blocked by {', '.join(map(code, names[:3]))}{more}"
+        return Headline("blocked", "Do not merge", f"blocked by {', '.join(map(quoted, names[:3]))}{more}")
     first = review.whole[0] if review.whole else None
-    return f"✅ May be merged: all gates pass{'' if first is None else f', {_told(first)}'}"
+    return Headline("free", "May be merged", f"all gates pass{'' if first is None else f', {_told(first)}'}")
 
 
 def _told(moved: Moved) -> str:
-    value = _number(moved.now)
+    value = number(moved.now)
     if moved.before is None or moved.better is None:
         return f"{moved.metric} {value}"
     words = {True: "better" if moved.better > 0 else "worse", False: "within noise", None: "noise not known"}
-    return f"{moved.metric} {_number(moved.before)} → {value} ({words[moved.clear] if moved.better else 'the same'})"
+    return f"{moved.metric} {number(moved.before)} → {value} ({words[moved.clear] if moved.better else 'the same'})"
 
 
 def _sections(review: Review) -> Iterator[tuple[str, str]]:
@@ -106,7 +121,7 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
 
 def _metrics(review: Review) -> str:
     rows = (
-        (moved.metric, _number(moved.before), _number(moved.now), _range(moved.now.interval), *_change(moved))
+        (moved.metric, number(moved.before), number(moved.now), _range(moved.now.interval), *_change(moved))
         for moved in review.whole
     )
     paired = any(moved.interval for moved in review.whole)
@@ -172,7 +187,7 @@ def _plan(review: Review) -> str:
 
 def _slices(review: Review) -> str:
     rows = (
-        (code(moved.where), f"{moved.rows:,}", _number(moved.before), _number(moved.now), f"{moved.better or 0:+.4f}")
+        (code(moved.where), f"{moved.rows:,}", number(moved.before), number(moved.now), f"{moved.better or 0:+.4f}")
         for moved in review.slices[:SLICES]
         if moved.better
     )
@@ -243,7 +258,8 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines) + more
 
 
-def _number(estimate: Estimate | None) -> str:
+def number(estimate: Estimate | None) -> str:
+    """Return the value as tables show it."""
     return "—" if estimate is None or estimate.value is None else f"{estimate.value:.4f}"
 
 

@@ -15,18 +15,24 @@ WIDTH = 100  # of what is piped
 @click.option(
     "--base", metavar="REF", help="Print a comment for reviewers, in Markdown: this beside REF, such as main."
 )
+@click.option(
+    "--html",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --base: write all of it into this file too, with pictures, as a page that needs no network.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The files of reports/ as one JSON object.")
-def report(base: str | None, as_json: bool) -> None:
+def report(base: str | None, html: Path | None, as_json: bool) -> None:
     """Show the metrics of the last run, its gates, its slices, its data and its bundle.
 
     With --base, print what the pull request's comment says: whether this may be merged, and why, beside the commit
     where the branch left REF. Nothing is run or fetched.
     """
     if base is not None:
-        from trunkline import comment, reviewing
-
-        click.echo(comment.render(reviewing.gather(Path(), base)), nl=False)
+        _review(base, html)
         return
+    if html is not None:
+        raise click.UsageError("--html needs --base, such as --base main.")
     from trunkline import layout, reports
     from trunkline.core import files
     from trunkline.report import summary
@@ -36,6 +42,19 @@ def report(base: str | None, as_json: bool) -> None:
         click.echo(files.canonical_json(found), nl=False)
         return
     layout.show(summary(subject(), reports.Reports.parse(found)), WIDTH)
+
+
+def _review(base: str, html: Path | None) -> None:
+    from trunkline import comment, reviewing
+
+    found = reviewing.gather(Path(), base)
+    click.echo(comment.render(found), nl=False)
+    if html is not None:
+        from trunkline import page
+        from trunkline.core import files
+
+        files.write_text(html, page.render(found))
+        click.echo(f"{html}: written", err=True)
 
 
 def subject() -> "Subject":

@@ -1,0 +1,171 @@
+"""Draws the pictures of the HTML report: SVG that takes its colours from the page, so that it is as dark or light."""
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from trunkline.review import Moved
+
+MOST = 40  # rows of a picture
+LABEL = 22  # characters of a row's name
+_WIDTH = 4.4  # inches, so that letters stay readable on a phone
+
+# Colours that stand for those of the page's style sheet, which knows whether it is dark.
+_INK, _MUTED, _GRID, _THIS, _GOOD, _BAD = (f"#0f0f0{number}" for number in range(6))
+_NAMES = {_INK: "ink", _MUTED: "muted", _GRID: "grid", _THIS: "this", _GOOD: "good", _BAD: "bad"}
+_LOOKS = {"better": ("D", _GOOD, _GOOD), "worse": ("X", _BAD, _BAD), "not clear": ("o", "none", _MUTED)}
+
+Points = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An SVG for the inside of an HTML page, and what it shows."""
+
+    svg: Markup
+    title: str
+
+
+def calibration(points: Points) -> Picture:
+    """Draw the observed rate by the score, beside the straight line on which both are the same."""
+    title = "Calibration: observed rate by score; on the dashed line both are the same"
+    return _picture("calibration", title, 4.0, lambda axes: _curve(axes, points, "score", "observed rate", "o"))
+
+
+def roc(points: Points) -> Picture:
+    """Draw the true positive rate by the false positive rate, beside the line of chance."""
+    title = "ROC: true positive rate by false positive rate; the dashed line is chance"
+    across, up = "false positive rate", "true positive rate"
+    return _picture("roc", title, 4.0, lambda axes: _curve(axes, points, across, up, ""))
+
+
+def changes(whole: Sequence[Moved]) -> Picture | None:
+    """Draw the change of each metric with its noise, the better to the right; None where no change is known."""
+    known = [moved for moved in whole if _drawable(moved.better)][:MOST]
+    if not known:
+        return None
+    title = "Change of each metric, with its interval: right of the line is better"
+    return _picture("changes", title, 1.4 + 0.36 * len(known), lambda axes: _changes(axes, known))
+
+
+def forest(slices: Sequence[Moved], whole: float | None) -> Picture | None:
+    """Draw a metric slice by slice, at the base and now, with intervals; `whole` is that of the whole holdout."""
+    known = [moved for moved in slices if _drawable(moved.now.value)][:MOST]
+    if not known:
+        return None
+    title = f"{known[0].metric} of each slice, with its interval, at the base and now"
+    return _picture("forest", title, 1.5 + 0.3 * len(known), lambda axes: _forest(axes, known, whole))
+
+
+def _picture(name: str, title: str, height: float, fill: Callable[[Any], None]) -> Picture:
+    return Picture(_inline(_drawn(height, fill), name, title), title)
+
+
+def _drawn(height: float, fill: Callable[[Any], None]) -> str:
+    """Return an SVG that depends on no machine's fonts, settings or clock."""
+    import matplotlib as mpl  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # drawn as a box
+        mpl.rcdefaults()
+        mpl.rcParams.update({"svg.hashsalt": "trunkline", "svg.fonttype": "path", "text.parse_math": False})
+        mpl.rcParams.update({"figure.constrained_layout.w_pad": 0.08, "figure.constrained_layout.h_pad": 0.08})
+        mpl.rcParams.update(dict.fromkeys(("text.color", "xtick.labelcolor", "ytick.labelcolor"), _INK))
+        mpl.rcParams.update(dict.fromkeys(("axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _MUTED))
+        figure = Figure(figsize=(_WIDTH, height), layout="constrained", facecolor="none")
+        axes = figure.subplots()
+        axes.set_facecolor("none")
+        fill(axes)
+        target = io.StringIO()
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(target, format="svg", metadata=nothing, facecolor="none")
+    return target.getvalue()
+
+
+def _inline(svg: str, name: str, title: str) -> Markup:
+    """Return an SVG for the inside of a page: no prologue, comment or style, its names its own, the page's colours."""
+    svg = re.sub(r"<!--.*?-->|<defs>\s*<style.*?</style>\s*</defs>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = re.sub("|".join(_NAMES), lambda found: f"var(--{_NAMES[found[0]]})", svg)
+    svg = "".join(f"{line.rstrip()}\n" for line in svg.splitlines() if line.strip())
+    label = Markup('<svg role="img" aria-label="{}"').format(title)
+    return Markup(svg.replace("<svg", label, 1))  # noqa: S704  without comments, it has no text of others
+
+
+def _curve(axes: Any, points: Points, across: str, up: str, marker: str) -> None:
+    inside = [point for point in points if all(0 <= value <= 1 for value in point)]
+    axes.plot([0, 1], [0, 1], color=_MUTED, lw=1, ls="--")
+    axes.plot(*(zip(*inside, strict=True) if inside else ((), ())), color=_THIS, lw=1.8, marker=marker, ms=5)
+    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    _finish(axes, across)
+    axes.set_ylabel(up, fontsize=10)
+    axes.grid(axis="y", color=_GRID, lw=0.8)
+
+
+def _changes(axes: Any, known: Sequence[Moved]) -> None:
+    seen = set()
+    axes.axvline(0, color=_INK, lw=1)
+    for place, moved in enumerate(known):
+        look = "not clear" if not moved.clear else "better" if (moved.better or 0) > 0 else "worse"
+        marker, face, edge = _LOOKS[look]
+        if moved.interval and all(map(_drawable, moved.interval)):
+            axes.hlines(place, *moved.interval, color=edge, lw=1.8)
+        label = None if look in seen else look
+        axes.plot(moved.better, place, ls="", marker=marker, ms=8, mfc=face, mec=edge, mew=1.5, label=label)
+        seen.add(look)
+    _rows(axes, [moved.metric for moved in known])
+    _finish(axes, "change, positive for the better")
+
+
+def _forest(axes: Any, known: Sequence[Moved], whole: float | None) -> None:
+    if _drawable(whole):
+        axes.axvline(whole, color=_INK, lw=1, ls=":", label="whole holdout")
+    _points(axes, known, "now", 0.14, {"marker": "o", "color": _THIS, "mfc": _THIS, "label": "now"})
+    _points(axes, known, "before", -0.14, {"marker": "s", "color": _MUTED, "mfc": "none", "label": "base"})
+    _rows(axes, [moved.where for moved in known])
+    _finish(axes, known[0].metric)
+
+
+def _points(axes: Any, known: Sequence[Moved], side: str, shift: float, look: dict[str, Any]) -> None:
+    """Draw one side of every slice, a little above or below the middle of its row."""
+    found = [(place + shift, getattr(moved, side)) for place, moved in enumerate(known)]
+    shown = [(place, one) for place, one in found if one is not None and _drawable(one.value)]
+    for place, one in shown:
+        if one.interval and all(map(_drawable, one.interval)):
+            axes.hlines(place, *one.interval, color=look["color"], lw=1.4)
+    if shown:
+        axes.plot([one.value for _, one in shown], [place for place, _ in shown], ls="", ms=5, **look)
+
+
+def _rows(axes: Any, names: Sequence[str]) -> None:
+    """Name the rows, the first on top, and explain the marks below."""
+    axes.set_yticks(range(len(names)), [_short(name) for name in names], fontsize=10)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    if axes.get_legend_handles_labels()[1]:
+        axes.figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=9)
+
+
+def _short(name: str) -> str:
+    """Return a name that leaves room for the picture: the middle of a long one is left out."""
+    return name if len(name) <= LABEL else f"{name[: LABEL // 2]}…{name[1 - LABEL // 2 :]}"
+
+
+def _drawable(value: float | None) -> bool:
+    return value is not None and math.isfinite(value) and abs(value) < 1e9  # what an axis can hold
+
+
+def _finish(axes: Any, across: str) -> None:
+    axes.set_xlabel(across, fontsize=10)
+    axes.tick_params(axis="both", labelsize=10)
+    axes.locator_params(axis="x", nbins=5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", color=_GRID, lw=0.8)
+    axes.set_axisbelow(True)
