@@ -118,7 +118,8 @@ def _told(moved: Moved, quoted: Callable[[str], str]) -> str:
     if moved.before is None or moved.better is None:
         return f"{quoted(moved.metric)} {value}"
     words = {True: "better" if moved.better > 0 else "worse", False: "within noise", None: "noise not known"}
-    return f"{quoted(moved.metric)} {number(moved.before)} → {value} ({words[moved.clear] if moved.better else 'the same'})"
+    word = words[moved.clear] if moved.better else "the same"
+    return f"{quoted(moved.metric)} {number(moved.before)} → {value} ({word})"
 
 
 def _sections(review: Review) -> Iterator[tuple[str, str]]:
@@ -277,7 +278,8 @@ def _facts(review: Review) -> str:
         for name, table in sorted(now.validation.items())
     )
     before = "" if past.bundle is None else f" (base: {past.bundle.bytes / 1e6:.2f} MB)"
-    bundle = f"Bundle {code(now.bundle.digest[:12])}: {now.bundle.bytes / 1e6:.2f} MB{before}, runs on {text(now.bundle.runtime)}"
+    size = f"{now.bundle.bytes / 1e6:.2f} MB{before}"
+    bundle = f"Bundle {code(now.bundle.digest[:12])}: {size}, runs on {text(now.bundle.runtime)}"
     reason = f": {text(now.bundle.reason)}" if now.bundle.reason else ""
     took = (
         "" if review.latency is None else f", {review.latency * 1e6:.0f} µs for one prediction where this was written"

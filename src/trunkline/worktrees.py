@@ -104,8 +104,9 @@ def plan_merged(root: Path, target: str, cache: Path, settings: Mapping[str, str
         conflicts = tuple(filter(None, listed.split("\0")))
         if conflicts:
             return "", conflicts
+        fetched = _started(folder, _dvc("checkout", "--quiet", "--allow-missing"), own)
         planned = _started(folder, [sys.executable, "-c", _PLAN], own)
-        for step in (done, planned):
+        for step in (done, fetched, planned):
             if step.code:
                 raise OutsideError(f"the merge with {target[:12]}: {' '.join((step.complaint or step.told).split())}")
         return planned.told, ()
