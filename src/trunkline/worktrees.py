@@ -62,10 +62,11 @@ def environment(root: Path, commit: str) -> Iterator[Path]:
 
     Raises OutsideError where it cannot be installed, and for a commit that has no locks/install.
     """
-    with _checkout(root, commit) as (folder, _):
+    with _checkout(root, commit) as (folder, state):
         if not (folder / INSTALL).is_file():
             raise OutsideError(f"{commit[:12]}:{INSTALL}: is not there, so that its environment cannot be made again")
-        done = _started(folder, ["sh", INSTALL, "pipeline"], {"PYTHON": sys.executable}, together=True)
+        own = {"PYTHON": sys.executable, "TMPDIR": str(state)}
+        done = _started(folder, ["sh", INSTALL, "pipeline"], own, together=True)
         if done.code:
             told = " ".join(done.told.split())[-300:]
             raise OutsideError(f"{commit[:12]}:locks/pipeline.txt: cannot be installed: {told}")
