@@ -109,8 +109,8 @@ def hostile(words):
         name=words,
         target=words,
         behind=2,
-        plan=Plan("a" * 40, (step("train", reasons=[words]),)),
-        config=(Config(Difference(words, words, [words]), ("train",)),),
+        plan=Plan("a" * 40, (step(words, reasons=[words]),)),
+        config=(Config(Difference(words, words, [words]), (words,)),),
         slices=(moved("roc_auc", 0.7, 0.6, -0.1, where=words),),
         reports=Reports.model_validate(content),
     )

@@ -167,7 +167,12 @@ def _config(review: Review) -> str:
     if not review.config:
         return "Nothing."
     rows = (
-        (code(item.change.key), code(shown(item.change.before)), code(shown(item.change.after)), ", ".join(item.stages))
+        (
+            code(item.change.key),
+            code(shown(item.change.before)),
+            code(shown(item.change.after)),
+            text(", ".join(item.stages)),
+        )
         for item in review.config
     )
     return _table(("key", "base", "this", "stages that read it"), rows)
@@ -181,7 +186,7 @@ def _plan(review: Review) -> str:
     line = f"{kept}{f', {sum(saved):.0f} s saved' if saved else ''}."
     if not changed:
         return line
-    rows = ((step.name, "; ".join(code(reason, 90) for reason in step.reasons[:4])) for step in changed)
+    rows = ((text(step.name), "; ".join(code(reason, 90) for reason in step.reasons[:4])) for step in changed)
     return f"{line}\n\n{_table(('changed', 'why'), rows)}"
 
 
