@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
-from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
-
 from trunkline.core.errors import OutsideError, UserError
 
-ATTEMPTS, PATIENCE = 6, 120.0  # attempts, and the longest time in seconds that a forge may ask to wait
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds between attempts, where the forge does not say how long
+PATIENCE = 120.0  # the longest time in seconds that it may ask for
 TIMEOUT = 20  # seconds for an answer to begin
 
 State = Literal["success", "failure", "pending"]
@@ -77,37 +76,16 @@ class Forge(Protocol):
 
 def retried(call: Callable[[], T], tell: Callable[[str], None], sleep: Callable[[float], None] = time.sleep) -> T:
     """Call until the forge answers, some times; what is called must look first whether it is already done."""
-
-    def told(state: RetryCallState) -> None:
-        action = state.next_action
-        tell(f"{_error(state)}; trying again in {action.sleep if action else 0:.0f} s")
-
-    attempts = Retrying(
-        retry=retry_if_exception(_worth_it),
-        wait=_wait,
-        stop=stop_after_attempt(ATTEMPTS),
-        before_sleep=told,
-        sleep=sleep,
-        reraise=True,
-    )
-    return attempts(call)
-
-
-def _worth_it(error: BaseException) -> bool:
-    return isinstance(error, ForgeError) and error.passing and (error.wait or 0) <= PATIENCE
-
-
-_BACKOFF = wait_random_exponential(multiplier=2, max=30, min=1)
-
-
-def _wait(state: RetryCallState) -> float:
-    error = _error(state)
-    asked = error.wait if isinstance(error, ForgeError) else None
-    return _BACKOFF(state) if asked is None else asked
-
-
-def _error(state: RetryCallState) -> BaseException | None:
-    return state.outcome.exception() if state.outcome else None
+    for pause in PAUSES:
+        try:
+            return call()
+        except ForgeError as error:
+            wait = pause if error.wait is None else error.wait
+            if not error.passing or wait > PATIENCE:
+                raise
+            tell(f"{error}; trying again in {wait:.0f} s")
+        sleep(wait)
+    return call()
 
 
 def refused(what: str, status: int, said: object, needs: str, headers: Mapping[str, str] | None = None) -> ForgeError:
