@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from trunkline import comment, review
+from trunkline.attribution import Attribution, Share
 from trunkline.changes import Difference
 from trunkline.forecast import Plan, Step
 from trunkline.pipeline import Stage
 from trunkline.reports import Estimate, Past, Reports, Slice
-from trunkline.review import Config, Moved, Review
+from trunkline.review import Config, Merge, Moved, Pending, Review
 
 GOLDEN = Path(__file__).parent / "golden/comment"
 REPORTS = json.loads((Path(__file__).parent / "golden/report/reports.json").read_text(encoding="utf-8"))
@@ -84,16 +85,61 @@ STALE = replace(
 )
 
 
-@pytest.mark.parametrize(("golden", "content"), [("pass.md", REVIEW), ("blocked.md", BLOCKED), ("stale.md", STALE)])
+TOLD_APART = Attribution(
+    metric="roc_auc",
+    better="larger",
+    base="a" * 40,
+    head="b" * 40,
+    before=0.7649,
+    after=0.7712,
+    shares=(
+        Share("config", ("model.max_iter 200 → 150",), 0.7700, 0.0051, ""),
+        Share("code", ("src/trunkline/training.py",), None, None, "train: no such key"),
+    ),
+    move=0.0063,
+    interaction=0.0012,
+    notes=("the holdout has 9 rows and had 8",),
+)
+MOVED_ON = replace(
+    REVIEW,
+    behind=2,
+    merge=Merge((), (Pending("train", ("model.depth 3 → 4",)), Pending("gate", ()))),
+    latency=23.4e-6,
+    attribution=TOLD_APART,
+)
+CASES = {"pass.md": REVIEW, "blocked.md": BLOCKED, "stale.md": STALE, "moved_on.md": MOVED_ON}
+
+
+@pytest.mark.parametrize(("golden", "content"), CASES.items(), ids=CASES)
 def test_a_comment_reads_as_it_did(golden, content):
     assert comment.render(content) == (GOLDEN / golden).read_text(encoding="utf-8")
 
 
 def test_the_first_line_a_person_sees_is_the_answer():
     first = [comment.render(content).splitlines()[1] for content in (REVIEW, BLOCKED, STALE)]
-    assert first[0] == "## ✅ May be merged: all gates pass, roc_auc 0.7649 → 0.7712 (better)"
+    assert first[0] == "## ✅ May be merged: all gates pass, `roc_auc` 0.7649 → 0.7712 (better)"
     assert first[1] == "## ❌ Do not merge: blocked by `every_airport`"
     assert first[2] == "## ⚠️ Not reproduced: 1 stages have not run on this tree. Run `dvc repro` and commit."
+
+
+@pytest.mark.parametrize(
+    ("merge", "told"),
+    [
+        (Merge((), ()), "Nothing would run on it: its results are there already."),
+        (Merge(("conf/model/gbm.yaml", "b", "c", "d", "e"), ()), "in `conf/model/gbm.yaml`, `b`, `c`, `d` and 1 more."),
+        (None, "run `dvc repro` to see its verdict."),
+    ],
+    ids=["nothing to run", "conflicts", "not looked at"],
+)
+def test_a_target_that_has_moved_on_is_said(merge, told):
+    [line] = [line for line in comment.render(replace(REVIEW, behind=1, merge=merge)).splitlines() if line[:1] == ">"]
+    assert line.startswith("> `main` has moved on by 1 commit since: the merged tree is another one.")
+    assert line.endswith(told)
+
+
+def test_what_was_not_told_apart_names_the_command():
+    text = comment.render(replace(REVIEW, unattributed="400 s at most is more than 300 s"))
+    assert "Not told apart: 400 s at most is more than 300 s. On a laptop: `trunkline attribute --base main`" in text
 
 
 def hostile(words):
@@ -109,9 +155,12 @@ def hostile(words):
         name=words,
         target=words,
         behind=2,
+        merge=Merge((), (Pending(words, (words,)),)) if len(words) % 2 else Merge((words,), ()),
+        attribution=replace(TOLD_APART, shares=(Share(words, (words,), None, None, words),), notes=(words,)),
         plan=Plan("a" * 40, (step(words, reasons=[words]),)),
         config=(Config(Difference(words, words, [words]), (words,)),),
-        slices=(moved("roc_auc", 0.7, 0.6, -0.1, where=words),),
+        whole=(replace(REVIEW.whole[0], metric=words), *REVIEW.whole[1:]),
+        slices=(moved(words, 0.7, 0.6, -0.1, where=words),),
         reports=Reports.model_validate(content),
     )
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -165,6 +166,15 @@ def test_nothing_is_written_or_run(pristine: Path, tmp_path: Path) -> None:
     before = state()
     foretell(root)
     assert state() == before
+
+
+def test_dvc_prints_nothing_between_what_a_verb_prints(pristine: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(pristine, tmp_path / "work", symlinks=True)
+    remove(root, "a", 0)
+    asked = "from pathlib import Path; from trunkline import pipeline; params = {name: {'x': 4} for name in 'abcde'}"
+    code = f"{asked}; print(pipeline.survey(Path(), params, dict)[0].action)"
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=root, capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"restored\n", b"")
 
 
 def test_with_a_remote_what_is_absent_is_pulled_where_it_is_needed(pristine: Path, tmp_path: Path) -> None:

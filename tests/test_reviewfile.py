@@ -2,13 +2,15 @@
 
 import json
 from dataclasses import replace
+from functools import reduce
+from operator import getitem
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.test_comment import BLOCKED, HOSTILE, REVIEW, STALE, hostile
-from trunkline import comment, metrics, reviewfile, sticky
+from trunkline import comment, reviewfile, sticky
 from trunkline.changes import Difference
 from trunkline.core.errors import UserError
 from trunkline.reports import Estimate
@@ -21,7 +23,7 @@ INTERVALS = st.none() | st.tuples(NUMBERS, NUMBERS)
 ESTIMATES = st.builds(Estimate, value=st.none() | NUMBERS, interval=INTERVALS)
 MOVED = st.builds(
     Moved,
-    st.sampled_from(sorted(metrics.REGISTRY)),
+    st.text(max_size=9),
     st.text(max_size=9),
     st.integers(0, 2**53),
     st.none() | ESTIMATES,
@@ -91,8 +93,23 @@ def changed(content, path, value):
 
 
 WRITTEN = [reviewfile.encode(review) for review in REVIEWS]
-TREE = json.loads(WRITTEN[1])
-PLACES = list(places(TREE))
+TREES = [json.loads(reviewfile.encode(hostile(words))) for words in ("x", "xy")]
+PLACES = [(tree, path) for tree in TREES for path in places(tree)]
+LISTS = {
+    ".".join(key for key in path if isinstance(key, str)): (tree, path)
+    for tree, path in PLACES
+    if isinstance(reduce(getitem, path, tree), list) and reduce(getitem, path, tree)
+}
+
+
+def forged(tree):
+    """What is to be rendered is refused, or gives one comment of its size."""
+    data = json.dumps(tree, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
+    found = accepted(data.encode())
+    if found is not None:
+        text = comment.render(found)
+        assert len(sticky.signed(text, found.head, f"https://{'x' * 500}")) < comment.LIMIT
+        assert text.count(comment.MARKER) == 1
 
 
 @settings(max_examples=400)
@@ -100,13 +117,16 @@ PLACES = list(places(TREE))
     st.sampled_from(PLACES),
     VALUES | st.sampled_from([HOSTILE, "@" * 19_000, [0] * 50_000, 1e308, 10**400, "<!-- trunkline:report -->"]),
 )
-def test_a_forged_value_is_refused_or_rendered_as_text_of_a_comments_size(path, value):
-    data = json.dumps(changed(TREE, path, value), sort_keys=True, indent=2, ensure_ascii=False) + "\n"
-    found = accepted(data.encode())
-    if found is not None:
-        text = comment.render(found)
-        assert len(sticky.signed(text, found.head, f"https://{'x' * 500}")) < comment.LIMIT
-        assert text.count(comment.MARKER) == 1
+def test_a_forged_value_is_refused_or_rendered_as_text_of_a_comments_size(place, value):
+    forged(changed(*place, value))
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_as_long_as_can_be_is_rendered_to_a_comments_size(name):
+    tree, path = LISTS[name]
+    whole = reduce(getitem, path, tree)
+    size = len(json.dumps(changed(tree, path, whole * 2), indent=2)) - len(json.dumps(tree, indent=2))
+    forged(changed(tree, path, whole * (1_900_000 // size)))
 
 
 @given(st.sampled_from(WRITTEN), st.data())
@@ -153,10 +173,7 @@ def test_what_is_wrong_is_named(edit, reason):
         reviewfile.decode(data.encode())
 
 
-def test_a_metric_of_another_name_and_a_verdict_that_is_not_its_gates_are_refused():
-    content = json.loads(WRITTEN[1])
-    content["whole"][0]["metric"] = "@octocat"
-    assert accepted(json.dumps(content, sort_keys=True, indent=2, ensure_ascii=False).encode() + b"\n") is None
+def test_a_verdict_that_does_not_follow_from_its_gates_is_refused():
     passed = WRITTEN[1].replace(b'"verdict": "fail"\n    }', b'"verdict": "pass"\n    }')
     assert passed != WRITTEN[1]
     with pytest.raises(UserError, match=r"reports\.gates"):

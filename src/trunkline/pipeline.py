@@ -9,12 +9,14 @@ A stage behind one that will run is not known to run: if the result is the same 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir
 from dataclasses import dataclass, field
+from logging import WARNING
 from pathlib import Path
 from typing import Any, Literal
 
 from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.lock import LockError
+from dvc.logger import set_loggers_level
 from dvc.output import Output
 from dvc.repo import Repo
 from dvc.repo.reproduce import get_active_graph, plan_repro
@@ -150,7 +152,7 @@ def survey(root: Path, params: Mapping[str, Any], composed: Callable[[], Mapping
     """
     try:
         # DVC takes the paths of its run cache as relative to the working directory.
-        with chdir(root), Repo() as repo, repo.lock:
+        with chdir(root), set_loggers_level(WARNING), Repo() as repo, repo.lock:
             stages = [stage for stage in plan_repro(get_active_graph(repo.index.graph)) if _is_stage(stage)]
             outs = {Path(out.fs_path): out for stage in stages for out in stage.outs}
             found = _Survey(repo, params, composed, outs, remote=bool(repo.config["core"].get("remote")))

@@ -13,7 +13,6 @@ from typing import Any, NoReturn
 
 from pydantic import TypeAdapter, ValidationError
 
-from trunkline import metrics
 from trunkline.changes import Difference
 from trunkline.core import files
 from trunkline.core.errors import UserError
@@ -41,12 +40,12 @@ def decode(data: bytes) -> Review:
         found = _ADAPTER.validate_json(data, strict=True)
     except ValidationError as error:
         place = ".".join(map(str, error.errors(include_url=False, include_input=False)[0]["loc"]))
-        raise UserError(f"review: {_shown(place)} is not what trunkline report writes") from None
+        raise UserError(f"review: {ascii(place[:60])[1:-1]} is not what trunkline report writes") from None
     except (ValueError, RecursionError):
         raise UserError("review: is not JSON as trunkline report writes it") from None
     if encode(found) != data:
         raise UserError("review: has keys, values or spaces that trunkline report does not write")
-    _known(found)
+    _named(found)
     return found
 
 
@@ -88,15 +87,8 @@ def _items(value: Any) -> Iterator[Any]:
         yield from value
 
 
-def _known(review: Review) -> None:
-    """Raise UserError where a name is none of ours: the comment shows these as they are."""
+def _named(review: Review) -> None:
+    """Raise UserError for a commit that is no hash: the comment shows it in a command that a person copies."""
     for name, commit in (("head", review.head), ("base", review.base)):
         if not _COMMIT.fullmatch(commit):
             raise UserError(f"review: {name} is no commit's full hash")
-    for moved in (*review.whole, *review.slices):
-        if moved.metric not in metrics.REGISTRY:
-            raise UserError(f"review: '{_shown(moved.metric)}' is no metric that trunkline knows")
-
-
-def _shown(text: str) -> str:
-    return ascii(text[:60])[1:-1]

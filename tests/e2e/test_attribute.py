@@ -15,6 +15,7 @@ from tests.e2e.conftest import Checkout
 
 pytestmark = pytest.mark.e2e
 
+FACTORS = ["window", "config", "code", "environment"]
 COMMAND = (sys.executable, "-c", "from trunkline.cli import main; main()", "attribute")
 
 
@@ -46,48 +47,58 @@ def attribute(project: Checkout, temporary: Path, *options: str) -> tuple[dict, 
 
 @pytest.fixture
 def changed(project):
-    """A branch with another model, another window and a comment in the code, of which nothing has been run."""
+    """A branch with another model, window and environment and a comment in the code, of which nothing has been run."""
     project.run("git", "switch", "-qc", "change")
     project.edit("conf/model/gbm.yaml", "max_iter: 200", "max_iter: 60")
     project.edit("conf/data/flights.yaml", "{train: 2013-05,", "{train: 2013-04..2013-05,")
     code = project.root / "src/trunkline/training.py"
     code.write_text(code.read_text(encoding="utf-8") + "# Says nothing.\n", encoding="utf-8")
+    lock = project.root / "locks/pipeline.txt"
+    without = re.sub(r"^lightgbm==.*\n(?:    .*\n)*", "", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    lock.write_text(without, encoding="utf-8")
     return project
 
 
-def test_the_shares_sum_to_the_move_and_are_computed_once(changed, tmp_path):
+def test_the_shares_sum_to_the_move_and_are_in_the_comment(changed, tmp_path):
     refused = changed.run(*COMMAND, check=False)
     assert "commit it first" in refused
-    changed.commit("three changes")
+    changed.commit("four changes")
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     before = state(changed)
 
     planned, _ = attribute(changed, temporary, "--dry-run")
-    assert [row["name"] for row in planned["combinations"]] == ["the base", "everything", "window", "config", "code"]
+    assert [row["name"] for row in planned["combinations"]] == ["the base", "everything", *FACTORS]
     assert all(row["seconds"] > 0 for row in planned["combinations"])
 
     found, log = attribute(changed, temporary, "--verbose")
     shares = {share["factor"]: share for share in found["shares"]}
-    assert list(shares) == ["window", "config", "code"]
+    assert list(shares) == FACTORS
     assert sum(share["share"] for share in found["shares"]) + found["interaction"] == pytest.approx(found["move"])
     assert found["after"] - found["before"] == pytest.approx(found["move"])
     assert found["before"] == json.loads(changed.read("reports/metrics.json"))["holdout"]["roc_auc"]
-    assert shares["code"]["share"] == 0
+    assert shares["code"]["share"] == shares["environment"]["share"] == 0
+    assert [change[:9] for change in shares["environment"]["changes"]] == ["lightgbm "]
     assert 0 not in (shares["window"]["share"], shares["config"]["share"], found["interaction"])
     assert found["notes"] == []
-    base, everything, _window, config, code = re.split(r"^--- .*$", log, flags=re.MULTILINE)[1:]
+    base, everything, _window, config, code, environment = re.split(r"^--- .*$", log, flags=re.MULTILINE)[1:]
     assert ran(base) == set()  # its results are in dvc.lock and in the cache
-    assert ran(everything) == {"compose", "validate", "features", "train", "evaluate"}
+    assert ran(everything) == {"compose", "ingest", "validate", "features", "train", "evaluate"}
+    assert ran(environment) == ran(everything) - {"ingest"}  # has run with this lock already
     assert ran(config) == {"compose", "train", "evaluate"}
     assert ran(code) == {"train", "evaluate"}
-
-    again, log = attribute(changed, temporary, "--verbose")
-    assert again == found
-    assert log.count("--- ") == 5
-    assert "train" not in ran(log)
     assert state(changed) == before
     assert list(temporary.iterdir()) == []
+
+    changed.repro()
+    changed.commit("reproduced")
+    told = changed.run(*COMMAND[:-1], "report", "--base", "main", "--attribute", env={"PYTHONWARNINGS": "ignore"})
+    table = told.partition("### What moved it")[2]
+    rows = dict(
+        re.findall(r"^\| (window|config|code|environment|interaction|whole move) \|.*\| (\S+) \|$", table, re.M)
+    )
+    wanted = {name: share["share"] for name, share in shares.items()} | {"interaction": found["interaction"]}
+    assert rows == {name: f"{value:+.4f}" for name, value in {**wanted, "whole move": found["move"]}.items()}
 
 
 def test_ctrl_c_leaves_nothing_behind(changed, tmp_path):

@@ -1,6 +1,7 @@
 """The model in production, fetched by its tag and scored on this commit's rows, and the verdict on the next one."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -165,9 +166,25 @@ def test_the_comment_says_what_changed_and_whether_it_may_be_merged(project: Che
     assert "| `evaluation.slice_min_rows` | `200` | `250` | evaluate, bundle, gate |" in text
     assert "| 0 | the same |" in text, "the scores are the base's, from the cache, row by row"
     assert f"`{V1}`" in text
-    assert text == project.run("trunkline", "report", "--base", "main", env=quiet)
-    project.run("git", "checkout", "--quiet", "main")
-    project.edit("README.md", "# Trunkline", "# Trunk line")
-    project.commit("the trunk moves on")
-    project.run("git", "checkout", "--quiet", "work")
-    assert "`main` has moved on by 1 commit since" in project.run("trunkline", "report", "--base", "main", env=quiet)
+    assert re.search(r", runs on onnx, \d+ µs for one prediction", text)
+
+    def moved_on(file: str, old: str, new: str) -> str:
+        """Change the trunk, and return what the comment says of it."""
+        project.run("git", "checkout", "--quiet", "main")
+        project.edit(file, old, new)
+        project.commit("the trunk moves on")
+        project.run("git", "checkout", "--quiet", "work")
+        told = project.run("trunkline", "report", "--base", "main", env=quiet)
+        return next(line for line in told.splitlines() if line.startswith("> `main` has moved on by "))
+
+    told = moved_on("README.md", "# Trunkline", "# Trunk line")
+    assert told.endswith("Nothing would run on it: its results are there already.")
+    told = moved_on("conf/gates/flights.yaml", "confidence: 0.95", "confidence: 0.9")
+    assert "These stages would run on it: `compose` (`conf/gates/flights.yaml changed`)" in told
+    assert "`gate` (`gates.confidence 0.95 → 0.9`)" in told
+    assert "`train`" not in told
+    told = moved_on("conf/evaluation/binary.yaml", "slice_min_rows: 200", "slice_min_rows: 300")
+    assert "The merge has conflicts, in " in told
+    assert "`conf/evaluation/binary.yaml`" in told
+    assert project.run("git", "worktree", "list").count("\n") == 1
+    assert "merge.trunkline" not in project.run("git", "config", "--local", "--list")
