@@ -18,7 +18,7 @@ from trunkline.review import Moved, Pending, Review
 MARKER = "<!-- trunkline:report -->"
 LIMIT, BUDGET = 65_536, 6_000  # characters that GitHub takes, and those of a section
 SLICES = 8
-MOST = 4  # conflicts, or changes of a factor, by name
+MOST, STAGES = 4, 30  # conflicts or changes of a factor by name, and stages that the merged tree would run
 _ZERO = "\u200b"  # breaks a mention or a link without being seen
 _MARKS = {"stale": "⚠️", "blocked": "❌", "free": "✅"}
 
@@ -92,8 +92,11 @@ def _merged(review: Review) -> str:
         return f"The merge has conflicts, in {', '.join(map(code, merge.conflicts[:MOST]))}{more}."
     if not merge.steps:
         return "Nothing would run on it: its results are there already."
-    steps = ", ".join(f"{code(step.name)}{_because(step)}" for step in merge.steps)
-    return f"These stages would run on it: {steps}. Merge it into the branch and run `dvc repro` to see its verdict."
+    steps = ", ".join(f"{code(step.name)}{_because(step)}" for step in merge.steps[:STAGES])
+    more = f" and {len(merge.steps) - STAGES} more" if len(merge.steps) > STAGES else ""
+    return (
+        f"These stages would run on it: {steps}{more}. Merge it into the branch and run `dvc repro` to see its verdict."
+    )
 
 
 def _because(step: Pending) -> str:
@@ -164,7 +167,7 @@ def _change(moved: Moved) -> tuple[str, str]:
 
 def _attribution(review: Review) -> str:
     found = review.attribution
-    if found is None or found.before is None:
+    if found is None or found.before is None or found.after is None:
         command = code(f"trunkline attribute --base {review.target}")
         return f"Not told apart: {text(review.unattributed)}. On a laptop: {command}"
     rows = [(text(share.factor), _few(share.changes), _signed(share.share, share.error)) for share in found.shares]

@@ -12,6 +12,8 @@ from trunkline.core.stage import explain
 
 COMMANDS = {
     "attribute": "trunkline.cli.attribute:attribute",
+    "check": "trunkline.cli.check:check",
+    "comment": "trunkline.cli.comment:comment",
     "compose": "trunkline.cli.compose:compose",
     "gate": "trunkline.cli.gate:gate",
     "log": "trunkline.cli.log:log",

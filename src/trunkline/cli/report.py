@@ -22,20 +22,26 @@ WIDTH = 100  # of what is piped
     help="With --base: write all of it into this file too, with pictures, as a page that needs no network.",
 )
 @click.option(
+    "--review",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --base: write it into this file too, as data from which trunkline comment makes the comment.",
+)
+@click.option(
     "--attribute", "attributing", is_flag=True, help="With --base: also run what tells several changes apart."
 )
 @click.option("--json", "as_json", is_flag=True, help="The files of reports/ as one JSON object.")
-def report(base: str | None, html: Path | None, attributing: bool, as_json: bool) -> None:
+def report(base: str | None, html: Path | None, review: Path | None, attributing: bool, as_json: bool) -> None:
     """Show the metrics of the last run, its gates, its slices, its data and its bundle.
 
     With --base, print what the pull request's comment says: whether this may be merged, and why, beside the commit
     where the branch left REF. Nothing is run or fetched, but for --attribute, within review.attribution of conf/.
     """
     if base is not None:
-        _review(base, html, attributing)
+        _review(base, html, review, attributing)
         return
-    if html is not None or attributing:
-        raise click.UsageError("--html and --attribute need --base, such as --base main.")
+    if html is not None or review is not None or attributing:
+        raise click.UsageError("--html, --review and --attribute need --base, such as --base main.")
     from trunkline import layout, reports
     from trunkline.core import files
     from trunkline.report import summary
@@ -47,7 +53,7 @@ def report(base: str | None, html: Path | None, attributing: bool, as_json: bool
     layout.show(summary(subject(), reports.Reports.parse(found)), WIDTH)
 
 
-def _review(base: str, html: Path | None, attributing: bool) -> None:
+def _review(base: str, html: Path | None, review: Path | None, attributing: bool) -> None:
     from functools import partial
 
     from trunkline import comment, reviewing
@@ -58,10 +64,19 @@ def _review(base: str, html: Path | None, attributing: bool) -> None:
     click.echo(comment.render(found), nl=False)
     if html is not None:
         from trunkline import page
-        from trunkline.core import files
 
-        files.write_text(html, page.render(found))
-        click.echo(f"{html}: written", err=True)
+        _write(html, page.render(found))
+    if review is not None:
+        from trunkline import reviewfile
+
+        _write(review, reviewfile.encode(found).decode())
+
+
+def _write(path: Path, text: str) -> None:
+    from trunkline.core import files
+
+    files.write_text(path, text)
+    click.echo(f"{path}: written", err=True)
 
 
 def subject() -> "Subject":

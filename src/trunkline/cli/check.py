@@ -1,0 +1,40 @@
+"""`trunkline check`: a check on a commit that a run has pushed itself, which starts no run that would set it."""
+
+import re
+
+import click
+
+STATES = ("success", "failure", "pending")
+
+
+def full_hash(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Refuse what is no commit's full hash, such as a branch."""
+    if value is not None and not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", value):
+        raise click.BadParameter("is not a commit's full hash.")
+    return value
+
+
+@click.command(short_help="Set a check on a commit.")
+@click.option("--sha", required=True, metavar="SHA", callback=full_hash, help="The commit.")
+@click.option("--context", required=True, metavar="NAME", help="The name of the check, as branch protection has it.")
+@click.option("--state", required=True, type=click.Choice(STATES), help="What the check says.")
+@click.option("--description", default="", metavar="TEXT", help="A line for a person.")
+@click.option("--url", help="The page with more.")
+@click.option("--dry-run", is_flag=True, help="Set nothing.")
+def check(  # noqa: PLR0913, PLR0917  an argument per option
+    sha: str, context: str, state: str, description: str, url: str | None, dry_run: bool
+) -> None:
+    """Set a check on a commit of this repository's forge, which the environment names as for trunkline comment."""
+    import os
+
+    from trunkline import sticky
+    from trunkline.forges import base, environment
+
+    wanted = next(one for one in base.STATES if one == state)
+    page = url and sticky.address(url)
+    forge = environment.connect(os.environ)
+    if not dry_run:
+        base.retried(
+            lambda: forge.set_status(sha, context, wanted, description, page), lambda text: click.echo(text, err=True)
+        )
+    click.echo(f"{sha[:10]}: {context} {state}{' (dry run: not set)' if dry_run else ''}")

@@ -1,0 +1,115 @@
+"""`trunkline comment`: the review as the one comment of a pull request."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from trunkline.cli.check import full_hash
+
+if TYPE_CHECKING:
+    from trunkline.review import Review
+    from trunkline.sticky import Outcome
+
+ARTIFACT, FILE = "review", "review.json"
+
+
+@click.command(short_help="Post a review as the one comment of its pull request.")
+@click.option("--review", "path", metavar="FILE", type=click.Path(path_type=Path), help="What report --review wrote.")
+@click.option("--run", metavar="ID", type=click.IntRange(min=1), help=f"Or: the run whose artifact {ARTIFACT} has it.")
+@click.option(
+    "--sha", metavar="SHA", callback=full_hash, help="The pull request's head, as the forge says; for --post."
+)
+@click.option("--url", help="The run's page, for the foot of the comment.")
+@click.option("--post", is_flag=True, help="Create or update the comment, instead of printing it.")
+@click.option("--dry-run", is_flag=True, help="With --post: look everything up, and say what would be done.")
+def comment(  # noqa: PLR0913, PLR0917  an argument per option
+    path: Path | None, run: int | None, sha: str | None, url: str | None, post: bool, dry_run: bool
+) -> None:
+    """Render a review with this code, whatever made it, and post it on the pull request whose head is SHA.
+
+    A review is untrusted: it was made by the code of the pull request. One that cannot be read, or is of another
+    commit, is not posted; a notice is, and the exit code is 2. A SHA that is no pull request's head any more is left
+    alone. GITHUB_REPOSITORY and GITHUB_TOKEN, or CI_API_V4_URL, CI_PROJECT_ID and GITLAB_TOKEN name the forge.
+    """
+    from trunkline import comment as rendered
+    from trunkline import sticky
+    from trunkline.core.errors import UserError
+
+    _usage(path, run, sha, post, dry_run)
+    url = url and sticky.address(url)
+    try:
+        found = _review(path, run, sha)
+    except UserError:
+        if post and sha:
+            _post(sha, sticky.notice(sha, url), dry_run)
+        raise
+    body = sticky.signed(rendered.render(found), found.head, url)
+    if post:
+        _post(found.head, body, dry_run)
+    else:
+        click.echo(body, nl=False)
+
+
+def _usage(path: Path | None, run: int | None, sha: str | None, post: bool, dry_run: bool) -> None:
+    if (path is None) == (run is None):
+        raise click.UsageError("name one review: --review FILE, or --run ID.")
+    if dry_run and not post:
+        raise click.UsageError("--dry-run needs --post.")
+    if post and sha is None:
+        raise click.UsageError("--post needs --sha: which commit this is, is not believed of the review.")
+
+
+def _review(path: Path | None, run: int | None, sha: str | None) -> "Review":
+    from trunkline import reviewfile
+    from trunkline.core.errors import UserError
+
+    found = reviewfile.decode(_read(path) if path else _fetch(run or 0))
+    if sha is not None and found.head != sha:
+        raise UserError(f"review: is of commit {found.head}, not of {sha}; nothing of it is posted")
+    return found
+
+
+def _read(path: Path) -> bytes:
+    from trunkline import reviewfile
+    from trunkline.core.errors import UserError
+
+    try:
+        with path.open("rb") as opened:
+            return opened.read(reviewfile.LIMIT + 1)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); trunkline report --review writes it") from None
+
+
+def _fetch(run: int) -> bytes:
+    import os
+
+    from trunkline import artifact, reviewfile
+    from trunkline.forges import base, environment
+
+    forge = environment.connect(os.environ)
+    archive = base.retried(lambda: forge.artifact(run, ARTIFACT, reviewfile.LIMIT), _tell)
+    return artifact.member(archive, FILE, reviewfile.LIMIT)
+
+
+def _post(sha: str, body: str, dry_run: bool) -> None:
+    import os
+
+    from trunkline import sticky
+    from trunkline.forges import base, environment
+
+    forge = environment.connect(os.environ)
+    _say(base.retried(lambda: sticky.post(forge, sha, body, write=not dry_run), _tell), sha, dry_run)
+
+
+def _say(outcome: "Outcome", sha: str, dry_run: bool) -> None:
+    if outcome.what == "stale":
+        click.echo(f"{sha} is the head of no open pull request, or not any more: nothing posted")
+        return
+    click.echo(f"{outcome.url}: comment {outcome.what}{' (dry run: not done)' if dry_run else ''}")
+    if outcome.more:
+        click.echo(f"{outcome.url}: {outcome.more} more of our comments are there; delete them by hand", err=True)
+
+
+def _tell(text: str) -> None:
+    click.echo(text, err=True)

@@ -1,0 +1,138 @@
+"""What Trunkline asks of a forge, and how it deals with one that fails; each forge's library is behind it.
+
+What a forge says of an error is shown on one line and cut; addresses are not, since a storage's may be signed.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeVar
+
+from trunkline.core.errors import OutsideError, UserError
+
+PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds between attempts, where the forge does not say how long
+PATIENCE = 120.0  # the longest time in seconds that it may ask for
+TIMEOUT = 20  # seconds for an answer to begin
+
+State = Literal["success", "failure", "pending"]
+STATES: tuple[State, ...] = ("success", "failure", "pending")
+T = TypeVar("T")
+
+
+class ForgeError(OutsideError):
+    """A forge that does not do what it is asked for.
+
+    `passing` says that it may if it is asked again, `wait` after how many seconds it says so.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False, wait: float | None = None) -> None:
+        super().__init__(message)
+        self.passing = passing
+        self.wait = wait
+
+
+@dataclass(frozen=True)
+class PullRequest:
+    """An open pull request, or merge request: its number, and the page where a person sees it."""
+
+    number: int
+    url: str
+
+
+@dataclass(frozen=True)
+class Comment:
+    """A comment, and the login of its author."""
+
+    id: int
+    author: str
+    body: str
+
+
+class Forge(Protocol):
+    """A repository on a forge. Every method raises ForgeError."""
+
+    def me(self) -> str:
+        """Return the login that this token's comments have."""
+
+    def pull_request(self, sha: str) -> PullRequest | None:
+        """Return the open pull request whose head is this commit, of a fork too; the oldest if there are more."""
+
+    def comments(self, number: int) -> tuple[Comment, ...]:
+        """Return all comments on a pull request, oldest first."""
+
+    def create_comment(self, number: int, body: str) -> None:
+        """Comment on a pull request; after an error the comment may be there all the same."""
+
+    def update_comment(self, number: int, comment: int, body: str) -> None:
+        """Replace the text of a comment."""
+
+    def set_status(self, sha: str, context: str, state: State, description: str, url: str | None) -> None:
+        """Set the check of this name on a commit; `url` is where a person reads more."""
+
+    def artifact(self, run: int, name: str, limit: int) -> bytes:
+        """Return the zip archive of this name that a run has left; raises UserError for none, or beyond the limit."""
+
+
+def retried(call: Callable[[], T], tell: Callable[[str], None], sleep: Callable[[float], None] = time.sleep) -> T:
+    """Call until the forge answers, some times; what is called must look first whether it is already done."""
+    for pause in PAUSES:
+        try:
+            return call()
+        except ForgeError as error:
+            wait = pause if error.wait is None else error.wait
+            if not error.passing or wait > PATIENCE:
+                raise
+            tell(f"{error}; trying again in {wait:.0f} s")
+        sleep(wait)
+    return call()
+
+
+def refused(what: str, status: int, said: object, needs: str, headers: Mapping[str, str] | None = None) -> ForgeError:
+    """Return the error for an answer of this HTTP status; `needs` are the rights that the call takes."""
+    asked = _asked({key.lower(): value for key, value in (headers or {}).items()})
+    answer = f"{what}: the forge answers {status}{_quoted(said)}"
+    if status == 429 or status >= 500 or (status == 403 and asked is not None):
+        hint = f", and asks to wait {asked:.0f} s" if asked is not None else ""
+        return ForgeError(f"{answer}{hint}", passing=True, wait=asked)
+    if status == 401:
+        return ForgeError(f"{answer}; the token is wrong or has expired")
+    if status in (403, 404):
+        return ForgeError(f"{answer}; the token needs {needs}")
+    return ForgeError(answer)
+
+
+def unreachable(what: str, error: Exception) -> ForgeError:
+    """Return the error for a forge that gave no answer, or half of one."""
+    return ForgeError(f"{what}: no answer from the forge ({type(error).__name__})", passing=True)
+
+
+def odd(what: str, error: Exception) -> ForgeError:
+    """Return the error for an answer that is not the forge's API's."""
+    return ForgeError(f"{what}: the answer is not understood ({type(error).__name__}); is the address that of the API?")
+
+
+def limited(chunks: Iterable[bytes], limit: int) -> bytes:
+    """Return what arrives; raises UserError as soon as it is too much."""
+    found = bytearray()
+    for chunk in chunks:
+        found += chunk
+        if len(found) > limit:
+            raise UserError(f"artifact: has more than {limit:,} bytes")
+    return bytes(found)
+
+
+def _quoted(said: object) -> str:
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(said or "")).split())
+    return f" ({text[:160]})" if text else ""
+
+
+def _asked(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a limited forge asks to wait, in either of GitHub's two ways."""
+    after = headers.get("retry-after", "")
+    if re.fullmatch(r"\d{1,6}", after):
+        return float(after)
+    reset = headers.get("x-ratelimit-reset", "")
+    if headers.get("x-ratelimit-remaining") == "0" and re.fullmatch(r"\d{1,12}", reset):
+        return max(1.0, int(reset) - time.time() + 1)
+    return None
