@@ -13,13 +13,13 @@ from markupsafe import Markup
 
 from trunkline import metrics, pageplots
 from trunkline.changes import shown
-from trunkline.comment import number, plain, verdict
+from trunkline.comment import kept, noise, number, plain, verdict
 from trunkline.params.evaluation import WHOLE
 from trunkline.reports import Estimate, Verdict
 from trunkline.review import Moved, Review
 
 TEMPLATE = "report.html.j2"
-LONGEST = 300  # characters of someone's text
+LONGEST, NAME = 5_000, 80  # characters of someone's text, and of a name in the headline
 
 _ACTIONS = {
     "unchanged": "reproduced",
@@ -49,10 +49,12 @@ def _content(review: Review) -> dict[str, Any]:
     whole = review.whole[0].now.value if review.whole else None
     return {
         "review": review,
-        "verdict": verdict(review, lambda name: plain(name, LONGEST)),
+        "verdict": verdict(review, lambda name: plain(name, NAME)),
         "gates": sorted(review.reports.gates.gates, key=_urgency),
         "slices": slices,
-        "paired": any(moved.interval for moved in review.whole),
+        "noise": noise(review),
+        "kept": kept(review.plan.steps),
+        "longest": LONGEST,
         "changes": pageplots.changes(review.whole),
         "forest": pageplots.forest(
             [replace(moved, where=plain(moved.where, LONGEST)) for moved in slices[: pageplots.MOST]], whole

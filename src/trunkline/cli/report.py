@@ -48,13 +48,13 @@ def _review(base: str, html: Path | None) -> None:
     from trunkline import comment, reviewing
 
     found = reviewing.gather(Path(), base)
-    click.echo(comment.render(found), nl=False)
     if html is not None:
         from trunkline import page
         from trunkline.core import files
 
         files.write_text(html, page.render(found))
         click.echo(f"{html}: written", err=True)
+    click.echo(comment.render(found, html.name if html else None), nl=False)
 
 
 def subject() -> "Subject":
