@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from dataclasses import replace
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -81,7 +82,7 @@ def harmless():
     return {made: Skeleton(without_pictures(page.render(made("harmless")))).tags for made in (hostile, every_text_is)}
 
 
-@settings(max_examples=15)
+@settings(max_examples=12)
 @given(words=words_of_others() | st.sampled_from(MARKUP))
 def test_texts_of_others_stay_text(harmless, words):
     for made, expected in harmless.items():
@@ -227,14 +228,19 @@ PAGES = {
     "nothing to compare with": replace(REVIEW, whole=(), slices=(), past=Past()),
     "hostile": hostile(HOSTILE),
     "one long word": every_text_is("W" * 3000),
-    "much": many("carrier_of_a_long_name UA", 60),
+    "much": many("carrier_of_a_long_name UA", 25),
 }
 
 
-@pytest.mark.parametrize("content", PAGES.values(), ids=PAGES)
+@cache
+def rendered(name):
+    return page.render(PAGES[name])
+
+
+@pytest.mark.parametrize("name", PAGES)
 @pytest.mark.parametrize("width", [320, 390, 1200])
-def test_a_browser_shows_all_of_it_within_the_screen(screen, content, width):
-    screen.show(page.render(content), width)
+def test_a_browser_shows_all_of_it_within_the_screen(screen, name, width):
+    screen.show(rendered(name), width)
     assert screen.asked("document.documentElement.scrollWidth") <= width
     assert screen.complaints() == []
     answer = screen.driver.find_element(By.CSS_SELECTOR, "h1 strong")
@@ -256,14 +262,21 @@ def test_on_a_phone_what_decides_is_seen_without_moving_sideways(screen):
     assert any("below 0.65" in text for text, _ in seen)
 
 
-@pytest.mark.parametrize("words", [HOSTILE, *MARKUP])
-def test_a_browser_runs_and_makes_nothing_of_hostile_texts(screen, words):
-    names = "[...document.querySelectorAll('body, body *')].map(one => one.localName + '.' + one.getAttributeNames())"
+NAMES = "[...document.querySelectorAll('body, body *')].map(one => one.localName + '.' + one.getAttributeNames())"
+
+
+@pytest.fixture(scope="module")
+def known(screen):
+    """The elements of a page whose texts are all harmless, each with the names of its attributes."""
     screen.show(page.render(every_text_is("harmless")), 390)
-    expected = set(screen.asked(names))
+    return set(screen.asked(NAMES))
+
+
+@pytest.mark.parametrize("words", [HOSTILE, *MARKUP], ids=range(1 + len(MARKUP)))
+def test_a_browser_runs_and_makes_nothing_of_hostile_texts(screen, known, words):
     screen.show(page.render(every_text_is(words)), 390)
-    assert set(screen.asked(names)) == expected
-    assert "ran" not in screen.driver.title.split()[:1]
+    assert set(screen.asked(NAMES)) == known
+    assert screen.driver.title.startswith("Not reproduced")
     assert screen.asked("document.scripts.length + document.images.length + document.links.length") == 0
     assert screen.complaints() == []
 
