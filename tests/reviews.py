@@ -6,10 +6,11 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
+from trunkline.attribution import Attribution, Share
 from trunkline.changes import Difference
 from trunkline.forecast import Plan, Step
 from trunkline.reports import Estimate, Past, Reports
-from trunkline.review import Config, Moved, Review
+from trunkline.review import Config, Merge, Moved, Pending, Review
 
 REPORTS = json.loads((Path(__file__).parent / "golden/report/reports.json").read_text(encoding="utf-8"))
 HOSTILE = (
@@ -77,6 +78,30 @@ STALE = replace(
 )
 
 
+TOLD_APART = Attribution(
+    metric="roc_auc",
+    better="larger",
+    base="a" * 40,
+    head="b" * 40,
+    before=0.7649,
+    after=0.7712,
+    shares=(
+        Share("config", ("model.max_iter 200 → 150",), 0.7700, 0.0051, ""),
+        Share("code", ("src/trunkline/training.py",), None, None, "train: no such key"),
+    ),
+    move=0.0063,
+    interaction=0.0012,
+    notes=("the holdout has 9 rows and had 8",),
+)
+MOVED_ON = replace(
+    REVIEW,
+    behind=2,
+    merge=Merge((), (Pending("train", ("model.depth 3 → 4",)), Pending("gate", ()))),
+    latency=23.4e-6,
+    attribution=TOLD_APART,
+)
+
+
 def hostile(words):
     """A review in which everything that others write is these words."""
     content = json.loads(json.dumps(REPORTS))
@@ -91,9 +116,12 @@ def hostile(words):
         name=words,
         target=words,
         behind=2,
-        plan=Plan("a" * 40, (step("train", reasons=[words]),)),
-        config=(Config(Difference(words, words, [words]), ("train",)),),
-        slices=(moved("roc_auc", 0.7, 0.6, -0.1, where=words),),
+        merge=Merge((), (Pending(words, (words,)),)) if len(words) % 2 else Merge((words,), ()),
+        attribution=replace(TOLD_APART, shares=(Share(words, (words,), None, None, words),), notes=(words,)),
+        plan=Plan("a" * 40, (step(words, reasons=[words]),)),
+        config=(Config(Difference(words, words, [words]), (words,)),),
+        whole=(replace(REVIEW.whole[0], metric=words), *REVIEW.whole[1:]),
+        slices=(moved(words, 0.7, 0.6, -0.1, where=words),),
         reports=Reports.model_validate(content),
     )
 

@@ -93,11 +93,15 @@ def test_a_window_that_changed_elsewhere_is_config_and_said():
     assert attribution.notes(found) == (attribution.HIDDEN_WINDOW,)
 
 
-def test_another_environment_is_said_and_is_no_factor():
-    found = change([attribution.LOCK])
-    assert attribution.factors(found) == ()
-    assert attribution.environment_changed(found)
-    assert attribution.notes(found) == (attribution.ENVIRONMENT,)
+def test_another_environment_is_a_factor_and_everything_else_runs_in_the_old_one():
+    texts = ("polars==2.1.0 \\\n    --hash=sha256:1\n", "polars==2.2.0 \\\n    --hash=sha256:2\n")
+    found = attribution.factors(Change((attribution.LOCK, "src/a.py"), {}, {}, {}, {}, texts))
+    assert [factor.name for factor in found] == ["code", "environment"]
+    assert found[1].paths == (attribution.LOCK,)
+    assert found[1].changes == ("polars 2.1.0 → 2.2.0",)
+    old = [name for name in (BASE, ALL, "code", "environment") if attribution.in_base_environment(name, found)]
+    assert old == [BASE, "code"]
+    assert not attribution.in_base_environment(BASE, found[:1])
 
 
 @pytest.mark.parametrize("stale", [True, False])

@@ -9,24 +9,48 @@ import pytest
 from hypothesis import given
 from markdown_it import MarkdownIt
 
-from tests.reviews import BLOCKED, HOSTILE, REPORTS, REVIEW, STALE, hostile, many, words_of_others
+from tests.reviews import BLOCKED, HOSTILE, MOVED_ON, REPORTS, REVIEW, STALE, hostile, many, words_of_others
 from trunkline import comment, review
 from trunkline.pipeline import Stage
 from trunkline.reports import Estimate, Past, Slice
+from trunkline.review import Merge
 
 GOLDEN = Path(__file__).parent / "golden/comment"
 
 
-@pytest.mark.parametrize(("golden", "content"), [("pass.md", REVIEW), ("blocked.md", BLOCKED), ("stale.md", STALE)])
+CASES = {"pass.md": REVIEW, "blocked.md": BLOCKED, "stale.md": STALE, "moved_on.md": MOVED_ON}
+
+
+@pytest.mark.parametrize(("golden", "content"), CASES.items(), ids=CASES)
 def test_a_comment_reads_as_it_did(golden, content):
     assert comment.render(content) == (GOLDEN / golden).read_text(encoding="utf-8")
 
 
 def test_the_first_line_a_person_sees_is_the_answer():
     first = [comment.render(content).splitlines()[1] for content in (REVIEW, BLOCKED, STALE)]
-    assert first[0] == "## ✅ May be merged: all gates pass, roc_auc 0.7649 → 0.7712 (better)"
+    assert first[0] == "## ✅ May be merged: all gates pass, `roc_auc` 0.7649 → 0.7712 (better)"
     assert first[1] == "## ❌ Do not merge: blocked by `every_airport`"
     assert first[2] == "## ⚠️ Not reproduced: 1 stage has not run on this tree. Run `dvc repro` and commit."
+
+
+@pytest.mark.parametrize(
+    ("merge", "told"),
+    [
+        (Merge((), ()), "Nothing would run on it: its results are there already."),
+        (Merge(("conf/model/gbm.yaml", "b", "c", "d", "e"), ()), "in `conf/model/gbm.yaml`, `b`, `c`, `d` and 1 more."),
+        (None, "run `dvc repro` to see its verdict."),
+    ],
+    ids=["nothing to run", "conflicts", "not looked at"],
+)
+def test_a_target_that_has_moved_on_is_said(merge, told):
+    [line] = [line for line in comment.render(replace(REVIEW, behind=1, merge=merge)).splitlines() if line[:1] == ">"]
+    assert line.startswith("> `main` has moved on by 1 commit since: the merged tree is another one.")
+    assert line.endswith(told)
+
+
+def test_what_was_not_told_apart_names_the_command():
+    text = comment.render(replace(REVIEW, unattributed="400 s at most is more than 300 s"))
+    assert "Not told apart: 400 s at most is more than 300 s. On a laptop: `trunkline attribute --base main`" in text
 
 
 def html(text):

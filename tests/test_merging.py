@@ -11,10 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline import cli, git
-from trunkline.cli.merge_driver import SETTINGS
 from trunkline.compose import render
 from trunkline.core.errors import UserError
-from trunkline.merging import Sides, merge
+from trunkline.merging import SETTINGS, Sides, merge
 
 # What each stage reads of the stages before it: a file that one of them writes, one below a folder, a folder above.
 UPSTREAM = {"a": [], "b": ["out/a"], "c": ["out/a/part"], "d": ["out"]}

@@ -18,10 +18,7 @@ from trunkline.core import files
 
 LOCK = "locks/pipeline.txt"
 BASE, ALL = "the base", "everything"
-ENVIRONMENT = (
-    f"{LOCK} has changed: the environment is not separated here. The base and the head were both run in the present "
-    "environment, so the move that is due to it is in none of these numbers"
-)
+ENVIRONMENT = "environment"
 HIDDEN_WINDOW = (
     "data.window has changed in another way than by the value of `window:` in a file of conf/data that the base has "
     "too: it counts as config"
@@ -33,13 +30,14 @@ _WINDOW = re.compile(r"^window[ \t]*:.*(?:\n[ \t]+\S.*)*", re.MULTILINE)  # the 
 
 @dataclass(frozen=True)
 class Change:
-    """What a branch changed: the paths, the text of changed files of conf/data, and params.yaml, before and after."""
+    """What a branch changed: the paths, and before and after the texts of conf/data, params.yaml and the lock."""
 
     paths: tuple[str, ...]
     before: Mapping[str, str]
     after: Mapping[str, str]
     params_before: Mapping[str, Any]
     params_after: Mapping[str, Any]
+    locks: tuple[str, str] = ("", "")
 
 
 @dataclass(frozen=True)
@@ -89,15 +87,18 @@ class Attribution:
 
 
 def factors(change: Change) -> tuple[Factor, ...]:
-    """Return the factors that have changed and can be separated: window, config, code."""
+    """Return the factors that have changed: window, config, code, environment."""
     moved = _moved_windows(change)
-    found = (_window(change, moved), _config(change, moved), _code(change))
+    found = (_window(change, moved), _config(change, moved), _code(change), _environment(change))
     return tuple(factor for factor in found if factor.paths or factor.texts)
 
 
-def environment_changed(change: Change) -> bool:
-    """Tell whether the head declares another environment than the base."""
-    return LOCK in change.paths
+def in_base_environment(name: str, found: Sequence[Factor]) -> bool:
+    """Tell whether a combination runs in the base's environment: where that is another one, unless it is what changes.
+
+    Elsewhere the present environment is that of both.
+    """
+    return any(factor.name == ENVIRONMENT for factor in found) and name not in {ALL, ENVIRONMENT}
 
 
 def notes(change: Change) -> tuple[str, ...]:
@@ -105,9 +106,7 @@ def notes(change: Change) -> tuple[str, ...]:
     moved = _moved_windows(change)
     keys = {item.key for item in _window_differences(change, moved)}
     declared = {item.key for item in _differences(change) if _is_window(item.key)}
-    told = [ENVIRONMENT] if environment_changed(change) else []
-    if declared and not moved:
-        told.append(HIDDEN_WINDOW)
+    told = [HIDDEN_WINDOW] if declared and not moved else []
     if "data.window.holdout" in keys | declared:
         told.append("the holdout window has changed: the metrics are of other rows, so a move is not the model's alone")
     return tuple(told)
@@ -211,6 +210,11 @@ def _config(change: Change, moved: Mapping[str, str]) -> Factor:
 def _code(change: Change) -> Factor:
     paths = tuple(path for path in change.paths if path.startswith(_CODE[:2]) or path in _CODE[2:])
     return Factor("code", paths, {}, paths)
+
+
+def _environment(change: Change) -> Factor:
+    paths = tuple(path for path in change.paths if path == LOCK)
+    return Factor(ENVIRONMENT, paths, {}, tuple(map(str, changes.versions(*change.locks))) or paths)
 
 
 def _moved_windows(change: Change) -> dict[str, str]:

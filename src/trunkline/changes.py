@@ -1,12 +1,15 @@
 """What differs between two trees of values, leaf by leaf, and how a person reads it."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 MISSING = "(none)"
 LONGEST = 60  # characters of a value
+
+_PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s\\;]+)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class Difference:
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Difference, ...]:
     """Compare leaf by leaf, in order of the key."""
     return tuple(_compare(before, after, ()))
+
+
+def versions(before: str, after: str) -> tuple[Difference, ...]:
+    """Compare the texts of two locks by the version of each distribution."""
+    return differences(*(dict(_PINNED.findall(text)) for text in (before, after)))
 
 
 def shown(value: Any, most: int = LONGEST) -> str:

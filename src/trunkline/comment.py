@@ -14,11 +14,12 @@ from typing import Literal
 from trunkline.changes import shown
 from trunkline.forecast import Step
 from trunkline.reports import Estimate, Verdict
-from trunkline.review import Moved, Review
+from trunkline.review import Moved, Pending, Review
 
 MARKER = "<!-- trunkline:report -->"
 LIMIT, BUDGET = 65_536, 6_000  # characters that GitHub takes, and those of a section
 SLICES = 8
+MOST = 4  # conflicts, or changes of a factor, by name
 _ZERO = "\u200b"  # breaks a mention or a link without being seen
 _MARKS = {"stale": "⚠️", "blocked": "❌", "free": "✅"}
 
@@ -56,7 +57,7 @@ def text(value: str, most: int = 300) -> str:
     """Return someone's text as text: on one line, without markup, mentions, references and links."""
     kept = plain(value, most)
     kept = kept.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    kept = re.sub(r"([\\`*_{}\[\]#|~$])", r"\\\1", kept)
+    kept = re.sub(r"([\\`*{}\[\]#|~$]|(?<!\w)_|_(?!\w))", r"\\\1", kept)  # within a word, _ is no markup
     kept = re.sub(r"(@|\\#)(?=\w)", rf"\1{_ZERO}", kept)
     return re.sub(r"(?i)(:(?=//)|www(?=\.)|gh-(?=\d))", rf"\1{_ZERO}", kept)
 
@@ -83,10 +84,26 @@ def _headline(review: Review) -> Iterator[str]:
     yield f"{here}, against {code(review.base[:10])} of {code(review.target)}."
     if review.behind:
         commits = "1 commit" if review.behind == 1 else f"{review.behind} commits"
-        yield (
-            f"\n> {code(review.target)} has moved on by {commits} since: the merged tree is another one. Merge it into "
-            "the branch and run `dvc repro` to see its verdict."
-        )
+        moved = f"{code(review.target)} has moved on by {commits} since: the merged tree is another one."
+        yield f"\n> {moved} {_merged(review)}"
+
+
+def _merged(review: Review) -> str:
+    """Say what has to be done about the merged tree."""
+    merge = review.merge
+    if merge is None:
+        return "Merge it into the branch and run `dvc repro` to see its verdict."
+    if merge.conflicts:
+        more = f" and {len(merge.conflicts) - MOST} more" if len(merge.conflicts) > MOST else ""
+        return f"The merge has conflicts, in {', '.join(map(code, merge.conflicts[:MOST]))}{more}."
+    if not merge.steps:
+        return "Nothing would run on it: its results are there already."
+    steps = ", ".join(f"{code(step.name)}{_because(step)}" for step in merge.steps)
+    return f"These stages would run on it: {steps}. Merge it into the branch and run `dvc repro` to see its verdict."
+
+
+def _because(step: Pending) -> str:
+    return f" ({'; '.join(code(reason, 90) for reason in step.reasons[:2])})" if step.reasons else ""
 
 
 def verdict(review: Review, quoted: Callable[[str], str]) -> Headline:
@@ -101,19 +118,22 @@ def verdict(review: Review, quoted: Callable[[str], str]) -> Headline:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return Headline("blocked", "Do not merge", f"blocked by {', '.join(map(quoted, names[:3]))}{more}")
     first = review.whole[0] if review.whole else None
-    return Headline("free", "May be merged", f"all gates pass{'' if first is None else f', {_told(first)}'}")
+    return Headline("free", "May be merged", f"all gates pass{'' if first is None else f', {_told(first, quoted)}'}")
 
 
-def _told(moved: Moved) -> str:
+def _told(moved: Moved, quoted: Callable[[str], str]) -> str:
     value = number(moved.now)
     if moved.before is None or moved.better is None:
-        return f"{moved.metric} {value}"
+        return f"{quoted(moved.metric)} {value}"
     words = {True: "better" if moved.better > 0 else "worse", False: "within noise", None: "noise not known"}
-    return f"{moved.metric} {number(moved.before)} → {value} ({words[moved.clear] if moved.better else 'the same'})"
+    word = words[moved.clear] if moved.better else "the same"
+    return f"{quoted(moved.metric)} {number(moved.before)} → {value} ({word})"
 
 
 def _sections(review: Review) -> Iterator[tuple[str, str]]:
     yield "Metrics on the holdout", _metrics(review)
+    if review.attribution or review.unattributed:
+        yield "What moved it", _attribution(review)
     yield "Gates", _gates(review)
     yield "What changed in conf/", _config(review)
     yield "Plan", _plan(review)
@@ -129,7 +149,7 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
 
 def _metrics(review: Review) -> str:
     rows = (
-        (moved.metric, number(moved.before), number(moved.now), _range(moved.now.interval), *_change(moved))
+        (text(moved.metric), number(moved.before), number(moved.now), _range(moved.now.interval), *_change(moved))
         for moved in review.whole
     )
     return f"{_table(('metric', 'base', 'this', '95 % interval', 'change', ''), rows)}\n\n{noise(review)}"
@@ -152,6 +172,27 @@ def _change(moved: Moved) -> tuple[str, str]:
     words = {True: "**better**" if moved.better > 0 else "**worse**", False: "within noise", None: ""}
     interval = f" ({_range(moved.interval)})" if moved.interval and moved.better else ""
     return (f"{moved.better:+.4f}{interval}", words[moved.clear]) if moved.better else ("0", "the same")
+
+
+def _attribution(review: Review) -> str:
+    found = review.attribution
+    if found is None or found.before is None:
+        command = code(f"trunkline attribute --base {review.target}")
+        return f"Not told apart: {text(review.unattributed)}. On a laptop: {command}"
+    rows = [(text(share.factor), _few(share.changes), _signed(share.share, share.error)) for share in found.shares]
+    rows.append(("interaction", "what they do together only", _signed(found.interaction)))
+    rows.append(("whole move", f"{found.before:.4f} → {found.after:.4f}", _signed(found.move)))
+    notes = "".join(f"\n\nNote: {text(note)}." for note in found.notes)
+    return f"{_table(('factor', 'changed', f'{text(found.metric)}, alone'), rows)}{notes}"
+
+
+def _signed(value: float | None, error: str = "") -> str:
+    return f"cannot run alone: {text(error, 90)}" if error else "" if value is None else f"{value:+.4f}"
+
+
+def _few(changes: Sequence[str]) -> str:
+    more = [f"and {len(changes) - MOST} more"] if len(changes) > MOST else []
+    return "; ".join([*(code(change, 90) for change in changes[:MOST]), *more])
 
 
 def _gates(review: Review) -> str:
@@ -179,7 +220,12 @@ def _config(review: Review) -> str:
     if not review.config:
         return "Nothing."
     rows = (
-        (code(item.change.key), code(shown(item.change.before)), code(shown(item.change.after)), ", ".join(item.stages))
+        (
+            code(item.change.key),
+            code(shown(item.change.before)),
+            code(shown(item.change.after)),
+            ", ".join(map(text, item.stages)),
+        )
         for item in review.config
     )
     return _table(("key", "base", "this", "stages that read it"), rows)
@@ -190,7 +236,7 @@ def _plan(review: Review) -> str:
     line = kept(review.plan.steps)
     if not changed:
         return line
-    rows = ((step.name, "; ".join(code(reason, 90) for reason in step.reasons[:4])) for step in changed)
+    rows = ((text(step.name), "; ".join(code(reason, 90) for reason in step.reasons[:4])) for step in changed)
     return f"{line}\n\n{_table(('changed', 'why'), rows)}"
 
 
@@ -207,7 +253,7 @@ def _slices(review: Review) -> str:
         for moved in review.slices[:SLICES]
         if moved.better
     )
-    name = review.slices[0].metric
+    name = text(review.slices[0].metric)
     return _table(("slice", "rows", f"{name} at the base", "this", "change"), rows)
 
 
@@ -248,11 +294,13 @@ def _facts(review: Review) -> str:
         for name, table in sorted(now.validation.items())
     )
     before = "" if past.bundle is None else f" (base: {past.bundle.bytes / 1e6:.2f} MB)"
-    bundle = (
-        f"Bundle {code(now.bundle.digest[:12])}: {now.bundle.bytes / 1e6:.2f} MB{before}, runs on {now.bundle.runtime}"
-    )
+    size = f"{now.bundle.bytes / 1e6:.2f} MB{before}"
+    bundle = f"Bundle {code(now.bundle.digest[:12])}: {size}, runs on {text(now.bundle.runtime)}"
     reason = f": {text(now.bundle.reason)}" if now.bundle.reason else ""
-    return f"{_table(('table', 'rows', 'quarantined', 'rules broken'), tables)}\n\n{bundle}{reason}."
+    took = (
+        "" if review.latency is None else f", {review.latency * 1e6:.0f} µs for one prediction where this was written"
+    )
+    return f"{_table(('table', 'rows', 'quarantined', 'rules broken'), tables)}\n\n{bundle}{reason}{took}."
 
 
 def _broken(checks: dict[str, int]) -> str:

@@ -1,6 +1,5 @@
 """Why each stage will run, in the words of whoever made the change; pure."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -9,8 +8,6 @@ from trunkline import changes
 from trunkline.pipeline import OPEN, Absent, Action, Stage
 
 LOCKS = "locks/"
-
-_PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s\\;]+)", re.MULTILINE)
 
 
 class History(Protocol):
@@ -146,8 +143,7 @@ def _own(stage: Stage, before: Entry, history: History) -> Iterator[str]:
 def _content(path: str, history: History) -> Iterator[str]:
     """Say what changed in a file or folder: versions in a lock, files in a folder."""
     if path.startswith(LOCKS):
-        versions = [dict(_PINNED.findall(text or "")) for text in (history.text(path), history.current(path))]
-        found = changes.differences(*versions)
+        found = changes.versions(history.text(path) or "", history.current(path) or "")
         if found:
             yield from (f"{item.key} {item.before} → {item.after} in {path}" for item in found)
             return

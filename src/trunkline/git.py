@@ -47,7 +47,7 @@ def merge_base(folder: Path, ref: str) -> str:
 
     Raises UserError that says what to fetch: for a ref that is not here, or a clone whose history ends too early.
     """
-    found = next(filter(None, (resolve(folder, name) for name in (ref, f"origin/{ref}"))), None)
+    found = tip(folder, ref)
     if found is None:
         raise UserError(f"--base: there is no '{ref}' here; run: git fetch origin {ref}:refs/remotes/origin/{ref}")
     base = _git(folder, "merge-base", found, "HEAD")
@@ -60,9 +60,14 @@ def merge_base(folder: Path, ref: str) -> str:
     raise UserError(f"--base: {ref} and this branch have no commit in common; name the branch that this one left")
 
 
+def tip(folder: Path, ref: str) -> str | None:
+    """Return the commit of a ref, or of that branch of the remote origin; None if there is neither."""
+    return next(filter(None, (resolve(folder, name) for name in (ref, f"origin/{ref}"))), None)
+
+
 def behind(folder: Path, ref: str) -> int:
     """Return how many commits of a ref, or of that branch of origin, the checked-out one does not have."""
-    found = next(filter(None, (resolve(folder, name) for name in (ref, f"origin/{ref}"))), None)
+    found = tip(folder, ref)
     return int((found and _git(folder, "rev-list", "--count", f"HEAD..{found}")) or 0)
 
 

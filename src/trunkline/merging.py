@@ -19,6 +19,11 @@ import yaml
 from trunkline.core import files, paths
 from trunkline.core.errors import UserError
 
+# What git has to be told, once per clone, so that it calls the driver.
+SETTINGS = {
+    "merge.trunkline.name": "Trunkline: dvc.lock by stage, params.yaml by key, reports as a whole",
+    "merge.trunkline.driver": "trunkline merge-driver %O %A %B %P",
+}
 SHOWN = 3  # changes of a side in one message: an edit of the locked environment changes every stage
 WIDTH = 60  # of a value in a message
 

@@ -55,13 +55,16 @@ def _content(review: Review) -> dict[str, Any]:
         "noise": noise(review),
         "kept": kept(review.plan.steps),
         "longest": LONGEST,
-        "changes": pageplots.changes(review.whole),
-        "forest": pageplots.forest(
-            [replace(moved, where=plain(moved.where, LONGEST)) for moved in slices[: pageplots.MOST]], whole
-        ),
+        "changes": pageplots.changes([_labelled(moved) for moved in review.whole]),
+        "forest": pageplots.forest([_labelled(moved) for moved in slices[: pageplots.MOST]], whole),
         "most": pageplots.MOST,
         "curves": (pageplots.calibration(review.calibration), pageplots.roc(review.roc)),
     }
+
+
+def _labelled(moved: Moved) -> Moved:
+    """Return it with names that a picture can hold."""
+    return replace(moved, metric=plain(moved.metric, NAME), where=plain(moved.where, NAME))
 
 
 def _environment() -> Environment:
@@ -75,7 +78,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, interval=_interval, shown=shown, count="{:,}".format, word=_word)
-    environment.filters.update(action=_ACTIONS.__getitem__, answer=_answer, direction=_direction)
+    environment.filters.update(action=_ACTIONS.__getitem__, answer=_answer, direction=_direction, signed=_signed)
     return environment
 
 
@@ -126,6 +129,10 @@ def _word(moved: Moved) -> tuple[str, str]:
 
 def _interval(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.4f}"
 
 
 def _direction(name: str) -> str:

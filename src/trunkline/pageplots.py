@@ -141,7 +141,7 @@ def _forest(axes: Any, known: Sequence[Moved], whole: float | None) -> None:
     _points(axes, known, "now", 0.14, {"marker": "o", "color": _THIS, "mfc": _THIS, "label": "now"})
     _points(axes, known, "before", -0.14, {"marker": "s", "color": _MUTED, "mfc": "none", "label": "base"})
     _rows(axes, [moved.where for moved in known])
-    _finish(axes, known[0].metric)
+    _finish(axes, _short(known[0].metric))
 
 
 def _points(axes: Any, known: Sequence[Moved], side: str, shift: float, look: dict[str, Any]) -> None:

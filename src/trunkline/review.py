@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from trunkline import comparison, metrics
+from trunkline.attribution import Attribution
 from trunkline.bootstrap import Resamples
 from trunkline.changes import Difference, differences
 from trunkline.core.errors import UserError
@@ -51,10 +52,28 @@ class Moved:
 
 
 @dataclass(frozen=True)
+class Pending:
+    """A stage that has to run on the merged tree, and why."""
+
+    name: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Merge:
+    """What the target's own commits make of it: the plan of the merged tree, or the files that git cannot merge."""
+
+    conflicts: tuple[str, ...]
+    steps: tuple[Pending, ...]
+
+
+@dataclass(frozen=True)
 class Review:
     """Everything that the comment shows.
 
-    `dirty` says that files differ from the commit `head`; `behind` are commits of the target that it does not have.
+    `dirty` says that files differ from the commit `head`; `behind` are commits of the target that it does not have, and
+    `merge` is what comes of them. `latency` is measured, in seconds for one prediction; `attribution` is there if it
+    was asked for and could be had, else `unattributed` says why not.
     """
 
     name: str
@@ -71,6 +90,10 @@ class Review:
     past: Past
     calibration: tuple[tuple[float, float], ...]
     roc: tuple[tuple[float, float], ...]
+    merge: Merge | None = None
+    latency: float | None = None
+    attribution: Attribution | None = None
+    unattributed: str = ""
 
     @property
     def stale(self) -> tuple[str, ...]:

@@ -1,13 +1,15 @@
-"""Gathers what a review shows: from git, from the reports of both commits, and from DVC's cache; fetches nothing."""
+"""Gathers what a review shows: from git, the reports of both commits, and DVC's cache; times are measured now."""
 
 import io
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from trunkline import evaluation, git, pipeline, reports, review, workspace
+from trunkline import attributing, evaluation, git, merging, pipeline, reports, review, timing, workspace, worktrees
 from trunkline.core import files, paths
 from trunkline.core.errors import UserError
 from trunkline.core.paramsfile import read_params
@@ -15,8 +17,11 @@ from trunkline.dataset import Dataset, Schema
 from trunkline.metrics import Sample
 from trunkline.params.data import Data
 from trunkline.params.evaluation import Evaluation
-from trunkline.reports import Past, Reports
-from trunkline.review import Review
+from trunkline.params.gates import Gates
+from trunkline.params.review import Review as Declared
+from trunkline.pipeline import OPEN
+from trunkline.reports import Past, Reports, passes
+from trunkline.review import Merge, Pending, Review
 
 HOLDOUT = paths.PREDICTIONS / "holdout.parquet"
 
@@ -28,7 +33,8 @@ def gather(root: Path, target: str) -> Review:
     """
     base = git.merge_base(root, target)
     plan, stages = workspace.plan(root, base)
-    now, past = Reports.parse(reports.read(root)), _past(root, base)
+    now, past = _timed(root, Reports.parse(reports.read(root))), _past(root, base)
+    behind = git.behind(root, target)
     params, declared = read_params(root / paths.PARAMS), Evaluation.load(root / paths.PARAMS)
     return Review(
         name=str(params["name"]),
@@ -36,7 +42,7 @@ def gather(root: Path, target: str) -> Review:
         base=base,
         head=git.head(root) or "",
         dirty=git.is_dirty(root),
-        behind=git.behind(root, target),
+        behind=behind,
         plan=plan,
         config=review.config(_params_at(root, base), params, stages),
         whole=review.whole(declared.metrics, past, now, _pair(root, base, declared)),
@@ -45,7 +51,53 @@ def gather(root: Path, target: str) -> Review:
         past=past,
         calibration=_curve(root, "calibration", "score", "observed_rate"),
         roc=_curve(root, "roc", "false_positive_rate", "true_positive_rate"),
+        merge=_merge(root, target) if behind else None,
+        latency=timing.prediction(root / paths.BUNDLE),
     )
+
+
+def attributed(root: Path, found: Review, began: attributing.Announce) -> Review:
+    """Add which of several changes moved the metric, if that fits the time that conf/review declares.
+
+    `began` is given the name of every run; they take the declared time at most.
+    """
+    if found.stale or found.dirty:
+        return replace(found, unattributed="the pipeline has not been run on a commit of these files")
+    question = attributing.ask(root, found.target)
+    if len(question.factors) < 2:
+        return found
+    why = _unaffordable(root, question, Declared.load(root / paths.PARAMS).attribution)
+    if why:
+        return replace(found, unattributed=why)
+    return replace(found, attribution=attributing.answer(root, question, began))
+
+
+def _unaffordable(root: Path, question: attributing.Question, budget: timedelta) -> str:
+    """Say why the runs do not fit the budget; the base and the head are in the cache, and what each has is known."""
+    each = attributing.seconds(root)
+    if each is None:
+        return "how long the stages take is not known here"
+    needed = each * len(question.factors)
+    if needed <= budget.total_seconds():
+        return ""
+    return f"{needed:.0f} s at most is more than review.attribution allows, {budget.total_seconds():.0f} s"
+
+
+def _timed(root: Path, now: Reports) -> Reports:
+    """Add the verdicts on times, which stand in no file since they are measured."""
+    judged = now.gates
+    verdicts = (*judged.gates, *timing.judge(Gates.load(root / paths.PARAMS), judged, root))
+    verdict = "pass" if passes(verdicts) else "fail"
+    return now.model_copy(update={"gates": judged.model_copy(update={"gates": verdicts, "verdict": verdict})})
+
+
+def _merge(root: Path, target: str) -> Merge:
+    """Merge what the target has of its own, aside, and plan that."""
+    commit = git.tip(root, target) or target
+    text, conflicts = worktrees.plan_merged(root, commit, worktrees.cache_folder(root), merging.SETTINGS)
+    steps = json.loads(text)["stages"] if not conflicts else ()
+    pending = (Pending(step["name"], tuple(step["reasons"])) for step in steps if step["action"] in OPEN)
+    return Merge(conflicts, tuple(pending))
 
 
 def _past(root: Path, base: str) -> Past:

@@ -23,6 +23,8 @@ from trunkline.reports import Gates as Judged
 from trunkline.reports import Verdict
 
 ROUNDS, LOWER, UPPER = 41, 13, 27  # the 14th and the 28th of 41 ratios hold the median in 97 % of the cases
+CHAMPION = paths.CHAMPION / "bundle"
+REPEATS = 20  # of each request in a round
 ROWS = 512  # in one call of what many rows are scored by
 
 
@@ -34,13 +36,13 @@ class Ratio:
     interval: tuple[float, float]
 
 
-def judge(gates: Gates, judged: Judged, champion: Path = paths.CHAMPION / "bundle") -> list[Verdict]:
+def judge(gates: Gates, judged: Judged, root: Path = Path()) -> list[Verdict]:
     """Measure what rules of times need and return their verdicts; a rule that cannot be judged has failed."""
     rules = {name: rule for name, rule in sorted(gates.rules.items()) if isinstance(rule, Operational)}
-    return [_judged(name, rule, judged, champion) for name, rule in rules.items() if is_timed(rule)]
+    return [_judged(name, rule, judged, root) for name, rule in rules.items() if is_timed(rule)]
 
 
-def _judged(name: str, rule: Operational, judged: Judged, folder: Path) -> Verdict:
+def _judged(name: str, rule: Operational, judged: Judged, root: Path) -> Verdict:
     blank = Verdict(name, rule.kind, not rule.advisory, "not_applicable", NO_CHAMPION)
     champion = judged.champion
     if champion is None:
@@ -48,7 +50,7 @@ def _judged(name: str, rule: Operational, judged: Judged, folder: Path) -> Verdi
     if champion.digest == judged.challenger:
         return replace(blank, reason=f"{SAME_MODEL}: the bundle is that of {champion.version} in production")
     try:
-        bundles = _loaded(paths.BUNDLE, judged.challenger), _loaded(folder, champion.digest)
+        bundles = _loaded(root / paths.BUNDLE, judged.challenger), _loaded(root / CHAMPION, champion.digest)
         return _limited(blank, rule.limits, MEASURES[rule.measure](*bundles), rule.measure)
     except UserError as error:
         return replace(blank, verdict="fail", reason=f"cannot be measured, so it fails: {error}")
@@ -59,8 +61,11 @@ def _loaded(folder: Path, digest: str) -> tuple[Bundle, list[Mapping[str, object
     bundle = Bundle.load(folder)
     if bundle.digest != digest:
         raise UserError(f"{folder}: is not the bundle that was judged; run: dvc repro")
-    golden = msgspec.json.decode((folder / "golden.json").read_bytes())
-    return bundle, [row["request"] for row in golden]
+    return bundle, _golden(folder)
+
+
+def _golden(folder: Path) -> list[Mapping[str, object]]:
+    return [row["request"] for row in msgspec.json.decode((folder / "golden.json").read_bytes())]
 
 
 def _limited(blank: Verdict, limits: Limits, ratio: Ratio, measure: str) -> Verdict:
@@ -86,6 +91,20 @@ def latency(challenger: Loaded, champion: Loaded) -> Ratio:
     return _ratio(*(_one_by_one(*side) for side in (challenger, champion)))
 
 
+def prediction(folder: Path = paths.BUNDLE) -> float | None:
+    """Return the seconds of one prediction, from a parsed request to a score: the median of the rounds, one thread.
+
+    None for a bundle that needs scikit-learn, which does not serve.
+    """
+    try:
+        bundle = Bundle.load(folder)
+    except UserError:
+        return None
+    requests = _golden(folder)
+    taken = sorted(_seconds(_one_by_one(bundle, requests)) for _ in range(ROUNDS))
+    return taken[ROUNDS // 2] / (len(requests) * REPEATS)
+
+
 def throughput(challenger: Loaded, champion: Loaded) -> Ratio:
     """Compare rows per second, many rows at a time."""
     slower = _ratio(*(_together(*side) for side in (challenger, champion)))
@@ -96,7 +115,7 @@ MEASURES: dict[str, Callable[[Loaded, Loaded], Ratio]] = {"latency_ratio": laten
 
 
 def _one_by_one(bundle: Bundle, requests: list[Mapping[str, object]]) -> Callable[[], object]:
-    return lambda: [bundle.score(request) for request in requests for _ in range(20)]
+    return lambda: [bundle.score(request) for request in requests for _ in range(REPEATS)]
 
 
 def _together(bundle: Bundle, requests: list[Mapping[str, object]]) -> Callable[[], object]:

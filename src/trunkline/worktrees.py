@@ -14,10 +14,16 @@ from pathlib import Path
 from trunkline import git
 from trunkline.core.errors import OutsideError
 
+INSTALL = "locks/install"
+PRESENT = Path(sys.executable)
 PATIENCE = 10  # seconds that what was interrupted has to end by itself
 
 # They would lead git to the repository of a hook that has started us, and a stage to an experiment's parameters.
 _FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "DVC_EXP", "DVC_ROOT")
+
+# Whoever has no name and no address in git's configuration can have a merge planned too.
+_MERGER = ("-c", "user.name=trunkline", "-c", "user.email=trunkline@localhost", "-c", f"core.hooksPath={os.devnull}")
+_PLAN = "from trunkline.cli import main; import sys; sys.argv[1:] = ['plan', '--json']; main()"
 
 
 @dataclass(frozen=True)
@@ -50,19 +56,65 @@ def cache_folder(root: Path) -> Path:
     return Path(done.told.strip().splitlines()[-1])
 
 
-def reproduce(root: Path, tree: Tree, cache: Path, stage: str, report: Path) -> Run:
+@contextmanager
+def environment(root: Path, commit: str) -> Iterator[Path]:
+    """Yield the Python of the environment that a commit's lock names, installed in a checkout that is removed after.
+
+    Raises OutsideError where it cannot be installed, and for a commit that has no locks/install.
+    """
+    with _checkout(root, commit) as (folder, _):
+        if not (folder / INSTALL).is_file():
+            raise OutsideError(f"{commit[:12]}:{INSTALL}: is not there, so that its environment cannot be made again")
+        done = _started(folder, ["sh", INSTALL, "pipeline"], {"PYTHON": sys.executable}, together=True)
+        if done.code:
+            told = " ".join(done.told.split())[-300:]
+            raise OutsideError(f"{commit[:12]}:locks/pipeline.txt: cannot be installed: {told}")
+        yield folder / ".venv/bin/python"
+
+
+def reproduce(  # noqa: PLR0913  where, what, and with which Python
+    root: Path, tree: Tree, cache: Path, stage: str, report: Path, *, python: Path = PRESENT
+) -> Run:
     """Run `dvc repro` up to a stage on a tree, in a checkout that is removed afterwards, also on Ctrl-C."""
     with _checkout(root, tree.commit) as (folder, state):
-        (folder / ".dvc/config.local").write_text(f'[cache]\n    dir = "{cache}"\n', encoding="utf-8")
-        own = {"DVC_SITE_CACHE_DIR": str(state), "TMPDIR": str(state)}
+        own = _aside(folder, cache, state) | _path(python)
         # What the commit's dvc.lock names and the cache has: DVC's run cache alone leaves out every stage that writes
         # a file into git. A commit without all of it is run.
-        fetched = _started(folder, _dvc("checkout", "--allow-missing", "--with-deps", stage), own, together=True)
+        checkout = _dvc("checkout", "--allow-missing", "--with-deps", stage, python=python)
+        fetched = _started(folder, checkout, own, together=True)
         _lay_over(folder, tree)
-        done = _started(folder, _dvc("repro", stage), own, together=True)
+        done = _started(folder, _dvc("repro", stage, python=python), own, together=True)
         made = folder / report
         text = made.read_text(encoding="utf-8") if done.code == 0 and made.is_file() else None
     return Run(done.code == 0, fetched.told + done.told, text)
+
+
+def plan_merged(root: Path, target: str, cache: Path, settings: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
+    """Merge a commit into the checked-out one and return what `trunkline plan --json` prints there.
+
+    git merges with the `settings`, in a checkout that is removed afterwards. Where it cannot, the paths in conflict are
+    returned beside an empty text. Raises OutsideError where git or the plan fails in another way.
+    """
+    chosen = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
+    with _checkout(root, "HEAD") as (folder, state):
+        own = _aside(folder, cache, state) | _path(PRESENT)
+        words = ("merge", "--quiet", "--no-commit", "--no-ff", "--no-verify", target)
+        done = _started(folder, ["git", *chosen, *_MERGER, *words], own, together=True)
+        listed = _started(folder, ["git", "diff", "--name-only", "--diff-filter=U", "-z"]).told
+        conflicts = tuple(filter(None, listed.split("\0")))
+        if conflicts:
+            return "", conflicts
+        planned = _started(folder, [sys.executable, "-c", _PLAN], own)
+        for step in (done, planned):
+            if step.code:
+                raise OutsideError(f"the merge with {target[:12]}: {' '.join((step.complaint or step.told).split())}")
+        return planned.told, ()
+
+
+def _aside(folder: Path, cache: Path, state: Path) -> dict[str, str]:
+    """Give a checkout the project's cache, and a place of its own for everything else."""
+    (folder / ".dvc/config.local").write_text(f'[cache]\n    dir = "{cache}"\n', encoding="utf-8")
+    return {"DVC_SITE_CACHE_DIR": str(state), "TMPDIR": str(state)}
 
 
 @contextmanager
@@ -100,8 +152,8 @@ def _lay_over(folder: Path, tree: Tree) -> None:
         (folder / path).write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
 
 
-def _dvc(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "dvc", *arguments]
+def _dvc(*arguments: str, python: Path = PRESENT) -> list[str]:
+    return [str(python), "-m", "dvc", *arguments]
 
 
 def _git(folder: Path, *arguments: str, given: str = "") -> None:
@@ -155,7 +207,10 @@ def _end(process: "subprocess.Popen[str]") -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of a command: this interpreter's folder comes first, as in an activated environment."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
-    path = os.pathsep.join([str(Path(sys.executable).parent), *filter(None, [os.environ.get("PATH", "")])])
-    return kept | {"PATH": path}
+    """Return the environment of a command, without what would lead it elsewhere."""
+    return {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
+
+
+def _path(python: Path) -> dict[str, str]:
+    """Put an interpreter's folder first, as in an activated environment."""
+    return {"PATH": os.pathsep.join([str(python.parent), *filter(None, [os.environ.get("PATH", "")])])}

@@ -10,11 +10,6 @@ from trunkline import git, merging
 from trunkline.core import files
 from trunkline.core.errors import UserError
 
-SETTINGS = {
-    "merge.trunkline.name": "Trunkline: dvc.lock by stage, params.yaml by key, reports as a whole",
-    "merge.trunkline.driver": "trunkline merge-driver %O %A %B %P",
-}
-
 
 @click.command(short_help="Merge dvc.lock, params.yaml and reports for git.")
 @click.argument("versions", nargs=-1, metavar="BASE OURS THEIRS PATH")
@@ -69,7 +64,7 @@ def _listed(changes: tuple[str, ...]) -> str:
 
 
 def _install(dry_run: bool) -> None:
-    for key, value in SETTINGS.items():
+    for key, value in merging.SETTINGS.items():
         if git.setting(Path(), key) == value:
             click.echo(f"is set already: git config {key} '{value}'")
         elif dry_run:

@@ -21,18 +21,21 @@ WIDTH = 100  # of what is piped
     type=click.Path(dir_okay=False, path_type=Path),
     help="With --base: write all of it into this file too, with pictures, as a page that needs no network.",
 )
+@click.option(
+    "--attribute", "attributing", is_flag=True, help="With --base: also run what tells several changes apart."
+)
 @click.option("--json", "as_json", is_flag=True, help="The files of reports/ as one JSON object.")
-def report(base: str | None, html: Path | None, as_json: bool) -> None:
+def report(base: str | None, html: Path | None, attributing: bool, as_json: bool) -> None:
     """Show the metrics of the last run, its gates, its slices, its data and its bundle.
 
     With --base, print what the pull request's comment says: whether this may be merged, and why, beside the commit
-    where the branch left REF. Nothing is run or fetched.
+    where the branch left REF. Nothing is run or fetched, but for --attribute, within review.attribution of conf/.
     """
     if base is not None:
-        _review(base, html)
+        _review(base, html, attributing)
         return
-    if html is not None:
-        raise click.UsageError("--html needs --base, such as --base main.")
+    if html is not None or attributing:
+        raise click.UsageError("--html and --attribute need --base, such as --base main.")
     from trunkline import layout, reports
     from trunkline.core import files
     from trunkline.report import summary
@@ -44,10 +47,14 @@ def report(base: str | None, html: Path | None, as_json: bool) -> None:
     layout.show(summary(subject(), reports.Reports.parse(found)), WIDTH)
 
 
-def _review(base: str, html: Path | None) -> None:
+def _review(base: str, html: Path | None, attributing: bool) -> None:
+    from functools import partial
+
     from trunkline import comment, reviewing
 
     found = reviewing.gather(Path(), base)
+    if attributing:
+        found = reviewing.attributed(Path(), found, partial(click.echo, err=True))
     if html is not None:
         from trunkline import page
         from trunkline.core import files

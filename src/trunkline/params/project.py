@@ -11,6 +11,7 @@ from trunkline.params.evaluation import Evaluation
 from trunkline.params.features import Features
 from trunkline.params.gates import Gates
 from trunkline.params.model import Model
+from trunkline.params.review import Review
 from trunkline.params.serving import Serving
 from trunkline.params.tracking import Tracking
 
@@ -29,4 +30,5 @@ class Project(Strict):
     evaluation: Evaluation
     gates: Gates
     serving: Serving
+    review: Review
     tracking: Tracking
