@@ -7,106 +7,17 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from tests.reviews import BLOCKED, HOSTILE, MOVED_ON, REPORTS, REVIEW, STALE, hostile, many, words_of_others
 from trunkline import comment, review
-from trunkline.attribution import Attribution, Share
-from trunkline.changes import Difference
-from trunkline.forecast import Plan, Step
 from trunkline.pipeline import Stage
-from trunkline.reports import Estimate, Past, Reports, Slice
-from trunkline.review import Config, Merge, Moved, Pending, Review
+from trunkline.reports import Estimate, Past, Slice
+from trunkline.review import Merge
 
 GOLDEN = Path(__file__).parent / "golden/comment"
-REPORTS = json.loads((Path(__file__).parent / "golden/report/reports.json").read_text(encoding="utf-8"))
-HOSTILE = (
-    "<script>alert(1)</script> ![x](https://evil.example/p.png) [y](javascript:1) @octocat #1 GH-7 `x` | a | "
-    "**b** <!-- trunkline:report --> www.evil.example \n# big \u202e\x1b[31m & </details> $a$ ~~c~~ \\`d\\` _e_"
-)
 
 
-def moved(name, before, now, better, interval=None, *, where="", rows=900):
-    estimates = [value and Estimate(value=value, interval=(value - 0.03, value + 0.03)) for value in (before, now)]
-    return Moved(name, where, rows, *estimates, better, interval)
-
-
-def step(name, action="unchanged", reasons=(), seconds=2.0):
-    return Step(name, action, tuple(reasons), seconds, ())
-
-
-def passing():
-    content = json.loads(json.dumps(REPORTS))
-    content["gates"]["gates"][1]["verdict"] = "pass"
-    content["gates"]["verdict"] = "pass"
-    return Reports.model_validate(content)
-
-
-REVIEW = Review(
-    name="flight-delay",
-    target="main",
-    base="a" * 40,
-    head="b" * 40,
-    dirty=False,
-    behind=0,
-    plan=Plan(
-        "a" * 40,
-        (
-            step("compose", reasons=["conf/model/gbm.yaml changed"], seconds=3.0),
-            step("features", seconds=None),
-            step("train", reasons=["model.max_iter 200 → 150", "scikit-learn 1.9.1 → 1.9.2 in locks/pipeline.txt"]),
-            step("evaluate", reasons=["upstream: train"]),
-        ),
-    ),
-    config=(Config(Difference("model.max_iter", 200, 150), ("train", "rivals", "bundle")),),
-    whole=(
-        moved("roc_auc", 0.7649, 0.7712, 0.0063, (0.0021, 0.0102)),
-        moved("log_loss", 0.5264, 0.5271, -0.0007, (-0.002, 0.0005)),
-        moved("brier", 0.1754, 0.1754, 0.0, (0.0, 0.0)),
-        moved("average_precision", None, 0.61, None),
-    ),
-    slices=(moved("roc_auc", 0.70, 0.66, -0.04, where="origin JFK"), moved("roc_auc", 0.7, 0.7, 0.0, where="hour 6")),
-    reports=passing(),
-    past=Past(),
-    calibration=((0.1, 0.08), (0.3, 0.35), (0.7, 0.66)),
-    roc=((0.0, 0.0), (0.2, 0.6), (1.0, 1.0)),
-)
-BLOCKED = replace(
-    REVIEW,
-    reports=Reports.model_validate(REPORTS),
-    behind=3,
-    dirty=True,
-    config=(),
-    slices=(),
-    whole=tuple(replace(one, interval=None) for one in REVIEW.whole),
-)
-STALE = replace(
-    REVIEW, plan=replace(REVIEW.plan, steps=(*REVIEW.plan.steps, step("gate", "runs", ["is new"]))), behind=1
-)
-
-
-TOLD_APART = Attribution(
-    metric="roc_auc",
-    better="larger",
-    base="a" * 40,
-    head="b" * 40,
-    before=0.7649,
-    after=0.7712,
-    shares=(
-        Share("config", ("model.max_iter 200 → 150",), 0.7700, 0.0051, ""),
-        Share("code", ("src/trunkline/training.py",), None, None, "train: no such key"),
-    ),
-    move=0.0063,
-    interaction=0.0012,
-    notes=("the holdout has 9 rows and had 8",),
-)
-MOVED_ON = replace(
-    REVIEW,
-    behind=2,
-    merge=Merge((), (Pending("train", ("model.depth 3 → 4",)), Pending("gate", ()))),
-    latency=23.4e-6,
-    attribution=TOLD_APART,
-)
 CASES = {"pass.md": REVIEW, "blocked.md": BLOCKED, "stale.md": STALE, "moved_on.md": MOVED_ON}
 
 
@@ -119,7 +30,7 @@ def test_the_first_line_a_person_sees_is_the_answer():
     first = [comment.render(content).splitlines()[1] for content in (REVIEW, BLOCKED, STALE)]
     assert first[0] == "## ✅ May be merged: all gates pass, `roc_auc` 0.7649 → 0.7712 (better)"
     assert first[1] == "## ❌ Do not merge: blocked by `every_airport`"
-    assert first[2] == "## ⚠️ Not reproduced: 1 stages have not run on this tree. Run `dvc repro` and commit."
+    assert first[2] == "## ⚠️ Not reproduced: 1 stage has not run on this tree. Run `dvc repro` and commit."
 
 
 @pytest.mark.parametrize(
@@ -142,36 +53,11 @@ def test_what_was_not_told_apart_names_the_command():
     assert "Not told apart: 400 s at most is more than 300 s. On a laptop: `trunkline attribute --base main`" in text
 
 
-def hostile(words):
-    """A review in which everything that others write is these words."""
-    content = json.loads(json.dumps(REPORTS))
-    for verdict in content["gates"]["gates"]:
-        verdict |= {"id": words, "slice": words, "reason": words}
-    content["gates"]["champion"]["version"] = words
-    content["bundle"] |= {"runtime": "sklearn", "reason": words}
-    content["validation"] = {words: {"rows": 1, "quarantined": 1, "checks": {words: 1}}}
-    return replace(
-        REVIEW,
-        name=words,
-        target=words,
-        behind=2,
-        merge=Merge((), (Pending(words, (words,)),)) if len(words) % 2 else Merge((words,), ()),
-        attribution=replace(TOLD_APART, shares=(Share(words, (words,), None, None, words),), notes=(words,)),
-        plan=Plan("a" * 40, (step(words, reasons=[words]),)),
-        config=(Config(Difference(words, words, [words]), (words,)),),
-        whole=(replace(REVIEW.whole[0], metric=words), *REVIEW.whole[1:]),
-        slices=(moved(words, 0.7, 0.6, -0.1, where=words),),
-        reports=Reports.model_validate(content),
-    )
-
-
 def html(text):
     return MarkdownIt("commonmark", {"html": True, "linkify": False}).enable(["table", "strikethrough"]).render(text)
 
 
-@given(
-    st.just(HOSTILE) | st.text(max_size=60) | st.lists(st.sampled_from(HOSTILE.split(" ")), max_size=9).map(" ".join)
-)
+@given(words_of_others())
 def test_texts_of_others_stay_text(words):
     text = comment.render(hostile(words))
     assert text.count(comment.MARKER) == 1
@@ -190,6 +76,18 @@ def test_texts_of_others_stay_text(words):
     assert len(set(re.findall(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", text))) == 0
 
 
+def test_it_names_the_page_where_there_is_one():
+    said = "Everything, with pictures, is in"
+    assert said not in comment.render(REVIEW)
+    assert f"{said} `report.html`." in comment.render(REVIEW, "report.html")
+    assert html(comment.render(REVIEW, HOSTILE)).count("<script") == 0
+
+
+def test_without_a_base_nothing_is_said_of_noise():
+    alone = replace(REVIEW, whole=tuple(replace(one, before=None, better=None, interval=None) for one in REVIEW.whole))
+    assert "The base has no metrics that could be compared with these." in comment.render(alone)
+
+
 def test_every_row_of_a_table_has_its_columns():
     tables = re.findall(r"(?:^\|.*\n)+", comment.render(hostile(HOSTILE)), re.MULTILINE)
     assert len(tables) >= 6
@@ -200,18 +98,7 @@ def test_every_row_of_a_table_has_its_columns():
 
 @pytest.mark.parametrize("size", [10, 300, 5000])
 def test_it_fits_whatever_there_is_to_say(size):
-    words = "@" * 400
-    content = hostile(words)
-    gates = content.reports.gates.model_copy(update={"gates": content.reports.gates.gates * size})
-    many = replace(
-        content,
-        config=content.config * size,
-        slices=content.slices * size,
-        whole=content.whole * size,
-        plan=Plan("a" * 40, content.plan.steps * size),
-        reports=content.reports.model_copy(update={"gates": gates}),
-    )
-    text = comment.render(many)
+    text = comment.render(many("@" * 400, size))
     assert len(text) < comment.LIMIT
     assert "more." in text
     assert "make repro" in text

@@ -137,9 +137,13 @@ def test_pre_commit_fetches_nothing_and_runs_the_one_check():
     assert [(hook["entry"], hook["language"]) for hook in hooks["repos"][0]["hooks"]] == [("make check", "system")]
 
 
-def test_continuous_integration_runs_make_test():
-    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
-    assert [line for line in script.splitlines() if not line.startswith(("#", "set ", "cd "))] == ["make test"]
+def test_continuous_integration_runs_make_test_with_a_browser():
+    lines = (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
+    *before, last = [line for line in lines if not line.startswith(("#", "set ", "cd "))]
+    assert last == "make test", "the command of the README, and its exit code"
+    assert before[0] == "export TRUNKLINE_REQUIRE_BROWSER=1"
+    assert [line.split()[0] for line in before[1:]] == [".ci/browser"]
+    assert "pytest" not in (ROOT / ".ci/browser").read_text(encoding="utf-8")
 
 
 def test_the_license_and_the_version_are_one():

@@ -36,13 +36,13 @@ def versions(before: str, after: str) -> tuple[Difference, ...]:
     return differences(*(dict(_PINNED.findall(text)) for text in (before, after)))
 
 
-def shown(value: Any) -> str:
+def shown(value: Any, most: int = LONGEST) -> str:
     """Write a value as JSON, a long one cut in its middle, text that is one word without quotes."""
     if value == MISSING or (isinstance(value, str) and value and not set(value) & set(" \t\n\"'")):
         text = str(value)
     else:
         text = json.dumps(value, ensure_ascii=False, sort_keys=True)
-    return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} … {text[-LONGEST // 4 :]}"
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 4 :]}"
 
 
 def _compare(before: Any, after: Any, key: tuple[str, ...]) -> Iterator[Difference]:

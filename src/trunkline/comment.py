@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trunkline.changes import shown
+from trunkline.forecast import Step
 from trunkline.reports import Estimate, Verdict
 from trunkline.review import Moved, Pending, Review
 
@@ -32,9 +33,14 @@ class Headline:
     why: str
 
 
-def render(review: Review) -> str:
-    """Return the comment; sections that would make it too long are left out from the end, and said to be."""
+def render(review: Review, page: str | None = None) -> str:
+    """Return the comment; sections that would make it too long are left out from the end, and said to be.
+
+    `page` is the name of the HTML report beside it, which has everything.
+    """
     parts = [MARKER, *_headline(review)]
+    if page is not None:
+        parts.append(f"\nEverything, with pictures, is in {code(page)}.")
     left: list[str] = []
     for title, body in _sections(review):
         section = f"\n### {title}\n\n{body}"
@@ -106,8 +112,10 @@ def _because(step: Pending) -> str:
 def verdict(review: Review, quoted: Callable[[str], str]) -> Headline:
     """Return whether the commit may be merged; `quoted` writes names, some of which are the texts of others."""
     if review.stale:
-        count = f"{len(review.stale)} stages have not run on this tree"
-        return Headline("stale", "Not reproduced", f"{count}. Run {quoted('dvc repro')} and commit.")
+        count = "1 stage has" if len(review.stale) == 1 else f"{len(review.stale)} stages have"
+        return Headline(
+            "stale", "Not reproduced", f"{count} not run on this tree. Run {quoted('dvc repro')} and commit."
+        )
     names = list(dict.fromkeys(one.id for one in review.reports.gates.gates if one.verdict == "fail" and one.blocking))
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -147,14 +155,18 @@ def _metrics(review: Review) -> str:
         (text(moved.metric), number(moved.before), number(moved.now), _range(moved.now.interval), *_change(moved))
         for moved in review.whole
     )
-    paired = any(moved.interval for moved in review.whole)
-    note = (
-        "The change is positive for the better; its interval is of the same rows, paired, whole clusters resampled."
-        if paired
-        else "The change is positive for the better. The base's scores are not in this cache or are of other rows, so "
-        "nothing is said of noise."
-    )
-    return f"{_table(('metric', 'base', 'this', '95 % interval', 'change', ''), rows)}\n\n{note}"
+    return f"{_table(('metric', 'base', 'this', '95 % interval', 'change', ''), rows)}\n\n{noise(review)}"
+
+
+def noise(review: Review) -> str:
+    """Return what the intervals of the changes are, or why there are none."""
+    if any(moved.interval for moved in review.whole):
+        what = "its interval is of the same rows, paired, whole clusters resampled."
+        return f"The change is positive for the better; {what}"
+    if not any(moved.before for moved in review.whole):
+        return "The base has no metrics that could be compared with these."
+    missing = "The base's scores are not in this cache or are of other rows, so nothing is said of noise."
+    return f"The change is positive for the better. {missing}"
 
 
 def _change(moved: Moved) -> tuple[str, str]:
@@ -223,15 +235,19 @@ def _config(review: Review) -> str:
 
 
 def _plan(review: Review) -> str:
-    steps = review.plan.steps
-    changed = [step for step in steps if step.reasons]
-    saved = [step.seconds for step in steps if not step.reasons and step.seconds is not None]
-    kept = f"{len(steps) - len(changed)} of {len(steps)} stages are those of the base"
-    line = f"{kept}{f', {sum(saved):.0f} s saved' if saved else ''}."
+    changed = [step for step in review.plan.steps if step.reasons]
+    line = kept(review.plan.steps)
     if not changed:
         return line
     rows = ((text(step.name), "; ".join(code(reason, 90) for reason in step.reasons[:4])) for step in changed)
     return f"{line}\n\n{_table(('changed', 'why'), rows)}"
+
+
+def kept(steps: Sequence[Step]) -> str:
+    """Return how many stages are those of the base, and the time that this saves."""
+    same = [step for step in steps if not step.reasons]
+    saved = [step.seconds for step in same if step.seconds is not None]
+    return f"{len(same)} of {len(steps)} stages are those of the base{f', {sum(saved):.0f} s saved' if saved else ''}."
 
 
 def _slices(review: Review) -> str:

@@ -13,13 +13,13 @@ from markupsafe import Markup
 
 from trunkline import metrics, pageplots
 from trunkline.changes import shown
-from trunkline.comment import number, plain, verdict
+from trunkline.comment import kept, noise, number, plain, verdict
 from trunkline.params.evaluation import WHOLE
 from trunkline.reports import Estimate, Verdict
 from trunkline.review import Moved, Review
 
 TEMPLATE = "report.html.j2"
-LONGEST = 300  # characters of someone's text
+LONGEST, NAME = 5_000, 80  # characters of someone's text, and of a name in the headline
 
 _ACTIONS = {
     "unchanged": "reproduced",
@@ -49,17 +49,22 @@ def _content(review: Review) -> dict[str, Any]:
     whole = review.whole[0].now.value if review.whole else None
     return {
         "review": review,
-        "verdict": verdict(review, lambda name: plain(name, LONGEST)),
+        "verdict": verdict(review, lambda name: plain(name, NAME)),
         "gates": sorted(review.reports.gates.gates, key=_urgency),
         "slices": slices,
-        "paired": any(moved.interval for moved in review.whole),
-        "changes": pageplots.changes(review.whole),
-        "forest": pageplots.forest(
-            [replace(moved, where=plain(moved.where, LONGEST)) for moved in slices[: pageplots.MOST]], whole
-        ),
+        "noise": noise(review),
+        "kept": kept(review.plan.steps),
+        "longest": LONGEST,
+        "changes": pageplots.changes([_labelled(moved) for moved in review.whole]),
+        "forest": pageplots.forest([_labelled(moved) for moved in slices[: pageplots.MOST]], whole),
         "most": pageplots.MOST,
         "curves": (pageplots.calibration(review.calibration), pageplots.roc(review.roc)),
     }
+
+
+def _labelled(moved: Moved) -> Moved:
+    """Return it with names that a picture can hold."""
+    return replace(moved, metric=plain(moved.metric, NAME), where=plain(moved.where, NAME))
 
 
 def _environment() -> Environment:
@@ -73,7 +78,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, interval=_interval, shown=shown, count="{:,}".format, word=_word)
-    environment.filters.update(action=_ACTIONS.__getitem__, answer=_answer, direction=_direction)
+    environment.filters.update(action=_ACTIONS.__getitem__, answer=_answer, direction=_direction, signed=_signed)
     return environment
 
 
@@ -124,6 +129,10 @@ def _word(moved: Moved) -> tuple[str, str]:
 
 def _interval(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.4f}"
 
 
 def _direction(name: str) -> str:

@@ -19,7 +19,12 @@ _WIDTH = 4.4  # inches, so that letters stay readable on a phone
 # Colours that stand for those of the page's style sheet, which knows whether it is dark.
 _INK, _MUTED, _GRID, _THIS, _GOOD, _BAD = (f"#0f0f0{number}" for number in range(6))
 _NAMES = {_INK: "ink", _MUTED: "muted", _GRID: "grid", _THIS: "this", _GOOD: "good", _BAD: "bad"}
-_LOOKS = {"better": ("D", _GOOD, _GOOD), "worse": ("X", _BAD, _BAD), "not clear": ("o", "none", _MUTED)}
+_LOOKS = {
+    "better": ("D", _GOOD, _GOOD),
+    "worse": ("X", _BAD, _BAD),
+    "within noise": ("o", "none", _MUTED),
+    "noise not known": ("s", "none", _MUTED),
+}
 
 Points = Sequence[tuple[float, float]]
 
@@ -113,7 +118,7 @@ def _changes(axes: Any, known: Sequence[Moved]) -> None:
     seen = set()
     axes.axvline(0, color=_INK, lw=1)
     for place, moved in enumerate(known):
-        look = "not clear" if not moved.clear else "better" if (moved.better or 0) > 0 else "worse"
+        look = _look(moved)
         marker, face, edge = _LOOKS[look]
         if moved.interval and all(map(_drawable, moved.interval)):
             axes.hlines(place, *moved.interval, color=edge, lw=1.8)
@@ -124,13 +129,19 @@ def _changes(axes: Any, known: Sequence[Moved]) -> None:
     _finish(axes, "change, positive for the better")
 
 
+def _look(moved: Moved) -> str:
+    if not moved.clear:
+        return "noise not known" if moved.clear is None else "within noise"
+    return "better" if (moved.better or 0) > 0 else "worse"
+
+
 def _forest(axes: Any, known: Sequence[Moved], whole: float | None) -> None:
     if _drawable(whole):
         axes.axvline(whole, color=_INK, lw=1, ls=":", label="whole holdout")
     _points(axes, known, "now", 0.14, {"marker": "o", "color": _THIS, "mfc": _THIS, "label": "now"})
     _points(axes, known, "before", -0.14, {"marker": "s", "color": _MUTED, "mfc": "none", "label": "base"})
     _rows(axes, [moved.where for moved in known])
-    _finish(axes, known[0].metric)
+    _finish(axes, _short(known[0].metric))
 
 
 def _points(axes: Any, known: Sequence[Moved], side: str, shift: float, look: dict[str, Any]) -> None:

@@ -61,7 +61,6 @@ def _review(base: str, html: Path | None, review: Path | None, attributing: bool
     found = reviewing.gather(Path(), base)
     if attributing:
         found = reviewing.attributed(Path(), found, partial(click.echo, err=True))
-    click.echo(comment.render(found), nl=False)
     if html is not None:
         from trunkline import page
 
@@ -70,6 +69,7 @@ def _review(base: str, html: Path | None, review: Path | None, attributing: bool
         from trunkline import reviewfile
 
         _write(review, reviewfile.encode(found).decode())
+    click.echo(comment.render(found, html.name if html else None), nl=False)
 
 
 def _write(path: Path, text: str) -> None:
