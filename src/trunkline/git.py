@@ -1,7 +1,7 @@
 """The one module that calls git, so that everything else can be run and tested without a repository."""
 
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,10 @@ from trunkline.core.errors import OutsideError, UserError
 
 # What decides a result: the declaration, the code, and how they are run.
 INPUTS = ("conf", "params.yaml", "src", "stages", "dvc.yaml", "locks")
+
+
+TOKENS = ("GITHUB_TOKEN", "GITLAB_TOKEN")
+_USERS = "x-access-token"  # both forges take any name beside a token
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,46 @@ def head(folder: Path) -> str | None:
 def is_dirty(folder: Path, paths: tuple[str, ...] = INPUTS) -> bool:
     """Tell whether files under `paths`, relative to the folder, differ from the commit or are new to git."""
     return bool(_git(folder, "status", "--porcelain", "--untracked-files=normal", "--", *paths))
+
+
+def changed(folder: Path, paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the files among the paths that differ from the commit, or are new to git, relative to the folder, sorted."""
+    words = ("--no-renames", "--relative", "-z", "HEAD", "--", *paths)
+    tracked = _bytes(folder, "diff", "--name-only", *words).decode(errors="surrogateescape")
+    listed = ("--others", "--exclude-standard", "-z", "--", *paths)
+    new = _bytes(folder, "ls-files", *listed).decode(errors="surrogateescape")
+    return tuple(sorted({*filter(None, (tracked + new).split("\0"))}))
+
+
+def commit(folder: Path, paths: Sequence[str], message: str) -> None:
+    """Commit files, and nothing else, as the repository's user, or as trunkline where it names none."""
+    author = (
+        ()
+        if _git(folder, "config", "--get", "user.email")
+        else ("-c", "user.name=trunkline", "-c", "user.email=trunkline@localhost")
+    )
+    _bytes(folder, "add", "--", *paths)
+    _bytes(folder, *author, "commit", "--quiet", "--no-verify", "--message", message, "--", *paths)
+
+
+def push(folder: Path, branch: str, environ: Mapping[str, str]) -> bool:
+    """Push HEAD to a branch of origin; False where the branch has a commit that HEAD does not have.
+
+    A token of the environment is asked for by git itself, so that it stands in no command line and no file. Raises
+    OutsideError for everything else that the remote answers.
+    """
+    token = next((name for name in TOKENS if environ.get(name)), None)
+    helper = f'!f() {{ test "$1" = get && echo "username={_USERS}" && echo "password=${token}"; }}; f'
+    given = ("-c", "credential.helper=", "-c", f"credential.helper={helper}") if token else ()
+    ref = f"refs/heads/{branch}"
+    command = ("git", "-C", str(folder), *given, "push", "--porcelain", "origin", f"HEAD:{ref}")
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  no shell
+    told = " ".join((done.stdout + done.stderr).split())
+    if done.returncode and "[rejected]" in told:
+        return False
+    if done.returncode:
+        raise OutsideError(f"git push origin {branch} failed: {told}")
+    return True
 
 
 def annotated_tag(folder: Path, name: str) -> str | None:

@@ -21,6 +21,7 @@ COMMANDS = {
     "plan": "trunkline.cli.plan:plan",
     "predict": "trunkline.cli.predict:predict",
     "report": "trunkline.cli.report:report",
+    "reproduce": "trunkline.cli.reproduce:reproduce",
     "verify": "trunkline.cli.verify:verify",
 }
 

@@ -1,0 +1,114 @@
+"""Runs the pipeline with what a remote has of it, and hands the results on: to the remote, and to the branch."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dvc.dependency import ParamsDependency
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from trunkline import git
+from trunkline.core import paths
+from trunkline.core.errors import OutsideError, TrunklineError, UserError
+
+GATE = "gate"
+
+Tell = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What became of the results: the files of git that hold them, and the commit; None where the branch moved on."""
+
+    files: tuple[str, ...]
+    commit: str | None
+
+
+def reproduce(root: Path, base: str | None, tell: Tell) -> None:
+    """Run `dvc repro`, taking from the remote what a stage that runs needs, and what the gates and a review read.
+
+    A review compares with the scores of `base`, a commit; where the remote cannot give them, `tell` is told. Without a
+    remote nothing is fetched, and what is not here is made again. Raises UserError where a stage refuses its input,
+    OutsideError where a stage or the remote fails.
+    """
+    with _dvc(root) as repo:
+        remote = _has_remote(repo)
+        if remote:
+            repo.stage_cache.pull(None)
+        repo.reproduce(pull=remote, allow_missing=remote)
+    if remote:
+        with _dvc(root) as repo:
+            _pull(repo)
+            _fetch(repo, base, tell)
+
+
+def uncommitted(root: Path) -> tuple[str, ...]:
+    """Return the files that `dvc repro` writes into git and that differ from the commit."""
+    with _dvc(root) as repo:
+        written = [str(paths.LOCK), *(out.def_path for out in repo.index.outs if not out.use_cache)]
+    return git.changed(root, written)
+
+
+def push(root: Path, branch: str, environ: Mapping[str, str]) -> Pushed:
+    """Push the results to DVC's remote, if there is one, then commit those that are in git, and push that.
+
+    Whoever can read the commit finds its results, since they are pushed first. Nothing is committed where nothing has
+    changed, so that a run which this push starts ends here. Raises OutsideError where a remote fails.
+    """
+    with _dvc(root) as repo:
+        if _has_remote(repo):
+            repo.push(run_cache=True)
+    files = uncommitted(root)
+    if not files:
+        return Pushed((), git.head(root))
+    before = git.head(root) or ""
+    git.commit(root, files, f"Results of {before[:10]}\n\nWhat dvc repro makes of it: {', '.join(files)}")
+    return Pushed(files, git.head(root) if git.push(root, branch, environ) else None)
+
+
+def _pull(repo: Any) -> None:
+    """Bring what the gates read of stages that did not run."""
+    stages = (stage for stage in repo.index.stages if getattr(stage, "name", None) == GATE)
+    deps = [dep for stage in stages for dep in stage.deps if not isinstance(dep, ParamsDependency)]
+    missing = [str(dep) for dep in deps if not dep.exists]
+    if missing:
+        repo.pull(targets=missing, allow_missing=True)
+
+
+def _fetch(repo: Any, base: str | None, tell: Tell) -> None:
+    """Bring the scores of the base into the cache; one that was never pushed has none, which a review says."""
+    if base is None:
+        return
+    try:
+        repo.fetch(targets=[str(paths.PREDICTIONS)], revs=[base], workspace=False)
+    except DvcException as error:
+        tell(f"the scores of {base[:10]} cannot be had: {_line(error)}")
+
+
+def _has_remote(repo: Any) -> bool:
+    return bool(repo.config["core"].get("remote"))
+
+
+@contextmanager
+def _dvc(root: Path) -> Iterator[Any]:
+    try:
+        with chdir(root), Repo() as repo:
+            yield repo
+    except DvcException as error:
+        raise _explained(error) from None
+
+
+def _explained(error: DvcException) -> TrunklineError:
+    """Return the error with the exit code of the stage that failed; it has said why itself."""
+    told = _line(error.__cause__ or error)
+    status = re.search(r"exited with (\d+)$", told)
+    message = f"{_line(error)}: {told}" if error.__cause__ else told
+    return UserError(message) if status and status[1] == str(UserError.exit_code) else OutsideError(message)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())
