@@ -116,6 +116,7 @@ def hostile(words):
         name=words,
         target=words,
         behind=2,
+        uncommitted=() if len(words) % 3 else (words,),
         merge=Merge((), (Pending(words, (words,)),)) if len(words) % 2 else Merge((words,), ()),
         attribution=replace(TOLD_APART, shares=(Share(words, (words,), None, None, words),), notes=(words,)),
         plan=Plan("a" * 40, (step(words, reasons=[words]),)),

@@ -53,6 +53,15 @@ def test_what_was_not_told_apart_names_the_command():
     assert "Not told apart: 400 s at most is more than 300 s. On a laptop: `trunkline attribute --base main`" in text
 
 
+def test_results_that_belong_to_no_commit_are_not_merged():
+    found = replace(REVIEW, uncommitted=("dvc.lock", "params.yaml"))
+    said = comment.render(found).splitlines()[1]
+    told = "all gates pass, but `dvc.lock` and 1 more belong to no commit. Run `dvc repro` and commit."
+    assert said == f"## ⚠️ Not committed: {told}"
+    assert "## ❌" in comment.render(replace(BLOCKED, uncommitted=found.uncommitted))
+    assert "## ⚠️ Not reproduced" in comment.render(replace(STALE, uncommitted=found.uncommitted))
+
+
 def html(text):
     return MarkdownIt("commonmark", {"html": True, "linkify": False}).enable(["table", "strikethrough"]).render(text)
 

@@ -120,6 +120,12 @@ def verdict(review: Review, quoted: Callable[[str], str]) -> Headline:
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         return Headline("blocked", "Do not merge", f"blocked by {', '.join(map(quoted, names[:3]))}{more}")
+    if review.uncommitted:
+        more = f" and {len(review.uncommitted) - 1} more" if len(review.uncommitted) > 1 else ""
+        why = (
+            f"all gates pass, but {quoted(review.uncommitted[0])}{more} belong to no commit. Run {quoted('dvc repro')}"
+        )
+        return Headline("stale", "Not committed", f"{why} and commit.")
     first = review.whole[0] if review.whole else None
     return Headline("free", "May be merged", f"all gates pass{'' if first is None else f', {_told(first, quoted)}'}")
 

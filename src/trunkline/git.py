@@ -36,7 +36,7 @@ def is_dirty(folder: Path, paths: tuple[str, ...] = INPUTS) -> bool:
 
 
 def changed(folder: Path, paths: Sequence[str]) -> tuple[str, ...]:
-    """Return the files among the paths that differ from the commit, or are new to git, relative to the folder, sorted."""
+    """Return the files among the paths that differ from the commit or are new, sorted, relative to the folder."""
     words = ("--no-renames", "--relative", "-z", "HEAD", "--", *paths)
     tracked = _bytes(folder, "diff", "--name-only", *words).decode(errors="surrogateescape")
     listed = ("--others", "--exclude-standard", "-z", "--", *paths)

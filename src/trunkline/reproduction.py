@@ -71,12 +71,13 @@ def push(root: Path, branch: str, environ: Mapping[str, str]) -> Pushed:
 
 
 def _pull(repo: Any) -> None:
-    """Bring what the gates read of stages that did not run."""
+    """Bring what the gates read of stages that did not run: whole outputs, since DVC takes a part for a change."""
     stages = (stage for stage in repo.index.stages if getattr(stage, "name", None) == GATE)
     deps = [dep for stage in stages for dep in stage.deps if not isinstance(dep, ParamsDependency)]
-    missing = [str(dep) for dep in deps if not dep.exists]
-    if missing:
-        repo.pull(targets=missing, allow_missing=True)
+    missing = [Path(dep.fs_path) for dep in deps if not dep.exists]
+    outs = [str(out) for out in repo.index.outs if any(path.is_relative_to(out.fs_path) for path in missing)]
+    if outs:
+        repo.pull(targets=outs, allow_missing=True)
 
 
 def _fetch(repo: Any, base: str | None, tell: Tell) -> None:

@@ -71,9 +71,9 @@ class Merge:
 class Review:
     """Everything that the comment shows.
 
-    `dirty` says that files differ from the commit `head`; `behind` are commits of the target that it does not have, and
-    `merge` is what comes of them. `latency` is measured, in seconds for one prediction; `attribution` is there if it
-    was asked for and could be had, else `unattributed` says why not.
+    `dirty` says that files differ from the commit `head`, and `uncommitted` are results that do; `behind` are commits
+    of the target that it does not have, and `merge` is what comes of them. `latency` is measured, in seconds for one
+    prediction; `attribution` is there if it was asked for and could be had, else `unattributed` says why not.
     """
 
     name: str
@@ -94,6 +94,7 @@ class Review:
     latency: float | None = None
     attribution: Attribution | None = None
     unattributed: str = ""
+    uncommitted: tuple[str, ...] = ()
 
     @property
     def stale(self) -> tuple[str, ...]:

@@ -9,7 +9,19 @@ from typing import Any
 
 import polars as pl
 
-from trunkline import attributing, evaluation, git, merging, pipeline, reports, review, timing, workspace, worktrees
+from trunkline import (
+    attributing,
+    evaluation,
+    git,
+    merging,
+    pipeline,
+    reports,
+    reproduction,
+    review,
+    timing,
+    workspace,
+    worktrees,
+)
 from trunkline.core import files, paths
 from trunkline.core.errors import UserError
 from trunkline.core.paramsfile import read_params
@@ -53,6 +65,7 @@ def gather(root: Path, target: str) -> Review:
         roc=_curve(root, "roc", "false_positive_rate", "true_positive_rate"),
         merge=_merge(root, target) if behind else None,
         latency=timing.prediction(root / paths.BUNDLE),
+        uncommitted=reproduction.uncommitted(root),
     )
 
 
