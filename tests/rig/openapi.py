@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from openapi_core import Config, OpenAPI
 from openapi_core.testing import MockRequest, MockResponse
@@ -123,8 +124,7 @@ class Description:
 
     def mistakes(self, call: Call) -> list[str]:
         """Return what the forge would refuse in a request, or quietly ignore."""
-        errors = self._api.request_validator.iter_errors(request(call))
-        found = [f"{error}: {error.__cause__ or ''}" for error in errors]
+        found = [told(error) for error in self._api.request_validator.iter_errors(self._request(call))]
         return found or [*self._unknown(call), *too_long(call)]
 
     def faults(self, call: Call, status: int, body: bytes, content_type: str) -> list[str]:
@@ -135,8 +135,7 @@ class Description:
             plain = status >= 400 and isinstance(json.loads(body or b"{}").get("message"), str)
             return [] if plain else [f"{call.method} {template} never answers {status}"]
         response = MockResponse(body, status_code=status, content_type=content_type)
-        errors = self._api.response_validator.iter_errors(request(call), response)
-        return [f"{error}: {error.__cause__ or ''}" for error in errors]
+        return [told(error) for error in self._api.response_validator.iter_errors(self._request(call), response)]
 
     def skeleton(self, name: str) -> Any:
         """Return the smallest object of a schema: what the stand-in knows is laid over it."""
@@ -148,6 +147,12 @@ class Description:
             *_, kind, name = node["$ref"].split("/")
             node = self.content["components"][kind][name]
         return node
+
+    def _request(self, call: Call) -> MockRequest:
+        template, values = self.routes().match(call.path)
+        path = template.format(**{name: quote(str(value), safe="") for name, value in values.items()})
+        kind, query = call.content_type, dict(call.query)
+        return MockRequest(HOST, call.method, path, args=query, data=call.body, content_type=kind)
 
     def _smallest(self, schema: dict[str, Any]) -> Any:
         schema = self.resolve(schema)
@@ -201,16 +206,11 @@ def rule(path: str) -> str:
     return path.replace("{", "<").replace("}", ">")
 
 
-def request(call: Call) -> MockRequest:
-    """Return the request in the form that the checker takes."""
-    return MockRequest(
-        HOST,
-        call.method,
-        call.path,
-        args=dict(call.query),
-        data=call.body,
-        content_type=call.content_type,
-    )
+def told(error: Exception) -> str:
+    """Return what is wrong in one line: the places in the body, where it is the body."""
+    details = getattr(error.__cause__, "schema_errors", ())
+    places = [f"{'.'.join(map(str, each.absolute_path))}: {each.message[:200]}" for each in details]
+    return f"{type(error).__name__}: {'; '.join(places) or error.__cause__ or error}"
 
 
 def too_long(call: Call) -> Iterator[str]:
@@ -224,5 +224,5 @@ def too_long(call: Call) -> Iterator[str]:
             value = value.get(key) if isinstance(value, dict) else None
         if isinstance(value, str) and len(value) > limit:
             yield f"body: {place} is too long (maximum is {limit} characters)"
-    if "/comments" in call.path and not str(content.get("body", "")).strip():
+    if call.method in ("POST", "PATCH") and "/comments" in call.path and not str(content.get("body", "")).strip():
         yield "body: body can't be blank"

@@ -15,6 +15,14 @@ WHO = {"NAME": "Forge", "EMAIL": "forge@example.org"}
 IDENTITY = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in WHO.items()}
 ISOLATED = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
 
+PROTECT = """#!/bin/sh
+# A protected branch moves through a pull request only, or by an administrator's hand.
+[ "$RIG_ADMIN" = yes ] || ! git config --get-all rig.protected | grep -qxF "$1" || {
+    echo "Changes must be made through a pull request." >&2
+    exit 1
+}
+"""
+
 
 def attempt(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run git with this machine's own configuration out of the way."""
@@ -47,7 +55,11 @@ class Repository:
         git(path, "init", "--quiet", "--bare", "--initial-branch=main")
         git(path, "config", "http.receivepack", "true")
         git(path, "config", "uploadpack.allowAnySHA1InWant", "true")
-        git(path, "config", "receive.shallowUpdate", "true")
+        git(path, "config", "receive.hideRefs", "refs/pull")
+        hook = path / "hooks/update"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(PROTECT)
+        hook.chmod(0o755)
         return cls(name, path)
 
     def fork(self, folder: Path, name: str) -> "Repository":
@@ -64,6 +76,10 @@ class Repository:
         """Return every branch and tag with what it points to."""
         lines = git(self.path, "for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags")
         return dict(line.split() for line in lines.splitlines())
+
+    def take(self, other: "Repository", sha: str, ref: str) -> None:
+        """Copy a commit from another repository, as the target of a ref."""
+        git(self.path, "fetch", "--quiet", "--no-tags", str(other.path), f"+{sha}:{ref}")
 
     def point(self, ref: str, sha: str | None) -> None:
         """Set a ref, or remove it."""
