@@ -227,5 +227,5 @@ def branch(api: Api, asked: Asked) -> Answer:
 @call("GET", "/collaborators/{username}/permission", "metadata:read")
 def permission(api: Api, asked: Asked) -> Answer:
     held = api.state.permissions.get(asked.values["username"], "none")
-    user = api.shown("collaborator", login=asked.values["username"], role_name=held)
+    user = api.shown("nullable-collaborator", login=asked.values["username"], role_name=held)
     return Answer({"permission": held, "role_name": held, "user": user})

@@ -139,7 +139,7 @@ class Description:
 
     def skeleton(self, name: str) -> Any:
         """Return the smallest object of a schema: what the stand-in knows is laid over it."""
-        return self._smallest({"$ref": f"#/components/schemas/{name}"})
+        return self._smallest(self.content["components"]["schemas"][name] | {"nullable": False})
 
     def resolve(self, node: dict[str, Any]) -> dict[str, Any]:
         """Follow references to what they stand for."""
