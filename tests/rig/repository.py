@@ -77,9 +77,9 @@ class Repository:
         lines = git(self.path, "for-each-ref", "--format=%(refname) %(objectname)", "refs/heads", "refs/tags")
         return dict(line.split() for line in lines.splitlines())
 
-    def take(self, other: "Repository", sha: str, ref: str) -> None:
-        """Copy a commit from another repository, as the target of a ref."""
-        git(self.path, "fetch", "--quiet", "--no-tags", str(other.path), f"+{sha}:{ref}")
+    def take(self, other: Path, sha: str) -> None:
+        """Copy a commit with its history from another repository."""
+        git(self.path, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", str(other), sha)
 
     def point(self, ref: str, sha: str | None) -> None:
         """Set a ref, or remove it."""
@@ -113,10 +113,10 @@ class Repository:
         return git(self.path, "commit-tree", tree.stdout.strip(), "-p", base, "-p", head, "-m", message)
 
     @contextmanager
-    def checkout(self, revision: str) -> Iterator[Path]:
-        """Give a clone at a revision, on a branch `work`, whose objects are this repository's."""
+    def checkout(self, revision: str | None) -> Iterator[Path]:
+        """Give a clone at a revision, or an empty one, whose objects are this repository's."""
         with TemporaryDirectory() as temporary:
             folder = Path(temporary) / "clone"
             git(self.path, "clone", "--quiet", "--shared", "--no-checkout", str(self.path), str(folder))
-            git(folder, "checkout", "--quiet", "-B", "work", revision)
+            git(folder, "checkout", "--quiet", *(["--detach", revision] if revision else ["--orphan", "work"]))
             yield folder

@@ -183,7 +183,8 @@ class State:
         if pull.state != "open" or head is None or base is None or (head, base) == (pull.head_sha, pull.base_sha):
             return False
         moved = head != pull.head_sha
-        self.upstream.take(pull.head, head, f"refs/pull/{pull.number}/head")
+        self.upstream.take(pull.head.path, head)
+        self.upstream.point(f"refs/pull/{pull.number}/head", head)
         pull.head_sha, pull.base_sha = head, base
         pull.merge_sha = self.upstream.merge(base, head, f"Merge {head} into {base}")
         self.upstream.point(f"refs/pull/{pull.number}/merge", pull.merge_sha)
