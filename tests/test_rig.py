@@ -1,11 +1,16 @@
 """The rig itself: workflows of a few lines show that it is as strict as the forge, in what the real ones rely on."""
 
+import http.client
 import json
+import urllib.error
+import urllib.request
 
 import pytest
 
+from tests.rig.dispatcher import Environment
 from tests.rig.openapi import Call
-from tests.rig.rig import Rig, rigged
+from tests.rig.repository import attempt, git
+from tests.rig.rig import rigged
 from tests.rig.workflow import Workflow, admits
 
 CHECKOUT = "actions/checkout@" + "1" * 40
@@ -198,7 +203,7 @@ jobs:
 def test_a_second_workflow_takes_the_artifact_of_the_first_with_rights_that_the_first_lacks(rig, fork):
     rig.dispatcher.secrets["KEY"] = "k3y-of-the-forge"
     trunk = rig.push("main", workflows(makes=MAKES, takes=TAKES))
-    rig.push("work", workflows(takes="broken in the branch"), repository=rig.fork() if fork else None)
+    rig.push("work", workflows(takes=TAKES.replace("and '", "hijacked '")), repository=rig.fork() if fork else None)
     rig.open_pull_request("work", fork=fork)
     assert rig.job("makes", "make").step("Secret").log == f"secret '{'' if fork else '***'}' then\n"
     job = rig.job("takes", "take")
@@ -208,7 +213,9 @@ def test_a_second_workflow_takes_the_artifact_of_the_first_with_rights_that_the_
 
 def test_a_fork_may_read_only(rig):
     body = json.dumps({"state": "success", "context": "c"})
-    text = calling("{statuses: write}", "statuses/$GITHUB_SHA", body).replace("push: {branches: [main]}", "pull_request: ")
+    text = calling("{statuses: write}", "statuses/$GITHUB_SHA", body).replace(
+        "push: {branches: [main]}", "pull_request: "
+    )
     rig.push("main", workflows(writes=text))
     rig.push("work", {"a": "1"}, repository=rig.fork())
     rig.open_pull_request("work", fork=True)
@@ -233,7 +240,8 @@ jobs:
 
 
 def begun(rig):
-    return any("begun" in each.get("msg", "") and each.get("raw_output") for live in rig.runs() for act in live.acts for each in act.said)
+    said = [each for live in rig.runs() for act in live.acts for each in act.said]
+    return any(each.get("raw_output") and each["msg"] == "begun\n" for each in said)
 
 
 def test_a_newer_push_cancels_the_run_of_an_older_one(rig):
@@ -284,10 +292,7 @@ jobs:
 
 
 def test_jobs_know_what_those_before_them_came_to_and_an_environment_waits_for_a_person(rig):
-    environment = rig.dispatcher.environments
-    from tests.rig.dispatcher import Environment
-
-    environment["production"] = Environment({"KEY": "for production"}, waits=True)
+    rig.dispatcher.environments["production"] = Environment({"KEY": "for production"}, waits=True)
     sha = rig.push("main", workflows(chain=CHAIN))
     (live,) = rig.runs("chain")
     assert (live.run.status, rig.checks(sha)["The last"]) == ("waiting", "pending")
@@ -314,3 +319,182 @@ def test_a_job_by_itself_keeps_every_byte_of_its_own():
     assert alone.startswith(chain[:end])
     assert chain[begin:end] in alone
     assert "fails" not in alone
+
+
+GATE = f"""
+on: [pull_request, merge_group]
+permissions: {{contents: read}}
+jobs:
+  gate:
+    {HEAD}
+      - uses: {CHECKOUT}
+      - run: test "$(cat budget/* | wc -l)" -le 2
+"""
+
+
+def ask(rig, method, path, content=None, token=None):
+    """Call the API as a client would; return the status and what came back."""
+    body = None if content is None else json.dumps(content).encode()
+    headers = {"Authorization": f"Bearer {token or rig.state.person('maintainer')}", "Content-Type": "application/json"}
+    request = urllib.request.Request(f"{rig.forge.url}/api/v3/repos/acme/model{path}", body, headers, method=method)
+    try:
+        with urllib.request.urlopen(request) as reply:
+            return reply.status, json.loads(reply.read() or b"null")
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.loads(error.read() or b"null")
+
+
+def test_a_merge_is_refused_until_its_check_is_green(rig):
+    rig.push("main", workflows(gate=GATE) | {"budget/a": "1\n"})
+    rig.protect("gate", up_to_date=True)
+    rig.push("work", {"budget/b": "1\n1\n"})
+    pull = rig.open_pull_request("work")
+    status, reply = ask(rig, "PUT", "/pulls/1/merge", {})
+    assert (status, reply["message"]) == (405, 'Required status check "gate" is failing.')
+    assert rig.merge(1) == reply["message"]
+    rig.push("work", {"budget/b": "1\n"})
+    rig.move(rig.upstream, "main", rig.push("other", {"c": "1"}))
+    assert rig.merge(1) == "Head branch is not up to date with the base branch."
+    rig.push("work", {"budget/b": "1\n", "c": "1"}, onto="main")
+    assert ask(rig, "PUT", "/pulls/1/merge", {"sha": "0" * 40})[0] == 409
+    status, reply = ask(rig, "PUT", "/pulls/1/merge", {"sha": pull.head_sha})
+    assert (status, reply["merged"], rig.upstream.sha("main")) == (200, True, reply["sha"])
+    assert rig.upstream.contains("main", pull.head_sha)
+
+
+def test_two_that_are_green_apart_and_red_together_do_not_both_pass_the_queue(rig):
+    rig.push("main", workflows(gate=GATE) | {"budget/a": "1\n"})
+    rig.protect("gate")
+    for name in ("one", "two"):
+        rig.push(name, {f"budget/{name}": "1\n"})
+        assert rig.checks(rig.open_pull_request(name).head_sha) == {"gate": "success"}
+    assert rig.merge_queue([1, 2]) == [1]
+    assert "budget/two" not in rig.upstream.files("main", "budget")
+    assert [live.run.conclusion for live in rig.runs("gate")] == ["success", "success", "success", "failure"]
+
+
+PUSHES = f"""
+on: {{push: {{branches: [work]}}}}
+permissions: {{contents: write}}
+jobs:
+  push:
+    {HEAD}
+      - uses: {CHECKOUT}
+        with: {{fetch-depth: 0}}
+      - run: |
+          git config user.name Bot && git config user.email bot@example.org
+          git rev-parse HEAD >made && git add made && git commit --quiet --message made && git push --quiet
+      - name: Trunk
+        run: git push origin HEAD:main 2>&1 || true
+"""
+
+
+def test_what_a_job_pushes_starts_nothing_and_does_not_reach_a_protected_branch(rig):
+    trunk = rig.push("main", workflows(pushes=PUSHES, first=FIRST))
+    rig.protect("test")
+    rig.push("work", {"a": "1"})
+    pull = rig.open_pull_request("work")
+    assert rig.upstream.files("work", "made") == ["made"], "pushed once, though its own push is a push"
+    assert (pull.head_sha, rig.upstream.sha("refs/pull/1/head")) == (rig.upstream.sha("work"), rig.upstream.sha("work"))
+    rig.push("work", {"b": "1"})
+    assert (len(rig.runs("pushes")), len(rig.runs("first"))) == (2, 2)
+    assert rig.checks(rig.upstream.sha("work")) == {}, "no check on the commit that the job made"
+    assert rig.upstream.sha("main") == trunk
+    assert "Changes must be made through a pull request." in rig.job("pushes", "push").step("Trunk").log
+
+
+def test_without_the_right_token_git_is_refused(rig, tmp_path):
+    rig.push("main", {"a": "1"})
+    for token in ("wrong", rig.state.grant("bot", {"issues": "write"})):
+        address = rig.forge.url.replace("//", f"//x:{token}@") + "/acme/model"
+        assert attempt(tmp_path, "ls-remote", address).returncode != 0
+    reader = rig.forge.url.replace("//", f"//x:{rig.state.grant('bot', {'contents': 'read'})}@") + "/acme/model"
+    git(tmp_path, "clone", "--quiet", reader, "clone")
+    assert attempt(tmp_path / "clone", "push", "origin", "HEAD:refs/heads/new").returncode != 0
+
+
+def test_conflicting_branches_have_no_merge_and_start_nothing(rig):
+    rig.push("main", workflows(first=FIRST) | {"a": "1"})
+    rig.push("work", {"a": "2"})
+    rig.push("main", {"a": "3"})
+    assert rig.open_pull_request("work").merge_sha is None
+    assert (rig.upstream.sha("refs/pull/1/merge"), rig.runs("first")) == (None, [])
+    assert ask(rig, "GET", "/pulls/1")[1]["mergeable"] is False
+
+
+def test_faults_come_when_they_are_asked_for_before_or_after_the_effect(rig):
+    rig.push("main", {"a": "1"})
+    rig.push("work", {"b": "1"})
+    rig.open_pull_request("work")
+    place = "/issues/1/comments"
+    rig.forge.fail("POST", "comments$", 1, 429, {"Retry-After": "1"})
+    rig.forge.fail("POST", "comments$", 1, 500, after_effect=True)
+    rig.forge.fail("GET", "comments$", 1, 0)
+    assert [ask(rig, "POST", place, {"body": "x"})[0] for _ in range(3)] == [429, 500, 201]
+    with pytest.raises(http.client.RemoteDisconnected):
+        ask(rig, "GET", place)
+    assert len(ask(rig, "GET", place)[1]) == 2, "the one that failed after its effect, and the last"
+
+
+def test_lists_come_in_pages(rig):
+    rig.push("main", {"a": "1"})
+    rig.push("work", {"b": "1"})
+    rig.open_pull_request("work")
+    for number in range(31):
+        ask(rig, "POST", "/issues/1/comments", {"body": str(number)})
+    assert [each["body"] for each in ask(rig, "GET", "/issues/1/comments?page=2")[1]] == ["30"]
+    assert len(ask(rig, "GET", "/issues/1/comments?per_page=100")[1]) == 31
+
+
+CACHES = f"""
+on: [push, pull_request]
+permissions: {{contents: read}}
+jobs:
+  keep:
+    {HEAD}
+      - uses: {CHECKOUT}
+      - uses: {CACHE}
+        id: cache
+        with: {{path: kept, key: "k-${{{{ hashFiles('lock') }}}}", restore-keys: k-}}
+      - name: Tell
+        run: |
+          echo "$([ ! -e kept/who ] || cat kept/who) ${{{{ steps.cache.outputs.cache-hit }}}}"
+          mkdir -p kept; echo "$GITHUB_REF" >kept/who
+"""
+
+
+def test_a_cache_is_kept_by_its_key_and_a_branch_cannot_poison_the_trunk(rig):
+    rig.push("main", {"lock": "1"})
+    rig.push("work", workflows(caches=CACHES))
+    rig.push("main", {"b": "1"}, onto="work")
+    assert rig.job("caches", "keep").step("Tell").log == " \n", "not what the branch kept"
+    rig.push("main", {"a": "1"})
+    assert rig.job("caches", "keep").step("Tell").log == "refs/heads/main true\n"
+    rig.push("main", {"lock": "2"})
+    assert rig.job("caches", "keep").step("Tell").log == "refs/heads/main false\n", "a restore key"
+    rig.push("fresh", {"lock": "2"})
+    assert rig.job("caches", "keep").step("Tell").log == "refs/heads/main true\n", "a branch reads the trunk's"
+
+
+def test_a_run_that_is_run_again_has_the_same_event_and_one_attempt_more(rig):
+    rig.push("main", workflows(makes=MAKES))
+    rig.push("work", {"a": "1"})
+    rig.open_pull_request("work")
+    (live,) = rig.runs("makes")
+    rig.dispatcher.rerun(live)
+    rig.settle()
+    assert (live.run.attempt, live.run.conclusion, len(rig.state.of("artifact", live.run.id))) == (2, "success", 1)
+
+
+def test_the_remote_is_a_real_one_that_may_go_down(rig):
+    remote = rig.remote_s3
+    (remote.folder / remote.bucket / "dvc").mkdir()
+    (remote.folder / remote.bucket / "dvc/a").write_text("1")
+    with pytest.raises(urllib.error.HTTPError, match="Error 40[03]"):
+        urllib.request.urlopen(f"{remote.endpoint}/{remote.bucket}/dvc/a")
+    assert remote.objects() == {"dvc/a"}
+    remote.close()
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        urllib.request.urlopen(remote.endpoint)
+    remote.start()

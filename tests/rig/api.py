@@ -83,7 +83,9 @@ class Api:
         """Return a commit."""
         git_user = {"name": "Somebody", "email": "somebody@example.org", "date": "2026-01-01T00:00:00Z"}
         inner = {"author": git_user, "committer": git_user}
-        return self.shown("commit", sha=sha, commit=inner, author=self.user("somebody"), committer=self.user("somebody"))
+        return self.shown(
+            "commit", sha=sha, commit=inner, author=self.user("somebody"), committer=self.user("somebody")
+        )
 
     def label(self, name: str) -> dict[str, Any]:
         """Return a label."""

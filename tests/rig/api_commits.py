@@ -141,7 +141,9 @@ def deploy(api: Api, asked: Asked) -> Answer:
 def deployment(api: Api, record: Record) -> dict[str, Any]:
     """Return a deployment."""
     known = {"environment": "production", "task": "deploy", "payload": {}, "sha": api.found_sha(record.content["ref"])}
-    chosen = {key: record.content[key] for key in ("ref", "task", "environment", "description") if key in record.content}
+    chosen = {
+        key: record.content[key] for key in ("ref", "task", "environment", "description") if key in record.content
+    }
     times = {"created_at": record.created, "updated_at": record.updated}
     return api.shown("deployment", id=record.id, **times, **(known | chosen))
 
@@ -150,7 +152,9 @@ def deployment(api: Api, record: Record) -> dict[str, Any]:
 def deployments(api: Api, asked: Asked) -> Answer:
     shown = [deployment(api, record) for record in reversed(api.state.of("deployment"))]
     keys = ("sha", "ref", "task", "environment")
-    return api.paged(asked, [each for each in shown if all(asked.query.get(key, each[key]) == each[key] for key in keys)])
+    return api.paged(
+        asked, [each for each in shown if all(asked.query.get(key, each[key]) == each[key] for key in keys)]
+    )
 
 
 @call("GET", "/deployments/{deployment_id}", "deployments:read")
@@ -189,7 +193,9 @@ def release(api: Api, record: Record) -> dict[str, Any]:
     keys = ("tag_name", "target_commitish", "name", "body", "draft", "prerelease")
     known = {key: record.content[key] for key in keys if key in record.content}
     author = api.user(record.user)
-    return api.shown("release", id=record.id, created_at=record.created, published_at=record.created, author=author, **known)
+    return api.shown(
+        "release", id=record.id, created_at=record.created, published_at=record.created, author=author, **known
+    )
 
 
 @call("GET", "/releases", "contents:read")

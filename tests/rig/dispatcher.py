@@ -236,7 +236,9 @@ class Dispatcher:
         return done
 
     def _acted(self, live: Live, order: Order) -> Act:
-        act = Act(self.folder / f"{live.run.id}-{live.run.attempt}-{order.job}-{len(live.acts)}", self.state.upstream, order)
+        act = Act(
+            self.folder / f"{live.run.id}-{live.run.attempt}-{order.job}-{len(live.acts)}", self.state.upstream, order
+        )
         with self._changed:
             live.acts.append(act)
         if live.cancelled:

@@ -152,7 +152,9 @@ class Forge:
                 raise Refusal(401, "Bad credentials")
             answer = self._handled(call, token)
         except Refusal as refusal:
-            answer = Answer({"message": refusal.message, "documentation_url": "https://docs.github.com/rest"}, refusal.status)
+            answer = Answer(
+                {"message": refusal.message, "documentation_url": "https://docs.github.com/rest"}, refusal.status
+            )
         response = reply(self._linked(answer, request))
         self._held_to_description(call, response)
         return response
@@ -232,18 +234,22 @@ class Forge:
 
 def served(request: Request, repository: Repository, service: str, token: Token) -> Response:
     """Let git's own server answer."""
-    environment = os.environ | ISOLATED | {
-        "GIT_PROJECT_ROOT": str(repository.path),
-        "GIT_HTTP_EXPORT_ALL": "1",
-        "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
-        "PATH_INFO": f"/{service}",
-        "QUERY_STRING": request.query_string.decode(),
-        "REQUEST_METHOD": request.method,
-        "CONTENT_TYPE": request.headers.get("Content-Type", ""),
-        "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
-        "REMOTE_USER": token.user,
-        "RIG_ADMIN": "yes" if token.everything else "no",
-    }
+    environment = (
+        os.environ
+        | ISOLATED
+        | {
+            "GIT_PROJECT_ROOT": str(repository.path),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "GIT_PROTOCOL": request.headers.get("Git-Protocol", ""),
+            "PATH_INFO": f"/{service}",
+            "QUERY_STRING": request.query_string.decode(),
+            "REQUEST_METHOD": request.method,
+            "CONTENT_TYPE": request.headers.get("Content-Type", ""),
+            "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
+            "REMOTE_USER": token.user,
+            "RIG_ADMIN": "yes" if token.everything else "no",
+        }
+    )
     body = request.get_data()
     environment["CONTENT_LENGTH"] = str(len(body))
     done = subprocess.run(["git", "http-backend"], input=body, env=environment, capture_output=True, check=True)

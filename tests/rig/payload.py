@@ -30,12 +30,17 @@ def occasion(api: Api, event: Event) -> Occasion | None:
     if event.name == "push":
         return of_push(api, event, payload)
     if event.name == "merge_group":
-        group = {"head_sha": event.after, "head_ref": event.ref, "base_sha": event.before, "base_ref": "refs/heads/main"}
+        group = {
+            "head_sha": event.after,
+            "head_ref": event.ref,
+            "base_sha": event.before,
+            "base_ref": "refs/heads/main",
+        }
         changed = tuple(state.upstream.changed(event.before, event.after))
         return Occasion(event, payload | {"merge_group": group}, event.after, event.after, event.ref, changed, False)
-    assert event.name == "workflow_run"
-    assert event.run is not None
-    sha = state.upstream.sha("refs/heads/main") or ""
+    sha = state.upstream.sha("refs/heads/main")
+    if sha is None or event.run is None:
+        return None
     payload |= {"workflow_run": api.run(event.run), "workflow": {"name": event.run.name, "path": event.run.path}}
     return Occasion(event, payload, sha, sha, "refs/heads/main", (), False)
 

@@ -1,8 +1,8 @@
 """One object for tests: a forge with a repository and its workflows, and what people do with them.
 
-    with rigged(tmp_path) as rig:
-        rig.push("main", {"conf/a.yaml": "x: 1"})
-        pull = rig.open_pull_request("work")
+with rigged(tmp_path) as rig:
+    rig.push("main", {"conf/a.yaml": "x: 1"})
+    pull = rig.open_pull_request("work")
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -45,6 +45,7 @@ class Rig:
     def close(self) -> None:
         """End what runs, and fail the test for what was done against the forge's description."""
         self.dispatcher.cancel_all()
+        self.settle(60)
         self.forge.close()
         if "remote_s3" in self.__dict__:
             self.remote_s3.close()

@@ -86,7 +86,13 @@ class Act:
         command, environment = self._prepare(repository), machine() | {"HOME": str(folder / "home")}
         with (folder / "stderr").open("w") as errors:
             self._process = subprocess.Popen(
-                command, env=environment, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True, start_new_session=True
+                command,
+                env=environment,
+                cwd=folder,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                start_new_session=True,
             )
 
     def _prepare(self, repository: Repository) -> list[str]:
@@ -100,7 +106,11 @@ class Act:
         options = ["-C", str(source), "-W", str(file), "-e", str(event), "-a", self.order.actor]
         options += ["--action-cache-path", str(self.folder / "act"), "-P", "ubuntu-latest=-self-hosted"]
         options += ["--no-skip-checkout", "--no-cache-server", "--json", "--rm", "--defaultbranch", "main"]
-        for flag, pairs in (("--env", self._environment()), ("-s", self.order.secrets), ("--var", self.order.variables)):
+        for flag, pairs in (
+            ("--env", self._environment()),
+            ("-s", self.order.secrets),
+            ("--var", self.order.variables),
+        ):
             options += [word for key, value in pairs.items() for word in (flag, f"{key}={value}")]
         options += [word for each in self.order.uses for word in ("--local-repository", f"{each}={stand_in(each)}")]
         return [tool("act"), self.order.event, *options]

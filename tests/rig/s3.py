@@ -45,7 +45,14 @@ class Remote:
 
     def start(self) -> None:
         """Serve, also again after a stop: the address and what is stored stay."""
-        options = ["--addr", f"127.0.0.1:{self._port}", "--auth-key", f"{self.key},{self.secret}", "--config", "/dev/null"]
+        options = [
+            "--addr",
+            f"127.0.0.1:{self._port}",
+            "--auth-key",
+            f"{self.key},{self.secret}",
+            "--config",
+            "/dev/null",
+        ]
         command = [tool("rclone"), "serve", "s3", str(self.folder), *options]
         self._process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 20

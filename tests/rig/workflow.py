@@ -172,7 +172,9 @@ def stub(name: str, workflow: Workflow, results: Mapping[str, Result]) -> str:
     if needs := workflow.needs(name):
         job["needs"] = needs
     if result.outputs:
-        job["outputs"] = {key: f"${{{{ fromJSON({literal(json.dumps(value))}) }}}}" for key, value in result.outputs.items()}
+        job["outputs"] = {
+            key: f"${{{{ fromJSON({literal(json.dumps(value))}) }}}}" for key, value in result.outputs.items()
+        }
     return f"{name}: {json.dumps(job)}\n"
 
 
