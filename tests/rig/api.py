@@ -1,4 +1,4 @@
-"""The calls of the forge's API that workflows make: each one reads or changes the state, and answers as the forge does."""
+"""The calls of the forge's API about pull requests: each reads or changes the state, and answers as the forge does."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from tests.rig.repository import git
 from tests.rig.state import Event, Pull, Record, Run, State, Token
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """The forge says no, with a status and a message."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -171,14 +171,14 @@ class Api:
     def found_pull(self, number: Any) -> Pull:
         """Return a pull request by its number."""
         if int(number) not in self.state.pulls:
-            raise Refusal(404, "Not Found")
+            raise RefusedError(404, "Not Found")
         return self.state.pulls[int(number)]
 
     def found(self, kind: str, number: Any) -> Record:
         """Return a record by its number."""
         record = self.state.find(kind, int(number))
         if record is None:
-            raise Refusal(404, "Not Found")
+            raise RefusedError(404, "Not Found")
         return record
 
     def found_sha(self, revision: str) -> str:
@@ -187,7 +187,7 @@ class Api:
         for name in names:
             if sha := self.state.upstream.sha(name):
                 return sha
-        raise Refusal(422, f"No commit found for SHA: {revision}")
+        raise RefusedError(422, f"No commit found for SHA: {revision}")
 
     def paged(self, asked: Asked, items: Iterable[Any], key: str | None = None) -> Answer:
         """Return one page of a list, with the address of the next."""
@@ -223,9 +223,9 @@ def pulls(api: Api, asked: Asked) -> Answer:
 def open_pull(api: Api, asked: Asked) -> Answer:
     content, upstream = asked.content, api.state.upstream
     if upstream.sha(f"refs/heads/{content['head']}") is None or upstream.sha(f"refs/heads/{content['base']}") is None:
-        raise Refusal(422, "Validation Failed")
+        raise RefusedError(422, "Validation Failed")
     title, body = content.get("title", content["head"]), content.get("body", "")
-    pull = api.state.open_pull(title, upstream, content["head"], content["base"], asked.token.user, body)
+    pull = api.state.open_pull(title, upstream, content["head"], content["base"], user=asked.token.user, body=body)
     if asked.token.run is None:
         api.state.tell(Event("pull_request", "opened", pull, actor=asked.token.user))
     return Answer(api.pull(pull), 201)
@@ -255,7 +255,7 @@ def pull_commits(api: Api, asked: Asked) -> Answer:
 @call("GET", "/pulls/{pull_number}/merge", "contents:read")
 def is_merged(api: Api, asked: Asked) -> Answer:
     if not api.found_pull(asked.values["pull_number"]).merged:
-        raise Refusal(404, "Not Found")
+        raise RefusedError(404, "Not Found")
     return Answer(status=204)
 
 
@@ -268,9 +268,9 @@ def merge(api: Api, asked: Asked) -> Answer:
     if content.get("merge_method", "merge") != "merge":
         refusals.append("Only merge commits are allowed on this repository.")
     if refusals:
-        raise Refusal(405, refusals[0])
+        raise RefusedError(405, refusals[0])
     if content.get("sha", pull.head_sha) != pull.head_sha:
-        raise Refusal(409, "Head branch was modified. Review and try the merge again.")
+        raise RefusedError(409, "Head branch was modified. Review and try the merge again.")
     sha = api.state.land(pull, asked.token)
     return Answer({"sha": sha, "merged": True, "message": "Pull Request successfully merged"})
 
@@ -332,6 +332,6 @@ def add_labels(api: Api, asked: Asked) -> Answer:
 def drop_label(api: Api, asked: Asked) -> Answer:
     pull = api.found_pull(asked.values["issue_number"])
     if asked.values["name"] not in pull.labels:
-        raise Refusal(404, "Label does not exist")
+        raise RefusedError(404, "Label does not exist")
     pull.labels.remove(asked.values["name"])
     return Answer([api.label(name) for name in pull.labels])

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from tests.rig.api import Answer, Api, Asked, Refusal, call
+from tests.rig.api import Answer, Api, Asked, RefusedError, call
 from tests.rig.state import Record
 
 COMPLETE = {"status": "completed"}
@@ -18,7 +18,7 @@ def known(api: Api, asked: Asked) -> str:
     """Return the commit that a call names by its full hash."""
     sha: str = asked.values["sha"]
     if len(sha) != 40 or api.state.upstream.sha(sha) is None:
-        raise Refusal(422, f"No commit found for SHA: {sha}")
+        raise RefusedError(422, f"No commit found for SHA: {sha}")
     return sha
 
 
@@ -107,7 +107,7 @@ def found_run(api: Api, asked: Asked) -> int:
     """Return the number of a run that exists."""
     number = int(asked.values["run_id"])
     if number not in api.state.runs:
-        raise Refusal(404, "Not Found")
+        raise RefusedError(404, "Not Found")
     return number
 
 
@@ -181,7 +181,7 @@ def deployment_statuses(api: Api, asked: Asked) -> Answer:
 def new_release(api: Api, asked: Asked) -> Answer:
     content = {"name": None, "body": None, "draft": False, "prerelease": False} | asked.content
     if any(record.content["tag_name"] == content["tag_name"] for record in api.state.of("release")):
-        raise Refusal(422, "Validation Failed")
+        raise RefusedError(422, "Validation Failed")
     sha = api.found_sha(content.get("target_commitish", "main"))
     if api.state.upstream.sha(f"refs/tags/{content['tag_name']}") is None:
         api.state.upstream.point(f"refs/tags/{content['tag_name']}", sha)
@@ -208,7 +208,7 @@ def release_of_tag(api: Api, asked: Asked) -> Answer:
     for record in api.state.of("release"):
         if record.content["tag_name"] == asked.values["tag"]:
             return Answer(release(api, record))
-    raise Refusal(404, "Not Found")
+    raise RefusedError(404, "Not Found")
 
 
 @call("GET", "/git/ref/{ref}", "contents:read")
@@ -216,7 +216,7 @@ def git_ref(api: Api, asked: Asked) -> Answer:
     ref = f"refs/{asked.values['ref']}"
     sha = api.state.upstream.sha(ref)
     if sha is None:
-        raise Refusal(404, "Not Found")
+        raise RefusedError(404, "Not Found")
     return Answer(api.shown("git-ref", ref=ref, object={"sha": sha, "type": "commit"}))
 
 
@@ -225,7 +225,7 @@ def branch(api: Api, asked: Asked) -> Answer:
     name = asked.values["branch"]
     sha = api.state.upstream.sha(f"refs/heads/{name}")
     if sha is None:
-        raise Refusal(404, "Branch not found")
+        raise RefusedError(404, "Branch not found")
     protected = name in api.state.protections
     return Answer(api.shown("branch-with-protection", name=name, commit=api.commit(sha), protected=protected))
 

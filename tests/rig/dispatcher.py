@@ -1,7 +1,7 @@
 """What act leaves out: which workflows an event starts, with which token and secrets, when, and what follows.
 
-Filters, concurrency groups, environments that wait for a person, timeouts, a check for each job, and workflow_run when a
-run is over. What a job's own token does starts nothing, as at the forge.
+Filters, concurrency groups, environments that wait for a person, timeouts, a check for each job, and workflow_run when
+a run is over. What a job's own token does starts nothing, as at the forge.
 """
 
 import re

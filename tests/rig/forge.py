@@ -12,19 +12,22 @@ import secrets
 import subprocess
 import threading
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from werkzeug import Request, Response
 from werkzeug.exceptions import NotFound
 from werkzeug.serving import WSGIRequestHandler, make_server
 
 from tests.rig import api_commits, openapi
-from tests.rig.api import HANDLERS, Answer, Api, Asked, Refusal
+from tests.rig.api import HANDLERS, Answer, Api, Asked, RefusedError
 from tests.rig.repository import ISOLATED, Repository
 from tests.rig.state import State, Token
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse
 
 assert api_commits, "importing it declares its calls"
 PREFIX = "/api/v3"
@@ -68,7 +71,7 @@ class Quiet(WSGIRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def log(self, type: str, message: str, *args: object) -> None:  # noqa: A002 - the name is werkzeug's
+    def log(self, type: str, message: str, *args: Any) -> None:
         """Log nothing."""
 
 
@@ -82,7 +85,6 @@ class Forge:
         self.violations: list[str] = []
         self._faults: list[Fault] = []
         self._server = make_server("127.0.0.1", 0, self._application, threaded=True, request_handler=Quiet)
-        self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self.api = Api(self.state, self.description, self.url)
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -107,7 +109,7 @@ class Forge:
         """Let calls go wrong, before or after they had their effect; status 0 drops the connection."""
         self._faults.append(Fault(method, re.compile(path_pattern), times, status, headers or {}, after_effect))
 
-    def _application(self, environ: dict[str, object], start_response: object) -> object:
+    def _application(self, environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
         request = Request(environ)
         response = self._answer(request)
         self.requests.append((request.method, request.path, response.status_code))
@@ -146,12 +148,9 @@ class Forge:
         query, body = request.args.to_dict(), request.get_data()
         path = request.path.removeprefix(PREFIX)
         call = openapi.Call(request.method, path, query, body, request.mimetype or "application/json")
-        token = self._token(request)
         try:
-            if token is None:
-                raise Refusal(401, "Bad credentials")
-            answer = self._handled(call, token)
-        except Refusal as refusal:
+            answer = self._handled(call, self._token(request))
+        except RefusedError as refusal:
             answer = Answer(
                 {"message": refusal.message, "documentation_url": "https://docs.github.com/rest"}, refusal.status
             )
@@ -159,20 +158,22 @@ class Forge:
         self._held_to_description(call, response)
         return response
 
-    def _handled(self, call: openapi.Call, token: Token) -> Answer:
+    def _handled(self, call: openapi.Call, token: Token | None) -> Answer:
+        if token is None:
+            raise RefusedError(401, "Bad credentials")
         try:
             template, values = self.description.routes().match(call.path)
             scopes, handler = HANDLERS[call.method, template]
         except (NotFound, KeyError):
             self.violations.append(f"{call.method} {call.path}: the stand-in does not know this call")
-            raise Refusal(404, "Not Found") from None
+            raise RefusedError(404, "Not Found") from None
         if mistakes := self.description.mistakes(call):
             self.violations.append(f"{call.method} {call.path}: {'; '.join(mistakes)}")
-            raise Refusal(422, mistakes[0])
+            raise RefusedError(422, mistakes[0])
         if (values["owner"] + "/" + values["repo"]) != self.state.upstream.name:
-            raise Refusal(404, "Not Found")
+            raise RefusedError(404, "Not Found")
         if not any(token.allows(scope) for scope in scopes):
-            raise Refusal(403, NO_ACCESS)
+            raise RefusedError(403, NO_ACCESS)
         with self.state.lock:
             return handler(self.api, Asked(token, values, call.query, json.loads(call.body or b"null")))
 
@@ -257,14 +258,3 @@ def served(request: Request, repository: Repository, service: str, token: Token)
     headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
     status = int(headers.pop("Status", "200").split()[0])
     return Response(content, status, headers)
-
-
-@contextmanager
-def running(folder: Path) -> Iterator[Forge]:
-    """Give a forge; what its clients or itself did against the description fails the test at the end."""
-    forge = Forge(folder)
-    try:
-        yield forge
-    finally:
-        forge.close()
-    assert not forge.violations, "\n".join(forge.violations)

@@ -92,11 +92,12 @@ def cut(whole: dict[str, Any]) -> dict[str, Any]:
 def part(path: dict[str, Any], methods: tuple[str, ...]) -> dict[str, Any]:
     """Return the methods of a path that are served, without their examples."""
     kept = {name: value for name, value in path.items() if name in (*methods, "parameters")}
-    return json.loads(json.dumps(kept), object_hook=lambda item: {k: v for k, v in item.items() if k != "examples"})
+    bare = json.loads(json.dumps(kept), object_hook=lambda item: {k: v for k, v in item.items() if k != "examples"})
+    return dict(bare)
 
 
 def load() -> "Description":
-    """Return the served part of the description; the cut is kept beside the package, which is a hundred times larger."""
+    """Return the served part of the description; the cut is kept, for the whole is fifty times larger."""
     folder = npm.package(npm.OPENAPI)
     key = npm.digest(json.dumps(SERVED).encode())[:16]
     kept = folder / f"cut-{key}.json"
@@ -120,7 +121,8 @@ class Description:
 
     def operation(self, method: str, template: str) -> dict[str, Any] | None:
         """Return what is described of a method on a path."""
-        return self.content["paths"][template].get(method.lower())
+        found: dict[str, Any] | None = self.content["paths"][template].get(method.lower())
+        return found
 
     def mistakes(self, call: Call) -> list[str]:
         """Return what the forge would refuse in a request, or quietly ignore."""

@@ -1,4 +1,4 @@
-"""Bare git repositories as a forge keeps them: branches, and for each pull request its head and its merge with the base.
+"""Bare git repositories as a forge keeps them: branches, and for each pull request its head and its merge.
 
 The merge refs are real commits, made as the forge makes them, because workflows check them out and gate them.
 """

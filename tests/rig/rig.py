@@ -105,7 +105,7 @@ class Rig:
         """Open a pull request of a branch, of the contributor's fork if so asked."""
         repository = self.fork() if fork else self.upstream
         user = repository.name.partition("/")[0] if fork else "maintainer"
-        pull = self.state.open_pull(f"Merge {head}", repository, head, base, user)
+        pull = self.state.open_pull(f"Merge {head}", repository, head, base, user=user)
         self._tell(Event("pull_request", "opened", pull, actor=user), wait=wait)
         return pull
 

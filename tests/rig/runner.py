@@ -48,6 +48,7 @@ class Step:
     name: str
     conclusion: str
     log: str
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def steps(said: Iterable[Mapping[str, Any]]) -> tuple[Step, ...]:
     """Return the steps in their order; what a step of a composite action printed belongs to the step that uses it."""
     names: dict[tuple[str, str], str] = {}
     logs: dict[tuple[str, str], str] = {}
-    ends: dict[tuple[str, str], str] = {}
+    ends: dict[tuple[str, str], tuple[str, float]] = {}
     for each in said:
         if not each.get("stepID") or each.get("stage") == "Pre":
             continue
@@ -172,15 +173,17 @@ def steps(said: Iterable[Mapping[str, Any]]) -> tuple[Step, ...]:
         if each.get("raw_output"):
             logs[key] = logs.get(key, "") + each["msg"]
         elif "stepResult" in each and len(each["stepID"]) == 1:
-            ends[key] = each["stepResult"]
+            ends[key] = each["stepResult"], each.get("executionTime", 0) / 1e9
             names[key] = each["step"] if key[0] == "Main" else f"{key[0]} {each['step']}"
-    return tuple(Step(name, ends.get(key, "cancelled"), logs.get(key, "")) for key, name in names.items())
+    found = {key: ends.get(key, ("cancelled", 0.0)) for key in names}
+    return tuple(Step(names[key], end, logs.get(key, ""), seconds) for key, (end, seconds) in found.items())
 
 
 def machine() -> dict[str, str]:
     """Return what a job sees of this machine's environment."""
     own = {str(Path(sys.executable).parent), str(Path(sys.prefix) / "bin")}
-    path = os.pathsep.join(each for each in os.environ["PATH"].split(os.pathsep) if each not in own)
+    installer = str(Path(sys.prefix) / "uv/bin")  # where locks/install puts uv, if this machine has none
+    path = os.pathsep.join([*(each for each in os.environ["PATH"].split(os.pathsep) if each not in own), installer])
     passed = {name: value for name, value in os.environ.items() if name.upper().startswith(PASSED)}
     kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return {"UV_CACHE_DIR": str(kept / "uv"), "PIP_CACHE_DIR": str(kept / "pip"), **passed, "PATH": path}
@@ -201,5 +204,6 @@ def tool(name: str) -> str:
 def stand_in(uses: str) -> Path:
     """Return the folder that stands for an action; one that has none would be fetched from the network."""
     folder = ACTIONS / uses.partition("@")[0].removeprefix("actions/")
-    assert uses.startswith("actions/") and folder.is_dir(), f"there is no stand-in for {uses}"
+    assert folder.parent == ACTIONS, f"there is no stand-in for {uses}"
+    assert folder.is_dir(), f"there is no stand-in for {uses}"
     return folder

@@ -55,7 +55,7 @@ class Pull:
 
 @dataclass
 class Record:
-    """Something with a number and a time, as the API shows it; `at` is what it belongs to: a commit, an issue, a run."""
+    """Something with a number and a time; `at` is what it belongs to: a commit, an issue, a run."""
 
     id: int
     at: Any
@@ -169,7 +169,9 @@ class State:
             self.runs[run.id] = run
             return run
 
-    def open_pull(self, title: str, head: Repository, head_ref: str, base_ref: str, user: str, body: str = "") -> Pull:
+    def open_pull(
+        self, title: str, head: Repository, head_ref: str, base_ref: str, *, user: str, body: str = ""
+    ) -> Pull:
         """Open a pull request, with its refs."""
         with self.lock:
             pull = Pull(next(self._numbers), title, head, head_ref, base_ref, user, self.now(), body)

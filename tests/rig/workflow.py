@@ -16,8 +16,10 @@ import yaml
 from tests.rig.state import Event
 
 READ_ONLY = {"contents": "read", "packages": "read"}
-SCOPES = ("actions", "attestations", "checks", "contents", "deployments", "discussions", "id-token", "issues", "models")
-SCOPES += ("packages", "pages", "pull-requests", "security-events", "statuses")
+SCOPES = frozenset(
+    {"actions", "attestations", "checks", "contents", "deployments", "discussions", "id-token", "issues", "models"}
+    | {"packages", "pages", "pull-requests", "security-events", "statuses"}
+)
 PULL_TYPES = ("opened", "synchronize", "reopened")
 NEEDS = "rig-needs"
 
@@ -144,7 +146,7 @@ class Workflow:
         return [each for need in self.needs(job) for each in (need, *self._ancestors(need))]
 
     def _places(self) -> list["Place"]:
-        root = yaml.compose(self.text, Loader=yaml.BaseLoader)
+        root: Any = yaml.compose(self.text, Loader=yaml.BaseLoader)
         (jobs,) = (value for key, value in root.value if key.value == "jobs")
         assert not jobs.flow_style, f"{self.path}: jobs are written as a block"
         begins = [self.text.rindex("\n", 0, key.start_mark.index) + 1 for key, _ in jobs.value]

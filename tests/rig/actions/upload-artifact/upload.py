@@ -31,7 +31,7 @@ def main() -> int:
     """Upload, and say the artifact's number and digest."""
     files = chosen(os.environ["PATHS"].splitlines(), hidden=os.environ["HIDDEN"] == "true")
     if not files:
-        print(f"No files were found with the provided path: {os.environ['PATHS']}. No artifacts will be uploaded.")
+        sys.stdout.write(f"No files were found with the provided path: {os.environ['PATHS']}\n")
         return int(os.environ["MISSING"] == "error")
     body = zipped(files)
     query = urllib.parse.urlencode({"name": os.environ["NAME"], "overwrite": os.environ["OVERWRITE"]})
