@@ -147,6 +147,50 @@ def test_filters_decide_what_starts(rig):
     assert started() == 3
 
 
+TARGETS = f"""
+on:
+  pull_request: {{branches: [main]}}
+  pull_request_target: {{branches: [main], types: [labeled]}}
+  merge_group: {{branches: [main]}}
+  push: {{tags: ["v*"]}}
+  workflow_dispatch: {{inputs: {{number: {{type: string}}}}}}
+jobs:
+  go:
+    permissions: {{}}
+    {HEAD}
+      - name: Tell
+        env: {{KEY: "${{{{ secrets.KEY }}}}"}}
+        run: echo "$GITHUB_EVENT_NAME $GITHUB_REF ${{{{ inputs.number }}}} ${{KEY:+secret}}"
+"""
+
+
+def test_filters_of_branches_are_about_the_target_and_only_a_trusted_file_sees_secrets(rig):
+    def told():
+        return [live.jobs["go"].step("Tell").log.split() for live in rig.runs("targets")]
+
+    rig.dispatcher.secrets["KEY"] = "k3y-of-the-forge"
+    trunk = rig.push("main", workflows(targets=TARGETS))
+    rig.push("work", {"a": "1"}, repository=rig.fork())
+    rig.push("other", {"b": "1"})
+    rig.push("base", {"c": "1"})
+    rig.open_pull_request("other", base="base")
+    assert told() == []
+    pull = rig.open_pull_request("work", fork=True)
+    rig.label(pull.number, "reproduce")
+    rig.dispatch({"number": "7"})
+    rig.merge_queue([pull.number])
+    rig.move(rig.upstream, "v1", trunk)
+    rig.tag("v1", trunk)
+    queue = f"refs/heads/gh-readonly-queue/main/pr-2-{trunk}"
+    assert told() == [
+        ["pull_request", "refs/pull/2/merge"],
+        ["pull_request_target", "refs/heads/main", "secret"],
+        ["workflow_dispatch", "refs/heads/main", "7", "secret"],
+        ["merge_group", queue, "secret"],
+        ["push", "refs/tags/v1", "secret"],
+    ]
+
+
 @pytest.mark.parametrize(
     ("globs", "name", "verdict"),
     [
@@ -238,14 +282,9 @@ jobs:
 """
 
 
-def begun(rig):
-    said = [each for live in rig.runs() for act in live.acts for each in act.said]
-    return any(each.get("raw_output") and each["msg"] == "begun\n" for each in said)
-
-
 def test_a_newer_push_cancels_the_run_of_an_older_one(rig):
     first = rig.push("main", workflows(slow=SLOW), wait=False)
-    rig.dispatcher.wait_for(lambda: begun(rig))
+    rig.wait_for_output("begun")
     (rig.folder / "runs/cache").mkdir(parents=True, exist_ok=True)
     (rig.folder / "runs/cache/quick").touch()
     second = rig.push("main", {"a": "1"})
@@ -295,8 +334,7 @@ def test_jobs_know_what_those_before_them_came_to_and_an_environment_waits_for_a
     sha = rig.push("main", workflows(chain=CHAIN))
     (live,) = rig.runs("chain")
     assert (live.run.status, rig.checks(sha)["The last"]) == ("waiting", "pending")
-    rig.dispatcher.approve(live, "production")
-    rig.settle()
+    rig.approve(live, "production")
     told = json.loads(live.jobs["last"].step("Tell").log)
     assert {name: each["result"] for name, each in told.items()} == {
         "first": "success",
@@ -429,7 +467,7 @@ def test_faults_come_when_they_are_asked_for_before_or_after_the_effect(rig):
     place = "/issues/1/comments"
     rig.forge.fail("POST", "comments$", 1, 429, {"Retry-After": "1"})
     rig.forge.fail("POST", "comments$", 1, 500, after_effect=True)
-    rig.forge.fail("GET", "comments$", 1, 0)
+    rig.forge.fail("GET", "comments$", 1, 0, delay=0.1)
     assert [ask(rig, "POST", place, {"body": "x"})[0] for _ in range(3)] == [429, 500, 201]
     with pytest.raises(http.client.RemoteDisconnected):
         ask(rig, "GET", place)
@@ -481,8 +519,7 @@ def test_a_run_that_is_run_again_has_the_same_event_and_one_attempt_more(rig):
     rig.push("work", {"a": "1"})
     rig.open_pull_request("work")
     (live,) = rig.runs("makes")
-    rig.dispatcher.rerun(live)
-    rig.settle()
+    rig.rerun(live)
     assert (live.run.attempt, live.run.conclusion, len(rig.state.of("artifact", live.run.id))) == (2, "success", 1)
 
 

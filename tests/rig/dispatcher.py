@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tests.rig.forge import PREFIX, Forge
@@ -111,6 +111,8 @@ class Dispatcher:
 
     def hear(self, event: Event) -> None:
         """Start each workflow that an event starts, as the file is at the commit that is run."""
+        if event.name == "pull_request":
+            self.hear(replace(event, name="pull_request_target"))
         happened = occasion(self.forge.api, event)
         if happened is None:
             return
@@ -151,12 +153,16 @@ class Dispatcher:
             run.attempt, run.status, run.conclusion = run.attempt + 1, "queued", None
         self._go(Live(run, live.workflow, live.occasion))
 
+    def cancel(self, live: Live) -> None:
+        """End a run, as the button does."""
+        with self._changed:
+            live.cancel()
+            self._changed.notify_all()
+
     def cancel_all(self) -> None:
         """End what still runs."""
-        with self._changed:
-            for live in self.lives:
-                live.cancel()
-            self._changed.notify_all()
+        for live in self.lives:
+            self.cancel(live)
 
     def _rests(self, live: Live) -> bool:
         return live.over or live.run.status in ("waiting", "pending")

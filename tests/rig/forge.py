@@ -11,6 +11,7 @@ import re
 import secrets
 import subprocess
 import threading
+import time
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,6 +46,7 @@ class Fault:
     status: int
     headers: dict[str, str]
     after_effect: bool
+    delay: float
 
     def strikes(self, request: Request) -> bool:
         """Tell whether this request is struck, and count it."""
@@ -54,7 +56,8 @@ class Fault:
         return True
 
     def reply(self) -> Response:
-        """Return the failure in the forge's words."""
+        """Return the failure in the forge's words, after its delay."""
+        time.sleep(self.delay)
         if self.status == 0:
             raise ConnectionAbortedError
         return reply(Answer({"message": "Server Error"}, self.status, self.headers))
@@ -76,13 +79,17 @@ class Quiet(WSGIRequestHandler):
 
 
 class Forge:
-    """The server with all that it remembers; `requests` and `violations` are for tests to look at."""
+    """The server with all that it remembers; `requests` and `violations` are for tests to look at.
+
+    `tampered` holds what an attacker uploads in place of an artifact of that name.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.state = State(folder)
         self.description = openapi.load()
         self.requests: list[tuple[str, str, int]] = []
         self.violations: list[str] = []
+        self.tampered: dict[str, bytes] = {}
         self._faults: list[Fault] = []
         self._server = make_server("127.0.0.1", 0, self._application, threaded=True, request_handler=Quiet)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -105,9 +112,13 @@ class Forge:
         headers: dict[str, str] | None = None,
         *,
         after_effect: bool = False,
+        delay: float = 0.0,
     ) -> None:
-        """Let calls go wrong, before or after they had their effect; status 0 drops the connection."""
-        self._faults.append(Fault(method, re.compile(path_pattern), times, status, headers or {}, after_effect))
+        """Let calls go wrong, before or after they had their effect; status 0 drops the connection.
+
+        The path is what the server sees, so that git's calls and downloads fail too. A delay is in seconds.
+        """
+        self._faults.append(Fault(method, re.compile(path_pattern), times, status, headers or {}, after_effect, delay))
 
     def _application(self, environ: dict[str, Any], start_response: "StartResponse") -> Iterable[bytes]:
         request = Request(environ)
@@ -220,7 +231,11 @@ class Forge:
                 return Response("Conflict: an artifact with this name already exists on the workflow run", 409)
             for each in old:
                 self.state.records["artifact"].remove(each)
-            content = {"name": name, "zip": request.get_data(), "signature": secrets.token_hex(8)}
+            content = {
+                "name": name,
+                "zip": self.tampered.get(name, request.get_data()),
+                "signature": secrets.token_hex(8),
+            }
             return Response(str(self.state.add("artifact", token.run, token.user, content).id))
 
     def _blob(self, request: Request) -> Response:

@@ -25,7 +25,7 @@ def occasion(api: Api, event: Event) -> Occasion | None:
     state = api.state
     common = {"repository": api.repository(state.upstream.name, "full-repository"), "sender": api.user(event.actor)}
     payload = common | ({"action": event.action} if event.action else {})
-    if event.name == "pull_request":
+    if event.name.startswith("pull_request"):
         return of_pull(api, event, payload)
     if event.name == "push":
         return of_push(api, event, payload)
@@ -39,23 +39,31 @@ def occasion(api: Api, event: Event) -> Occasion | None:
         changed = tuple(state.upstream.changed(event.before, event.after))
         return Occasion(event, payload | {"merge_group": group}, event.after, event.after, event.ref, changed, False)
     sha = state.upstream.sha("refs/heads/main")
-    if sha is None or event.run is None:
+    if sha is None:
         return None
-    payload |= {"workflow_run": api.run(event.run), "workflow": {"name": event.run.name, "path": event.run.path}}
+    if event.run is not None:
+        payload |= {"workflow_run": api.run(event.run), "workflow": {"name": event.run.name, "path": event.run.path}}
+    payload |= {"inputs": dict(event.inputs)} if event.name == "workflow_dispatch" else {}
     return Occasion(event, payload, sha, sha, "refs/heads/main", (), False)
 
 
 def of_pull(api: Api, event: Event, payload: dict[str, Any]) -> Occasion | None:
-    """Return what runs of a pull request get: they run its merge with the base, and judge its head."""
+    """Return what runs of a pull request get: they run its merge with the base, and judge its head.
+
+    Those of pull_request_target run the trunk's own files, with the trunk's rights.
+    """
     pull, upstream = event.pull, api.state.upstream
     if pull is None or pull.merge_sha is None:
         return None
     payload |= {"number": pull.number, "pull_request": api.pull(pull)}
     if event.label:
         payload["label"] = api.label(event.label)
-    changed = upstream.changed(upstream.base_of(pull.base_sha, pull.head_sha), pull.head_sha)
+    changed = tuple(upstream.changed(upstream.base_of(pull.base_sha, pull.head_sha), pull.head_sha))
+    if event.name == "pull_request_target":
+        sha = upstream.sha("refs/heads/main") or pull.base_sha
+        return Occasion(event, payload, sha, pull.head_sha, "refs/heads/main", changed, False)
     ref, fork = f"refs/pull/{pull.number}/merge", pull.head != upstream
-    return Occasion(event, payload, pull.merge_sha, pull.head_sha, ref, tuple(changed), fork)
+    return Occasion(event, payload, pull.merge_sha, pull.head_sha, ref, changed, fork)
 
 
 def of_push(api: Api, event: Event, payload: dict[str, Any]) -> Occasion | None:

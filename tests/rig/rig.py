@@ -87,6 +87,15 @@ class Rig:
         if wait:
             self.dispatcher.settle()
 
+    def tag(self, name: str, sha: str, *, wait: bool = True) -> None:
+        """Put a tag on a commit, as a person's push does."""
+        with self.state.lock:
+            before = self.upstream.refs()
+            self.upstream.point(f"refs/tags/{name}", sha)
+            self.state.moved(self.upstream, before, MAINTAINER)
+        if wait:
+            self.settle()
+
     def import_(self, checkout: Path, branch: str = "main", *, wait: bool = True) -> str:
         """Take a commit with its history and its tags from a checkout on this machine, as a branch."""
         sha = git(checkout, "rev-parse", "HEAD")
@@ -168,6 +177,33 @@ class Rig:
     def job(self, workflow: str, job: str) -> Job:
         """Return what became of a job in the newest run of a workflow."""
         return self.runs(workflow)[-1].jobs[job]
+
+    def dispatch(self, inputs: Mapping[str, str] | None = None, *, wait: bool = True) -> None:
+        """Start the workflows that a person may start, with these inputs."""
+        event = Event("workflow_dispatch", ref="refs/heads/main", inputs=inputs or {})
+        self._tell(event, wait=wait)
+
+    def wait_for_output(self, text: str) -> None:
+        """Wait until a step of any job has printed a line with this text."""
+        self.dispatcher.wait_for(lambda: any(text in each.printed() for live in self.runs() for each in live.acts))
+
+    def cancel(self, live: Live, *, wait: bool = True) -> None:
+        """Cancel a run, as the button does."""
+        self.dispatcher.cancel(live)
+        if wait:
+            self.settle()
+
+    def rerun(self, live: Live, *, wait: bool = True) -> None:
+        """Run a run again, as the button does."""
+        self.dispatcher.rerun(live)
+        if wait:
+            self.settle()
+
+    def approve(self, live: Live, environment: str, *, wait: bool = True) -> None:
+        """Let a run go on that waits for a person."""
+        self.dispatcher.approve(live, environment)
+        if wait:
+            self.settle()
 
     def settle(self, seconds: float = 600.0) -> None:
         """Wait until nothing runs any more."""

@@ -119,6 +119,10 @@ class Act:
     def _environment(self) -> dict[str, str]:
         return {**self.order.environment, "RIG_NEEDS": str(self._needs), "RIG_PYTHON": python()}
 
+    def printed(self) -> str:
+        """Return what the steps have printed until now."""
+        return "".join(each["msg"] for each in list(self.said) if each.get("raw_output"))
+
     def cancel(self) -> None:
         """End the job as the forge does: what runs is interrupted, and steps that always run do."""
         with self._cancelling:

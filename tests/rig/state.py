@@ -97,6 +97,17 @@ class Event:
     run: Run | None = None
     actor: str = "maintainer"
     label: str = ""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def target(self) -> str:
+        """Return the branch that filters of branches are about; a tag has none."""
+        if self.pull is not None:
+            return self.pull.base_ref
+        if self.run is not None:
+            return self.run.head_branch
+        branch = self.ref.removeprefix("refs/heads/")
+        return branch.split("/")[1] if branch.startswith("gh-readonly-queue/") else branch
 
 
 @dataclass(frozen=True)

@@ -71,18 +71,17 @@ class Workflow:
         return self._passes(triggers[event.name] or {}, event, changed)
 
     def _passes(self, trigger: dict[str, Any], event: Event, changed: list[str]) -> bool:
-        default = PULL_TYPES if event.name == "pull_request" else ()
+        default = PULL_TYPES if event.name.startswith("pull_request") else ()
         types = listed(trigger.get("types")) or default
         if types and event.action not in types:
             return False
-        if event.name == "workflow_run":
-            assert event.run is not None
-            branch = event.run.head_branch
-            return event.run.name in listed(trigger["workflows"]) and self._branch(trigger, branch)
-        kind, _, name = event.ref.removeprefix("refs/").partition("/")
-        if kind == "tags" or (kind == "heads" and "tags" in trigger and "branches" not in trigger):
-            return kind == "tags" and ("tags" in trigger or "branches" not in trigger) and self._tag(trigger, name)
-        return self._branch(trigger, name) and self._paths(trigger, changed)
+        if event.run is not None and event.run.name not in listed(trigger["workflows"]):
+            return False
+        if event.ref.startswith("refs/tags/"):
+            return self._tag(trigger, event.ref.removeprefix("refs/tags/"))
+        if event.name == "push" and "tags" in trigger and "branches" not in trigger:
+            return False
+        return self._branch(trigger, event.target) and self._paths(trigger, changed)
 
     @staticmethod
     def _branch(trigger: dict[str, Any], name: str) -> bool:
@@ -92,7 +91,9 @@ class Workflow:
 
     @staticmethod
     def _tag(trigger: dict[str, Any], name: str) -> bool:
-        return "tags" not in trigger or admits(listed(trigger["tags"]), name)
+        if "tags" in trigger:
+            return admits(listed(trigger["tags"]), name)
+        return "branches" not in trigger
 
     @staticmethod
     def _paths(trigger: dict[str, Any], changed: list[str]) -> bool:
