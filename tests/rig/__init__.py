@@ -1,0 +1,1 @@
+"""The forge on one machine: what the workflows run against, in tests."""

