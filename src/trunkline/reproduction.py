@@ -28,21 +28,19 @@ class Pushed:
     commit: str | None
 
 
-def reproduce(root: Path, base: str | None, tell: Tell) -> None:
+def reproduce(root: Path, base: str | None, tell: Tell, *, everything: bool = False) -> None:
     """Run `dvc repro`, taking from the remote what a stage that runs needs, and what the gates and a review read.
 
-    A review compares with the scores of `base`, a commit; where the remote cannot give them, `tell` is told. Without a
-    remote nothing is fetched, and what is not here is made again. Raises UserError where a stage refuses its input,
-    OutsideError where a stage or the remote fails.
+    A review compares with the scores of `base`, a commit. With `everything`, all outputs are brought here. Without a
+    remote that can be read, of which `tell` is told, what is not here is made again. Raises UserError where a stage
+    refuses its input, OutsideError where a stage fails, or the remote does while it is read.
     """
     with _dvc(root) as repo:
-        remote = _has_remote(repo)
-        if remote:
-            repo.stage_cache.pull(None)
+        remote = _is_readable(repo, tell)
         repo.reproduce(pull=remote, allow_missing=remote)
     if remote:
         with _dvc(root) as repo:
-            _pull(repo)
+            _pull(repo, everything)
             _fetch(repo, base, tell)
 
 
@@ -70,14 +68,27 @@ def push(root: Path, branch: str, environ: Mapping[str, str]) -> Pushed:
     return Pushed(files, git.head(root) if git.push(root, branch, environ) else None)
 
 
-def _pull(repo: Any) -> None:
+def _is_readable(repo: Any, tell: Tell) -> bool:
+    """Read the run cache of the remote, which is small; a run of a fork, say, has no right to."""
+    if not _has_remote(repo):
+        return False
+    try:
+        repo.stage_cache.pull(None)
+    except Exception as error:  # the library of every kind of storage has its own
+        tell(f"the remote cannot be read, so that what is not here is made again: {_line(error)}")
+        return False
+    return True
+
+
+def _pull(repo: Any, everything: bool) -> None:
     """Bring what the gates read of stages that did not run: whole outputs, since DVC takes a part for a change."""
-    stages = (stage for stage in repo.index.stages if getattr(stage, "name", None) == GATE)
-    deps = [dep for stage in stages for dep in stage.deps if not isinstance(dep, ParamsDependency)]
-    missing = [Path(dep.fs_path) for dep in deps if not dep.exists]
-    outs = [str(out) for out in repo.index.outs if any(path.is_relative_to(out.fs_path) for path in missing)]
+    outs = [out for out in repo.index.outs if out.use_cache and not out.exists]
+    if not everything:
+        stages = (stage for stage in repo.index.stages if getattr(stage, "name", None) == GATE)
+        deps = [dep for stage in stages for dep in stage.deps if not isinstance(dep, ParamsDependency)]
+        outs = [out for out in outs if any(Path(dep.fs_path).is_relative_to(out.fs_path) for dep in deps)]
     if outs:
-        repo.pull(targets=outs, allow_missing=True)
+        repo.pull(targets=[str(out) for out in outs], allow_missing=True)
 
 
 def _fetch(repo: Any, base: str | None, tell: Tell) -> None:

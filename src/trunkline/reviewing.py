@@ -74,7 +74,7 @@ def attributed(root: Path, found: Review, began: attributing.Announce) -> Review
 
     `began` is given the name of every run; they take the declared time at most.
     """
-    if found.stale or found.dirty:
+    if found.stale or git.is_dirty(root, attributing.SEPARATED):
         return replace(found, unattributed="the pipeline has not been run on a commit of these files")
     question = attributing.ask(root, found.target)
     if len(question.factors) < 2:

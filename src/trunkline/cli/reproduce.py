@@ -11,26 +11,30 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Run the pipeline with what the remote has; check or push what it made.")
 @click.option("--base", metavar="REF", help="Also fetch what a report with this --base compares with.")
+@click.option("--all", "everything", is_flag=True, help="Bring every output here, as a cache for later runs.")
 @click.option("--check", is_flag=True, help="Run nothing; exit 1 if results that belong into git are not committed.")
 @click.option(
     "--push", "branch", metavar="BRANCH", help="Run nothing; push and commit the results to BRANCH of origin."
 )
 @click.option("--dry-run", is_flag=True, help="With --push: say what would be committed.")
 @click.pass_context
-def reproduce(context: click.Context, base: str | None, check: bool, branch: str | None, dry_run: bool) -> None:
+def reproduce(  # noqa: PLR0913, PLR0917  an argument per option
+    context: click.Context, base: str | None, everything: bool, check: bool, branch: str | None, dry_run: bool
+) -> None:
     """Run `dvc repro`, pulling from the remote only what a stage that runs, the gates or a review reads.
 
-    Without a remote, what is not here is made again. --push brings outputs and the run cache to the remote first, and
-    then dvc.lock, params.yaml and reports as one commit to the branch; where nothing has changed there is none. It is
-    what a workflow calls: on a laptop, dvc repro, dvc push and git do the same. The commit is also written as `commit`
-    into the file that GITHUB_OUTPUT names. GITHUB_TOKEN or GITLAB_TOKEN, if set, is what git pushes with.
+    Without a remote that can be read, what is not here is made again. --push brings outputs and the run cache to the
+    remote first, and then dvc.lock, params.yaml and reports as one commit to the branch; where nothing has changed
+    there is none. It is what a workflow calls: on a laptop, dvc repro, dvc push and git do the same. The commit is also
+    written as `commit` into the file that GITHUB_OUTPUT names. GITHUB_TOKEN or GITLAB_TOKEN, if set, is what git pushes
+    with.
     """
     from functools import partial
 
     from trunkline import git, reproduction
 
-    if sum([check, branch is not None, base is not None]) > 1 or (dry_run and branch is None):
-        raise click.UsageError("--base, --check and --push exclude each other; --dry-run needs --push.")
+    if sum([check, branch is not None, base is not None or everything]) > 1 or (dry_run and branch is None):
+        raise click.UsageError("--check, --push, and --base or --all exclude each other; --dry-run needs --push.")
     if check or dry_run:
         files = reproduction.uncommitted(Path())
         click.echo("".join(f"not committed: {file}\n" for file in files) or "every result is committed\n", nl=False)
@@ -39,7 +43,7 @@ def reproduce(context: click.Context, base: str | None, check: bool, branch: str
         context.exit(1 if files and check else 0)
     if branch is None:
         commit = None if base is None else git.merge_base(Path(), base)
-        reproduction.reproduce(Path(), commit, partial(click.echo, err=True))
+        reproduction.reproduce(Path(), commit, partial(click.echo, err=True), everything=everything)
     else:
         _push(branch)
 
