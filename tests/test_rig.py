@@ -111,11 +111,18 @@ def test_what_the_description_admits_and_the_forge_does_not(rig):
     assert mistakes(check, "/repos/acme/model/check-runs") == ["body: output.colour is not known"]
 
 
-def test_the_stand_in_is_held_to_the_description_too(rig):
-    call = Call("GET", "/repos/acme/model/issues/1/comments", {}, b"", "application/json")
-    assert rig.forge.description.faults(call, 200, b"[]", "application/json") == []
-    (fault,) = rig.forge.description.faults(call, 200, b'[{"id": 1}]', "application/json")
-    assert "'node_id' is a required property" in fault
+def test_the_stand_in_is_held_to_the_description_too(rig, monkeypatch):
+    rig.push("main", {"a": "1"})
+    rig.push("work", {"b": "1"})
+    rig.open_pull_request("work")
+    monkeypatch.setattr(rig.forge.api, "label", lambda name: {"name": name})
+    ask(rig, "POST", "/issues/1/labels", {"labels": ["x"]})
+    ask(rig, "GET", "/milestones")
+    wrong, unknown = rig.forge.violations
+    assert "the stand-in's reply" in wrong
+    assert "'node_id' is a required property" in wrong
+    assert "does not know this call" in unknown
+    rig.forge.violations.clear()
 
 
 FILTERED = f"""
@@ -170,7 +177,7 @@ def test_filters_of_branches_are_about_the_target_and_only_a_trusted_file_sees_s
 
     rig.dispatcher.secrets["KEY"] = "k3y-of-the-forge"
     trunk = rig.push("main", workflows(targets=TARGETS))
-    rig.push("work", {"a": "1"}, repository=rig.fork())
+    rig.push("work", workflows(targets=TARGETS.replace('echo "', 'echo "theirs ')), repository=rig.fork())
     rig.push("other", {"b": "1"})
     rig.push("base", {"c": "1"})
     rig.open_pull_request("other", base="base")
@@ -183,10 +190,10 @@ def test_filters_of_branches_are_about_the_target_and_only_a_trusted_file_sees_s
     rig.tag("v1", trunk)
     queue = f"refs/heads/gh-readonly-queue/main/pr-2-{trunk}"
     assert told() == [
-        ["pull_request", "refs/pull/2/merge"],
+        ["theirs", "pull_request", "refs/pull/2/merge"],
         ["pull_request_target", "refs/heads/main", "secret"],
         ["workflow_dispatch", "refs/heads/main", "7", "secret"],
-        ["merge_group", queue, "secret"],
+        ["theirs", "merge_group", queue, "secret"],
         ["push", "refs/tags/v1", "secret"],
     ]
 
@@ -270,7 +277,7 @@ on: push
 concurrency: {{group: "${{{{ github.workflow }}}}-${{{{ github.ref }}}}", cancel-in-progress: true}}
 jobs:
   slow:
-    timeout-minutes: 0.5
+    timeout-minutes: 5
     {HEAD}
       - name: Wait
         run: echo begun; [ ! -e "$RIG_CACHE/quick" ] || exit 0; sleep 60
@@ -295,7 +302,7 @@ def test_a_newer_push_cancels_the_run_of_an_older_one(rig):
 
 
 def test_a_job_that_takes_too_long_is_cancelled(rig):
-    rig.dispatcher.minute = 1.0
+    rig.dispatcher.minute = 0.1
     sha = rig.push("main", workflows(slow=SLOW))
     assert rig.checks(sha) == {"slow": "cancelled"}
 

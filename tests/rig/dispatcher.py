@@ -17,6 +17,7 @@ from tests.rig.runner import Act, Job, Order
 from tests.rig.state import Event, Record, Run
 from tests.rig.workflow import Result, Workflow, literal
 
+MOST_RUNS = 60
 BOT = "github-actions[bot]"
 USES = re.compile(r"^\s*(?:- *)?(?:\{ *)?uses: *[\"']?([^\s\"'#},]+@[^\s\"'#},]+)", re.MULTILINE)
 EVALUATE = """on: {event}
@@ -183,6 +184,7 @@ class Dispatcher:
 
     def _go(self, live: Live) -> None:
         with self._changed:
+            assert len(self.lives) < MOST_RUNS, f"{live.run.name}: workflows start each other without end"
             self.lives.append(live)
         threading.Thread(target=self._guarded, args=(live,), daemon=True).start()
 
