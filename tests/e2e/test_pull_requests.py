@@ -197,6 +197,30 @@ def test_what_a_hostile_run_leaves_changes_nothing(rig: Rig, bad: Pull) -> None:
     assert {number: rig.comments(number) for number in others} == others
 
 
+def test_a_maintainers_label_runs_a_fork_with_the_rights_of_the_trunk(rig: Rig) -> None:
+    fork = rig.fork()
+    written = rig.push("kind", edit(GATES, "confidence: 0.9\n", "confidence: 0.91\n"), repository=fork)
+    pull = rig.open_pull_request("kind", fork=True)
+    assert "## ⚠️ Not committed: all gates pass, but `dvc.lock` " in comment(rig, pull)
+    assert rig.checks(written)["trunkline"] == "failure"
+
+    rig.label(pull.number, "reproduce")
+    branch = f"reproduced/{pull.number}/{written}"
+    made = rig.upstream.sha(f"refs/heads/{branch}")
+    assert made is not None
+    assert outputs(rig, made) <= rig.remote_s3.objects()
+    assert (pull.head_sha, rig.checks(written)["reproduced"]) == (written, "success")
+
+    def take(folder: Path) -> None:
+        """What the contributor does then."""
+        git(folder, "fetch", "--quiet", str(rig.upstream.path), branch)
+        git(folder, "merge", "--quiet", "--ff-only", "FETCH_HEAD")
+
+    taken = rig.push("kind", take, repository=fork)
+    assert rig.checks(taken)["trunkline"] == "success"
+    assert "## ✅ May be merged: " in comment(rig, pull)
+
+
 def test_two_that_are_green_apart_and_red_together_do_not_both_get_in(rig: Rig) -> None:
     small = "small: {kind: operational, measure: megabytes, maximum: "
     rig.push("stricter", edit(GATES, f"{small}50}}", f"{small}0.75}}"), wait=False)
