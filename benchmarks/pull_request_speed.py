@@ -1,8 +1,8 @@
 """From push to comment, in the rig that the tests run the workflows in: one key of a gate beside a run of everything.
 
 Both are the same pull request, which changes one key of conf/gates. The first time the trunk has been run before, so
-that its results are in the forge's cache; the second time there is nothing, and every stage runs. The forge is a stand-in
-on this machine and takes no time; a real one adds a queue and a slower install to both.
+that its results are in the forge's cache; the second time there is nothing, and every stage runs. The forge is a
+stand-in on this machine and takes no time; a real one adds a queue and a slower install to both.
 Run: python -m benchmarks.pull_request_speed
 """
 
