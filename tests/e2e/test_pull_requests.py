@@ -22,7 +22,11 @@ def rig(small: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
         project.run("dvc", "remote", "add", "--default", "store", remote.url)
         project.run("dvc", "remote", "modify", "store", "endpointurl", remote.endpoint)
         # A model of so short a window is not worth more than the baseline.
-        project.edit("conf/gates/flights.yaml", "metric: log_loss, margin: 0.002}", "metric: log_loss, margin: 0.002, advisory: true}")
+        project.edit(
+            "conf/gates/flights.yaml",
+            "metric: log_loss, margin: 0.002}",
+            "metric: log_loss, margin: 0.002, advisory: true}",
+        )
         project.repro()
         project.run("dvc", "push", "--run-cache", env=remote.environment)
         project.commit("a remote")
@@ -52,9 +56,17 @@ def test_pr(rig: Rig) -> None:
     pull = rig.open_pull_request("gates")
     for live in rig.runs():
         for job in live.jobs.values():
-            print("=====", live.workflow.name, job.conclusion, job.seconds, [(s.name, s.conclusion, round(s.seconds, 1)) for s in job.steps])
+            print(
+                "=====",
+                live.workflow.name,
+                job.conclusion,
+                job.seconds,
+                [(s.name, s.conclusion, round(s.seconds, 1)) for s in job.steps],
+            )
             for step in job.steps:
-                if "setup" not in step.name: print("---", step.name); print(step.log)
+                if "setup" not in step.name:
+                    print("---", step.name)
+                    print(step.log)
     print(pull.head_sha, rig.checks(pull.head_sha), [c.content["body"] for c in rig.comments(1)])
     print(rig.merge(1))
     assert 0
