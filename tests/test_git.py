@@ -1,10 +1,19 @@
 """What git says of a folder, asked of the real git."""
 
+import base64
+import os
 import subprocess
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from werkzeug import Request, Response
+from werkzeug.serving import make_server
 
+from tests.rig.forge import Quiet, served
+from tests.rig.repository import ISOLATED, Repository
+from tests.rig.state import Token
 from trunkline import git
 from trunkline.core.errors import OutsideError, UserError
 
@@ -212,3 +221,103 @@ def test_a_history_that_cannot_be_read_is_an_error_of_the_outside(repository):
     (repository / ".git/objects" / found[:2] / found[2:]).unlink()
     with pytest.raises(OutsideError, match=r"git log failed: .*bad object"):
         git.trunk(repository, found, [Path("conf")], 9)
+
+
+SECRET = "ghs_c12c15883d185efca50f0d8111df863d"
+HARMLESS = """pushed$(touch${IFS}ran)"`touch${IFS}ran`\\n'\\\\;&|%s-""" + SECRET
+
+
+class Guarded:
+    """A repository behind git's own server, which asks for a user and a token."""
+
+    def __init__(self, repository, token):
+        self.repository, self.token = repository, token
+        self.given, self.seen = [], []
+
+    def __call__(self, environ, start_response):
+        return self.answer(Request(environ))(environ, start_response)
+
+    def answer(self, request):
+        lines = [line for path in Path("/proc").glob("[0-9]*/cmdline") for line in [content(path)]]
+        self.seen += [line for line in lines if SECRET.encode() in line]
+        if request.authorization is None:
+            return Response("", 401, {"WWW-Authenticate": 'Basic realm="here"'})
+        encoded = request.headers["Authorization"].partition(" ")[2]
+        user, _, password = base64.b64decode(encoded).decode().partition(":")
+        self.given.append((user, password))
+        if password != self.token:
+            return Response("", 401, {"WWW-Authenticate": 'Basic realm="here"'})
+        return served(request, self.repository, request.path.removeprefix("/"), Token(user, {}, everything=True))
+
+
+def content(path):
+    try:
+        return path.read_bytes()
+    except OSError:  # the process has ended
+        return b""
+
+
+@contextmanager
+def guarded(folder, token):
+    """A clone with a commit to push, and the server of its origin."""
+    app = Guarded(Repository.create(folder, "a/b"), token)
+    repo = make(folder / "clone", "a")
+    run(repo, "push", "--quiet", str(app.repository.path), "main")
+    write(repo, "b")
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=Quiet)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    run(repo, "remote", "add", "origin", address)
+    try:
+        yield repo, app, address
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def environment(**variables):
+    kept = {name: value for name, value in os.environ.items() if name not in git.TOKENS and not name.startswith("GIT_")}
+    return kept | ISOLATED | variables
+
+
+@pytest.mark.parametrize("token", [SECRET, HARMLESS], ids=["ordinary", "shell"])
+@pytest.mark.parametrize(("name", "server"), [("GITHUB_TOKEN", "GITHUB_SERVER_URL"), ("GITLAB_TOKEN", "CI_SERVER_URL")])
+def test_a_token_pushes_and_is_seen_by_its_server_only(tmp_path, name, server, token):
+    with guarded(tmp_path, token) as (repo, app, address):
+        run(repo, "config", "credential.helper", "store --file=kept")
+        assert git.push(repo, "main", environment(**{name: token, server: address})) == "pushed"
+        assert git.push(repo, "main", environment(**{name: token, server: address})) == "same"
+        assert app.repository.sha("main") == git.head(repo)
+        assert set(app.given) == {("x-access-token", token)}
+        assert app.seen == [], "a command line shows the token"
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
+    assert [path for path in files if path.name in ("ran", "kept")] == []
+
+
+@pytest.mark.parametrize("given", [["GITHUB_TOKEN"], ["GITLAB_TOKEN"], []])
+def test_a_token_is_not_given_to_another_server(tmp_path, given):
+    with guarded(tmp_path, SECRET) as (repo, app, _):
+        with pytest.raises(OutsideError, match="git push origin main failed") as caught:
+            git.push(repo, "main", environment(**dict.fromkeys(given, SECRET)))
+        assert app.given == []
+        assert "\n" not in str(caught.value)
+        assert SECRET not in str(caught.value)
+
+
+def test_a_token_that_is_refused_is_an_error_that_does_not_show_it(tmp_path):
+    with guarded(tmp_path, "another") as (repo, app, address):
+        with pytest.raises(OutsideError, match=r"git push origin main failed: .*Authentication failed") as caught:
+            git.push(repo, "main", environment(GITHUB_TOKEN=SECRET, GITHUB_SERVER_URL=address))
+        assert SECRET not in str(caught.value)
+        assert app.repository.sha("main") != git.head(repo)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\nhost=elsewhere", " "])
+def test_a_token_with_a_line_break_is_refused(tmp_path, end):
+    repo = make(tmp_path / "repo", "a")
+    with pytest.raises(UserError, match=r"^GITHUB_TOKEN: a token has no spaces and no line breaks") as caught:
+        git.push(repo, "main", environment(GITHUB_TOKEN=SECRET + end))
+    assert SECRET not in str(caught.value)

@@ -1,18 +1,25 @@
 """The one module that calls git, so that everything else can be run and tested without a repository."""
 
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from trunkline.core.errors import OutsideError, UserError
 
 # What decides a result: the declaration, the code, and how they are run.
 INPUTS = ("conf", "params.yaml", "src", "stages", "dvc.yaml", "locks")
 
+# The tokens that git may push with, and what names the only server that each is for.
+TOKENS = {
+    "GITHUB_TOKEN": ("GITHUB_SERVER_URL", "https://github.com"),
+    "GITLAB_TOKEN": ("CI_SERVER_URL", "https://gitlab.com"),
+}
+_USER = "x-access-token"  # both forges take any name beside a token
 
-TOKENS = ("GITHUB_TOKEN", "GITLAB_TOKEN")
-_USERS = "x-access-token"  # both forges take any name beside a token
+# pushed: the branch has the commit now. same: it had it before. moved: it has another one, or is gone.
+Branch = Literal["pushed", "same", "moved"]
 
 
 @dataclass(frozen=True)
@@ -55,24 +62,46 @@ def commit(folder: Path, paths: Sequence[str], message: str) -> None:
     _bytes(folder, *author, "commit", "--quiet", "--no-verify", "--message", message, "--", *paths)
 
 
-def push(folder: Path, branch: str, environ: Mapping[str, str]) -> bool:
-    """Push HEAD to a branch of origin; False where the branch has a commit that HEAD does not have.
+def push(folder: Path, branch: str, environ: Mapping[str, str]) -> Branch:
+    """Push HEAD to a branch of origin that has no commit which HEAD does not have; a branch that is gone stays gone.
 
-    A token of the environment is asked for by git itself, so that it stands in no command line and no file. Raises
-    OutsideError for everything else that the remote answers.
+    A token of the environment is asked for by git itself, so that it stands in no command line and no file, and goes to
+    its own server only. Raises UserError for a name that no branch can have and for a token that is none, OutsideError
+    for everything else that the remote answers.
     """
-    token = next((name for name in TOKENS if environ.get(name)), None)
-    helper = f'!f() {{ test "$1" = get && echo "username={_USERS}" && echo "password=${token}"; }}; f'
-    given = ("-c", "credential.helper=", "-c", f"credential.helper={helper}") if token else ()
     ref = f"refs/heads/{branch}"
-    command = ("git", "-C", str(folder), *given, "push", "--porcelain", "origin", f"HEAD:{ref}")
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  no shell
-    told = " ".join((done.stdout + done.stderr).split())
-    if done.returncode and "[rejected]" in told:
-        return False
+    if _git(folder, "check-ref-format", ref) is None:
+        raise UserError(f"--push: no branch can be named '{branch}'; name the branch of origin that holds the change")
+    listed = _remote(folder, environ, "ls-remote", "origin", ref)
+    rows = (line.split("\t") for line in listed.stdout.splitlines())
+    tip = next((commit for commit, name in rows if name == ref), None)
+    if listed.returncode == 0 and tip in {None, head(folder)}:
+        return "same" if tip else "moved"
+    done = listed if listed.returncode else _remote(folder, environ, "push", "--porcelain", "origin", f"HEAD:{ref}")
+    if done.returncode and f"{ref}\t[rejected]" in done.stdout:
+        return "moved"
     if done.returncode:
-        raise OutsideError(f"git push origin {branch} failed: {told}")
-    return True
+        raise OutsideError(f"git push origin {branch} failed: {' '.join((done.stdout + done.stderr).split())}")
+    return "pushed"
+
+
+def _remote(folder: Path, environ: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    given = [word for setting in _credentials(environ) for word in ("-c", setting)]
+    command = ("git", "-C", str(folder), *given, *arguments)
+    return subprocess.run(command, env=dict(environ), capture_output=True, text=True, check=False)  # noqa: S603  no shell
+
+
+def _credentials(environ: Mapping[str, str]) -> Iterator[str]:
+    """Return settings that have git ask the environment for a token, in place of what else it would ask."""
+    for name, (variable, address) in TOKENS.items():
+        token = environ.get(name)
+        if not token:
+            continue
+        if not token.isprintable() or " " in token:
+            raise UserError(f"{name}: a token has no spaces and no line breaks; set it to the token alone")
+        key = f"credential.{environ.get(variable) or address}.helper"
+        yield f"{key}="
+        yield f'{key}=!f() {{ test "$1" = get && printf \'username={_USER}\\npassword=%s\\n\' "${name}"; }}; f'
 
 
 def annotated_tag(folder: Path, name: str) -> str | None:

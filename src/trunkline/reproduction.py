@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dvc.exceptions import DvcException
+from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
+from dvc.stage.exceptions import StageCmdFailedError
 
 from trunkline import git, pipeline
 from trunkline.core import paths
@@ -21,26 +22,28 @@ Tell = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Pushed:
-    """What became of the results: the files of git that hold them, and the commit; None where the branch moved on."""
+    """What became of the results: the files that were committed now, the commit that holds all, and its branch."""
 
     files: tuple[str, ...]
-    commit: str | None
+    commit: str
+    branch: git.Branch
 
 
 def reproduce(root: Path, base: str | None, tell: Tell, *, everything: bool = False) -> None:
     """Run `dvc repro`, taking from the remote what a stage that runs needs, and what the gates and a review read.
 
-    A review compares with the scores of `base`, a commit. With `everything`, all outputs are brought here. Without a
-    remote that can be read, of which `tell` is told, what is not here is made again. Raises UserError where a stage
-    refuses its input, OutsideError where a stage fails, or the remote does while it is read.
+    A review compares with the scores of `base`, a commit. With `everything`, all outputs are brought here. What is
+    neither here nor can be had is made again, of which `tell` is told. Raises UserError where a stage refuses its
+    input, OutsideError where a stage fails.
     """
     with _dvc(root) as repo:
         remote = _is_readable(repo, tell)
         if remote:
             _fetch(repo, base, tell)
-        _bring(repo, remote=remote, everything=everything or not remote)
-    with _dvc(root) as repo:
-        repo.reproduce(pull=remote, allow_missing=remote)
+    if not (remote and _with_remote(root, tell, everything=everything)):
+        with _dvc(root) as repo:
+            _bring(repo, remote=False, everything=True)
+            repo.reproduce()
 
 
 def uncommitted(root: Path) -> tuple[str, ...]:
@@ -54,27 +57,41 @@ def push(root: Path, branch: str, environ: Mapping[str, str]) -> Pushed:
     """Push the results to DVC's remote, if there is one, then commit those that are in git, and push that.
 
     Whoever can read the commit finds its results, since they are pushed first. Nothing is committed where nothing has
-    changed, so that a run which this push starts ends here. Raises OutsideError where a remote fails.
+    changed, so that a run which this push starts ends here; a commit that an earlier call was stopped before it could
+    push is pushed. Raises OutsideError where a remote fails.
     """
     with _dvc(root) as repo:
         if _has_remote(repo):
-            repo.push(run_cache=True)
-    files = uncommitted(root)
-    if not files:
-        return Pushed((), git.head(root))
-    before = git.head(root) or ""
-    git.commit(root, files, f"Results of {before[:10]}\n\nWhat dvc repro makes of it: {', '.join(files)}")
-    return Pushed(files, git.head(root) if git.push(root, branch, environ) else None)
+            _send(repo)
+    files, before = uncommitted(root), git.head(root) or ""
+    if files:
+        git.commit(root, files, f"Results of {before[:10]}\n\nWhat dvc repro makes of it: {', '.join(files)}")
+    return Pushed(files, git.head(root) or before, git.push(root, branch, environ))
 
 
 def _is_readable(repo: Any, tell: Tell) -> bool:
-    """Read the run cache of the remote, which is small; a run of a fork, say, has no right to."""
+    """Look into the remote; a run of a fork, say, has no right to, and a new one has nothing in it."""
     if not _has_remote(repo):
         return False
     try:
-        repo.stage_cache.pull(None)
+        remote = repo.cloud.get_remote(None, "reproduce")
+        remote.fs.ls(remote.path)
     except Exception as error:  # the library of every kind of storage has its own
         tell(f"the remote cannot be read, so that what is not here is made again: {_line(error)}")
+        return False
+    return True
+
+
+def _with_remote(root: Path, tell: Tell, *, everything: bool) -> bool:
+    """Run with what the remote has; False if it turns out to lack something, as where nobody has pushed it."""
+    try:
+        with chdir(root), Repo() as repo:
+            _bring(repo, remote=True, everything=everything)
+            repo.reproduce(pull=True, allow_missing=True)
+    except Exception as error:  # the library of every kind of storage has its own
+        if isinstance(error.__cause__, StageCmdFailedError):
+            raise _explained(error) from None
+        tell(f"the remote does not have all results, so that what is not here is made again: {_line(error)}")
         return False
     return True
 
@@ -84,13 +101,16 @@ def _bring(repo: Any, *, remote: bool, everything: bool) -> None:
 
     DVC would bring a part alone, and then take it for a change of the whole. What it brings itself is not brought here.
     """
-    outs = [out for out in repo.index.outs if out.use_cache and not out.exists]
+    outs = [out for out in repo.index.outs if out.use_cache and out.hash_info and not out.exists]
     if not everything:
         deps = [(stage, Path(dep.fs_path)) for stage in repo.index.stages for dep in pipeline.files(stage)]
         outs = [out for out in outs if any(_is_read(Path(out.fs_path), stage, path) for stage, path in deps)]
     if outs:
         bring = repo.pull if remote else repo.checkout
         bring(targets=[str(out) for out in outs], allow_missing=True)
+    absent = [str(out) for out in outs if not out.exists]  # DVC itself only warns of it
+    if remote and absent:
+        raise OutsideError(f"nobody has pushed {', '.join(absent)}")
 
 
 def _is_read(out: Path, stage: Any, path: Path) -> bool:
@@ -103,8 +123,20 @@ def _fetch(repo: Any, base: str | None, tell: Tell) -> None:
         return
     try:
         repo.fetch(targets=[str(paths.PREDICTIONS)], revs=[base], workspace=False)
-    except DvcException as error:
-        tell(f"the scores of {base[:10]} cannot be had: {_line(error)}")
+        with Repo(rev=base) as then:
+            (out,) = (out for out in then.index.outs if out.def_path == str(paths.PREDICTIONS))
+            why = "nobody has pushed them" if out.changed_cache() else None
+    except Exception as error:  # the library of every kind of storage has its own
+        why = _line(error)
+    if why:
+        tell(f"the scores of {base[:10]} cannot be had: {why}")
+
+
+def _send(repo: Any) -> None:
+    try:
+        repo.push(run_cache=True)
+    except Exception as error:  # the library of every kind of storage has its own
+        raise OutsideError(f"the results cannot be pushed to the remote: {_line(error)}") from None
 
 
 def _has_remote(repo: Any) -> bool:
@@ -116,11 +148,13 @@ def _dvc(root: Path) -> Iterator[Any]:
     try:
         with chdir(root), Repo() as repo:
             yield repo
+    except NotDvcRepoError:
+        raise UserError(f"{root.resolve()} is not the root of a project: there is no .dvc; change to it") from None
     except DvcException as error:
         raise _explained(error) from None
 
 
-def _explained(error: DvcException) -> TrunklineError:
+def _explained(error: Exception) -> TrunklineError:
     """Return the error with the exit code of the stage that failed; it has said why itself."""
     told = _line(error.__cause__ or error)
     status = re.search(r"exited with (\d+)$", told)

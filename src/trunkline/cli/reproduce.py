@@ -27,7 +27,7 @@ def reproduce(  # noqa: PLR0913, PLR0917  an argument per option
     remote first, and then dvc.lock, params.yaml and reports as one commit to the branch; where nothing has changed
     there is none. It is what a workflow calls: on a laptop, dvc repro, dvc push and git do the same. The commit is also
     written as `commit` into the file that GITHUB_OUTPUT names. GITHUB_TOKEN or GITLAB_TOKEN, if set, is what git pushes
-    with.
+    with to the server of GITHUB_SERVER_URL or CI_SERVER_URL.
     """
     from functools import partial
 
@@ -56,14 +56,14 @@ def _push(branch: str) -> None:
     pushed = reproduction.push(Path(), branch, os.environ)
     click.echo(_told(pushed, branch))
     output = os.environ.get("GITHUB_OUTPUT")
-    if output and pushed.files and pushed.commit:
+    if output and pushed.branch == "pushed":
         with Path(output).open("a", encoding="utf-8") as opened:
             opened.write(f"commit={pushed.commit}\n")
 
 
 def _told(pushed: "Pushed", branch: str) -> str:
-    if not pushed.files:
-        return "every result is committed: nothing to push to the branch"
-    if pushed.commit is None:
-        return f"{branch} has moved on: nothing pushed to it, since its new commit has a run of its own"
-    return f"{branch}: {pushed.commit[:10]}, {', '.join(pushed.files)}"
+    if pushed.branch == "moved":
+        return f"{branch} has moved on, or is gone: nothing pushed to it; a new commit of it has a run of its own"
+    if pushed.branch == "same":
+        return f"{branch}: every result is committed and pushed"
+    return f"{branch}: {pushed.commit[:10]}, {', '.join(pushed.files) or 'committed before'}"
