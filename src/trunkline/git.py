@@ -62,8 +62,10 @@ def commit(folder: Path, paths: Sequence[str], message: str) -> None:
     _bytes(folder, *author, "commit", "--quiet", "--no-verify", "--message", message, "--", *paths)
 
 
-def push(folder: Path, branch: str, environ: Mapping[str, str]) -> Branch:
-    """Push HEAD to a branch of origin that has no commit which HEAD does not have; a branch that is gone stays gone.
+def push(folder: Path, branch: str, environ: Mapping[str, str], *, create: bool = False) -> Branch:
+    """Push HEAD to a branch of origin that has no commit which HEAD does not have; one that is gone stays gone.
+
+    With `create`, one that is not there is made.
 
     A token of the environment is asked for by git itself, so that it stands in no command line and no file, and goes to
     its own server only. Raises UserError for a name that no branch can have and for a token that is none, OutsideError
@@ -75,7 +77,7 @@ def push(folder: Path, branch: str, environ: Mapping[str, str]) -> Branch:
     listed = _remote(folder, environ, "ls-remote", "origin", ref)
     rows = (line.split("\t") for line in listed.stdout.splitlines())
     tip = next((commit for commit, name in rows if name == ref), None)
-    if listed.returncode == 0 and tip in {None, head(folder)}:
+    if listed.returncode == 0 and (tip == head(folder) or (tip is None and not create)):
         return "same" if tip else "moved"
     done = listed if listed.returncode else _remote(folder, environ, "push", "--porcelain", "origin", f"HEAD:{ref}")
     if done.returncode and f"{ref}\t[rejected]" in done.stdout:

@@ -53,12 +53,12 @@ def uncommitted(root: Path) -> tuple[str, ...]:
     return git.changed(root, written)
 
 
-def push(root: Path, branch: str, environ: Mapping[str, str]) -> Pushed:
+def push(root: Path, branch: str, environ: Mapping[str, str], *, create: bool = False) -> Pushed:
     """Push the results to DVC's remote, if there is one, then commit those that are in git, and push that.
 
     Whoever can read the commit finds its results, since they are pushed first. Nothing is committed where nothing has
     changed, so that a run which this push starts ends here; a commit that an earlier call was stopped before it could
-    push is pushed. Raises OutsideError where a remote fails.
+    push is pushed. A branch that is not there is made with `create` only. Raises OutsideError where a remote fails.
     """
     with _dvc(root) as repo:
         if _has_remote(repo):
@@ -66,7 +66,7 @@ def push(root: Path, branch: str, environ: Mapping[str, str]) -> Pushed:
     files, before = uncommitted(root), git.head(root) or ""
     if files:
         git.commit(root, files, f"Results of {before[:10]}\n\nWhat dvc repro makes of it: {', '.join(files)}")
-    return Pushed(files, git.head(root) or before, git.push(root, branch, environ))
+    return Pushed(files, git.head(root) or before, git.push(root, branch, environ, create=create))
 
 
 def _is_readable(repo: Any, tell: Tell) -> bool:

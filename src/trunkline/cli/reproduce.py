@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 @click.option(
     "--push", "branch", metavar="BRANCH", help="Run nothing; push and commit the results to BRANCH of origin."
 )
+@click.option("--create", is_flag=True, help="With --push: make the branch if it is not there.")
 @click.option("--dry-run", is_flag=True, help="With --push: say what would be committed.")
 @click.pass_context
 def reproduce(  # noqa: PLR0913, PLR0917  an argument per option
-    context: click.Context, base: str | None, everything: bool, check: bool, branch: str | None, dry_run: bool
+    context: click.Context,
+    base: str | None,
+    everything: bool,
+    check: bool,
+    branch: str | None,
+    create: bool,
+    dry_run: bool,
 ) -> None:
     """Run `dvc repro`, pulling from the remote only what a stage that runs, the gates or a review reads.
 
@@ -33,8 +40,10 @@ def reproduce(  # noqa: PLR0913, PLR0917  an argument per option
 
     from trunkline import git, reproduction
 
-    if sum([check, branch is not None, base is not None or everything]) > 1 or (dry_run and branch is None):
-        raise click.UsageError("--check, --push, and --base or --all exclude each other; --dry-run needs --push.")
+    if sum([check, branch is not None, base is not None or everything]) > 1 or ((dry_run or create) and branch is None):
+        raise click.UsageError(
+            "--check, --push, and --base or --all exclude each other; --create and --dry-run need --push."
+        )
     if check or dry_run:
         files = reproduction.uncommitted(Path())
         click.echo("".join(f"not committed: {file}\n" for file in files) or "every result is committed\n", nl=False)
@@ -45,15 +54,15 @@ def reproduce(  # noqa: PLR0913, PLR0917  an argument per option
         commit = None if base is None else git.merge_base(Path(), base)
         reproduction.reproduce(Path(), commit, partial(click.echo, err=True), everything=everything)
     else:
-        _push(branch)
+        _push(branch, create)
 
 
-def _push(branch: str) -> None:
+def _push(branch: str, create: bool) -> None:
     import os
 
     from trunkline import reproduction
 
-    pushed = reproduction.push(Path(), branch, os.environ)
+    pushed = reproduction.push(Path(), branch, os.environ, create=create)
     click.echo(_told(pushed, branch))
     output = os.environ.get("GITHUB_OUTPUT")
     if output and pushed.branch == "pushed":
