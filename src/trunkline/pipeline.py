@@ -76,13 +76,13 @@ class _Survey:
     same: set[str] = field(default_factory=set)  # stages whose outputs will be what dvc.lock says
 
     def add(self, stage: Any) -> None:
-        upstream = {str(dep): makers for dep in _files(stage) if (makers := self._makers(dep))}
-        inputs = {str(dep): _hash(dep) for dep in _files(stage) if str(dep) not in upstream}
+        upstream = {str(dep): makers for dep in files(stage) if (makers := self._makers(dep))}
+        inputs = {str(dep): _hash(dep) for dep in files(stage) if str(dep) not in upstream}
         params = _params(stage, self.params)
         outputs = {path: word for out in stage.outs for path, word in out.status().items()}
         waits = any(name not in self.same for names in upstream.values() for name in names)
         own = stage.cmd_changed or params != _locked_params(stage) or inputs != _locked_inputs(stage, inputs)
-        own = own or any(self._is_another(dep, upstream[str(dep)]) for dep in _files(stage) if str(dep) in upstream)
+        own = own or any(self._is_another(dep, upstream[str(dep)]) for dep in files(stage) if str(dep) in upstream)
         stale = any(not (self.remote and word in ABSENT) for word in outputs.values())
         action = self._action(stage, own=own, stale=stale, waits=waits, params=params)
         if (not own and not stale and not waits) or (action == "restored" and not own):
@@ -95,7 +95,7 @@ class _Survey:
     def _action(self, stage: Any, *, own: bool, stale: bool, waits: bool, params: Mapping[str, Any]) -> Action:
         if not own and not stale:
             return "follows" if waits else "unchanged"
-        if waits or not all(dep.exists for dep in _files(stage)):
+        if waits or not all(dep.exists for dep in files(stage)):
             return "changed"
         return "restored" if self._is_cached(stage, own=own, params=params) else "runs"
 
@@ -138,7 +138,7 @@ class _Survey:
             return False
 
     def _absent(self, stage: Any) -> Iterator[Absent]:
-        for dep in _files(stage):
+        for dep in files(stage):
             out = self._inside(dep)
             if out is not None and out.stage.name in self.same and not dep.exists:
                 yield Absent(str(dep), dep.meta.size or 0, dep.meta.nfiles or 1, cached=not out.changed_cache())
@@ -181,7 +181,8 @@ def _is_stage(stage: Any) -> bool:
     return isinstance(stage, PipelineStage)
 
 
-def _files(stage: Any) -> list[Output]:
+def files(stage: Any) -> list[Output]:
+    """Return the files and folders that a stage of DVC reads."""
     return [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
 
 
@@ -191,7 +192,7 @@ def _hash(dep: Any) -> str | None:
 
 
 def _locked_inputs(stage: Any, paths: Mapping[str, object]) -> dict[str, str | None]:
-    locked = {str(dep): dep.hash_info.value for dep in _files(stage)}
+    locked = {str(dep): dep.hash_info.value for dep in files(stage)}
     return {path: locked.get(path) for path in paths}
 
 

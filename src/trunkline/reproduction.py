@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dvc.dependency import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from trunkline import git
+from trunkline import git, pipeline
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, TrunklineError, UserError
 
@@ -37,11 +36,11 @@ def reproduce(root: Path, base: str | None, tell: Tell, *, everything: bool = Fa
     """
     with _dvc(root) as repo:
         remote = _is_readable(repo, tell)
-        repo.reproduce(pull=remote, allow_missing=remote)
-    if remote:
-        with _dvc(root) as repo:
-            _pull(repo, everything)
+        if remote:
             _fetch(repo, base, tell)
+        _bring(repo, remote=remote, everything=everything or not remote)
+    with _dvc(root) as repo:
+        repo.reproduce(pull=remote, allow_missing=remote)
 
 
 def uncommitted(root: Path) -> tuple[str, ...]:
@@ -80,15 +79,22 @@ def _is_readable(repo: Any, tell: Tell) -> bool:
     return True
 
 
-def _pull(repo: Any, everything: bool) -> None:
-    """Bring what the gates read of stages that did not run: whole outputs, since DVC takes a part for a change."""
+def _bring(repo: Any, *, remote: bool, everything: bool) -> None:
+    """Bring outputs that are not here, from the cache or the remote: what the gates read, and what is read in parts.
+
+    DVC would bring a part alone, and then take it for a change of the whole. What it brings itself is not brought here.
+    """
     outs = [out for out in repo.index.outs if out.use_cache and not out.exists]
     if not everything:
-        stages = (stage for stage in repo.index.stages if getattr(stage, "name", None) == GATE)
-        deps = [dep for stage in stages for dep in stage.deps if not isinstance(dep, ParamsDependency)]
-        outs = [out for out in outs if any(Path(dep.fs_path).is_relative_to(out.fs_path) for dep in deps)]
+        deps = [(stage, Path(dep.fs_path)) for stage in repo.index.stages for dep in pipeline.files(stage)]
+        outs = [out for out in outs if any(_is_read(Path(out.fs_path), stage, path) for stage, path in deps)]
     if outs:
-        repo.pull(targets=[str(out) for out in outs], allow_missing=True)
+        bring = repo.pull if remote else repo.checkout
+        bring(targets=[str(out) for out in outs], allow_missing=True)
+
+
+def _is_read(out: Path, stage: Any, path: Path) -> bool:
+    return path.is_relative_to(out) and (path != out or getattr(stage, "name", None) == GATE)
 
 
 def _fetch(repo: Any, base: str | None, tell: Tell) -> None:

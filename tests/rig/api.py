@@ -122,6 +122,7 @@ class Api:
         return self.shown(
             "workflow-run",
             id=run.id,
+            artifacts_url=f"{self.root}/api/v3/repos/{self.state.upstream.name}/actions/runs/{run.id}/artifacts",
             name=run.name,
             path=run.path,
             event=run.event,

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
 assert api_commits, "importing it declares its calls"
-PREFIX = "/api/v3"
+PREFIX, GRAPHQL = "/api/v3", "/api/graphql"
 GIT = re.compile(r"/([^/_]+/[^/]+?)(?:\.git)?/(info/refs|git-upload-pack|git-receive-pack)")
 NO_ACCESS = "Resource not accessible by integration"
 
@@ -141,6 +141,8 @@ class Forge:
     def _route(self, request: Request) -> Response:
         if request.path.startswith(f"{PREFIX}/"):
             return self._call(request)
+        if request.path == GRAPHQL:
+            return self._viewer(request)
         if match := GIT.fullmatch(request.path):
             return self._git(request, *match.groups())
         if request.path.startswith("/_rig/blobs/"):
@@ -168,6 +170,15 @@ class Forge:
         response = reply(self._linked(answer, request))
         self._held_to_description(call, response)
         return response
+
+    def _viewer(self, request: Request) -> Response:
+        """Say who asks, which is the one question of GraphQL that is answered: no other way tells a job who it is."""
+        token, asked = self._token(request), json.loads(request.get_data())
+        if "".join(str(asked["query"]).split()) != "query{viewer{login}}":
+            self.violations.append(f"GraphQL: the stand-in does not know {asked['query']}")
+        if token is None:
+            return reply(Answer({"message": "Bad credentials"}, 401))
+        return reply(Answer({"data": {"viewer": {"login": token.user}}}))
 
     def _handled(self, call: openapi.Call, token: Token | None) -> Answer:
         if token is None:

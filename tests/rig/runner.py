@@ -190,7 +190,13 @@ def machine() -> dict[str, str]:
     path = os.pathsep.join([*(each for each in os.environ["PATH"].split(os.pathsep) if each not in own), installer])
     passed = {name: value for name, value in os.environ.items() if name.upper().startswith(PASSED)}
     kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return {"UV_CACHE_DIR": str(kept / "uv"), "PIP_CACHE_DIR": str(kept / "pip"), **passed, "PATH": path}
+    return {
+        "UV_LINK_MODE": "hardlink",
+        "UV_CACHE_DIR": str(kept / "uv"),
+        "PIP_CACHE_DIR": str(kept / "pip"),
+        **passed,
+        "PATH": path,
+    }
 
 
 def python() -> str:
