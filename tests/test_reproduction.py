@@ -441,7 +441,9 @@ def verb(clone: Clone, *arguments: str, **environ: str) -> tuple[int, str, str]:
 def test_forms_of_the_verb_exclude_each_other(fresh: Clone, arguments: list[str]) -> None:
     code, told, why = verb(fresh, *arguments)
     assert (code, told) == (2, "")
-    assert why.endswith("--check, --push, and --base or --all exclude each other; --create and --dry-run need --push.\n")
+    assert why.endswith(
+        "--check, --push, and --base or --all exclude each other; --create and --dry-run need --push.\n"
+    )
     assert fresh.objects() == set()
 
 

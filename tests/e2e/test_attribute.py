@@ -101,16 +101,18 @@ def test_the_shares_sum_to_the_move_and_are_in_the_comment(changed, tmp_path):
     assert rows == {name: f"{value:+.4f}" for name, value in {**wanted, "whole move": found["move"]}.items()}
 
 
-def test_ctrl_c_leaves_nothing_behind(changed, tmp_path):
-    changed.commit("three changes")
+def test_ctrl_c_leaves_nothing_behind(project, tmp_path):
+    project.run("git", "switch", "-qc", "change")
+    project.edit("conf/model/gbm.yaml", "max_iter: 200", "max_iter: 60")
+    project.commit("a change")
     temporary = tmp_path / "temporary"
     temporary.mkdir()
-    before = state(changed)
-    process = subprocess.Popen(COMMAND, cwd=changed.root, env={**os.environ, "TMPDIR": str(temporary)})
+    before = state(project)
+    process = subprocess.Popen(COMMAND, cwd=project.root, env={**os.environ, "TMPDIR": str(temporary)})
     deadline = time.monotonic() + 120
     while not list(temporary.glob("*/tree/.dvc/config.local")) and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
-    assert state(changed) == before
+    assert state(project) == before
     assert list(temporary.iterdir()) == []

@@ -1,92 +1,28 @@
-"""The workflows as they are, run end to end: what people and the forge see of pull requests, good, bad and hostile."""
+"""The workflows as they are, run end to end: a good pull request, a bad one of a fork, and what hostile runs leave."""
 
 import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
-import yaml
 
 from tests.e2e.conftest import Checkout
-from tests.rig.dispatcher import Environment, Live
+from tests.e2e.pulls import at, comment, hosted, iterations, outputs, ran
+from tests.rig.dispatcher import Live
 from tests.rig.repository import git
-from tests.rig.rig import Rig, rigged
+from tests.rig.rig import Rig
 from tests.rig.state import Pull
-from trunkline.comment import MARKER
 from trunkline.core.files import canonical_json
-from trunkline.merging import SETTINGS
 
 pytestmark = pytest.mark.e2e
-
-GATES, MODEL = "conf/gates/flights.yaml", "conf/model/gbm.yaml"
-# A model of so short a window is not shown to be worth more than the baseline, nor one that is better to be better.
-LENIENT = {
-    "metric: log_loss, margin: 0.002}": "metric: log_loss, margin: 0.002, advisory: true}",
-    "confidence: 0.95": "confidence: 0.9",
-}
 
 
 @pytest.fixture(scope="module")
 def rig(small: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """A forge with the project, whose outputs are in a remote that asks for credentials; its trunk is protected."""
-    with rigged(tmp_path_factory.mktemp("rig")) as made:
-        project = small.copy(tmp_path_factory.mktemp("trunk") / "project")
-        for old, new in LENIENT.items():
-            project.edit(GATES, old, new)
-        project.repro()
-        remote = made.remote_s3
-        project.run("dvc", "remote", "add", "--default", "store", remote.url)
-        project.run("dvc", "remote", "modify", "store", "endpointurl", remote.endpoint)
-        project.run("dvc", "push", "--run-cache", env=remote.environment)
-        project.commit("a remote")
-        made.dispatcher.environments["reproduce"] = Environment(secrets=remote.environment)
-        made.import_(project.root)
-        made.protect("trunkline")
+    with hosted(small, tmp_path_factory.mktemp("hosted")) as made:
         yield made
-
-
-def edit(path: str, old: str, new: str) -> Callable[[Path], None]:
-    def change(folder: Path) -> None:
-        text = (folder / path).read_text(encoding="utf-8")
-        assert text.count(old) == 1, f"{old!r} stands {text.count(old)} times in {path}"
-        (folder / path).write_text(text.replace(old, new), encoding="utf-8")
-
-    return change
-
-
-def iterations(number: int) -> Callable[[Path], None]:
-    def change(folder: Path) -> None:
-        text = (folder / MODEL).read_text(encoding="utf-8")
-        (folder / MODEL).write_text(re.sub(r"max_iter: \d+", f"max_iter: {number}", text), encoding="utf-8")
-
-    return change
-
-
-def ran(rig: Rig, workflow: str, job: str) -> list[str]:
-    return re.findall(r"^Running stage '(\w+)':$", rig.job(workflow, job).log, re.MULTILINE)
-
-
-def comment(rig: Rig, pull: Pull) -> str:
-    """Return the text of the one comment that a pull request has."""
-    (found,) = rig.comments(pull.number)
-    assert str(found.content["body"]).startswith(f"{MARKER}\n## ")
-    return str(found.content["body"])
-
-
-def at(rig: Rig, sha: str, path: str) -> str:
-    return git(rig.upstream.path, "show", f"{sha}:{path}")
-
-
-def outputs(rig: Rig, sha: str) -> set[str]:
-    """Return where the remote has the outputs that a commit's dvc.lock names."""
-    stages = yaml.safe_load(at(rig, sha, "dvc.lock"))["stages"].values()
-    hashes = {
-        out["md5"] for stage in stages for out in stage.get("outs", ()) if out["path"].startswith(("data", "models"))
-    }
-    return {f"dvc/files/md5/{md5[:2]}/{md5[2:]}" for md5 in hashes}
 
 
 def test_a_parameter_is_rerun_committed_commented_once_and_merged(rig: Rig) -> None:
@@ -195,72 +131,3 @@ def test_what_a_hostile_run_leaves_changes_nothing(rig: Rig, bad: Pull) -> None:
     posted(rig)
     assert comment(rig, bad) == told
     assert {number: rig.comments(number) for number in others} == others
-
-
-def test_a_maintainers_label_runs_a_fork_with_the_rights_of_the_trunk(rig: Rig) -> None:
-    fork = rig.fork()
-    written = rig.push("kind", edit(GATES, "confidence: 0.9\n", "confidence: 0.91\n"), repository=fork)
-    pull = rig.open_pull_request("kind", fork=True)
-    assert "## ⚠️ Not committed: all gates pass, but `dvc.lock` " in comment(rig, pull)
-    assert rig.checks(written)["trunkline"] == "failure"
-
-    rig.label(pull.number, "reproduce")
-    branch = f"reproduced/{pull.number}/{written}"
-    made = rig.upstream.sha(f"refs/heads/{branch}")
-    assert made is not None
-    assert outputs(rig, made) <= rig.remote_s3.objects()
-    assert (pull.head_sha, rig.checks(written)["reproduced"]) == (written, "success")
-
-    def take(folder: Path) -> None:
-        """What the contributor does then."""
-        git(folder, "fetch", "--quiet", str(rig.upstream.path), branch)
-        git(folder, "merge", "--quiet", "--ff-only", "FETCH_HEAD")
-
-    taken = rig.push("kind", take, repository=fork)
-    assert rig.checks(taken)["trunkline"] == "success"
-    assert "## ✅ May be merged: " in comment(rig, pull)
-
-
-def test_two_that_are_green_apart_and_red_together_do_not_both_get_in(rig: Rig) -> None:
-    small = "small: {kind: operational, measure: megabytes, maximum: "
-    rig.push("stricter", edit(GATES, f"{small}50}}", f"{small}0.75}}"), wait=False)
-    rig.push("wider", iterations(230), wait=False)
-    stricter, wider = (rig.open_pull_request(name, wait=False) for name in ("stricter", "wider"))
-    rig.settle()
-    assert rig.checks(stricter.head_sha) == rig.checks(wider.head_sha) == {"trunkline": "success"}
-
-    # Both have other results, which the forge cannot merge: the queue takes one of them, judged as it will be.
-    assert rig.merge_queue([stricter.number, wider.number]) == [stricter.number]
-    (group,) = (live for live in rig.runs("pull-request") if live.occasion.event.name == "merge_group")
-    assert group.jobs["trunkline"].conclusion == "success"
-    assert "conflicts" in rig.merge(wider.number)
-
-    def merge(folder: Path) -> None:
-        """What the author does on a laptop, with the driver."""
-        for key, value in SETTINGS.items():
-            git(folder, "config", key, value)
-        git(folder, "fetch", "--quiet", str(rig.upstream.path), "main")
-        git(folder, "merge", "--quiet", "--no-edit", "FETCH_HEAD")
-
-    rig.push("wider", merge, onto="wider")
-    assert set(rig.checks(wider.head_sha).values()) == {"failure"}
-    assert "## ❌ Do not merge: blocked by `small`" in comment(rig, wider)
-    assert "trunkline" in rig.merge(wider.number)
-
-
-def test_a_remote_that_is_down_is_told_and_a_retry_converges(rig: Rig) -> None:
-    rig.remote_s3.close()
-    written = rig.push("down", edit(GATES, "confidence: 0.9\n", "confidence: 0.89\n"), wait=False)
-    pull = rig.open_pull_request("down")
-    live = rig.runs("reproduce")[-1]
-    assert live.jobs["reproduce"].conclusion == "failure"
-    assert pull.head_sha == written  # no commit whose outputs nobody can get
-    rig.remote_s3.start()
-    rig.rerun(live, wait=False)
-    rig.wait_for_output("Running stage 'compose'")
-    rig.cancel(rig.runs("reproduce")[-1])
-    assert pull.head_sha == written
-    rig.rerun(live)
-    assert rig.checks(pull.head_sha) == {"trunkline": "success"}
-    assert outputs(rig, pull.head_sha) <= rig.remote_s3.objects()
-    assert pull.head_sha[:10] in comment(rig, pull)

