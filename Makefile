@@ -1,6 +1,6 @@
 # Two commands set everything up: `make repro` and `make test`. The others are for contributors.
 
-.PHONY: help repro test check docs lock clean
+.PHONY: help repro test test-workflows check docs lock clean
 .DEFAULT_GOAL := help
 
 RUN := PATH="$$PWD/.venv/bin:$$PATH"
@@ -9,7 +9,7 @@ LOCK = $$(uv --version >/dev/null 2>&1 && echo uv || echo .venv/uv/bin/uv) pip c
 	$(if $(UPGRADE),--upgrade)
 
 help: ## List these commands
-	@awk -F ':.* ## ' '/^[a-z]+:.* ## / { printf "  make %-8s%s\n", $$1, $$2 }' Makefile
+	@awk -F ':.* ## ' '/^[a-z-]+:.* ## / { printf "  make %-16s%s\n", $$1, $$2 }' Makefile
 
 repro: ## Install, run the pipeline on real data, show the metrics
 	@locks/install dev
@@ -19,9 +19,15 @@ repro: ## Install, run the pipeline on real data, show the metrics
 	@test -e mlflow.db || $(RUN) dvc repro --quiet --single-item --force track
 	@$(RUN) trunkline report
 
-test: check ## Install what the tests need, run the checks and the whole suite
-	@# A file's tests share its fixtures, so they stay together; in tests/, the long ones of e2e/ come first.
-	@$(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder --durations 10
+# A file's tests share its fixtures, so they stay together; in tests/, the long ones of e2e/ come first.
+PYTEST := $(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder --durations 10
+
+test: check ## Install what the tests need, run the checks and the suite
+	@$(PYTEST) -m 'not workflows'
+
+test-workflows: ## Run the workflows of .github as they are, end to end (minutes); CI does
+	@locks/install dev
+	@$(PYTEST) -m workflows tests/e2e
 
 check: ## Format, lint, types, direction of imports: what pre-commit runs
 	@locks/install dev

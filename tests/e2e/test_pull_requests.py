@@ -16,7 +16,7 @@ from tests.rig.rig import Rig
 from tests.rig.state import Pull
 from trunkline.core.files import canonical_json
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.workflows]
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from tests.rig.repository import git
 from tests.rig.rig import Rig
 from trunkline.merging import SETTINGS
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.workflows]
 
 SMALL = "small: {kind: operational, measure: megabytes, maximum: "
 

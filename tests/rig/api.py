@@ -89,7 +89,7 @@ class Api:
 
     def label(self, name: str) -> dict[str, Any]:
         """Return a label."""
-        return self.shown("label", name=name, id=sum(name.encode()), color="ededed")
+        return self.shown("label", name=name, id=sum(name.encode()), color="ededed", description="")
 
     def pull(self, pull: Pull, schema: str = "pull-request") -> dict[str, Any]:
         """Return a pull request."""
