@@ -6,7 +6,7 @@ compares with `dvc repro`.) What follows for the stages behind is decided here, 
 A stage behind one that will run is not known to run: if the result is the same as before, nothing follows from it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import chdir
 from dataclasses import dataclass, field
 from logging import WARNING
@@ -50,7 +50,7 @@ class Stage:
     """A stage as it is now: its command, its own inputs' hashes (None: not there), the others' makers, its parameters.
 
     `outputs` says what is wrong with an output, by its path, in DVC's words; `needs` are absent inputs of a stage that
-    may run.
+    may run; `uncached` are outputs that are in git instead of the cache.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Stage:
     outputs: Mapping[str, str]
     action: Action
     needs: tuple[Absent, ...] = ()
+    uncached: tuple[str, ...] = ()
 
 
 @dataclass
@@ -90,7 +91,9 @@ class _Survey:
         if action != "unchanged" and PARAMS in {str(out) for out in stage.outs}:
             self.params = self.composed()
         needs = tuple(self._absent(stage)) if action in OPEN else ()
-        self.seen[stage.name] = Stage(stage.name, stage.cmd, inputs, upstream, params, outputs, action, needs)
+        self.seen[stage.name] = Stage(
+            stage.name, stage.cmd, inputs, upstream, params, outputs, action, needs, uncached(stage.outs)
+        )
 
     def _action(self, stage: Any, *, own: bool, stale: bool, waits: bool, params: Mapping[str, Any]) -> Action:
         if not own and not stale:
@@ -179,6 +182,11 @@ def cached_file(root: Path, commit: str, path: Path) -> bytes | None:
 
 def _is_stage(stage: Any) -> bool:
     return isinstance(stage, PipelineStage)
+
+
+def uncached(outs: Iterable[Any]) -> tuple[str, ...]:
+    """Return the paths of those outputs of DVC that are in git instead of its cache."""
+    return tuple(str(out.def_path) for out in outs if not out.use_cache)
 
 
 def files(stage: Any) -> list[Output]:

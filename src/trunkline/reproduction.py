@@ -49,8 +49,7 @@ def reproduce(root: Path, base: str | None, tell: Tell, *, everything: bool = Fa
 def uncommitted(root: Path) -> tuple[str, ...]:
     """Return the files that `dvc repro` writes into git and that differ from the commit."""
     with _dvc(root) as repo:
-        written = [str(paths.LOCK), *(out.def_path for out in repo.index.outs if not out.use_cache)]
-    return git.changed(root, written)
+        return git.changed(root, [str(paths.LOCK), *pipeline.uncached(repo.index.outs)])
 
 
 def push(root: Path, branch: str, environ: Mapping[str, str], *, create: bool = False) -> Pushed:

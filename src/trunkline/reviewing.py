@@ -16,7 +16,6 @@ from trunkline import (
     merging,
     pipeline,
     reports,
-    reproduction,
     review,
     timing,
     workspace,
@@ -65,7 +64,7 @@ def gather(root: Path, target: str) -> Review:
         roc=_curve(root, "roc", "false_positive_rate", "true_positive_rate"),
         merge=_merge(root, target) if behind else None,
         latency=timing.prediction(root / paths.BUNDLE),
-        uncommitted=reproduction.uncommitted(root),
+        uncommitted=git.changed(root, [str(paths.LOCK), *(path for stage in stages for path in stage.uncached)]),
     )
 
 
