@@ -22,6 +22,7 @@ from trunkline.duckdb_engine import DuckDBEngine
 from trunkline.features import Plan
 from trunkline.identity import Identity
 from trunkline.params.data import Data
+from trunkline.versions import Version
 
 Floats = npt.NDArray[np.float64]
 BUNDLE = paths.CHAMPION / "bundle"
@@ -33,7 +34,7 @@ def fetch(home: Path, name: str, number: int, target: Path) -> Identity:
     `home` is the repository with the tags and DVC's remotes. Raises OutsideError for a version that cannot be had,
     UserError for one that is not what its tag says.
     """
-    tag = f"{name}@v{number}"
+    tag = Version(name, number).tag
     commit = git.annotated_tag(home, tag)
     if commit is None:
         raise OutsideError(f"{paths.REGISTRY}: there is no annotated tag {tag} here; run: git fetch --tags")

@@ -69,9 +69,15 @@ def lint_file(path: Path) -> None:
         raise UserError(f"{path}: has more than {MAX_BYTES} bytes; a config is written by hand")
     try:
         text = path.read_text(encoding="utf-8")
-        marked = [(event, event.start_mark) for event in yaml.parse(text, Loader=yaml.CSafeLoader)]
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text: {error.reason} at byte {error.start}") from None
+    lint_text(path, text)
+
+
+def lint_text(path: Path, text: str) -> None:
+    """Refuse the same in a text; `path` is what messages name."""
+    try:
+        marked = [(event, event.start_mark) for event in yaml.parse(text, Loader=yaml.CSafeLoader)]
     except yaml.YAMLError as error:
         raise UserError(f"{_yaml_place(path, error)}: not YAML: {_yaml_problem(error)}") from None
     for event, mark in marked:

@@ -20,13 +20,13 @@ from trunkline.core import files, paths
 from trunkline.core.errors import UserError, nearest
 from trunkline.git import Commit
 from trunkline.params.evaluation import WHOLE
+from trunkline.versions import Version
 
 READ = (paths.PARAMS, paths.METRICS, paths.GATES_REPORT, paths.SLICES, paths.REGISTRY)
 CHANGED = (paths.PARAMS, paths.METRICS, paths.GATES_REPORT, paths.LOCK, paths.REGISTRY)
 SHOWN = 3  # config keys of a commit
 LONG = 24  # characters of a value that are shown
 
-_TAG = re.compile(r"(.+)@v([1-9][0-9]{0,8})")
 # What the parsers and their constructors raise for content that is none; deep nesting included.
 _UNREADABLE = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
@@ -122,10 +122,10 @@ def of_one_metric(records: Sequence[Record], limit: int, metric: str | None = No
 
 def versions(tags: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
     """Return the versions of each commit, of the names and commits of annotated tags, by model and number."""
-    found = [(match[1], int(match[2]), commit) for name, commit in tags if (match := _TAG.fullmatch(name))]
+    found = [(version, commit) for name, commit in tags if (version := Version.of_tag(name))]
     made: dict[str, tuple[str, ...]] = {}
-    for model, number, commit in sorted(found):
-        made[commit] = (*made.get(commit, ()), f"{model}@v{number}")
+    for version, commit in sorted(found):
+        made[commit] = (*made.get(commit, ()), version.tag)
     return made
 
 

@@ -1,47 +1,111 @@
 """models/registry.yaml, the desired state: which version of the model each environment is to run.
 
-It is changed by a commit and by nothing else; what runs is brought in line with it, never the other way round.
+It is changed by a commit and by nothing else; what runs is brought in line with it, never the other way round. Pure
+but for `read`.
 """
 
-import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from trunkline import conffiles
+from trunkline import conffiles, versions
 from trunkline.core import files
 from trunkline.core.errors import UserError, nearest
+from trunkline.versions import Version
 
-ENVIRONMENTS = ("production", "staging")
+PRODUCTION = "production"
+LATEST: Literal["latest"] = "latest"
+
+# The number of a version, the newest one that there is, or none.
+Desired = int | Literal["latest"] | None
+
+
+@dataclass(frozen=True)
+class Registry:
+    """What each environment of a model is to run; `where` is the file, for messages."""
+
+    where: str
+    name: str
+    environments: Mapping[str, Desired]
+
+    def check(self, declared: Iterable[str]) -> None:
+        """Raise UserError unless it has exactly the environments that conf/promotion declares."""
+        known = sorted(declared)
+        for environment in self.environments:
+            if environment not in known:
+                advice = nearest(environment, known)
+                raise UserError(
+                    f"{self.where}: {self.name}.{environment}: no such environment in conf/promotion{advice}"
+                )
+        for environment in known:
+            if environment not in self.environments:
+                raise UserError(f"{self.where}: {self.name}: lacks {environment}; write: {environment}: null")
+
+    def resolve(self, released: Iterable[Version]) -> dict[str, Version | None]:
+        """Return the version of each environment; raises UserError for one that was never released."""
+        known = sorted(version for version in released if version.name == self.name)
+        return {
+            environment: self._resolved(environment, desired, known)
+            for environment, desired in self.environments.items()
+        }
+
+    def _resolved(self, environment: str, desired: Desired, known: list[Version]) -> Version | None:
+        if desired is None:
+            return None
+        if desired == LATEST:
+            return known[-1] if known else None
+        found = Version(self.name, desired)
+        if found not in known:
+            newest = f"the newest is {known[-1].label}" if known else "there is none yet"
+            raise UserError(
+                f"{self.where}: {self.name}.{environment}: {found.label} was never released ({newest}); "
+                f"name a version that has a tag {self.name}@vN"
+            )
+        return found
 
 
 def production(path: Path, name: str) -> int | None:
-    """Return the number of the version that production is to run; None if there is none yet.
-
-    Raises UserError for a file that is missing, knows no such model, or is not of the form
-    `<name>: {staging: latest | vN, production: vN | null}`.
-    """
-    versions = _environments(path, name)
-    found = versions["production"]
-    if found is None:
-        return None
-    if not isinstance(found, str) or not re.fullmatch(r"v[1-9]\d*", found):
-        raise UserError(f"{path}: {name}.production: must be a version such as v3, or null, not {found!r}")
-    return int(found[1:])
+    """Return the number of the version that production is to run; None if there is none yet; raises as `read`."""
+    found = read(path, name).environments[PRODUCTION]
+    return found if isinstance(found, int) else None
 
 
-def _environments(path: Path, name: str) -> dict[str, object]:
+def read(path: Path, name: str) -> Registry:
+    """Read the registry file; raises UserError where it is missing, and as `parse`."""
     try:
         conffiles.lint_file(path)
-        content = files.parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(
-            f"{path}: there is no such file; write: {name}: {{staging: latest, production: null}}"
-        ) from None
-    if not isinstance(content, dict) or not isinstance(content.get(name), dict):
-        known = content if isinstance(content, dict) else {}
+        advice = f"write: {name}: {{staging: latest, production: null}}"
+        raise UserError(f"{path}: there is no such file; {advice}") from None
+    return parse(path.read_text(encoding="utf-8"), name, path)
+
+
+def parse(text: str, name: str, path: Path) -> Registry:
+    """Return what a registry file's text says of a model.
+
+    `path` is what messages name. Raises UserError for a text that knows no such model, or is not of the form
+    `<name>: {production: vN | null, <environment>: latest | vN | null}`.
+    """
+    conffiles.lint_text(path, text)
+    content = files.parse_yaml(text)
+    known = content if isinstance(content, dict) else {}
+    if not isinstance(known.get(name), dict):
         raise UserError(f"{path}: has no model {name}{nearest(name, map(str, known))}")
-    environments: dict[str, object] = content[name]
-    if sorted(map(str, environments)) != sorted(ENVIRONMENTS):
-        raise UserError(
-            f"{path}: {name}: must have exactly production and staging, has {', '.join(map(str, environments))}"
-        )
-    return environments
+    environments = {str(key): _desired(f"{path}: {name}.{key}", key, value) for key, value in known[name].items()}
+    if PRODUCTION not in environments:
+        found = ", ".join(environments) or "nothing"
+        raise UserError(f"{path}: {name}: lacks production, has {found}; write: production: null")
+    return Registry(str(path), name, environments)
+
+
+def _desired(where: str, environment: object, value: object) -> Desired:
+    if value is None:
+        return None
+    if value == LATEST and environment != PRODUCTION:
+        return LATEST
+    found = versions.number(value) if isinstance(value, str) else None
+    if found is None:
+        forms = "a version such as v3, or null" if environment == PRODUCTION else "a version such as v3, latest or null"
+        raise UserError(f"{where}: must be {forms}, not {value!r}")
+    return found

@@ -11,6 +11,7 @@ from trunkline.params.evaluation import Evaluation
 from trunkline.params.features import Features
 from trunkline.params.gates import Gates
 from trunkline.params.model import Model
+from trunkline.params.promotion import Promotion
 from trunkline.params.review import Review
 from trunkline.params.serving import Serving
 from trunkline.params.tracking import Tracking
@@ -30,5 +31,6 @@ class Project(Strict):
     evaluation: Evaluation
     gates: Gates
     serving: Serving
+    promotion: Promotion
     review: Review
     tracking: Tracking
