@@ -14,7 +14,7 @@ from werkzeug.serving import make_server
 from tests.rig.forge import Quiet, served
 from tests.rig.repository import ISOLATED, Repository
 from tests.rig.state import Token
-from trunkline import git
+from trunkline import git, gitremote
 from trunkline.core.errors import OutsideError, UserError
 
 
@@ -278,7 +278,11 @@ def guarded(folder, token):
 
 
 def environment(**variables):
-    kept = {name: value for name, value in os.environ.items() if name not in git.TOKENS and not name.startswith("GIT_")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in gitremote.TOKENS and not name.startswith("GIT_")
+    }
     return kept | ISOLATED | variables
 
 
@@ -287,8 +291,8 @@ def environment(**variables):
 def test_a_token_pushes_and_is_seen_by_its_server_only(tmp_path, name, server, token):
     with guarded(tmp_path, token) as (repo, app, address):
         run(repo, "config", "credential.helper", "store --file=kept")
-        assert git.push(repo, "main", environment(**{name: token, server: address})) == "pushed"
-        assert git.push(repo, "main", environment(**{name: token, server: address})) == "same"
+        assert gitremote.push(repo, "main", environment(**{name: token, server: address})) == "pushed"
+        assert gitremote.push(repo, "main", environment(**{name: token, server: address})) == "same"
         assert app.repository.sha("main") == git.head(repo)
         assert set(app.given) == {("x-access-token", token)}
         assert app.seen == [], "a command line shows the token"
@@ -301,7 +305,7 @@ def test_a_token_pushes_and_is_seen_by_its_server_only(tmp_path, name, server, t
 def test_a_token_is_not_given_to_another_server(tmp_path, given):
     with guarded(tmp_path, SECRET) as (repo, app, _):
         with pytest.raises(OutsideError, match="git push origin main failed") as caught:
-            git.push(repo, "main", environment(**dict.fromkeys(given, SECRET)))
+            gitremote.push(repo, "main", environment(**dict.fromkeys(given, SECRET)))
         assert app.given == []
         assert "\n" not in str(caught.value)
         assert SECRET not in str(caught.value)
@@ -310,7 +314,7 @@ def test_a_token_is_not_given_to_another_server(tmp_path, given):
 def test_a_token_that_is_refused_is_an_error_that_does_not_show_it(tmp_path):
     with guarded(tmp_path, "another") as (repo, app, address):
         with pytest.raises(OutsideError, match=r"git push origin main failed: .*Authentication failed") as caught:
-            git.push(repo, "main", environment(GITHUB_TOKEN=SECRET, GITHUB_SERVER_URL=address))
+            gitremote.push(repo, "main", environment(GITHUB_TOKEN=SECRET, GITHUB_SERVER_URL=address))
         assert SECRET not in str(caught.value)
         assert app.repository.sha("main") != git.head(repo)
 
@@ -319,5 +323,79 @@ def test_a_token_that_is_refused_is_an_error_that_does_not_show_it(tmp_path):
 def test_a_token_with_a_line_break_is_refused(tmp_path, end):
     repo = make(tmp_path / "repo", "a")
     with pytest.raises(UserError, match=r"^GITHUB_TOKEN: a token has no spaces and no line breaks") as caught:
-        git.push(repo, "main", environment(GITHUB_TOKEN=SECRET + end))
+        gitremote.push(repo, "main", environment(GITHUB_TOKEN=SECRET + end))
     assert SECRET not in str(caught.value)
+
+
+@pytest.fixture
+def clones(tmp_path):
+    """Two clones of one remote, the second bare, with one commit on main."""
+    origin = tmp_path / "origin.git"
+    run(tmp_path, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
+    first = make(tmp_path / "first", "a")
+    run(first, "remote", "add", "origin", str(origin))
+    run(first, "push", "--quiet", "origin", "main")
+    run(tmp_path, "clone", "--quiet", "--bare", str(origin), str(tmp_path / "second.git"))
+    return origin, first, tmp_path / "second.git"
+
+
+def released(folder, name, message="flights v1\n"):
+    return gitremote.push_tag(folder, name, gitremote.annotated(folder, name, git.head(folder), message), environment())
+
+
+def test_a_tag_is_pushed_once_and_read_back_by_any_clone(clones):
+    _, first, second = clones
+    message = "flights v1\n\nbundle: 1\n\n  spaces and ü stay\n"
+    assert released(first, "flights@v1", message)
+    assert not released(second, "flights@v1")
+    assert git.tag(second, "flights@v1") is None  # what was not pushed is not here either
+    gitremote.fetch(second, "main", environment())
+    found = git.tag(second, "flights@v1")
+    assert (found.commit, found.message) == (git.head(first), message)
+    assert found == git.tag(first, "flights@v1")
+    assert found.date.startswith("20")
+
+
+def test_a_fetch_brings_the_trunk_and_refuses_a_tag_that_was_moved(clones):
+    _, first, second = clones
+    released(first, "flights@v1")
+    assert gitremote.fetch(second, "main", environment()) == gitremote.Fetched(git.head(first), ())
+    write(first, "b")
+    run(first, "tag", "--annotate", "--force", "--message", "other", "flights@v1")
+    run(first, "push", "--quiet", "--force", "origin", "main", "flights@v1")
+    before = git.tag(second, "flights@v1")
+    assert gitremote.fetch(second, "main", environment()) == gitremote.Fetched(git.head(first), ("flights@v1",))
+    assert git.tag(second, "flights@v1") == before
+
+
+def test_a_fetch_says_what_is_wrong(clones, tmp_path):
+    origin, first, _ = clones
+    with pytest.raises(UserError, match="--trunk: origin has no branch 'master'; name the branch"):
+        gitremote.fetch(first, "master", environment())
+    with pytest.raises(UserError, match="no branch can be named"):
+        gitremote.fetch(first, "a..b", environment())
+    origin.rename(tmp_path / "away.git")
+    with pytest.raises(OutsideError, match=r"git fetch origin failed: .*does not appear to be a git repository"):
+        gitremote.fetch(first, "main", environment())
+
+
+@pytest.mark.parametrize("place", ["first", "second"])
+def test_a_commit_of_one_file_touches_no_working_tree(clones, place):
+    _, first, second = clones
+    folder = first if place == "first" else second
+    base = git.head(folder)
+    made = gitremote.commit_file(folder, base, Path("models/registry.yaml"), "a: 1\n", "One line\n\nAnd more\n")
+    assert git.file_at(first if place == "first" else second, made, Path("models/registry.yaml")) == "a: 1"
+    assert git.changed_between(folder, base, made) == ("models/registry.yaml",)
+    assert run(folder, "log", "-1", "--format=%P %s", made) == f"{base} One line"
+    assert git.head(folder) == base
+    assert run(first, "status", "--porcelain") == ""
+    gitremote.branch(folder, "work", made)
+    gitremote.branch(folder, "work", made)
+    with pytest.raises(UserError, match="there is a branch work already; delete it"):
+        gitremote.branch(folder, "work", base)
+    assert gitremote.push(folder, "work", environment(), commit=made, create=True) == "pushed"
+    assert gitremote.push(folder, "work", environment(), commit=made, create=True) == "same"
+    other = gitremote.commit_file(folder, base, Path("models/registry.yaml"), "a: 2\n", "Another")
+    assert gitremote.push(folder, "work", environment(), commit=other) == "moved"
+    assert gitremote.push(folder, "work", environment(), commit=other, replace=True) == "pushed"

@@ -11,7 +11,7 @@ from dvc.exceptions import DvcException, NotDvcRepoError
 from dvc.repo import Repo
 from dvc.stage.exceptions import StageCmdFailedError
 
-from trunkline import git, pipeline
+from trunkline import git, gitremote, pipeline
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, TrunklineError, UserError
 
@@ -26,7 +26,7 @@ class Pushed:
 
     files: tuple[str, ...]
     commit: str
-    branch: git.Branch
+    branch: gitremote.Branch
 
 
 def reproduce(root: Path, base: str | None, tell: Tell, *, everything: bool = False) -> None:
@@ -64,8 +64,8 @@ def push(root: Path, branch: str, environ: Mapping[str, str], *, create: bool = 
             _send(repo)
     files, before = uncommitted(root), git.head(root) or ""
     if files:
-        git.commit(root, files, f"Results of {before[:10]}\n\nWhat dvc repro makes of it: {', '.join(files)}")
-    return Pushed(files, git.head(root) or before, git.push(root, branch, environ, create=create))
+        gitremote.commit(root, files, f"Results of {before[:10]}\n\nWhat dvc repro makes of it: {', '.join(files)}")
+    return Pushed(files, git.head(root) or before, gitremote.push(root, branch, environ, create=create))
 
 
 def _is_readable(repo: Any, tell: Tell) -> bool:
