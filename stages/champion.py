@@ -23,16 +23,17 @@ def main() -> None:
         console.print(f"{paths.CHAMPION}: production has no champion yet", soft_wrap=True)
         return
 
-    from trunkline import champion, planning
+    from trunkline import champion, fetching, planning
     from trunkline.dataset import Dataset
     from trunkline.params.contract import Contract
     from trunkline.params.data import Data
     from trunkline.params.features import Features
+    from trunkline.versions import Version
 
     data = Data.load()
     plan = planning.plan(Features.load(), data, Contract.load())
     with console.status("scoring with the model in production"):
-        found = champion.fetch(paths.home(Path.cwd()), name, number, champion.BUNDLE)
+        found = fetching.fetch(paths.home(Path.cwd()), Version(name, number), champion.BUNDLE)
         scores = champion.score(champion.BUNDLE, plan, data, Dataset.read("holdout"))
     identity.write_champion(found, scores)
     console.print(f"{paths.CHAMPION}: {found.version}, bundle {found.digest[:12]}", soft_wrap=True)

@@ -315,7 +315,7 @@ def test_git_is_asked_a_few_times_whatever_the_length(monkeypatch):
     told("--limit", "2")
     few = len(calls)
     told("--limit", "7")
-    assert len(calls) == 2 * few <= 8, "a process per commit or file"
+    assert len(calls) == 2 * few <= 10, "a process per commit or file"
 
 
 @pytest.mark.usefixtures("inside")
