@@ -47,14 +47,17 @@ def announced(facts: Facts = FACTS, run: Run = RUN) -> Announced:
 
 
 def test_facts_are_those_of_the_files():
-    assert Facts(
-        version=V4,
-        digest="b" * 64,
-        commit=COMMIT,
-        verdict="pass",
-        hashes={path.as_posix(): sha256(content).hexdigest() for path, content in FILES.items()},
-        data={"data/raw": DIRECTORY, "data/valid": DIRECTORY, "data/features": PLAIN},
-    ) == FACTS
+    assert (
+        Facts(
+            version=V4,
+            digest="b" * 64,
+            commit=COMMIT,
+            verdict="pass",
+            hashes={path.as_posix(): sha256(content).hexdigest() for path, content in FILES.items()},
+            data={"data/raw": DIRECTORY, "data/valid": DIRECTORY, "data/features": PLAIN},
+        )
+        == FACTS
+    )
 
 
 def test_the_projects_own_files_make_a_version(root):
