@@ -264,9 +264,10 @@ def test_a_point_that_is_on_no_curve_is_told_when_it_is_needed():
         public(made("-algorithm", "RSA")),
         SIGNERS["p256"].key.replace("-----END", "extra\n-----END"),
         SIGNERS["p256"].key * 2,
+        "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA\n-----END PUBLIC KEY-----\n",
         "",
     ],
-    ids=["private", "P-384", "RSA", "extra", "twice", "empty"],
+    ids=["private", "P-384", "RSA", "extra", "twice", "short", "empty"],
 )  # fmt: skip
 def test_what_is_no_public_key_of_these_kinds_cannot_be_declared(text):
     with pytest.raises(ValueError, match="is a private key" if "PRIVATE" in text else "is no public key"):
@@ -327,6 +328,12 @@ def entry(bundle):
 )  # fmt: skip
 def test_what_is_wrong_with_a_sigstore_bundle_is_told(edit, told):
     assert told in refused(recorded(edit), {"main": WORKFLOW})
+
+
+def test_what_was_signed_is_of_the_type_that_was_verified(monkeypatch):
+    # Sigstore's library signs statements only, and leaves this to its caller.
+    monkeypatch.setattr("sigstore.verify.Verifier.verify_dsse", lambda *_: ("text/plain", b"{}"))
+    assert "of another type than" in refused(RECORDED, {"main": WORKFLOW})
 
 
 def test_a_sigstore_bundle_is_written_in_one_way():
