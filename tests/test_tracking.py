@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trunkline import tracking
+from trunkline import mlflowstore, tracking
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.params.tracking import URI, Tracking, look
@@ -392,7 +392,7 @@ def test_where_to_look_names_no_secret(uri, place):
 )
 def test_a_reason_holds_no_secret_in_any_form(text, uri):
     secrets = ("p@ss", "p%40ss", "token", "=1", " x")
-    assert not any(secret in tracking._without_secrets(text, uri) for secret in secrets)
+    assert not any(secret in mlflowstore.without_secrets(text, uri) for secret in secrets)
 
 
 def test_origin_is_told_as_far_as_it_is_known():
