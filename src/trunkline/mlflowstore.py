@@ -21,10 +21,11 @@ from trunkline.core.errors import OutsideError, UserError
 from trunkline.params.tracking import URI, is_server, shown
 
 if TYPE_CHECKING:
-    import mlflow.entities
+    import mlflow.entities.model_registry
 
     Client: TypeAlias = mlflow.MlflowClient
     LoggedRun: TypeAlias = mlflow.entities.Run
+    ModelVersion: TypeAlias = mlflow.entities.model_registry.ModelVersion
 
 ARTIFACTS = "mlartifacts"
 
@@ -95,9 +96,14 @@ def never_repeated() -> Iterator[None]:
             os.environ[_RETRIES] = before
 
 
-def is_code(error: Exception, code: str) -> bool:
-    """Tell whether an error is MLflow's answer of that code, such as RESOURCE_DOES_NOT_EXIST."""
-    return isinstance(error, library().exceptions.MlflowException) and error.error_code == code
+@contextmanager
+def answered(code: str) -> Iterator[None]:
+    """End the block where MLflow answers with that code, such as RESOURCE_DOES_NOT_EXIST."""
+    try:
+        yield
+    except library().exceptions.MlflowException as error:
+        if error.error_code != code:
+            raise
 
 
 def experiment(client: "Client", name: str, artifacts: Path | None) -> str:
