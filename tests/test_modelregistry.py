@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import multiprocessing
 import os
 import socket
@@ -12,10 +13,12 @@ from contextlib import contextmanager
 
 import pytest
 import requests
+from click.testing import CliRunner
 
 from tests import bundles
 from tests.servers import free_port, mlflow_server, postgres
 from trunkline import manifest, mlflowstore
+from trunkline.cli.adopt_stages import adopt_stages
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.modelregistry import COMMIT, DIGEST, VERDICT, VERSION, Entry, ModelRegistry, Registered, Release, adopted
 from trunkline.params.tracking import URI, Tracking
@@ -213,9 +216,9 @@ def test_two_that_register_at_once_agree(registry, name, bundle):
 def test_many_versions_are_all_seen(registry, name, bundle):
     first = release(name, bundle)
     registry.register(first, bundle)
-    source = client(registry).get_model_version(name, "1").source
+    source, run = client(registry).get_model_version(name, "1").source, registry.look(name).entries[0].run
     for number in range(2, 13):
-        client(registry).create_model_version(name, source, await_creation_for=0)
+        client(registry).create_model_version(name, source, run, await_creation_for=0)
         registry.alias(name, f"a{number}", str(number))
     found = registry.look(name)
     assert [entry.number for entry in found.entries] == [str(number) for number in range(1, 13)]
@@ -276,3 +279,43 @@ def test_stages_become_aliases():
         UserError, match="the alias champion points to version 1, but the stage Production is of version 2"
     ):
         adopted(Registered(entries, {"champion": "1"}))
+
+
+@pytest.mark.filterwarnings("ignore:.*model registry stages:FutureWarning")
+def test_a_project_that_uses_stages_changes_to_aliases(registry, name, bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(URI, registry.store.uri)
+    (tmp_path / "params.yaml").write_text(f"name: {name}\ntracking: {{experiment: releases}}\n")
+    none = f"{name}: no version is in the stage Production or Staging; there is nothing to do\n"
+    assert adopt() == none
+    for version in ("v1", "v2", "v3"):
+        registry.register(release(name, bundle, version), bundle)
+    assert adopt() == none
+    for number, stage in (("1", "Production"), ("2", "Production"), ("3", "Staging")):
+        client(registry).transition_model_version_stage(name, number, stage)
+
+    change = "".join(f"change models:/{name}/{stage} to models:/{name}@{stage.lower()}\n" for stage in STAGES)
+    moves = {"production": "2", "champion": "2", "staging": "3"}
+    would = "".join(f"{name}: {alias} would point to version {number}\n" for alias, number in moves.items())
+    assert adopt("--dry-run") == would + change
+    assert registry.look(name).aliases == {}
+    assert adopt() == would.replace("would point", "points") + change
+    assert registry.look(name).aliases == moves
+    assert adopt() == change
+    assert json.loads(adopt("--json")) == {"aliases": {}, "model": name, "versions": 3}
+
+    registry.alias(name, "staging", "1")
+    registry.unalias(name, "champion")
+    with pytest.raises(UserError, match="the alias staging points to version 1, but the stage Staging is of version 3"):
+        adopt("--model", name)
+    assert registry.look(name).aliases == {"production": "2", "staging": "1"}
+
+
+STAGES = ("Production", "Staging")
+
+
+def adopt(*arguments):
+    done = CliRunner().invoke(adopt_stages, arguments)
+    if done.exception:
+        raise done.exception
+    return done.output
