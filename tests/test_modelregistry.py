@@ -185,6 +185,7 @@ def killed(monkeypatch, registry, at):
         yield
 
 
+@pytest.mark.parametrize("address", ["server on SQLite", "file"], indirect=True)
 def test_a_kill_after_any_request_leaves_what_the_next_attempt_finishes(registry, bundle, monkeypatch, name):
     """A first release is killed after its first request, a second one after its second, until one is not killed."""
     for at in range(1, 100):
@@ -205,6 +206,7 @@ def test_a_kill_after_any_request_leaves_what_the_next_attempt_finishes(registry
     assert at > 12
 
 
+@pytest.mark.parametrize("address", ["server on PostgreSQL"], indirect=True)
 def test_two_that_register_at_once_agree(registry, name, bundle):
     wanted = release(name, bundle)
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
