@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.request
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,13 +33,12 @@ def mlflow_process(
     folder: Path,
     health: str,
     *arguments: str,
-    python: Sequence[str] = (sys.executable,),
     environ: dict[str, str] | None = None,
 ) -> Iterator[str]:
     """Yield the address on this machine where `mlflow ARGUMENTS` listens, once the path `health` answers there."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    command = [*python, "-m", "mlflow", *arguments, "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "mlflow", *arguments, "--host", "127.0.0.1", "--port", str(port)]
     log = folder / "log"
     with log.open("w") as file:
         process = subprocess.Popen(
