@@ -256,7 +256,7 @@ def _login(user: Any) -> str:
 def _said(error: GithubException) -> str:
     """Return what the forge says, with the details that a refused request or a question of GraphQL has."""
     found = error.data.get("errors") if isinstance(error.data, dict) else None
-    details = [one.get("message") for one in found or () if isinstance(one, dict)]
+    details = [one.get("message") if isinstance(one, dict) else one for one in found or ()]
     return ": ".join(str(text) for text in (error.message, *details) if text)
 
 
