@@ -97,7 +97,7 @@ def test_nothing_is_merged_unseen(rig):
         return found.value
 
     refused("nothing is checked before a merge into main; require a check in its ruleset")
-    rig.protect()
+    rig.protect(approvals=1)
     refused("nothing is checked before a merge into main")
     rig.protect(CHECK)
     refused(r"403 .*needs contents: write and pull-requests: write", permissions=ALL | {"contents": "read"})

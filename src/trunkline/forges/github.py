@@ -134,6 +134,9 @@ class GitHub:
             meant(what, pull.head.sha, sha, closed=pull.state != "open" and not pull.merged)
             if pull.merged or pull.auto_merge is not None:
                 return pull.merged
+            if not githubrules.required_checks(*self._rules(pull.base.ref)):
+                reason = f"nothing is checked before a merge into {pull.base.ref}; require a check in its ruleset"
+                raise ForgeError(f"{what}: {reason}")
             try:
                 pull.enable_automerge("MERGE", expected_head_oid=sha)
             except GithubException as error:
@@ -145,13 +148,8 @@ class GitHub:
         said = _said(error)
         if "not allowed for this repository" in said:
             raise ForgeError(f"{what}: auto-merge is off; switch on Settings → General → Allow auto-merge") from None
-        bare = "rules not configured" in said
-        if not bare and "clean status" not in said and "unstable status" not in said:
+        if "clean status" not in said and "unstable status" not in said:
             raise error
-        if bare or not githubrules.required_checks(*self._rules(pull.base.ref)):
-            raise ForgeError(
-                f"{what}: nothing is checked before a merge into {pull.base.ref}; require a check in its ruleset"
-            ) from None
         try:
             return pull.merge(merge_method="merge", sha=pull.head.sha).merged
         except GithubException as late:
