@@ -69,6 +69,7 @@ def test_a_merge_waits_for_checks_and_for_approvals_and_is_asked_for_as_often_as
     forge, trunk = connected(rig), rig.upstream.sha("main")
     assert not forge.merge_when_ready(pull.number, pull.head_sha)
     assert not forge.merge_when_ready(pull.number, pull.head_sha)
+    assert [path for _, path, _ in rig.forge.requests].count("/api/graphql") == 1
     green(rig, pull)
     assert rig.upstream.sha("main") == trunk
     rig.review(pull.number, "bob")

@@ -119,7 +119,7 @@ class GitHub:
             opened = self._repository.get_pulls(
                 state="open", head=f"{self._name.partition('/')[0]}:{branch}", base=base
             )
-            pull = min(opened, key=lambda pull: pull.number, default=None)
+            pull = next(iter(opened), None)
             if pull is None:
                 pull = self._repository.create_pull(base=base, head=branch, title=title, body=body)
             elif pull.title != title or plain(pull.body) != plain(body):
