@@ -17,6 +17,7 @@ from trunkline.core.errors import OutsideError, UserError
 from trunkline.core.paramsfile import read_params
 from trunkline.forges import base as forges
 from trunkline.params.gates import Gates
+from trunkline.params.promotion import Promotion
 from trunkline.pipeline import OPEN
 from trunkline.provenance import Review
 from trunkline.reports import Reports, read
@@ -78,7 +79,7 @@ def release(  # noqa: PLR0913  each part of the outside world
         if not write:
             return replace(answer, what="would", version=version)
         reproduction.send(root, (str(paths.BUNDLE),))
-        tags = _tags(root, version, head, environ, _review(root, head, forge, tell))
+        tags = _tags(root, version, head, environ, _review(root, head, trunk, forge, tell))
         if gitremote.push_tags(root, tags, environ):
             return replace(answer, what="released", version=version)
         tell(f"{version.tag} was taken meanwhile; trying the next number")
@@ -146,6 +147,7 @@ def _tags(root: Path, version: Version, head: str, environ: Mapping[str, str], r
     files = git.files_at(root, [head], provenance.READ)[head]
     facts, run = provenance.facts_of(files, head, version), provenance.run_of(environ, review)
     signed = signing.sign(provenance.encode(facts, run), environ)
+    signing.verify(signed, Promotion.load(root / paths.PARAMS).signers)  # a number is not spent on what nobody believes
     verdict = facts.hashes[paths.GATES_REPORT.as_posix()]
     message = provenance.message(provenance.Announced(version, facts.digest, verdict, review, signed))
     other = f"{version} as GTO names it\n\nbundle: {facts.digest}\n"
@@ -155,11 +157,11 @@ def _tags(root: Path, version: Version, head: str, environ: Mapping[str, str], r
     }
 
 
-def _review(root: Path, head: str, forge: forges.Forge | None, tell: Tell) -> Review | None:
+def _review(root: Path, head: str, trunk: str, forge: forges.Forge | None, tell: Tell) -> Review | None:
     """Return who brought the commit to the trunk, and who approved; None for one that came without a pull request."""
     commit: str | None = head
     while forge is not None and commit is not None:
-        merged = forges.retried(partial(forge.merged, commit), tell)
+        merged = forges.retried(partial(forge.merged, commit, trunk), tell)
         if merged is not None:
             return Review(merged.number, merged.author, merged.approvers)
         commit = _before_results(root, commit)
