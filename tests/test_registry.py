@@ -160,8 +160,7 @@ def test_a_value_of_several_lines_is_replaced_and_what_cannot_be_said_is_refused
     text = "flights:\n  production: |-\n    v3\n  staging: latest\n"
     assert edited(text, "production", 4) == "flights:\n  production: v4\n  staging: latest\n"
     flat = "{flights: {production, staging: v3}}"
-    for text, environment, desired in [(text, "shadow", 4), (text, "production", "latest"), (flat, "production", 3)]:
-        with pytest.raises(
-            UserError, match=rf"flights\.{environment}: cannot be edited; write by hand: {environment}: "
-        ):
-            edited(text, environment, desired)
+    for content, environment, desired in [(text, "shadow", 4), (text, "production", "latest"), (flat, "production", 3)]:
+        said = rf"flights\.{environment}: cannot be edited; write by hand: {environment}: "
+        with pytest.raises(UserError, match=said):
+            edited(content, environment, desired)

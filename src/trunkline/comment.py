@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from trunkline import promotion
 from trunkline.changes import shown
 from trunkline.forecast import Step
 from trunkline.markdown import code, table, text
@@ -91,18 +92,45 @@ def verdict(review: Review, quoted: Callable[[str], str]) -> Headline:
         return Headline(
             "stale", "Not reproduced", f"{count} not run on this tree. Run {quoted('dvc repro')} and commit."
         )
-    names = list(dict.fromkeys(one.id for one in review.reports.gates.gates if one.verdict == "fail" and one.blocking))
-    if names:
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        return Headline("blocked", "Do not merge", f"blocked by {', '.join(map(quoted, names[:3]))}{more}")
-    if review.uncommitted:
-        more = f" and {len(review.uncommitted) - 1} more" if len(review.uncommitted) > 1 else ""
-        why = (
-            f"all gates pass, but {quoted(review.uncommitted[0])}{more} belong to no commit. Run {quoted('dvc repro')}"
+    refused = [move for move in review.moves if move.refused]
+    if refused:
+        return Headline(
+            "blocked", "Do not merge", f"{quoted(refused[0].after)} is refused: {quoted(refused[0].refused)}"
         )
+    names = list(dict.fromkeys(one.id for one in review.reports.gates.gates if one.verdict == "fail" and one.blocking))
+    if names and not review.same_model:
+        return Headline("blocked", "Do not merge", f"blocked by {_some(names, 3, quoted)}")
+    passed = "ships no other model" if review.same_model else "all gates pass"
+    if review.uncommitted:
+        why = f"{passed}, but {_some(review.uncommitted, 1, quoted)} belong to no commit. Run {quoted('dvc repro')}"
         return Headline("stale", "Not committed", f"{why} and commit.")
+    if review.same_model:
+        return _unshipped(review, names, quoted)
     first = review.whole[0] if review.whole else None
-    return Headline("free", "May be merged", f"all gates pass{'' if first is None else f', {_told(first, quoted)}'}")
+    return Headline("free", "May be merged", f"{passed}{'' if first is None else f', {_told(first, quoted)}'}")
+
+
+def _some(names: Sequence[str], most: int, quoted: Callable[[str], str]) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(map(quoted, names[:most]))}{more}"
+
+
+def _unshipped(review: Review, blocking: Sequence[str], quoted: Callable[[str], str]) -> Headline:
+    """Return the answer for a change that ships no other model, so that no verdict on one stops it."""
+    trunk = f"; {_some(blocking, 3, quoted)} blocks the trunk's own model, which this does not ship" if blocking else ""
+    if not review.moves:
+        return Headline("free", "May be merged", f"ships no other model{trunk}")
+    moves = ", ".join(promotion.told(move, quoted) for move in review.moves[:MOST])
+    chain = ", ".join(
+        f"{quoted(move.version)} is {_chain(move, quoted)}" for move in review.moves[:MOST] if move.version
+    )
+    return Headline("free", moves, "may be merged" + (f", {chain}" if chain else "") + trunk)
+
+
+def _chain(move: promotion.Move, quoted: Callable[[str], str]) -> str:
+    return "released, passed its gates" + (
+        f", signed by {quoted(move.signer)}" if move.signer else ", and is not signed"
+    )
 
 
 def _told(moved: Moved, quoted: Callable[[str], str]) -> str:
@@ -115,6 +143,8 @@ def _told(moved: Moved, quoted: Callable[[str], str]) -> str:
 
 
 def _sections(review: Review) -> Iterator[tuple[str, str]]:
+    if review.moves:
+        yield "What runs where", _moves(review)
     yield "Metrics on the holdout", _metrics(review)
     if review.attribution or review.unattributed:
         yield "What moved it", _attribution(review)
@@ -129,6 +159,14 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
         "Reproduce",
         f"```sh\ngit fetch origin && git switch --detach {review.head} && make repro && trunkline gate\n```",
     )
+
+
+def _moves(review: Review) -> str:
+    rows = (
+        (code(one.environment), code(one.before), code(one.after), text(one.refused or _chain(one, code)))
+        for one in review.moves
+    )
+    return table(("environment", "base", "this", "the version"), rows)
 
 
 def _metrics(review: Review) -> str:

@@ -95,6 +95,11 @@ def tip(folder: Path, ref: str) -> str | None:
     return next(filter(None, (resolve(folder, name) for name in (ref, f"origin/{ref}"))), None)
 
 
+def is_ancestor(folder: Path, commit: str, other: str) -> bool:
+    """Tell whether a commit is another one or in its history."""
+    return told(folder, "merge-base", "--is-ancestor", commit, other) is not None
+
+
 def behind(folder: Path, ref: str) -> int:
     """Return how many commits of a ref, or of that branch of origin, the checked-out one does not have."""
     found = tip(folder, ref)
@@ -167,6 +172,14 @@ def trunk(folder: Path, commit: str, paths: Iterable[Path], limit: int) -> tuple
     found = output(folder, "log", *chosen, *fields, commit, "--", *(path.as_posix() for path in paths))
     words = found.decode(errors="replace").split("\0")
     return tuple(Commit(*words[place : place + 4]) for place in range(0, len(words) - 1, 4))
+
+
+def first_parents(folder: Path, commit: str, since: str | None = None) -> tuple[tuple[str, str], ...]:
+    """Return hash and message of the commits of a first-parent line, newest first, but for those that `since` has."""
+    chosen = ("--first-parent", "--no-show-signature", "--encoding=UTF-8", "-z", "--format=%H%x00%B")
+    ends = (commit, *(f"^{one}" for one in (since,) if one))
+    words = output(folder, "log", *chosen, *ends, "--").decode(errors="replace").split("\0")
+    return tuple(zip(words[:-1:2], words[1::2], strict=True))
 
 
 def annotated_tags(folder: Path) -> tuple[tuple[str, str], ...]:

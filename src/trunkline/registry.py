@@ -94,7 +94,7 @@ def parse(text: str, name: str, path: Path) -> Registry:
     known = content if isinstance(content, dict) else {}
     if not isinstance(known.get(name), dict):
         raise UserError(f"{path}: has no model {name}{nearest(name, map(str, known))}")
-    environments = {str(key): _desired(f"{path}: {name}.{key}", key, value) for key, value in known[name].items()}
+    environments = {str(key): understood(f"{path}: {name}.{key}", key, value) for key, value in known[name].items()}
     if PRODUCTION not in environments:
         found = ", ".join(environments) or "nothing"
         raise UserError(f"{path}: {name}: lacks production, has {found}; write: production: null")
@@ -139,7 +139,8 @@ def written(desired: Desired) -> str:
     return "null" if desired is None else f"v{desired}" if isinstance(desired, int) else desired
 
 
-def _desired(where: str, environment: object, value: object) -> Desired:
+def understood(where: str, environment: object, value: object) -> Desired:
+    """Return what a value of the file means; raises UserError that begins with `where` for one that means nothing."""
     if value is None:
         return None
     if value == LATEST and environment != PRODUCTION:
