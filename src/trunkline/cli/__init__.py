@@ -21,6 +21,7 @@ COMMANDS = {
     "plan": "trunkline.cli.plan:plan",
     "predict": "trunkline.cli.predict:predict",
     "promote": "trunkline.cli.promote:promote",
+    "release": "trunkline.cli.release:release",
     "report": "trunkline.cli.report:report",
     "reproduce": "trunkline.cli.reproduce:reproduce",
     "rollback": "trunkline.cli.rollback:rollback",

@@ -173,6 +173,14 @@ def limited(chunks: Iterable[bytes], limit: int) -> bytes:
     return bytes(found)
 
 
+def meant(what: str, head: str, sha: str, *, closed: bool) -> None:
+    """Raise ForgeError for a pull request that is closed, or whose head is not, or not yet, the one that is meant."""
+    if closed:
+        raise ForgeError(f"{what}: it is closed")
+    if head != sha:
+        raise ForgeError(f"{what}: its head is {head[:12]}, not {sha[:12]}", passing=True)
+
+
 def plain(text: str | None) -> str:
     """Return a text as forges keep it: neither with other line ends nor with what is at the ends."""
     return (text or "").replace("\r\n", "\n").strip()

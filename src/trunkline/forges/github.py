@@ -25,6 +25,7 @@ from trunkline.forges.base import (
     PullRequest,
     State,
     limited,
+    meant,
     odd,
     plain,
     refused,
@@ -130,8 +131,7 @@ class GitHub:
         what = f"merge of #{number}"
         with _asking(what, MERGES):
             pull = self._repository.get_pull(number)
-            if pull.head.sha != sha or (pull.state != "open" and not pull.merged):
-                raise ForgeError(f"{what}: it is closed, or its head is not {sha[:12]} any more")
+            meant(what, pull.head.sha, sha, closed=pull.state != "open" and not pull.merged)
             if pull.merged or pull.auto_merge is not None:
                 return pull.merged
             try:

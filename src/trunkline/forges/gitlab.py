@@ -24,6 +24,7 @@ from trunkline.forges.base import (
     PullRequest,
     State,
     limited,
+    meant,
     odd,
     plain,
     refused,
@@ -116,8 +117,7 @@ class GitLab:
         what = f"merge of !{number}"
         with _asking(what, MERGES):
             found = self._project.mergerequests.get(number)
-            if found.sha != sha or found.state not in ("opened", "merged"):
-                raise ForgeError(f"{what}: it is closed, or its head is not {sha[:12]} any more")
+            meant(what, found.sha, sha, closed=found.state not in ("opened", "merged"))
             if found.state == "merged" or found.merge_when_pipeline_succeeds:
                 return bool(found.state == "merged")
             if not self._gitlab.projects.get(self._number).only_allow_merge_if_pipeline_succeeds:
@@ -166,19 +166,19 @@ class GitLab:
             holding = _seen(lambda: _about(project.protectedbranches.list(get_all=True), branch))
             rules = _seen(lambda: project.approvalrules.list(get_all=True))
             tags = _seen(lambda: _about(project.protectedtags.list(get_all=True), tag))
-        return Guards(
-            pull_request_required=None if holding is None else bool(holding) and all(map(_closed, holding)),
-            approvals=None if rules is None else _approvals(rules, branch),
-            code_owners=None
-            if holding is None
-            else any(one.attributes.get("code_owner_approval_required") for one in holding),
-            checks=("pipeline",) if project.only_allow_merge_if_pipeline_succeeds else (),
-            force_push_blocked=None
-            if holding is None
-            else bool(holding) and not any(one.allow_force_push for one in holding),
-            deletion_blocked=None if holding is None else bool(holding),
-            tags_protected=None if tags is None else bool(tags),
-        )
+            return Guards(
+                pull_request_required=None if holding is None else bool(holding) and all(map(_closed, holding)),
+                approvals=None if rules is None else _approvals(rules, branch),
+                code_owners=None
+                if holding is None
+                else any(one.attributes.get("code_owner_approval_required") for one in holding),
+                checks=("pipeline",) if project.only_allow_merge_if_pipeline_succeeds else (),
+                force_push_blocked=None
+                if holding is None
+                else bool(holding) and not any(one.allow_force_push for one in holding),
+                deletion_blocked=None if holding is None else bool(holding),
+                tags_protected=None if tags is None else bool(tags),
+            )
 
     def _download(self, what: str, job: int, limit: int) -> bytes:
         try:
