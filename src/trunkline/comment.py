@@ -92,11 +92,9 @@ def verdict(review: Review, quoted: Callable[[str], str]) -> Headline:
         return Headline(
             "stale", "Not reproduced", f"{count} not run on this tree. Run {quoted('dvc repro')} and commit."
         )
-    refused = [move for move in review.moves if move.refused]
-    if refused:
-        return Headline(
-            "blocked", "Do not merge", f"{quoted(refused[0].after)} is refused: {quoted(refused[0].refused)}"
-        )
+    refused = next((move for move in review.moves if move.refused), None)
+    if refused is not None:
+        return Headline("blocked", "Do not merge", f"{quoted(refused.after)} is refused: {quoted(refused.refused)}")
     names = list(dict.fromkeys(one.id for one in review.reports.gates.gates if one.verdict == "fail" and one.blocking))
     if names and not review.same_model:
         return Headline("blocked", "Do not merge", f"blocked by {_some(names, 3, quoted)}")
@@ -121,16 +119,12 @@ def _unshipped(review: Review, blocking: Sequence[str], quoted: Callable[[str], 
     if not review.moves:
         return Headline("free", "May be merged", f"ships no other model{trunk}")
     moves = ", ".join(promotion.told(move, quoted) for move in review.moves[:MOST])
-    chain = ", ".join(
-        f"{quoted(move.version)} is {_chain(move, quoted)}" for move in review.moves[:MOST] if move.version
-    )
-    return Headline("free", moves, "may be merged" + (f", {chain}" if chain else "") + trunk)
+    chain = [f", {quoted(one.version)} {_chain(one, quoted)}" for one in review.moves[:MOST] if one.version]
+    return Headline("free", moves, f"may be merged{''.join(chain)}{trunk}")
 
 
 def _chain(move: promotion.Move, quoted: Callable[[str], str]) -> str:
-    return "released, passed its gates" + (
-        f", signed by {quoted(move.signer)}" if move.signer else ", and is not signed"
-    )
+    return f"passed its gates and is signed by {quoted(move.signer)}"
 
 
 def _told(moved: Moved, quoted: Callable[[str], str]) -> str:
@@ -163,7 +157,7 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
 
 def _moves(review: Review) -> str:
     rows = (
-        (code(one.environment), code(one.before), code(one.after), text(one.refused or _chain(one, code)))
+        (code(one.environment), code(one.before), code(one.after), text(one.refused) or _chain(one, code))
         for one in review.moves
     )
     return table(("environment", "base", "this", "the version"), rows)

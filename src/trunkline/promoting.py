@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from trunkline import changelog, changes, git, gitremote, promotion, registry, rehearsal, standing, versions
+from trunkline import changelog, changes, git, gitremote, promotion, registry, rehearsal, verifying, versions
 from trunkline.core import files, paths
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.forges import base as forges
@@ -25,7 +25,7 @@ from trunkline.params.serving import Serving
 from trunkline.promotion import Evidence, Holdout, Kind, Measured
 from trunkline.registry import Desired, Registry
 from trunkline.reports import Past
-from trunkline.standing import RefusedError, Standing
+from trunkline.verifying import RefusedError, Verified
 from trunkline.versions import Version
 
 FOLLOW = (str(paths.LOCK), str(paths.PARAMS), "reports/")  # what `dvc repro` makes of another registry file
@@ -112,10 +112,10 @@ def prepare(root: Path, trunk: str, wish: Wish, environ: Mapping[str, str]) -> P
     if present == desired:
         return Already(wish.environment, registry.written(desired))
     text = registry.edited(found.text, found.name, wish.environment, desired, paths.REGISTRY)
-    stands = _standing(root, found, version)
+    proven = _proven(root, found, version)
     rehearsed = rehearsal.rehearse(root, version, found.tolerance) if wish.kind == "rollback" else None
     change = registry.written(present), registry.written(desired)
-    evidence = _evidence(root, found, wish, change, stands)
+    evidence = _evidence(root, found, wish, change, proven)
     evidence = replace(evidence, ran_before=version in ran, rehearsed=rehearsed)
     return Proposal(evidence, found, text, found.declared.environments[wish.environment].merge == "automatic")
 
@@ -207,13 +207,13 @@ def _runs(root: Path, trunk: Trunk, environment: str) -> list[Version | None]:
     return promotion.runs(line, trunk.name, declared, tagged)
 
 
-def _standing(root: Path, trunk: Trunk, version: Version) -> Standing:
+def _proven(root: Path, trunk: Trunk, version: Version) -> Verified:
     if version.tag in trunk.moved:
         raise RefusedError(f"{version}: origin has another tag of this name: it was moved, and a version never changes")
-    return standing.check(root, version, trunk.declared)
+    return verifying.chain(root, version, trunk.declared.signers)
 
 
-def _evidence(root: Path, trunk: Trunk, wish: Wish, change: tuple[str, str], stands: Standing) -> Evidence:
+def _evidence(root: Path, trunk: Trunk, wish: Wish, change: tuple[str, str], proven: Verified) -> Evidence:
     present = trunk.registry.resolve(trunk.released)[wish.environment]
     then = present and git.annotated_tag(root, present.tag)
     return Evidence(
@@ -221,14 +221,14 @@ def _evidence(root: Path, trunk: Trunk, wish: Wish, change: tuple[str, str], sta
         environment=wish.environment,
         before=change[0],
         after=change[1],
-        new=_measured(root, stands.version, stands.commit),
+        new=_measured(root, proven.version, proven.tag.commit),
         present=_measured(root, present, then) if present and then else None,
-        digest=stands.digest,
-        signer=stands.signer,
-        gates=stands.gates,
-        merged=_merged(root, stands.commit, then) if then else (),
-        config=_config(root, stands.commit, then) if then else (),
-        back=present is not None and stands.version < present,
+        digest=proven.digest,
+        signer=proven.signer,
+        gates=proven.gates,
+        merged=_merged(root, proven.tag.commit, then) if then else (),
+        config=_config(root, proven.tag.commit, then) if then else (),
+        back=present is not None and proven.version < present,
         reason=wish.reason,
     )
 

@@ -22,7 +22,7 @@ class Move:
     """An environment that is to run something else: what it is declared to run, such as v3, latest or null.
 
     `version` is what it runs then, `back` that it is an older one than before. `refused` says why that must not be,
-    else `signer` who signed it, if anybody did.
+    else `signer` who signed it.
     """
 
     environment: str
@@ -31,7 +31,7 @@ class Move:
     version: str | None
     back: bool
     refused: str = ""
-    signer: str | None = None
+    signer: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Evidence:
     new: Measured
     present: Measured | None
     digest: str
-    signer: str | None
+    signer: str
     gates: Gates
     merged: Sequence[Brought]
     config: Sequence[Difference]
@@ -186,15 +186,11 @@ def _checked(found: Evidence) -> str:
     return "\n".join(
         [
             f"- {label} {ran}; its commit is {code(found.new.commit[:10])}.",
-            f"- It is {_signed(found)}, and the verdict of its gates is {found.gates.verdict}.",
+            f"- It is signed by {code(found.signer)}, and the verdict of its gates is {found.gates.verdict}.",
             f"- Its bundle {code(found.digest[:12])} could be fetched and loaded, and {rows}.",
             "- No other model is made, so the check does not wait for a verdict on the trunk's own.",
         ]
     )
-
-
-def _signed(found: Evidence) -> str:
-    return "not signed" if found.signer is None else f"signed by {code(found.signer)}"
 
 
 def _measured(found: Evidence) -> str:
@@ -207,7 +203,7 @@ def _measured(found: Evidence) -> str:
         *([text(name), *(_estimate(side.metrics.get(name)) for side in sides)] for name in names),
     ]
     head = ["", *(side.version.label for side in sides)]
-    facts = f"Bundle {code(found.digest)}, {_signed(found)}."
+    facts = f"Bundle {code(found.digest)}, signed by {code(found.signer)}."
     return "\n\n".join(filter(None, [table(head, rows), _comparable(found), facts]))
 
 

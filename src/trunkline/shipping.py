@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from trunkline import git, registry, standing, versions
+from trunkline import git, registry, verifying, versions
 from trunkline.core import paths
 from trunkline.core.errors import UserError
 from trunkline.core.paramsfile import read_params
@@ -80,6 +80,6 @@ def _resolved(desired: Desired, released: tuple[Version, ...]) -> int:
 def _checked(root: Path, move: Move, version: Version, before: int, declared: Promotion) -> Move:
     found = replace(move, version=version.label, back=version.number < before)
     try:
-        return replace(found, signer=standing.check(root, version, declared).signer)
+        return replace(found, signer=verifying.chain(root, version, declared.signers).signer)
     except UserError as error:
         return replace(found, refused=str(error))

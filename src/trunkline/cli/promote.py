@@ -43,7 +43,7 @@ def propose(wish: "Wish", trunk: str, local: bool, dry_run: bool, as_json: bool)
     from dataclasses import asdict
 
     from trunkline import promoting
-    from trunkline.standing import RefusedError
+    from trunkline.verifying import RefusedError
 
     forge = None if local or dry_run else _forge()
     try:
