@@ -156,11 +156,12 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
 
 
 def _moves(review: Review) -> str:
-    rows = (
-        (code(one.environment), code(one.before), code(one.after), text(one.refused) or _chain(one, code))
-        for one in review.moves
-    )
+    rows = ((code(one.environment), code(one.before), code(one.after), _standing(one)) for one in review.moves)
     return table(("environment", "base", "this", "the version"), rows)
+
+
+def _standing(move: promotion.Move) -> str:
+    return text(move.refused) or (_chain(move, code) if move.version else "")
 
 
 def _metrics(review: Review) -> str:
