@@ -182,12 +182,12 @@ def _sections(found: Evidence) -> Iterator[tuple[str, str]]:
 def _checked(found: Evidence) -> str:
     label = found.new.version.label
     ran = "ran here before" if found.ran_before else "has **never run here**"
-    rows = f"gives its {found.rehearsed} golden rows their scores"
+    rows = "1 golden row its score" if found.rehearsed == 1 else f"its {found.rehearsed} golden rows their scores"
     return "\n".join(
         [
             f"- {label} {ran}; its commit is {code(found.new.commit[:10])}.",
             f"- It is signed by {code(found.signer)}, and the verdict of its gates is {found.gates.verdict}.",
-            f"- Its bundle {code(found.digest[:12])} could be fetched and loaded, and {rows}.",
+            f"- Its bundle {code(found.digest[:12])} could be fetched and loaded, and gives {rows}.",
             "- No other model is made, so the check does not wait for a verdict on the trunk's own.",
         ]
     )
