@@ -9,10 +9,12 @@ from typing import Literal
 
 from trunkline.changelog import Brought
 from trunkline.changes import Difference, shown
-from trunkline.markdown import code, table, text
+from trunkline.markdown import code, plain, table, text
 from trunkline.registry import LATEST, PRODUCTION, Desired
 from trunkline.reports import Estimate, Gates
 from trunkline.versions import Version
+
+REASON = 2_000  # characters of a reason
 
 Kind = Literal["promote", "rollback"]
 
@@ -140,7 +142,7 @@ def title(found: Evidence) -> str:
 
 def message(found: Evidence) -> str:
     """Return the message of the commit."""
-    why = f"Reason: {' '.join(found.reason.split())}\n" if found.reason.strip() else ""
+    why = f"Reason: {plain(found.reason, REASON).strip()}\n" if found.reason.strip() else ""
     return f"{title(found)}\n\nIn place of {found.before}. Bundle: {found.digest}\n{why}"
 
 
@@ -155,7 +157,7 @@ def _opening(found: Evidence) -> Iterator[str]:
     yield f"**{found.new.version.name} {found.new.version.label}** for {code(found.environment)}{_in_place(found)}."
     yield f"One value of `models/registry.yaml` changes: {code(where[0])} → {code(where[1])}."
     if found.reason.strip():
-        yield f"\nReason: {text(found.reason, 2000)}"
+        yield f"\nReason: {text(found.reason, REASON)}"
 
 
 def _in_place(found: Evidence) -> str:
