@@ -23,10 +23,8 @@ from trunkline.core.errors import UserError
 from trunkline.versions import Version
 
 STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
-BUILD, LOCAL = (
-    "urn:trunkline:release:v1",
-    "urn:trunkline:local",
-)  # how versions are built; a builder that is no workflow
+BUILD = "urn:trunkline:release:v1"  # how versions are built
+LOCAL = "urn:trunkline:local"  # a builder that is no workflow
 ENVIRONMENT = Path("locks/pipeline.txt")
 DATA = (paths.RAW, paths.VALID, paths.FEATURES)
 READ = (paths.PARAMS, paths.LOCK, ENVIRONMENT, paths.GATES_REPORT)
@@ -109,8 +107,9 @@ def facts_of(found: Mapping[Path, bytes], commit: str, version: Version) -> Fact
 
 def _mapping(path: Path, found: Mapping[Path, bytes]) -> dict[str, Any]:
     try:
-        content = files.parse_yaml(found[path].decode())  # JSON is YAML too
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        text = found[path].decode()
+        content = json.loads(text) if path.suffix == ".json" else files.parse_yaml(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise UserError(f"{path}: is not what the pipeline writes; run: dvc repro")
@@ -271,7 +270,7 @@ def _changed(facts: Facts, found: Facts) -> Iterator[str]:
 
 def message(announced: Announced) -> str:
     """Return the message of a version's tag; raises UserError for a review that it cannot hold."""
-    if announced.review and not _REVIEW.fullmatch(str(announced.review)):
+    if announced.review and _reviewed_by(str(announced.review)) != announced.review:
         raise UserError(
             f"{announced.version}: the review {str(announced.review)!r} names somebody with no login's name"
         )
@@ -291,7 +290,7 @@ def _headers(announced: Announced) -> Iterator[str]:
 def parse_message(text: str) -> Announced:
     """Return what the message of a version's tag announces; raises UserError with a line per defect."""
     head, began, rest = text.partition(f"\n{_BEGIN}\n")
-    body, ended, after = rest.partition(f"\n{_END}")
+    body, ended, after = rest.partition(_END)
     title, *lines = head.split("\n")
     version = Version.of_tag(title.replace(" ", "@", 1))
     headers, defects = _parsed(lines)
