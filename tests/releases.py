@@ -110,6 +110,7 @@ class Project:
         self._reports(digest, roc_auc, verdict, rows)
         data = {name: hashlib.md5(f"{name} {rows}".encode()).hexdigest() for name in ("raw", "valid", "features")}
         outs = {name: {"outs": [{"path": f"data/{name}", "md5": f"{found}.dir"}]} for name, found in data.items()}
+        outs["bundle"] = {"outs": [{"path": "models/bundle", "md5": f"{digest[:32]}.dir"}]}
         self.write("dvc.lock", yaml.safe_dump({"schema": "2.0", "stages": outs | {"validate": outs["valid"]}}))
         return digest
 

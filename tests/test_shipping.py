@@ -84,6 +84,14 @@ def test_another_bundle_is_judged(project):
     assert "this does not decide" not in gate(1)
 
 
+def test_a_lock_that_names_another_bundle_is_judged_whatever_the_reports_say(project):
+    project.declare(production="v1")
+    blocked(project)
+    assert "this does not decide" in gate(0)
+    project.write("dvc.lock", project.read("dvc.lock").replace("path: models/bundle", "path: models/other"))
+    assert "this does not decide" not in gate(1)
+
+
 def test_what_passes_says_what_it_moves(project):
     project.declare(production="v3")
     assert gate(0).splitlines()[-2:] == ["pass: nothing blocks", "Promotes v3 to production"]
