@@ -34,10 +34,17 @@ def replace(path: Path, old: str, new: str) -> None:
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS, ids=str)
 def test_every_option_of_every_group_composes_and_is_right(group: str, option: str) -> None:
-    composed = compose(CONF, [f"{group}={option}"])
+    composed = compose(CONF, [f"{group}={option}", *_experiment(group, option)])
     project = check(composed, CONF)
     assert project.model.target
     assert parse_yaml(render(composed.content)) == composed.content
+
+
+def _experiment(group: str, option: str) -> list[str]:
+    """Return the experiment that picks an option: those of another problem belong together."""
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted((CONF / "experiment").glob("*.yaml"))}
+    found = [name for name, text in texts.items() if f"override /{group}: {option}\n" in text]
+    return [f"experiment={found[0]}"] if found else []
 
 
 def test_params_are_what_conf_composes_to(root: Path) -> None:
