@@ -65,7 +65,7 @@ MISTAKES = yaml.safe_load((Path(__file__).parent / "golden/mistakes.yaml").read_
 def test_a_mistake_is_one_line_with_place_key_and_remedy(conf: Path, mistake: dict[str, str]) -> None:
     replace(conf / mistake["file"], mistake["old"], mistake["new"])
     with pytest.raises(UserError) as refused:
-        check(compose(conf), conf)
+        check(compose(conf, [f"experiment={mistake['experiment']}"] if "experiment" in mistake else []), conf)
     lines = str(refused.value).splitlines()
     assert any(mistake["told"] in line for line in lines), refused.value
     assert all(line.startswith("conf") for line in lines)

@@ -143,7 +143,7 @@ def holds(problem: Problem, names: list[str], task: Any, atol: float = 1e-9) -> 
 def wrong(problem: Problem) -> list[str]:
     """Return what the self-test of the gates finds wrong."""
     told = problem.project.run("trunkline", "gate", "--self-test", "--json", env=problem.env, check=False)
-    cases = json.loads(told[told.index("[") :])
+    cases = json.loads(told[told.index("{") :])["cases"]
     return [f"{case['name']}: {case['found']}" for case in cases if not case["right"]]
 
 
