@@ -20,7 +20,7 @@ def connect() -> duckdb.DuckDBPyConnection:
 def share_sql(columns: Iterable[str], seed: int) -> str:
     """Return SQL for a number from 0 to 1 by the values of some columns: 52 bits of an MD5, so that it never changes.
 
-    Values are taken as texts; a missing one differs from every text that a contract lets through.
+    Values are taken as texts, a missing one as a text that cannot be typed.
     """
     values = ", ".join(f"coalesce(CAST({expressions.quote(name)} AS VARCHAR), chr(30))" for name in columns)
     return f"(CAST('0x' || substr(md5(concat_ws(chr(31), '{seed}', {values})), 1, 13) AS BIGINT) / {2.0**52!r})"
