@@ -11,7 +11,7 @@ from trunkline.changes import Difference
 from trunkline.forecast import Plan, Step
 from trunkline.promotion import Move
 from trunkline.reports import Estimate, Past, Reports
-from trunkline.review import Config, Merge, Moved, Pending, Review
+from trunkline.review import Config, Curve, Merge, Moved, Pending, Review
 
 REPORTS = json.loads((Path(__file__).parent / "golden/report/reports.json").read_text(encoding="utf-8"))
 HOSTILE = (
@@ -62,8 +62,10 @@ REVIEW = Review(
     slices=(moved("roc_auc", 0.70, 0.66, -0.04, where="origin JFK"), moved("roc_auc", 0.7, 0.7, 0.0, where="hour 6")),
     reports=passing(),
     past=Past(),
-    calibration=((0.1, 0.08), (0.3, 0.35), (0.7, 0.66)),
-    roc=((0.0, 0.0), (0.2, 0.6), (1.0, 1.0)),
+    curves=(
+        Curve("calibration", ((0.1, 0.08), (0.3, 0.35), (0.7, 0.66))),
+        Curve("roc", ((0.0, 0.0), (0.2, 0.6), (1.0, 1.0))),
+    ),
 )
 BLOCKED = replace(
     REVIEW,
