@@ -167,7 +167,7 @@ def _walk(content: Any, location: Sequence[str | int]) -> tuple[tuple[str, ...],
         schema = _resolved(schema, definitions, content)
         siblings = tuple(schema.get("properties", ()))
         inside = isinstance(content, list) or (isinstance(content, dict) and part in content)
-        if (not inside and (union or i < last)) or part == "[key]":
+        if union or (not inside and i < last) or part == "[key]":
             continue  # a union's tag, or pydantic's word for the key itself
         key.append(str(part))
         content = content[part] if inside else None
@@ -187,10 +187,17 @@ def _resolved(schema: Any, definitions: Mapping[str, Any], content: Any) -> Any:
         if "$ref" in schema:
             schema = definitions[schema["$ref"].rpartition("/")[2]]
         elif "discriminator" in schema:
-            tag = content.get(schema["discriminator"]["propertyName"]) if isinstance(content, dict) else None
-            reference = schema["discriminator"]["mapping"].get(tag)
+            name, mapping = schema["discriminator"]["propertyName"], schema["discriminator"]["mapping"]
+            tag = content.get(name, _default_tag(name, mapping, definitions)) if isinstance(content, dict) else None
+            reference = mapping.get(tag)
             schema = {"$ref": reference} if reference else {}
         elif "anyOf" in schema:
             schema = next((option for option in schema["anyOf"] if option.get("type") != "null"), {})
         else:
             return schema
+
+
+def _default_tag(name: str, mapping: Mapping[str, str], definitions: Mapping[str, Any]) -> str | None:
+    """Return the tag of the structure that is meant where none is written."""
+    kinds = {tag: definitions[reference.rpartition("/")[2]]["properties"][name] for tag, reference in mapping.items()}
+    return next((tag for tag, kind in kinds.items() if "default" in kind), None)

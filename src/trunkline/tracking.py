@@ -22,10 +22,11 @@ import sqlalchemy
 from filelock import FileLock
 
 from trunkline.core import paths
+from trunkline.core.addresses import shown
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.core.paramsfile import read_params
 from trunkline.params.evaluation import WHOLE
-from trunkline.params.tracking import URI, Tracking, is_server, shown
+from trunkline.params.tracking import URI, Tracking, is_server
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -1,12 +1,13 @@
 """conf/data: where the tables come from, what one row is, what is predicted, and over which window."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, model_validator
 
 from trunkline.core.errors import nearest
-from trunkline.params.base import Columns, Duration, Expression, Group, Name, Period, Strict, Tuple
+from trunkline.params.base import Columns, Duration, Expression, Group, Name, Period, Strict
+from trunkline.params.sources import Source
 
 
 def _zone(name: str) -> str:
@@ -14,24 +15,6 @@ def _zone(name: str) -> str:
         raise ValueError(f"no time zone '{name}'{nearest(name, available_timezones())}")
     ZoneInfo(name)
     return name
-
-
-def _inside(path: str) -> str:
-    if path.startswith("/") or ".." in path.split("/"):
-        raise ValueError(f"'{path}' is not a path inside the package, such as pkg/data/table.csv")
-    return path
-
-
-class Source(Strict):
-    """A table to read: a file of an installed package."""
-
-    package: str = Field(description="Distribution that carries the file, as pip knows it.", min_length=1)
-    version: str = Field(description="The exact version that must be installed.", min_length=1)
-    path: Annotated[str, AfterValidator(_inside)] = Field(
-        description="The file inside the distribution, such as pkg/data/table.csv."
-    )
-    format: Literal["csv", "parquet"] = Field("csv", description="Format of the file; CSV may be zipped.")
-    nulls: Annotated[tuple[str, ...], Tuple] = Field(("",), description="CSV texts that mean a missing value.")
 
 
 class Target(Strict):
