@@ -21,7 +21,7 @@ from trunkline.core.files import sha256
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before the next attempt, while nothing arrives
 PATIENCE = 120.0  # the longest time in seconds that a server may ask for
-CHUNK = 2**20
+CHUNK = 2**16  # bytes; what has arrived of a chunk is lost where the connection breaks off
 
 
 class BrokenOffError(Exception):
@@ -134,9 +134,9 @@ def _arrived(remote: Remote, part: _Part, sleep: Callable[[float], None]) -> str
                 most = max(most, part.size)
                 if error.anew:
                     part.restart("")
-                pause = PAUSES[min(failures, len(PAUSES) - 1)] if error.wait is None else error.wait
-                if failures > len(PAUSES) or pause > PATIENCE:
+                if failures > len(PAUSES) or (error.wait or 0) > PATIENCE:
                     raise OutsideError(f"{remote.title}: {error}; run again, which goes on from there") from None
+                pause = PAUSES[max(failures, 1) - 1] if error.wait is None else error.wait
                 progress.console.print(f"{remote.title}: {error}; trying again in {pause:.0f} s", markup=False)
             sleep(pause)
 
