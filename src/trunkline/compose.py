@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from trunkline import coherence, conffiles, planning
 from trunkline.core.errors import UserError, nearest
+from trunkline.params.data import Data
 from trunkline.params.project import Project
 
 HEADER = "# Composed from conf/ by the compose stage. Do not edit: change conf/, then run dvc repro.\n"
@@ -96,6 +97,19 @@ def check(composed: Composed, fallback: Path) -> Project:
     if mistakes:
         raise UserError("\n".join(mistakes))
     return project
+
+
+def data_of(composed: Composed, fallback: Path) -> Data:
+    """Judge conf/data alone, for what has to work while the rest does not fit to it yet.
+
+    Raises UserError with one line per mistake.
+    """
+    try:
+        return Data.parse(composed.content.get(Data.key))
+    except ValidationError as error:
+        located = [{**item, "loc": (Data.key, *item["loc"])} for item in error.errors(include_url=False)]
+        found = [_structural(composed.content, item) for item in located]
+        raise UserError("\n".join(_placed(composed, fallback, key, message) for key, message in found)) from None
 
 
 def _verify_model(project: Project) -> None:

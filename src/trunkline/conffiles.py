@@ -178,6 +178,12 @@ def locate(merged: Sequence[tuple[Path, tuple[str, ...]]], key: Sequence[str]) -
     return best[1] if best else None
 
 
+def holder(merged: Sequence[tuple[Path, tuple[str, ...]]], key: Sequence[str]) -> tuple[Path, tuple[str, ...]]:
+    """Return the file that holds a key, or most of the way to it, and the key as it is called in there."""
+    ways = [(path, tuple(key[len(prefix) :])) for path, prefix in merged if tuple(key[: len(prefix)]) == prefix]
+    return max(ways, key=lambda way: _depth(*way)[0] - len(way[1]))  # the first, which is the strongest, of equals
+
+
 def _depth(path: Path, key: Sequence[str]) -> tuple[int, int]:
     node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     line = 1
