@@ -32,6 +32,10 @@ class FileServer:
     validators: bool = True  # whether it says which content it sends
     believes: bool = True  # whether it looks at If-Range
 
+    def reset(self, files: dict[str, bytes]) -> None:
+        """Begin again with these files, as a server that does what it should."""
+        self.__init__(url=self.url, files=files)  # type: ignore[misc]
+
 
 class _Handler(BaseHTTPRequestHandler):
     state: FileServer

@@ -43,7 +43,9 @@ def test_comments_and_layout_stay() -> None:
         ("new", "files", "o.csv"): "oo",
     }.items():
         text = confedit.put(text, ("sources", *key), value)
-    assert text == """\
+    assert (
+        text
+        == """\
 # Where the rows are.
 sources:
   months: # one file each
@@ -66,7 +68,13 @@ sources:
 
 after: 1
 """
-    for key in [("web", "files", "x.zip"), ("months", "files", "a.csv"), ("lake", "version"), ("new", "files", "o.csv")]:
+    )
+    for key in [
+        ("web", "files", "x.zip"),
+        ("months", "files", "a.csv"),
+        ("lake", "version"),
+        ("new", "files", "o.csv"),
+    ]:
         text = confedit.drop(text, ("sources", *key))
     assert "files: {y.zip: '2539079612415412387'}}" in text
     assert "    files:\n\n      b.csv: bb\n" in text
@@ -75,7 +83,7 @@ after: 1
 
 
 def test_what_cannot_be_edited_alone_is_left_to_a_person() -> None:
-    with pytest.raises(UserError, match="^c: 1: finds no place to stand; write it by hand"):
+    with pytest.raises(UserError, match=r"^c: 1: finds no place to stand; write it by hand"):
         confedit.put("a:\n  b:\n    d:\n      - 1\n", ("a", "b", "c"), 1)
 
 

@@ -24,7 +24,7 @@ def running() -> Iterator[FileServer]:
 
 @pytest.fixture
 def server(running: FileServer) -> FileServer:
-    running.__init__(url=running.url, files={"a.csv": CONTENT})  # type: ignore[misc]
+    running.reset({"a.csv": CONTENT})
     return running
 
 
@@ -131,6 +131,6 @@ def test_any_breaks_give_the_whole_file(
     cuts: list[int], changes: bool, running: FileServer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     content, last = CONTENT[:300_000], CONTENT[:300_000].upper() + b"end\n" if changes else CONTENT[:300_000]
-    running.__init__(url=running.url, files={"a.csv": content})  # type: ignore[misc]
+    running.reset({"a.csv": content})
     running.plan = [*(Answer(cut=cut) for cut in cuts), Answer(becomes=last)]
     assert fetch(running, tmp_path_factory.mktemp("kept"), None)[0] in (content, last)

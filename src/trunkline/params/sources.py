@@ -106,7 +106,7 @@ Variable = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$", max_le
 class Table(Strict):
     """What all sources have: which columns are kept."""
 
-    columns: dict[Column, Column] = Field(
+    keep: dict[Column, Column] = Field(
         default_factory=dict,
         description="The columns to keep: the name here, then its name there; all if none is named.",
     )

@@ -55,12 +55,10 @@ def picked(frame: pl.DataFrame, source: Table, title: str) -> pl.DataFrame:
 
     Raises UserError for a column that is not there.
     """
-    for theirs in source.columns.values():
+    for theirs in source.keep.values():
         if theirs not in frame.columns:
             raise UserError(f"{title}: has no column '{theirs}'{nearest(theirs, frame.columns)}")
-    return (
-        frame.select(pl.col(theirs).alias(ours) for ours, theirs in source.columns.items()) if source.columns else frame
-    )
+    return frame.select(pl.col(theirs).alias(ours) for ours, theirs in source.keep.items()) if source.keep else frame
 
 
 def _same_columns(first: str, expected: pl.DataFrame, name: str, found: pl.DataFrame) -> None:
@@ -71,9 +69,7 @@ def _same_columns(first: str, expected: pl.DataFrame, name: str, found: pl.DataF
             if not (column in found.columns and column in expected.columns)
         ]
         what = f"column '{different[0]}' is in one of the two only" if different else "the columns are in another order"
-        raise UserError(
-            f"{name}: has other columns than {first}: {what}; mend it, or name the wanted ones in `columns`"
-        )
+        raise UserError(f"{name}: has other columns than {first}: {what}; mend it, or name the wanted ones in `keep`")
     for column, dtype in expected.schema.items():
         if found.schema[column] != dtype:
             raise UserError(

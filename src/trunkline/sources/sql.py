@@ -13,7 +13,7 @@ from urllib.parse import quote, quote_plus
 
 import polars as pl
 import sqlalchemy
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from trunkline.core import paths
 from trunkline.core.addresses import shown
@@ -80,7 +80,8 @@ def _series(key: str, name: str, values: list[Any]) -> pl.Series:
         raise UserError(f"{key}: column '{name}' holds values of more than one type ({kinds}); cast it") from None
     if series.dtype == pl.Object:
         raise UserError(f"{key}: column '{name}' is of the type {type(values[0]).__name__}; cast it to text")
-    return series
+    zoned = isinstance(series.dtype, pl.Datetime) and series.dtype.time_zone
+    return series.dt.convert_time_zone("UTC") if zoned else series
 
 
 @contextmanager
@@ -93,17 +94,19 @@ def _connected(name: str, source: Query) -> Iterator[sqlalchemy.Connection]:
             yield _unwritable(connection)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
         raise UserError(f"{key}: no driver for {url.drivername}; {_driver(error, url)}") from None
-    except sqlalchemy.exc.OperationalError as error:
-        raise OutsideError(f"{key}: {address(source)}: does not answer: {_said(error, url)}") from None
     except SQLAlchemyError as error:
-        raise UserError(f"{key}: {address(source)}: refuses the query: {_said(error, url)}; mend it") from None
+        said = _said(error, url)
+        if isinstance(error, DBAPIError) and (error.statement is None or error.connection_invalidated):
+            raise OutsideError(f"{key}: {address(source)}: does not answer: {said}; is it up?") from None
+        raise UserError(f"{key}: {address(source)}: refuses the query: {said}; mend it") from None
 
 
 def _unwritable(connection: sqlalchemy.Connection) -> sqlalchemy.Connection:
     """One consistent view, and no writing, as far as the database can promise it; nothing is ever committed."""
     if connection.dialect.name == "postgresql":
-        return connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    if connection.dialect.name == "sqlite":
+        connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        connection.execute(sqlalchemy.text("SET TIME ZONE 'UTC'"))  # else a text that is compared means another time
+    elif connection.dialect.name == "sqlite":
         connection.execute(sqlalchemy.text("PRAGMA query_only = ON"))
     return connection
 
