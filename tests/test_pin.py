@@ -38,7 +38,7 @@ def month(number: int, cities: str = "New York, NY") -> bytes:
             "Flight_Number_Reporting_Airline": "1", "Origin": "JFK", "OriginCityName": cities, "Dest": "LAX",
             "CRSDepTime": "0900", "DepTime": "" if cancelled else "0905", "DepDelay": "" if cancelled else "5.00",
             "CRSArrTime": "1225", "ArrTime": "" if cancelled else "1223", "ArrDelay": "" if cancelled else "-2.00",
-            "AirTime": "" if cancelled else "350.00", "Distance": "2475.00", "Cancelled": "1.00" if cancelled else "0.00",
+            "AirTime": "" if cancelled else "350.00", "Distance": "2475.00", "Cancelled": f"{cancelled:.2f}",
         }  # fmt: skip
         writer.writerow([values.get(column, "") for column in COLUMNS] + [None])
     packed = io.BytesIO()

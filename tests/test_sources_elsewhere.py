@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import io
 import os
+import re
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 from deltalake import write_deltalake
 from pydantic import TypeAdapter, ValidationError
 from s3fs import S3FileSystem
@@ -24,7 +26,7 @@ from tests.fileserver import FileServer, serving
 from tests.rig.s3 import Remote
 from trunkline.core.errors import OutsideError, TrunklineError, UserError
 from trunkline.params.sources import Source
-from trunkline.sources import pinning, reading
+from trunkline.sources import download, pinning, reading, stores
 from trunkline.sources.pinning import Move
 
 SECRET = "open-sesame"
@@ -239,6 +241,13 @@ def test_a_glob_of_s3(s3: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     assert got.files[0].name == f"s3://{s3.bucket}/in/2013-01.csv"
     gone = refusal(source(kind="files", url=f"s3://{s3.bucket}/in/", files={"x.csv": digest(b"")}))
     assert gone.startswith(f"s3://{s3.bucket}/in/x.csv: there is no such file; mend the url")
+    monkeypatch.setattr(stores, "CHUNK", 5)  # in pieces, with what has arrived of an earlier run
+    part = download._Part.of(Path(".dvc/tmp/downloads"), f"s3://{s3.bucket}/in/2013-02.csv")
+    with stores.remote(f"s3://{s3.bucket}/in/2013-02.csv").open_at(0, "") as stream:
+        part.restart(stream.validator)
+        part.append(iter([next(stream.chunks)]), lambda size: None)
+    Path(".dvc/tmp/downloads", found["2013-02.csv"]).unlink()
+    assert reading.read("t", source(**months, files=found)).frame.equals(got.frame)
     S3FileSystem.clear_instance_cache()  # which has the credentials of before
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     other = digest(b"")
@@ -405,6 +414,12 @@ def test_an_iceberg_table_at_a_snapshot(project: Path) -> None:
         reading.read(
             "t", source(**{**iceberg, "properties": {"type": "sql", "uri": "sqlite:///no/x.db"}}, snapshot="5")
         )
+
+
+def test_the_example_of_the_page_is_right(root: Path) -> None:
+    [example] = re.findall(r"```yaml\n(.*?)```", (root / "docs/sources.md").read_text(), re.DOTALL)
+    kinds = [source(**declared).kind for declared in yaml.safe_load(example)["sources"].values()]
+    assert kinds == ["files", "files", "sql", "delta", "iceberg"]
 
 
 def test_a_package_needs_no_library_of_another_kind(root: Path) -> None:

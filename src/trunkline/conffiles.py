@@ -105,7 +105,8 @@ def _lint_nodes(path: Path, node: yaml.Node | None, key: tuple[str, ...]) -> Non
     elif isinstance(node, yaml.ScalarNode) and node.tag.endswith(":int") and len(node.value) > 18:
         line = node.start_mark.line + 1 if node.start_mark else 1
         raise UserError(
-            f"{path}:{line}: {'.'.join(key)}: {node.value[:30]} does not fit 64 bits; write a smaller number, or an id in quotes"
+            f"{path}:{line}: {'.'.join(key)}: {node.value[:30]} does not fit 64 bits; "
+            "write a smaller number, or an id in quotes"
         )
 
 

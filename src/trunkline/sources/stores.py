@@ -22,16 +22,13 @@ def remote(url: str) -> Remote:
     def open_at(offset: int, validator: str) -> Iterator[Stream]:
         files, path = _system(url)
         try:
-            found = files.info(path)
-            validator_now = str(files.ukey(path))
-            start = offset if validator == validator_now else 0
-            with files.open(path, "rb") as file:
-                file.seek(start)
-                yield Stream(start, found.get("size"), validator_now, _chunks(file))
-        except (UserError, OutsideError, BrokenOffError):
-            raise
+            total, current = files.info(path).get("size"), str(files.ukey(path))
+            file = files.open(path, "rb")
         except Exception as error:
             raise _failed(url, error) from None
+        with file:
+            start = offset if validator == current else 0
+            yield Stream(start, total, current, _chunks(url, file, start))
 
     return Remote(url, shown(url), open_at)
 
@@ -71,9 +68,13 @@ def _library(scheme: str) -> str:
     return f"install the one that fsspec names for {scheme}://"
 
 
-def _chunks(file: Any) -> Iterator[bytes]:
-    while chunk := file.read(CHUNK):
-        yield chunk
+def _chunks(url: str, file: Any, start: int) -> Iterator[bytes]:
+    try:
+        file.seek(start)
+        while chunk := file.read(CHUNK):
+            yield chunk
+    except Exception as error:
+        raise _failed(url, error) from None
 
 
 def _failed(url: str, error: Exception) -> Exception:
