@@ -73,24 +73,27 @@ def test_a_pinned_file_is_fetched_once_and_a_spoilt_one_again(server: FileServer
     assert len(server.asked) == 2
 
 
-def test_a_file_that_changes_on_the_way_is_fetched_anew(server: FileServer, tmp_path: Path) -> None:
-    other = CONTENT.upper() + b"1,1\n"
+@pytest.mark.parametrize("believes", [True, False])
+def test_a_file_that_changes_on_the_way_is_fetched_anew(server: FileServer, tmp_path: Path, believes: bool) -> None:
+    server.believes = believes
+    other = bytes(reversed(CONTENT))
     server.plan = [Answer(cut=HALF), Answer(becomes=other)]
     assert fetch(server, tmp_path)[0] == other
+    assert len(server.asked) == (2 if believes else 3)
 
 
-def test_arunning_that_does_not_say_that_a_file_changed_is_found_out_by_the_pin(
+def test_a_server_that_does_not_say_that_a_file_changed_is_found_out_by_the_pin(
     server: FileServer, tmp_path: Path
 ) -> None:
     other = bytes(reversed(CONTENT))
-    server.believes = False
+    server.tag = '"of everything"'
     server.plan = [Answer(cut=HALF), Answer(becomes=other)]
     assert fetch(server, tmp_path, digest(other))[0] == other
     assert [asked for _, asked in server.asked] == ["", f"bytes={HALF}-", ""]
 
 
 @pytest.mark.parametrize("lacking", ["ranges", "validators"])
-def test_arunning_that_cannot_go_on_begins_again(server: FileServer, tmp_path: Path, lacking: str) -> None:
+def test_a_server_that_cannot_go_on_begins_again(server: FileServer, tmp_path: Path, lacking: str) -> None:
     setattr(server, lacking, False)
     server.plan = [Answer(cut=HALF)]
     assert fetch(server, tmp_path)[0] == CONTENT
@@ -130,7 +133,8 @@ def test_what_no_attempt_can_mend_is_told_at_once(server: FileServer, tmp_path: 
 def test_any_breaks_give_the_whole_file(
     cuts: list[int], changes: bool, running: FileServer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    content, last = CONTENT[:300_000], CONTENT[:300_000].upper() + b"end\n" if changes else CONTENT[:300_000]
+    content = CONTENT[:300_000]
+    last = bytes(reversed(content)) if changes else content
     running.reset({"a.csv": content})
     running.plan = [*(Answer(cut=cut) for cut in cuts), Answer(becomes=last)]
     assert fetch(running, tmp_path_factory.mktemp("kept"), None)[0] in (content, last)

@@ -87,10 +87,7 @@ class _Part:
 
     @classmethod
     def of(cls, folder: Path, address: str) -> "_Part":
-        part = cls(folder / f"{hashlib.sha256(address.encode()).hexdigest()[:32]}.part")
-        if not part.validator:  # without one, nothing says that the rest belongs to it
-            part.restart("")
-        return part
+        return cls(folder / f"{hashlib.sha256(address.encode()).hexdigest()[:32]}.part")
 
     @property
     def size(self) -> int:
@@ -143,8 +140,10 @@ def _arrived(remote: Remote, part: _Part, sleep: Callable[[float], None]) -> str
 
 def _attempt(remote: Remote, part: _Part, seen: Callable[[int | None, int], None]) -> None:
     with remote.open_at(part.size, part.validator) as stream:
-        if stream.offset != part.size or stream.offset == 0:
+        if stream.offset == 0:
             part.restart(stream.validator)
+        elif stream.validator not in ("", part.validator):
+            raise BrokenOffError("has changed", anew=True)
         else:
             part.resumed = True
         part.append(stream.chunks, lambda size: seen(stream.total, size))
