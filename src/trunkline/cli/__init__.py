@@ -19,6 +19,7 @@ COMMANDS = {
     "gate": "trunkline.cli.gate:gate",
     "log": "trunkline.cli.log:log",
     "merge-driver": "trunkline.cli.merge_driver:merge_driver",
+    "pin": "trunkline.cli.pin:pin",
     "plan": "trunkline.cli.plan:plan",
     "predict": "trunkline.cli.predict:predict",
     "promote": "trunkline.cli.promote:promote",
