@@ -20,8 +20,10 @@ COMMANDS = {
     "merge-driver": "trunkline.cli.merge_driver:merge_driver",
     "plan": "trunkline.cli.plan:plan",
     "predict": "trunkline.cli.predict:predict",
+    "reconcile": "trunkline.cli.reconcile:reconcile",
     "report": "trunkline.cli.report:report",
     "reproduce": "trunkline.cli.reproduce:reproduce",
+    "status": "trunkline.cli.status:status",
     "verify": "trunkline.cli.verify:verify",
 }
 
