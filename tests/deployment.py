@@ -1,4 +1,4 @@
-"""A small project with releases: a bare origin, a clone to work in, a DVC remote, and real bundles; no pipeline runs."""
+"""A small project with releases: a bare origin, a clone, a DVC remote and real bundles; no pipeline runs."""
 
 import dataclasses
 import json
@@ -62,7 +62,7 @@ class Project:
         with chdir(self.work):
             Repo.init(".").close()
         (self.work / ".dvc/config").write_text(
-            f"[core]\n    analytics = false\n    remote = here\n['remote \"here\"']\n    url = {self.folder / 'remote'}\n"
+            f"[core]\nanalytics = false\nremote = here\n['remote \"here\"']\nurl = {self.folder / 'remote'}\n"
         )
         (self.work / "dvc.yaml").write_text("stages: {bundle: {cmd: 'true', outs: [models/bundle]}}\n")
         (self.work / "models").mkdir()
