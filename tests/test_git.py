@@ -340,7 +340,9 @@ def clones(tmp_path):
 
 
 def released(folder, name, message="flights v1\n"):
-    return gitremote.push_tag(folder, name, gitremote.annotated(folder, name, git.head(folder), message), environment())
+    names = (name, f"{name}.0.0")
+    tags = {each: gitremote.annotated(folder, each, git.head(folder), message) for each in names}
+    return gitremote.push_tags(folder, tags, environment())
 
 
 def test_a_tag_is_pushed_once_and_read_back_by_any_clone(clones):
@@ -352,7 +354,7 @@ def test_a_tag_is_pushed_once_and_read_back_by_any_clone(clones):
     gitremote.fetch(second, "main", environment())
     found = git.tag(second, "flights@v1")
     assert (found.commit, found.message) == (git.head(first), message)
-    assert found == git.tag(first, "flights@v1")
+    assert found == git.tag(first, "flights@v1") == git.tag(second, "flights@v1.0.0")
     assert found.date.startswith("20")
 
 

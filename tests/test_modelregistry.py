@@ -2,17 +2,23 @@
 
 import dataclasses
 import hashlib
+import json
+import multiprocessing
+import os
 import socket
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+import requests
+from click.testing import CliRunner
 
 from tests import bundles
 from tests.servers import free_port, mlflow_server, postgres
 from trunkline import manifest, mlflowstore
+from trunkline.cli.adopt_stages import adopt_stages
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.modelregistry import COMMIT, DIGEST, VERDICT, VERSION, Entry, ModelRegistry, Registered, Release, adopted
 from trunkline.params.tracking import URI, Tracking
@@ -35,7 +41,7 @@ def address(request, tmp_path_factory):
         with mlflow_server(folder) as found:
             yield found
     else:
-        with postgres(folder) as store, mlflow_server(folder, store) as found:
+        with postgres() as store, mlflow_server(folder, store) as found:
             yield found
 
 
@@ -68,7 +74,7 @@ def client(registry):
 
 
 def runs(registry, name):
-    experiment = client(registry).get_experiment_by_name("releases").experiment_id
+    experiment = client(registry).get_experiment_by_name(registry.experiment).experiment_id
     return client(registry).search_runs([experiment], f"tags.`trunkline.name` = '{name}'")
 
 
@@ -135,56 +141,183 @@ class Killed(BaseException):
     """What no code of ours catches, as a kill."""
 
 
+STEPS = (
+    "get_experiment_by_name", "create_experiment", "search_runs", "create_run", "log_batch", "log_artifacts",
+    "set_terminated", "get_registered_model", "search_model_versions", "create_registered_model",
+    "create_model_version",
+)  # fmt: skip
+
+
 @contextmanager
-def killed(monkeypatch, at, before):
-    """Kill the process at its at-th request of MLflow: before it is sent, or when it had its effect."""
+def killed(monkeypatch, registry, at):
+    """Kill the process when its at-th request of MLflow has had its effect, which is before the next one is sent.
+
+    A request of a server is one over HTTP; of the files that are uploaded, only the first three count.
+    """
     from mlflow import MlflowClient
 
-    count = 0
-    steps = [
-        name for name in ("get_experiment_by_name", "create_experiment", "search_runs", "create_run", "log_batch",
-        "log_artifacts", "set_terminated", "get_registered_model", "search_model_versions",
-        "create_registered_model", "create_model_version", "set_model_version_tag")
-    ]  # fmt: skip
+    count = uploads = 0
 
-    def wrapped(name):
-        real = getattr(MlflowClient, name)
-
+    def wrap(real, counts):
         def step(*arguments, **named):
             nonlocal count
-            count += 1
-            if count == at and before:
-                raise Killed
-            found = real(*arguments, **named)
-            if count == at:
-                raise Killed
-            return found
+            count += (own := counts(arguments))
+            number = count
+            try:
+                return real(*arguments, **named)
+            finally:
+                if own and number == at:
+                    raise Killed
 
         return step
 
+    def is_counted(arguments):
+        nonlocal uploads
+        uploads += (is_upload := arguments[1].method == "PUT")
+        return not is_upload or uploads <= 3
+
     with monkeypatch.context() as patch:
-        for name in steps:
-            patch.setattr(MlflowClient, name, wrapped(name))
-        yield lambda: count
+        if registry.store.uri.startswith("http"):
+            patch.setattr(requests.Session, "send", wrap(requests.Session.send, is_counted))
+        else:
+            for name in STEPS:
+                patch.setattr(MlflowClient, name, wrap(getattr(MlflowClient, name), lambda _: True))
+        yield
 
 
-@pytest.mark.parametrize("before", [True, False], ids=["not sent", "no answer"])
-def test_a_kill_at_any_request_leaves_what_the_next_attempt_finishes(registry, bundle, monkeypatch, before, name):
-    """The attempts of one release are killed at the first request, then the second, and so on; then each of one."""
-    at, done = 0, False
-    while not done:
-        at += 1
+@pytest.mark.parametrize("address", ["server on SQLite", "file"], indirect=True)
+def test_a_kill_after_any_request_leaves_what_the_next_attempt_finishes(registry, bundle, monkeypatch, name):
+    """A first release is killed after its first request, a second one after its second, until one is not killed."""
+    for at in range(1, 100):
         wanted = release(f"{name}-{at}", bundle)
-        with killed(monkeypatch, at, before):
+        attempt = dataclasses.replace(registry, experiment=f"killed after {at}")
+        with killed(monkeypatch, registry, at):
             try:
-                registry.register(wanted, bundle)
-                done = True
+                attempt.register(wanted, bundle)
+                break
             except Killed:
                 pass
-        assert registry.register(wanted, bundle) == "1"
+        assert attempt.register(wanted, bundle) == "1"
         (entry,) = registry.look(wanted.name).entries
         assert entry.tags == wanted.tags
-        (run,) = runs(registry, wanted.name)
-        assert (run.info.status, run.data.metrics) == ("FINISHED", METRICS)
+        (run,) = runs(attempt, wanted.name)
+        assert (run.info.run_id, run.info.status, run.data.metrics) == (entry.run, "FINISHED", METRICS)
         assert len(client(registry).get_metric_history(run.info.run_id, "holdout.n")) == 1
-    assert at > 10
+    assert at > 12
+
+
+@pytest.mark.parametrize("address", ["server on PostgreSQL"], indirect=True)
+def test_two_that_register_at_once_agree(registry, name, bundle):
+    wanted = release(name, bundle)
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        numbers = [job.result() for job in [pool.submit(registry.register, wanted, bundle) for _ in range(2)]]
+    assert registry.register(wanted, bundle) == min(entry.number for entry in registry.look(name).entries) == "1"
+    assert set(numbers) == {"1"}
+
+
+def test_many_versions_are_all_seen(registry, name, bundle):
+    first = release(name, bundle)
+    registry.register(first, bundle)
+    source, run = client(registry).get_model_version(name, "1").source, registry.look(name).entries[0].run
+    for number in range(2, 13):
+        client(registry).create_model_version(name, source, run, await_creation_for=0)
+        registry.alias(name, f"a{number}", str(number))
+    found = registry.look(name)
+    assert [entry.number for entry in found.entries] == [str(number) for number in range(1, 13)]
+    assert found.aliases["a11"] == "11"
+    assert registry.register(first, bundle) == "1"
+
+
+@pytest.mark.parametrize("call", ["look", "register"])
+def test_a_registry_that_is_gone_or_slow_is_an_error_in_seconds_and_asked_once(tmp_path, bundle, monkeypatch, call):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
+    with silent() as (slow, asked):
+        for place in (f"http://bob:s3cret@127.0.0.1:{free_port()}", slow.replace("//", "//bob:s3cret@")):
+            registry = ModelRegistry.open(Tracking(experiment="e"), tmp_path, {URI: place})
+            began = time.monotonic()
+            with pytest.raises(OutsideError, match="MLflow at http://127") as caught:
+                registry.look("m") if call == "look" else registry.register(release("m", bundle), bundle)
+            assert time.monotonic() - began < 5
+            assert "s3cret" not in str(caught.value)
+        assert len(asked) == 1
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "5"
+
+
+@contextmanager
+def silent():
+    """A server that takes connections and never answers; yields its address, and the connections it has taken."""
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def take():
+            while True:
+                try:
+                    asked.append(server.accept()[0])
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}", asked
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in asked:
+                connection.close()
+
+
+def test_stages_become_aliases():
+    entries = tuple(
+        Entry(str(n), {}, stage) for n, stage in enumerate(("Archived", "Production", "Staging", "None"), 1)
+    )
+    assert adopted(Registered(entries)) == {"production": "2", "champion": "2", "staging": "3"}
+    assert adopted(Registered(entries, {"production": "2", "other": "1"})) == {"champion": "2", "staging": "3"}
+    assert adopted(Registered(entries[:1])) == {}
+    twice = (*entries, Entry("10", {}, "Production"))
+    assert adopted(Registered(twice))["production"] == "10"
+    with pytest.raises(
+        UserError, match="the alias champion points to version 1, but the stage Production is of version 2"
+    ):
+        adopted(Registered(entries, {"champion": "1"}))
+
+
+@pytest.mark.filterwarnings("ignore:.*model registry stages:FutureWarning")
+def test_a_project_that_uses_stages_changes_to_aliases(registry, name, bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(URI, registry.store.uri)
+    (tmp_path / "params.yaml").write_text(f"name: {name}\ntracking: {{experiment: releases}}\n")
+    none = f"{name}: no version is in the stage Production or Staging; there is nothing to do\n"
+    assert adopt() == none
+    for version in ("v1", "v2", "v3"):
+        registry.register(release(name, bundle, version), bundle)
+    assert adopt() == none
+    for number, stage in (("1", "Production"), ("2", "Production"), ("3", "Staging")):
+        client(registry).transition_model_version_stage(name, number, stage)
+
+    change = "".join(f"change models:/{name}/{stage} to models:/{name}@{stage.lower()}\n" for stage in STAGES)
+    moves = {"production": "2", "champion": "2", "staging": "3"}
+    would = "".join(f"{name}: {alias} would point to version {number}\n" for alias, number in moves.items())
+    assert adopt("--dry-run") == would + change
+    assert registry.look(name).aliases == {}
+    assert adopt() == would.replace("would point", "points") + change
+    assert registry.look(name).aliases == moves
+    assert adopt() == change
+    assert json.loads(adopt("--json")) == {"aliases": {}, "model": name, "versions": 3}
+
+    registry.alias(name, "staging", "1")
+    registry.unalias(name, "champion")
+    with pytest.raises(UserError, match="the alias staging points to version 1, but the stage Staging is of version 3"):
+        adopt("--model", name)
+    assert registry.look(name).aliases == {"production": "2", "staging": "1"}
+
+
+STAGES = ("Production", "Staging")
+
+
+def adopt(*arguments):
+    done = CliRunner().invoke(adopt_stages, arguments)
+    if done.exception:
+        raise done.exception
+    return done.output

@@ -89,20 +89,22 @@ def annotated(folder: Path, name: str, commit: str, message: str) -> str:
     return output(folder, "mktag", given=content.encode()).decode().strip()
 
 
-def push_tag(folder: Path, name: str, tag: str, environ: Mapping[str, str]) -> bool:
-    """Push a tag and name it here too; False if origin has one of this name, which stays as it is.
+def push_tags(folder: Path, tags: Mapping[str, str], environ: Mapping[str, str]) -> bool:
+    """Push new tags, by name, all at once, and name them here too.
 
-    Raises OutsideError for everything else that the remote answers.
+    False if origin has one of these names already, which stays as it is. Raises OutsideError for everything else that
+    the remote answers.
     """
-    ref = f"refs/tags/{name}"
-    done = _remote(folder, environ, "push", "--porcelain", "origin", f"{tag}:{ref}")
-    if done.returncode and f"{ref}\t[rejected]" in done.stdout:
-        return False
+    refs = {f"refs/tags/{name}": tag for name, tag in tags.items()}
+    specs = [f"{tag}:{ref}" for ref, tag in refs.items()]
+    done = _remote(folder, environ, "push", "--porcelain", "--atomic", "origin", *specs)
     if done.returncode:
-        if _at(folder, environ, ref, name) is not None:  # two that push at once: the second finds the first's lock
+        # Also of two that push at once, where the second finds the first's lock.
+        if any(_at(folder, environ, ref, ref) not in (None, tag) for ref, tag in refs.items()):
             return False
-        raise OutsideError(f"git push origin {name} failed: {_line(done)}")
-    output(folder, "update-ref", ref, tag)
+        raise OutsideError(f"git push origin {' '.join(tags)} failed: {_line(done)}")
+    for ref, tag in refs.items():
+        output(folder, "update-ref", ref, tag)
     return True
 
 

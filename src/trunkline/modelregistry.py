@@ -215,5 +215,6 @@ def _ensure_version(client: "Client", release: Release, run: "LoggedRun") -> Ent
             for key, value in release.tags.items():
                 client.set_model_version_tag(name, entry.number, key, value)
             return entry
-    made = client.create_model_version(name, f"{run.info.artifact_uri}/{_MODEL}", run_id, release.tags)
+    source = f"{run.info.artifact_uri}/{_MODEL}"
+    made = client.create_model_version(name, source, run_id, release.tags, await_creation_for=0)
     return _look(client, name).find(release.version, release.digest) or Entry(str(made.version), release.tags)

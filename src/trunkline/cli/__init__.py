@@ -11,6 +11,7 @@ from trunkline.core.errors import nearest
 from trunkline.core.stage import explain
 
 COMMANDS = {
+    "adopt-stages": "trunkline.cli.adopt_stages:adopt_stages",
     "attribute": "trunkline.cli.attribute:attribute",
     "check": "trunkline.cli.check:check",
     "comment": "trunkline.cli.comment:comment",
@@ -21,6 +22,7 @@ COMMANDS = {
     "plan": "trunkline.cli.plan:plan",
     "predict": "trunkline.cli.predict:predict",
     "reconcile": "trunkline.cli.reconcile:reconcile",
+    "release": "trunkline.cli.release:release",
     "report": "trunkline.cli.report:report",
     "reproduce": "trunkline.cli.reproduce:reproduce",
     "status": "trunkline.cli.status:status",
