@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from trunkline.attribution import Attribution, Share
 from trunkline.changes import Difference
 from trunkline.forecast import Plan, Step
+from trunkline.promotion import Move
 from trunkline.reports import Estimate, Past, Reports
 from trunkline.review import Config, Merge, Moved, Pending, Review
 
@@ -78,6 +79,22 @@ STALE = replace(
 )
 
 
+PROMOTES = replace(
+    REVIEW,
+    config=(),
+    whole=tuple(replace(one, before=one.now, better=0.0, interval=(0.0, 0.0)) for one in REVIEW.whole),
+    slices=(),
+    plan=replace(REVIEW.plan, steps=(step("train"), step("champion", reasons=["models/registry.yaml changed"]))),
+    same_model=True,
+    moves=(Move("production", "v3", "v4", "v4", back=False, signer="release"),),
+)
+ROLLS_BACK = replace(
+    PROMOTES,
+    reports=Reports.model_validate(REPORTS),
+    moves=(Move("production", "v4", "v3", "v3", back=True, signer="release"),),
+)
+
+
 TOLD_APART = Attribution(
     metric="roc_auc",
     better="larger",
@@ -117,6 +134,7 @@ def hostile(words):
         target=words,
         behind=2,
         uncommitted=() if len(words) % 3 else (words,),
+        moves=(Move(words, words, words, words, back=False, refused=words, signer=words),),
         merge=Merge((), (Pending(words, (words,)),)) if len(words) % 2 else Merge((words,), ()),
         attribution=replace(TOLD_APART, shares=(Share(words, (words,), None, None, words),), notes=(words,)),
         plan=Plan("a" * 40, (step(words, reasons=[words]),)),
