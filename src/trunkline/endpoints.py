@@ -1,0 +1,72 @@
+"""What serving processes say that they serve: `GET /version`, asked of all at once, and believed in no other way."""
+
+import time
+from collections.abc import Sequence
+from threading import Thread
+
+import msgspec
+import urllib3
+
+from trunkline.core.errors import OutsideError
+
+SECONDS = 3.0
+_LIMIT = 16 * 1024
+_CLIENT = urllib3.PoolManager(retries=False)
+
+
+class Served(msgspec.Struct, frozen=True):
+    """The version that an endpoint serves: what else it says is its own affair."""
+
+    name: str
+    version: str
+    digest: str
+
+
+def ask(addresses: Sequence[str]) -> dict[str, Served | OutsideError]:
+    """Return what each endpoint serves, or why that is not known, within about twice `SECONDS` for all."""
+    found: dict[str, Served | OutsideError] = {}
+
+    def tell(address: str) -> None:
+        found[address] = _ask(address)
+
+    # No pool: one that answers byte by byte would keep it, and the whole process, from ending.
+    threads = {address: Thread(target=tell, args=(address,), daemon=True) for address in set(addresses)}
+    for thread in threads.values():
+        thread.start()
+    end = time.monotonic() + 2 * SECONDS
+    for thread in threads.values():
+        thread.join(max(0.0, end - time.monotonic()))
+    late = {address: OutsideError(f"{address}/version: takes too long to answer") for address in threads}
+    return late | found
+
+
+def _ask(address: str) -> Served | OutsideError:
+    try:
+        return msgspec.json.decode(_get(f"{address}/version"), type=Served)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        why = "the answer has no name, version and digest"
+    except urllib3.exceptions.HTTPError as error:
+        why = f"no answer ({type(error).__name__})"
+    except _OddError as error:
+        why = str(error)
+    return OutsideError(f"{address}/version: {why}")
+
+
+class _OddError(Exception):
+    """An answer that is none."""
+
+
+def _get(url: str) -> bytes:
+    """Return the body of a plain 200, and read no more than a version takes."""
+    found = bytearray()
+    answer = _CLIENT.request("GET", url, redirect=False, preload_content=False, timeout=SECONDS)
+    try:
+        if answer.status != 200:
+            raise _OddError(f"answers {answer.status}")
+        while piece := answer.read1(_LIMIT):
+            found += piece
+            if len(found) > _LIMIT:
+                raise _OddError(f"answers with more than {_LIMIT:,} bytes")
+    finally:
+        answer.close()
+    return bytes(found)
