@@ -184,7 +184,7 @@ def test_filters_of_branches_are_about_the_target_and_only_a_trusted_file_sees_s
     assert told() == []
     pull = rig.open_pull_request("work", fork=True)
     rig.label(pull.number, "reproduce")
-    rig.dispatch({"number": "7"})
+    rig.dispatch("targets", {"number": "7"})
     rig.merge_queue([pull.number])
     rig.move(rig.upstream, "v1", trunk)
     rig.tag("v1", trunk)

@@ -12,9 +12,9 @@ from tests.rig.state import Event, Pull, Record, Run, State, Token
 class RefusedError(Exception):
     """The forge says no, with a status and a message."""
 
-    def __init__(self, status: int, message: str) -> None:
+    def __init__(self, status: int, message: str, *details: str) -> None:
         super().__init__(message)
-        self.status, self.message = status, message
+        self.status, self.message, self.details = status, message, details
 
 
 @dataclass(frozen=True)
@@ -109,11 +109,20 @@ class Api:
             "base": base | {"repo": self.repository(upstream, "repository"), "user": self.user("acme")},
             "merge_commit_sha": pull.merge_sha,
             "created_at": pull.created,
+            "merged_at": pull.merged_at,
+            "auto_merge": pull.auto and self.auto_merge(pull.auto.user),
+            "node_id": f"PR_{pull.number}",
+            "url": f"{self.root}/api/v3/repos/{upstream}/pulls/{pull.number}",
             "html_url": f"{self.root}/{upstream}/pull/{pull.number}",
         }
         if schema == "pull-request":
             known |= {"merged": pull.merged, "mergeable": pull.merge_sha is not None}
+            known["merged_by"] = pull.merged_by and self.user(pull.merged_by)
         return self.shown(schema, **known)
+
+    def auto_merge(self, user: str) -> dict[str, Any]:
+        """Return how a pull request is to be merged when it is ready."""
+        return self.shown("auto-merge", enabled_by=self.user(user), merge_method="merge")
 
     def run(self, run: Run) -> dict[str, Any]:
         """Return a run of a workflow; pull requests of forks are not named there, as at the forge."""
@@ -223,8 +232,19 @@ def pulls(api: Api, asked: Asked) -> Answer:
 @call("POST", "/pulls", "pull-requests:write")
 def open_pull(api: Api, asked: Asked) -> Answer:
     content, upstream = asked.content, api.state.upstream
-    if upstream.sha(f"refs/heads/{content['head']}") is None or upstream.sha(f"refs/heads/{content['base']}") is None:
+    owner, colon, name = content["head"].rpartition(":")
+    content = content | {"head": name}
+    head, base = (upstream.sha(f"refs/heads/{content[side]}") for side in ("head", "base"))
+    if head is None or base is None or (colon and owner != upstream.name.partition("/")[0]):
         raise RefusedError(422, "Validation Failed")
+    if asked.token.run is not None and not api.state.actions_open_pulls:
+        raise RefusedError(403, "GitHub Actions is not permitted to create or approve pull requests.")
+    if upstream.contains(base, head):
+        raise RefusedError(422, "Validation Failed", f"No commits between {content['base']} and {content['head']}")
+    if any(
+        each.state == "open" and (each.head, each.head_ref) == (upstream, name) for each in api.state.pulls.values()
+    ):
+        raise RefusedError(422, "Validation Failed", f"A pull request already exists for {owner}:{name}.")
     title, body = content.get("title", content["head"]), content.get("body", "")
     pull = api.state.open_pull(title, upstream, content["head"], content["base"], user=asked.token.user, body=body)
     if asked.token.run is None:
@@ -263,7 +283,7 @@ def is_merged(api: Api, asked: Asked) -> Answer:
 @call("PUT", "/pulls/{pull_number}/merge", "contents:write")
 def merge(api: Api, asked: Asked) -> Answer:
     pull, content = api.found_pull(asked.values["pull_number"]), asked.content or {}
-    refusals = [*api.state.wanting(pull.base_ref, pull.head_sha)]
+    refusals = [*api.state.refusals(pull)]
     if pull.state != "open" or pull.merge_sha is None:
         refusals.append("Pull Request is not mergeable")
     if content.get("merge_method", "merge") != "merge":
@@ -278,8 +298,15 @@ def merge(api: Api, asked: Asked) -> Answer:
 
 @call("GET", "/commits/{commit_sha}/pulls", "pull-requests:read")
 def pulls_of_commit(api: Api, asked: Asked) -> Answer:
-    sha = asked.values["commit_sha"]
-    found = [pull for pull in api.state.pulls.values() if sha in (pull.head_sha, pull.merged and pull.merge_sha)]
+    sha, upstream = asked.values["commit_sha"], api.state.upstream
+    if upstream.sha(sha) is None:
+        raise RefusedError(422, f"No commit found for SHA: {sha}")
+    found = [
+        pull
+        for pull in api.state.pulls.values()
+        if (pull.merged and sha == pull.merge_sha)
+        or (upstream.contains(pull.head_sha, sha) and not upstream.contains(pull.base_sha, sha))
+    ]
     return api.paged(asked, [api.pull(pull, "pull-request-simple") for pull in found])
 
 

@@ -220,16 +220,6 @@ def git_ref(api: Api, asked: Asked) -> Answer:
     return Answer(api.shown("git-ref", ref=ref, object={"sha": sha, "type": "commit"}))
 
 
-@call("GET", "/branches/{branch}", "contents:read")
-def branch(api: Api, asked: Asked) -> Answer:
-    name = asked.values["branch"]
-    sha = api.state.upstream.sha(f"refs/heads/{name}")
-    if sha is None:
-        raise RefusedError(404, "Branch not found")
-    protected = name in api.state.protections
-    return Answer(api.shown("branch-with-protection", name=name, commit=api.commit(sha), protected=protected))
-
-
 @call("GET", "/collaborators/{username}/permission", "metadata:read")
 def permission(api: Api, asked: Asked) -> Answer:
     held = api.state.permissions.get(asked.values["username"], "none")

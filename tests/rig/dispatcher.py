@@ -170,6 +170,8 @@ class Dispatcher:
 
     def _start(self, workflow: Workflow, happened: Occasion) -> None:
         event, pull = happened.event, happened.event.pull
+        if event.name == "workflow_dispatch":
+            happened = replace(happened, payload=happened.payload | {"inputs": workflow.inputs(event.inputs)})
         run = self.state.new_run(
             name=workflow.name,
             path=workflow.path,
@@ -228,6 +230,7 @@ class Dispatcher:
         done = self._job(live, job)
         record.content |= {"status": "completed", "conclusion": done.conclusion}
         record.updated = self.state.now()
+        self.state.advance()
         return done
 
     def _job(self, live: Live, job: str) -> Job:

@@ -43,7 +43,6 @@ def occasion(api: Api, event: Event) -> Occasion | None:
         return None
     if event.run is not None:
         payload |= {"workflow_run": api.run(event.run), "workflow": {"name": event.run.name, "path": event.run.path}}
-    payload |= {"inputs": dict(event.inputs)} if event.name == "workflow_dispatch" else {}
     return Occasion(event, payload, sha, sha, "refs/heads/main", (), False)
 
 
@@ -71,11 +70,14 @@ def of_push(api: Api, event: Event, payload: dict[str, Any]) -> Occasion | None:
     upstream, zero = api.state.upstream, "0" * 40
     if event.after == zero:
         return None
+    sha = upstream.sha(event.after)  # an annotated tag points to a commit through an object of its own
+    if sha is None:
+        return None
     before = event.before if event.before != zero else None
     trunk = upstream.sha("refs/heads/main")
-    if before is None and trunk not in (None, event.after):
-        before = upstream.base_of(str(trunk), event.after)
-    changed = upstream.changed(before, event.after) if before else upstream.files(event.after, ".")
+    if before is None and trunk not in (None, sha):
+        before = upstream.base_of(str(trunk), sha)
+    changed = upstream.changed(before, sha) if before else upstream.files(sha, ".")
     facts = {"ref": event.ref, "before": event.before, "after": event.after, "created": event.before == zero}
-    payload |= facts | {"deleted": False, "head_commit": {"id": event.after}, "pusher": {"name": event.actor}}
-    return Occasion(event, payload, event.after, event.after, event.ref, tuple(changed), False)
+    payload |= facts | {"deleted": False, "head_commit": {"id": sha}, "pusher": {"name": event.actor}}
+    return Occasion(event, payload, sha, sha, event.ref, tuple(changed), False)

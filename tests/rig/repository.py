@@ -16,6 +16,17 @@ IDENTITY = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for k
 ISOLATED = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
 
 PROTECT = """#!/bin/sh
+# A tag of a rule stays where it is, whoever asks.
+case $1 in refs/tags/*)
+    case $2 in *[!0]*) git config --get-all rig.tags | while read -r glob; do
+        case ${1#refs/tags/} in $glob)
+            echo "Cannot update this protected ref." >&2
+            exit 1
+        esac
+    done || exit 1
+    esac
+    exit 0
+esac
 # A protected branch moves through a pull request only, or by an administrator's hand.
 [ "$RIG_ADMIN" = yes ] || ! git config --get-all rig.protected | grep -qxF "$1" || {
     echo "Changes must be made through a pull request." >&2

@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from tests.rig.dispatcher import Dispatcher, Live
 from tests.rig.forge import Forge
 from tests.rig.repository import Repository, git
+from tests.rig.reviewing import unreviewed
 from tests.rig.runner import Job
 from tests.rig.s3 import Remote
 from tests.rig.state import Event, Protection, Pull, Record, Token
@@ -133,17 +135,32 @@ class Rig:
         """Return the newest verdict of each check and status on a commit."""
         return self.state.verdicts(sha)
 
-    def protect(self, *contexts: str, branch: str = "main", up_to_date: bool = False) -> None:
-        """Let a branch move through pull requests only, which these checks must pass."""
-        self.state.protections[branch] = Protection(contexts, up_to_date)
+    def protect(self, *contexts: str, branch: str = "main", **more: Any) -> None:
+        """Let a branch move through pull requests only, which these checks must pass; the rest is Protection's."""
+        self.state.protections[branch] = Protection(contexts, **more)
         git(self.upstream.path, "config", "--add", "rig.protected", f"refs/heads/{branch}")
+
+    def protect_tags(self, glob: str) -> None:
+        """Let tags like this be neither moved nor deleted."""
+        self.state.tag_rules.append(glob)
+        git(self.upstream.path, "config", "--add", "rig.tags", glob)
+
+    def admit(self, user: str, level: str = "write") -> None:
+        """Give a person a role here; what a person without one approves counts for nothing."""
+        self.state.permissions[user] = level
+
+    def review(self, number: int, user: str, state: str = "APPROVED", *, wait: bool = True) -> None:
+        """Review what a pull request is now, as a person."""
+        content = {"state": state, "body": "", "commit_id": self.state.pulls[number].head_sha}
+        self.state.add("review", number, user, content)
+        self.state.advance()
+        if wait:
+            self.settle()
 
     def merge(self, number: int, *, wait: bool = True) -> str:
         """Merge a pull request as the button does; return the reason of a refusal, or nothing."""
         pull = self.state.pulls[number]
-        refusals = [*self.state.wanting(pull.base_ref, pull.head_sha)]
-        if pull.merge_sha is None:
-            refusals.append("This branch has conflicts that must be resolved.")
+        refusals = [*self.state.refusals(pull)]
         if not refusals:
             self.state.land(pull, MAINTAINER)
         if wait:
@@ -157,8 +174,8 @@ class Rig:
             pull = self.state.pulls[number]
             tip = self.upstream.sha(f"refs/heads/{pull.base_ref}") or ""
             sha = self.upstream.merge(tip, pull.head_sha, f"Merge pull request #{number}")
-            if sha is not None and self._grouped(pull, tip, sha):
-                self.state.close(pull, sha)
+            if sha is not None and not [*unreviewed(self.state, pull)] and self._grouped(pull, tip, sha):
+                self.state.close(pull, sha, MAINTAINER.user)
                 self.move(self.upstream, pull.base_ref, sha)
                 merged.append(number)
         return merged
@@ -178,9 +195,9 @@ class Rig:
         """Return what became of a job in the newest run of a workflow."""
         return self.runs(workflow)[-1].jobs[job]
 
-    def dispatch(self, inputs: Mapping[str, str] | None = None, *, wait: bool = True) -> None:
-        """Start the workflows that a person may start, with these inputs."""
-        event = Event("workflow_dispatch", ref="refs/heads/main", inputs=inputs or {})
+    def dispatch(self, workflow: str, inputs: Mapping[str, str] | None = None, *, wait: bool = True) -> None:
+        """Start a workflow that a person may start, with these inputs and the defaults of the others."""
+        event = Event("workflow_dispatch", ref="refs/heads/main", workflow=workflow, inputs=inputs or {})
         self._tell(event, wait=wait)
 
     def wait_for_output(self, text: str) -> None:

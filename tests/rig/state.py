@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.rig.repository import Repository
+from tests.rig.reviewing import unreviewed
 
 LEVELS = ("none", "read", "write")
 GREEN = ("success", "neutral", "skipped")
@@ -35,7 +36,7 @@ class Token:
 
 @dataclass
 class Pull:
-    """A pull request; its head may be in a fork."""
+    """A pull request; its head may be in a fork. `auto` is with whose rights it is merged when it is ready."""
 
     number: int
     title: str
@@ -50,6 +51,9 @@ class Pull:
     merge_sha: str | None = None
     state: str = "open"
     merged: bool = False
+    merged_at: str | None = None
+    merged_by: str | None = None
+    auto: "Token | None" = None
     labels: list[str] = field(default_factory=list)
 
 
@@ -97,6 +101,7 @@ class Event:
     run: Run | None = None
     actor: str = "maintainer"
     label: str = ""
+    workflow: str = ""
     inputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -112,10 +117,14 @@ class Event:
 
 @dataclass(frozen=True)
 class Protection:
-    """What a branch asks of a pull request before it may be merged."""
+    """What a branch asks of a pull request before it may be merged: by a ruleset, or `classic`, the older way."""
 
     contexts: tuple[str, ...]
     up_to_date: bool = False
+    approvals: int = 0
+    code_owners: bool = False
+    dismiss_stale: bool = False
+    classic: bool = False
 
 
 class State:
@@ -131,6 +140,9 @@ class State:
         self.records: dict[str, list[Record]] = {}
         self.tokens: dict[str, Token] = {}
         self.protections: dict[str, Protection] = {}
+        self.tag_rules: list[str] = []
+        self.auto_merge_allowed = False  # as in a new repository
+        self.actions_open_pulls = False  # the same
         self.permissions = {"maintainer": "admin"}
         self.listeners: list[Callable[[Event], None]] = []
         self._ids = count(1)
@@ -196,12 +208,21 @@ class State:
         if pull.state != "open" or head is None or base is None or (head, base) == (pull.head_sha, pull.base_sha):
             return False
         moved = head != pull.head_sha
+        protection = self.protections.get(pull.base_ref)
+        if moved and protection and protection.dismiss_stale:
+            self.dismiss(pull)
         self.upstream.take(pull.head.path, head)
         self.upstream.point(f"refs/pull/{pull.number}/head", head)
         pull.head_sha, pull.base_sha = head, base
         pull.merge_sha = self.upstream.merge(base, head, f"Merge {head} into {base}")
         self.upstream.point(f"refs/pull/{pull.number}/merge", pull.merge_sha)
         return moved
+
+    def dismiss(self, pull: Pull) -> None:
+        """Take back every approval of a pull request."""
+        for record in self.of("review", pull.number):
+            if record.content["state"] == "APPROVED":
+                record.content["state"] = "DISMISSED"
 
     def moved(self, repository: Repository, before: dict[str, str], token: Token) -> None:
         """React to refs that a push changed: pull requests follow, and workflows hear of it."""
@@ -226,15 +247,23 @@ class State:
         message = f"Merge pull request #{pull.number} from {pull.head.name}/{pull.head_ref}"
         sha = self.upstream.merge(pull.base_sha, pull.head_sha, message)
         assert sha is not None
-        self.close(pull, sha)
+        self.close(pull, sha, token.user)
         self.upstream.point(f"refs/heads/{pull.base_ref}", sha)
         self.moved(self.upstream, before, token)
         return sha
 
-    def close(self, pull: Pull, sha: str) -> None:
-        """Remember that a pull request is merged, as this commit."""
-        pull.state, pull.merged, pull.merge_sha = "closed", True, sha
+    def close(self, pull: Pull, sha: str, user: str) -> None:
+        """Remember that a pull request is merged, as this commit and by this user."""
+        pull.state, pull.merged, pull.merge_sha, pull.auto = "closed", True, sha, None
+        pull.merged_at, pull.merged_by = self.now(), user
         self.upstream.point(f"refs/pull/{pull.number}/merge", None)
+
+    def advance(self) -> None:
+        """Merge what was to be merged when it is ready, and is."""
+        with self.lock:
+            for pull in list(self.pulls.values()):
+                if pull.state == "open" and pull.auto is not None and not [*self.refusals(pull)]:
+                    self.land(pull, pull.auto)
 
     def tell(self, event: Event) -> None:
         """Let the listeners know."""
@@ -249,6 +278,13 @@ class State:
         for record in self.of("status", sha):
             found[record.content["context"]] = record.content["state"]
         return found
+
+    def refusals(self, pull: Pull) -> Iterator[str]:
+        """Yield why a pull request cannot be merged."""
+        yield from self.wanting(pull.base_ref, pull.head_sha)
+        yield from unreviewed(self, pull)
+        if pull.merge_sha is None:
+            yield "This branch has conflicts that must be resolved."
 
     def wanting(self, base_ref: str, sha: str) -> Iterator[str]:
         """Yield what a protected branch misses on a commit."""

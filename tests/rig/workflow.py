@@ -9,11 +9,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tests.rig.state import Event
+if TYPE_CHECKING:
+    from tests.rig.state import Event
 
 READ_ONLY = {"contents": "read", "packages": "read"}
 SCOPES = frozenset(
@@ -62,15 +63,15 @@ class Workflow:
         self.name: str = self.content.get("name", path)
         self.jobs: dict[str, dict[str, Any]] = self.content["jobs"]
 
-    def starts_on(self, event: Event, changed: list[str]) -> bool:
+    def starts_on(self, event: "Event", changed: list[str]) -> bool:
         """Tell whether an event starts this workflow; `changed` are the paths that it touched."""
         declared = self.content["on"]
         triggers = declared if isinstance(declared, dict) else dict.fromkeys(listed(declared))
-        if event.name not in triggers:
+        if event.name not in triggers or event.workflow not in ("", self.name):
             return False
         return self._passes(triggers[event.name] or {}, event, changed)
 
-    def _passes(self, trigger: dict[str, Any], event: Event, changed: list[str]) -> bool:
+    def _passes(self, trigger: dict[str, Any], event: "Event", changed: list[str]) -> bool:
         default = PULL_TYPES if event.name.startswith("pull_request") else ()
         types = listed(trigger.get("types")) or default
         if types and event.action not in types:
@@ -82,6 +83,17 @@ class Workflow:
         if event.name == "push" and "tags" in trigger and "branches" not in trigger:
             return False
         return self._branch(trigger, event.target) and self._paths(trigger, changed)
+
+    def inputs(self, given: Mapping[str, str]) -> dict[str, str]:
+        """Return what a person starts it with; the forge refuses what is not declared, and what is missing."""
+        declared = (self.content["on"]["workflow_dispatch"] or {}).get("inputs", {})
+        defaults = {name: str(about.get("default", "")) for name, about in declared.items()}
+        missing = {name for name, about in declared.items() if about.get("required") == "true"}
+        wrong = sorted((given.keys() - declared.keys()) | (missing - given.keys()))
+        assert not wrong, f"{self.path}: inputs that are not declared, or missing: {wrong}"
+        choices = {name: about["options"] for name, about in declared.items() if about.get("type") == "choice"}
+        assert all(given.get(name, options[0]) in options for name, options in choices.items()), f"{self.path}: {given}"
+        return defaults | dict(given)
 
     @staticmethod
     def _branch(trigger: dict[str, Any], name: str) -> bool:

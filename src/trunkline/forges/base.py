@@ -49,6 +49,42 @@ class Comment:
     body: str
 
 
+@dataclass(frozen=True)
+class Merged:
+    """A pull request that is merged, and whose work it is.
+
+    approvers: those whose last word before the merge was to approve the very commit that was merged; an approval of
+    an older one is stale and not counted, nor is the author's own. strangers: those who did so and may not push here,
+    or no longer, so that their approval binds nobody.
+    """
+
+    number: int
+    url: str
+    title: str
+    author: str
+    merged_by: str
+    approvers: tuple[str, ...] = ()
+    strangers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Guards:
+    """What the forge enforces on a branch and on version tags; None is what this token cannot see.
+
+    pull_request_required: nobody pushes past a pull request. approvals: how many one takes. code_owners: theirs is
+    among them. checks: names of those that must pass. force_push_blocked, deletion_blocked: of the branch.
+    tags_protected: a version tag that exists can be neither moved nor deleted.
+    """
+
+    pull_request_required: bool | None = None
+    approvals: int | None = None
+    code_owners: bool | None = None
+    checks: tuple[str, ...] | None = None
+    force_push_blocked: bool | None = None
+    deletion_blocked: bool | None = None
+    tags_protected: bool | None = None
+
+
 class Forge(Protocol):
     """A repository on a forge. Every method raises ForgeError."""
 
@@ -72,6 +108,21 @@ class Forge(Protocol):
 
     def artifact(self, run: int, name: str, limit: int) -> bytes:
         """Return the zip archive of this name that a run has left; raises UserError for none, or beyond the limit."""
+
+    def open_pull_request(self, branch: str, base: str, title: str, body: str) -> PullRequest:
+        """Open a pull request of a branch here, or bring the title and text of the open one up to date."""
+
+    def merge_when_ready(self, number: int, sha: str) -> bool:
+        """Have a pull request merged as soon as all that is required is there; tell whether it is merged already.
+
+        `sha` is the head that is meant; another one is an error, and so is a base that has nothing checked.
+        """
+
+    def merged(self, sha: str, branch: str) -> Merged | None:
+        """Return the pull request that brought a commit to this branch; None where none did, as by a push."""
+
+    def guards(self, branch: str, tag: str) -> Guards:
+        """Return what protects a branch, and tags like this one, such as `flight-delay@v1`."""
 
 
 def retried(call: Callable[[], T], tell: Callable[[str], None], sleep: Callable[[float], None] = time.sleep) -> T:
@@ -120,6 +171,19 @@ def limited(chunks: Iterable[bytes], limit: int) -> bytes:
         if len(found) > limit:
             raise UserError(f"artifact: has more than {limit:,} bytes")
     return bytes(found)
+
+
+def meant(what: str, head: str, sha: str, *, closed: bool) -> None:
+    """Raise ForgeError for a pull request that is closed, or whose head is not, or not yet, the one that is meant."""
+    if closed:
+        raise ForgeError(f"{what}: it is closed")
+    if head != sha:
+        raise ForgeError(f"{what}: its head is {head[:12]}, not {sha[:12]}", passing=True)
+
+
+def plain(text: str | None) -> str:
+    """Return a text as forges keep it: neither with other line ends nor with what is at the ends."""
+    return (text or "").replace("\r\n", "\n").strip()
 
 
 def _quoted(said: object) -> str:
