@@ -95,11 +95,16 @@ def _models(path: str, annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]
     elif origin is dict:
         yield from _models(f"{path}.<{describe(arguments[0])}>", arguments[1])
     elif origin in (Union, UnionType):
-        for model in filter(_is_model, arguments):
+        for model in filter(_is_model, map(_bare, arguments)):
             kind = model.model_fields.get("kind")
             yield f"{path} (kind: {get_args(kind.annotation)[0]})" if kind else path, model
     elif origin is Annotated and not _titles(arguments):
         yield from _models(path, arguments[0])
+
+
+def _bare(annotation: Any) -> Any:
+    """Return a type without the tag by which a union tells its kinds apart."""
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
 def _is_model(annotation: Any) -> bool:
@@ -143,7 +148,7 @@ def _limits(metadata: tuple[Any, ...]) -> Iterator[str]:
 
 
 def _union(*parts: Any) -> str:
-    return BELOW if all(map(_is_model, parts)) else _either([describe(part) for part in parts])
+    return BELOW if all(map(_is_model, map(_bare, parts))) else _either([describe(part) for part in parts])
 
 
 def _either(parts: list[str]) -> str:

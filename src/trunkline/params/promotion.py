@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field
 
 from trunkline.params.base import Group, Name, Strict, Tuple
+from trunkline.params.signers import Signers
 
 _RESERVED = ("champion", "latest")
 
@@ -59,10 +60,13 @@ def _with_production(found: dict[str, Target]) -> dict[str, Target]:
 
 
 class Promotion(Group):
-    """Environments, and what `trunkline reconcile` may do."""
+    """Environments, whose releases they run, and what `trunkline reconcile` may do."""
 
     key: ClassVar[str] = "promotion"
 
+    signers: Signers = Field(
+        default_factory=dict, description="Whose releases are believed; a version signed by none of these is refused."
+    )
     mlflow: Literal["correct", "report"] = Field(
         "correct", description="Whether a change by hand in MLflow's registry is undone, or only told."
     )

@@ -1,0 +1,345 @@
+"""What a release says of itself: an in-toto statement with SLSA's provenance, and the tag's message that carries it.
+
+Pure: no git, no clock. Everything that is read must be, byte for byte, what this module writes from it, so that there
+is one way to say a thing, and what is not understood is refused.
+"""
+
+import base64
+import binascii
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from trunkline import versions
+from trunkline.core import files, paths
+from trunkline.core.errors import UserError
+from trunkline.versions import Version
+
+STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
+BUILD, LOCAL = (
+    "urn:trunkline:release:v1",
+    "urn:trunkline:local",
+)  # how versions are built; a builder that is no workflow
+ENVIRONMENT = Path("locks/pipeline.txt")
+DATA = (paths.RAW, paths.VALID, paths.FEATURES)
+READ = (paths.PARAMS, paths.LOCK, ENVIRONMENT, paths.GATES_REPORT)
+
+_BEGIN, _END = (f"-----{word} TRUNKLINE PROVENANCE-----" for word in ("BEGIN", "END"))
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_LOGIN = r"[\w.-]+(?:\[bot\])?"
+_WIDTH = 76  # characters of base64 on a line
+_REVIEW = re.compile(rf"#([1-9]\d{{0,9}}) by ({_LOGIN})(?:, approved by ({_LOGIN}(?:, {_LOGIN})*))?", re.ASCII)
+_HEADERS = {"bundle": _SHA256, "verdict": _SHA256, "pull request": _REVIEW}
+
+
+@dataclass(frozen=True)
+class Review:
+    """The pull request that brought a commit to the trunk, by whom, and who had approved it; as the forge told."""
+
+    number: int
+    author: str
+    approvers: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Write it on one line."""
+        approved = f", approved by {', '.join(self.approvers)}" if self.approvers else ""
+        return f"#{self.number} by {self.author}{approved}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a commit makes of a version; anyone who has the commit can say it.
+
+    `digest` is the bundle's that was judged, `verdict` what its gates say, `hashes` the sha256 of each file of `READ`,
+    `data` what dvc.lock has of each output of `DATA`: an MD5, with .dir where it is of a folder's list.
+    """
+
+    version: Version
+    digest: str
+    commit: str
+    verdict: str
+    hashes: Mapping[str, str]
+    data: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Who released: a workflow and its run, or a person; and the review, where the forge told of one."""
+
+    builder: str = LOCAL
+    invocation: str | None = None
+    review: Review | None = None
+
+
+@dataclass(frozen=True)
+class Announced:
+    """A tag's message: the bundle's digest, the sha256 of reports/gates.json, the review, and the signed provenance."""
+
+    version: Version
+    bundle: str
+    verdict: str
+    review: Review | None
+    signed: str
+
+
+def facts_of(found: Mapping[Path, bytes], commit: str, version: Version) -> Facts:
+    """Return what the files of `READ`, as they are in a commit, make of a version.
+
+    Raises UserError for a file that is missing, lacks what is needed of it, or is of a model of another name.
+    """
+    for path in READ:
+        if path not in found:
+            raise UserError(f"{path}: is not in commit {commit[:10]}; a version is made of a commit that has it")
+    gates, name = _mapping(paths.GATES_REPORT, found), _mapping(paths.PARAMS, found).get("name")
+    digest, verdict = (str(gates.get(key)) for key in ("challenger", "verdict"))
+    if not _SHA256.fullmatch(digest) or verdict not in ("pass", "fail"):
+        raise UserError(f"{paths.GATES_REPORT}: is no verdict on a bundle; run: dvc repro")
+    if name != version.name:
+        raise UserError(f"{paths.PARAMS}: name: is {name} in commit {commit[:10]}, which can be no {version}")
+    hashes = {path.as_posix(): hashlib.sha256(found[path]).hexdigest() for path in READ}
+    return Facts(version, digest, commit, verdict, hashes, _outputs(_mapping(paths.LOCK, found)))
+
+
+def _mapping(path: Path, found: Mapping[Path, bytes]) -> dict[str, Any]:
+    try:
+        content = files.parse_yaml(found[path].decode())  # JSON is YAML too
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: is not what the pipeline writes; run: dvc repro")
+    return content
+
+
+def _outputs(lock: dict[str, Any]) -> dict[str, str]:
+    try:
+        outs = {out["path"]: str(out["md5"]) for stage in lock["stages"].values() for out in stage.get("outs", ())}
+    except (AttributeError, KeyError, TypeError):
+        raise UserError(f"{paths.LOCK}: is not what DVC writes; run: dvc repro") from None
+    for path in DATA:
+        if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", outs.get(path.as_posix(), "")):
+            raise UserError(f"{paths.LOCK}: has no MD5 of {path}; run: dvc repro")
+    return {path.as_posix(): outs[path.as_posix()] for path in DATA}
+
+
+def run_of(environ: Mapping[str, str], review: Review | None = None) -> Run:
+    """Return who releases, by the variables of GitHub Actions or GitLab CI; without them, a person does."""
+    if environ.get("GITHUB_WORKFLOW_REF"):
+        server = environ.get("GITHUB_SERVER_URL", "https://github.com")
+        attempt = f"actions/runs/{environ.get('GITHUB_RUN_ID')}/attempts/{environ.get('GITHUB_RUN_ATTEMPT', '1')}"
+        repository = environ.get("GITHUB_REPOSITORY")
+        return Run(f"{server}/{environ['GITHUB_WORKFLOW_REF']}", f"{server}/{repository}/{attempt}", review)
+    if environ.get("CI_PROJECT_URL"):
+        return Run(f"{environ['CI_PROJECT_URL']}/-/pipelines", environ.get("CI_JOB_URL"), review)
+    return Run(review=review)
+
+
+# The statement
+
+
+def statement(facts: Facts, run: Run) -> dict[str, Any]:
+    """Return the in-toto statement: of the bundle, that this run made it of these things."""
+    return {
+        "_type": STATEMENT,
+        "subject": [{"name": facts.version.name, "digest": {"sha256": facts.digest}}],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "buildDefinition": {
+                "buildType": BUILD,
+                "externalParameters": {"name": facts.version.name, "version": facts.version.label},
+                "resolvedDependencies": [
+                    {"name": "commit", "digest": {"gitCommit": facts.commit}},
+                    *(_file(name, sha256, facts.verdict) for name, sha256 in sorted(facts.hashes.items())),
+                    *({"name": name, "digest": _md5(md5)} for name, md5 in sorted(facts.data.items())),
+                ],
+            },
+            "runDetails": {
+                "builder": {"id": run.builder},
+                "metadata": {"invocationId": run.invocation} if run.invocation else {},
+                "byproducts": [_reviewed(run.review)] if run.review else [],
+            },
+        },
+    }
+
+
+def _file(name: str, sha256: str, verdict: str) -> dict[str, Any]:
+    said = {"annotations": {"verdict": verdict}} if name == paths.GATES_REPORT.as_posix() else {}
+    return {"name": name, "digest": {"sha256": sha256}, **said}
+
+
+def _md5(value: str) -> dict[str, str]:
+    """Say of a folder that it is the MD5 of DVC's list of its files, and of no bytes that it has."""
+    plain = value.removesuffix(".dir")
+    return {"md5": plain} if plain == value else {"dvcDirMd5": plain}
+
+
+def _reviewed(review: Review) -> dict[str, Any]:
+    said = {"number": review.number, "author": review.author, "approvedBy": list(review.approvers)}
+    return {"name": "pull request", "annotations": said}
+
+
+def encode(facts: Facts, run: Run) -> bytes:
+    """Return the statement as JSON; equal facts give equal bytes."""
+    return files.canonical_json(statement(facts, run), digits=None).encode()
+
+
+def decode(payload: bytes) -> tuple[Facts, Run]:
+    """Return what a statement says; raises UserError for bytes that `encode` would not have written."""
+    try:
+        facts, run = _said(json.loads(payload))
+        if encode(facts, run) == payload:
+            return facts, run
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, msgspec.ValidationError):
+        pass  # in which way it is another document says nothing
+    raise UserError("the provenance is not a statement as trunkline release writes it")
+
+
+def _said(content: Any) -> tuple[Facts, Run]:
+    """Take from a statement what `statement` puts there; whether there is more, `decode` finds out."""
+    build, details = content["predicate"]["buildDefinition"], content["predicate"]["runDetails"]
+    commit, *inputs = build["resolvedDependencies"]
+    parameters, byproducts = build["externalParameters"], details["byproducts"]
+    digests = {item["name"]: item["digest"] for item in inputs}
+    facts = {
+        "version": {"name": parameters["name"], "number": versions.number(parameters["version"])},
+        "digest": content["subject"][0]["digest"]["sha256"],
+        "commit": commit["digest"]["gitCommit"],
+        "verdict": next((item["annotations"]["verdict"] for item in inputs if "annotations" in item), None),
+        "hashes": {name: digest["sha256"] for name, digest in digests.items() if "sha256" in digest},
+        "data": {name: _value(digest) for name, digest in digests.items() if "sha256" not in digest},
+    }
+    run = {
+        "builder": details["builder"]["id"],
+        "invocation": details["metadata"].get("invocationId"),
+        "review": _review(byproducts[0]["annotations"]) if byproducts else None,
+    }
+    return msgspec.convert(facts, Facts), msgspec.convert(run, Run)
+
+
+def _value(digest: Mapping[str, str]) -> str:
+    return digest["md5"] if "md5" in digest else f"{digest['dvcDirMd5']}.dir"
+
+
+def _review(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {"number": said["number"], "author": said["author"], "approvers": said["approvedBy"]}
+
+
+def differences(announced: Announced, facts: Facts, run: Run, found: Facts) -> list[str]:
+    """Compare a tag's message, the provenance in it, and what the tag's commit makes of the version.
+
+    Returns a line for each thing in which they differ, or for which the version may not exist; none: all is well.
+    """
+    gates = paths.GATES_REPORT.as_posix()
+    pairs = (
+        (announced.version, facts.version, "the tag's message is of {}, but its provenance of {}"),
+        (announced.bundle, facts.digest, "the tag's message announces the bundle {}, but its provenance the bundle {}"),
+        (
+            announced.verdict,
+            facts.hashes.get(gates),
+            f"the tag's message and its provenance differ in {gates}: {{}}, {{}}",
+        ),
+        (announced.review, run.review, "the tag's message tells of the pull request {}, but its provenance of {}"),
+        (facts.version, found.version, "the provenance is of {}, but the tag is {}"),
+        (facts.commit, found.commit, "the provenance is of commit {}, but the tag is on commit {}: the tag was moved"),
+        (facts.digest, found.digest, f"the provenance is of the bundle {{}}, but {gates} of the bundle {{}}"),
+    )
+    differing = [words.format(one, other) for one, other, words in pairs if one != other]
+    failed = [f"the version's gates did not pass: {gates} says {found.verdict}"] if found.verdict != "pass" else []
+    if facts.verdict != found.verdict:
+        failed.append(
+            f"the provenance says that the gates' verdict is {facts.verdict}, but {gates} says {found.verdict}"
+        )
+    return [*differing, *failed, *_changed(facts, found)]
+
+
+def _changed(facts: Facts, found: Facts) -> Iterator[str]:
+    kinds = ((facts.hashes, found.hashes, "sha256"), (facts.data, found.data, f"MD5 in {paths.LOCK}"))
+    for said, present, what in kinds:
+        for name in sorted({*said, *present}):
+            if said.get(name) != present.get(name):
+                yield f"{name}: its {what} is {present.get(name)}, but the provenance has {said.get(name)}"
+
+
+# The tag's message
+
+
+def message(announced: Announced) -> str:
+    """Return the message of a version's tag; raises UserError for a review that it cannot hold."""
+    if announced.review and not _REVIEW.fullmatch(str(announced.review)):
+        raise UserError(
+            f"{announced.version}: the review {str(announced.review)!r} names somebody with no login's name"
+        )
+    text = base64.b64encode(announced.signed.encode()).decode()
+    lines = (text[start : start + _WIDTH] for start in range(0, len(text), _WIDTH))
+    title = f"{announced.version.name} {announced.version.label}"
+    return "\n".join([title, "", *_headers(announced), "", _BEGIN, *lines, _END, ""])
+
+
+def _headers(announced: Announced) -> Iterator[str]:
+    yield f"bundle: {announced.bundle}"
+    yield f"verdict: {announced.verdict}"
+    if announced.review:
+        yield f"pull request: {announced.review}"
+
+
+def parse_message(text: str) -> Announced:
+    """Return what the message of a version's tag announces; raises UserError with a line per defect."""
+    head, began, rest = text.partition(f"\n{_BEGIN}\n")
+    body, ended, after = rest.partition(f"\n{_END}")
+    title, *lines = head.split("\n")
+    version = Version.of_tag(title.replace(" ", "@", 1))
+    headers, defects = _parsed(lines)
+    if version is None:
+        defects.insert(0, "its first line is not a name and a version, such as: flight-delay v4")
+    defects += [f"has no line '{key}: …'" for key in ("bundle", "verdict") if key not in headers]
+    if not began or not ended:
+        defects.append(f"has no line {_END if began else _BEGIN}")
+    if ended and after.strip("\n"):
+        defects.append("goes on after the end of its provenance")
+    signed = _unwrapped(body)
+    if ended and signed is None:
+        defects.append("its provenance is not base64 of a text")
+    if version is None or signed is None or defects:
+        raise _no_message(defects)
+    found = Announced(version, headers["bundle"], headers["verdict"], _reviewed_by(headers.get("pull request")), signed)
+    if message(found).rstrip("\n") != text.removesuffix("\n"):
+        raise _no_message(["is spaced, ordered or wrapped in another way"])
+    return found
+
+
+def _no_message(defects: list[str]) -> UserError:
+    return UserError("\n".join(f"the tag's message is not one of trunkline release: {defect}" for defect in defects))
+
+
+def _parsed(lines: list[str]) -> tuple[dict[str, str], list[str]]:
+    """Return the headers, and what is wrong with them."""
+    headers: dict[str, str] = {}
+    defects = []
+    for line in filter(None, lines):
+        key, _, value = line.partition(": ")
+        if key not in _HEADERS:
+            defects.append(f"has an unknown line {line[:60]!a}")
+        elif key in headers:
+            defects.append(f"has two lines '{key}: …'")
+        elif not _HEADERS[key].fullmatch(value):
+            defects.append(f"{key}: cannot be {value[:80]!a}")
+        headers.setdefault(key, value)
+    return headers, defects
+
+
+def _reviewed_by(text: str | None) -> Review | None:
+    match = _REVIEW.fullmatch(text or "")
+    return Review(int(match[1]), match[2], tuple(match[3].split(", ")) if match[3] else ()) if match else None
+
+
+def _unwrapped(body: str) -> str | None:
+    try:
+        return base64.b64decode(body.replace("\n", ""), validate=True).decode()
+    except (binascii.Error, ValueError):
+        return None
