@@ -41,6 +41,8 @@ class Server:
         self.faults: list[Fault] = []
         self.log: list[str] = []
         self.leaked: list[str] = []
+        self.project: dict[str, Any] = {"id": 5, "only_allow_merge_if_pipeline_succeeds": True}
+        self.rules: dict[str, list[dict[str, Any]] | None] = {}  # GitLab's, by their path; None is not there at all
         self.moves: dict[str, Any] = {}  # path → what happens when it is asked for
         self._http = _listen(self._api)
         self._storage = _listen(self._blob)
@@ -58,8 +60,9 @@ class Server:
             server.shutdown()
             server.server_close()
 
-    def pull(self, number: int, sha: str) -> None:
-        self.pulls.append({"number": number, "sha": sha, "open": True})
+    def pull(self, number: int, sha: str, **more: Any) -> dict[str, Any]:
+        self.pulls.append({"number": number, "sha": sha, "open": True, **more})
+        return self.pulls[-1]
 
     def comment(self, author: str, body: str, number: int = 1) -> dict[str, Any]:
         made = {"id": 1000 + len(self.comments), "number": number, "author": author, "body": body}
@@ -163,12 +166,70 @@ class Server:
         return 200, {"id": 1, "username": self.me}, {}
 
     def gl_requests(self, request: "_Request", query: dict[str, str]) -> Any:
-        found = [
-            {"iid": one["number"], "sha": one["sha"], "web_url": f"{self.url}/o/r/-/merge_requests/{one['number']}"}
-            for one in self.pulls
-            if one["open"]
-        ]
-        return self._page(request, query, found)
+        found = [self._gl(one) for one in self.pulls if one["open"]]
+        sides = {key: query[key] for key in ("source_branch", "target_branch") if key in query}
+        return self._page(request, query, [one for one in found if sides.items() <= one.items()])
+
+    def _gl(self, pull: dict[str, Any]) -> dict[str, Any]:
+        more = {
+            key: value for key, value in pull.items() if key not in ("number", "open", "pipeline", "given", "versions")
+        }
+        about = {"title": "", "description": None, "source_branch": "work", "target_branch": "main"}
+        made = {"merge_commit_sha": None, "squash_commit_sha": None, "merged_at": None, "merge_user": None}
+        people = {"author": {"username": self.me}, "source_project_id": 5, "target_project_id": 5}
+        place = {"iid": pull["number"], "web_url": f"{self.url}/o/r/-/merge_requests/{pull['number']}"}
+        auto = {"merge_when_pipeline_succeeds": False, "state": "opened" if pull["open"] else "closed"}
+        return {**about, **made, **people, **place, **auto, **more}
+
+    def _found(self, number: str) -> dict[str, Any]:
+        return next(one for one in self.pulls if one["number"] == int(number))
+
+    def gl_project(self, request: "_Request", query: dict[str, str]) -> Any:
+        return 200, self.project, {}
+
+    def gl_open(self, request: "_Request", query: dict[str, str]) -> Any:
+        sides = {key: request.content[key] for key in ("source_branch", "target_branch")}
+        for one in self.pulls:
+            if one["open"] and sides.items() <= one.items():
+                return 409, {"message": [f"Another open merge request already exists: !{one['number']}"]}, {}
+        return 201, self._gl(self.pull(len(self.pulls) + 1, "a" * 40, **request.content)), {}
+
+    def gl_request(self, request: "_Request", query: dict[str, str], number: str) -> Any:
+        return 200, self._gl(self._found(number)), {}
+
+    def gl_change(self, request: "_Request", query: dict[str, str], number: str) -> Any:
+        self._found(number).update(request.content)
+        return self.gl_request(request, query, number)
+
+    def gl_merge(self, request: "_Request", query: dict[str, str], number: str) -> Any:
+        found, asked = self._found(number), query | (request.content or {})
+        if asked["sha"] != found["sha"]:
+            return 409, {"message": "SHA does not match HEAD of source branch"}, {}
+        if found.get("pipeline") == "success":
+            found |= {"open": False, "state": "merged", "merge_commit_sha": "c" * 40}
+        elif found.get("pipeline") == "running" and asked["auto_merge"] in (True, "True", "true"):
+            found["merge_when_pipeline_succeeds"] = True
+        elif found.get("pipeline") != "ignored":
+            return 405, {"message": "405 Method Not Allowed"}, {}
+        return 200, self._gl(found), {}
+
+    def gl_of_commit(self, request: "_Request", query: dict[str, str], sha: str) -> Any:
+        known = {one["sha"] for one in self.pulls} | {one.get("merge_commit_sha") for one in self.pulls} | {"d" * 40}
+        if sha not in known:
+            return 404, {"message": "404 Commit Not Found"}, {}
+        found = [one for one in self.pulls if sha in (one["sha"], one.get("merge_commit_sha"))]
+        return self._page(request, query, [self._gl(one) for one in found])
+
+    def gl_approvals(self, request: "_Request", query: dict[str, str], number: str) -> Any:
+        given = [{"user": {"username": name}} | when for name, when in self._found(number)["given"]]
+        return 200, {"iid": int(number), "approved_by": given}, {}
+
+    def gl_versions(self, request: "_Request", query: dict[str, str], number: str) -> Any:
+        return self._page(request, query, self._found(number)["versions"])
+
+    def gl_rules(self, request: "_Request", query: dict[str, str], kind: str) -> Any:
+        found = self.rules.get(kind, [])
+        return (404, {"message": "404 Not Found"}, {}) if found is None else self._page(request, query, found)
 
     def gl_notes(self, request: "_Request", query: dict[str, str], number: str) -> Any:
         return self._page(request, query, [_gl(one) for one in self.comments if one["number"] == int(number)])
@@ -222,7 +283,16 @@ _ROUTES = (
     ("GET", r"/repos/o/r/actions/runs/(\d+)/artifacts", "gh_artifacts"),
     ("GET", r"/repos/o/r/actions/artifacts/(\d+)/zip", "gh_zip"),
     ("GET", r"/api/v4/user", "gl_user"),
+    ("GET", r"/api/v4/projects/5", "gl_project"),
+    ("GET", r"/api/v4/projects/5/(protected_branches|protected_tags|approval_rules)", "gl_rules"),
+    ("GET", r"/api/v4/projects/5/repository/commits/(\w+)/merge_requests", "gl_of_commit"),
     ("GET", r"/api/v4/projects/5/merge_requests", "gl_requests"),
+    ("POST", r"/api/v4/projects/5/merge_requests", "gl_open"),
+    ("GET", r"/api/v4/projects/5/merge_requests/(\d+)", "gl_request"),
+    ("PUT", r"/api/v4/projects/5/merge_requests/(\d+)", "gl_change"),
+    ("PUT", r"/api/v4/projects/5/merge_requests/(\d+)/merge", "gl_merge"),
+    ("GET", r"/api/v4/projects/5/merge_requests/(\d+)/approvals", "gl_approvals"),
+    ("GET", r"/api/v4/projects/5/merge_requests/(\d+)/versions", "gl_versions"),
     ("GET", r"/api/v4/projects/5/merge_requests/(\d+)/notes", "gl_notes"),
     ("POST", r"/api/v4/projects/5/merge_requests/(\d+)/notes", "gl_create"),
     ("PUT", r"/api/v4/projects/5/merge_requests/(\d+)/notes/(\d+)", "gl_update"),

@@ -154,6 +154,10 @@ def test_an_answer_that_is_no_api_is_an_error_of_the_forge(server, forge, body):
         ("GET", "pulls|merge_requests", lambda: forge.pull_request(SHA)),
         ("GET", "comments|notes", lambda: forge.comments(1)),
         ("POST|GET", "graphql|user", forge.me),
+        ("GET", "pulls|merge_requests", lambda: forge.open_pull_request("work", "main", "title", "body")),
+        ("GET", "pulls/1|merge_requests/1", lambda: forge.merge_when_ready(1, SHA)),
+        ("GET", "commits/", lambda: forge.merged(SHA, "main")),
+        ("GET", "rules/|projects/5$", lambda: forge.guards("main", "flight-delay@v1")),
     ):
         for verb in method.split("|"):
             server.faults.append(Fault(verb, path, 200, {"Content-Type": "application/json"}, body))

@@ -340,7 +340,8 @@ def clones(tmp_path):
 
 
 def released(folder, name, message="flights v1\n"):
-    return gitremote.push_tag(folder, name, gitremote.annotated(folder, name, git.head(folder), message), environment())
+    tag = gitremote.annotated(folder, name, git.head(folder), message)
+    return gitremote.push_tag(folder, [name, f"{name}.0.0"], tag, environment())
 
 
 def test_a_tag_is_pushed_once_and_read_back_by_any_clone(clones):
@@ -352,7 +353,7 @@ def test_a_tag_is_pushed_once_and_read_back_by_any_clone(clones):
     gitremote.fetch(second, "main", environment())
     found = git.tag(second, "flights@v1")
     assert (found.commit, found.message) == (git.head(first), message)
-    assert found == git.tag(first, "flights@v1")
+    assert found == git.tag(first, "flights@v1") == git.tag(second, "flights@v1.0.0")
     assert found.date.startswith("20")
 
 

@@ -95,6 +95,11 @@ def tip(folder: Path, ref: str) -> str | None:
     return next(filter(None, (resolve(folder, name) for name in (ref, f"origin/{ref}"))), None)
 
 
+def is_ancestor(folder: Path, commit: str, other: str) -> bool:
+    """Tell whether a commit is another one or in its history."""
+    return told(folder, "merge-base", "--is-ancestor", commit, other) is not None
+
+
 def behind(folder: Path, ref: str) -> int:
     """Return how many commits of a ref, or of that branch of origin, the checked-out one does not have."""
     found = tip(folder, ref)

@@ -89,20 +89,21 @@ def annotated(folder: Path, name: str, commit: str, message: str) -> str:
     return output(folder, "mktag", given=content.encode()).decode().strip()
 
 
-def push_tag(folder: Path, name: str, tag: str, environ: Mapping[str, str]) -> bool:
-    """Push a tag and name it here too; False if origin has one of this name, which stays as it is.
+def push_tag(folder: Path, names: Sequence[str], tag: str, environ: Mapping[str, str]) -> bool:
+    """Push a tag under all of these names at once, and name it here too.
 
-    Raises OutsideError for everything else that the remote answers.
+    False if origin has one of them, which stays as it is. Raises OutsideError for everything else that the remote
+    answers.
     """
-    ref = f"refs/tags/{name}"
-    done = _remote(folder, environ, "push", "--porcelain", "origin", f"{tag}:{ref}")
-    if done.returncode and f"{ref}\t[rejected]" in done.stdout:
-        return False
+    refs = [f"refs/tags/{name}" for name in names]
+    done = _remote(folder, environ, "push", "--porcelain", "--atomic", "origin", *(f"{tag}:{ref}" for ref in refs))
     if done.returncode:
-        if _at(folder, environ, ref, name) is not None:  # two that push at once: the second finds the first's lock
+        # Also of two that push at once, where the second finds the first's lock.
+        if any(_at(folder, environ, ref, names[0]) not in (None, tag) for ref in refs):
             return False
-        raise OutsideError(f"git push origin {name} failed: {_line(done)}")
-    output(folder, "update-ref", ref, tag)
+        raise OutsideError(f"git push origin {names[0]} failed: {_line(done)}")
+    for ref in refs:
+        output(folder, "update-ref", ref, tag)
     return True
 
 

@@ -1,7 +1,7 @@
 """Runs the pipeline with what a remote has of it, and hands the results on: to the remote, and to the branch."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +48,23 @@ def reproduce(root: Path, base: str | None, tell: Tell, *, everything: bool = Fa
 
 def uncommitted(root: Path) -> tuple[str, ...]:
     """Return the files that `dvc repro` writes into git and that differ from the commit."""
+    return git.changed(root, [str(paths.LOCK), *results(root)])
+
+
+def results(root: Path) -> tuple[str, ...]:
+    """Return the outputs of the pipeline that are in git."""
     with _dvc(root) as repo:
-        return git.changed(root, [str(paths.LOCK), *pipeline.uncached(repo.index.outs)])
+        return pipeline.uncached(repo.index.outs)
+
+
+def send(root: Path, targets: Sequence[str]) -> None:
+    """Push outputs to DVC's remote; raises UserError if there is none, OutsideError where it fails."""
+    with _dvc(root) as repo:
+        if not _has_remote(repo):
+            raise UserError(
+                "there is no DVC remote, so that nobody else could have the bundle; run: dvc remote add --default …"
+            )
+        _send(repo, targets)
 
 
 def push(root: Path, branch: str, environ: Mapping[str, str], *, create: bool = False) -> Pushed:
@@ -131,9 +146,9 @@ def _fetch(repo: Any, base: str | None, tell: Tell) -> None:
         tell(f"the scores of {base[:10]} cannot be had: {why}")
 
 
-def _send(repo: Any) -> None:
+def _send(repo: Any, targets: Sequence[str] | None = None) -> None:
     try:
-        repo.push(run_cache=True)
+        repo.push(targets=targets, run_cache=targets is None)
     except Exception as error:  # the library of every kind of storage has its own
         raise OutsideError(f"the results cannot be pushed to the remote: {_line(error)}") from None
 

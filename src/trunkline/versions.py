@@ -1,4 +1,4 @@
-"""The grammar of versions: the tag `<name>@v<N>`, and its short form `v<N>`. GTO reads and lists the same tags."""
+"""The grammar of versions: the tag `<name>@v<N>`, and its short form `v<N>`."""
 
 import re
 from collections.abc import Iterable
@@ -29,6 +29,11 @@ class Version:
     def tag(self) -> str:
         """Name of its tag."""
         return f"{self.name}@{self.label}"
+
+    @property
+    def semantic(self) -> str:
+        """Second name of its tag, under which GTO lists it: GTO knows versions of three numbers only."""
+        return f"{self.tag}.0.0"
 
     @property
     def label(self) -> str:

@@ -20,6 +20,7 @@ COMMANDS = {
     "merge-driver": "trunkline.cli.merge_driver:merge_driver",
     "plan": "trunkline.cli.plan:plan",
     "predict": "trunkline.cli.predict:predict",
+    "release": "trunkline.cli.release:release",
     "report": "trunkline.cli.report:report",
     "reproduce": "trunkline.cli.reproduce:reproduce",
     "verify": "trunkline.cli.verify:verify",

@@ -1,4 +1,4 @@
-"""trunkline verify: whether a bundle is what its manifest says."""
+"""trunkline verify: whether a bundle is what its manifest says, or a version what its tag says."""
 
 import json
 from pathlib import Path
@@ -6,28 +6,69 @@ from pathlib import Path
 import click
 
 
-@click.command(short_help="Check a bundle against its manifest, offline.")
-@click.argument("bundle", type=click.Path(path_type=Path))
+@click.command(short_help="Check a bundle, or a version's whole chain, offline.")
+@click.argument("what", metavar="BUNDLE|VERSION")
+@click.option("--chain-only", is_flag=True, help="Of a version: leave out the bundle's bytes, which may not be here.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @click.pass_context
-def verify(context: click.Context, bundle: Path, as_json: bool) -> None:
-    """Check every file of a bundle's folder against its manifest; nothing is written, run or fetched.
+def verify(context: click.Context, what: str, chain_only: bool, as_json: bool) -> None:
+    """Check every file of a bundle's folder against its manifest, or a version such as v3; nothing is written or run.
 
-    Exits with 1 if the bundle is not what its manifest says, and with 2 if the path is no bundle: nothing is
-    there, or no manifest. The digest stands for all files: compare it with the one that was announced.
+    Of a version: that its tag is a release, the signature one of a signer that conf/promotion declares now, the
+    commit the signed one, params.yaml, dvc.lock, the environment's lock and the data's hashes those that were signed,
+    the verdict a pass on this bundle, and the bundle's bytes in DVC's cache the announced digest. Nothing is fetched.
+    Exits with 1 if it is refused, and with 2 if there is no such bundle or version.
     """
-    from trunkline import manifest
-
+    is_version = _is_version(what)
     try:
-        found = manifest.read(bundle)
-    except manifest.BundleError as error:
+        facts = _version(what, chain_only) if is_version else _bundle(Path(what))
+    except _NoError as error:
         click.echo(json.dumps({"reason": str(error), "verified": False}) if as_json else f"refused: {error}")
         context.exit(1)
-    said = found.manifest
-    facts = {"digest": found.digest, "files": len(said.files), "name": said.name, "runtime": said.runtime}
     if as_json:
         click.echo(json.dumps(facts | {"verified": True}, sort_keys=True))
         return
-    click.echo(f"{bundle} is what its manifest says")
+    click.echo(f"{what} is what its {'tag' if is_version else 'manifest'} says")
+    width = max(map(len, facts))
     for key, value in facts.items():
-        click.echo(f"  {key:<7}  {value}")
+        click.echo(f"  {key:<{width}}  {value}")
+
+
+class _NoError(Exception):
+    """What is asked about is refused; the message says why."""
+
+
+def _is_version(what: str) -> bool:
+    """Tell a version's name from the path of a folder."""
+    from trunkline import versions
+
+    return not Path(what).exists() and bool(versions.Version.of_tag(what) or versions.number(what))
+
+
+def _bundle(path: Path) -> dict[str, object]:
+    from trunkline import manifest
+
+    try:
+        found = manifest.read(path)
+    except manifest.BundleError as error:
+        raise _NoError(str(error)) from None
+    said = found.manifest
+    return {"digest": found.digest, "files": len(said.files), "name": said.name, "runtime": said.runtime}
+
+
+def _version(what: str, chain_only: bool) -> dict[str, object]:
+    from trunkline import verifying, versions
+    from trunkline.core.paramsfile import read_params
+    from trunkline.params.promotion import Promotion
+
+    version = versions.named(what, str(read_params()["name"]))
+    try:
+        found = verifying.chain(Path(), version, Promotion.load().signers)
+        files = None if chain_only else verifying.check_bundle(Path(), found)
+    except verifying.RefusedError as error:
+        raise _NoError(str(error)) from None
+    facts: dict[str, object] = {"digest": found.digest, "commit": found.tag.commit, "released": found.tag.date}
+    facts |= {"verdict": found.gates.verdict, "signed by": found.signer}
+    if found.run.review:
+        facts["pull request"] = str(found.run.review)
+    return facts if files is None else facts | {"files": files}

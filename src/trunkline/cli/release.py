@@ -1,0 +1,64 @@
+"""trunkline release: the merged commit as a version, if its gates pass."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trunkline.forges.base import Forge
+    from trunkline.releasing import Released
+
+
+@click.command(short_help="Tag the merged commit as a signed version, if its gates pass.")
+@click.option("--trunk", default="main", show_default=True, help="The branch of origin that production follows.")
+@click.option("--dry-run", is_flag=True, help="Check everything, and say which version it would be.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@click.pass_context
+def release(context: click.Context, trunk: str, dry_run: bool, as_json: bool) -> None:
+    """Make the checked-out commit of the trunk a version: its bundle is pushed to DVC's remote, and the tag to origin.
+
+    Refused, with exit code 1, unless this very tree is committed, reproduced and passes its gates. The annotated tag
+    <name>@v<N> holds the bundle's digest, the verdict's hash and the signed provenance. The same bundle twice is one
+    version. TRUNKLINE_SIGNING_KEY holds the private key or its path; without it, in a workflow of GitHub that may write
+    id-tokens, the workflow's own identity signs. GITHUB_TOKEN and GITHUB_REPOSITORY, or GITLAB_TOKEN, CI_API_V4_URL and
+    CI_PROJECT_ID let it record the pull request and its approval.
+    """
+    import os
+    from functools import partial
+
+    from trunkline import releasing
+
+    tell = partial(click.echo, err=True)
+    found = releasing.release(Path(), trunk, os.environ, _forge(os.environ), tell, write=not dry_run)
+    click.echo(json.dumps(_content(found), sort_keys=True) if as_json else _told(found))
+    context.exit(1 if found.what == "refused" else 0)
+
+
+def _forge(environ: "Mapping[str, str]") -> "Forge | None":
+    """Return the forge that the environment names, if it names one and has a token for it."""
+    from trunkline.forges import environment
+
+    named = any(environ.get(name) for name in (environment.GITHUB[1], environment.GITLAB[1]))
+    token = any(environ.get(name) for name in (environment.GITHUB[2], environment.GITLAB[2]))
+    return environment.connect(environ) if named and token else None
+
+
+def _content(found: "Released") -> dict[str, object]:
+    version = found.version and found.version.tag
+    return {"digest": found.digest, "outcome": found.what, "version": version, "why": list(found.why)}
+
+
+def _told(found: "Released") -> str:
+    bundle = f"bundle {found.digest[:12]}"
+    if found.what == "refused":
+        return "\n".join([f"not released: {bundle}", *(f"  {why}" for why in found.why)])
+    return {
+        "released": f"{found.version}: {bundle}",
+        "would": f"would be {found.version}: {bundle} (dry run: not done)",
+        "same": f"{found.version} is this bundle already, {found.digest[:12]}: nothing to do",
+        "superseded": f"passed over: {''.join(found.why)}",
+    }[found.what]
