@@ -23,6 +23,7 @@ COMMANDS = {
     "release": "trunkline.cli.release:release",
     "report": "trunkline.cli.report:report",
     "reproduce": "trunkline.cli.reproduce:reproduce",
+    "trace": "trunkline.cli.trace:trace",
     "verify": "trunkline.cli.verify:verify",
 }
 
