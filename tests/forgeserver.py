@@ -172,7 +172,9 @@ class Server:
 
     def _gl(self, pull: dict[str, Any]) -> dict[str, Any]:
         more = {
-            key: value for key, value in pull.items() if key not in ("number", "open", "pipeline", "given", "versions")
+            key: value
+            for key, value in pull.items()
+            if key not in ("number", "open", "pipeline", "given", "holds", "versions")
         }
         about = {"title": "", "description": None, "source_branch": "work", "target_branch": "main"}
         made = {"merge_commit_sha": None, "squash_commit_sha": None, "merged_at": None, "merge_user": None}
@@ -217,7 +219,7 @@ class Server:
         known = {one["sha"] for one in self.pulls} | {one.get("merge_commit_sha") for one in self.pulls} | {"d" * 40}
         if sha not in known:
             return 404, {"message": "404 Commit Not Found"}, {}
-        found = [one for one in self.pulls if sha in (one["sha"], one.get("merge_commit_sha"))]
+        found = [one for one in self.pulls if sha in (one["sha"], one.get("merge_commit_sha"), *one.get("holds", ()))]
         return self._page(request, query, [self._gl(one) for one in found])
 
     def gl_approvals(self, request: "_Request", query: dict[str, str], number: str) -> Any:

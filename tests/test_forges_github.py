@@ -69,6 +69,7 @@ def test_a_merge_waits_for_checks_and_for_approvals_and_is_asked_for_as_often_as
     forge, trunk = connected(rig), rig.upstream.sha("main")
     assert not forge.merge_when_ready(pull.number, pull.head_sha)
     assert not forge.merge_when_ready(pull.number, pull.head_sha)
+    assert [path for _, path, _ in rig.forge.requests].count("/api/graphql") == 1
     green(rig, pull)
     assert rig.upstream.sha("main") == trunk
     rig.review(pull.number, "bob")
@@ -97,7 +98,7 @@ def test_nothing_is_merged_unseen(rig):
         return found.value
 
     refused("nothing is checked before a merge into main; require a check in its ruleset")
-    rig.protect()
+    rig.protect(approvals=1)
     refused("nothing is checked before a merge into main")
     rig.protect(CHECK)
     refused(r"403 .*needs contents: write and pull-requests: write", permissions=ALL | {"contents": "read"})

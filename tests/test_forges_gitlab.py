@@ -61,7 +61,9 @@ def test_a_merge_waits_for_the_pipeline_and_for_gitlab(server, forge):
         merge()
     assert found.value.passing
     made["pipeline"] = "running"
+    writes = len(server.writes)
     assert [merge(), merge(), made["open"]] == [False, False, True]
+    assert len(server.writes) == writes + 1
     made |= {"pipeline": "success", "merge_when_pipeline_succeeds": False}
     writes = len(server.writes)
     assert [merge(), merge(), made["open"]] == [True, True, False]
@@ -91,6 +93,7 @@ def test_who_approved_what_was_merged(server, forge):
     made |= {"versions": [version(SHA, 10), version("b" * 40, 8)]}
     made["given"] = [(name, {"approved_at": at(hour)}) for name, hour in given]
     server.pull(2, SHA, open=False, state="merged", target_branch="feature")
+    server.pull(1, "b" * 40, open=False, state="merged", holds=[MERGE, SHA])
     merged = Merged(3, f"{server.url}/o/r/-/merge_requests/3", "v4", "alice", "dora", ("bob",))
     assert forge.merged(MERGE, "main") == forge.merged(SHA, "main") == merged
     made["given"] = [("bob", {}), ("alice", {})]

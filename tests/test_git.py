@@ -340,8 +340,9 @@ def clones(tmp_path):
 
 
 def released(folder, name, message="flights v1\n"):
-    tag = gitremote.annotated(folder, name, git.head(folder), message)
-    return gitremote.push_tag(folder, [name, f"{name}.0.0"], tag, environment())
+    names = (name, f"{name}.0.0")
+    tags = {each: gitremote.annotated(folder, each, git.head(folder), message) for each in names}
+    return gitremote.push_tags(folder, tags, environment())
 
 
 def test_a_tag_is_pushed_once_and_read_back_by_any_clone(clones):

@@ -380,7 +380,8 @@ def ask(rig, method, path, content=None, token=None):
     """Call the API as a client would; return the status and what came back."""
     body = None if content is None else json.dumps(content).encode()
     headers = {"Authorization": f"Bearer {token or rig.state.person('maintainer')}", "Content-Type": "application/json"}
-    request = urllib.request.Request(f"{rig.forge.url}/api/v3/repos/acme/model{path}", body, headers, method=method)
+    address = path if path.startswith("http") else f"{rig.forge.url}/api/v3/repos/acme/model{path}"
+    request = urllib.request.Request(address, body, headers, method=method)
     try:
         with urllib.request.urlopen(request) as reply:
             return reply.status, json.loads(reply.read() or b"null")

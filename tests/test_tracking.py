@@ -4,13 +4,10 @@ import dataclasses
 import json
 import os
 import shutil
-import signal
-import socket
 import sqlite3
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import pytest
@@ -19,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trunkline import tracking
+from tests.servers import mlflow_server
+from trunkline import mlflowstore, tracking
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.params.tracking import URI, Tracking, look
@@ -72,53 +70,8 @@ def project(tmp_path):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A real MLflow server on a free port; yields its address."""
-    folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "server",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-        "--workers",
-        "1",
-    ]
-    command += [
-        "--backend-store-uri",
-        f"sqlite:///{folder}/server.db",
-        "--artifacts-destination",
-        str(folder / "files"),
-    ]
-    environment = os.environ | {
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-    }
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder, env=environment, start_new_session=True)
-        try:
-            wait_until_healthy(f"http://127.0.0.1:{port}", process, folder / "log")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def wait_until_healthy(address, process, log, seconds=120):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        assert process.poll() is None, log.read_text()
-        try:
-            with urllib.request.urlopen(f"{address}/health", timeout=1) as answer:
-                if answer.status == 200:
-                    return
-        except OSError:
-            time.sleep(0.1)
-    pytest.fail(f"no server after {seconds} seconds: {log.read_text()}")
+    with mlflow_server(tmp_path_factory.mktemp("server")) as address:
+        yield address
 
 
 def write_project(root, **model):
@@ -392,7 +345,7 @@ def test_where_to_look_names_no_secret(uri, place):
 )
 def test_a_reason_holds_no_secret_in_any_form(text, uri):
     secrets = ("p@ss", "p%40ss", "token", "=1", " x")
-    assert not any(secret in tracking._without_secrets(text, uri) for secret in secrets)
+    assert not any(secret in mlflowstore.without_secrets(text, uri) for secret in secrets)
 
 
 def test_origin_is_told_as_far_as_it_is_known():

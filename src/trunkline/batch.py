@@ -27,7 +27,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from trunkline import intake, manifest
-from trunkline.bundle import Contract
+from trunkline.bundle import Contract, read_contract
 from trunkline.core import files
 from trunkline.core.errors import UserError
 from trunkline.intake import REASONS, ROW, SCORE, Floats, Table
@@ -117,7 +117,7 @@ def plan(source: Path, output: Path, folder: Path, runtime: Runtime | None, poli
     if output.resolve() == source.resolve():
         raise UserError(f"{output}: is the input; name another file for the scores")
     found = manifest.read(folder, keep=frozenset({manifest.CONTRACT}))
-    contract = _contract(folder / manifest.CONTRACT, found.kept[manifest.CONTRACT])
+    contract = read_contract(folder, found.kept[manifest.CONTRACT])
     chosen = runtime or found.manifest.runtime
     job = Job(
         table=table,
@@ -315,13 +315,6 @@ def _check_csv(job: Job) -> None:
     for field in job.rejected_schema:
         if pa.types.is_nested(field.type):
             raise UserError(f"{job.output}: column {field.name}: CSV cannot hold {field.type}; write .parquet instead")
-
-
-def _contract(path: Path, content: bytes) -> Contract:
-    try:
-        return msgspec.json.decode(content, type=Contract)
-    except msgspec.DecodeError as error:
-        raise UserError(f"{path}: is not a contract: {error}; build the bundle again") from None
 
 
 def _skops(folder: Path) -> Path:

@@ -7,7 +7,7 @@ One request is checked field by field against the contract, by checks compiled o
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -37,6 +37,8 @@ __all__ = [
     "Input",
     "Manifest",
     "digest",
+    "matrices",
+    "read_contract",
     "verify",
 ]
 
@@ -102,7 +104,7 @@ class Bundle:
                 f"{folder}: its runtime is {found.manifest.runtime}: this install cannot run it; "
                 f"install all of trunkline (locks/pipeline.txt) and use: trunkline predict"
             )
-        contract = _contract(folder / CONTRACT, found.kept[CONTRACT])
+        contract = read_contract(folder, found.kept[CONTRACT])
         numeric = tuple((field.name, _number(field)) for field in contract.inputs if field.role == "numeric")
         categorical = tuple((field.name, _text(field)) for field in contract.inputs if field.role == "categorical")
         widths = {NUMERIC: len(numeric), CATEGORICAL: len(categorical)}
@@ -157,7 +159,39 @@ class Bundle:
             raise UserError(_no_unicode(request)) from None
 
 
-def _contract(path: Path, content: bytes) -> Contract:
+def matrices(
+    contract: Contract, requests: Iterable[Mapping[str, object]]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.object_]]:
+    """Return requests as the matrices that `Bundle.scores` takes, each checked as `Bundle.score` checks one.
+
+    Raises UserError with one line that names the first request, counted from 0, and the field.
+    """
+    numbers = [(field.name, _number(field)) for field in contract.inputs if field.role == "numeric"]
+    texts = [(field.name, _text(field)) for field in contract.inputs if field.role == "categorical"]
+    fields = frozenset(field.name for field in contract.inputs)
+
+    def checked(request: Mapping[str, object]) -> tuple[list[float], list[str]]:
+        if not request.keys() <= fields:
+            raise UserError(_unknown(request, fields))
+        return [check(request.get(name)) for name, check in numbers], [
+            check(request.get(name)) for name, check in texts
+        ]
+
+    rows = []
+    for place, request in enumerate(requests):
+        try:
+            rows.append(checked(request))
+        except UserError as error:
+            raise UserError(f"row {place}: {error}") from None
+    return (
+        np.array([row for row, _ in rows], np.float64).reshape(len(rows), len(numbers)),
+        np.array([row for _, row in rows], object).reshape(len(rows), len(texts)),
+    )
+
+
+def read_contract(folder: Path, content: bytes) -> Contract:
+    """Return the contract of a bundle's folder from its verified bytes; raises BundleError if it is none."""
+    path = folder / CONTRACT
     try:
         contract = msgspec.json.decode(content, type=Contract)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -29,7 +29,7 @@ from trunkline.core.paramsfile import read_params
 from trunkline.dataset import Dataset
 from trunkline.explain import Explanations
 from trunkline.features import Plan
-from trunkline.manifest import MODELS
+from trunkline.manifest import GOLDEN, MODELS
 from trunkline.metrics import named
 from trunkline.params.base import duration_text, load_seed
 from trunkline.params.contract import Contract as DeclaredContract
@@ -42,7 +42,7 @@ from trunkline.reports import Bundle as Report
 from trunkline.reports import Evaluated
 
 Floats = npt.NDArray[np.float64]
-GOLDEN, FEATURES, REFERENCE, CARD = "golden.json", "features.json", "reference.json", "card.md"
+FEATURES, REFERENCE, CARD = "features.json", "reference.json", "card.md"
 EXPLANATIONS, PICTURE = "explanations.json", "explanations.svg"
 
 

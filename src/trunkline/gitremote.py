@@ -89,20 +89,21 @@ def annotated(folder: Path, name: str, commit: str, message: str) -> str:
     return output(folder, "mktag", given=content.encode()).decode().strip()
 
 
-def push_tag(folder: Path, names: Sequence[str], tag: str, environ: Mapping[str, str]) -> bool:
-    """Push a tag under all of these names at once, and name it here too.
+def push_tags(folder: Path, tags: Mapping[str, str], environ: Mapping[str, str]) -> bool:
+    """Push new tags, by name, all at once, and name them here too.
 
-    False if origin has one of them, which stays as it is. Raises OutsideError for everything else that the remote
-    answers.
+    False if origin has one of these names already, which stays as it is. Raises OutsideError for everything else that
+    the remote answers.
     """
-    refs = [f"refs/tags/{name}" for name in names]
-    done = _remote(folder, environ, "push", "--porcelain", "--atomic", "origin", *(f"{tag}:{ref}" for ref in refs))
+    refs = {f"refs/tags/{name}": tag for name, tag in tags.items()}
+    specs = [f"{tag}:{ref}" for ref, tag in refs.items()]
+    done = _remote(folder, environ, "push", "--porcelain", "--atomic", "origin", *specs)
     if done.returncode:
         # Also of two that push at once, where the second finds the first's lock.
-        if any(_at(folder, environ, ref, names[0]) not in (None, tag) for ref in refs):
+        if any(_at(folder, environ, ref, ref) not in (None, tag) for ref, tag in refs.items()):
             return False
-        raise OutsideError(f"git push origin {names[0]} failed: {_line(done)}")
-    for ref in refs:
+        raise OutsideError(f"git push origin {' '.join(tags)} failed: {_line(done)}")
+    for ref, tag in refs.items():
         output(folder, "update-ref", ref, tag)
     return True
 

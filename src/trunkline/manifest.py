@@ -20,7 +20,7 @@ from trunkline.core.errors import UserError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-CONTRACT = "contract.json"
+CONTRACT, GOLDEN = "contract.json", "golden.json"
 MODELS = {"onnx": "model.onnx", "sklearn": "model.skops"}
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")

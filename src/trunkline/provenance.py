@@ -109,8 +109,9 @@ def facts_of(found: Mapping[Path, bytes], commit: str, version: Version) -> Fact
 
 def _mapping(path: Path, found: Mapping[Path, bytes]) -> dict[str, Any]:
     try:
-        content = files.parse_yaml(found[path].decode())  # JSON is YAML too
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        text = found[path].decode()
+        content = json.loads(text) if path.suffix == ".json" else files.parse_yaml(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
         raise UserError(f"{path}: is not what the pipeline writes; run: dvc repro")
@@ -271,7 +272,7 @@ def _changed(facts: Facts, found: Facts) -> Iterator[str]:
 
 def message(announced: Announced) -> str:
     """Return the message of a version's tag; raises UserError for a review that it cannot hold."""
-    if announced.review and not _REVIEW.fullmatch(str(announced.review)):
+    if announced.review and _reviewed_by(str(announced.review)) != announced.review:
         raise UserError(
             f"{announced.version}: the review {str(announced.review)!r} names somebody with no login's name"
         )
@@ -291,7 +292,7 @@ def _headers(announced: Announced) -> Iterator[str]:
 def parse_message(text: str) -> Announced:
     """Return what the message of a version's tag announces; raises UserError with a line per defect."""
     head, began, rest = text.partition(f"\n{_BEGIN}\n")
-    body, ended, after = rest.partition(f"\n{_END}")
+    body, ended, after = rest.partition(_END)
     title, *lines = head.split("\n")
     version = Version.of_tag(title.replace(" ", "@", 1))
     headers, defects = _parsed(lines)

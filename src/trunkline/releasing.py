@@ -78,8 +78,8 @@ def release(  # noqa: PLR0913  each part of the outside world
         if not write:
             return replace(answer, what="would", version=version)
         reproduction.send(root, (str(paths.BUNDLE),))
-        tag = _tag(root, version, head, environ, _review(root, head, forge, tell))
-        if gitremote.push_tag(root, (version.tag, version.semantic), tag, environ):
+        tags = _tags(root, version, head, environ, _review(root, head, forge, tell))
+        if gitremote.push_tags(root, tags, environ):
             return replace(answer, what="released", version=version)
         tell(f"{version.tag} was taken meanwhile; trying the next number")
         _unmoved(name, gitremote.fetch(root, trunk, environ).moved)
@@ -141,14 +141,18 @@ def _reasons(root: Path, found: Reports) -> list[str]:
     )
 
 
-def _tag(root: Path, version: Version, head: str, environ: Mapping[str, str], review: Review | None) -> str:
-    """Make the signed tag, which nothing names yet."""
+def _tags(root: Path, version: Version, head: str, environ: Mapping[str, str], review: Review | None) -> dict[str, str]:
+    """Make the signed tag, and the one that GTO reads, which no ref names yet."""
     files = git.files_at(root, [head], provenance.READ)[head]
     facts, run = provenance.facts_of(files, head, version), provenance.run_of(environ, review)
     signed = signing.sign(provenance.encode(facts, run), environ)
     verdict = facts.hashes[paths.GATES_REPORT.as_posix()]
-    announced = provenance.Announced(version, facts.digest, verdict, review, signed)
-    return gitremote.annotated(root, version.tag, head, provenance.message(announced))
+    message = provenance.message(provenance.Announced(version, facts.digest, verdict, review, signed))
+    other = f"{version} as GTO names it\n\nbundle: {facts.digest}\n"
+    return {
+        version.tag: gitremote.annotated(root, version.tag, head, message),
+        version.semantic: gitremote.annotated(root, version.semantic, head, other),
+    }
 
 
 def _review(root: Path, head: str, forge: forges.Forge | None, tell: Tell) -> Review | None:

@@ -1,4 +1,4 @@
-"""The one module that imports mlflow: logs a finished pipeline run, once per distinct result.
+"""Logs a finished pipeline run to MLflow, once per distinct result.
 
 A run is identified by the hash of all that is logged of it, so logging is idempotent: an attempt that was
 killed halfway is continued by the next, which writes the same values again, and a result that is there
@@ -10,44 +10,25 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import unquote
 
-import sqlalchemy
-from filelock import FileLock
-
+from trunkline import mlflowstore
 from trunkline.core import paths
-from trunkline.core.errors import OutsideError, UserError
 from trunkline.core.paramsfile import read_params
 from trunkline.params.evaluation import WHOLE
-from trunkline.params.tracking import URI, Tracking, is_server, shown
+from trunkline.params.tracking import Tracking
 
 if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Run as LoggedRun
+    from trunkline.mlflowstore import Client, LoggedRun
 
 EXPERIMENT = "DVC_EXP_NAME"
 RESULT = "trunkline.result"
-ARTIFACTS = "mlartifacts"
 
-# What the user has set stays. Three tries of ten seconds, where MLflow would make eight of two minutes.
-_ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_LOGGING_LEVEL": "WARNING",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-}
 _KEY_LENGTH = 250
 _VALUE_LENGTH = 500  # of older servers; this one allows 6000, and params.yaml is attached in full
-_LOCK_SECONDS = 300
-_FOREIGN = {"mlflow", "sqlalchemy", "alembic"}  # whose errors are about the store, not about this program
 _NOT_IN_A_KEY = re.compile(r"[^\w\- ]", re.ASCII)  # a dot in a name would look like a level
 
 
@@ -108,11 +89,10 @@ def log_run(run: Run, tracking: Tracking, home: Path) -> Logged:
 
     Raises OutsideError if MLflow cannot be reached or refuses, UserError if its experiment was deleted.
     """
-    uri = resolved(tracking.address(os.environ), home)
+    store = mlflowstore.Store(tracking.address(os.environ), home)
     result = run.result
-    with _outside(uri), _alone(uri):
-        client = _client(uri)
-        experiment = _experiment(client, tracking.experiment, None if is_server(uri) else home / ARTIFACTS)
+    with store.client("then: dvc repro") as client:
+        experiment = mlflowstore.experiment(client, tracking.experiment, store.artifacts)
         attempts = _attempts(client, experiment, result)
         if finished := attempts.get("FINISHED"):
             return Logged(finished.info.run_id, new=False)
@@ -121,13 +101,6 @@ def log_run(run: Run, tracking: Tracking, home: Path) -> Logged:
             attempt = client.create_run(experiment, run_name=run.name, tags={**run.tags, RESULT: result})
         _write(client, attempt, run)
         return Logged(attempt.info.run_id, new=True)
-
-
-def resolved(uri: str, home: Path) -> str:
-    """Return the address with a relative SQLite path resolved against the project's home."""
-    scheme, separator, path = uri.partition(":///")
-    relative = scheme.startswith("sqlite") and separator and not path.startswith("/")
-    return f"{scheme}:///{home / path}" if relative else uri
 
 
 def flatten(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
@@ -148,8 +121,8 @@ def _fitted(text: str, exact: bool, original: object, length: int) -> str:
     return f"{text[: length - 9]}-{hashlib.sha256(json.dumps(original).encode()).hexdigest()[:8]}"
 
 
-def _write(client: "MlflowClient", attempt: "LoggedRun", run: Run) -> None:
-    entities = _mlflow().entities
+def _write(client: "Client", attempt: "LoggedRun", run: Run) -> None:
+    entities = mlflowstore.library().entities
     params = [entities.Param(key, value) for key, value in run.params.items()]
     # At the time of the run, not of the call: a metric that is written again is then the same point.
     time = attempt.info.start_time
@@ -162,96 +135,10 @@ def _write(client: "MlflowClient", attempt: "LoggedRun", run: Run) -> None:
     client.set_terminated(run_id, "FINISHED")
 
 
-def _mlflow() -> ModuleType:
-    for key, value in _ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
-    import mlflow  # noqa: PLC0415  takes seconds, and reads the environment when it is imported
-
-    return mlflow
-
-
-def _client(uri: str) -> "MlflowClient":
-    try:
-        if not is_server(uri):
-            _connect(uri)
-        client: MlflowClient = _mlflow().MlflowClient(tracking_uri=uri)
-    except ModuleNotFoundError as error:
-        raise UserError(f"{shown(uri)}: needs the Python package {error.name}: install it") from error
-    return client
-
-
-def _connect(uri: str) -> None:
-    """Connect to a database once: MLflow would try a missing one for two minutes, warning each time."""
-    engine = sqlalchemy.create_engine(uri)
-    engine.connect().close()
-    engine.dispose()
-
-
-def _experiment(client: "MlflowClient", name: str, artifacts: Path | None) -> str:
-    found = client.get_experiment_by_name(name)
-    if found is None:
-        try:
-            return str(client.create_experiment(name, artifacts.as_uri() if artifacts else None))
-        except _mlflow().exceptions.MlflowException as error:
-            found = client.get_experiment_by_name(name)  # another run may have made it in the meantime
-            if found is None:
-                raise error from None
-    if found.lifecycle_stage != "active":
-        advice = f"restore it (mlflow experiments restore -x {found.experiment_id}) or choose another name"
-        raise UserError(f"conf/tracking: tracking.experiment: '{name}' was deleted in MLflow; {advice}")
-    return str(found.experiment_id)
-
-
-def _attempts(client: "MlflowClient", experiment: str, result: str) -> "dict[str, LoggedRun]":
+def _attempts(client: "Client", experiment: str, result: str) -> "dict[str, LoggedRun]":
     """Return a run with this result per status; there are two only if two were begun at the same moment."""
     found = client.search_runs([experiment], f"tags.`{RESULT}` = '{result}'")
     return {run.info.status: run for run in found}
-
-
-@contextmanager
-def _alone(uri: str) -> Iterator[None]:
-    """Hold the lock of a SQLite file: MLflow breaks when two processes create its tables at once."""
-    if not uri.startswith("sqlite"):
-        yield
-        return
-    database = Path(sqlalchemy.make_url(uri).database or "")
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{database}.lock", timeout=_LOCK_SECONDS):
-        yield
-
-
-@contextmanager
-def _outside(uri: str) -> Iterator[None]:
-    """Turn a failure of MLflow, its database or its file system into one message without a secret."""
-    try:
-        yield
-    except Exception as error:
-        if not _is_outside(error):
-            raise
-        reason = _without_secrets(str(_root(error)), uri)
-        advice = f"start it or correct the address (tracking.uri in conf/tracking, or {URI}); then: dvc repro"
-        raise OutsideError(f"MLflow at {shown(uri)}: {reason}; {advice}") from error
-
-
-def _is_outside(error: Exception) -> bool:
-    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _FOREIGN
-
-
-def _root(error: BaseException) -> BaseException:
-    """Return what it began with: `Connection refused`, not the five layers that say so at length."""
-    while deeper := error.__cause__ or error.__context__:
-        error = deeper
-    return error
-
-
-def _without_secrets(text: str, uri: str) -> str:
-    user, _, password = "".join(re.findall(r"//(.*)@", uri)).partition(":")
-    query = re.findall(r"=([^&]+)", uri.partition("?")[2])
-    text = text.replace(uri, shown(uri))
-    for secret in filter(None, (password or user, unquote(password or user), *query)):
-        text = text.replace(secret, "…")
-    line = text.strip().partition("\n")[0]
-    return f"{line[:200]}…" if len(line) > 200 else line
 
 
 def _name(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

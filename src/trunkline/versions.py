@@ -32,7 +32,7 @@ class Version:
 
     @property
     def semantic(self) -> str:
-        """Second name of its tag, under which GTO lists it: GTO knows versions of three numbers only."""
+        """Name of a second tag, under which GTO lists it: GTO knows versions of three numbers only."""
         return f"{self.tag}.0.0"
 
     @property

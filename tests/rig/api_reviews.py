@@ -33,9 +33,9 @@ def new_review(api: Api, asked: Asked) -> Answer:
     pull, content, user = api.found_pull(asked.values["pull_number"]), asked.content or {}, asked.token.user
     word = WORDS.get(content.get("event", ""), "PENDING")
     if word in ("CHANGES_REQUESTED", "COMMENTED") and not content.get("body"):
-        raise RefusedError(422, "Unprocessable Entity", "Review Can not be empty")
+        raise RefusedError(422, "Unprocessable Entity: Review Can not be empty")
     if word == "APPROVED" and user == pull.user:
-        raise RefusedError(422, "Unprocessable Entity", "Review Can not approve your own pull request")
+        raise RefusedError(422, "Unprocessable Entity: Review Can not approve your own pull request")
     if word == "APPROVED" and asked.token.run is not None and not api.state.actions_open_pulls:
         raise RefusedError(403, "GitHub Actions is not permitted to create or approve pull requests.")
     known = {"state": word, "body": content.get("body", ""), "commit_id": content.get("commit_id", pull.head_sha)}

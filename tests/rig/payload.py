@@ -70,7 +70,9 @@ def of_push(api: Api, event: Event, payload: dict[str, Any]) -> Occasion | None:
     upstream, zero = api.state.upstream, "0" * 40
     if event.after == zero:
         return None
-    sha = upstream.sha(event.after)  # an annotated tag points to a commit through an object of its own
+    sha = upstream.sha(
+        event.after
+    )  # of an annotated tag, which `after` would be, act would take its own object for GITHUB_SHA
     if sha is None:
         return None
     before = event.before if event.before != zero else None
@@ -78,6 +80,6 @@ def of_push(api: Api, event: Event, payload: dict[str, Any]) -> Occasion | None:
     if before is None and trunk not in (None, sha):
         before = upstream.base_of(str(trunk), sha)
     changed = upstream.changed(before, sha) if before else upstream.files(sha, ".")
-    facts = {"ref": event.ref, "before": event.before, "after": event.after, "created": event.before == zero}
+    facts = {"ref": event.ref, "before": event.before, "after": sha, "created": event.before == zero}
     payload |= facts | {"deleted": False, "head_commit": {"id": sha}, "pusher": {"name": event.actor}}
     return Occasion(event, payload, sha, sha, event.ref, tuple(changed), False)

@@ -87,12 +87,13 @@ class Workflow:
     def inputs(self, given: Mapping[str, str]) -> dict[str, str]:
         """Return what a person starts it with; the forge refuses what is not declared, and what is missing."""
         declared = (self.content["on"]["workflow_dispatch"] or {}).get("inputs", {})
-        defaults = {name: str(about.get("default", "")) for name, about in declared.items()}
-        missing = {name for name, about in declared.items() if about.get("required") == "true"}
-        wrong = sorted((given.keys() - declared.keys()) | (missing - given.keys()))
-        assert not wrong, f"{self.path}: inputs that are not declared, or missing: {wrong}"
         choices = {name: about["options"] for name, about in declared.items() if about.get("type") == "choice"}
-        assert all(given.get(name, options[0]) in options for name, options in choices.items()), f"{self.path}: {given}"
+        first = {name: options[0] for name, options in choices.items()}  # what the form has chosen
+        defaults = {name: str(about.get("default", first.get(name, ""))) for name, about in declared.items()}
+        missing = {name for name, about in declared.items() if about.get("required") == "true" and not defaults[name]}
+        wrong = (given.keys() - declared.keys()) | (missing - given.keys())
+        wrong |= {name for name, options in choices.items() if given.get(name, options[0]) not in options}
+        assert not wrong, f"{self.path}: inputs that are missing, or not declared so: {sorted(wrong)}"
         return defaults | dict(given)
 
     @staticmethod

@@ -11,6 +11,7 @@ from trunkline.core.errors import nearest
 from trunkline.core.stage import explain
 
 COMMANDS = {
+    "adopt-stages": "trunkline.cli.adopt_stages:adopt_stages",
     "attribute": "trunkline.cli.attribute:attribute",
     "check": "trunkline.cli.check:check",
     "comment": "trunkline.cli.comment:comment",

@@ -119,7 +119,7 @@ class GitHub:
             opened = self._repository.get_pulls(
                 state="open", head=f"{self._name.partition('/')[0]}:{branch}", base=base
             )
-            pull = min(opened, key=lambda pull: pull.number, default=None)
+            pull = next(iter(opened), None)
             if pull is None:
                 pull = self._repository.create_pull(base=base, head=branch, title=title, body=body)
             elif pull.title != title or plain(pull.body) != plain(body):
@@ -134,6 +134,9 @@ class GitHub:
             meant(what, pull.head.sha, sha, closed=pull.state != "open" and not pull.merged)
             if pull.merged or pull.auto_merge is not None:
                 return pull.merged
+            if not githubrules.required_checks(*self._rules(pull.base.ref)):
+                reason = f"nothing is checked before a merge into {pull.base.ref}; require a check in its ruleset"
+                raise ForgeError(f"{what}: {reason}")
             try:
                 pull.enable_automerge("MERGE", expected_head_oid=sha)
             except GithubException as error:
@@ -145,13 +148,8 @@ class GitHub:
         said = _said(error)
         if "not allowed for this repository" in said:
             raise ForgeError(f"{what}: auto-merge is off; switch on Settings → General → Allow auto-merge") from None
-        bare = "rules not configured" in said
-        if not bare and "clean status" not in said and "unstable status" not in said:
+        if "clean status" not in said and "unstable status" not in said:
             raise error
-        if bare or not githubrules.required_checks(*self._rules(pull.base.ref)):
-            raise ForgeError(
-                f"{what}: nothing is checked before a merge into {pull.base.ref}; require a check in its ruleset"
-            ) from None
         try:
             return pull.merge(merge_method="merge", sha=pull.head.sha).merged
         except GithubException as late:
@@ -256,7 +254,7 @@ def _login(user: Any) -> str:
 def _said(error: GithubException) -> str:
     """Return what the forge says, with the details that a refused request or a question of GraphQL has."""
     found = error.data.get("errors") if isinstance(error.data, dict) else None
-    details = [one.get("message") for one in found or () if isinstance(one, dict)]
+    details = [one.get("message") if isinstance(one, dict) else one for one in found or ()]
     return ": ".join(str(text) for text in (error.message, *details) if text)
 
 

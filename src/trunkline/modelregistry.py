@@ -1,0 +1,220 @@
+"""What MLflow's model registry has of a model, and each single change that brings it in line with what is declared.
+
+Every change can be repeated, also after a kill at any point of it: a version is made with its tags in one request, so
+that it is either found again or not there; all before that is found by the tags of its run. MLflow numbers versions
+itself and cannot be told to make one only once, so of two that are the same release the lower number counts.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from trunkline import manifest, mlflowstore, pyfuncpackage
+from trunkline.core.errors import UserError
+from trunkline.params.tracking import Tracking
+
+if TYPE_CHECKING:
+    from trunkline.mlflowstore import Client, LoggedRun, ModelVersion
+
+VERSION, DIGEST, COMMIT, VERDICT = (f"trunkline.{name}" for name in ("version", "digest", "commit", "verdict"))
+CHAMPION = "champion"
+
+_NAME = "trunkline.name"  # a tag of the run only
+_MODEL = "model"  # the folder of a run's artifacts
+_STAGES = {"Production": ("production", CHAMPION), "Staging": ("staging",)}
+_ADVICE = "then try again"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A released version: the model's name, its label such as v4, and what MLflow is told of it."""
+
+    name: str
+    version: str
+    digest: str
+    commit: str
+    verdict: str
+    metrics: Mapping[str, float]
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The tags of its version and of its run in MLflow."""
+        return {VERSION: self.version, DIGEST: self.digest, COMMIT: self.commit, VERDICT: self.verdict}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A version in MLflow: its own number, its tags, its stage, which MLflow has deprecated, and its run."""
+
+    number: str
+    tags: Mapping[str, str]
+    stage: str = "None"
+    run: str | None = None
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What MLflow has of a model: its versions by number, and the number that each alias points to."""
+
+    entries: tuple[Entry, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def find(self, version: str, digest: str) -> Entry | None:
+        """Return the entry of a released version, the lowest number if there are several; None if there is none."""
+        wanted = {VERSION: version, DIGEST: digest}
+        return next((entry for entry in self.entries if wanted.items() <= entry.tags.items()), None)
+
+
+@dataclass(frozen=True)
+class ModelRegistry:
+    """MLflow's model registry at the declared address.
+
+    Every method raises OutsideError within seconds if MLflow cannot be reached or refuses, after which it can be
+    called again. No request is sent twice by itself.
+    """
+
+    store: mlflowstore.Store
+    experiment: str
+
+    @classmethod
+    def open(cls, tracking: Tracking, home: Path, environ: Mapping[str, str] = os.environ) -> Self:
+        """Return the registry where a project's runs are logged; calls nothing yet."""
+        return cls(mlflowstore.Store(tracking.address(environ), home), tracking.experiment)
+
+    def look(self, name: str) -> Registered:
+        """Return what there is of a model, in two queries: no single one tells both aliases and tags."""
+        with self._client() as client:
+            return _look(client, name)
+
+    def register(self, release: Release, bundle: Path) -> str:
+        """Return the number of a release's version, which is made of its bundle if it is not there.
+
+        Raises UserError if the bundle is not what its manifest says, or not the one that was released.
+        """
+        with self._client() as client:
+            found = _look(client, release.name).find(release.version, release.digest)
+            if found is None:
+                run = self._logged(client, release, bundle)
+                _ensure_model(client, release.name)
+                found = _ensure_version(client, release, run)
+            return found.number
+
+    def tag(self, name: str, number: str, key: str, value: str) -> None:
+        """Set a tag of a version."""
+        with self._client() as client:
+            client.set_model_version_tag(name, number, key, value)
+
+    def untag(self, name: str, number: str, key: str) -> None:
+        """Remove a tag of a version, if it has it."""
+        with self._client() as client:
+            client.delete_model_version_tag(name, number, key)
+
+    def alias(self, name: str, alias: str, number: str) -> None:
+        """Point an alias to a version, wherever it pointed before."""
+        with self._client() as client:
+            client.set_registered_model_alias(name, alias, number)
+
+    def unalias(self, name: str, alias: str) -> None:
+        """Remove an alias, if there is one."""
+        with self._client() as client, mlflowstore.answered("RESOURCE_DOES_NOT_EXIST"):
+            client.delete_registered_model_alias(name, alias)
+
+    @contextmanager
+    def _client(self) -> "Iterator[Client]":
+        with mlflowstore.never_repeated(), self.store.client(_ADVICE) as client:
+            yield client
+
+    def _logged(self, client: "Client", release: Release, bundle: Path) -> "LoggedRun":
+        """Return the finished run that holds the model; one that was begun is finished."""
+        experiment = mlflowstore.experiment(client, self.experiment, self.store.artifacts)
+        run = _run(client, experiment, release)
+        if run.info.status != "FINISHED":
+            _log(client, run, release, bundle)
+        return run
+
+
+def adopted(found: Registered) -> dict[str, str]:
+    """Return the aliases, with the numbers to point to, that say what MLflow's deprecated stages say.
+
+    Of several versions in a stage, the highest number is what `models:/<name>/<stage>` gives. Raises UserError for
+    an alias that points elsewhere already.
+    """
+    moves: dict[str, str] = {}
+    for stage, aliases in _STAGES.items():
+        numbers = [entry.number for entry in found.entries if entry.stage == stage]
+        for alias in aliases if numbers else ():
+            there = found.aliases.get(alias)
+            if there not in (None, numbers[-1]):
+                raise UserError(
+                    f"MLflow: the alias {alias} points to version {there}, but the stage {stage} is of version "
+                    f"{numbers[-1]}; remove the one that is wrong"
+                )
+            if there is None:
+                moves[alias] = numbers[-1]
+    return moves
+
+
+def _look(client: "Client", name: str) -> Registered:
+    with mlflowstore.answered("RESOURCE_DOES_NOT_EXIST"):
+        aliases = client.get_registered_model(name).aliases
+        found = sorted(_versions(client, name), key=lambda version: int(version.version))
+        entries = tuple(
+            Entry(str(version.version), dict(version.tags), str(version.current_stage), version.run_id)
+            for version in found
+        )
+        return Registered(entries, {alias: str(number) for alias, number in aliases.items()})
+    return Registered()
+
+
+def _versions(client: "Client", name: str) -> "Iterator[ModelVersion]":
+    token = None
+    while True:
+        page = client.search_model_versions(f"name = '{name}'", page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _run(client: "Client", experiment: str, release: Release) -> "LoggedRun":
+    """Return the run of a release: a finished one, else one that was begun, else a new one."""
+    wanted = {_NAME: release.name, VERSION: release.version, DIGEST: release.digest}
+    found = client.search_runs([experiment], " AND ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items()))
+    by_status = {run.info.status: run for run in found}
+    begun = by_status.get("FINISHED") or next(iter(by_status.values()), None)
+    name = f"{release.name} {release.version}"
+    return begun or client.create_run(experiment, run_name=name, tags=release.tags | {_NAME: release.name})
+
+
+def _log(client: "Client", run: "LoggedRun", release: Release, bundle: Path) -> None:
+    # At the time of the run, not of the call: a metric that is written again is then the same point.
+    entity, time = mlflowstore.library().entities.Metric, run.info.start_time
+    client.log_batch(run.info.run_id, [entity(key, value, time, 0) for key, value in release.metrics.items()])
+    if (digest := manifest.verify(bundle)) != release.digest:
+        raise UserError(f"{bundle}: has the digest {digest}, but {release.version} was released with {release.digest}")
+    with tempfile.TemporaryDirectory() as folder:
+        pyfuncpackage.write(bundle, Path(folder, _MODEL))
+        client.log_artifacts(run.info.run_id, folder)
+    client.set_terminated(run.info.run_id, "FINISHED")
+
+
+def _ensure_model(client: "Client", name: str) -> None:
+    with mlflowstore.answered("RESOURCE_ALREADY_EXISTS"):
+        client.create_registered_model(name)
+
+
+def _ensure_version(client: "Client", release: Release, run: "LoggedRun") -> Entry:
+    """Return the version of a run: one whose tags were changed gets them back, else one is made with its tags."""
+    name, run_id = release.name, run.info.run_id
+    for entry in _look(client, name).entries:
+        if entry.run == run_id:
+            for key, value in release.tags.items():
+                client.set_model_version_tag(name, entry.number, key, value)
+            return entry
+    source = f"{run.info.artifact_uri}/{_MODEL}"
+    made = client.create_model_version(name, source, run_id, release.tags, await_creation_for=0)
+    return _look(client, name).find(release.version, release.digest) or Entry(str(made.version), release.tags)

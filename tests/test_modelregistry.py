@@ -1,0 +1,323 @@
+"""MLflow's model registry, against real servers on SQLite and PostgreSQL, and a SQLite file without a server."""
+
+import dataclasses
+import hashlib
+import json
+import multiprocessing
+import os
+import socket
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+import requests
+from click.testing import CliRunner
+
+from tests import bundles
+from tests.servers import free_port, mlflow_server, postgres
+from trunkline import manifest, mlflowstore
+from trunkline.cli.adopt_stages import adopt_stages
+from trunkline.core.errors import OutsideError, UserError
+from trunkline.modelregistry import COMMIT, DIGEST, VERDICT, VERSION, Entry, ModelRegistry, Registered, Release, adopted
+from trunkline.params.tracking import URI, Tracking
+
+# MLflow 3.17 with SQLAlchemy 2.1, when its store is first used.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The ``noload`` loader strategy is deprecated:sqlalchemy.exc.SADeprecationWarning"
+)
+
+METRICS = {"holdout.roc_auc": 0.7634, "holdout.n": 100.0}
+
+
+@pytest.fixture(scope="module", params=["server on SQLite", "server on PostgreSQL", "file"])
+def address(request, tmp_path_factory):
+    """The address of each kind of store."""
+    folder = tmp_path_factory.mktemp("store")
+    if request.param == "file":
+        yield f"sqlite:///{folder}/mlflow.db"
+    elif request.param == "server on SQLite":
+        with mlflow_server(folder) as found:
+            yield found
+    else:
+        with postgres() as store, mlflow_server(folder, store) as found:
+            yield found
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    return bundles.make(tmp_path / "bundle")
+
+
+@pytest.fixture
+def name(request):
+    """A model of the test's own."""
+    return f"m{hashlib.sha256(request.node.nodeid.encode()).hexdigest()[:12]}"
+
+
+@pytest.fixture
+def registry(address, tmp_path):
+    return opened(address, tmp_path)
+
+
+def opened(address, home):
+    return ModelRegistry.open(Tracking(uri=address, experiment="releases"), home, {})
+
+
+def release(name, bundle, version="v4", commit="c" * 40):
+    return Release(name, version, manifest.verify(bundle), commit, "pass", METRICS)
+
+
+def client(registry):
+    return mlflowstore.library().MlflowClient(tracking_uri=registry.store.uri, registry_uri=registry.store.uri)
+
+
+def runs(registry, name):
+    experiment = client(registry).get_experiment_by_name(registry.experiment).experiment_id
+    return client(registry).search_runs([experiment], f"tags.`trunkline.name` = '{name}'")
+
+
+def test_a_release_is_registered_once_and_completely(registry, name, bundle):
+    assert registry.look(name) == Registered()
+    wanted = release(name, bundle)
+    assert registry.register(wanted, bundle) == registry.register(wanted, bundle) == "1"
+
+    (entry,) = registry.look(name).entries
+    assert entry.tags == {VERSION: "v4", DIGEST: wanted.digest, COMMIT: "c" * 40, VERDICT: "pass"}
+    assert registry.look(name).find("v4", wanted.digest) == entry
+    assert registry.look(name).find("v5", wanted.digest) is None
+    (run,) = runs(registry, name)
+    assert (run.info.run_id, run.info.status, run.data.metrics) == (entry.run, "FINISHED", METRICS)
+
+    assert registry.register(dataclasses.replace(wanted, version="v5"), bundle) == "2"
+    assert [entry.number for entry in registry.look(name).entries] == ["1", "2"]
+
+
+def test_each_change_can_be_repeated(registry, name, bundle):
+    number = registry.register(release(name, bundle), bundle)
+    for _ in range(2):
+        registry.alias(name, "production", number)
+        registry.tag(name, number, "extra", "x")
+    assert registry.look(name).aliases == {"production": number}
+    assert registry.look(name).entries[0].tags["extra"] == "x"
+    for _ in range(2):
+        registry.unalias(name, "production")
+        registry.untag(name, number, "extra")
+    assert registry.look(name).aliases == {}
+    assert "extra" not in registry.look(name).entries[0].tags
+    registry.unalias("never-registered", "production")
+
+
+def test_what_was_undone_by_hand_is_done_again(registry, name, bundle):
+    wanted = release(name, bundle)
+    number = registry.register(wanted, bundle)
+    tags = registry.look(name).entries[0].tags
+    registry.untag(name, number, DIGEST)
+    registry.tag(name, number, VERSION, "v9")
+    assert registry.register(wanted, bundle) == number
+    assert registry.look(name).entries[0].tags == tags
+
+    registry.alias(name, "production", number)
+    client(registry).delete_model_version(name, number)
+    assert registry.look(name) == Registered()
+    again = registry.register(wanted, bundle)
+    assert again == "2"
+    assert registry.look(name).entries[0].tags == tags
+    assert len(runs(registry, name)) == 1
+
+
+def test_another_bundle_is_not_registered(registry, name, bundle):
+    other = dataclasses.replace(release(name, bundle), digest="0" * 64)
+    with pytest.raises(UserError, match=f"has the digest .* v4 was released with {'0' * 64}"):
+        registry.register(other, bundle)
+    (bundle / "card.md").write_text("changed")
+    with pytest.raises(UserError, match=r"card\.md: was changed"):
+        registry.register(dataclasses.replace(other, version="v5"), bundle)
+    assert registry.look(name) == Registered()
+
+
+class Killed(BaseException):
+    """What no code of ours catches, as a kill."""
+
+
+STEPS = (
+    "get_experiment_by_name", "create_experiment", "search_runs", "create_run", "log_batch", "log_artifacts",
+    "set_terminated", "get_registered_model", "search_model_versions", "create_registered_model",
+    "create_model_version",
+)  # fmt: skip
+
+
+@contextmanager
+def killed(monkeypatch, registry, at):
+    """Kill the process when its at-th request of MLflow has had its effect, which is before the next one is sent.
+
+    A request of a server is one over HTTP; of the files that are uploaded, only the first three count.
+    """
+    from mlflow import MlflowClient
+
+    count = uploads = 0
+
+    def wrap(real, counts):
+        def step(*arguments, **named):
+            nonlocal count
+            count += (own := counts(arguments))
+            number = count
+            try:
+                return real(*arguments, **named)
+            finally:
+                if own and number == at:
+                    raise Killed
+
+        return step
+
+    def is_counted(arguments):
+        nonlocal uploads
+        uploads += (is_upload := arguments[1].method == "PUT")
+        return not is_upload or uploads <= 3
+
+    with monkeypatch.context() as patch:
+        if registry.store.uri.startswith("http"):
+            patch.setattr(requests.Session, "send", wrap(requests.Session.send, is_counted))
+        else:
+            for name in STEPS:
+                patch.setattr(MlflowClient, name, wrap(getattr(MlflowClient, name), lambda _: True))
+        yield
+
+
+@pytest.mark.parametrize("address", ["server on SQLite", "file"], indirect=True)
+def test_a_kill_after_any_request_leaves_what_the_next_attempt_finishes(registry, bundle, monkeypatch, name):
+    """A first release is killed after its first request, a second one after its second, until one is not killed."""
+    for at in range(1, 100):
+        wanted = release(f"{name}-{at}", bundle)
+        attempt = dataclasses.replace(registry, experiment=f"killed after {at}")
+        with killed(monkeypatch, registry, at):
+            try:
+                attempt.register(wanted, bundle)
+                break
+            except Killed:
+                pass
+        assert attempt.register(wanted, bundle) == "1"
+        (entry,) = registry.look(wanted.name).entries
+        assert entry.tags == wanted.tags
+        (run,) = runs(attempt, wanted.name)
+        assert (run.info.run_id, run.info.status, run.data.metrics) == (entry.run, "FINISHED", METRICS)
+        assert len(client(registry).get_metric_history(run.info.run_id, "holdout.n")) == 1
+    assert at > 12
+
+
+@pytest.mark.parametrize("address", ["server on PostgreSQL"], indirect=True)
+def test_two_that_register_at_once_agree(registry, name, bundle):
+    wanted = release(name, bundle)
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        numbers = [job.result() for job in [pool.submit(registry.register, wanted, bundle) for _ in range(2)]]
+    assert registry.register(wanted, bundle) == min(entry.number for entry in registry.look(name).entries) == "1"
+    assert set(numbers) == {"1"}
+
+
+def test_many_versions_are_all_seen(registry, name, bundle):
+    first = release(name, bundle)
+    registry.register(first, bundle)
+    source, run = client(registry).get_model_version(name, "1").source, registry.look(name).entries[0].run
+    for number in range(2, 13):
+        client(registry).create_model_version(name, source, run, await_creation_for=0)
+        registry.alias(name, f"a{number}", str(number))
+    found = registry.look(name)
+    assert [entry.number for entry in found.entries] == [str(number) for number in range(1, 13)]
+    assert found.aliases["a11"] == "11"
+    assert registry.register(first, bundle) == "1"
+
+
+@pytest.mark.parametrize("call", ["look", "register"])
+def test_a_registry_that_is_gone_or_slow_is_an_error_in_seconds_and_asked_once(tmp_path, bundle, monkeypatch, call):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
+    with silent() as (slow, asked):
+        for place in (f"http://bob:s3cret@127.0.0.1:{free_port()}", slow.replace("//", "//bob:s3cret@")):
+            registry = ModelRegistry.open(Tracking(experiment="e"), tmp_path, {URI: place})
+            began = time.monotonic()
+            with pytest.raises(OutsideError, match="MLflow at http://127") as caught:
+                registry.look("m") if call == "look" else registry.register(release("m", bundle), bundle)
+            assert time.monotonic() - began < 5
+            assert "s3cret" not in str(caught.value)
+        assert len(asked) == 1
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "5"
+
+
+@contextmanager
+def silent():
+    """A server that takes connections and never answers; yields its address, and the connections it has taken."""
+    asked = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def take():
+            while True:
+                try:
+                    asked.append(server.accept()[0])
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=take)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}", asked
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in asked:
+                connection.close()
+
+
+def test_stages_become_aliases():
+    entries = tuple(
+        Entry(str(n), {}, stage) for n, stage in enumerate(("Archived", "Production", "Staging", "None"), 1)
+    )
+    assert adopted(Registered(entries)) == {"production": "2", "champion": "2", "staging": "3"}
+    assert adopted(Registered(entries, {"production": "2", "other": "1"})) == {"champion": "2", "staging": "3"}
+    assert adopted(Registered(entries[:1])) == {}
+    twice = (*entries, Entry("10", {}, "Production"))
+    assert adopted(Registered(twice))["production"] == "10"
+    with pytest.raises(
+        UserError, match="the alias champion points to version 1, but the stage Production is of version 2"
+    ):
+        adopted(Registered(entries, {"champion": "1"}))
+
+
+@pytest.mark.filterwarnings("ignore:.*model registry stages:FutureWarning")
+def test_a_project_that_uses_stages_changes_to_aliases(registry, name, bundle, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(URI, registry.store.uri)
+    (tmp_path / "params.yaml").write_text(f"name: {name}\ntracking: {{experiment: releases}}\n")
+    none = f"{name}: no version is in the stage Production or Staging; there is nothing to do\n"
+    assert adopt() == none
+    for version in ("v1", "v2", "v3"):
+        registry.register(release(name, bundle, version), bundle)
+    assert adopt() == none
+    for number, stage in (("1", "Production"), ("2", "Production"), ("3", "Staging")):
+        client(registry).transition_model_version_stage(name, number, stage)
+
+    change = "".join(f"change models:/{name}/{stage} to models:/{name}@{stage.lower()}\n" for stage in STAGES)
+    moves = {"production": "2", "champion": "2", "staging": "3"}
+    would = "".join(f"{name}: {alias} would point to version {number}\n" for alias, number in moves.items())
+    assert adopt("--dry-run") == would + change
+    assert registry.look(name).aliases == {}
+    assert adopt() == would.replace("would point", "points") + change
+    assert registry.look(name).aliases == moves
+    assert adopt() == change
+    assert json.loads(adopt("--json")) == {"aliases": {}, "model": name, "versions": 3}
+
+    registry.alias(name, "staging", "1")
+    registry.unalias(name, "champion")
+    with pytest.raises(UserError, match="the alias staging points to version 1, but the stage Staging is of version 3"):
+        adopt("--model", name)
+    assert registry.look(name).aliases == {"production": "2", "staging": "1"}
+
+
+STAGES = ("Production", "Staging")
+
+
+def adopt(*arguments):
+    done = CliRunner().invoke(adopt_stages, arguments)
+    if done.exception:
+        raise done.exception
+    return done.output
