@@ -21,9 +21,11 @@ COMMANDS = {
     "merge-driver": "trunkline.cli.merge_driver:merge_driver",
     "plan": "trunkline.cli.plan:plan",
     "predict": "trunkline.cli.predict:predict",
+    "reconcile": "trunkline.cli.reconcile:reconcile",
     "release": "trunkline.cli.release:release",
     "report": "trunkline.cli.report:report",
     "reproduce": "trunkline.cli.reproduce:reproduce",
+    "status": "trunkline.cli.status:status",
     "trace": "trunkline.cli.trace:trace",
     "verify": "trunkline.cli.verify:verify",
 }
