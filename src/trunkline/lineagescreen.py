@@ -19,8 +19,9 @@ _REFUSED, _UNKNOWN, _DIM = "bold red", "yellow", "dim"
 
 def screen(found: Lineage) -> Table:
     """Return the chain as a table; what was read as what comes first."""
-    made = layout.table(left=(0, 1))
-    made.columns[1].overflow = "fold"
+    made = layout.table()
+    made.add_column(no_wrap=True)
+    made.add_column(overflow="fold")
     rows = (
         (found.asked, [Text(f"is read as {KINDS[found.kind]}; the trunk is {found.trunk}", _DIM), *_notes(found)]),
         ("prediction", _prediction(found.prediction)),

@@ -7,14 +7,14 @@ import click
 
 @click.command(short_help="Show the whole chain behind a prediction, a version, a bundle or a commit.")
 @click.argument("what", metavar="ID")
-@click.option(
-    "--log", "logs", metavar="FILE|FOLDER|GLOB", multiple=True, help="A prediction log; several may be given."
-)
+@click.option("--log", "logs", metavar="FILE|FOLDER|GLOB", multiple=True, help="A prediction log; may be repeated.")
 @click.option("--trunk", default="main", show_default=True, help="The branch that production follows.")
 @click.option("--offline", is_flag=True, help="Do not ask the forge, even if the environment names one.")
 @click.option("--json", "as_json", is_flag=True, help="Print the chain as JSON, with every field.")
 @click.pass_context
-def trace(context: click.Context, what: str, logs: tuple[str, ...], trunk: str, offline: bool, as_json: bool) -> None:
+def trace(  # noqa: PLR0913, PLR0917  an argument per option
+    context: click.Context, what: str, logs: tuple[str, ...], trunk: str, offline: bool, as_json: bool
+) -> None:
     """Say why a prediction happened: by which bundle, version, commit, pull request, verdict, data, and who signed.
 
     ID is a version (v4), a bundle's digest or at least 7 of its first digits, a commit, or a prediction's request id,
