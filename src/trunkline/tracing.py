@@ -31,6 +31,8 @@ from trunkline.versions import Version
 FEWEST = 7  # digits of a digest or a commit
 
 FETCH = "run: git fetch origin --tags"
+NONE = "none: the forge knows of no pull request that brought it to the trunk"
+OFF = "it is not on the trunk, so no pull request has brought it there"
 ASK = "set GITHUB_REPOSITORY and GITHUB_TOKEN, or GitLab's variables, to ask the forge"
 
 
@@ -142,7 +144,8 @@ def _chain(folder: Path, known: Releases, asked: str, found: Found, forge: Forge
     chain = _version(folder, known, found.version) if found.version else None
     review, unknown = _signed(known, found.version, chain), dict[str, str]()
     if review is None:
-        review, unknown = _review(details.get(where or ""), known, forge)
+        review, why = reviewed(details[where], known, forge) if where else (None, OFF)
+        unknown = {"review": why} if why else {}
     if chain is None:
         unknown["chain"] = _unreleased(before, first)
     content = files[commit]
@@ -220,22 +223,20 @@ def _signed(known: Releases, version: Version | None, chain: Chain | None) -> Re
     return Reviewed(one.number, "tag" if chain.refused else "signed", None, one.author, one.approvers)
 
 
-def _review(landed: Landed | None, known: Releases, forge: Forge | None) -> tuple[Reviewed | None, dict[str, str]]:
-    """Return the pull request that brought a commit of the trunk, and what is not known of it."""
-    if landed is None:
-        return None, {"review": "it is not on the trunk, so no pull request has brought it there"}
+def reviewed(landed: Landed, known: Releases, forge: Forge | None) -> tuple[Reviewed | None, str | None]:
+    """Return the pull request that brought a commit of the trunk, and what is not known of it: who approved, or all."""
     number = declarations.pull_request(landed.message)
     named = Reviewed(number, "message") if number else None
     if forge is None:
-        return named, {"review": f"author and approval are not known here; {ASK}"}
+        return named, f"author and approval are not known here; {ASK}"
     try:
         merged = forge.merged(landed.hash, known.branch)
     except OutsideError as error:
-        return named, {"review": f"the forge could not be asked: {error}"}
+        return named, f"the forge could not be asked: {clean(str(error))}"
     if merged is None:
-        return None, {"review": "none: the forge knows of no pull request that brought it to the trunk"}
+        return None, NONE
     people = (clean(merged.author), tuple(map(clean, merged.approvers)), clean(merged.merged_by))
-    return Reviewed(merged.number, "forge", clean(merged.url), *people), {}
+    return Reviewed(merged.number, "forge", clean(merged.url), *people), None
 
 
 def _runs(folder: Path, known: Releases, version: Version | None) -> tuple[Stay, ...]:
