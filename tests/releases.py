@@ -48,15 +48,16 @@ def rule(identity, verdict="pass", **more):
 class Project:
     """A repository; `hours` counts its steps, `released` its versions."""
 
-    def __init__(self, folder, signers=("release",), environments=None):
+    def __init__(self, folder, *, create=True):
         self.folder, self.hours, self.released = Path(folder), 0, 0
-        self.signers, self.environments = tuple(signers), environments or ENVIRONMENTS
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.git("init", "--quiet", "--initial-branch=main")
+        self.signers, self.environments = ("release",), dict(ENVIRONMENTS)
         self.model = {"_target_": "sklearn.ensemble.HistGradientBoostingClassifier", "max_iter": 100}
         self.registry = dict.fromkeys(self.environments)
-        self.build()
-        self.commit("First run")
+        if create:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.git("init", "--quiet", "--initial-branch=main")
+            self.build()
+            self.commit("First run")
 
     def git(self, *arguments, who="Ada", given=None):
         date = (START + timedelta(hours=self.hours)).isoformat()
@@ -67,10 +68,8 @@ class Project:
                 f"GIT_{role}_EMAIL": f"{who.lower()}@example.org",
                 f"GIT_{role}_DATE": date,
             }
-        command = ["git", *arguments]
-        done = subprocess.run(
-            command, cwd=self.folder, env=os.environ | alone, input=given, capture_output=True, text=True
-        )
+        given = {"input": given, "capture_output": True, "text": True}
+        done = subprocess.run(["git", *arguments], cwd=self.folder, env=os.environ | alone, check=False, **given)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
@@ -91,10 +90,8 @@ class Project:
         self.digest = hashlib.sha256(json.dumps(self.model).encode()).hexdigest()
         rules = gates or [rule("ranks"), rule("advised", "fail", blocking=False)]
         verdict = "fail" if any(one["blocking"] and one["verdict"] == "fail" for one in rules) else "pass"
-        outs = [
-            {"path": f"data/{name}", "md5": f"{name[0].encode().hex() * 16}.dir", "nfiles": 3, "size": 5306510}
-            for name in ("raw", "valid", "features")
-        ]
+        folders = {"data/raw": RAW, "data/valid": "ab" * 16, "data/features": "cd" * 16}
+        outs = [{"path": path, "md5": f"{md5}.dir", "nfiles": 3, "size": 5306510} for path, md5 in folders.items()]
         window = {"rows": 20, "unlabelled": 0, "label_not_yet_known": 0, "base_rate": 0.3}
         dataset = {"source_rows": 99, "unlabelled": 0, "features": {}, "windows": {"train": window, "holdout": window}}
         self.write(

@@ -100,8 +100,10 @@ def beginning(folder: Path, prefix: str) -> tuple[str, ...]:
 
 def dropped(folder: Path, found: Trunk) -> tuple[str, ...]:
     """Return commits that the trunk had when this clone fetched it, and has no more: its history was rewritten."""
-    listed = told(folder, "rev-list", "--walk-reflogs", f"refs/remotes/{found.ref}", f"^{found.tip}")
-    return tuple(dict.fromkeys((listed or "").split()))
+    ref = f"refs/remotes/{found.ref}"
+    tips = (told(folder, "rev-list", "--walk-reflogs", ref) or "").split()
+    oldest = git.resolve(folder, f"{ref}@{{{len(tips)}}}") if tips else None  # what the first entry replaced
+    return strangers(folder, tuple(dict.fromkeys(filter(None, (*tips, oldest)))), found.tip)
 
 
 def strangers(folder: Path, hashes: Sequence[str], tip: str) -> tuple[str, ...]:

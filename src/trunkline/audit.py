@@ -124,7 +124,8 @@ def _arrived(event: Event) -> Iterator[Violation]:
     elif event.needed and event.review.approvers is not None:
         approvers = {name.casefold() for name in event.review.approvers}
         if not approvers:
-            yield _violation("approval", event, f"#{event.review.number} was approved by nobody who counts")
+            others = "its author's own, stale ones and strangers' do not"
+            yield _violation("approval", event, f"#{event.review.number} has no approval that counts ({others})")
         elif approvers == {(event.review.author or "").casefold()}:
             yield _violation("approval", event, f"#{event.review.number} was approved by its own author only")
 

@@ -58,10 +58,14 @@ def _moment(option: str, text: str) -> tuple[datetime, datetime]:
 
 @dataclass(frozen=True)
 class Asked:
-    """Versions whose tags are others at the remote, and why it could not be asked; nothing where it was not."""
+    """What the remote told: versions whose tags are others there, and why it could not be asked.
+
+    `before` is the trunk's tip as it was here before; None where there was none, or nothing was asked.
+    """
 
     moved: tuple[Version, ...] = ()
     failed: tuple[str, ...] = ()
+    before: str | None = None
 
 
 def audited(folder: Path, when: Period, trunk: str, asked: Asked, forge: Forge | None) -> Audit:
@@ -75,7 +79,7 @@ def audited(folder: Path, when: Period, trunk: str, asked: Asked, forge: Forge |
     violations = (
         *_moved(asked, gathering.known),
         *_light(gathering.known),
-        *gathering.rewritten(),
+        *gathering.rewritten(asked.before),
         *audit.judge(events),
     )
     failed = (*asked.failed, *gathering.failed)
@@ -96,12 +100,13 @@ def fetched(folder: Path, trunk: str, environ: Mapping[str, str]) -> Asked:
     """Fetch the trunk and the tags; return which versions' tags are others at origin than here."""
     if git.setting(folder, "remote.origin.url") is None:
         return Asked((), ("there is no remote origin, so nothing says whether a tag was moved; --offline not to ask",))
+    before = git.resolve(folder, f"refs/remotes/origin/{trunk}")
     try:
         found = gitremote.fetch(folder, trunk, environ)
     except OutsideError as error:
         return Asked((), (clean(str(error)),))
     moved = (version for name in found.moved if (version := Version.of_tag(name)))
-    return Asked(tuple(sorted(moved)), ())
+    return Asked(tuple(sorted(moved)), before=before)
 
 
 def _moved(asked: Asked, known: Releases) -> list[Violation]:
@@ -234,8 +239,8 @@ class _Gathering:
         targets = [one.environments.get(name) for one in promotions if one for name in environments]
         return any(target is not None and target.merge == "approval" for target in targets)
 
-    def rewritten(self) -> tuple[Violation, ...]:
-        """Return the signs that the trunk's history is another one than it was."""
+    def rewritten(self, before: str | None) -> tuple[Violation, ...]:
+        """Return the signs that the trunk's history is another one than it was; `before` is the tip that it had."""
         tip, tags = self.known.trunk.tip, self.known.tags
         lost = set(ancestry.strangers(self.folder, [tag.commit for tag in tags.values()], tip))
         found = [
@@ -246,7 +251,8 @@ class _Gathering:
             if tag.commit in lost
         ]
         why = "was on the trunk when this clone fetched it, and is not in its history any more: it was rewritten"
-        dropped = ancestry.dropped(self.folder, self.known.trunk)
+        before_it = ancestry.strangers(self.folder, [before] if before else [], tip)
+        dropped = dict.fromkeys((*ancestry.dropped(self.folder, self.known.trunk), *before_it))
         return (*found, *(Violation("history", self.known.trunk.ref, commit, why) for commit in dropped))
 
     def guards(self) -> tuple[Guard, ...]:

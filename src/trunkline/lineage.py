@@ -8,7 +8,7 @@ import json
 import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -204,7 +204,13 @@ def judged(found: Mapping[Path, bytes]) -> Judged | None:
     if gates is None:
         return None
     champion = clean(gates.champion.version) if gates.champion else None
-    return Judged(gates.verdict, clean(gates.challenger), champion, gates.gates)
+    return Judged(gates.verdict, clean(gates.challenger), champion, tuple(map(_cleaned, gates.gates)))
+
+
+def _cleaned(rule: Verdict) -> Verdict:
+    where = rule.slice and clean(rule.slice)
+    named = replace(rule, id=clean(rule.id), kind=clean(rule.kind), reason=clean(rule.reason), slice=where)
+    return replace(named, metric=rule.metric and clean(rule.metric))
 
 
 def declared(found: Mapping[Path, bytes], before: Mapping[Path, bytes] | None, since: str | None) -> Declared | None:

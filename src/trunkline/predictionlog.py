@@ -22,8 +22,10 @@ MOST = 10_000  # files that a folder or a pattern may stand for
 
 # As JSON text, so that what a row holds needs no declaration; of a half-written last line, nothing.
 _READERS = {
-    ".parquet": "SELECT to_json(row) FROM read_parquet(?) AS row WHERE CAST(row.request_id AS VARCHAR) = ?",
-    ".csv": "SELECT to_json(row) FROM read_csv(?, header=true, all_varchar=true) AS row WHERE row.request_id = ?",
+    ".parquet": "SELECT to_json(row) FROM read_parquet(?, hive_partitioning=false) AS row"
+    " WHERE CAST(row.request_id AS VARCHAR) = ?",
+    ".csv": "SELECT to_json(row) FROM read_csv(?, header=true, all_varchar=true, hive_partitioning=false) AS row"
+    " WHERE row.request_id = ?",
     ".jsonl": "SELECT json FROM read_ndjson_objects(?, ignore_errors=true) WHERE json->>'request_id' = ?",
 }
 _READERS[".ndjson"] = _READERS[".jsonl"]
