@@ -23,10 +23,8 @@ from trunkline.core.errors import UserError
 from trunkline.versions import Version
 
 STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
-BUILD, LOCAL = (
-    "urn:trunkline:release:v1",
-    "urn:trunkline:local",
-)  # how versions are built; a builder that is no workflow
+BUILD = "urn:trunkline:release:v1"  # how versions are built
+LOCAL = "urn:trunkline:local"  # a builder that is no workflow
 ENVIRONMENT = Path("locks/pipeline.txt")
 DATA = (paths.RAW, paths.VALID, paths.FEATURES)
 READ = (paths.PARAMS, paths.LOCK, ENVIRONMENT, paths.GATES_REPORT)
