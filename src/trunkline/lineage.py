@@ -19,7 +19,7 @@ from trunkline import changes
 from trunkline.core import files, paths
 from trunkline.declarations import Change
 from trunkline.history import clean
-from trunkline.predictionlog import Prediction
+from trunkline.prediction import Prediction
 from trunkline.provenance import DATA, ENVIRONMENT
 from trunkline.registry import LATEST, Desired
 from trunkline.reports import Dataset, Gates, Verdict

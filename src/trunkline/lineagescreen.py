@@ -8,7 +8,7 @@ from rich.text import Text
 from trunkline import layout
 from trunkline.history import clean
 from trunkline.lineage import Chain, Declared, Judged, Lineage, Output, Reviewed, Rows, Stay
-from trunkline.predictionlog import Prediction
+from trunkline.prediction import Prediction
 from trunkline.reports import Verdict
 
 KINDS = {"version": "a version", "digest": "a bundle's digest", "commit": "a commit", "request": "a prediction"}

@@ -7,7 +7,6 @@ stops the search, and what is shown of it cannot steer a terminal.
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,8 +15,8 @@ import duckdb
 
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.history import clean
+from trunkline.prediction import DIGEST, REQUEST, SCORE, TIME, Prediction
 
-REQUEST, DIGEST, TIME, SCORE = "request_id", "digest", "time", "score"
 MOST = 10_000  # files that a folder or a pattern may stand for
 
 # As JSON text, so that what a row holds needs no declaration; of a half-written last line, nothing.
@@ -29,18 +28,6 @@ _READERS = {
     ".jsonl": "SELECT json FROM read_ndjson_objects(?, ignore_errors=true) WHERE json->>'request_id' = ?",
 }
 _READERS[".ndjson"] = _READERS[".jsonl"]
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """A row of a prediction log: whose bundle scored it, in which file it is; `inputs` are its other columns."""
-
-    request: str
-    digest: str
-    time: str | None
-    score: float | None
-    log: str
-    inputs: Mapping[str, str | float | bool | None]
 
 
 def find(logs: Sequence[str], request: str) -> Prediction | None:

@@ -24,7 +24,7 @@ from trunkline.forges.base import Forge
 from trunkline.git import Landed
 from trunkline.history import clean
 from trunkline.lineage import Chain, Kind, Lineage, Made, Reviewed, Stay
-from trunkline.predictionlog import Prediction
+from trunkline.prediction import Prediction
 from trunkline.trust import Releases
 from trunkline.versions import Version
 
