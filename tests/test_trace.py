@@ -153,7 +153,7 @@ def test_what_a_digest_comes_before_is_said(inside, monkeypatch):
 
 def test_names_that_mean_too_much_or_nothing(inside):
     assert (
-        refused("v7", code=1) == f"there is no version {NAME}@v7 here, the newest is v2; run: git fetch origin --tags"
+        refused("v7", code=1) == f"there is no version {NAME}@v7 here (the newest is v2); run: git fetch origin --tags"
     )
     assert "a prediction's request id is looked for in --log" in refused("nobody\x1b[2J", code=1)
     assert "\x1b" not in refused("nobody\x1b[2J", code=1)

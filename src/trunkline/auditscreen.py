@@ -19,7 +19,10 @@ def screen(found: Audit) -> RenderableType:
     until = f"before {_utc(found.until)}" if found.until else "now"
     bad = {violation.commit for violation in found.violations} - {None}
     parts: list[RenderableType] = [
-        Text(f"{found.trunk} from {_utc(found.since)} to {until}: {len(found.events)} events", _DIM)
+        Text(
+            f"{found.trunk} from {_utc(found.since)} to {until}: {len(found.events)} event{'s' * (len(found.events) != 1)}",
+            _DIM,
+        )
     ]
     parts += [_events(found.events, bad)] if found.events else []
     parts += [Text(), *_violations(found.violations), Text(), Text("guards", "bold"), _guards(found.guards)]

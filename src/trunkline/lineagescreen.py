@@ -96,7 +96,8 @@ def _commit(found: Lineage) -> Iterator[Text]:
         return
     yield Text.assemble((made.hash[:12], "yellow"), f" {made.date} by {made.author}: {made.subject}")
     if not made.on_trunk:
-        yield Text("is not in the trunk's history: it was never merged, or history was rewritten", _REFUSED)
+        style = _REFUSED if found.chain else _UNKNOWN
+        yield Text("is not in the trunk's history: it was never merged, or history was rewritten", style)
 
 
 def _review(found: Lineage) -> Iterator[Text]:

@@ -95,8 +95,8 @@ def _as_version(folder: Path, known: Releases, asked: str) -> Found | None:
         return None
     version = versions.named(asked, known.name)
     if version not in known.tags:
-        newest = max(known.tags, default=None)
-        raise UnknownError(f"there is no version {version} here, the newest is {newest and newest.label}; {FETCH}")
+        newest = f"the newest is {max(known.tags).label}" if known.tags else "there is none yet"
+        raise UnknownError(f"there is no version {version} here ({newest}); {FETCH}")
     return Found("version", version, known.tags[version].commit)
 
 
