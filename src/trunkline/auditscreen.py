@@ -18,12 +18,8 @@ def screen(found: Audit) -> RenderableType:
     """Return the audit as tables."""
     until = f"before {_utc(found.until)}" if found.until else "now"
     bad = {violation.commit for violation in found.violations} - {None}
-    parts: list[RenderableType] = [
-        Text(
-            f"{found.trunk} from {_utc(found.since)} to {until}: {len(found.events)} event{'s' * (len(found.events) != 1)}",
-            _DIM,
-        )
-    ]
+    count = f"{len(found.events)} event{'s' * (len(found.events) != 1)}"
+    parts: list[RenderableType] = [Text(f"{found.trunk} from {_utc(found.since)} to {until}: {count}", _DIM)]
     parts += [_events(found.events, bad)] if found.events else []
     parts += [Text(), *_violations(found.violations), Text(), Text("guards", "bold"), _guards(found.guards)]
     parts += [Text(line, _UNKNOWN) for line in found.unknown]
