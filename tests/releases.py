@@ -1,177 +1,168 @@
-"""A trunk with signed releases in a few lines: real git, the real provenance and signature; no pipeline, no remote.
-
-Its commits and tags have the same hashes wherever it is made: fixed keys, a fixed identity, an hour for every step.
-"""
+"""A small project with signed releases: real git, a real DVC with a folder as its remote, and real small bundles."""
 
 import hashlib
 import json
-import os
-import subprocess
-from datetime import datetime, timedelta, timezone
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import yaml
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from dvc.repo import Repo
 
-from trunkline import provenance, signing
-from trunkline.provenance import Announced, Review, Run
+from tests import bundles
+from tests.rig.repository import git
+from trunkline import git as reading
+from trunkline import gitremote, provenance, signing
+from trunkline.provenance import Announced, Run
 from trunkline.versions import Version
 
+ROOT = Path(__file__).parent.parent
 NAME = "flight-delay"
-START = datetime(2026, 3, 1, 9, tzinfo=timezone(timedelta(hours=1)))
-ENVIRONMENTS = {"staging": {"merge": "automatic"}, "production": {"merge": "approval"}}
-RAW = "5b7d" * 8
-LOCK = "numpy==2.4.0 \\\n    --hash=sha256:00\nscikit-learn==1.9.1\ntqdm==4.67\n"
+REQUEST = {"delay": 5.0, "hour": 3, "holiday": True, "engines": 2, "origin": "EWR", "dest": "ORD", "kind": "arrival"}
 
 
-def key(name):
-    """The key of a signer of this name."""
-    return Ed25519PrivateKey.from_private_bytes(hashlib.sha256(name.encode()).digest())
+def pem(key: Ed25519PrivateKey) -> str:
+    """Return a private key as a file has it."""
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return key.private_bytes(*form).decode()
 
 
-def private(name):
-    return key(name).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+PRIVATE = pem(KEY)
+PUBLIC = (
+    KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+)
+COMMENT = "# Which version of the model each environment is to run.\n"
 
 
-def public(name):
-    return key(name).public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-
-
-def rule(identity, verdict="pass", **more):
-    """One line of reports/gates.json."""
-    reason = "roc_auc is 0.7649 (0.73 to 0.79), within its limits" if verdict == "pass" else "roc_auc is 0.51"
-    given = {"id": identity, "kind": "threshold", "blocking": True, "verdict": verdict, "reason": reason}
-    return given | {"metric": "roc_auc", "observed": 0.7649, "threshold": 0.7, "interval": [0.73, 0.79]} | more
-
-
+@dataclass(frozen=True)
 class Project:
-    """A repository; `hours` counts its steps, `released` its versions."""
+    """A clone at `root`, whose origin may be anything, and the folder that is DVC's remote."""
 
-    def __init__(self, folder, *, create=True):
-        self.folder, self.hours, self.released = Path(folder), 0, 0
-        self.signers, self.environments = ("release",), dict(ENVIRONMENTS)
-        self.model = {"_target_": "sklearn.ensemble.HistGradientBoostingClassifier", "max_iter": 100}
-        self.registry = dict.fromkeys(self.environments)
-        if create:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.git("init", "--quiet", "--initial-branch=main")
-            self.build()
-            self.commit("First run")
+    root: Path
+    remote: Path
 
-    def git(self, *arguments, who="Ada", given=None):
-        date = (START + timedelta(hours=self.hours)).isoformat()
-        alone = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
-        for role in ("AUTHOR", "COMMITTER"):
-            alone |= {
-                f"GIT_{role}_NAME": who,
-                f"GIT_{role}_EMAIL": f"{who.lower()}@example.org",
-                f"GIT_{role}_DATE": date,
-            }
-        given = {"input": given, "capture_output": True, "text": True}
-        done = subprocess.run(["git", *arguments], cwd=self.folder, env=os.environ | alone, check=False, **given)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+    @classmethod
+    def create(cls, root: Path, remote: Path) -> "Project":
+        """Make a project without a version."""
+        root.mkdir(parents=True)
+        git(root, "init", "--quiet", "--initial-branch=main")
+        made = cls(root, remote)
+        with Repo.init(str(root)) as repo, repo.config.edit() as config:
+            config["core"] |= {"remote": "store", "analytics": False}
+            config["remote"] = {"store": {"url": str(remote)}}
+        params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+        params["promotion"]["signers"] = {"release": {"key": PUBLIC}}
+        made.write("params.yaml", yaml.safe_dump(params))
+        made.write("locks/pipeline.txt", "numpy==2.4\n")
+        made.write("models/registry.yaml", f"{COMMENT}{NAME}: {{staging: latest, production: null}}  # two of them\n")
+        made.commit("A project")
+        return made
 
-    def write(self, **contents):
-        """Write files by paths with two underscores for a slash and one for a dot; a text as it is, None removes."""
-        for name, value in contents.items():
-            path = self.folder / name.replace("__", "/").replace("_", ".")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if value is None:
-                path.unlink()
-            else:
-                made = yaml.safe_dump if path.suffix in (".yaml", ".lock") else json.dumps
-                path.write_text(value if isinstance(value, str) else made(value))
+    def write(self, path: str, text: str) -> None:
+        """Write a file."""
+        place = self.root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text, encoding="utf-8")
 
-    def build(self, gates=None, **model):
-        """Write what the pipeline would leave for a model, in the working tree; return its bundle's digest."""
-        self.model |= model
-        self.digest = hashlib.sha256(json.dumps(self.model).encode()).hexdigest()
-        rules = gates or [rule("ranks"), rule("advised", "fail", blocking=False)]
-        verdict = "fail" if any(one["blocking"] and one["verdict"] == "fail" for one in rules) else "pass"
-        folders = {"data/raw": RAW, "data/valid": "ab" * 16, "data/features": "cd" * 16}
-        outs = [{"path": path, "md5": f"{md5}.dir", "nfiles": 3, "size": 5306510} for path, md5 in folders.items()]
-        window = {"rows": 20, "unlabelled": 0, "label_not_yet_known": 0, "base_rate": 0.3}
-        dataset = {"source_rows": 99, "unlabelled": 0, "features": {}, "windows": {"train": window, "holdout": window}}
-        self.write(
-            params_yaml=self.params(),
-            dvc_lock={"schema": "2.0", "stages": {"all": {"cmd": "true", "outs": outs}}},
-            locks__pipeline_txt=LOCK,
-            pyproject_toml='[project]\nrequires-python = ">=3.11,<3.14"\n',
-            reports__gates_json={"verdict": verdict, "challenger": self.digest, "champion": None, "gates": rules},
-            reports__dataset_json=dataset,
-            models__registry_yaml={NAME: self.registry},
-        )  # fmt: skip
-        return self.digest
+    def read(self, path: str) -> str:
+        """Return the text of a file."""
+        return (self.root / path).read_text(encoding="utf-8")
 
-    def params(self):
-        signers = {name: {"key": public(name)} for name in self.signers}
-        return {
-            "name": NAME,
-            "seed": 7,
-            "model": self.model,
-            "data": {"window": {"train": "2013-01..2013-06", "holdout": "2013-07"}},
-            "promotion": {"signers": signers, "environments": self.environments},
-        }
+    def commit(self, message: str) -> str:
+        """Commit everything."""
+        git(self.root, "add", "--all")
+        git(self.root, "commit", "--quiet", "--allow-empty", "--message", message)
+        return git(self.root, "rev-parse", "HEAD")
 
-    def commit(self, message, who="Ada"):
-        """Commit the working tree directly on the branch."""
-        self.hours += 1
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", f"--message={message}", who=who)
-        return self.git("rev-parse", "HEAD")
+    def declare(self, **environments: str) -> None:
+        """Change what environments are to run."""
+        text = self.read("models/registry.yaml")
+        for environment_, version in environments.items():
+            before = yaml.safe_load(text)[NAME][environment_] or "null"
+            text = text.replace(f"{environment_}: {before}", f"{environment_}: {version}")
+        self.write("models/registry.yaml", text)
 
-    def merge(self, number, title, who="Ada"):
-        """Commit the working tree on a branch, and merge it as a forge merges a pull request; return the merge."""
-        self.git("checkout", "--quiet", "-b", f"change-{number}")
-        self.commit(title, who)
-        self.git("checkout", "--quiet", "main")
-        self.hours += 1
-        message = f"Merge pull request #{number} from org/change-{number}\n\n{title}"
-        self.git("merge", "--quiet", "--no-ff", f"--message={message}", f"change-{number}", who="Forge")
-        return self.git("rev-parse", "HEAD")
+    def params(self, **changed: Any) -> None:
+        """Change keys of params.yaml, named by their path with __ for the dots."""
+        content = yaml.safe_load(self.read("params.yaml"))
+        for path, value in changed.items():
+            *groups, key = path.split("__")
+            place = content
+            for group in groups:
+                place = place[group]
+            place[key] = value
+        self.write("params.yaml", yaml.safe_dump(content))
 
-    def declare(self, number=None, who="Ada", **environments):
-        """Declare environments, by a pull request of this number or a direct push; return the trunk's commit."""
-        self.registry |= environments
-        self.write(models__registry_yaml={NAME: self.registry})
-        title = ", ".join(f"{name}: {version}" for name, version in environments.items())
-        return self.merge(number, title, who) if number else self.commit(title, who)
+    def build(self, roc_auc: float, *, verdict: str = "pass", rows: int = 28301, score: float = 0.0) -> str:
+        """Write the results of a run: a bundle of its own, and reports; its golden row expects `score` too much."""
+        folder = self.root / "models/bundle"
+        shutil.rmtree(folder, ignore_errors=True)
+        bundles.make(folder)
+        golden = {"request": REQUEST, "score": bundles.expected(bundles.INPUTS, REQUEST) + score}
+        (folder / "golden.json").write_text(json.dumps([golden]))
+        (folder / "card.md").write_text(f"# Sums: {roc_auc}\n")
+        bundles.seal(folder)
+        digest = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()
+        self._reports(digest, roc_auc, verdict, rows)
+        data = {name: hashlib.md5(f"{name} {rows}".encode()).hexdigest() for name in ("raw", "valid", "features")}
+        outs = {name: {"outs": [{"path": f"data/{name}", "md5": f"{found}.dir"}]} for name, found in data.items()}
+        outs["bundle"] = {"outs": [{"path": "models/bundle", "md5": f"{digest[:32]}.dir"}]}
+        self.write("dvc.lock", yaml.safe_dump({"schema": "2.0", "stages": outs | {"validate": outs["valid"]}}))
+        return digest
 
-    def release(self, review=None, signer="release", name=NAME):
-        """Tag what is checked out as the next version, signed; return its version."""
-        self.hours += 1
-        self.released += 1
-        version, commit = Version(name, self.released), self.git("rev-parse", "HEAD")
-        found = {path: (self.folder / path).read_bytes() for path in provenance.READ}
-        facts = provenance.facts_of(found, commit, version)
-        payload = provenance.encode(facts, Run(review=review))
-        signed = signing.sign(payload, {signing.KEY: private(signer)})
-        hashed = facts.hashes["reports/gates.json"]
-        self.tag(version.tag, provenance.message(Announced(version, facts.digest, hashed, review, signed)))
+    def _reports(self, digest: str, roc_auc: float, verdict: str, rows: int) -> None:
+        reports = json.loads((ROOT / "tests/golden/report/reports.json").read_text(encoding="utf-8"))
+        reports["gates"] |= {"challenger": digest, "verdict": verdict, "champion": None}
+        for gate in reports["gates"]["gates"]:
+            if gate["blocking"] and gate["verdict"] == "fail" and verdict == "pass":
+                gate["verdict"] = "pass"
+        reports["bundle"]["digest"] = digest
+        whole = reports["slices"]["all"]["all"]
+        whole["n"] = rows
+        whole["metrics"]["roc_auc"] = {"value": roc_auc, "interval": [roc_auc - 0.01, roc_auc + 0.01]}
+        reports["metrics"] = {"holdout": {"roc_auc": roc_auc, "n": rows}}
+        for name, content in reports.items():
+            self.write(f"reports/{name}.json", json.dumps(content, indent=1) + "\n")
+
+    def release(self, number: int) -> Version:
+        """Push the bundle to the remote, commit, and put the signed tag of a version on the commit."""
+        with Repo(str(self.root)) as repo:
+            repo.add(str(self.root / "models/bundle"))
+            repo.push()
+        commit, version = self.commit(f"Results of v{number}"), Version(NAME, number)
+        self.tag(version, commit)
         return version
 
-    def tag(self, name, message, commit="HEAD", *, force=False):
-        options = ["--annotate", "--cleanup=verbatim", "--file=-", *["--force"] * force]
-        self.git("tag", *options, name, commit, who="Releaser", given=message)
+    def tag(self, version: Version, commit: str, key: str = PRIVATE) -> None:
+        """Put the signed tag of a version on a commit, as trunkline release does."""
+        files = reading.files_at(self.root, [commit], provenance.READ)[commit]
+        facts = provenance.facts_of(files, commit, version)
+        signed = signing.sign(provenance.encode(facts, Run()), {signing.KEY: key})
+        verdict = facts.hashes["reports/gates.json"]
+        message = provenance.message(Announced(version, facts.digest, verdict, None, signed))
+        made = gitremote.annotated(self.root, version.tag, commit, message)
+        git(self.root, "update-ref", f"refs/tags/{version.tag}", made)
 
-    def message(self, name):
-        """The message of a tag."""
-        return self.git("for-each-ref", "--format=%(contents)", f"refs/tags/{name}") + "\n"
 
-
-def flights(folder):
-    """Two versions, of pull requests by Ada and Bob; staging follows, production went to v1, v2, and back to v1."""
-    made = Project(folder)
-    made.declare(10, staging="latest")
-    made.build(max_iter=150)
-    made.merge(11, "Longer")
-    made.release(Review(11, "ada", ("bob",)))
-    made.declare(12, production="v1")
-    made.build(max_iter=200)
-    made.merge(13, "Longer still", who="Bob")
-    made.release(Review(13, "bob", ("ada", "eve")))
-    made.declare(14, production="v2")
-    made.declare(15, production="v1")
+def history(folder: Path) -> Project:
+    """Make a project with three versions: v1 and then v2 were promoted to production; staging follows the newest."""
+    made = Project.create(folder / "project", folder / "store")
+    made.build(0.74)
+    made.release(1)
+    made.declare(production="v1")
+    made.commit("Merge pull request #2 from acme/promote/production-v1\n\nPromote flight-delay v1 to production")
+    made.params(seed=7)
+    made.commit("Another seed (#3)")
+    made.build(0.76)
+    made.release(2)
+    made.declare(production="v2")
+    made.commit("Merge pull request #4 from acme/promote/production-v2\n\nPromote flight-delay v2 to production")
+    made.params(data__window__train="2013-02..2013-06")
+    made.commit("Merge pull request #5 from acme/window\n\nA @window | `<b>` of its own")
+    made.build(0.77)
+    made.release(3)
     return made

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.releases import NAME, Project, flights, rule
 from tests.rig.rig import rigged
+from tests.trunks import NAME, Project, flights, rule
 from trunkline import codeowners
 from trunkline.cli.audit import audit
 from trunkline.core.errors import UserError

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.releases import NAME, RAW, START, Project, flights, rule
+from tests.trunks import NAME, RAW, START, Project, flights, rule
 from trunkline import gitprocess, lineage, predictionlog
 from trunkline.cli.trace import trace
 from trunkline.core.errors import UserError

@@ -11,9 +11,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from trunkline import metrics, pageplots
+from trunkline import measures, pageplots
 from trunkline.changes import shown
-from trunkline.comment import kept, noise, number, plain, verdict
+from trunkline.comment import kept, noise, number, verdict
+from trunkline.markdown import plain
 from trunkline.params.evaluation import WHOLE
 from trunkline.reports import Estimate, Verdict
 from trunkline.review import Moved, Review
@@ -58,7 +59,7 @@ def _content(review: Review) -> dict[str, Any]:
         "changes": pageplots.changes([_labelled(moved) for moved in review.whole]),
         "forest": pageplots.forest([_labelled(moved) for moved in slices[: pageplots.MOST]], whole),
         "most": pageplots.MOST,
-        "curves": (pageplots.calibration(review.calibration), pageplots.roc(review.roc)),
+        "curves": tuple(pageplots.curve(curve) for curve in review.curves),
     }
 
 
@@ -136,5 +137,5 @@ def _signed(value: float | None) -> str:
 
 
 def _direction(name: str) -> str:
-    metric = metrics.REGISTRY.get(name)
-    return f"{metric.better} is better" if metric and metric.better else ""
+    better = measures.better(name)
+    return f"{better} is better" if better else ""
