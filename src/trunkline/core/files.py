@@ -89,7 +89,11 @@ def _bomb(problem: str, event: yaml.Event) -> yaml.MarkedYAMLError:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder that replaces `path` when the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        error.filename = str(path)  # not the temporary name, which says nothing to anybody
+        raise
     os.close(handle)
     temporary = Path(name)
     try:
@@ -101,6 +105,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         error.filename = error.filename or str(path)  # a full disk does not say where it is full
         raise
+    except Exception as error:
+        native = re.search(r"\(os error (\d+)\)", str(error))  # libraries written in Rust, such as polars
+        if not native:
+            raise
+        raise OSError(int(native[1]), os.strerror(int(native[1])), str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)
 
