@@ -104,3 +104,19 @@ def test_a_stage_that_the_system_kills_is_named_and_the_next_run_completes(proje
     assert "Traceback" not in attempt.printed
     project.repro()
     assert results(project) == before
+
+
+def test_half_a_lock_file_or_a_bomb_in_its_place_is_one_line_of_the_plan(project: Checkout) -> None:
+    whole = project.read("dvc.lock")
+    for text in ("", whole[: len(whole) // 2 - len(whole) % 97], "schema: " + "[" * 100_000):
+        (project.root / "dvc.lock").write_text(text, encoding="utf-8")
+        printed = project.run("trunkline", "plan", env={"PYTHONWARNINGS": "ignore"}, check=False)
+        assert "Traceback" not in printed
+        if printed.startswith("error: "):
+            assert printed.startswith("error: dvc.lock: ")
+            assert "git restore dvc.lock" in printed
+            assert len(printed.splitlines()) == 1
+        else:
+            assert "stages may run" in printed, printed
+    project.run("git", "checkout", "dvc.lock")
+    assert project.repro() == []
