@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from hydra import compose as hydra_compose
@@ -30,6 +30,9 @@ NAMED: dict[str, dict[str, Any]] = {
     "gates": {"baseline": None, "seeds": 0},
 }
 HEADER = "# Composed from conf/ by the compose stage. Do not edit: change conf/, then run dvc repro.\n"
+
+MAX_COPIED = 1_000_000  # characters that references stand for
+MAX_TOLD = 10  # mistakes: who made more of them mends these first
 
 _KEY = re.compile(r"([A-Za-z_][\w-]*(?:\.[\w-]+)*): ")
 
@@ -56,8 +59,9 @@ def compose(conf: Path, overrides: Sequence[str] = ()) -> Composed:
         raise UserError(_explain(conf, error)) from None
     choices = dict(config.hydra.runtime.choices)
     merged = tuple(conffiles.layers(conf, {k: v for k, v in choices.items() if not k.startswith("hydra/")}))
+    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+    _refuse_growth(Composed(cast("dict[str, Any]", OmegaConf.to_container(own, resolve=False)), merged), conf)
     try:
-        own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         content: Any = OmegaConf.to_container(own, resolve=True)
     except OmegaConfBaseException as error:
         key = tuple(str(error.full_key or "").split("."))
@@ -75,11 +79,43 @@ def completed(content: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+def _refuse_growth(unresolved: Composed, conf: Path) -> None:
+    """Refuse references that call something, that refer on (thirty lines can double thirty times) or copy a lot."""
+    copied = 0
+    for key, text in _texts(unresolved.content, ()):
+        if conffiles.calls(text):
+            raise UserError(_placed(unresolved, conf, key, f"'{text[:100]}' calls a resolver; write the value"))
+        for name in conffiles.REFERENCE.findall(text):
+            target = str(_at(unresolved.content, name.split(".")))
+            copied += len(target)
+            if "${" in target:
+                raise UserError(_placed(unresolved, conf, key, f"${{{name}}} refers on; write the value"))
+            if copied > MAX_COPIED:
+                raise UserError(_placed(unresolved, conf, key, f"${{{name}}} copies too much; write less"))
+
+
+def _texts(content: Any, key: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
+    if isinstance(content, str):
+        yield key, content
+    children = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for part, value in children:
+        yield from _texts(value, (*key, str(part)))
+
+
+def _at(content: Any, key: Sequence[str]) -> Any:
+    for part in key:
+        if isinstance(content, list) and part.isdigit():
+            content = content[int(part)] if int(part) < len(content) else None
+        else:
+            content = content.get(part) if isinstance(content, dict) else None
+    return content
+
+
 def _explain(conf: Path, error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     missing = re.match(r"(?:In '[^']*': )?Could not find '([^']+)/([^'/]+)'", lines[0]) if lines else None
     if not missing:
-        return f"{conf}: {' '.join(lines)}"
+        return f"{conf}: {' '.join(lines) or f'cannot be merged ({type(error).__name__})'}"
     group, option = missing[1], missing[2]
     place = conffiles.chosen(conf, group, option) or conf
     if group not in conffiles.groups(conf):
@@ -102,7 +138,7 @@ def check(composed: Composed, fallback: Path) -> Project:
     try:
         project = Project.model_validate(composed.content, strict=True)
     except ValidationError as error:
-        found = [_structural(composed.content, item) for item in error.errors(include_url=False)]
+        found = [_structural(composed.content, item) for item in error.errors(include_url=False)[:MAX_TOLD]]
         raise UserError("\n".join(_placed(composed, fallback, key, message) for key, message in found)) from None
     mistakes = [
         _placed(composed, fallback, *_split_key(line)) for judge in JUDGES for line in _mistakes(judge, project)

@@ -16,11 +16,17 @@ import yaml
 from trunkline.core import files
 from trunkline.core.errors import UserError
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 200_000
+MAX_INHERITED = 30
 ROOT = "config"
 EXPERIMENT = "experiment"
 
-_RESOLVER = re.compile(r"\$\{[^}]*:")
+# A reference to another key. Whatever else `${` begins could call a resolver: `${${a}:HOME}` with `a: oc.env` does.
+REFERENCE = re.compile(r"\$\{([A-Za-z_][\w-]*(?:\.[\w-]+)*)\}")
+# What a defaults list may hold: options of its own group; in config.yaml and experiments, choices of groups as well.
+_OPTION = re.compile(r"[A-Za-z_][\w-]*")
+_CHOICE = re.compile(r"_self_|(?:override /|/)?[a-z_]+: [A-Za-z_][\w-]*|[a-z_]+: None")
+_PACKAGE = re.compile(r"\s*#\s*@package\s*(.*?)\s*")
 
 
 @dataclass(frozen=True)
@@ -51,13 +57,67 @@ def lint(conf: Path) -> None:
     """
     if not (conf / f"{ROOT}.yaml").is_file():
         raise UserError(f"{conf}/{ROOT}.yaml: there is no such file; run this in the root of a project")
-    for path in sorted(conf.rglob("*")):
+    for path in [conf, *sorted(conf.rglob("*"))]:
         if path.is_symlink():
             raise UserError(f"{path}: is a symbolic link; conf/ holds plain files only")
         if path.suffix == ".yml":
             raise UserError(f"{path}: Hydra reads .yaml only; rename it to {path.stem}.yaml")
         if path.suffix == ".yaml":
+            if not path.is_file():
+                raise UserError(f"{path}: is no file; a config is one")
             lint_file(path)
+            _lint_layer(path, path.relative_to(conf))
+    for group in groups(conf):
+        for option in options(conf, group):
+            _count(conf / group, option, ())
+
+
+def _lint_layer(path: Path, relative: Path) -> None:
+    """Refuse what would put a file's content elsewhere than under its group, or reach for other groups' options."""
+    text = path.read_text(encoding="utf-8")
+    overall = relative.parts[0] == EXPERIMENT
+    for number, line in enumerate(text.splitlines(), 1):
+        header = _PACKAGE.fullmatch(line)
+        if header and not (overall and header[1] == "_global_"):
+            allowed = "`# @package _global_`" if overall else "no @package, since its content belongs to its group"
+            raise UserError(f"{path}:{number}: @package {header[1][:60]} is not allowed; write {allowed}")
+    content = files.parse_yaml(text) or {}
+    entries = content.get("defaults", [])
+    if not isinstance(entries, list):
+        raise UserError(f"{path}: defaults: must be a list of options, such as [_self_, other]")
+    pattern = _CHOICE if overall or len(relative.parts) == 1 else _OPTION
+    for entry in entries:
+        chosen = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else None
+        shown = "{}: {}".format(*chosen) if chosen else str(entry)
+        if not isinstance(entry, str | dict) or not pattern.fullmatch(shown):
+            raise UserError(f"{path}: defaults: {shown[:100]} {_advice(shown, pattern)}")
+
+
+def _advice(shown: str, pattern: re.Pattern[str]) -> str:
+    if shown.startswith("optional "):
+        return "would be passed over if misspelled; leave out `optional`"
+    if "://" in shown or ".." in shown or "hydra/" in shown:
+        return "leaves conf/; name an option of a group"
+    named = "this group, such as gbm" if pattern is _OPTION else "a group, such as model: gbm"
+    return f"is not allowed here; name an option of {named}"
+
+
+def _count(folder: Path, option: str, within: tuple[str, ...]) -> int:
+    """Return how many files an option inherits from; raises UserError if they are too many, or endless."""
+    path = folder / f"{option}.yaml"
+    if option in within or len(within) > MAX_INHERITED:
+        raise UserError(f"{path}: defaults: inherits from itself: {' -> '.join([*within, option])[:200]}")
+    count = 1
+    for name in _bases(path) if path.is_file() else ():
+        count += _count(folder, name, (*within, option))
+        if count > MAX_INHERITED:
+            raise UserError(f"{path}: defaults: inherits from more than {MAX_INHERITED} files; name fewer")
+    return count
+
+
+def _bases(path: Path) -> list[str]:
+    content = files.parse_yaml(path.read_text(encoding="utf-8")) or {}
+    return [entry for entry in content.get("defaults") or [] if isinstance(entry, str) and entry != "_self_"]
 
 
 def lint_file(path: Path) -> None:
@@ -77,20 +137,32 @@ def lint_file(path: Path) -> None:
 def lint_text(path: Path, text: str) -> None:
     """Refuse the same in a text; `path` is what messages name."""
     try:
-        marked = [(event, event.start_mark) for event in yaml.parse(text, Loader=yaml.CSafeLoader)]
+        for event in files.yaml_events(text):
+            _lint_event(f"{path}:{event.start_mark.line + 1 if event.start_mark else 1}", event)
+        content = files.parse_yaml(text)
     except yaml.YAMLError as error:
         raise UserError(f"{_yaml_place(path, error)}: not YAML: {_yaml_problem(error)}") from None
-    for event, mark in marked:
-        where = f"{path}:{mark.line + 1 if mark else 1}"
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-            raise UserError(f"{where}: YAML anchors are not used in conf/; write the value out, or use ${{key}}")
-        if isinstance(event, yaml.ScalarEvent) and _RESOLVER.search(event.value):
-            raise UserError(
-                f"{where}: '{event.value}' calls a resolver, which would write the machine's state into a committed "
-                "file; write the value, or refer to another key as ${group.key}"
-            )
     _lint_nodes(path, yaml.compose(text, Loader=yaml.CSafeLoader), ())
-    _refuse_hydra_settings(path, files.parse_yaml(text))
+    _refuse_hydra_settings(path, content)
+
+
+def _lint_event(where: str, event: yaml.Event) -> None:
+    if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+        raise UserError(f"{where}: YAML anchors are not used in conf/; write the value out, or use ${{key}}")
+    if isinstance(event, yaml.NodeEvent) and (tag := getattr(event, "tag", None)) is not None:
+        raise UserError(f"{where}: YAML tags are not used in conf/; leave out {tag[:60]}")
+    if isinstance(event, yaml.ScalarEvent) and ("\0" in event.value or event.value == "???"):
+        raise UserError(f"{where}: {event.value[:60]!r} is no value; write one")
+    if isinstance(event, yaml.ScalarEvent) and calls(event.value):
+        raise UserError(
+            f"{where}: '{event.value[:100]}' calls a resolver, which would write the machine's state into a committed "
+            "file; write the value, or refer to another key as ${group.key}"
+        )
+
+
+def calls(text: str) -> bool:
+    """Tell whether a text has `${` in it that is no plain reference to another key."""
+    return "${" in REFERENCE.sub("", text)
 
 
 def _lint_nodes(path: Path, node: yaml.Node | None, key: tuple[str, ...]) -> None:
@@ -98,6 +170,7 @@ def _lint_nodes(path: Path, node: yaml.Node | None, key: tuple[str, ...]) -> Non
     if isinstance(node, yaml.MappingNode):
         lines: dict[str, int] = {}
         for name, value in node.value:
+            _lint_key(path, name)
             line, inner = name.start_mark.line + 1, (*key, str(name.value))
             if name.value in lines:
                 raise UserError(
@@ -116,13 +189,18 @@ def _lint_nodes(path: Path, node: yaml.Node | None, key: tuple[str, ...]) -> Non
         )
 
 
+def _lint_key(path: Path, name: yaml.Node) -> None:
+    if not isinstance(name, yaml.ScalarNode) or name.tag.rpartition(":")[2] not in ("str", "int", "bool"):
+        raise UserError(f"{path}:{name.start_mark.line + 1}: a key must be a name; put it into quotes")
+
+
 def _yaml_place(path: Path, error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     return f"{path}:{mark.line + 1}" if mark else str(path)
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:
-    return str(getattr(error, "problem", None) or error).replace("\n", " ")
+    return " ".join(str(getattr(error, "problem", None) or error).split())
 
 
 def _refuse_hydra_settings(path: Path, content: Any) -> None:
@@ -132,13 +210,6 @@ def _refuse_hydra_settings(path: Path, content: Any) -> None:
         raise UserError(f"{path}: must be a mapping of keys")
     if "hydra" in content:
         raise UserError(f"{path}: hydra: Hydra's own settings are not part of a project; remove the key")
-    defaults = content.get("defaults")
-    for entry in defaults if isinstance(defaults, list) else []:
-        text = ": ".join(map(str, next(iter(entry.items()), ()))) if isinstance(entry, dict) else str(entry)
-        if text.startswith("optional "):
-            raise UserError(f"{path}: defaults: {text} would be passed over if misspelled; leave out `optional`")
-        if "://" in text or ".." in text or "hydra/" in text:
-            raise UserError(f"{path}: defaults: {text} leaves conf/; name an option of a group")
 
 
 def chosen(conf: Path, group: str, option: str) -> Place | None:
@@ -167,10 +238,8 @@ def _inherited(folder: Path, option: str) -> Iterator[Path]:
     if not path.is_file():
         return
     yield path
-    content = files.parse_yaml(path.read_text(encoding="utf-8")) or {}
-    for entry in reversed(content.get("defaults") or []):
-        if isinstance(entry, str) and entry != "_self_":
-            yield from _inherited(folder, entry)
+    for base in reversed(_bases(path)):
+        yield from _inherited(folder, base)
 
 
 def locate(merged: Sequence[tuple[Path, tuple[str, ...]]], key: Sequence[str]) -> Place | None:

@@ -28,6 +28,9 @@ TARGET = "_target_"
 # Allowed packages and, if not always installed, the extra of trunkline that installs them.
 PACKAGES: dict[str, str | None] = {"sklearn": None, "lightgbm": "lightgbm"}
 
+# Modules of these packages that run or import what no estimator needs.
+_INTERNAL = {"conftest", "experimental", "externals", "tests"}
+
 _RESERVED = {
     "n_jobs": "set TRUNKLINE_THREADS in the environment instead, since no result depends on it",
     "categorical_features": "set model.preprocess.categorical.encode: native instead",
@@ -121,7 +124,8 @@ def _split(path: str, key: str) -> tuple[str, str, str]:
     parts = path.split(".")
     if parts[0] not in PACKAGES:
         raise UserError(f"{key}: '{path}' is not in an allowed package{nearest(parts[0], PACKAGES)}")
-    if len(parts) < 2 or not all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", part) for part in parts):
+    named = 2 <= len(parts) <= 6 and all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{,60}", part) for part in parts)
+    if not named or not _INTERNAL.isdisjoint(parts):
         raise UserError(f"{key}: '{path}' is not the public import path of a class, such as {parts[0]}.module.Name")
     return parts[0], ".".join(parts[:-1]), parts[-1]
 

@@ -163,7 +163,9 @@ def survey(root: Path, params: Mapping[str, Any], composed: Callable[[], Mapping
                 found.add(stage)
     except LockError as error:
         raise OutsideError(f"another DVC command is running here ({_line(error)}); wait for it, or stop it") from None
-    except DvcException as error:
+    except (DvcException, RecursionError) as error:  # what DVC reads YAML with recurses as deep as a file is nested
+        if "dvc.lock" in str(error) or isinstance(error, RecursionError):
+            raise UserError(f"dvc.lock: DVC cannot read it ({_line(error)}); run: git restore dvc.lock") from None
         raise UserError(f"dvc.yaml: DVC refuses the pipeline: {_line(error)}") from None
     return list(found.seen.values())
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import yaml
 
 from trunkline import (
     attributing,
@@ -123,7 +124,7 @@ def _params_at(root: Path, base: str) -> dict[str, Any]:
     """Return the params.yaml of a commit; nothing where it has none that is one."""
     try:
         content = files.parse_yaml(git.file_at(root, base, paths.PARAMS) or "")
-    except ValueError:
+    except yaml.YAMLError:
         return {}
     return content if isinstance(content, dict) else {}
 

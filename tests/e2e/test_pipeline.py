@@ -1,9 +1,13 @@
 """That the same commit gives the same bytes anywhere, passes its own gates, and declares all that it reads."""
 
 import ast
+import hashlib
 import json
+import re
+import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -65,6 +69,49 @@ def test_every_stage_declares_what_it_reads(project: Checkout, root: Path) -> No
         ]
         assert not undeclared, f"{name} reads {undeclared} without declaring it in dvc.yaml"
         assert "locks/pipeline.txt" in stage["deps"], f"{name} does not depend on the locked environment"
+
+
+def declared(stage: dict[str, Any], kind: str) -> list[str]:
+    return [next(iter(item)) if isinstance(item, dict) else item for item in stage.get(kind, [])]
+
+
+def test_a_stage_needs_nothing_that_it_does_not_declare(small: Checkout, tmp_path: Path) -> None:
+    """Each stage gives the same bytes in a folder with its declared dependencies alone, whatever library reads them."""
+    for name, stage in yaml.safe_load(small.read("dvc.yaml"))["stages"].items():
+        alone = Checkout(tmp_path / name)
+        empty = [path for path in (small.root / "src").rglob("__init__.py") if says_nothing(path)]
+        for path in [*(small.root / dep for dep in declared(stage, "deps")), *empty]:
+            target = alone.root / path.relative_to(small.root)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copytree(path, target) if path.is_dir() else shutil.copy2(path, target)
+        if "params" in stage:
+            named = {key.partition(".")[0] for key in stage["params"]}
+            groups = yaml.safe_load(small.read("params.yaml"))
+            # What a run was given is logged whole; whether it is logged again depends on the results alone.
+            kept = groups if name == "track" else {group: groups[group] for group in named}
+            (alone.root / "params.yaml").write_text(yaml.safe_dump(kept), encoding="utf-8")
+        alone.run(*stage["cmd"].split())
+        for out in [*declared(stage, "outs"), *declared(stage, "metrics")]:
+            assert hashes(alone.root / out) == hashes(small.root / out), f"{name}: {out}"
+
+
+def hashes(path: Path) -> dict[str, str]:
+    files = sorted(path.rglob("*")) if path.is_dir() else [path]
+    return {
+        str(file.relative_to(path)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files if file.is_file()
+    }
+
+
+def test_another_library_reruns_every_stage_and_another_linter_none(project: Checkout) -> None:
+    """The lock of the pipeline is one dependency: a library that only some stages import reruns the others as well."""
+    libraries = {"dev": "ruff", "ci": "pygithub", "serve": "onnxruntime", "pipeline": "scikit-learn"}
+    for purpose, library in libraries.items():
+        path = project.root / f"locks/{purpose}.txt"
+        text, replaced = re.subn(f"^{library}==\\S+", f"{library}==99.0", path.read_text(), flags=re.MULTILINE)
+        assert replaced == 1
+        path.write_text(text)
+        changed = json.loads(project.run("dvc", "status", "--json"))
+        assert sorted(changed) == (sorted(STAGES) if purpose == "pipeline" else []), purpose
 
 
 def says_nothing(file: Path) -> bool:

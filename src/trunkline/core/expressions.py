@@ -7,6 +7,7 @@ An expression is data, so that each engine (DuckDB here, an online store later) 
 """
 
 import ast
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,7 +18,10 @@ from trunkline.core.errors import nearest
 Type = Literal["integer", "number", "text", "boolean", "time", "duration"]
 
 MAX_LENGTH = 1000
+MAX_DEPTH = 150
+MAX_PARTS = 10_000
 _NUMERIC: tuple[Type, ...] = ("integer", "number")
+_TOO_DEEP = f"an expression is nested at most {MAX_DEPTH} levels deep; use several features"
 
 
 @dataclass(frozen=True)
@@ -222,7 +226,20 @@ def parse(source: str) -> Expression:
         tree = ast.parse(source.strip(), mode="eval")
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"'{source}' is not an expression: {error}") from None
-    return _convert(tree.body)
+    try:
+        return _shallow(_convert(tree.body))
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+
+
+def _shallow(expression: Expression) -> Expression:
+    """Return an expression that is shallow enough to be walked by recursion; raises ValueError for another."""
+    level: list[Expression] = [expression]
+    for _ in range(MAX_DEPTH):
+        level = [operand for call in level if isinstance(call, Call) for operand in call.operands]
+        if not level:
+            return expression
+    raise ValueError(_TOO_DEEP)
 
 
 def _convert(node: ast.expr) -> Expression:
@@ -250,8 +267,10 @@ def _convert(node: ast.expr) -> Expression:
 def _constant(value: int | float | str | bool | None) -> Constant:
     if isinstance(value, int) and abs(value) >= 2**63:
         raise ValueError("a whole number must fit 64 bits")
-    if isinstance(value, str) and "\0" in value:
-        raise ValueError("a text must not hold a NUL character")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("a number must be finite")
+    if isinstance(value, str) and ("\0" in value or any("\ud800" <= character <= "\udfff" for character in value)):
+        raise ValueError("a text must not hold a NUL character or half of a surrogate pair")
     return Constant(value)
 
 
@@ -297,14 +316,21 @@ def columns(expression: Expression) -> Iterator[str]:
 def substitute(expression: Expression, definitions: Mapping[str, Expression]) -> Expression:
     """Replace columns that have a definition by it, also inside definitions.
 
-    Raises ValueError for a definition that refers to itself.
+    Raises ValueError for a definition that refers to itself, and for a result beyond MAX_PARTS or MAX_DEPTH.
     """
-    return _substitute(expression, definitions, ())
+    try:
+        return _shallow(_substitute(expression, definitions, (), iter(range(MAX_PARTS))))
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
 
 
-def _substitute(expression: Expression, definitions: Mapping[str, Expression], within: tuple[str, ...]) -> Expression:
+def _substitute(
+    expression: Expression, definitions: Mapping[str, Expression], within: tuple[str, ...], budget: Iterator[int]
+) -> Expression:
+    if next(budget, None) is None:
+        raise ValueError(f"with its definitions written out, an expression has at most {MAX_PARTS} parts")
     if isinstance(expression, Call):
-        operands = (_substitute(operand, definitions, within) for operand in expression.operands)
+        operands = (_substitute(operand, definitions, within, budget) for operand in expression.operands)
         return Call(expression.operation, tuple(operands))
     if not isinstance(expression, Column) or expression.name not in definitions:
         return expression
@@ -313,7 +339,7 @@ def _substitute(expression: Expression, definitions: Mapping[str, Expression], w
         return expression
     if expression.name in within:
         raise ValueError(f"'{expression.name}' is defined by itself: {' -> '.join([*within, expression.name])}")
-    return _substitute(definition, definitions, (*within, expression.name))
+    return _substitute(definition, definitions, (*within, expression.name), budget)
 
 
 def infer(expression: Expression, types: Mapping[str, Type]) -> Type | None:

@@ -29,11 +29,19 @@ _WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 _ADVICE = {
     errno.ENOSPC: "free some space and run again",
     errno.EDQUOT: "free some space or raise the quota, and run again",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f) and run again",
     errno.EROFS: "the file system is read-only; use a folder that can be written",
     errno.EACCES: "give yourself the permission and run again",
     errno.EPERM: "give yourself the permission and run again",
     errno.ENOENT: "run: dvc repro, which makes what each stage reads",
 }
+
+
+# How polars and DuckDB say that a Parquet file is none, whole; what users supply is judged where it is read.
+_DAMAGED = re.compile(
+    r"parquet: File out of specification|No magic bytes found|too small to be a Parquet file|likely corrupted"
+    r"|Corrupted file|Decompression failure|Could not read enough bytes|don't know what type|invalid TType|TProtocol"
+)
 
 
 def run(main: Callable[[], None]) -> None:
@@ -95,6 +103,10 @@ def explain(error: BaseException) -> TrunklineError | None:
     code, path = _system_error(error)
     if code in _ADVICE:
         return OutsideError(f"{path or 'a file'}: {os.strerror(code)}; {_ADVICE[code]}")
+    package = type(error).__module__.partition(".")[0]
+    if (package in ("polars", "_duckdb") or isinstance(error, OSError)) and _DAMAGED.search(str(error)):
+        what = " ".join(str(error).splitlines()[0].split())
+        return OutsideError(f"a Parquet file of data/ is cut off or damaged ({what}); run: dvc repro, to make it again")
     return None
 
 

@@ -112,6 +112,8 @@ def _bounds(text: str) -> tuple[date, date]:
     if not match:
         raise ValueError(f"'{text}' is not a month (2013-07) or a day (2013-07-31)")
     year, month = int(match[1]), int(match[2])
+    if year == date.max.year:
+        raise ValueError(f"'{text}' is too late; a window ends before the year {date.max.year}")
     if match[3]:
         day = date(year, month, int(match[3]))
         return day, day + timedelta(days=1)

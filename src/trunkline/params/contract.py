@@ -19,8 +19,8 @@ REASONS = "reasons"  # the column that quarantined rows carry besides their own
 def _pattern(text: str) -> str:
     try:
         re.compile(text)
-    except re.error as error:
-        raise ValueError(f"'{text}' is not a regular expression: {error}") from None
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"'{text[:100]}' is not a regular expression: {error}") from None
     return text
 
 
