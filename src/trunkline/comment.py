@@ -1,26 +1,24 @@
 """The comment on a pull request, in GitHub's Markdown: "may I merge this?" in five seconds, "why?" in sixty.
 
-Texts of others (keys, labels, reasons, names of branches) are written so that they stay text: no markup, no mention, no
-link, and not the hidden marker by which the comment is found again. Every section has a budget, and the whole stays
-below what GitHub takes.
+Texts of others (keys, labels, reasons, names of branches) are written by `markdown`, so that they stay text. Every
+section has a budget, and the whole stays below what GitHub takes.
 """
 
-import re
-import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from trunkline import promotion
 from trunkline.changes import shown
 from trunkline.forecast import Step
+from trunkline.markdown import code, table, text
 from trunkline.reports import Estimate, Verdict
 from trunkline.review import Moved, Pending, Review
 
 MARKER = "<!-- trunkline:report -->"
-LIMIT, BUDGET = 65_536, 6_000  # characters that GitHub takes, and those of a section
+LIMIT = 65_536  # characters that GitHub takes
 SLICES = 8
 MOST, STAGES = 4, 30  # conflicts or changes of a factor by name, and stages that the merged tree would run
-_ZERO = "\u200b"  # breaks a mention or a link without being seen
 _MARKS = {"stale": "⚠️", "blocked": "❌", "free": "✅"}
 
 
@@ -51,28 +49,6 @@ def render(review: Review, page: str | None = None) -> str:
     if left:
         parts.append(f"\nLeft out, since the comment is full: {', '.join(left)}.")
     return "\n".join(parts).rstrip() + "\n"
-
-
-def text(value: str, most: int = 300) -> str:
-    """Return someone's text as text: on one line, without markup, mentions, references and links."""
-    kept = plain(value, most)
-    kept = kept.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    kept = re.sub(r"([\\`*{}\[\]#|~$]|(?<!\w)_|_(?!\w))", r"\\\1", kept)  # within a word, _ is no markup
-    kept = re.sub(r"(@|\\#)(?=\w)", rf"\1{_ZERO}", kept)
-    return re.sub(r"(?i)(:(?=//)|www(?=\.)|gh-(?=\d))", rf"\1{_ZERO}", kept)
-
-
-def code(value: str, most: int = 120) -> str:
-    """Return someone's text as a code span, which a table can hold."""
-    kept = plain(value, most).replace("`", "\u02cb").replace("<!--", f"<{_ZERO}!--").replace("|", "\\|")
-    return f"`{kept}`" if kept.strip() else "` `"
-
-
-def plain(value: str, most: int) -> str:
-    """Return someone's text on one line, without what is not seen or turns the text around it; a long one is cut."""
-    spaced = "".join(" " if letter.isspace() else letter for letter in value)
-    kept = "".join(letter for letter in spaced if unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Co"))
-    return kept if len(kept) <= most else f"{kept[: most - 1]}…"
 
 
 def _headline(review: Review) -> Iterator[str]:
@@ -116,18 +92,39 @@ def verdict(review: Review, quoted: Callable[[str], str]) -> Headline:
         return Headline(
             "stale", "Not reproduced", f"{count} not run on this tree. Run {quoted('dvc repro')} and commit."
         )
+    refused = next((move for move in review.moves if move.refused), None)
+    if refused is not None:
+        return Headline("blocked", "Do not merge", f"{quoted(refused.after)} is refused: {quoted(refused.refused)}")
     names = list(dict.fromkeys(one.id for one in review.reports.gates.gates if one.verdict == "fail" and one.blocking))
-    if names:
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        return Headline("blocked", "Do not merge", f"blocked by {', '.join(map(quoted, names[:3]))}{more}")
+    if names and not review.same_model:
+        return Headline("blocked", "Do not merge", f"blocked by {_some(names, 3, quoted)}")
+    passed = "ships no other model" if review.same_model else "all gates pass"
     if review.uncommitted:
-        more = f" and {len(review.uncommitted) - 1} more" if len(review.uncommitted) > 1 else ""
-        why = (
-            f"all gates pass, but {quoted(review.uncommitted[0])}{more} belong to no commit. Run {quoted('dvc repro')}"
-        )
+        why = f"{passed}, but {_some(review.uncommitted, 1, quoted)} belong to no commit. Run {quoted('dvc repro')}"
         return Headline("stale", "Not committed", f"{why} and commit.")
+    if review.same_model:
+        return _unshipped(review, names, quoted)
     first = review.whole[0] if review.whole else None
-    return Headline("free", "May be merged", f"all gates pass{'' if first is None else f', {_told(first, quoted)}'}")
+    return Headline("free", "May be merged", f"{passed}{'' if first is None else f', {_told(first, quoted)}'}")
+
+
+def _some(names: Sequence[str], most: int, quoted: Callable[[str], str]) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(map(quoted, names[:most]))}{more}"
+
+
+def _unshipped(review: Review, blocking: Sequence[str], quoted: Callable[[str], str]) -> Headline:
+    """Return the answer for a change that ships no other model, so that no verdict on one stops it."""
+    trunk = f"; {_some(blocking, 3, quoted)} blocks the trunk's own model, which this does not ship" if blocking else ""
+    if not review.moves:
+        return Headline("free", "May be merged", f"ships no other model{trunk}")
+    moves = ", ".join(promotion.told(move, quoted) for move in review.moves[:MOST])
+    chain = [f", {quoted(one.version)} {_chain(one, quoted)}" for one in review.moves[:MOST] if one.version]
+    return Headline("free", moves, f"may be merged{''.join(chain)}{trunk}")
+
+
+def _chain(move: promotion.Move, quoted: Callable[[str], str]) -> str:
+    return f"passed its gates and is signed by {quoted(move.signer)}"
 
 
 def _told(moved: Moved, quoted: Callable[[str], str]) -> str:
@@ -140,6 +137,8 @@ def _told(moved: Moved, quoted: Callable[[str], str]) -> str:
 
 
 def _sections(review: Review) -> Iterator[tuple[str, str]]:
+    if review.moves:
+        yield "What runs where", _moves(review)
     yield "Metrics on the holdout", _metrics(review)
     if review.attribution or review.unattributed:
         yield "What moved it", _attribution(review)
@@ -156,12 +155,21 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
     )
 
 
+def _moves(review: Review) -> str:
+    rows = ((code(one.environment), code(one.before), code(one.after), _standing(one)) for one in review.moves)
+    return table(("environment", "base", "this", "the version"), rows)
+
+
+def _standing(move: promotion.Move) -> str:
+    return text(move.refused) or (_chain(move, code) if move.version else "")
+
+
 def _metrics(review: Review) -> str:
     rows = (
         (text(moved.metric), number(moved.before), number(moved.now), _range(moved.now.interval), *_change(moved))
         for moved in review.whole
     )
-    return f"{_table(('metric', 'base', 'this', '95 % interval', 'change', ''), rows)}\n\n{noise(review)}"
+    return f"{table(('metric', 'base', 'this', '95 % interval', 'change', ''), rows)}\n\n{noise(review)}"
 
 
 def noise(review: Review) -> str:
@@ -192,7 +200,7 @@ def _attribution(review: Review) -> str:
     rows.append(("interaction", "what they do together only", _signed(found.interaction)))
     rows.append(("whole move", f"{found.before:.4f} → {found.after:.4f}", _signed(found.move)))
     notes = "".join(f"\n\nNote: {text(note)}." for note in found.notes)
-    return f"{_table(('factor', 'changed', f'{text(found.metric)}, alone'), rows)}{notes}"
+    return f"{table(('factor', 'changed', f'{text(found.metric)}, alone'), rows)}{notes}"
 
 
 def _signed(value: float | None, error: str = "") -> str:
@@ -218,10 +226,8 @@ def _gates(review: Review) -> str:
     failed = sorted((one for one in judged.gates if one.verdict == "fail"), key=lambda one: not one.blocking)
     others = [one for one in judged.gates if one.verdict != "fail"]
     head = ("", "rule", "why")
-    shown_first = f"{_table(head, rows(failed))}\n\n" if failed else ""
-    folded = (
-        f"<details><summary>{len(others)} that did not fail</summary>\n\n{_table(head, rows(others))}\n\n</details>"
-    )
+    shown_first = f"{table(head, rows(failed))}\n\n" if failed else ""
+    folded = f"<details><summary>{len(others)} that did not fail</summary>\n\n{table(head, rows(others))}\n\n</details>"
     return f"Champion: {against}.\n\n{shown_first}{folded}"
 
 
@@ -237,7 +243,7 @@ def _config(review: Review) -> str:
         )
         for item in review.config
     )
-    return _table(("key", "base", "this", "stages that read it"), rows)
+    return table(("key", "base", "this", "stages that read it"), rows)
 
 
 def _plan(review: Review) -> str:
@@ -246,7 +252,7 @@ def _plan(review: Review) -> str:
     if not changed:
         return line
     rows = ((text(step.name), "; ".join(code(reason, 90) for reason in step.reasons[:4])) for step in changed)
-    return f"{line}\n\n{_table(('changed', 'why'), rows)}"
+    return f"{line}\n\n{table(('changed', 'why'), rows)}"
 
 
 def kept(steps: Sequence[Step]) -> str:
@@ -263,7 +269,7 @@ def _slices(review: Review) -> str:
         if moved.better
     )
     name = text(review.slices[0].metric)
-    return _table(("slice", "rows", f"{name} at the base", "this", "change"), rows)
+    return table(("slice", "rows", f"{name} at the base", "this", "change"), rows)
 
 
 def _curves(review: Review) -> str:
@@ -299,8 +305,8 @@ def _at(step: float, points: Sequence[tuple[float, float]]) -> float:
 def _facts(review: Review) -> str:
     now, past = review.reports, review.past
     tables = (
-        (code(name), f"{table.rows:,}", f"{table.quarantined:,}", _broken(table.checks))
-        for name, table in sorted(now.validation.items())
+        (code(name), f"{found.rows:,}", f"{found.quarantined:,}", _broken(found.checks))
+        for name, found in sorted(now.validation.items())
     )
     before = "" if past.bundle is None else f" (base: {past.bundle.bytes / 1e6:.2f} MB)"
     size = f"{now.bundle.bytes / 1e6:.2f} MB{before}"
@@ -309,26 +315,11 @@ def _facts(review: Review) -> str:
     took = (
         "" if review.latency is None else f", {review.latency * 1e6:.0f} µs for one prediction where this was written"
     )
-    return f"{_table(('table', 'rows', 'quarantined', 'rules broken'), tables)}\n\n{bundle}{reason}{took}."
+    return f"{table(('table', 'rows', 'quarantined', 'rules broken'), tables)}\n\n{bundle}{reason}{took}."
 
 
 def _broken(checks: dict[str, int]) -> str:
     return ", ".join(f"{code(rule)} {count:,}" for rule, count in sorted(checks.items()) if count)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table within the budget of a section; rows that do not fit are counted."""
-    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    size, hidden = sum(map(len, lines)), 0
-    for row in rows:
-        line = f"| {' | '.join(row)} |"
-        if hidden or size + len(line) > BUDGET:
-            hidden += 1
-        else:
-            lines.append(line)
-            size += len(line) + 1
-    more = f"\n\n…and {hidden} more." if hidden else ""
-    return "\n".join(lines) + more
 
 
 def number(estimate: Estimate | None) -> str:

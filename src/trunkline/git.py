@@ -174,6 +174,14 @@ def trunk(folder: Path, commit: str, paths: Iterable[Path], limit: int) -> tuple
     return tuple(Commit(*words[place : place + 4]) for place in range(0, len(words) - 1, 4))
 
 
+def first_parents(folder: Path, commit: str, since: str | None = None) -> tuple[tuple[str, str], ...]:
+    """Return hash and message of the commits of a first-parent line, newest first, but for those that `since` has."""
+    chosen = ("--first-parent", "--no-show-signature", "--encoding=UTF-8", "-z", "--format=%H%x00%B")
+    ends = (commit, *(f"^{one}" for one in (since,) if one))
+    words = output(folder, "log", *chosen, *ends, "--").decode(errors="replace").split("\0")
+    return tuple(zip(words[:-1:2], words[1::2], strict=True))
+
+
 def annotated_tags(folder: Path) -> tuple[tuple[str, str], ...]:
     """Return the name and the commit of every annotated tag; a lightweight one can be moved, and counts for nothing."""
     fields = "%(objecttype) %(*objecttype) %(*objectname) %(refname:strip=2)"

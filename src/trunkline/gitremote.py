@@ -136,6 +136,17 @@ def push(  # noqa: PLR0913  what, where to, and how
     return "pushed"
 
 
+def fetch_branch(folder: Path, branch: str, environ: Mapping[str, str]) -> str | None:
+    """Fetch a branch of origin and return its commit; None if there is none. Raises OutsideError as `fetch`."""
+    ref, ours = _ref(branch, "--push"), f"refs/remotes/origin/{branch}"
+    if _at(folder, environ, ref, branch) is None:
+        return None
+    done = _remote(folder, environ, "fetch", "--no-tags", "--no-write-fetch-head", "origin", f"+{ref}:{ours}")
+    if done.returncode:
+        raise OutsideError(f"git fetch origin {branch} failed: {_line(done)}")
+    return git.resolve(folder, ours)
+
+
 def _ref(branch: str, option: str) -> str:
     ref = f"refs/heads/{branch}"
     if told(Path(), "check-ref-format", ref) is None:

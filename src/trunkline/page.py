@@ -13,7 +13,8 @@ from markupsafe import Markup
 
 from trunkline import metrics, pageplots
 from trunkline.changes import shown
-from trunkline.comment import kept, noise, number, plain, verdict
+from trunkline.comment import kept, noise, number, verdict
+from trunkline.markdown import plain
 from trunkline.params.evaluation import WHOLE
 from trunkline.reports import Estimate, Verdict
 from trunkline.review import Moved, Review

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import yaml
+
 from trunkline import conffiles, versions
 from trunkline.core import files
 from trunkline.core.errors import UserError, nearest
@@ -92,14 +94,53 @@ def parse(text: str, name: str, path: Path) -> Registry:
     known = content if isinstance(content, dict) else {}
     if not isinstance(known.get(name), dict):
         raise UserError(f"{path}: has no model {name}{nearest(name, map(str, known))}")
-    environments = {str(key): _desired(f"{path}: {name}.{key}", key, value) for key, value in known[name].items()}
+    environments = {str(key): understood(f"{path}: {name}.{key}", key, value) for key, value in known[name].items()}
     if PRODUCTION not in environments:
         found = ", ".join(environments) or "nothing"
         raise UserError(f"{path}: {name}: lacks production, has {found}; write: production: null")
     return Registry(str(path), name, environments)
 
 
-def _desired(where: str, environment: object, value: object) -> Desired:
+def edited(text: str, name: str, environment: str, desired: Desired, path: Path) -> str:
+    """Return the text of a registry file in which one environment has another version, and nothing else has changed.
+
+    Comments, spaces and the order stay, byte for byte. Raises UserError as `parse`, and for a value that is written in
+    such a way that it cannot be replaced alone.
+    """
+    before = parse(text, name, path)
+    wanted = {**before.environments, environment: desired}
+    node = _value(yaml.compose(text, Loader=yaml.CSafeLoader), name, environment)
+    if node is not None:
+        start, end = node.start_mark.index, node.end_mark.index
+        end = start + len(text[start:end].rstrip())  # a block's end is that of its line
+        space = " " if text[start - 1 : start] == ":" else ""
+        made = f"{text[:start]}{space}{written(desired)}{text[end:]}"
+        if _says(made, name, path, wanted):
+            return made
+    raise UserError(f"{path}: {name}.{environment}: cannot be edited; write by hand: {environment}: {written(desired)}")
+
+
+def _value(node: yaml.Node | None, *keys: str) -> yaml.ScalarNode | None:
+    for key in keys:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        node = next((value for found, value in pairs if found.value == key), None)
+    return node if isinstance(node, yaml.ScalarNode) else None
+
+
+def _says(text: str, name: str, path: Path, environments: Mapping[str, Desired]) -> bool:
+    try:
+        return parse(text, name, path).environments == environments
+    except UserError:
+        return False
+
+
+def written(desired: Desired) -> str:
+    """Return what an environment is to run as the file has it: v3, latest or null."""
+    return "null" if desired is None else f"v{desired}" if isinstance(desired, int) else desired
+
+
+def understood(where: str, environment: object, value: object) -> Desired:
+    """Return what a value of the file means; raises UserError that begins with `where` for one that means nothing."""
     if value is None:
         return None
     if value == LATEST and environment != PRODUCTION:

@@ -15,6 +15,7 @@ from trunkline.forecast import Plan
 from trunkline.metrics import Sample
 from trunkline.params.evaluation import WHOLE
 from trunkline.pipeline import OPEN, Stage
+from trunkline.promotion import Move
 from trunkline.reports import Estimate, Past, Reports, Slice
 
 CONFIDENCE = 0.95
@@ -74,6 +75,8 @@ class Review:
     `dirty` says that files differ from the commit `head`, and `uncommitted` are results that do; `behind` are commits
     of the target that it does not have, and `merge` is what comes of them. `latency` is measured, in seconds for one
     prediction; `attribution` is there if it was asked for and could be had, else `unattributed` says why not.
+    `same_model` says that the base's very model is shipped, so that the verdict on it decides nothing; `moves` are the
+    environments that are to run another version.
     """
 
     name: str
@@ -95,6 +98,8 @@ class Review:
     attribution: Attribution | None = None
     unattributed: str = ""
     uncommitted: tuple[str, ...] = ()
+    same_model: bool = False
+    moves: tuple[Move, ...] = ()
 
     @property
     def stale(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from trunkline import (
     pipeline,
     reports,
     review,
+    shipping,
     timing,
     workspace,
     worktrees,
@@ -65,6 +66,8 @@ def gather(root: Path, target: str) -> Review:
         merge=_merge(root, target) if behind else None,
         latency=timing.prediction(root / paths.BUNDLE),
         uncommitted=git.changed(root, [str(paths.LOCK), *(path for stage in stages for path in stage.uncached)]),
+        same_model=shipping.same_model(root, base),
+        moves=shipping.moves(root, base),
     )
 
 

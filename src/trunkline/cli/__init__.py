@@ -21,9 +21,11 @@ COMMANDS = {
     "merge-driver": "trunkline.cli.merge_driver:merge_driver",
     "plan": "trunkline.cli.plan:plan",
     "predict": "trunkline.cli.predict:predict",
+    "promote": "trunkline.cli.promote:promote",
     "release": "trunkline.cli.release:release",
     "report": "trunkline.cli.report:report",
     "reproduce": "trunkline.cli.reproduce:reproduce",
+    "rollback": "trunkline.cli.rollback:rollback",
     "verify": "trunkline.cli.verify:verify",
 }
 

@@ -7,39 +7,65 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trunkline.promotion import Move
     from trunkline.reports import Gates, Verdict
     from trunkline.selftest import Case
 
 
 @click.command(short_help="Say whether the model passes the declared rules.")
 @click.option("--self-test", "testing", is_flag=True, help="Try the rules on models that are known to be bad or good.")
+@click.option("--base", metavar="REF", help="Let a change pass that ships the very model of REF, such as a rollback.")
 @click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
 @click.pass_context
-def gate(context: click.Context, testing: bool, as_json: bool) -> None:
+def gate(context: click.Context, testing: bool, base: str | None, as_json: bool) -> None:
     """Print what became of each rule of conf/gates; exit 1 if one that blocks has failed.
 
     Reads what the gate stage left in reports/gates.json. Rules of times, relative to the model in production, are
     measured now. With --self-test, bad and good models are planted under the same rules, and a rule set that gives
     one of them the wrong verdict, or the right one for a wrong reason, exits 1.
+
+    With --base, the verdict does not decide where nothing has changed that makes a model: the bundle is that of the
+    commit where the branch left REF, and so are conf/, the code, the pipeline and the locks. What decides then, and
+    always with --base, is whether every version that models/registry.yaml now names may be run.
     """
-    passed = _self_test(as_json) if testing else _judge(as_json)
+    if testing and base is not None:
+        raise click.UsageError("--self-test and --base exclude each other.")
+    passed = _self_test(as_json) if testing else _judge(base, as_json)
     context.exit(0 if passed else 1)
 
 
-def _judge(as_json: bool) -> bool:
-    from trunkline import reports, timing
+def _judge(base: str | None, as_json: bool) -> bool:
+    from dataclasses import asdict
+
+    from trunkline import git, reports, shipping, timing
     from trunkline.core import files
     from trunkline.params.gates import Gates
 
     judged = reports.Reports.parse(reports.read(Path())).gates
     verdicts = [*judged.gates, *timing.judge(Gates.load(), judged)]
     passed = reports.passes(verdicts)
+    commit = None if base is None else git.merge_base(Path(), base)
+    same = commit is not None and shipping.same_model(Path(), commit)
+    moves = shipping.moves(Path(), commit) if commit is not None else ()
     if as_json:
         content = judged.model_copy(update={"gates": tuple(verdicts), "verdict": "pass" if passed else "fail"})
-        click.echo(files.canonical_json(content.model_dump()), nl=False)
-        return passed
-    _show(judged, verdicts, passed)
-    return passed
+        more = {"same_model": same, "moves": [asdict(move) for move in moves]} if commit is not None else {}
+        click.echo(files.canonical_json(content.model_dump() | more), nl=False)
+    else:
+        _show(judged, verdicts, passed)
+        _show_moves(moves, same, passed)
+    return (passed or same) and not any(move.refused for move in moves)
+
+
+def _show_moves(moves: "Sequence[Move]", same: bool, passed: bool) -> None:
+    from trunkline import promotion
+
+    for move in moves:
+        click.echo(f"refused: {move.refused}" if move.refused else promotion.told(move, str))
+    if same and not passed:
+        click.echo("this does not decide here: no other model is shipped, since the bundle is that of the base")
 
 
 def _show(judged: "Gates", verdicts: "list[Verdict]", passed: bool) -> None:

@@ -1,0 +1,124 @@
+"""trunkline promote: propose that an environment runs a version."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trunkline.forges.base import Forge
+    from trunkline.promoting import Opened, Proposal, Wish
+
+
+@click.command(short_help="Propose that an environment runs a version.")
+@click.argument("version", metavar="VERSION")
+@click.option(
+    "--to", "environment", required=True, metavar="ENVIRONMENT", help="What is to run it, such as production."
+)
+@click.option("--trunk", default="main", show_default=True, help="The branch that production follows.")
+@click.option("--local", is_flag=True, help="Ask no forge: commit to a branch here, and say what to push.")
+@click.option("--dry-run", is_flag=True, help="Print the change and the pull request's text; commit and push nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@click.pass_context
+def promote(  # noqa: PLR0913, PLR0917  an argument per option
+    context: click.Context, version: str, environment: str, trunk: str, local: bool, dry_run: bool, as_json: bool
+) -> None:
+    """Change models/registry.yaml at the tip of the trunk of origin to VERSION, v4 or latest, and open a pull request.
+
+    The version must be a release whose gates passed. The pull request has the evidence: metrics beside those of the
+    present version, the gates, what was merged in between. It waits for an approval, or merges by itself when its
+    checks pass, as conf/promotion says. The working tree is left alone; running it again finds what is there. Exits
+    with 1 if the version is refused. GITHUB_REPOSITORY and GITHUB_TOKEN, or those of GitLab, name the forge.
+    """
+    from trunkline.promoting import Wish
+
+    context.exit(propose(Wish("promote", environment, version), trunk, local, dry_run, as_json))
+
+
+def propose(wish: "Wish", trunk: str, local: bool, dry_run: bool, as_json: bool) -> int:
+    """Make a proposal and tell of it; return the exit code."""
+    import os
+    from dataclasses import asdict
+
+    from trunkline import promoting
+    from trunkline.verifying import RefusedError
+
+    forge = None if local or dry_run else _forge()
+    try:
+        found = promoting.prepare(Path(), trunk, wish, os.environ)
+    except RefusedError as error:
+        _tell({"what": "refused", "reason": str(error)}, f"refused: {error}", as_json)
+        return 1
+    if isinstance(found, promoting.Already):
+        facts = {"what": "already", "environment": found.environment, "declared": found.declared}
+        _tell(facts, f"{found.environment} is declared to run {found.declared} already", as_json)
+    elif dry_run:
+        _tell(_facts(found, "dry run") | {"diff": found.diff, "body": _body(found)}, _shown(found), as_json)
+    elif forge is None:
+        commit = promoting.local(Path(), found)
+        _tell(_facts(found, "local") | {"commit": commit}, _to_push(found, commit), as_json)
+    else:
+        opened = promoting.publish(Path(), found, os.environ, forge, lambda line: click.echo(line, err=True))
+        _tell(_facts(found, "opened") | asdict(opened), _opened(found, opened), as_json)
+    return 0
+
+
+def _forge() -> "Forge":
+    import os
+
+    from trunkline.core.errors import UserError
+    from trunkline.forges import environment
+
+    try:
+        return environment.connect(os.environ)
+    except UserError as error:
+        raise UserError(f"{error}; or ask no forge: --local") from None
+
+
+def _facts(found: "Proposal", what: str) -> dict[str, object]:
+    evidence = found.evidence
+    return {
+        "what": what,
+        "environment": evidence.environment,
+        "before": evidence.before,
+        "after": evidence.after,
+        "version": evidence.new.version.label,
+        "digest": evidence.digest,
+        "branch": found.branch,
+        "title": _title(found),
+    }
+
+
+def _shown(found: "Proposal") -> str:
+    return f"{found.diff}\n{_title(found)}\n\n{_body(found)}".rstrip()
+
+
+def _opened(found: "Proposal", opened: "Opened") -> str:
+    waits = "merges when its checks pass" if found.automatic else "waits for an approval"
+    return f"#{opened.number} {_title(found)}: {'merged' if opened.merged else waits}\n{opened.url}"
+
+
+def _to_push(found: "Proposal", commit: str) -> str:
+    return (
+        f"{found.branch}: {commit[:10]} {_title(found)}\nrun: git push origin {found.branch}, and open a pull request"
+    )
+
+
+def _title(found: "Proposal") -> str:
+    from trunkline import promotion
+
+    return promotion.title(found.evidence)
+
+
+def _body(found: "Proposal") -> str:
+    from trunkline import promotion
+
+    return promotion.body(found.evidence)
+
+
+def _tell(facts: "Mapping[str, object]", told: str, as_json: bool) -> None:
+    import json
+
+    click.echo(json.dumps(facts, sort_keys=True, ensure_ascii=False) if as_json else told)

@@ -1,0 +1,85 @@
+"""What a change ships: another model, or only which version runs where, which no verdict on the model is about."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from trunkline import git, registry, verifying, versions
+from trunkline.core import paths
+from trunkline.core.errors import UserError
+from trunkline.core.paramsfile import read_params
+from trunkline.params.promotion import Promotion
+from trunkline.promotion import Move
+from trunkline.registry import Desired, Registry
+from trunkline.versions import Version
+
+
+def same_model(root: Path, base: str) -> bool:
+    """Tell whether the tree's bundle is that of a commit, and nothing that decides a result has changed since."""
+    since = git.Since(root, base)
+    if any(since.changed(path) for path in git.INPUTS):
+        return False
+    before, now = (_digest(read(str(paths.BUNDLE_REPORT))) for read in (since.text, since.current))
+    return before is not None and before == now
+
+
+def _digest(report: str | None) -> str | None:
+    try:
+        return str(json.loads(report or "")["digest"])
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def moves(root: Path, base: str) -> tuple[Move, ...]:
+    """Return the environments that are to run something else than at a commit, each version checked as far as git says.
+
+    Raises UserError for a registry file, or a params.yaml, that cannot be read.
+    """
+    name = str(read_params(root / paths.PARAMS)["name"])
+    now, before = registry.read(root / paths.REGISTRY, name), _before(root, base, name)
+    if now.environments == before:
+        return ()
+    declared = Promotion.load(root / paths.PARAMS)
+    found = replace(now, where=str(paths.REGISTRY))
+    released = versions.of(name, (tag for tag, _ in git.annotated_tags(root)))
+    return tuple(_moves(root, found, before, declared, released))
+
+
+def _before(root: Path, base: str, name: str) -> dict[str, Desired]:
+    try:
+        return dict(registry.parse(git.file_at(root, base, paths.REGISTRY) or "", name, paths.REGISTRY).environments)
+    except UserError:
+        return {}
+
+
+def _moves(
+    root: Path, now: Registry, before: dict[str, Desired], declared: Promotion, released: tuple[Version, ...]
+) -> Iterator[Move]:
+    for environment in sorted({*now.environments, *before}):
+        old, new = before.get(environment), now.environments.get(environment)
+        if old == new and (environment in before) == (environment in now.environments):
+            continue
+        move = Move(environment, registry.written(old), registry.written(new), None, back=False)
+        try:
+            now.check(declared.environments)
+            version = replace(now, environments={environment: new}).resolve(released)[environment]
+        except UserError as error:
+            yield replace(move, version=move.after, refused=str(error))
+        else:
+            yield move if version is None else _checked(root, move, version, _resolved(old, released), declared)
+
+
+def _resolved(desired: Desired, released: tuple[Version, ...]) -> int:
+    """Return the number of what ran before; 0 for nothing."""
+    if desired == registry.LATEST:
+        return max((version.number for version in released), default=0)
+    return desired if isinstance(desired, int) else 0
+
+
+def _checked(root: Path, move: Move, version: Version, before: int, declared: Promotion) -> Move:
+    found = replace(move, version=version.label, back=version.number < before)
+    try:
+        return replace(found, signer=verifying.chain(root, version, declared.signers).signer)
+    except UserError as error:
+        return replace(found, refused=str(error))
