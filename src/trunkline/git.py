@@ -182,6 +182,25 @@ def first_parents(folder: Path, commit: str, since: str | None = None) -> tuple[
     return tuple(zip(words[:-1:2], words[1::2], strict=True))
 
 
+@dataclass(frozen=True)
+class Landed:
+    """A commit of the trunk: its hash, its author, when it was made (ISO 8601), and its whole message."""
+
+    hash: str
+    author: str
+    date: str
+    message: str
+
+
+def landed(folder: Path, commit: str, path: Path) -> tuple[Landed, ...]:
+    """Return all commits of a commit's first-parent line that changed a path, newest first."""
+    fields = ("-z", "--format=%H%x00%an%x00%cI%x00%B")
+    chosen = ("--first-parent", "--no-show-signature", "--encoding=UTF-8")
+    found = output(folder, "log", *chosen, *fields, commit, "--", path.as_posix())
+    words = found.decode(errors="replace").split("\0")
+    return tuple(Landed(*words[place : place + 4]) for place in range(0, len(words) - 3, 4))
+
+
 def annotated_tags(folder: Path) -> tuple[tuple[str, str], ...]:
     """Return the name and the commit of every annotated tag; a lightweight one can be moved, and counts for nothing."""
     fields = "%(objecttype) %(*objecttype) %(*objectname) %(refname:strip=2)"

@@ -22,10 +22,12 @@ COMMANDS = {
     "plan": "trunkline.cli.plan:plan",
     "predict": "trunkline.cli.predict:predict",
     "promote": "trunkline.cli.promote:promote",
+    "reconcile": "trunkline.cli.reconcile:reconcile",
     "release": "trunkline.cli.release:release",
     "report": "trunkline.cli.report:report",
     "reproduce": "trunkline.cli.reproduce:reproduce",
     "rollback": "trunkline.cli.rollback:rollback",
+    "status": "trunkline.cli.status:status",
     "verify": "trunkline.cli.verify:verify",
 }
 

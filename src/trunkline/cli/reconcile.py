@@ -1,0 +1,132 @@
+"""trunkline reconcile: what runs, brought in line with what the trunk declares."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from trunkline.reconciling import Place, Round
+    from trunkline.watching import Attempt
+
+STORE = "TRUNKLINE_STORE"
+
+
+def _seconds(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    from trunkline.params.base import parse_duration
+
+    try:
+        return (value and parse_duration(value).total_seconds()) or None
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command(short_help="Bring what runs in line with the trunk.")
+@click.option("--once", is_flag=True, help="Compare once, and end with the exit code; so it is without --watch too.")
+@click.option("--watch", metavar="DURATION", callback=_seconds, help="Compare again and again, such as every 30s.")
+@click.option("--dry-run", is_flag=True, help="Print what would be done; change nothing.")
+@click.option("--trunk", default="main", show_default=True, help="The branch of origin that production follows.")
+@click.option("--store", envvar=STORE, default=".trunkline", show_default=True, help="The folder that servers watch.")
+@click.option("--environment", "only", multiple=True, metavar="NAME", help="Look after this one only; repeatable.")
+@click.option("--keep", type=click.IntRange(min=1), default=5, show_default=True, help="Bundles to keep.")
+@click.option("--metrics", metavar="PORT|FILE", help="Serve gauges for Prometheus, or write them to a .prom file.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@click.pass_context
+def reconcile(  # noqa: PLR0913, PLR0917  one per option
+    context: click.Context,
+    once: bool,
+    watch: float | None,
+    dry_run: bool,
+    trunk: str,
+    store: str,
+    only: tuple[str, ...],
+    keep: int,
+    metrics: str | None,
+    as_json: bool,
+) -> None:
+    """Make MLflow's registry, the servers' folder and the manifests what models/registry.yaml on the trunk says.
+
+    Runs in any clone, also a bare one with a key that may only read: all is read at the tip of origin's trunk. Nothing
+    is done for a version whose chain does not hold, nor for anybody where the registry file is wrong.
+
+    Exits with 0 if all is in sync (after this), 1 if something differs, is told only, is refused or is not served yet,
+    2 if the trunk's declaration is wrong, 3 if something outside failed, so that a part is not done.
+    """
+    from functools import partial
+
+    from trunkline import reconciling, watching
+
+    if (once and watch) or (dry_run and watch):
+        raise click.UsageError("--watch does not go with --once or --dry-run; leave one out")
+    here = place(trunk, store, only, keep)
+    keep_gauges = _gauges(metrics, watch is not None)
+    compare = partial(reconciling.reconcile, here, partial(click.echo, err=True), write=not dry_run)
+    if watch:
+        _forever(partial(watching.watch, compare, watch, click.echo, keep_gauges))
+        return
+    found = watching.attempt(compare)
+    keep_gauges(found)
+    if not isinstance(found.found, reconciling.Round):
+        raise found.found
+    click.echo(json.dumps(_content(found.found), sort_keys=True) if as_json else "\n".join(found.lines()))
+    context.exit(found.code)
+
+
+def place(trunk: str, store: str, only: tuple[str, ...] = (), keep: int = 5) -> "Place":
+    """Return this folder, which is a clone, and the store."""
+    import os
+
+    from trunkline.delivery import Store
+    from trunkline.reconciling import Place
+
+    return Place(Path(), trunk, Store(Path(store)), os.environ, only, keep)
+
+
+def _forever(run: "Callable[[], None]") -> None:
+    """Run until SIGTERM or Ctrl-C, at any point of which it may end: nothing is ever half done."""
+    import signal
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        run()
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+
+
+def _gauges(metrics: str | None, stays: bool) -> "Callable[[Attempt], None]":
+    from trunkline import watching
+
+    if metrics is None:
+        return watching.gauged(None, None)
+    try:
+        from trunkline.gauges import Gauges
+    except ModuleNotFoundError:
+        raise click.UsageError("--metrics needs the extra metrics: pip install 'trunkline[metrics]'") from None
+    gauges = Gauges()
+    if not metrics.isdecimal():
+        return watching.gauged(gauges, Path(metrics))
+    if not stays:
+        raise click.UsageError("--metrics PORT needs --watch: nobody could ask it in time; name a file")
+    gauges.serve(int(metrics))
+    return watching.gauged(gauges, None)
+
+
+def _content(found: "Round") -> dict[str, object]:
+    outcomes = {
+        one.environment: {
+            "declared": one.declared,
+            "delivered": one.actual,
+            "state": one.state,
+            "version": one.version,
+            "why": list(one.why),
+        }
+        for one in found.outcomes
+    }
+    actions = [
+        {"environment": action.environment, "kind": type(action).__name__.lower(), "what": str(action)}
+        for action in (found.applied or found.undone)
+    ]
+    return {"actions": actions, "applied": bool(found.applied), "environments": outcomes, "trunk": found.declared.tip}

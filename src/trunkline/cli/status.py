@@ -1,0 +1,75 @@
+"""trunkline status: what each environment is to run, what it runs, since when and by which pull request."""
+
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from trunkline.cli.reconcile import STORE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.table import Table
+
+    from trunkline.standing import Standing
+
+
+@click.command(short_help="Show what each environment is to run, and what it runs.")
+@click.option("--trunk", default="main", show_default=True, help="The branch of origin that production follows.")
+@click.option("--store", envvar=STORE, default=".trunkline", show_default=True, help="The folder that servers watch.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@click.pass_context
+def status(context: click.Context, trunk: str, store: str, as_json: bool) -> None:
+    """Show what the trunk declares, beside what MLflow, the servers' folder and the endpoints say; changes nothing.
+
+    Needs no forge: who declared it when is read from the trunk's history. Exits with 1 if something is not in sync,
+    with 2 if the trunk's declaration is wrong, and with 3 if something cannot be asked.
+    """
+    from trunkline import layout, reconciling, standing
+    from trunkline.cli.reconcile import place
+
+    here = place(trunk, store)
+    found = reconciling.reconcile(here, lambda _: None, write=False)
+    known = standing.standings(here.clone, found)
+    if as_json:
+        click.echo(json.dumps({one.outcome.environment: _content(one) for one in known}, sort_keys=True))
+    else:
+        layout.show(_table(known))
+        for one in known:
+            for why in one.outcome.why:
+                click.echo(f"{one.outcome.environment}: {why}")
+    context.exit(found.code)
+
+
+def _table(known: "Sequence[Standing]") -> "Table":
+    from trunkline import layout
+
+    headings = ("environment", "declared", "MLflow", "delivered", "served", "since", "by", "state")
+    table = layout.table(*headings, left=tuple(range(len(headings))))
+    for one in known:
+        outcome, served = one.outcome, ", ".join(sorted({version for _, version in one.endpoints}))
+        number = f"#{one.pull_request}" if one.pull_request else None
+        declared = (
+            outcome.declared if outcome.declared == outcome.version else f"{outcome.declared} → {outcome.version}"
+        )
+        since = (one.since or "").replace("T", " ")[:16]
+        by = " ".join(filter(None, (number, one.author)))
+        table.add_row(outcome.environment, declared, one.alias, one.delivered, served or "-", since, by, outcome.state)
+    return table
+
+
+def _content(one: "Standing") -> dict[str, object]:
+    outcome = one.outcome
+    return {
+        "alias": one.alias,
+        "author": one.author,
+        "declared": outcome.declared,
+        "delivered": one.delivered,
+        "endpoints": dict(one.endpoints),
+        "pull_request": one.pull_request,
+        "since": one.since,
+        "state": outcome.state,
+        "version": outcome.version,
+        "why": list(outcome.why),
+    }

@@ -1,0 +1,89 @@
+"""Who changed what an environment is to run, when, and by which pull request: the registry file along the trunk."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trunkline import git, registry
+from trunkline.core import paths
+from trunkline.core.errors import UserError
+from trunkline.git import Landed
+from trunkline.registry import Desired
+
+# What GitHub writes of a merge and of a squash, what GitLab does, and what `trunkline release` writes into a tag.
+_REQUEST = re.compile(
+    r"\AMerge pull request #(\d{1,9}) from "
+    r"|\A[^\n]*\(#(\d{1,9})\)$"
+    r"|^See merge request \S*!(\d{1,9})$"
+    r"|^pull request: #(\d{1,9})\b",
+    re.MULTILINE,
+)
+
+
+@dataclass(frozen=True)
+class Change:
+    """A commit of the trunk that changed what an environment is to run.
+
+    `date` is the commit's, ISO 8601; `pull_request` is the number that its message names, None if it names none;
+    before the first declaration of an environment there is None, as where it is declared null.
+    """
+
+    commit: str
+    date: str
+    author: str
+    pull_request: int | None
+    environment: str
+    before: Desired
+    after: Desired
+
+
+def changes(folder: Path, tip: str, name: str) -> tuple[Change, ...]:
+    """Return every change along the first-parent line of a commit, newest first.
+
+    A commit whose registry file is broken declares nothing: it changes nothing, as reconcile applies nothing of it.
+    In a shallow clone, what its oldest commit declares is no change.
+    """
+    commits = git.landed(folder, tip, paths.REGISTRY)
+    texts = git.files_at(folder, [one.hash for one in commits], [paths.REGISTRY])
+    found = [(one, _declared(texts[one.hash].get(paths.REGISTRY), name)) for one in reversed(commits)]
+    return _changes(found, shallow=git.is_shallow(folder))
+
+
+def since(found: Sequence[Change], environment: str) -> Change | None:
+    """Return the change that brought what an environment is to run now, among changes that are newest first."""
+    return next((change for change in found if change.environment == environment), None)
+
+
+def pull_request(message: str) -> int | None:
+    """Return the number of the pull request that a commit's message says it merged; None if it says none."""
+    match = _REQUEST.search(message)
+    return int(match[match.lastindex or 1]) if match else None
+
+
+def _declared(text: bytes | None, name: str) -> Mapping[str, Desired] | None:
+    try:
+        return registry.parse((text or b"").decode(), name, paths.REGISTRY).environments if text else {}
+    except (UserError, UnicodeDecodeError):
+        return None
+
+
+def _changes(found: Sequence[tuple[Landed, Mapping[str, Desired] | None]], *, shallow: bool) -> tuple[Change, ...]:
+    made: list[Change] = []
+    before: Mapping[str, Desired] = {}
+    for place, (commit, after) in enumerate(found):
+        if after is None:
+            continue
+        if not (shallow and place == 0):
+            made += _of_commit(commit, before, after)
+        before = after
+    return tuple(reversed(made))
+
+
+def _of_commit(commit: Landed, before: Mapping[str, Desired], after: Mapping[str, Desired]) -> list[Change]:
+    number = pull_request(commit.message)
+    return [
+        Change(commit.hash, commit.date, commit.author, number, name, before.get(name), after.get(name))
+        for name in sorted({*before, *after}, reverse=True)
+        if before.get(name) != after.get(name)
+    ]

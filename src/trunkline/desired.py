@@ -1,0 +1,143 @@
+"""What the trunk's tip declares: which version each environment is to run, and whether that version may run.
+
+Everything is read at the tip of origin, never from a working tree, so a bare clone with a key that may only read is
+enough.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from trunkline import git, gitremote, registry, rendering, versions
+from trunkline.core import files, paths
+from trunkline.core.errors import OutsideError, TrunklineError, UserError, nearest
+from trunkline.params.base import Group
+from trunkline.params.promotion import Promotion, Target
+from trunkline.params.tracking import Tracking
+from trunkline.reconciliation import NOTHING, Release, Trouble, Wanted
+from trunkline.registry import Desired
+from trunkline.versions import Version
+
+AnyGroup = TypeVar("AnyGroup", bound=Group)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the trunk's tip declares: the model's name, what each environment is to run, and by which rules."""
+
+    tip: str
+    name: str
+    promotion: Promotion
+    tracking: Tracking
+    wanted: tuple[Wanted, ...]
+
+
+def read(clone: Path, trunk: str, environ: Mapping[str, str], only: Sequence[str] = ()) -> Declared:
+    """Fetch, and return what the tip of the trunk declares, of all environments or only of some.
+
+    Raises UserError for a tip whose registry file or params.yaml is wrong, OutsideError where origin cannot be asked.
+    """
+    fetched = gitremote.fetch(clone, trunk, environ)
+    at = _Tip(clone, fetched.tip, trunk, fetched.moved)
+    params = at.params()
+    name, promotion, tracking = str(params.get("name")), at.group(params, Promotion), at.group(params, Tracking)
+    said = registry.parse(at.text(paths.REGISTRY), name, Path(at.where(paths.REGISTRY)))
+    said.check(promotion.environments)
+    resolved = said.resolve(versions.of(name, (tag for tag, _ in git.annotated_tags(clone))))
+    for environment in only:
+        if environment not in resolved:
+            raise UserError(f"--environment {environment}: no such environment{nearest(environment, resolved)}")
+    wanted = tuple(
+        _wanted(at, environment, _label(said.environments[environment]), promotion.environments[environment], version)
+        for environment, version in sorted(resolved.items())
+        if not only or environment in only
+    )
+    return Declared(fetched.tip, name, promotion, tracking, wanted)
+
+
+def trusted(clone: Path, version: Version) -> Release:
+    """Return what a version is, if it may run; raises UserError, which says why, for one that may not."""
+    commit = git.annotated_tag(clone, version.tag) or ""
+    found = git.files_at(clone, [commit], [paths.BUNDLE_REPORT, paths.GATES_REPORT])[commit]
+    try:
+        digest = json.loads(found[paths.BUNDLE_REPORT])["digest"]
+        verdict = json.loads(found[paths.GATES_REPORT])["verdict"]
+    except (KeyError, ValueError, TypeError):
+        raise UserError(f"{version}: its commit has no reports of a bundle and a verdict; it is no release") from None
+    if verdict != "pass":
+        raise UserError(f"{version}: the verdict of its commit is {verdict}; it should never have been released")
+    return Release(version, digest, commit, verdict)
+
+
+@dataclass(frozen=True)
+class _Tip:
+    """The files of the trunk's tip, and the tags that were moved at origin."""
+
+    clone: Path
+    commit: str
+    trunk: str
+    moved: tuple[str, ...]
+
+    def where(self, path: Path) -> str:
+        return f"{self.trunk}:{path.as_posix()}"
+
+    def text(self, path: Path) -> str:
+        content = self.files((path,))[path]
+        if content is None:
+            raise UserError(f"{self.where(path)}: there is no such file on the trunk")
+        return content
+
+    def files(self, wanted: Sequence[Path]) -> dict[Path, str | None]:
+        found = git.files_at(self.clone, [self.commit], wanted).get(self.commit, {})
+        return {path: found[path].decode(errors="replace") if path in found else None for path in wanted}
+
+    def params(self) -> Mapping[str, Any]:
+        try:
+            content = files.parse_yaml(self.text(paths.PARAMS))
+        except yaml.YAMLError as error:
+            raise UserError(f"{self.where(paths.PARAMS)}: not YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{self.where(paths.PARAMS)}: not a mapping of groups")
+        return content
+
+    def group(self, params: Mapping[str, Any], kind: type[AnyGroup]) -> AnyGroup:
+        try:
+            return kind.parse(params.get(kind.key))
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            key = ".".join([kind.key, *map(str, first["loc"])])
+            raise UserError(f"{self.where(paths.PARAMS)}: {key}: {first['msg']}") from None
+
+
+def _label(desired: Desired) -> str:
+    return f"v{desired}" if isinstance(desired, int) else desired or NOTHING
+
+
+def _wanted(at: _Tip, environment: str, declared: str, target: Target, version: Version | None) -> Wanted:
+    wanted = Wanted(environment, declared, version, endpoints=target.endpoints)
+    if version is None:
+        return wanted
+    if version.tag in at.moved:
+        reason = f"{version}: origin has another tag of this name: it was moved; a version never changes"
+        return replace(wanted, trouble=Trouble(reason, 1))
+    try:
+        release = trusted(at.clone, version)
+    except TrunklineError as error:
+        return replace(wanted, trouble=Trouble(str(error), 3 if isinstance(error, OutsideError) else 1))
+    try:
+        return replace(wanted, release=release, manifests=_rendered(at, environment, release, target))
+    except UserError as error:
+        return replace(wanted, trouble=Trouble(str(error), error.exit_code))
+
+
+def _rendered(at: _Tip, environment: str, release: Release, target: Target) -> dict[str, str]:
+    templates = {path.as_posix(): text for path, text in at.files([Path(one) for one in target.manifests]).items()}
+    version = {"name": release.version.name, "version": release.version.label}
+    return rendering.manifests(
+        templates, version | {"environment": environment, "digest": release.digest, "commit": release.commit}
+    )

@@ -1,0 +1,38 @@
+"""Manifests: a template of the repository, filled in with the version that an environment is to run. Pure."""
+
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+
+from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
+from jinja2.sandbox import SandboxedEnvironment
+
+from trunkline.core.errors import UserError
+
+# A manifest is no page: what is filled in are names and hashes, of a grammar without quotes and brackets.
+_ENVIRONMENT = SandboxedEnvironment(autoescape=False, undefined=StrictUndefined, keep_trailing_newline=True)
+
+
+def manifests(templates: Mapping[str, str | None], values: Mapping[str, str]) -> dict[str, str]:
+    """Return the filled-in templates by file name, without .j2; `values` are all that a template may name.
+
+    Raises UserError for a template that the commit has not (None), one that cannot be filled in, or two of one name.
+    """
+    found: dict[str, str] = {}
+    for path, text in templates.items():
+        name = PurePosixPath(path).stem
+        if text is None:
+            raise UserError(f"conf/promotion: manifests: {path}: there is no such template on the trunk")
+        if name in found:
+            raise UserError(f"conf/promotion: manifests: {path}: another template of this environment gives {name} too")
+        found[name] = _rendered(path, text, values)
+    return found
+
+
+def _rendered(path: str, text: str, values: Mapping[str, str]) -> str:
+    try:
+        return _ENVIRONMENT.from_string(text).render(values)
+    except TemplateSyntaxError as error:
+        raise UserError(f"{path}:{error.lineno}: {error.message}; mend the template") from None
+    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+        advice = f"it may use {', '.join(sorted(values))}"
+        raise UserError(f"{path}: {' '.join(str(error).split())}; {advice}") from None

@@ -1,0 +1,250 @@
+"""Plans, applied to a model of the world: they converge from anywhere, also after a kill."""
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline import reconciliation
+from trunkline.modelregistry import COMMIT, DIGEST, VERDICT, VERSION, Entry, Registered
+from trunkline.reconciliation import (
+    NOTHING,
+    Actual,
+    Alias,
+    Deliver,
+    Fetch,
+    Note,
+    Register,
+    Release,
+    Render,
+    Reported,
+    Tag,
+    Trouble,
+    Unalias,
+    Wanted,
+    Withdraw,
+)
+from trunkline.versions import Version
+
+NAMES = ("production", "shadow", "staging")
+RELEASES = [Release(Version("m", number), f"digest{number}", f"commit{number}", "pass") for number in (1, 2, 3)]
+ALIASES = (*NAMES, "champion", "theirs")
+
+
+@dataclass
+class World:
+    """What reconcile changes, without what it is made of."""
+
+    entries: list[dict]
+    aliases: dict
+    bundles: set
+    pointers: dict
+    noted: dict
+    manifests: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        self.entries = [dict(tags) for tags in self.entries]
+        self.manifests = {name: dict(texts) for name, texts in self.manifests.items()}
+        # MLflow deletes an alias with its version, and gives no number twice.
+        self.aliases = {alias: number for alias, number in self.aliases.items() if int(number) <= len(self.entries)}
+        self.bundles = set(self.bundles)
+        self.pointers, self.noted = dict(self.pointers), dict(self.noted)
+
+    def actual(self):
+        entries = tuple(Entry(str(place), dict(tags)) for place, tags in enumerate(self.entries, 1))
+        known = {name: dict(texts) for name, texts in self.manifests.items()}
+        return Actual(Registered(entries, dict(self.aliases)), frozenset(self.bundles), dict(self.pointers),
+                      dict(self.noted), known)  # fmt: skip
+
+    def number(self, release):
+        return self.actual().registered.find(release.version.label, release.digest).number
+
+    def apply(self, action):
+        self.in_mlflow(action) if isinstance(action, reconciliation.IN_MLFLOW) else self.in_store(action)
+
+    def in_mlflow(self, action):
+        match action:
+            case Register(_, release):
+                assert release.digest in self.bundles, "registered without its bundle"
+                self.entries.append(dict(release.tags))
+            case Tag(_, number, key, value):
+                self.entries[int(number) - 1][key] = value
+            case Alias(_, alias, release):
+                self.aliases[alias] = self.number(release)
+            case Unalias(_, alias):
+                del self.aliases[alias]
+            case Note(name, None):
+                del self.noted[name]
+            case Note(name, label):
+                self.noted[name] = label
+
+    def in_store(self, action):
+        match action:
+            case Fetch(_, release):
+                self.bundles.add(release.digest)
+            case Deliver(name, release):
+                assert release.digest in self.bundles, "delivered without its bundle"
+                self.pointers[name] = Reported("m", release.version.label, release.digest)
+            case Withdraw(name):
+                del self.pointers[name]
+            case Render(name, file, text):
+                self.manifests.setdefault(name, {}).pop(file, None)
+                if text is not None:
+                    self.manifests[name][file] = text
+
+
+def tags(draw_release, wrong):
+    return draw_release.tags | wrong
+
+
+releases = st.sampled_from(RELEASES)
+entries = st.one_of(
+    st.just({}),
+    st.builds(tags, releases, st.dictionaries(st.sampled_from([VERSION, DIGEST, COMMIT, VERDICT]), st.just("wrong"))),
+)
+pointers = st.builds(lambda one: Reported("m", one.version.label, one.digest), releases)
+worlds = st.builds(
+    World,
+    entries=st.lists(entries, max_size=4),
+    aliases=st.dictionaries(st.sampled_from(ALIASES), st.sampled_from("12345")),
+    bundles=st.sets(st.sampled_from([one.digest for one in RELEASES])),
+    pointers=st.dictionaries(st.sampled_from(NAMES), pointers),
+    noted=st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["v1", "v2", "v3", NOTHING])),
+    manifests=st.dictionaries(st.sampled_from(NAMES), st.just({"a.yaml": "old"})),
+)
+
+
+def environment(name, release, text, trouble):
+    if trouble:
+        return Wanted(name, "v9", Version("m", 9), trouble=Trouble("refused", 1))
+    if release is None:
+        return Wanted(name, NOTHING)
+    return Wanted(name, release.version.label, release.version, release, manifests={"a.yaml": text})
+
+
+desires = st.tuples(
+    *(
+        st.builds(environment, st.just(name), st.none() | releases, st.sampled_from(["old", "new"]), st.booleans())
+        for name in NAMES
+    )
+)
+
+
+def plan(wanted, world, correct=True):
+    return reconciliation.plan(wanted, world.actual(), correct=correct)
+
+
+def brought(wanted, world, correct=True, steps=None):
+    for action in plan(wanted, world, correct).actions[:steps]:
+        world.apply(action)
+    return world
+
+
+def is_right(wanted, world, correct):
+    for one in wanted:
+        if one.trouble:
+            continue
+        pointer = world.pointers.get(one.environment)
+        assert (pointer.version if pointer else NOTHING) == one.label
+        assert world.manifests.get(one.environment, {}) == one.manifests
+        if not correct:
+            continue
+        for alias in (one.environment, "champion") if one.environment == "production" else (one.environment,):
+            number = int(world.aliases.get(alias, 0))
+            found = world.entries[number - 1] if 0 < number <= len(world.entries) else {}
+            if one.release:
+                assert found == one.release.tags
+            else:
+                assert VERSION not in found, "an alias on somebody else's version is theirs"
+
+
+@given(desires, worlds, st.booleans())
+def test_a_plan_that_is_applied_leaves_nothing_to_do(wanted, world, correct):
+    told = plan(wanted, world, correct).drifts
+    brought(wanted, world, correct)
+    is_right(wanted, world, correct)
+    left = plan(wanted, world, correct)
+    assert left.actions == ()
+    assert set(left.drifts) == set(told), "what is only told stays, and nothing is added"
+    assert correct is False or left.drifts == {}
+
+
+@given(desires, worlds, st.booleans(), st.lists(st.integers(0, 12), max_size=3))
+def test_a_kill_anywhere_is_no_harm(wanted, world, correct, kills):
+    told = plan(wanted, world, correct).drifts
+    for steps in kills:
+        brought(wanted, world, correct, steps)
+        assert set(plan(wanted, world, correct).drifts) == set(told), "half a promotion was taken for a change by hand"
+    brought(wanted, world, correct)
+    is_right(wanted, world, correct)
+
+
+@given(desires, desires, worlds, st.integers(0, 12))
+def test_another_declaration_after_a_kill_is_applied(first, second, world, steps):
+    brought(first, world, correct=False)
+    brought(second, world, correct=False, steps=steps)
+    brought(first, world, correct=False)
+    is_right(first, world, correct=False)
+    assert plan(first, world, correct=False).actions == ()
+
+
+@given(desires, worlds)
+def test_trouble_of_one_environment_is_that_of_no_other(wanted, world):
+    for broken in NAMES:
+        there = dataclasses.replace(world)
+        before = there.pointers.get(broken), there.manifests.get(broken), there.aliases.get(broken)
+        changed = [
+            dataclasses.replace(one, release=None, trouble=Trouble("moved", 1)) if one.environment == broken else one
+            for one in wanted
+        ]
+        brought(changed, there)
+        is_right(changed, there, correct=True)
+        assert (there.pointers.get(broken), there.manifests.get(broken), there.aliases.get(broken)) == before
+
+
+def one(**more):
+    return Wanted("production", "v1", Version("m", 1), RELEASES[0], endpoints=("http://a", "http://b"), **more)
+
+
+def told(wanted, actual, failed=None, applied=True, correct=True):
+    planned = reconciliation.plan([wanted], actual, correct=correct)
+    found = reconciliation.outcome(wanted, actual, planned, failed or {}, applied=applied)
+    return found.state, found.code, found.why
+
+
+def right(**replaced):
+    entry = Entry("1", RELEASES[0].tags)
+    known = {
+        "registered": Registered((entry,), {"production": "1", "champion": "1"}),
+        "bundles": frozenset({"digest1"}),
+        "pointers": {"production": Reported("m", "v1", "digest1")},
+        "noted": {"production": "v1"},
+        "endpoints": dict.fromkeys(("http://a", "http://b"), Reported("m", "v1", "digest1")),
+    }
+    return Actual(**known | replaced)
+
+
+def test_states_reasons_and_codes():
+    assert told(one(), right()) == ("in-sync", 0, ())
+    late = right().endpoints | {"http://b": Reported("m", "v0", "other")}
+    assert told(one(), right(endpoints=late)) == ("progressing", 1, ("http://b still serves v0 (other)",))
+    silent = right().endpoints | {"http://a": Trouble("no answer", 3)}
+    assert told(one(), right(endpoints=silent)) == ("degraded", 3, ("no answer",))
+    assert told(one(), right(registered=Trouble("MLflow is down", 3))) == ("degraded", 3, ("MLflow is down",))
+    assert told(one(trouble=Trouble("was moved", 1)), right()) == ("degraded", 1, ("was moved",))
+    assert told(one(), right(), {"production": Trouble("disk full", 3)}) == ("degraded", 3, ("disk full",))
+    moved = Registered(right().registered.entries, {"production": "1"})
+    would = "point the alias champion of MLflow at m@v1"
+    assert told(one(), right(registered=moved), applied=False) == ("progressing", 1, (f"would {would}",))
+    why = f"changed by hand in MLflow; not undone: {would}"
+    assert told(one(), right(registered=moved), correct=False) == ("degraded", 1, (why,))
+
+
+def test_production_comes_first_and_what_two_share_is_done_once():
+    both = [Wanted(name, "v1", Version("m", 1), RELEASES[0]) for name in ("alpha", "production")]
+    actions = reconciliation.plan(both, Actual(Registered()), correct=True).actions
+    assert [type(action).__name__ for action in actions] == (
+        ["Fetch", "Register", "Alias", "Alias", "Note", "Deliver", "Alias", "Note", "Deliver"]
+    )
+    assert [action.environment for action in actions] == ["production"] * 6 + ["alpha"] * 3
