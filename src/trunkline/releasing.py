@@ -5,6 +5,7 @@ the remote either takes or not. So a run that was stopped before it has released
 own release.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -72,7 +73,7 @@ def release(  # noqa: PLR0913  each part of the outside world
         return answer
     for _ in range(ATTEMPTS):
         known = existing(root, name)
-        taken = decided(known, head, answer.digest, lambda old, new: git.is_ancestor(root, old, new))
+        taken = decided(known, head, answer.digest, _tip(root, fetched.tip, head), partial(git.is_ancestor, root))
         if taken is not None:
             return taken
         version = Version(name, known[-1].version.number + 1 if known else 1)
@@ -101,15 +102,17 @@ def _known(folder: Path, version: Version, commit: str) -> Known:
         raise UserError(f"{version}: {str(error).splitlines()[0]}; versions are made by trunkline release") from None
 
 
-def decided(known: Sequence[Known], head: str, digest: str, is_ancestor: Callable[[str, str], bool]) -> Released | None:
+def decided(
+    known: Sequence[Known], head: str, digest: str, tip: str | None, is_ancestor: Callable[[str, str], bool]
+) -> Released | None:
     """Say what a commit with this bundle is already, or None for a new version.
 
-    It is what the newest version is, if that has the same bundle. Of a commit before that of a version, the bundle is
-    not released any more: `latest` would go back to it.
+    It is what the newest version is, if that has the same bundle. A commit that is not the trunk's tip is passed over
+    if the newest version is of a later commit, or has the bundle that the tip has, `tip`: `latest` would go back.
     """
-    if not known:
+    newest = known[-1] if known else None
+    if newest is None:
         return None
-    newest = known[-1]
     if newest.digest == digest:
         return Released("same", newest.version, digest)
     for one in known:
@@ -118,7 +121,20 @@ def decided(known: Sequence[Known], head: str, digest: str, is_ancestor: Callabl
     if newest.commit != head and is_ancestor(head, newest.commit):
         why = f"{newest.version} is of a later commit of the trunk, {newest.commit[:10]}, which holds this one"
         return Released("superseded", newest.version, digest, (why,))
+    if newest.digest == tip:
+        why = f"{newest.version} is what the trunk has by now"
+        return Released("superseded", newest.version, digest, (why,))
     return None
+
+
+def _tip(root: Path, tip: str, head: str) -> str | None:
+    """Return the digest of the bundle that the trunk's tip has built, if that is not the checked-out commit."""
+    content = git.file_at(root, tip, paths.BUNDLE_REPORT) if tip != head else None
+    try:
+        found = json.loads(content or "{}").get("digest")
+    except (ValueError, AttributeError):
+        return None
+    return str(found) if found else None
 
 
 def _reasons(root: Path, found: Reports) -> list[str]:
