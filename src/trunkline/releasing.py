@@ -71,11 +71,14 @@ def release(  # noqa: PLR0913  each part of the outside world
         answer = replace(answer, why=(*answer.why, why))
     if answer.why:
         return answer
+    failed = _failed(root, found)  # of a bundle that is a version, it decides nothing: that one passed
     for _ in range(ATTEMPTS):
         known = existing(root, name)
         taken = decided(known, head, answer.digest, _tip(root, fetched.tip, head), partial(git.is_ancestor, root))
         if taken is not None:
             return taken
+        if failed:
+            return replace(answer, why=tuple(failed))
         version = Version(name, known[-1].version.number + 1 if known else 1)
         if not write:
             return replace(answer, what="would", version=version)
@@ -138,7 +141,7 @@ def _tip(root: Path, tip: str, head: str) -> str | None:
 
 
 def _reasons(root: Path, found: Reports) -> list[str]:
-    """Return why the tree may not be released: it differs from the commit, is not run, or does not pass."""
+    """Return why nothing can be said of the tree: it differs from the commit, or is not run."""
     changed = (
         *git.changed(root, [path for path in git.INPUTS if (root / path).exists()]),
         *reproduction.uncommitted(root),
@@ -151,6 +154,11 @@ def _reasons(root: Path, found: Reports) -> list[str]:
         return [f"its results are not those of this commit: dvc repro would run {', '.join(stale)}"]
     if manifest.verify(root / paths.BUNDLE) != found.bundle.digest:
         return [f"{paths.BUNDLE} is not the bundle that {paths.BUNDLE_REPORT} describes; run: dvc repro"]
+    return []
+
+
+def _failed(root: Path, found: Reports) -> list[str]:
+    """Return which gates keep a bundle from being a version."""
     verdicts = (*found.gates.gates, *timing.judge(Gates.load(root / paths.PARAMS), found.gates, root))
     failed = [f"gate {one.id}: {one.reason}" for one in verdicts if one.blocking and one.verdict == "fail"]
     return failed or (
