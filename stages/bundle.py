@@ -23,7 +23,7 @@ def main() -> None:
         skops=paths.MODEL.read_bytes(),
         train=train,
         holdout=holdout,
-        scores=training.scores(pipeline, holdout.frame),
+        scores=training.scores(pipeline, holdout.features),
         reports=reports.Evaluated.parse(reports.read(Path(), reports.EVALUATED)),
         explanations=explanations,
     )

@@ -8,13 +8,13 @@ from trunkline.core.stage import run
 def main() -> None:
     """Merge, judge and write; under `dvc exp run` keep the parameters that DVC has just composed from -S."""
     from trunkline import conffiles
-    from trunkline.compose import Composed, check, compose, render
+    from trunkline.compose import Composed, check, completed, compose, render
     from trunkline.core import files, paths
     from trunkline.core.paramsfile import read_params
 
     if "DVC_EXP_NAME" in os.environ:
         conffiles.lint(paths.CONF)
-        composed = Composed(read_params(), merged=())
+        composed = Composed(completed(read_params()), merged=())
     else:
         composed = compose(paths.CONF)
     check(composed, fallback=paths.PARAMS)

@@ -19,7 +19,7 @@ def main() -> None:
 
     console = Console(stderr=True, highlight=False)
     params, holdout = Evaluation.load(), Dataset.read("holdout")
-    scores = training.scores(modelfile.load(paths.MODEL), holdout.frame)
+    scores = training.scores(modelfile.load(paths.MODEL), holdout.features)
     progress = partial(track, description="measuring", console=console, transient=True, disable=not console.is_terminal)
     report = evaluation.evaluate(holdout, scores, params, load_seed(), progress)
     evaluation.write(report)

@@ -25,8 +25,8 @@ def main() -> None:
     rivals = Gates.load().rivals(Model.load(), load_seed())
     shown = track(rivals.items(), "fitting rivals", console=console, transient=True, disable=not console.is_terminal)
     threads = int(os.environ["OMP_NUM_THREADS"])
-    scores = {name: training.scores(training.fit(train, *rival, threads), holdout.frame) for name, rival in shown}
-    write_parquet(pl.DataFrame(scores), paths.RIVALS / SCORES)
+    scores = {name: training.scores(training.fit(train, *rival, threads), holdout.features) for name, rival in shown}
+    write_parquet(pl.DataFrame([pl.Series(name, of) for name, of in scores.items()]), paths.RIVALS / SCORES)
     console.print(f"{paths.RIVALS}: {', '.join(scores) or 'no rivals are declared'}", soft_wrap=True)
 
 

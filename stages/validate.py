@@ -19,7 +19,7 @@ def main() -> None:
     console = Console(stderr=True, highlight=False)
     data = Data.load()
     raw = {name: pl.read_parquet(paths.RAW / f"{name}.parquet") for name in data.sources}
-    months = [*data.window.train.months(), *data.window.holdout.months()]
+    months = [month for _, window in data.window or () for month in window.months()]
     checked = contract.check_tables(raw, Contract.load(), data.timezone, months)
     for name, table in checked.items():
         write_parquet(table.valid, paths.VALID / f"{name}.parquet")

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,30 +14,28 @@ from dvc.repo import Repo
 
 from tests import bundles
 from tests.rig.repository import git
-from trunkline import gitremote, provenance, signing
 from trunkline import git as reading
+from trunkline import gitremote, provenance, signing
 from trunkline.provenance import Announced, Run
 from trunkline.versions import Version
 
 ROOT = Path(__file__).parent.parent
 NAME = "flight-delay"
 REQUEST = {"delay": 5.0, "hour": 3, "holiday": True, "engines": 2, "origin": "EWR", "dest": "ORD", "kind": "arrival"}
+
+
+def pem(key: Ed25519PrivateKey) -> str:
+    """Return a private key as a file has it."""
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return key.private_bytes(*form).decode()
+
+
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
-PRIVATE = KEY.private_bytes(
-    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-).decode()
+PRIVATE = pem(KEY)
 PUBLIC = (
     KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 )
 COMMENT = "# Which version of the model each environment is to run.\n"
-
-
-def environment(**variables: str) -> dict[str, str]:
-    """Return this process's environment without what a forge's run would have, and with these."""
-    forges = ("GITHUB_", "GITLAB_", "CI_", "GIT_", "TRUNKLINE_")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(forges)}
-    isolated = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
-    return kept | isolated | variables
 
 
 @dataclass(frozen=True)
@@ -101,7 +98,7 @@ class Project:
         self.write("params.yaml", yaml.safe_dump(content))
 
     def build(self, roc_auc: float, *, verdict: str = "pass", rows: int = 28301, score: float = 0.0) -> str:
-        """Write the results of a run: a bundle of its own, and reports; `score` is added to what a golden row expects."""
+        """Write the results of a run: a bundle of its own, and reports; its golden row expects `score` too much."""
         folder = self.root / "models/bundle"
         shutil.rmtree(folder, ignore_errors=True)
         bundles.make(folder)
@@ -113,6 +110,7 @@ class Project:
         self._reports(digest, roc_auc, verdict, rows)
         data = {name: hashlib.md5(f"{name} {rows}".encode()).hexdigest() for name in ("raw", "valid", "features")}
         outs = {name: {"outs": [{"path": f"data/{name}", "md5": f"{found}.dir"}]} for name, found in data.items()}
+        outs["bundle"] = {"outs": [{"path": "models/bundle", "md5": f"{digest[:32]}.dir"}]}
         self.write("dvc.lock", yaml.safe_dump({"schema": "2.0", "stages": outs | {"validate": outs["valid"]}}))
         return digest
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from trunkline.attribution import Attribution, Share
 from trunkline.changes import Difference
 from trunkline.forecast import Plan, Step
+from trunkline.promotion import Move
 from trunkline.reports import Estimate, Past, Reports
-from trunkline.review import Config, Merge, Moved, Pending, Review
+from trunkline.review import Config, Curve, Merge, Moved, Pending, Review
 
 REPORTS = json.loads((Path(__file__).parent / "golden/report/reports.json").read_text(encoding="utf-8"))
 HOSTILE = (
@@ -61,8 +62,10 @@ REVIEW = Review(
     slices=(moved("roc_auc", 0.70, 0.66, -0.04, where="origin JFK"), moved("roc_auc", 0.7, 0.7, 0.0, where="hour 6")),
     reports=passing(),
     past=Past(),
-    calibration=((0.1, 0.08), (0.3, 0.35), (0.7, 0.66)),
-    roc=((0.0, 0.0), (0.2, 0.6), (1.0, 1.0)),
+    curves=(
+        Curve("calibration", ((0.1, 0.08), (0.3, 0.35), (0.7, 0.66))),
+        Curve("roc", ((0.0, 0.0), (0.2, 0.6), (1.0, 1.0))),
+    ),
 )
 BLOCKED = replace(
     REVIEW,
@@ -75,6 +78,22 @@ BLOCKED = replace(
 )
 STALE = replace(
     REVIEW, plan=replace(REVIEW.plan, steps=(*REVIEW.plan.steps, step("gate", "runs", ["is new"]))), behind=1
+)
+
+
+PROMOTES = replace(
+    REVIEW,
+    config=(),
+    whole=tuple(replace(one, before=one.now, better=0.0, interval=(0.0, 0.0)) for one in REVIEW.whole),
+    slices=(),
+    plan=replace(REVIEW.plan, steps=(step("train"), step("champion", reasons=["models/registry.yaml changed"]))),
+    same_model=True,
+    moves=(Move("production", "v3", "v4", "v4", back=False, signer="release"),),
+)
+ROLLS_BACK = replace(
+    PROMOTES,
+    reports=Reports.model_validate(REPORTS),
+    moves=(Move("production", "v4", "v3", "v3", back=True, signer="release"),),
 )
 
 
@@ -117,6 +136,7 @@ def hostile(words):
         target=words,
         behind=2,
         uncommitted=() if len(words) % 3 else (words,),
+        moves=(Move(words, words, words, words, back=False, refused=words, signer=words),),
         merge=Merge((), (Pending(words, (words,)),)) if len(words) % 2 else Merge((words,), ()),
         attribution=replace(TOLD_APART, shares=(Share(words, (words,), None, None, words),), notes=(words,)),
         plan=Plan("a" * 40, (step(words, reasons=[words]),)),

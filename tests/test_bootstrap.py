@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.bootstrap import Interval, Resamples, intervals, percentile_interval, resampled
-from trunkline.metrics import Sample, named, point
+from trunkline.measures import named
+from trunkline.metrics import Sample, point
 
-METRICS = [named(name) for name in ("roc_auc", "average_precision", "log_loss", "brier")]
+METRICS = [named(name, "binary") for name in ("roc_auc", "average_precision", "log_loss", "brier")]
 
 
 def days_of_flights(seed: int, days: int = 30, per_day: int = 40) -> tuple[Sample, float]:
@@ -59,7 +60,7 @@ def test_a_resample_holds_all_rows_of_each_drawn_cluster() -> None:
 
 
 def test_the_interval_covers_the_truth_where_one_of_independent_rows_does_not() -> None:
-    rate = [named("base_rate")]
+    rate = [named("base_rate", "binary")]
     clustered, rowwise = 0, 0
     for seed in range(200):
         sample, truth = days_of_flights(seed)

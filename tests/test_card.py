@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline import card, metrics
+from trunkline import card, measures
 from trunkline.explain import Drop, Explanations, Permutation, Shap
 from trunkline.reports import Evaluated, Parity
 
@@ -70,10 +70,12 @@ ONNX = card.CardInputs(
     observations="flights",
     label="late",
     label_definition="arr_delay > 15",
+    task="binary",
+    classes=(),
     label_known_after="1d",
     prediction_lead="2h",
     windows={"train": "2013-01..2013-06", "holdout": "2013-07"},
-    metrics=(metrics.named("roc_auc"), metrics.named("brier")),
+    metrics=(measures.named("roc_auc", "binary"), measures.named("brier", "binary")),
     confidence=0.95,
     cluster="date(event_time)",
     reports=REPORTS,
@@ -89,7 +91,7 @@ ONNX = card.CardInputs(
 SKLEARN = replace(
     ONNX,
     limits=(),
-    metrics=(metrics.named("base_rate"),),
+    metrics=(measures.named("base_rate", "binary"),),
     runtime="sklearn",
     reason="GaussianNB is not covered by the exporter",
     parity=None,
@@ -171,6 +173,6 @@ def test_only_the_weakest_of_many_slices_are_shown():
 
 @pytest.mark.parametrize(("metric", "order"), [("roc_auc", ["UA", "EWR", "JFK", "(empty)", "9E"]), ("brier", None)])
 def test_the_weakest_slice_is_first_whichever_end_is_the_better_one(metric, order):
-    page = card.render(replace(ONNX, metrics=(metrics.named(metric),)))
+    page = card.render(replace(ONNX, metrics=(measures.named(metric, "binary"),)))
     shown = [line.split(" | ")[1] for line in page.splitlines() if line.startswith(("| carrier |", "| origin |"))]
     assert shown == (order or ["9E", "JFK", "UA", "EWR", "(empty)"])

@@ -7,9 +7,22 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from tests.reviews import BLOCKED, HOSTILE, MOVED_ON, REPORTS, REVIEW, STALE, hostile, many, words_of_others
+from tests.reviews import (
+    BLOCKED,
+    HOSTILE,
+    MOVED_ON,
+    PROMOTES,
+    REPORTS,
+    REVIEW,
+    ROLLS_BACK,
+    STALE,
+    hostile,
+    many,
+    words_of_others,
+)
 from trunkline import comment, review
 from trunkline.pipeline import Stage
 from trunkline.reports import Estimate, Past, Slice
@@ -18,7 +31,13 @@ from trunkline.review import Merge
 GOLDEN = Path(__file__).parent / "golden/comment"
 
 
-CASES = {"pass.md": REVIEW, "blocked.md": BLOCKED, "stale.md": STALE, "moved_on.md": MOVED_ON}
+CASES = {
+    "pass.md": REVIEW,
+    "blocked.md": BLOCKED,
+    "stale.md": STALE,
+    "moved_on.md": MOVED_ON,
+    "rolls_back.md": ROLLS_BACK,
+}
 
 
 @pytest.mark.parametrize(("golden", "content"), CASES.items(), ids=CASES)
@@ -62,13 +81,47 @@ def test_results_that_belong_to_no_commit_are_not_merged():
     assert "## ⚠️ Not reproduced" in comment.render(replace(STALE, uncommitted=found.uncommitted))
 
 
+def first(content):
+    return comment.render(content).splitlines()[1]
+
+
+def test_a_change_that_ships_no_other_model_says_what_it_moves():
+    chain = "may be merged, `v4` passed its gates and is signed by `release`"
+    assert first(PROMOTES) == f"## ✅ Promotes `v4` to `production`: {chain}"
+    assert first(ROLLS_BACK) == (
+        "## ✅ Rolls `production` back to `v3`: may be merged, `v3` passed its gates and is signed by `release`; "
+        "`every_airport` blocks the trunk's own model, which this does not ship"
+    )
+    assert first(replace(PROMOTES, moves=())) == "## ✅ May be merged: ships no other model"
+    assert first(replace(ROLLS_BACK, same_model=False)) == "## ❌ Do not merge: blocked by `every_airport`"
+    nothing = replace(PROMOTES.moves[0], after="null", version=None)
+    assert first(replace(PROMOTES, moves=(nothing,))) == "## ✅ Has `production` run nothing: may be merged"
+
+
+def test_a_version_that_may_not_run_is_not_merged():
+    refused = replace(
+        PROMOTES.moves[0], refused="flight-delay@v4: signed by key 1, which conf/promotion does not declare"
+    )
+    for content in (PROMOTES, replace(PROMOTES, same_model=False), replace(PROMOTES, uncommitted=("dvc.lock",))):
+        found = first(replace(content, moves=(*content.moves, refused)))
+        assert found.startswith("## ❌ Do not merge: `v4` is refused: `flight-delay@v4: signed by key 1, which ")
+    stale = first(replace(STALE, moves=(refused,)))
+    assert stale.startswith("## ⚠️ Not reproduced")
+
+
 def html(text):
     return MarkdownIt("commonmark", {"html": True, "linkify": False}).enable(["table", "strikethrough"]).render(text)
 
 
-@given(words_of_others())
-def test_texts_of_others_stay_text(words):
-    text = comment.render(hostile(words))
+def of_kinds(made):
+    """A review that is refused, one that is blocked, and one that ships no other model."""
+    moves = tuple(replace(move, refused="") for move in made.moves)
+    return {"refused": made, "blocked": replace(made, moves=()), "moves": replace(made, moves=moves, same_model=True)}
+
+
+@given(words_of_others(), st.sampled_from(["refused", "blocked", "moves"]))
+def test_texts_of_others_stay_text(words, kind):
+    text = comment.render(of_kinds(hostile(words))[kind])
     assert text.count(comment.MARKER) == 1
     assert text.startswith(comment.MARKER)
     page = html(text).replace(comment.MARKER, "")

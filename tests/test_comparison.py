@@ -12,9 +12,10 @@ from sklearn.metrics import roc_auc_score
 from trunkline import comparison
 from trunkline.bootstrap import Resamples
 from trunkline.core.errors import UserError
-from trunkline.metrics import Sample, named
+from trunkline.measures import named
+from trunkline.metrics import Sample
 
-AUC, LOSS = named("roc_auc"), named("log_loss")
+AUC, LOSS = named("roc_auc", "binary"), named("log_loss", "binary")
 
 
 def pair(seed, clusters=31, rows=120, better=0.0):
@@ -50,8 +51,8 @@ def test_the_difference_is_that_of_the_metrics_on_each_resample():
 def test_positive_is_better_whatever_the_metric():
     champion, challenger = pair(2, rows=400, better=0.9)
     for name in ("roc_auc", "average_precision", "log_loss", "brier"):
-        there = comparison.difference(named(name), champion, challenger, Resamples(31, 200, 1))
-        back = comparison.difference(named(name), challenger, champion, Resamples(31, 200, 1))
+        there = comparison.difference(named(name, "binary"), champion, challenger, Resamples(31, 200, 1))
+        back = comparison.difference(named(name, "binary"), challenger, champion, Resamples(31, 200, 1))
         assert there.observed > 0
         assert back.observed == pytest.approx(-there.observed)
         assert there.p_value(0) < 0.5 < back.p_value(0)
@@ -153,4 +154,4 @@ DAYS = np.repeat(np.arange(4), 5)
 )
 def test_where_nothing_can_be_said_nothing_is(metric, champion, challenger, said):
     with pytest.raises(UserError, match=said):
-        comparison.difference(named(metric), champion, challenger, Resamples(4, 100, 1))
+        comparison.difference(named(metric, "binary"), champion, challenger, Resamples(4, 100, 1))

@@ -14,7 +14,7 @@ from trunkline.core import expressions
 from trunkline.core.errors import UserError
 from trunkline.dataset import EVENT_TIME
 from trunkline.duckdb_engine import DuckDBEngine
-from trunkline.features import Plan
+from trunkline.features import Plan, Span
 from trunkline.params.contract import Contract
 from trunkline.params.data import Data
 from trunkline.params.features import Features
@@ -117,12 +117,12 @@ def compute(folder: Path, trips: Sequence[dict[str, Any]], features: dict[str, A
     )
     planned = compiled(features)
     label = expressions.parse(DATA["target"]["expression"])  # type: ignore[index]
-    start, end = START - timedelta(days=9), START + timedelta(days=9)
+    part = Span(START - timedelta(days=9), START + timedelta(days=9))
     with DuckDBEngine(planned, folder) as engine:
-        engine.load_requests(start, end, (("late", label),))
+        engine.load_requests(part, (("late", label),))
         for primitive in planned.primitives:
             engine.compute(primitive)
-        engine.write(folder / "out.parquet", start, end)
+        engine.write(folder / "out.parquet", part)
     return pl.read_parquet(folder / "out.parquet")
 
 

@@ -30,7 +30,7 @@ def declared(target: str = FOREST, preprocess: Any = IMPUTED, **parameters: Any)
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_model_is_accepted(path: Path) -> None:
     model = Model.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
-    estimators.verify(model)
+    estimators.verify(model, "regression" if path.stem == "ridge" else "binary")
     estimator = estimators.build(model, seed=11)
     assert estimator.random_state == 11
     for name, value in model.parameters.items():
@@ -59,7 +59,7 @@ def test_every_shipped_model_is_accepted(path: Path) -> None:
 )
 def test_what_is_no_estimator_is_refused(path: str, message: str) -> None:
     with pytest.raises(UserError, match=r"^model\._target_: ") as caught:
-        estimators.verify(declared(path))
+        estimators.verify(declared(path), "binary")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -118,6 +118,10 @@ def test_a_refused_path_is_not_imported(tmp_path: Path) -> None:
             "model.preprocess.categorical.encode: RandomForest",
         ),
         (
+            declared("sklearn.linear_model.Ridge"),
+            "model._target_: Ridge is no classifier, which data.target.task: binary needs",
+        ),
+        (
             declared("sklearn.linear_model.LogisticRegression", preprocess={}),
             "model.preprocess.numeric.impute: LogisticRegression takes no missing values; use mean, median or zero",
         ),
@@ -125,20 +129,20 @@ def test_a_refused_path_is_not_imported(tmp_path: Path) -> None:
 )
 def test_a_wrong_parameter_is_one_line_with_its_key(model: Model, message: str) -> None:
     with pytest.raises(UserError) as caught:
-        estimators.verify(model)
+        estimators.verify(model, "binary")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_nested_estimators_follow_the_same_rules() -> None:
     model = declared(CALIBRATED, estimator={"_target_": FOREST, "max_depth": 3}, cv=3)
-    estimators.verify(model)
+    estimators.verify(model, "binary")
     built = estimators.build(model, seed=5)
     assert isinstance(built.estimator, RandomForestClassifier)
     assert (built.estimator.max_depth, built.estimator.random_state) == (3, 5)
     members = [["forest", {"_target_": FOREST}], ["boosting", {"_target_": LIGHTGBM}]]
     voting = declared("sklearn.ensemble.VotingClassifier", estimators=members, voting="soft")
-    estimators.verify(voting)
+    estimators.verify(voting, "multiclass")
     assert [each.random_state for _, each in estimators.build(voting, seed=5).estimators] == [5, 5]
 
 

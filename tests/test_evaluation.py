@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trunkline import evaluation
+from trunkline import curves, evaluation
 from trunkline.core.errors import UserError
+from trunkline.curves import wilson
 from trunkline.dataset import Dataset, Feature, Schema
-from trunkline.evaluation import MISSING, evaluate, predictions, wilson
+from trunkline.evaluation import MISSING, evaluate, predictions
 from trunkline.metrics import Floats, Sample, cutoffs
 from trunkline.params.evaluation import Evaluation
 
@@ -135,16 +136,16 @@ def test_the_thinned_roc_curve_keeps_its_ends_and_its_area() -> None:
     dataset, scores = flights()
     smooth = np.clip(scores + np.linspace(0, 0.009, 600), 0, 1)
     report = evaluate(dataset, smooth, declared(curves={"points": 100, "bins": 5}), 1)
-    x = [point.false_positive_rate for point in report.roc]
-    y = [point.true_positive_rate for point in report.roc]
+    x = [point.false_positive_rate for point in report.curves["roc"]]
+    y = [point.true_positive_rate for point in report.curves["roc"]]
     assert len(x) <= 100
     assert (x[0], y[0], x[-1], y[-1]) == (0, 0, 1, 1)
     area = report.whole.metrics["roc_auc"].value
     assert np.trapezoid(y, x) == pytest.approx(area, abs=0.002)
-    recalls = [point.recall for point in report.precision_recall]
+    recalls = [point.recall for point in report.curves["precision_recall"]]
     assert len(recalls) <= 100
     assert recalls == sorted(recalls)
-    assert report.precision_recall[-1].precision == pytest.approx(report.whole.metrics["base_rate"].value)
+    assert report.curves["precision_recall"][-1].precision == pytest.approx(report.whole.metrics["base_rate"].value)
 
 
 @given(
@@ -156,18 +157,18 @@ def test_curves_hold_for_any_ties(rows: list[tuple[int, int]], points: int, bins
     labels = np.array([0, 1, *(label for label, _ in rows)], dtype=np.int8)
     scores = np.array([4, 4, *(score for _, score in rows)]) / 8
     sample = Sample(labels, scores, np.zeros(len(labels), dtype=np.int64))
-    calibration = evaluation._calibration(sample, bins, 0.9)
+    calibration = curves._calibration(sample, bins, 0.9)
     assert sum(part.n for part in calibration) == len(labels)
     assert sum(part.observed_rate * part.n for part in calibration) == pytest.approx(labels.sum())
     assert len(calibration) <= bins
     assert [part.score for part in calibration] == sorted({part.score for part in calibration})
     for part in calibration:
         assert 0 <= part.observed_rate_low <= part.observed_rate <= part.observed_rate_high <= 1 + 1e-12
-    for roc in evaluation._roc(sample, points)[1:]:
+    for roc in curves._roc(sample, points)[1:]:
         called = scores >= roc.threshold
         assert roc.true_positive_rate == pytest.approx(called[labels == 1].mean())
         assert roc.false_positive_rate == pytest.approx(called[labels == 0].mean())
-    for both in evaluation._precision_recall(sample, points):
+    for both in curves._precision_recall(sample, points):
         called = scores >= both.threshold
         assert both.precision == pytest.approx(labels[called].mean())
         assert both.recall == pytest.approx(called[labels == 1].mean())
@@ -176,7 +177,7 @@ def test_curves_hold_for_any_ties(rows: list[tuple[int, int]], points: int, bins
 
 def test_bins_have_equal_counts_where_scores_differ() -> None:
     sample = Sample(np.arange(100).astype(np.int8) % 2, np.linspace(0, 1, 100), np.zeros(100, dtype=np.int64))
-    assert [part.n for part in evaluation._calibration(sample, 4, 0.9)] == [25] * 4
+    assert [part.n for part in curves._calibration(sample, 4, 0.9)] == [25] * 4
 
 
 def test_wilson_is_the_published_interval() -> None:
@@ -213,7 +214,7 @@ def test_a_score_that_is_none_is_never_measured(wrong: float) -> None:
 def test_a_holdout_of_one_class_is_refused(rows: int, message: str) -> None:
     dataset, scores = flights()
     none_late = Dataset(dataset.frame.with_columns(late=pl.lit(0, dtype=pl.Int8))[:rows], dataset.schema)
-    with pytest.raises(UserError, match=f"data.window.holdout: {message}"):
+    with pytest.raises(UserError, match=f"data/features/holdout.parquet: {message}"):
         evaluate(none_late, scores[:rows], declared(), 1)
 
 

@@ -381,6 +381,31 @@ def test_a_fetch_says_what_is_wrong(clones, tmp_path):
         gitremote.fetch(first, "main", environment())
 
 
+def test_a_branch_of_origin_is_fetched_as_it_is_now(clones):
+    _, first, second = clones
+    assert gitremote.fetch_branch(second, "work", environment()) is None
+    for name in "bc":
+        write(first, name)
+        run(first, "push", "--quiet", "origin", "HEAD:work")
+        assert gitremote.fetch_branch(second, "work", environment()) == git.head(first)
+    run(first, "reset", "--quiet", "--hard", "HEAD~1")
+    run(first, "push", "--quiet", "--force", "origin", "HEAD:work")
+    assert gitremote.fetch_branch(second, "work", environment()) == git.head(first)
+
+
+def test_a_first_parent_line_is_told_with_its_messages(repository):
+    first = commit(repository)
+    run(repository, "checkout", "--quiet", "-b", "side")
+    run(repository, "commit", "--quiet", "--allow-empty", "--message", "aside")
+    run(repository, "checkout", "--quiet", "-")
+    run(repository, "merge", "--quiet", "--no-ff", "--message", "merged: ü\n\nbody\n", "side")
+    merge = run(repository, "rev-parse", "HEAD")
+    found = git.first_parents(repository, merge)
+    assert [(one, message.strip()) for one, message in found] == [(merge, "merged: ü\n\nbody"), (first, "one")]
+    assert [one for one, _ in git.first_parents(repository, merge, first)] == [merge]
+    assert git.first_parents(repository, first, merge) == ()
+
+
 @pytest.mark.parametrize("place", ["first", "second"])
 def test_a_commit_of_one_file_touches_no_working_tree(clones, place):
     _, first, second = clones

@@ -8,11 +8,14 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from trunkline import metrics
+from trunkline import measures, metrics
 from trunkline.core.errors import UserError
-from trunkline.metrics import REGISTRY, Floats, Sample, measure, named, point
+from trunkline.measures import named
+from trunkline.metrics import Floats, Sample, measure, point
 
-ALL = list(REGISTRY.values())
+BINARY = measures.REGISTRY["binary"]
+
+ALL = list(BINARY.values())
 JUDGES: dict[str, Callable[..., float]] = {
     "roc_auc": sklearn_metrics.roc_auc_score,
     "average_precision": sklearn_metrics.average_precision_score,
@@ -34,7 +37,7 @@ def sample_of(rows: list[tuple[int, float, int]]) -> Sample:
 
 
 def judged(labels: np.ndarray, scores: Floats, weights: np.ndarray) -> list[float]:
-    return [JUDGES[name](labels, scores, sample_weight=weights) for name in REGISTRY]
+    return [JUDGES[name](labels, scores, sample_weight=weights) for name in BINARY]
 
 
 @given(rows=ROWS, counts=st.lists(st.integers(0, 5), min_size=4, max_size=4))
@@ -75,17 +78,24 @@ def test_many_resamples_at_once_give_the_bits_of_one_at_a_time(monkeypatch: pyte
 def test_constant_scores_rank_nothing() -> None:
     labels = np.array([0, 1, 1, 0, 0], dtype=np.int8)
     sample = Sample(labels, np.full(5, 0.3), np.zeros(5, dtype=np.int64))
-    assert point([named("roc_auc"), named("average_precision")], sample) == pytest.approx([0.5, 0.4])
+    assert point([named("roc_auc", "binary"), named("average_precision", "binary")], sample) == pytest.approx(
+        [0.5, 0.4]
+    )
 
 
 @pytest.mark.parametrize(
     ("labels", "undefined"),
-    [([], set(REGISTRY)), ([0, 0], {"roc_auc", "average_precision"}), ([1, 1], {"roc_auc"}), ([0, 1], set())],
+    [
+        ([], set(BINARY)),
+        ([0, 0], {"roc_auc", "average_precision"}),
+        ([1, 1], {"roc_auc"}),
+        ([0, 1], set()),
+    ],
 )
 def test_what_is_not_defined_is_nan(labels: list[int], undefined: set[str]) -> None:
     n = len(labels)
     sample = Sample(np.array(labels, dtype=np.int8), np.linspace(0, 1, n), np.zeros(n, dtype=np.int64))
-    found = dict(zip(REGISTRY, measure(ALL, sample, np.array([[1], [0]])), strict=True))
+    found = dict(zip(BINARY, measure(ALL, sample, np.array([[1], [0]])), strict=True))
     assert {name for name, (once, _) in found.items() if np.isnan(once)} == undefined
     assert all(np.isnan(never) for _, never in found.values())
 
@@ -105,10 +115,10 @@ def test_a_label_that_is_none_is_refused() -> None:
 
 def test_a_misspelled_metric_gives_the_nearest() -> None:
     with pytest.raises(UserError, match=r"^evaluation\.metrics: no metric 'roc_acu'; did you mean 'roc_auc'\?$"):
-        named("roc_acu")
+        named("roc_acu", "binary")
 
 
 def test_the_names_are_known_without_a_heavy_import() -> None:
-    code = "import sys, trunkline.metrics; print({'sklearn', 'polars', 'duckdb', 'scipy'} & set(sys.modules))"
+    code = "import sys, trunkline.measures; print({'sklearn', 'polars', 'duckdb', 'scipy'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "set()\n"

@@ -23,6 +23,7 @@ from tests.reviews import BLOCKED, HOSTILE, MOVED_ON, REVIEW, STALE, hostile, ma
 from trunkline import page, pageplots
 from trunkline.forecast import Plan
 from trunkline.reports import Past
+from trunkline.review import Curve
 
 GOLDEN = Path(__file__).parent / "golden/page"
 GOLDENS = {"pass.html": REVIEW, "blocked.html": BLOCKED, "stale.html": STALE, "moved_on.html": MOVED_ON}
@@ -168,7 +169,13 @@ def test_a_change_for_the_better_is_drawn_to_the_right():
 def test_what_no_axis_can_hold_is_not_drawn(value):
     odd = replace(REVIEW.whole[0], better=value, interval=(value, value))
     assert pageplots.changes([odd]) is None
-    assert "<svg" in page.render(replace(REVIEW, whole=(odd, *REVIEW.whole), roc=((0.0, value),), calibration=()))
+    assert "<svg" in page.render(
+        replace(
+            REVIEW,
+            whole=(odd, *REVIEW.whole),
+            curves=(Curve("roc", ((0.0, value),)), Curve("observed", ((value, 1.0), (2.0, value)))),
+        )
+    )
 
 
 FLAGS = (

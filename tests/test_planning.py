@@ -91,7 +91,7 @@ def test_a_number_can_be_a_category() -> None:
         ("features.streams.done.event_time", "delay", "features.streams.done.event_time: must be a time, is integer"),
         ("features.streams.done.available_at", "delay", "features.streams.done.available_at: must be a time"),
         ("features.streams.done.table", "trip", "no table 'trip' in the contract; did you mean 'trips'?"),
-        ("data.target.expression", "delay", "data.target.expression: must be a boolean, is integer"),
+        ("data.target.expression", "delay", "data.target.expression: must be a boolean for binary, is integer"),
         ("data.target.name", "delay", "data.target.name: 'delay' is a column of trips; choose another"),
         ("data.unique_key", ["nubmer"], "data.unique_key: no column 'nubmer'; did you mean 'number'?"),
         (

@@ -1,16 +1,20 @@
 """Promotions and rollbacks, with real remotes, signed versions, real bundles, and the rig's forge."""
 
 import json
+import os
 import shutil
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.releases import COMMENT, NAME, Project, environment, history
+from tests.releases import COMMENT, NAME, Project, history, pem
 from tests.rig.repository import git
 from tests.rig.rig import rigged
 from trunkline.cli import trunkline
+from trunkline.core.errors import TrunklineError, UserError
+from trunkline.forges.environment import connect
+from trunkline.versions import Version
 
 # pygtrie, which DVC uses.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
@@ -115,8 +119,6 @@ def test_what_is_declared_already_is_said(project, words, told):
     ],
 )
 def test_a_version_or_environment_that_there_is_not_is_refused(project, words, said):
-    from trunkline.core.errors import UserError
-
     with pytest.raises(UserError) as refused:
         ran("promote", words[0], "--to", words[1], "--local")
     assert said in str(refused.value)
@@ -128,3 +130,255 @@ def test_staging_may_be_pinned_and_follow_again(project):
     git(project.root, "push", "--quiet", "origin", "promote/staging-v2:main")
     ran("promote", "latest", "--to", "staging", "--local")
     assert at(project, "promote/staging-latest") == text()
+
+
+def test_a_rollback_goes_to_what_ran_before_and_tries_its_bundle_first(project):
+    found = json.loads(ran("rollback", "--to", "production", "--reason", "late", "--local", "--json"))
+    assert (found["branch"], found["version"]) == ("rollback/production-v1", "v1")
+    assert at(project, found["branch"]) == text(production="v1")
+    message = git(project.root, "log", "-1", "--format=%B", found["branch"])
+    assert message.startswith("Roll production back to flight-delay v1\n\nIn place of v2. Bundle: ")
+    assert message.endswith("\nReason: late")
+    body = json.loads(ran("rollback", "--to", "production", "--dry-run", "--json"))["body"]
+    assert "- v1 ran here before; " in body
+    assert f"Its bundle `{found['digest'][:12]}` could be fetched and loaded, and gives 1 golden row its score." in body
+
+
+def merged(project, branch):
+    git(project.root, "push", "--quiet", "origin", f"{branch}:main")
+
+
+def test_what_was_rolled_back_is_not_rolled_back_to(project):
+    ran("promote", "v3", "--to", "production", "--local")
+    merged(project, "promote/production-v3")
+    assert json.loads(ran("rollback", "--to", "production", "--local", "--json"))["version"] == "v2"
+    merged(project, "rollback/production-v2")
+    assert json.loads(ran("rollback", "--to", "production", "--local", "--json"))["version"] == "v1"
+
+
+def test_what_latest_stood_for_is_decided_by_the_tags(project):
+    found = json.loads(ran("rollback", "--to", "staging", "--local", "--json"))
+    assert (found["before"], found["after"]) == ("latest", "v2")
+    assert at(project, "rollback/staging-v2") == text(staging="v2")
+
+
+def test_without_a_version_before_one_must_be_named(project):
+    ran("promote", "v1", "--to", "staging", "--local")
+    git(project.root, "checkout", "--quiet", "--orphan", "new")
+    project.declare(staging="v3", production="v3")
+    project.commit("A new history")
+    git(project.root, "push", "--quiet", "--force", "origin", "new:main")
+    with pytest.raises(UserError, match="nothing ran in production before; name a version with --version"):
+        ran("rollback", "--to", "production", "--local")
+    body = json.loads(ran("rollback", "--to", "production", "--version", "v1", "--dry-run", "--json"))["body"]
+    assert "- v1 has **never run here**; " in body
+
+
+def test_a_revert_of_the_merge_is_the_same_one_line(project):
+    ran("promote", "v3", "--to", "production", "--local")
+    git(project.root, "merge", "--quiet", "--no-ff", "-m", "Merge pull request #6 from a/b", "promote/production-v3")
+    git(project.root, "push", "--quiet", "origin", "main")
+    ran("rollback", "--to", "production", "--local")
+    git(project.root, "revert", "--no-edit", "--mainline", "1", "HEAD")
+    assert git(project.root, "rev-parse", "HEAD^{tree}") == git(
+        project.root, "rev-parse", "rollback/production-v2^{tree}"
+    )
+
+
+def damaged(made, folder, monkeypatch, change):
+    """A clone of a project in which something was done after the releases, and pushed."""
+    shutil.copytree(made.root.parent, folder / "made")
+    other = Project(folder / "made/project", folder / "made/store")
+    config = other.root / ".dvc/config"
+    config.write_text(config.read_text().replace(str(made.remote), str(other.remote)))
+    shutil.rmtree(other.root / ".dvc/cache")
+    change(other)
+    other.commit("Something was done")
+    return cloned(other, folder, monkeypatch)
+
+
+def without_bundles(project):
+    shutil.rmtree(project.remote)
+
+
+def other_bytes(project):
+    for path in project.remote.rglob("*"):
+        if path.is_file() and b"# Sums" in path.read_bytes():
+            path.chmod(0o644)
+            path.write_text("# Sums: changed\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (without_bundles, r"flight-delay@v1: its bundle cannot be had .*run: dvc fetch --all-tags"),
+        (other_bytes, r"card\.md: was changed: its sha256 is not the one in manifest\.json|its bundle cannot be had"),
+    ],
+)
+def test_a_rollback_to_what_cannot_be_run_is_not_proposed(made, tmp_path, monkeypatch, change, said):
+    project = damaged(made, tmp_path, monkeypatch, change)
+    with pytest.raises(TrunklineError, match=said):
+        ran("rollback", "--to", "production", "--local")
+    assert git(project.root, "branch", "--list", "rollback/*") == ""
+
+
+def test_a_bundle_that_scores_otherwise_today_is_not_rolled_back_to(made, tmp_path, monkeypatch):
+    def change(project):
+        project.build(0.78, score=0.5)
+        project.release(4)
+        project.build(0.79)
+        project.release(5)
+
+    damaged(made, tmp_path, monkeypatch, change)
+    with pytest.raises(UserError, match=r"flight-delay@v4: golden\.json: a request scores .*, not "):
+        ran("rollback", "--to", "staging", "--local")
+    ran("promote", "v4", "--to", "production", "--local")  # what loads it looks there; a promotion has its gates
+
+
+def failed(project):
+    project.build(0.5, verdict="fail")
+    project.release(4)
+
+
+def undeclared(project):
+    project.build(0.78)
+    commit = project.commit("Results")
+    other = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    project.tag(Version(NAME, 4), commit, pem(other))
+
+
+def unsigned(project):
+    git(project.root, "tag", "--annotate", f"{NAME}@v4", "--message", "by hand")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (failed, "refused: flight-delay@v4: "),
+        (undeclared, "refused: flight-delay@v4: signed by "),
+        (unsigned, "refused: flight-delay@v4: "),
+    ],
+)
+def test_a_version_whose_chain_does_not_hold_is_refused(made, tmp_path, monkeypatch, change, said):
+    project = damaged(made, tmp_path, monkeypatch, change)
+    for words in (("promote", "v4", "--to", "production"), ("rollback", "--to", "production", "--version", "v4")):
+        told = ran(*words, "--local", code=1)
+        assert told.startswith(said), told
+        content = json.loads(ran(*words, "--local", "--json", code=1))
+        assert (content["what"], f"refused: {content['reason']}\n") == ("refused", told)
+    assert git(project.root, "branch", "--list", "promote/*") == ""
+
+
+def test_a_tag_that_was_moved_at_origin_is_refused(made, tmp_path, monkeypatch):
+    project = cloned(made, tmp_path, monkeypatch)
+    name = f"{NAME}@v3"
+    git(
+        tmp_path / "origin.git", "tag", "--annotate", "--force", name, "--message", "elsewhere", f"{NAME}@v1^{{commit}}"
+    )
+    told = ran("promote", "v3", "--to", "production", "--local", code=1)
+    assert (
+        told
+        == "refused: flight-delay@v3: origin has another tag of this name: it was moved, and a version never changes\n"
+    )
+    assert git(project.root, "rev-parse", f"{name}^{{commit}}") == git(made.root, "rev-parse", f"{name}^{{commit}}")
+    ran("promote", "v1", "--to", "production", "--local")  # what was not moved
+
+
+def test_a_shallow_clone_says_what_to_fetch(made, tmp_path, monkeypatch):
+    git(tmp_path, "clone", "--quiet", "--depth", "1", made.root.as_uri(), "shallow")
+    monkeypatch.chdir(tmp_path / "shallow")
+    with pytest.raises(UserError, match="run: git fetch --unshallow"):
+        ran("rollback", "--to", "production", "--local")
+
+
+def test_a_registry_file_that_is_broken_is_told_as_it_is(project):
+    project.write(REGISTRY, f"{NAME}: {{staging: v9, production: v2}}\n")
+    project.commit("An unknown version")
+    git(project.root, "push", "--quiet", "origin", "main")
+    with pytest.raises(UserError, match=r"models/registry.yaml: flight-delay\.staging: v9 was never released"):
+        ran("rollback", "--to", "production", "--local")
+
+
+def test_without_a_forge_it_is_said_before_anything_is_done(project):
+    with pytest.raises(UserError, match=r"no forge: set .*; or ask no forge: --local"):
+        ran("promote", "v3", "--to", "production")
+    assert git(project.root, "for-each-ref", "refs/heads/promote") == ""
+
+
+@pytest.fixture
+def rig(made, tmp_path, monkeypatch):
+    """The forge with the project on it, and a clone in which one works."""
+    with rigged(tmp_path / "rig") as found:
+        found.import_(made.root)
+        found.protect("trunkline")
+        found.state.auto_merge_allowed = True
+        clone = tmp_path / "clone"
+        git(tmp_path, "clone", "--quiet", str(found.upstream.path), str(clone))
+        git(clone, "remote", "set-url", "origin", f"{found.forge.url}/acme/model.git")
+        token = found.state.grant("promoter[bot]", {"contents": "write", "pull-requests": "write", "statuses": "write"})
+        known = {"GITHUB_API_URL": f"{found.forge.url}/api/v3", "GITHUB_SERVER_URL": found.forge.url}
+        for name, value in (known | {"GITHUB_REPOSITORY": "acme/model", "GITHUB_TOKEN": token}).items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+        monkeypatch.chdir(clone)
+        yield found
+
+
+def test_a_promotion_to_production_waits_for_an_approval_and_is_opened_once(rig):
+    found = json.loads(ran("promote", "v3", "--to", "production", "--json"))
+    (pull,) = rig.state.pulls.values()
+    assert (pull.title, pull.head_ref, pull.base_ref) == (
+        "Promote flight-delay v3 to production",
+        "promote/production-v3",
+        "main",
+    )
+    assert pull.head_sha == found["commit"] == rig.upstream.sha("promote/production-v3")
+    assert (found["number"], found["url"], found["merged"]) == (
+        pull.number,
+        f"{rig.forge.url}/acme/model/pull/1",
+        False,
+    )
+    assert "| roc_auc | 0.7600 (0.7500 to 0.7700) | 0.7700 (0.7600 to 0.7800) |" in pull.body
+    assert pull.auto is None
+    told = ran("promote", "v3", "--to", "production")
+    assert told == f"#1 Promote flight-delay v3 to production: waits for an approval\n{found['url']}\n"
+    assert len(rig.state.pulls) == 1
+    assert pull.head_sha == found["commit"]
+
+
+def test_a_promotion_to_staging_merges_when_its_checks_pass(rig):
+    told = ran("promote", "v2", "--to", "staging")
+    assert told.startswith("#1 Promote flight-delay v2 to staging: merges when its checks pass\n")
+    pull = rig.state.pulls[1]
+    assert not pull.merged
+    connect(os.environ).set_status(pull.head_sha, "trunkline", "success", "fine", None)
+    assert pull.merged
+    assert ran("promote", "v2", "--to", "staging") == "staging is declared to run v2 already\n"
+
+
+def test_results_that_a_run_has_put_on_the_branch_stay_and_anything_else_goes(rig):
+    first = json.loads(ran("promote", "v3", "--to", "production", "--json"))
+    results = rig.push(first["branch"], {"reports/gates.json": "{}", "dvc.lock": "stages: {}\n"})
+    assert json.loads(ran("promote", "v3", "--to", "production", "--json"))["commit"] == results
+    rig.push(first["branch"], {"src/trunkline/backdoor.py": "1\n"})
+    again = json.loads(ran("promote", "v3", "--to", "production", "--json"))
+    assert again["number"] == first["number"]
+    assert rig.state.pulls[1].head_sha == again["commit"]
+    with rig.upstream.checkout(again["commit"]) as folder:
+        assert not (folder / "src").exists()
+
+
+def test_on_a_trunk_that_has_moved_on_the_branch_is_made_anew(rig):
+    first = json.loads(ran("rollback", "--to", "production", "--json"))
+    moved_on = rig.push("main", {"README.md": "more\n"})
+    again = json.loads(ran("rollback", "--to", "production", "--json"))
+    assert again["number"] == first["number"]
+    assert again["commit"] != first["commit"]
+    assert git(rig.upstream.path, "rev-parse", f"{again['commit']}^") == moved_on
+    assert rig.state.pulls[1].head_sha == again["commit"]
+
+
+def test_a_forge_that_fails_after_the_effect_is_asked_again_and_opens_no_second(rig):
+    rig.forge.fail("POST", "/pulls$", 1, 502, after_effect=True)
+    ran("promote", "v3", "--to", "production")
+    assert len(rig.state.pulls) == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trunkline import metrics
+from trunkline import measures
 from trunkline.core.errors import UserError
 from trunkline.layout import plain
 from trunkline.report import Subject, summary
@@ -59,7 +59,8 @@ def subject(*names):
         target="late",
         observations="flights",
         windows={"train": "2013-01..2013-06", "holdout": "2013-07"},
-        metrics=tuple(metrics.named(name) for name in names),
+        task="binary",
+        metrics=tuple(measures.named(name, "binary") for name in names),
         confidence=0.95,
         look="mlflow ui --backend-store-uri sqlite:///mlflow.db",
     )

@@ -14,7 +14,7 @@ from trunkline import comment, reviewfile, sticky
 from trunkline.changes import Difference
 from trunkline.core.errors import UserError
 from trunkline.reports import Estimate
-from trunkline.review import Config, Moved
+from trunkline.review import Config, Curve, Moved
 
 REVIEWS = (REVIEW, BLOCKED, STALE)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -56,7 +56,7 @@ def reviews(draw):
         dirty=draw(st.booleans()),
         config=(Config(change, (words,)),),
         whole=(draw(MOVED),),
-        roc=tuple(draw(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=4))),
+        curves=(Curve("observed", tuple(draw(st.lists(st.tuples(NUMBERS, NUMBERS), max_size=4)))),),
     )
 
 
@@ -162,8 +162,8 @@ def test_bytes_that_are_no_review_are_refused(data):
         ({"head": "b" * 39}, "head is no commit"),
         ({"head": "b" * 40 + "\n"}, "head is no commit"),
         ({"base": "main; rm -rf ~"}, "base is no commit"),
-        ({"calibration": [[0.1, float("nan")]]}, "is not JSON"),
-        ({"calibration": [[0.1, "0.2"]]}, "calibration.0.1 is not"),
+        ({"curves": [{"kind": "roc", "points": [[0.1, float("nan")]]}]}, "is not JSON"),
+        ({"curves": [{"kind": "roc", "points": [[0.1, "0.2"]]}]}, "curves.0.points.0.1 is not"),
         ({"roc": [[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]}, "nested deeper"),
     ],
 )  # fmt: skip

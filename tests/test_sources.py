@@ -1,11 +1,8 @@
 """Sources are read whole and exactly, or not at all, with one message."""
 
-import base64
 import csv
-import hashlib
 import io
 import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.installed import install
 from trunkline import sources
 from trunkline.core.errors import UserError
 from trunkline.params.data import Source
@@ -22,21 +20,6 @@ from trunkline.params.data import Source
 def _source(path: str, **changes: object) -> Source:
     declared = {"package": "some-tables", "version": "1.0", "path": path, "nulls": ["", "NA"]}
     return Source.model_validate(declared | changes)
-
-
-def _install(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Install a distribution as pip would: its files, and a RECORD with their checksums."""
-    record = []
-    for path, content in files.items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
-        record.append(f"{path},sha256={digest},{len(content)}\n")
-    information = folder / "some_tables-1.0.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: some-tables\nVersion: 1.0\n")
-    (information / "RECORD").write_text("".join(record))
 
 
 @pytest.fixture
@@ -60,7 +43,7 @@ def _parquet() -> bytes:
 
 
 def test_csv_is_text_with_the_declared_nulls(site: Path) -> None:
-    _install(
+    install(
         site,
         {"t/a.csv.zip": _zip(a=b'\xef\xbb\xbfa,b\r\n1,NA\r\n,"x,\ny"\r\nna,01'), "t/p.parquet": _parquet()},
     )
@@ -169,7 +152,7 @@ BROKEN = {
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_broken_file_gives_one_line(site: Path, case: str) -> None:
     path, content, message = BROKEN[case]
-    _install(site, {path: content})
+    install(site, {path: content})
     with pytest.raises(UserError) as caught:
         sources.read("t", _source(path, format="parquet" if path.endswith("parquet") else "csv"))
     separator = "" if message.startswith("/") else ": "
@@ -178,7 +161,7 @@ def test_a_broken_file_gives_one_line(site: Path, case: str) -> None:
 
 
 def test_what_is_installed_must_be_what_is_declared(site: Path) -> None:
-    _install(site, {"t/flights.csv": b"a\n1\n", "t/gone.csv": b"a\n1\n", "t/edited.csv": b"a\n1\n"})
+    install(site, {"t/flights.csv": b"a\n1\n", "t/gone.csv": b"a\n1\n", "t/edited.csv": b"a\n1\n"})
     (site / "t/gone.csv").unlink()
     (site / "t/edited.csv").write_bytes(b"a\n2\n")
     again = "run: pip install --force-reinstall some-tables==1.0"

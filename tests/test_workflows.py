@@ -229,9 +229,8 @@ def jenkins(file: Path) -> dict[str, list[str | None]]:
 def test_groovy_reads_the_jenkinsfile_and_would_find_a_flaw(tmp_path):
     assert [line for lines in jenkins(JENKINS).values() for line in lines if line is None] == []
     flawed = tmp_path / "Jenkinsfile"
-    flawed.write_text(
-        JENKINS.read_text().replace("sh 'trunkline reproduce --check'", 'sh "trunkline gate $CHANGE_TITLE"', 1)
-    )
+    sound = """sh 'trunkline gate --base "$CHANGE_TARGET"'"""
+    flawed.write_text(JENKINS.read_text().replace(sound, 'sh "trunkline gate $CHANGE_TITLE"', 1))
     assert None in jenkins(flawed)["Review"]
     flawed.write_text(JENKINS.read_text().replace("steps {", "steps {{", 1))
     with pytest.raises(AssertionError, match="MultipleCompilationErrors"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from trunkline import attribution, durations, git, metrics, worktrees
+from trunkline import attribution, durations, git, measures, worktrees
 from trunkline.attribution import ALL, BASE, LOCK, Attribution, Change, Factor, Measured
 from trunkline.core import files, paths
 from trunkline.core.errors import OutsideError, UserError, nearest
@@ -98,7 +98,7 @@ def _chosen(params: Mapping[str, Any], metric: str | None) -> tuple[str, str | N
     name = metric or next(iter(declared), "")
     if name not in declared:
         raise UserError(f"--metric: '{name}' is not in evaluation.metrics of {paths.PARAMS}{nearest(name, declared)}")
-    return name, metrics.named(name).better
+    return name, measures.better(name)
 
 
 def _change(root: Path, base: str, head: str) -> Change:

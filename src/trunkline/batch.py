@@ -30,7 +30,7 @@ from trunkline import intake, manifest
 from trunkline.bundle import Contract, read_contract
 from trunkline.core import files
 from trunkline.core.errors import UserError
-from trunkline.intake import REASONS, ROW, SCORE, Floats, Table
+from trunkline.intake import REASONS, ROW, Floats, Table
 
 Runtime = Literal["onnx", "sklearn"]
 Policy = Literal["stop", "quarantine"]
@@ -61,7 +61,7 @@ class Job:
     runtime: Runtime
     model: Path  # that the runtime loads: the bundle, or a skops file
     policy: Policy
-    passed: tuple[str, ...]  # columns that are no inputs; the output has them besides the score
+    passed: tuple[str, ...]  # columns that are no inputs; the output has them besides the scores
 
     @property
     def rejected(self) -> Path:
@@ -77,7 +77,7 @@ class Job:
     def output_schema(self) -> Any:
         """The columns of the output, as a pa.Schema."""
         passed = [self.table.schema.field(name) for name in self.passed]
-        return pa.schema([*passed, pa.field(SCORE, pa.float64(), nullable=False)])
+        return pa.schema([*passed, *(pa.field(name, pa.float64(), nullable=False) for name in self.contract.scores)])
 
     @property
     def rejected_schema(self) -> Any:
@@ -196,8 +196,9 @@ def _make(job: Job, score: Scorer, number: int, chunk: Any) -> Part:
         keep[list(bad)] = False
         numeric, categorical, good = numeric[keep], categorical[keep], chunk.filter(pa.array(keep))
         _write_part(job.parts / f"{number:08}.rejected.arrow", _refused(job, number, chunk, bad))
-    scores = pl.Series(_score(score, numeric, categorical)).to_arrow()  # pa.array would import pandas
-    columns = [*(good[name] for name in job.passed), scores]
+    found = _score(score, numeric, categorical, len(job.contract.scores))
+    scores = (pl.Series(column).to_arrow() for column in found.T)  # pa.array would import pandas
+    columns = [*(good[name] for name in job.passed), *scores]
     _write_part(job.parts / f"{number:08}.arrow", pa.table(columns, schema=job.output_schema))
     first = next((f"row {number * PART + row + 1}: {why}" for row, why in bad.items()), None)
     part = Part(number, len(chunk), len(bad), first)
@@ -206,11 +207,12 @@ def _make(job: Job, score: Scorer, number: int, chunk: Any) -> Part:
     return part
 
 
-def _score(score: Scorer, numeric: Floats, categorical: npt.NDArray[np.object_]) -> Floats:
-    scores = np.empty(len(numeric))
+def _score(score: Scorer, numeric: Floats, categorical: npt.NDArray[np.object_], width: int) -> Floats:
+    """Return the scores of a row in a row of their own."""
+    scores = np.empty((len(numeric), width))
     for start in range(0, len(numeric), _CALL):
         block = slice(start, start + _CALL)
-        scores[block] = score(numeric[block], categorical[block])
+        scores[block] = score(numeric[block], categorical[block]).reshape(-1, width)
     return scores
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trunkline.core.errors import UserError, nearest
+from trunkline.core.tasks import SCORE, score_columns
 from trunkline.manifest import CONTRACT, FORMAT, MANIFEST, BundleError, Manifest, digest, read, verify
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 MISSING = "\ue000"  # a missing category in the graph's text input; private use, so that no real text has it
-NUMERIC, CATEGORICAL, SCORE = "numeric", "categorical", "score"  # the graph's inputs and its output
+NUMERIC, CATEGORICAL = "numeric", "categorical"  # the graph's inputs; its output is SCORE
 
 _LARGEST = float(np.finfo(np.float64).max)
 _NO_FOLDER = str(Path(os.devnull, "none"))  # where the graph may look for tensors in other files: it cannot exist
@@ -65,13 +66,22 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     pattern: str | None = None
 
 
-class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a request must look like; `request` says the same as JSON Schema (draft 2020-12), for others' tools."""
+class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What a request must look like; `request` says the same as JSON Schema (draft 2020-12), for others' tools.
+
+    `classes` are those of a model of several classes, in the order of its scores; none for any other model.
+    """
 
     label: str
     on_bad_row: Literal["stop", "quarantine"]
     inputs: list[Input]
     request: dict[str, Any]
+    classes: list[str] = []
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Names of the scores of a row: `score`, or `score_<class>` for each class."""
+        return score_columns(self.classes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,15 +127,18 @@ class Bundle:
             _fields=frozenset(field.name for field in contract.inputs),
             _numbers=numeric,
             _texts=categorical,
-            _session=_session(folder / found.manifest.model, found.kept[found.manifest.model], widths, threads),
+            _session=_session(
+                folder / found.manifest.model, found.kept[found.manifest.model], widths, len(contract.classes), threads
+            ),
         )
 
     def scores(self, numeric: npt.NDArray[np.float64], categorical: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
         """Return one score per row: the probability of the positive class, or the regressor's prediction.
 
-        `numeric` is float64 (n, len(self.numeric)) with NaN for missing, `categorical` object (n,
-        len(self.categorical)) of str, with None or MISSING for missing. The rows are not checked against the
-        contract. Raises ValueError for arrays of another shape.
+        Of several classes, it is one score per row and class, shape (n, classes), in the contract's order. `numeric` is
+        float64 (n, len(self.numeric)) with NaN for missing, `categorical` object (n, len(self.categorical)) of str,
+        with None or MISSING for missing. The rows are not checked against the contract. Raises ValueError for arrays
+        of another shape.
         """
         if categorical.shape[-1] != len(self.categorical) or numeric.shape != (len(categorical), len(self.numeric)):
             raise ValueError(
@@ -140,8 +153,10 @@ class Bundle:
             feed[CATEGORICAL] = np.where(none, MISSING, categorical) if none.any() else categorical
         return cast(npt.NDArray[np.float64], self._session.run([SCORE], feed)[0])
 
-    def score(self, request: Mapping[str, object]) -> float:
-        """Return the score of one request: field names to values; None, NaN or no value at all is missing.
+    def score(self, request: Mapping[str, object]) -> float | dict[str, float]:
+        """Return the score of one request, or those of several classes by their names.
+
+        A request is field names to values; None, NaN or no value at all is missing.
 
         Raises UserError with one line that names the first field that is not as the contract says.
         """
@@ -154,9 +169,12 @@ class Bundle:
         if self._texts:
             feed[CATEGORICAL] = np.array([[check(get(name)) for name, check in self._texts]], object)
         try:
-            return float(self._session.run([SCORE], feed)[0][0])
+            found = self._session.run([SCORE], feed)[0][0]
         except UnicodeEncodeError:
             raise UserError(_no_unicode(request)) from None
+        if not self.contract.classes:
+            return float(found)
+        return dict(zip(self.contract.classes, found.tolist(), strict=True))
 
 
 def matrices(
@@ -209,7 +227,7 @@ def read_contract(folder: Path, content: bytes) -> Contract:
     return contract
 
 
-def _session(path: Path, graph: bytes, widths: Mapping[str, int], threads: int) -> "InferenceSession":
+def _session(path: Path, graph: bytes, widths: Mapping[str, int], classes: int, threads: int) -> "InferenceSession":
     """Build the graph; raises BundleError if it is broken, needs anything beyond itself, or has other inputs."""
     import onnxruntime  # noqa: PLC0415  who only checks a bundle or its contract needs none
 
@@ -227,9 +245,10 @@ def _session(path: Path, graph: bytes, widths: Mapping[str, int], threads: int) 
         raise BundleError(f"{path}: cannot be loaded: {' '.join(str(error).split())}") from None
     expected = {name: (kind, width) for (name, width), kind in zip(widths.items(), _KINDS, strict=True) if width}
     inputs = {node.name: (node.type, *node.shape[1:]) for node in session.get_inputs()}
-    outputs = {node.name: (node.type, len(node.shape)) for node in session.get_outputs()}
-    if inputs != expected or outputs != {SCORE: ("tensor(double)", 1)}:
-        raise BundleError(f"{path}: takes {inputs} and gives {outputs}, but its contract needs {expected}")
+    outputs = {node.name: (node.type, *node.shape[1:]) for node in session.get_outputs()}
+    given = {SCORE: ("tensor(double)", *([classes] if classes else []))}
+    if inputs != expected or outputs != given:
+        raise BundleError(f"{path}: takes {inputs} and gives {outputs}, but its contract needs {expected} and {given}")
     return session
 
 

@@ -18,10 +18,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 
-from trunkline import card, intake, interface, onnx_export, parity, planning, reference, training
+from trunkline import card, golden, intake, interface, onnx_export, parity, planning, reference, training
 from trunkline.bundle import CONTRACT, MANIFEST, Bundle, BundleError, Contract, Manifest
 from trunkline.core import files
 from trunkline.core.errors import UserError
@@ -30,7 +29,7 @@ from trunkline.dataset import Dataset
 from trunkline.explain import Explanations
 from trunkline.features import Plan
 from trunkline.manifest import GOLDEN, MODELS
-from trunkline.metrics import named
+from trunkline.measures import named
 from trunkline.params.base import duration_text, load_seed
 from trunkline.params.contract import Contract as DeclaredContract
 from trunkline.params.data import Data
@@ -114,7 +113,7 @@ def build(declared: Declared, measured: Measured, folder: Path) -> tuple[Report,
         _write_parts(made, declared, measured, contract, graph)
         digest = _seal(made, declared, measured, graph.runtime)
         if graph.runtime == "onnx":
-            check_golden(made, declared.serving.tolerance)
+            golden.check(made, declared.serving.tolerance)
         report = Report(
             digest=digest,
             runtime=graph.runtime,
@@ -130,6 +129,7 @@ def request_contract(declared: Declared) -> Contract:
     inputs = interface.inputs(declared.features, declared.plan, declared.contract)
     return Contract(
         label=declared.data.target.name,
+        classes=list(declared.data.target.class_names),
         on_bad_row=declared.serving.on_bad_row,
         inputs=inputs,
         request=interface.request_schema(inputs),
@@ -180,27 +180,23 @@ def _compare(
             measured.train, measured.holdout, onnx_export.thresholds(measured.pipeline, schema), declared.seed
         )
         expected = partial(training.scores, measured.pipeline)
-        return parity.compare(expected, partial(parity.graph_scores, bundle), measured.holdout.features, odd)
+        found = partial(parity.graph_scores, bundle)
+        return parity.compare(expected, found, measured.holdout.features, odd, schema.task)
     finally:
         for path in folder.iterdir():
             path.unlink()
 
 
-def check_golden(folder: Path, tolerance: float) -> None:
-    """Raise UserError unless the bundle gives its golden rows, one request at a time, their scores."""
-    bundle = Bundle.load(folder)
-    for row in msgspec.json.decode((folder / GOLDEN).read_bytes()):
-        found = bundle.score(row["request"])
-        if not abs(found - row["score"]) <= tolerance:
-            raise UserError(f"{GOLDEN}: a request scores {found!r}, not {row['score']!r}: {row['request']}")
+def golden_rows(holdout: Dataset, scores: Floats, count: int) -> list[dict[str, Any]]:
+    """Return requests with their scores, from the lowest to the highest score in equal steps of the rank.
 
-
-def golden(holdout: Dataset, scores: Floats, count: int) -> list[dict[str, Any]]:
-    """Return requests with their scores, from the lowest to the highest score in equal steps of the rank."""
-    order = np.argsort(scores, kind="stable")
+    Of several classes, the score is that of each by its name, and the rank that of the first one's.
+    """
+    order, classes = np.argsort(scores if scores.ndim == 1 else scores[:, 0], kind="stable"), holdout.schema.classes
     places = order[np.unique(np.linspace(0, len(order) - 1, count).round().astype(np.int64))]
-    requests = _requests(holdout)[places].to_dicts()
-    return [{"request": row, "score": score} for row, score in zip(requests, scores[places].tolist(), strict=True)]
+    requests, found = _requests(holdout)[places].to_dicts(), scores[places].tolist()
+    named_scores = [dict(zip(classes, row, strict=True)) for row in found] if classes else found
+    return [{"request": row, "score": score} for row, score in zip(requests, named_scores, strict=True)]
 
 
 def _requests(dataset: Dataset) -> pl.DataFrame:
@@ -212,7 +208,7 @@ def _requests(dataset: Dataset) -> pl.DataFrame:
 def _write_parts(folder: Path, declared: Declared, measured: Measured, contract: Contract, graph: Graph) -> None:
     _write_model(folder, contract, graph.runtime, graph.content)
     exact: Mapping[str, Any] = {
-        GOLDEN: golden(measured.holdout, measured.scores, declared.serving.golden_rows),
+        GOLDEN: golden_rows(measured.holdout, measured.scores, declared.serving.golden_rows),
         FEATURES: interface.plan_content(declared.plan),
     }
     rounded: Mapping[str, Any] = {
@@ -235,8 +231,7 @@ def _write_model(folder: Path, contract: Contract, runtime: str, content: bytes)
 def _seal(folder: Path, declared: Declared, measured: Measured, runtime: Literal["onnx", "sklearn"]) -> str:
     """Write the manifest of all files in the folder; return its digest."""
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
-    task: Literal["binary", "regression"] = "binary" if is_classifier(measured.pipeline) else "regression"
-    manifest = Manifest(name=declared.name, runtime=runtime, task=task, files=hashes)
+    manifest = Manifest(name=declared.name, runtime=runtime, task=declared.data.target.task, files=hashes)
     content = files.canonical_json(msgspec.to_builtins(manifest))
     files.write_text(folder / MANIFEST, content)
     return hashlib.sha256(content.encode()).hexdigest()
@@ -253,10 +248,12 @@ def _card(declared: Declared, measured: Measured, contract: Contract, graph: Gra
         observations=data.observations,
         label=data.target.name,
         label_definition=data.target.expression,
-        label_known_after=duration_text(data.target.known_after),
-        prediction_lead=duration_text(data.prediction_lead),
-        windows={name: str(window) for name, window in data.window},
-        metrics=tuple(map(named, evaluation.metrics)),
+        task=data.target.task,
+        classes=data.target.class_names,
+        label_known_after=duration_text(data.target.known_after) if data.target.known_after is not None else None,
+        prediction_lead=duration_text(data.prediction_lead) if data.prediction_lead is not None else None,
+        windows=data.parts,
+        metrics=tuple(named(name, data.target.task) for name in evaluation.metrics),
         confidence=evaluation.interval.confidence,
         cluster=evaluation.interval.cluster,
         reports=measured.reports,

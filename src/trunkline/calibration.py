@@ -3,10 +3,14 @@
 Cox, "Two further applications of a model for binary regression", Biometrika 45 (1958) 562-565.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from trunkline.core.errors import UserError
+from trunkline.core.tasks import Task
 
 Floats = NDArray[np.float64]
 
@@ -14,7 +18,7 @@ STEPS, ENOUGH = 100, 1e-10
 _EDGE = 1e-12  # scores of exactly 0 and 1 have no log-odds
 
 
-def slope(labels: NDArray[np.int8], scores: Floats) -> float:
+def slope(labels: NDArray[Any], scores: Floats) -> float:
     """Return the coefficient of the scores' log-odds in a logistic regression of the labels on them, by Newton's steps.
 
     1 is perfect; below it the scores are too extreme. Raises UserError where it is not defined: labels of one class, or
@@ -38,3 +42,28 @@ def slope(labels: NDArray[np.int8], scores: Floats) -> float:
     raise UserError(
         "the calibration slope is not defined: one class only, one score only, or classes that are separated"
     )
+
+
+def pooled_slope(labels: NDArray[Any], scores: Floats) -> float:
+    """Return the slope over every class of every row: whether it was that class, by the score given to it."""
+    hits = labels[:, None] == np.arange(scores.shape[1])
+    return slope(hits.ravel().astype(np.int8), scores.ravel())
+
+
+def linear_slope(labels: NDArray[Any], scores: Floats) -> float:
+    """Return the coefficient of the scores in a linear regression of the labels on them: 1 is perfect.
+
+    Mincer and Zarnowitz, "The evaluation of economic forecasts", 1969. Raises UserError for scores that are all equal.
+    """
+    apart = scores - scores.mean()
+    spread = float((apart * apart).sum())
+    if spread <= 0:
+        raise UserError("the calibration slope is not defined: all scores are equal")
+    return float((apart * labels).sum()) / spread
+
+
+SLOPES: dict[Task, Callable[[NDArray[Any], Floats], float]] = {
+    "binary": slope,
+    "multiclass": pooled_slope,
+    "regression": linear_slope,
+}

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from trunkline.core.tasks import Task
 from trunkline.explain import Explanations
 from trunkline.metrics import Metric
 from trunkline.params.evaluation import WHOLE
-from trunkline.reports import Estimate, Evaluated, Parity
+from trunkline.reports import Estimate, Evaluated, Parity, Window
 
 TEMPLATE = "card.md.j2"
 LEAST = 30  # slices that are shown, the weakest
@@ -51,12 +52,14 @@ class CardInputs:
     observations: str
     label: str
     label_definition: str
-    label_known_after: str
-    prediction_lead: str
+    task: Task
+    classes: tuple[str, ...]
+    label_known_after: str | None  # None where rows have no time
+    prediction_lead: str | None
     windows: Mapping[str, str]
     metrics: tuple[Metric, ...]
     confidence: float
-    cluster: str
+    cluster: str | None
     reports: Evaluated
     features: tuple[FeatureText, ...]
     runtime: str
@@ -141,7 +144,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(code=code, count="{:,}".format, percent=_percent, estimate=_estimate)
+    environment.filters.update(code=code, count="{:,}".format, estimate=_estimate, base=_base)
     return environment
 
 
@@ -182,6 +185,15 @@ def _estimate(estimate: Estimate | None) -> str:
         return f"{estimate.value:.4f}"
     low, high = estimate.interval
     return f"{estimate.value:.4f} ({low:.4f} to {high:.4f})"
+
+
+def _base(window: Window, task: Task) -> str:
+    """Return what a row's label is without a model: a share, a mean, or the share of each class."""
+    if window.class_shares is not None:
+        return ", ".join(f"{name} {share:.1%}" for name, share in window.class_shares.items())
+    if task == "regression" and window.base_rate is not None:
+        return f"{window.base_rate:.4g}"
+    return _percent(window.base_rate)
 
 
 def _percent(share: float | None) -> str:

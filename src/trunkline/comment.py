@@ -13,7 +13,7 @@ from trunkline.changes import shown
 from trunkline.forecast import Step
 from trunkline.markdown import code, table, text
 from trunkline.reports import Estimate, Verdict
-from trunkline.review import Moved, Pending, Review
+from trunkline.review import CurveKind, Moved, Pending, Review
 
 MARKER = "<!-- trunkline:report -->"
 LIMIT = 65_536  # characters that GitHub takes
@@ -147,7 +147,8 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
     yield "Plan", _plan(review)
     if any(moved.better for moved in review.slices):
         yield "Slices that moved most", _slices(review)
-    yield "Curves", _curves(review)
+    if review.curves:
+        yield "Curves", _curves(review)
     yield "Data and bundle", _facts(review)
     yield (
         "Reproduce",
@@ -273,23 +274,27 @@ def _slices(review: Review) -> str:
 
 
 def _curves(review: Review) -> str:
-    return "\n\n".join(
-        [
-            _chart("Calibration: observed rate by score (the straight line is perfect)", "score", review.calibration),
-            _chart("ROC: true positive rate by false positive rate", "false positive rate", review.roc),
-        ]
-    )
+    return "\n\n".join(_chart(*_CHARTS[curve.kind], curve.points) for curve in review.curves)
 
 
-def _chart(title: str, axis: str, points: Sequence[tuple[float, float]]) -> str:
+_CHARTS: dict[CurveKind, tuple[str, str, str]] = {
+    "calibration": ("Calibration: observed rate by score (the straight line is perfect)", "score", "rate"),
+    "roc": ("ROC: true positive rate by false positive rate", "false positive rate", "rate"),
+    "observed": ("Mean label by score (the straight line is perfect)", "score", "label"),
+}
+
+
+def _chart(title: str, axis: str, up: str, points: Sequence[tuple[float, float]]) -> str:
     """Draw points as lines of a chart whose x axis is in equal steps, which is all that mermaid knows."""
     low, high = (points[0][0], points[-1][0]) if points else (0.0, 1.0)
     steps = [low + (high - low) * step / 10 for step in range(11)]
     values = ", ".join(f"{_at(step, points):.3f}" for step in steps)
     diagonal = ", ".join(f"{step:.3f}" for step in steps)
+    values_of = [value for point in points for value in point]
+    ends = "0 --> 1" if up == "rate" else f"{min(values_of, default=0):.2f} --> {max(values_of, default=1):.2f}"
     return (
         f'```mermaid\nxychart-beta\n  title "{title}"\n  x-axis "{axis}" {low:.2f} --> {high:.2f}\n'
-        f'  y-axis "rate" 0 --> 1\n  line [{values}]\n  line [{diagonal}]\n```'
+        f'  y-axis "{up}" {ends}\n  line [{values}]\n  line [{diagonal}]\n```'
     )
 
 

@@ -24,6 +24,10 @@ from trunkline import coherence, conffiles, planning
 from trunkline.core.errors import UserError, nearest
 from trunkline.params.project import Project
 
+NAMED: dict[str, dict[str, Any]] = {
+    "data": {"window": None, "timezone": "UTC"},
+    "gates": {"baseline": None, "seeds": 0},
+}
 HEADER = "# Composed from conf/ by the compose stage. Do not edit: change conf/, then run dvc repro.\n"
 
 _KEY = re.compile(r"([A-Za-z_][\w-]*(?:\.[\w-]+)*): ")
@@ -58,7 +62,16 @@ def compose(conf: Path, overrides: Sequence[str] = ()) -> Composed:
         key = tuple(str(error.full_key or "").split("."))
         message = str(error).splitlines()[0]
         raise UserError(_placed(Composed({}, merged), conf, key, f"{message}; refer to a key that exists")) from None
-    return Composed(dict(content), merged)
+    return Composed(completed(content), merged)
+
+
+def completed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return content with the defaults of optional keys that a stage names: DVC refuses one that is not there."""
+    found = dict(content)
+    for group, defaults in NAMED.items():
+        if isinstance(found.get(group), dict):
+            found[group] = defaults | found[group]
+    return found
 
 
 def _explain(conf: Path, error: Exception) -> str:
@@ -101,14 +114,14 @@ def check(composed: Composed, fallback: Path) -> Project:
 def _verify_model(project: Project) -> None:
     from trunkline import estimators  # noqa: PLC0415  imports scikit-learn
 
-    estimators.verify(project.model)
+    estimators.verify(project.model, project.data.target.task)
 
 
 def _verify_baseline(project: Project) -> None:
     from trunkline import estimators  # noqa: PLC0415  imports scikit-learn
 
     if project.gates.baseline:
-        estimators.verify(project.gates.baseline, "gates.baseline")
+        estimators.verify(project.gates.baseline, project.data.target.task, "gates.baseline")
 
 
 JUDGES: tuple[Callable[[Project], object], ...] = (
@@ -117,7 +130,7 @@ JUDGES: tuple[Callable[[Project], object], ...] = (
     _verify_model,
     _verify_baseline,
     lambda project: coherence.measures(project.evaluation, project.data, project.contract),
-    lambda project: coherence.rules(project.gates, project.evaluation),
+    lambda project: coherence.rules(project.gates, project.evaluation, project.data.target.task),
 )
 
 

@@ -17,7 +17,8 @@ from pydantic import BaseModel, WithJsonSchema
 from pydantic.fields import FieldInfo
 
 from trunkline.core.expressions import FUNCTIONS
-from trunkline.metrics import REGISTRY
+from trunkline.measures import REGISTRY
+from trunkline.metrics import Metric
 from trunkline.params.base import Column, Name
 from trunkline.params.project import Project
 
@@ -195,7 +196,12 @@ def render() -> str:
     )
     environment.filters["cell"] = lambda text: re.sub(r"\s+", " ", text).replace("|", r"\|")
     template = environment.get_template("configuration.md.j2")
-    return template.render(sections=sections(Project), functions=functions(), metrics=REGISTRY.values())
+    return template.render(sections=sections(Project), functions=functions(), metrics=_metrics())
+
+
+def _metrics() -> list[tuple[str, Metric]]:
+    """Return every metric with its task."""
+    return [(task, metric) for task, metrics in REGISTRY.items() for metric in metrics.values()]
 
 
 if __name__ == "__main__":

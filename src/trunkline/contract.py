@@ -168,7 +168,7 @@ def _parse(where: _Place, raw: pl.DataFrame, table: TableContract) -> dict[str, 
     problems, parsed = _misnamed(where, raw, table), {}
     for name in filter(raw.columns.__contains__, table.columns):
         try:
-            parsed[name] = parsing.parse(raw[name], table.columns[name].type)
+            parsed[name] = parsing.parse(raw[name], table.columns[name].type, table.columns[name].formats)
         except TypeError as error:
             problems.append(f"{where.path}: column {name}: {error}; correct {where.key}.columns.{name}.type")
     if problems:

@@ -8,7 +8,9 @@ from typing import Literal, Self
 import polars as pl
 
 from trunkline.core import files
+from trunkline.core.errors import UserError
 from trunkline.core.paths import FEATURES
+from trunkline.core.tasks import Task, score_columns
 
 Split = Literal["train", "holdout"]
 Role = Literal["numeric", "categorical"]
@@ -32,17 +34,27 @@ class Schema:
     features: tuple[Feature, ...]
     label: str
     timezone: str
+    task: Task = "binary"
+    classes: tuple[str, ...] = ()  # of multiclass, in the order of the scores
 
     @classmethod
     def read(cls, folder: Path = FEATURES) -> Self:
         """Read the schema that the features stage wrote."""
         content = json.loads((folder / SCHEMA).read_text(encoding="utf-8"))
-        features = tuple(Feature(**feature) for feature in content["features"])
-        return cls(features=features, label=content["label"], timezone=content["timezone"])
+        features = tuple(Feature(**feature) for feature in content.pop("features"))
+        return cls(features=features, **content | {"classes": tuple(content.get("classes", ()))})
 
     def write(self, folder: Path = FEATURES) -> None:
-        """Write the schema beside the tables."""
-        files.write_json(folder / SCHEMA, asdict(self))
+        """Write the schema beside the tables; a binary one without what only other tasks have."""
+        content = asdict(self)
+        for key in ("task", "classes") if self.task == "binary" else ():
+            del content[key]
+        files.write_json(folder / SCHEMA, content)
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Names of the scores of a row."""
+        return score_columns(self.classes)
 
     @property
     def names(self) -> list[str]:
@@ -56,9 +68,10 @@ class Schema:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Labelled rows of one window, ordered by event time; `event_time` is naive UTC, the label 0 or 1.
+    """Labelled rows of one part, ordered by event time, which is naive UTC, and key.
 
-    The frame holds the request's columns, event_time, the label and the features, each in its own type.
+    The frame holds the request's columns, event_time if rows have one, the label and the features, each in its own
+    type.
     """
 
     frame: pl.DataFrame
@@ -77,5 +90,17 @@ class Dataset:
 
     @property
     def label(self) -> pl.Series:
-        """The label, Int8."""
-        return self.frame[self.schema.label].cast(pl.Int8)
+        """The label: 0 or 1 as Int8, a number as Float64, or the place of its class among the classes as Int64.
+
+        Raises UserError for a class that is not declared.
+        """
+        found, classes = self.frame[self.schema.label], self.schema.classes
+        if self.schema.task == "binary":
+            return found.cast(pl.Int8)
+        if self.schema.task == "regression":
+            return found.cast(pl.Float64)
+        texts = found.cast(pl.String)
+        foreign = texts.filter(~texts.is_in(classes)).unique().sort().to_list()
+        if foreign:
+            raise UserError(f"data.target.classes: '{foreign[0]}' is a label, but no declared class; add it")
+        return texts.replace_strict(list(classes), range(len(classes)), return_dtype=pl.Int64)

@@ -26,12 +26,15 @@ from trunkline.features import (
     Events,
     LatestAsOf,
     Named,
+    Part,
     Plan,
     Primitive,
     RollingAggregate,
+    Share,
+    Span,
     StaticLookup,
 )
-from trunkline.rows import connect
+from trunkline.rows import connect, share_sql
 
 ROW_GROUP = 122_880  # DuckDB's default, spelled out because the bytes depend on it
 
@@ -59,22 +62,22 @@ class DuckDBEngine:
         self._connection.close()
         self._spill.cleanup()
 
-    def load_requests(self, start: datetime, end: datetime, extra: Named = ()) -> None:
-        """Take the observations with start <= event_time < end (naive UTC), in order of event time and key.
+    def load_requests(self, part: Part | None = None, extra: Named = ()) -> None:
+        """Take a part of the observations, or all, in order of event time, where they have one, and key.
 
         `extra` are further columns over the observed row, such as a label; no feature can see them.
         """
         request = self._plan.request
-        order = ", ".join([EVENT_TIME, *map(quote, request.unique)])
         added = [f"{self._sql(expression)} AS {quote(name)}" for name, expression in extra]
-        columns = [*map(quote, request.columns), *added]
+        columns, order, now = [*map(quote, request.columns), *added], list(map(quote, request.unique)), ""
+        if request.event_time is not None:
+            columns = [f"{self._sql(request.event_time)} AS {EVENT_TIME}", *columns]
+            order, now = [EVENT_TIME, *order], f"{EVENT_TIME} - {_interval(request.lead or timedelta())} AS {_NOW}, "
         self._run(f"""
             CREATE TABLE requests AS
-            SELECT row_number() OVER (ORDER BY {order}) AS {_ID},
-                   {EVENT_TIME} - {_interval(request.lead)} AS {_NOW}, *
-            FROM (SELECT {self._sql(request.event_time)} AS {EVENT_TIME}, {", ".join(columns)}
-                  FROM {self._table(request.table)})
-            WHERE {EVENT_TIME} >= {_timestamp(start)} AND {EVENT_TIME} < {_timestamp(end)}
+            SELECT row_number() OVER (ORDER BY {", ".join(order)}) AS {_ID}, {now}*
+            FROM (SELECT {", ".join(columns)} FROM {self._table(request.table)})
+            WHERE {_in_part(part)}
         """)
 
     def compute(self, primitive: Primitive) -> None:
@@ -88,13 +91,13 @@ class DuckDBEngine:
                 query = self._lookup(primitive)
         self._run(f"CREATE TABLE {quote(f'view_{primitive.name}')} AS {query}")
 
-    def write(self, path: Path, start: datetime, end: datetime, extra: Iterable[str] = ()) -> int:
-        """Write the requests of a period in which all `extra` columns are present, and return their number.
+    def write(self, path: Path, part: Part | None = None, extra: Iterable[str] = ()) -> int:
+        """Write the requests of a part in which all `extra` columns are present, and return their number.
 
         Columns: those of the request, event_time, the extra ones, then the plan's outputs in order.
         """
         request, extra = self._plan.request, list(extra)
-        kept = [*request.columns, EVENT_TIME, *extra]
+        kept = [*request.columns, *([EVENT_TIME] if request.event_time is not None else []), *extra]
         rows = {name: self._sql(expression) for name, expression in self._plan.rows}
         features = [feature.name for feature in self._plan.outputs if feature.name not in kept]
         columns = [
@@ -102,11 +105,10 @@ class DuckDBEngine:
             *(f"{rows.get(name, quote(name))} AS {quote(name)}" for name in features),
         ]
         present = [f"{quote(name)} IS NOT NULL" for name in extra]
-        period = [f"{EVENT_TIME} >= {_timestamp(start)}", f"{EVENT_TIME} < {_timestamp(end)}"]
         joins = " ".join(f"LEFT JOIN {quote(f'view_{p.name}')} USING ({_ID})" for p in self._plan.primitives)
         query = f"""
             SELECT {", ".join(columns)} FROM requests {joins}
-            WHERE {" AND ".join([*period, *present])} ORDER BY {_ID}
+            WHERE {" AND ".join([_in_part(part), *present])} ORDER BY {_ID}
         """
         with files.atomic_path(path) as temporary:
             options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}"
@@ -227,6 +229,17 @@ def _text(value: str) -> str:
 
 def _interval(value: timedelta) -> str:
     return f"to_microseconds({value // timedelta(microseconds=1)})"
+
+
+def _in_part(part: Part | None) -> str:
+    match part:
+        case Span():
+            return f"{EVENT_TIME} >= {_timestamp(part.start)} AND {EVENT_TIME} < {_timestamp(part.end)}"
+        case Share():
+            share = share_sql(part.by, part.seed)
+            return f"{share} >= {part.low!r} AND {share} < {part.high!r}"
+        case None:
+            return "true"
 
 
 def _timestamp(value: datetime) -> str:

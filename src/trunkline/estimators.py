@@ -20,6 +20,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import InvalidParameterError
 
 from trunkline.core.errors import OutsideError, UserError, nearest
+from trunkline.core.tasks import Task
 from trunkline.params.model import Model
 
 TARGET = "_target_"
@@ -55,13 +56,16 @@ _EXTRA = {
 _PLAIN = bool | int | float | str | list[Any] | dict[Any, Any] | None
 
 
-def verify(model: Model, key: str = "model") -> None:
+def verify(model: Model, task: Task, key: str = "model") -> None:
     """Raise UserError for a model that no training could make; imports the estimator's package only.
 
-    It checks the class, the parameters, and that estimator and preprocessing fit each other; `key` is where they stand.
+    It checks the class, the parameters, and that estimator, task and preprocessing fit each other; `key` is where they
+    stand.
     """
     estimator = build(model, 0, key)
-    name = type(estimator).__name__
+    name, wanted = type(estimator).__name__, "regressor" if task == "regression" else "classifier"
+    if get_tags(estimator).estimator_type != wanted:
+        raise UserError(f"{key}.{TARGET}: {name} is no {wanted}, which data.target.task: {task} needs")
     if get_tags(estimator).estimator_type == "classifier" and not hasattr(estimator, "predict_proba"):
         wrapper = "sklearn.calibration.CalibratedClassifierCV"
         raise UserError(f"{key}.{TARGET}: {name} gives no probabilities; wrap it as `estimator` of {wrapper}")

@@ -3,25 +3,24 @@
 The same resamples serve the whole holdout and every slice. What is not defined is None, never a number.
 """
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from trunkline import rows
+from trunkline import curves, rows
 from trunkline.bootstrap import Interval, Resamples, intervals
 from trunkline.core import files, paths
 from trunkline.core.errors import UserError
 from trunkline.dataset import Dataset
-from trunkline.metrics import Floats, Integers, Metric, Sample, cutoffs, named, point
+from trunkline.measures import named
+from trunkline.metrics import Floats, Integers, Metric, Sample, point
 from trunkline.params.evaluation import WHOLE, Evaluation
 
 MISSING = "(missing)"
 MOST_SLICES = 1000
-SCORE = "score"
 
 
 @dataclass(frozen=True)
@@ -41,45 +40,11 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class RocPoint:
-    """Rates when scores at or above the threshold are called positive; no threshold: none is."""
-
-    false_positive_rate: float
-    true_positive_rate: float
-    threshold: float | None
-
-
-@dataclass(frozen=True)
-class PrecisionRecallPoint:
-    """Recall and precision when scores at or above the threshold are called positive."""
-
-    recall: float
-    precision: float
-    threshold: float
-
-
-@dataclass(frozen=True)
-class CalibrationBin:
-    """Rows of neighbouring scores: their mean score, and the observed rate with its interval.
-
-    DVC draws the fields in the order of their names, the first one solid: hence the names.
-    """
-
-    score: float
-    observed_rate: float
-    observed_rate_low: float
-    observed_rate_high: float
-    n: int
-
-
-@dataclass(frozen=True)
 class Report:
-    """What was measured; `slices` are by slice name and label, the whole holdout is `all` of `all`."""
+    """What was measured; `slices` are by slice name and label, the whole holdout is `all` of `all`; curves by name."""
 
     slices: dict[str, dict[str, Slice]]
-    roc: tuple[RocPoint, ...]
-    precision_recall: tuple[PrecisionRecallPoint, ...]
-    calibration: tuple[CalibrationBin, ...]
+    curves: Mapping[str, tuple[Any, ...]]
 
     @property
     def whole(self) -> Slice:
@@ -92,25 +57,20 @@ Track = Callable[[Sequence[Part]], Iterable[Part]]
 
 
 def evaluate(dataset: Dataset, scores: Floats, params: Evaluation, seed: int, track: Track = iter) -> Report:
-    """Measure scores, one from 0 to 1 per row of the dataset, as declared.
+    """Measure the scores of each row of the dataset, as declared.
 
     `track` passes the parts of the holdout on and may show how far it is. Raises UserError for a score that
-    is none, a holdout without rows of both classes, or a slice of too many values.
+    is none, a holdout whose labels are all the same, or a slice of too many values.
     """
     sample, clusters = clustered(dataset, scores, params.interval.cluster)
-    _need_both_classes(sample, dataset.schema.label)
+    _need_two_labels(sample, dataset)
     resamples = Resamples(clusters, params.interval.resamples, seed)
     slices: dict[str, dict[str, Slice]] = {}
     for name, label, places in track(list(parts(dataset, params))):
         measured = name == WHOLE or len(places) >= params.slice_min_rows
         found = estimates(sample.part(places), params, resamples) if measured else {}
         slices.setdefault(name, {})[label] = Slice(len(places), found)
-    return Report(
-        slices,
-        _roc(sample, params.curves.points),
-        _precision_recall(sample, params.curves.points),
-        _calibration(sample, params.curves.bins, params.interval.confidence),
-    )
+    return Report(slices, curves.curves(sample, dataset.schema.classes, params))
 
 
 def parts(dataset: Dataset, params: Evaluation) -> Iterator[Part]:
@@ -132,7 +92,7 @@ def parts(dataset: Dataset, params: Evaluation) -> Iterator[Part]:
 
 def estimates(sample: Sample, params: Evaluation, resamples: Resamples) -> dict[str, Estimate]:
     """Measure a sample: each declared metric with its interval."""
-    metrics: list[Metric] = [named(name) for name in params.metrics]
+    metrics: list[Metric] = [named(name, sample.task) for name in params.metrics]
     declared = params.interval
     found = intervals(metrics, sample, resamples, declared.confidence, declared.undefined_limit)
     return {
@@ -141,33 +101,43 @@ def estimates(sample: Sample, params: Evaluation, resamples: Resamples) -> dict[
     }
 
 
-def clustered(dataset: Dataset, scores: Floats, cluster: str) -> tuple[Sample, int]:
+def clustered(dataset: Dataset, scores: Floats, cluster: str | None) -> tuple[Sample, int]:
     """Return a dataset's labels and scores with the cluster of each row, and the number of clusters.
 
-    Rows whose cluster is missing are one cluster together.
+    Rows whose cluster is missing are one cluster together; without an expression, each row is its own.
     """
+    labels, task = dataset.label.to_numpy(), dataset.schema.task
+    if cluster is None:
+        return Sample(labels, scores, np.arange(len(labels)), task), len(labels)
     [(clusters, codes)] = _coded(dataset, {"cluster": cluster})
-    return Sample(dataset.label.to_numpy(), scores, codes), len(clusters)
+    return Sample(labels, scores, codes, task), len(clusters)
 
 
 def predictions(dataset: Dataset, scores: Floats) -> pl.DataFrame:
-    """Return the request columns, event_time and the label, which come before the features, and the score.
+    """Return the request columns, event_time and the label, which come before the features, and the scores.
 
-    Raises UserError if the request has a column `score` itself.
+    Raises UserError if the request has a column of that name itself.
     """
-    kept = dataset.frame[:, : dataset.frame.get_column_index(dataset.schema.label) + 1]
-    if SCORE in kept.columns:
-        raise UserError(f"contract: the name '{SCORE}' is reserved for predictions; rename the column")
-    return kept.with_columns(pl.Series(SCORE, scores, dtype=pl.Float64))
+    kept, names = dataset.frame[:, : dataset.frame.get_column_index(dataset.schema.label) + 1], dataset.schema.scores
+    for name in names:
+        if name in kept.columns:
+            raise UserError(f"contract: the name '{name}' is reserved for predictions; rename the column")
+    columns = scores.reshape(len(kept), len(names)).T
+    return kept.with_columns(pl.Series(name, of, dtype=pl.Float64) for name, of in zip(names, columns, strict=True))
+
+
+def scores_of(predictions: pl.DataFrame, names: Sequence[str]) -> Floats:
+    """Return the scores that `predictions` has written: shape (rows), or (rows, classes)."""
+    found = predictions.select(names).to_numpy().astype(np.float64)
+    return np.ascontiguousarray(found if len(names) > 1 else found[:, 0])
 
 
 def write(report: Report) -> None:
     """Write the metrics, the slices and the curves where DVC and the gates look for them."""
     values = {name: estimate.value for name, estimate in report.whole.metrics.items()}
     files.write_json(paths.METRICS, {"holdout": {**values, "n": report.whole.n}})
-    content = asdict(report)
-    files.write_json(paths.SLICES, content.pop("slices"))
-    for curve, points in content.items():
+    files.write_json(paths.SLICES, asdict(report)["slices"])
+    for curve, points in curves.content(report.curves).items():
         files.write_json(paths.CURVES / f"{curve}.json", points)
 
 
@@ -189,59 +159,10 @@ def _text(values: pl.Series) -> pl.Series:
     return values.cast(pl.String).fill_null(MISSING)
 
 
-def _need_both_classes(sample: Sample, label: str) -> None:
-    n, positives = len(sample.labels), int(sample.labels.sum())
-    if positives in (0, n):
-        rows_are = f"all {n} rows have {label} = {sample.labels[0]}" if n else "no row has a label"
-        raise UserError(f"data.window.holdout: {rows_are}; metrics need both classes: move the window")
-
-
-def _roc(sample: Sample, points: int) -> tuple[RocPoint, ...]:
-    thresholds, flagged, true = cutoffs(sample.labels, sample.scores)
-    true_rate = np.append(0, true) / true[-1]
-    false_rate = np.append(0, flagged - true) / (flagged[-1] - true[-1])
-    return tuple(
-        RocPoint(float(false_rate[i]), float(true_rate[i]), float(thresholds[i - 1]) if i else None)
-        for i in _spread(true_rate + false_rate, points)
-    )
-
-
-def _precision_recall(sample: Sample, points: int) -> tuple[PrecisionRecallPoint, ...]:
-    thresholds, flagged, true = cutoffs(sample.labels, sample.scores)
-    recall, precision = true / true[-1], true / flagged
-    return tuple(
-        PrecisionRecallPoint(float(recall[i]), float(precision[i]), float(thresholds[i]))
-        for i in _spread(recall, points)
-    )
-
-
-def _spread(along: Floats, points: int) -> Integers:
-    """Return at most `points` indices, evenly spread over the values of a rising sequence, with both ends."""
-    if len(along) <= points:
-        return np.arange(len(along))
-    found = np.searchsorted(along, np.linspace(along[0], along[-1], points))
-    return np.unique(np.append(found[:-1], len(along) - 1))
-
-
-def _calibration(sample: Sample, bins: int, confidence: float) -> tuple[CalibrationBin, ...]:
-    """Split by score into bins of equal count, rows of one score together; a bin without rows is left out."""
-    _, place, equal = np.unique(sample.scores, return_inverse=True, return_counts=True)
-    twice_middle_rank = 2 * np.cumsum(equal) - equal
-    code = (twice_middle_rank * bins // (2 * len(place)))[place]
-    _, code, counts = np.unique(code, return_inverse=True, return_counts=True)
-    scores, rates = (np.bincount(code, weights=of) / counts for of in (sample.scores, sample.labels))
-    return tuple(
-        CalibrationBin(score, rate, *wilson(rate, n, confidence), n)
-        for score, rate, n in zip(scores.tolist(), rates.tolist(), counts.tolist(), strict=True)
-    )
-
-
-def wilson(share: float, n: int, confidence: float) -> Interval:
-    """Return the score interval of a share of n rows (Wilson, J. Amer. Statist. Assoc. 22 (1927) 209-212).
-
-    It takes rows as independent; the intervals of metrics do not.
-    """
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    centre = share + z * z / (2 * n)
-    half = z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
-    return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)
+def _need_two_labels(sample: Sample, dataset: Dataset) -> None:
+    if len(np.unique(sample.labels)) > 1:
+        return
+    n, label = len(sample.labels), dataset.schema.label
+    rows_are = f"all {n} rows have {label} = {dataset.frame[label][0]}" if n else "no row has a label"
+    advice = "metrics need different labels: move data.window.holdout, or change data.split"
+    raise UserError(f"data/features/holdout.parquet: {rows_are}; {advice}")

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ import polars as pl
 from trunkline import drift, evaluation, reports
 from trunkline.core import paths
 from trunkline.core.errors import UserError
+from trunkline.core.tasks import Task
 from trunkline.dataset import Dataset
 from trunkline.drift import Shift
 from trunkline.identity import SCORES, Identity, identify, read_champion
@@ -39,7 +41,7 @@ class Evidence:
     reports: Measured
     challenger: Identity
     champion: Identity | None
-    labels: npt.NDArray[np.int8]
+    labels: npt.NDArray[Any]
     clusters: Integers
     slices: Slices
     scores: Floats
@@ -48,6 +50,8 @@ class Evidence:
     seed_scores: tuple[Floats, ...]
     shifts: Mapping[str, Shift]
     seed: int
+    task: Task = "binary"
+    classes: tuple[str, ...] = ()
 
     def sample(self, scores: Floats, places: Integers | None = None) -> Sample:
         """Return scores with the labels of their rows.
@@ -56,7 +60,10 @@ class Evidence:
         """
         if len(scores) != len(self.labels):
             raise UserError(f"{len(scores)} scores for {len(self.labels)} rows of the holdout")
-        whole = Sample(self.labels, scores, self.clusters)
+        expected = (len(self.labels), *([len(self.classes)] if self.classes else []))
+        if scores.shape != expected:
+            raise UserError(f"scores of shape {scores.shape} for a holdout of {expected}: they are another model's")
+        whole = Sample(self.labels, scores, self.clusters, self.task)
         return whole if places is None else whole.part(places)
 
 
@@ -81,16 +88,18 @@ def read(declared: Evaluation, seed: int) -> Evidence:
         seed_scores=tuple(_scores(rivals, name) for name in rivals.columns if name.startswith(SEED)),
         shifts=drift.shifts(json.loads((paths.BUNDLE / REFERENCE).read_text(encoding="utf-8")), holdout.features),
         seed=seed,
+        task=holdout.schema.task,
+        classes=holdout.schema.classes,
     )
 
 
 def _predicted(holdout: Dataset) -> Floats:
     """Return the evaluated model's scores, if they are of these rows."""
     predictions = pl.read_parquet(paths.PREDICTIONS / "holdout.parquet")
-    request = predictions.columns[:-1]
+    request = predictions.columns[: -len(holdout.schema.scores)]
     if not predictions.select(request).equals(holdout.frame.select(request)):
         raise UserError(f"{paths.PREDICTIONS}: is of other rows than {paths.FEATURES}; run: dvc repro")
-    return _scores(predictions, evaluation.SCORE)
+    return evaluation.scores_of(predictions, holdout.schema.scores)
 
 
 def _scores(frame: pl.DataFrame, name: str) -> Floats:

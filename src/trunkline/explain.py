@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from scipy import special
 from sklearn.base import is_classifier
 from sklearn.ensemble import (
     ExtraTreesClassifier,
@@ -31,12 +32,14 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from trunkline import training, treeshap
 from trunkline.core import files
+from trunkline.core.tasks import Task
 from trunkline.dataset import Dataset
-from trunkline.metrics import Sample, named, point
+from trunkline.measures import named
+from trunkline.metrics import Sample, point
 
 Floats = npt.NDArray[np.float64]
 
-METRIC = "roc_auc"
+METRICS: dict[Task, str] = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "r2"}
 REPEATS = 5
 PERMUTED_ROWS = 5_000
 SHAP_ROWS = 2_000
@@ -78,6 +81,8 @@ class Permutation:
 class Shap:
     """Mean absolute SHAP value of each feature, on the scale that `output` names; rows add up from `base`.
 
+    Of several classes, the values are summed over the classes, and there is a base for each.
+
     `method` says how the values were computed, and `exact` whether that is without sampling.
     """
 
@@ -85,7 +90,7 @@ class Shap:
     exact: bool
     output: str
     rows: int
-    base: float
+    base: float | list[float]
     mean_absolute: dict[str, float]
 
 
@@ -107,12 +112,15 @@ class Explanations:
 
 @dataclass(frozen=True)
 class Attributions:
-    """SHAP values, shape (rows, features), and how they were made; each row's sum and the base make its score."""
+    """SHAP values, and how they were made; each row's sum and the base make its score.
+
+    Shape (rows, features); of several classes (rows, features, classes), with a base for each class.
+    """
 
     method: str
     exact: bool
     output: str
-    base: float
+    base: float | list[float]
     values: Floats
 
 
@@ -124,17 +132,17 @@ def explain(pipeline: Pipeline, train: Dataset, holdout: Dataset, seed: int) -> 
 def permutation(pipeline: Pipeline, holdout: Dataset, seed: int) -> Permutation:
     """Shuffle one feature at a time and measure what the metric loses."""
     frame = _sample(holdout.frame, PERMUTED_ROWS, seed)
-    labels = frame[holdout.schema.label].cast(pl.Int8).to_numpy()
-    features = Dataset(frame, holdout.schema).features
-    baseline = _metric(labels, training.scores(pipeline, features))
+    sampled, task = Dataset(frame, holdout.schema), holdout.schema.task
+    labels, features = sampled.label.to_numpy(), sampled.features
+    baseline = _metric(labels, training.scores(pipeline, features), task)
     drops = {}
     for place, name in enumerate(features.columns):
         # A generator for each feature: another feature in the schema must not shuffle this one differently.
         shuffled = _shuffled(features, name, np.random.default_rng([seed, place]))
         scores = np.split(training.scores(pipeline, shuffled), REPEATS)
-        lost = [baseline - _metric(labels, part) for part in scores]
+        lost = [baseline - _metric(labels, part, task) for part in scores]
         drops[name] = Drop(float(np.mean(lost)), min(lost), max(lost))
-    return Permutation(METRIC, baseline, frame.height, REPEATS, drops)
+    return Permutation(METRICS[task], baseline, frame.height, REPEATS, drops)
 
 
 def attributions(pipeline: Pipeline, train: Dataset, rows: pl.DataFrame, seed: int) -> Attributions:
@@ -148,15 +156,16 @@ def attributions(pipeline: Pipeline, train: Dataset, rows: pl.DataFrame, seed: i
             raw = _raw(estimator, matrix[: len(values)])
             if np.allclose(values.sum(axis=1) + base, raw, rtol=TOLERANCE, atol=TOLERANCE):
                 output = _scale(pipeline, rows[: len(values)], raw)
-                return Attributions(method, True, output, base, values @ _owners(pipeline))
+                return Attributions(method, True, output, base, _by_feature(values, _owners(pipeline)))
     return _sampled(pipeline, train.features, rows, seed)
 
 
 def _shap(pipeline: Pipeline, train: Dataset, holdout: Dataset, seed: int) -> Shap:
     rows = _sample(holdout.features, SHAP_ROWS, seed)
     found = attributions(pipeline, train, rows, seed)
-    means = np.abs(found.values).mean(axis=0).tolist()
-    absolute = dict(zip(holdout.schema.names, means, strict=True))
+    means = np.abs(found.values).mean(axis=0)
+    means = means if means.ndim == 1 else means.sum(axis=1)
+    absolute = dict(zip(holdout.schema.names, means.tolist(), strict=True))
     return Shap(found.method, found.exact, found.output, len(found.values), found.base, absolute)
 
 
@@ -171,15 +180,16 @@ def _shuffled(features: pl.DataFrame, name: str, random: np.random.Generator) ->
     return pl.concat([features] * REPEATS).with_columns(features[name].gather(orders))
 
 
-def _metric(labels: npt.NDArray[np.int8], scores: Floats) -> float:
-    """Return the area under the ROC curve, which reads the order of the scores only: any scale will do."""
-    places = np.unique(scores, return_inverse=True)[1]
-    ranks = places / max(1, places.max(initial=0))
-    sample = Sample(labels, ranks, np.zeros(len(labels), dtype=np.int64))
-    return float(point([named(METRIC)], sample)[0])
+def _metric(labels: npt.NDArray[Any], scores: Floats, task: Task) -> float:
+    """Return the metric of a task; the area under the ROC curve reads the order of the scores only."""
+    if task == "binary":  # any scale will do
+        places = np.unique(scores, return_inverse=True)[1]
+        scores = places / max(1, places.max(initial=0))
+    sample = Sample(labels, scores, np.zeros(len(labels), dtype=np.int64), task)
+    return float(point([named(METRICS[task], task)], sample)[0])
 
 
-Found = tuple[str, Floats, float] | None  # method, values by column of the matrix, base
+Found = tuple[str, Floats, Any] | None  # method, values by column of the matrix (and class), base (of each class)
 Background = Callable[[], Floats]
 
 
@@ -195,19 +205,27 @@ def _lightgbm(estimator: Any, matrix: Floats, _: Background) -> Found:
     if not _is_lightgbm(estimator) or estimator.get_params().get("linear_tree"):
         return None
     values = estimator.predict(matrix, pred_contrib=True)
-    return "TreeSHAP, tree path dependent, by LightGBM", values[:, :-1], float(values[0, -1])
+    if _classes(estimator) > 2:
+        values = np.swapaxes(values.reshape(len(values), -1, matrix.shape[1] + 1), 1, 2)
+    base = values[0, -1].tolist()
+    return "TreeSHAP, tree path dependent, by LightGBM", values[:, :-1], base
 
 
 def _forest(estimator: Any, matrix: Floats, _: Background) -> Found:
     """Return values of as many rows as the size of the forest allows."""
-    if not isinstance(estimator, _FORESTS):
+    if not isinstance(estimator, _FORESTS) or (
+        isinstance(estimator, GradientBoostingClassifier) and _classes(estimator) > 2  # which shap does not know
+    ):
         return None
     most = max(1, int(FOREST_WORK / _work(estimator)))
     with _shap_package() as shap:
         explainer = shap.TreeExplainer(estimator, feature_perturbation="tree_path_dependent")
         values = np.asarray(explainer.shap_values(matrix[:most], check_additivity=False))
+    method, base = "TreeSHAP, tree path dependent, by shap", np.ravel(explainer.expected_value)
+    if _classes(estimator) > 2:
+        return method, values, base.tolist()
     values = values[..., -1] if values.ndim == 3 else values  # of both classes: of the positive one
-    return "TreeSHAP, tree path dependent, by shap", values, float(np.ravel(explainer.expected_value)[-1])
+    return method, values, float(base[-1])
 
 
 def _work(forest: Any) -> float:
@@ -218,13 +236,16 @@ def _work(forest: Any) -> float:
 
 def _linear(estimator: Any, matrix: Floats, background: Background) -> Found:
     """Return coefficient times distance from the training mean (Lundberg and Lee, NeurIPS 2017, corollary 1)."""
-    coefficients = np.ravel(getattr(estimator, "coef_", ()))
-    if len(coefficients) != matrix.shape[1]:
+    coefficients = np.atleast_2d(getattr(estimator, "coef_", ()))
+    if coefficients.shape != (_classes(estimator) if _classes(estimator) > 2 else 1, matrix.shape[1]):
         return None
+    method = "coefficient times distance from the training mean"
     mean = background().mean(axis=0)
     # einsum, not BLAS: its sums depend on the number of threads.
-    base = float(np.einsum("c,c->", mean, coefficients) + np.ravel(estimator.intercept_)[0])
-    return "coefficient times distance from the training mean", (matrix - mean) * coefficients, base
+    base = np.einsum("c,kc->k", mean, coefficients) + np.ravel(estimator.intercept_)
+    if len(coefficients) > 1:
+        return method, (matrix - mean)[:, :, None] * coefficients.T, base.tolist()
+    return method, (matrix - mean) * coefficients[0], float(base[0])
 
 
 def _sampled(pipeline: Pipeline, background: pl.DataFrame, rows: pl.DataFrame, seed: int) -> Attributions:
@@ -245,7 +266,7 @@ def _sampled(pipeline: Pipeline, background: pl.DataFrame, rows: pl.DataFrame, s
         explainer = shap.PermutationExplainer(scores, masker, seed=seed)
         found = explainer(places[known.height :], max_evals=PERMUTATIONS * (2 * table.width + 1), silent=True)
     output = "probability" if is_classifier(pipeline) else "prediction"
-    return Attributions("permutation sampling by shap", False, output, float(found.base_values[0]), found.values)
+    return Attributions("permutation sampling by shap", False, output, found.base_values[0].tolist(), found.values)
 
 
 @contextmanager
@@ -262,6 +283,13 @@ def _matrix(transformer: Any, features: pl.DataFrame) -> Floats:
     """Return the columns that the estimator sees, dense."""
     made = transformer.transform(training.inputs(features))
     return np.asarray(made.toarray() if hasattr(made, "toarray") else made, dtype=np.float64)
+
+
+def _by_feature(values: Floats, owners: Floats) -> Floats:
+    """Add up the columns of each feature."""
+    if values.ndim == 2:
+        return np.asarray(values @ owners)
+    return np.stack([values[..., place] @ owners for place in range(values.shape[2])], axis=2)
 
 
 def _owners(pipeline: Pipeline) -> Floats:
@@ -283,6 +311,11 @@ def _widths(encoder: OneHotEncoder) -> list[int]:
     ]
 
 
+def _classes(estimator: Any) -> int:
+    """Return how many classes an estimator knows; none if it predicts a number."""
+    return len(getattr(estimator, "classes_", ()))
+
+
 def _is_lightgbm(estimator: Any) -> bool:
     return type(estimator).__module__.partition(".")[0] == "lightgbm"
 
@@ -294,7 +327,8 @@ def _raw(estimator: Any, matrix: Floats) -> Floats:
     if hasattr(estimator, "decision_function"):
         return np.asarray(estimator.decision_function(matrix))
     if is_classifier(estimator):
-        return np.asarray(estimator.predict_proba(matrix)[:, 1])
+        found = np.asarray(estimator.predict_proba(matrix))
+        return found if _classes(estimator) > 2 else found[:, 1]
     return np.asarray(estimator.predict(matrix))
 
 
@@ -305,7 +339,8 @@ def _scale(pipeline: Pipeline, rows: pl.DataFrame, raw: Floats) -> str:
     scores = training.scores(pipeline, rows)
     if np.allclose(raw, scores):
         return "probability"
-    return "log-odds" if np.allclose(1 / (1 + np.exp(-raw)), scores) else "decision function"
+    chances = 1 / (1 + np.exp(-raw)) if raw.ndim == 1 else special.softmax(raw, axis=1)
+    return "log-odds" if np.allclose(chances, scores) else "decision function"
 
 
 def _draw(found: Explanations) -> str:

@@ -92,7 +92,7 @@ def _sums(sample: Sample, groups: Mapping[str, Integers], rate: Rate, clusters: 
         "selection_rate": (selected, everything),
         "true_positive_rate": (selected & positive, positive),
         "false_positive_rate": (selected & ~positive, ~positive),
-        "calibration": (sample.scores - positive, everything),
+        "calibration": (sample.scores - sample.labels, everything),
     }[rate.measure]
 
     def by_cluster(values: Floats) -> Floats:

@@ -19,13 +19,34 @@ Named = tuple[tuple[str, Expression], ...]
 
 @dataclass(frozen=True)
 class Request:
-    """The rows to compute features for."""
+    """The rows to compute features for; event_time and lead are None where rows have no time."""
 
     table: str
     columns: tuple[str, ...]
     unique: tuple[str, ...]
-    event_time: Expression
-    lead: timedelta
+    event_time: Expression | None
+    lead: timedelta | None
+
+
+@dataclass(frozen=True)
+class Span:
+    """Requests with start <= event_time < end, in naive UTC."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Share:
+    """Requests whose `rows.share` of some columns is at least `low` and below `high`."""
+
+    by: tuple[str, ...]
+    seed: int
+    low: float
+    high: float
+
+
+Part = Span | Share
 
 
 @dataclass(frozen=True)
@@ -105,11 +126,11 @@ class Plan:
 class Engine(Protocol):
     """The seam: what computes a plan. Times are naive UTC, `extra` columns are invisible to features."""
 
-    def load_requests(self, start: datetime, end: datetime, extra: Named = ()) -> None:
-        """Take the observations with start <= event_time < end, in order of event time and key."""
+    def load_requests(self, part: Part | None = None, extra: Named = ()) -> None:
+        """Take a part of the observations, or all, in order of event time and key."""
 
     def compute(self, primitive: Primitive) -> None:
         """Compute the features of one primitive for every request."""
 
-    def write(self, path: Path, start: datetime, end: datetime, extra: Iterable[str] = ()) -> int:
-        """Write a period's requests with all `extra` columns present and the plan's outputs; return their number."""
+    def write(self, path: Path, part: Part | None = None, extra: Iterable[str] = ()) -> int:
+        """Write a part's requests with all `extra` columns present and the plan's outputs; return their number."""

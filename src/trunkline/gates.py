@@ -18,7 +18,8 @@ from trunkline.bootstrap import Resamples
 from trunkline.comparison import Difference
 from trunkline.core.errors import UserError
 from trunkline.evidence import Evidence
-from trunkline.metrics import Floats, Integers, Metric, named, point
+from trunkline.measures import named
+from trunkline.metrics import Floats, Integers, Metric, point
 from trunkline.params import gates as rules
 from trunkline.params.evaluation import WHOLE
 from trunkline.params.gates import AnyRule, Gates
@@ -136,7 +137,7 @@ def _opponent(evidence: Evidence) -> _Opponent | str:
         return f"{SAME_MODEL}: the bundle is that of {champion.version} in production"
     if scores is None:
         raise UserError(f"the scores of {champion.version} are missing; run: dvc repro")
-    if len(scores) != len(evidence.scores) or not np.allclose(scores, evidence.scores, rtol=0, atol=EQUAL):
+    if scores.shape != evidence.scores.shape or not np.allclose(scores, evidence.scores, rtol=0, atol=EQUAL):
         return _Opponent(champion.version, champion.bytes, scores)
     if champion.model == evidence.challenger.model:
         return f"{SAME_MODEL}: every score, and the model's file, are those of {champion.version} in production"
@@ -190,7 +191,7 @@ def _difference(
     """Compare the challenger with other scores of the same rows; for AUC, DeLong's error is asked too."""
     champion, challenger = (evidence.sample(scores, places) for scores in (against, evidence.scores))
     resamples = Resamples(int(evidence.clusters.max(initial=0)) + 1, gates.resamples, evidence.seed)
-    found = comparison.difference(named(metric), champion, challenger, resamples)
+    found = comparison.difference(named(metric, evidence.task), champion, challenger, resamples)
     if metric == "roc_auc" and found.draws.std() > 0:
         ratio = found.draws.std() / max(comparison.delong(champion, challenger)[1], 1e-12)
         if not DELONG[0] <= ratio <= DELONG[1]:
@@ -199,7 +200,7 @@ def _difference(
 
 
 def _noise_floor(blank: Verdict, rule: rules.NoiseFloor, gates: Gates, evidence: Evidence) -> Iterator[Verdict]:
-    metric, spread = named(rule.metric), _spread(rule.metric, gates, evidence)
+    metric, spread = named(rule.metric, evidence.task), _spread(rule.metric, gates, evidence)
     against = _opponent(evidence)
     if isinstance(against, str):
         reason = f"{against}; {rule.metric} varies by {_seed_to_seed(spread)}"
@@ -222,7 +223,7 @@ def _spread(metric: str, gates: Gates, evidence: Evidence) -> float:
     fitted = evidence.seed_scores
     if len(fitted) != gates.seeds:
         raise UserError(f"{len(fitted)} other seeds were fitted, not {gates.seeds}; run: dvc repro")
-    values = [_value(named(metric), evidence, scores) for scores in (evidence.scores, *fitted)]
+    values = [_value(named(metric, evidence.task), evidence, scores) for scores in (evidence.scores, *fitted)]
     return max(values) - min(values)
 
 
@@ -247,10 +248,12 @@ def _simplicity(blank: Verdict, rule: rules.Simplicity, gates: Gates, evidence: 
 
 def _simple(than: str, evidence: Evidence) -> tuple[str, Floats]:
     if than == "base_rate":
-        rate = evidence.reports.dataset.windows.train.base_rate
-        if rate is None:
+        window = evidence.reports.dataset.windows.train
+        rate = [(window.class_shares or {}).get(name) for name in evidence.classes] or [window.base_rate]
+        if None in rate:
             raise UserError("reports/dataset.json has no base rate of the training rows")
-        return "the base rate", np.full(len(evidence.labels), rate)
+        found = np.tile(np.array(rate, dtype=np.float64), (len(evidence.labels), 1))
+        return "the base rate", found if evidence.classes else found[:, 0]
     if evidence.baseline_scores is None:
         raise UserError("the baseline's scores are missing; run: dvc repro")
     return "the baseline", evidence.baseline_scores
@@ -258,9 +261,9 @@ def _simple(than: str, evidence: Evidence) -> tuple[str, Floats]:
 
 def _sanity(blank: Verdict, rule: rules.Sanity, _: Gates, evidence: Evidence) -> Iterator[Verdict]:
     sample = evidence.sample(evidence.scores)
-    if len(np.unique(sample.scores)) < 2:
+    if len(np.unique(sample.scores, axis=0)) < 2:
         raise UserError(f"all {len(sample.scores)} scores are the same")
-    slope = calibration.slope(sample.labels, sample.scores)
+    slope = calibration.SLOPES[sample.task](sample.labels, sample.scores)
     yield limited(blank, rules.Limits(*rule.slope), slope, (slope, slope), "the calibration slope")
 
 

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from trunkline import metrics
+from trunkline import measures
 from trunkline.history import Entry, Measured
 
 WIDTH, STEP = 24.0, 0.66  # inches: of the widest picture, and what the name of a commit takes
@@ -85,8 +85,8 @@ def _finish(axes: Any, line: Sequence[Entry], newest: Measured) -> None:
     axes.set_xticks(list(shown), names, fontsize=7)
     axes.set_xlim(-0.6, len(line) - 0.4)
     axes.margins(y=0.12)
-    metric = metrics.REGISTRY.get(newest.metric)
-    better = f" ({metric.better} is better)" if metric and metric.better else ""
+    side = measures.better(newest.metric)
+    better = f" ({side} is better)" if side else ""
     axes.set_ylabel(f"{newest.metric} on the holdout{better}", fontsize=9)
     axes.set_xlabel("commit, oldest first", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)

@@ -35,7 +35,7 @@ def identify(version: str, folder: Path) -> Identity:
 def write_champion(champion: Identity | None, scores: Floats | None) -> None:
     """Write what `read_champion` reads; what the champion is comes last, when all else is there."""
     if scores is not None:
-        write_parquet(pl.DataFrame({SCORE: scores}), paths.CHAMPION / SCORES)
+        write_parquet(pl.DataFrame([pl.Series(SCORE, scores)]), paths.CHAMPION / SCORES)
     files.write_json(paths.CHAMPION / CHAMPION, {"champion": champion and asdict(champion)})
 
 

@@ -24,7 +24,7 @@ from trunkline import parsing
 from trunkline.bundle import MISSING, Contract, Input
 from trunkline.core.errors import UserError, nearest
 
-SCORE, ROW, REASONS = "score", "row_number", "reasons"  # the columns that predictions add
+ROW, REASONS = "row_number", "reasons"  # the columns that predictions add, besides the scores
 
 Format = Literal["csv", "parquet"]
 Floats = npt.NDArray[np.float64]
@@ -127,7 +127,7 @@ def check_columns(table: Table, contract: Contract) -> tuple[str, ...]:
                 f"{table.path}: column {field.name}: is stored as {stored}, which is not {parsing.MEANING[field.type]};"
                 " convert it"
             )
-    for name in (SCORE, ROW, REASONS):
+    for name in (*contract.scores, ROW, REASONS):
         if name in extra:
             raise UserError(f"{table.path}: column {name}: is the name of a column that is added; rename yours")
     return extra

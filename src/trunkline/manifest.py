@@ -17,6 +17,7 @@ from typing import Literal
 import msgspec
 
 from trunkline.core.errors import UserError
+from trunkline.core.tasks import Task
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -38,7 +39,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     format: int = FORMAT
     name: str
     runtime: Literal["onnx", "sklearn"]
-    task: Literal["binary", "regression"]
+    task: Task
     files: dict[str, str]
 
     @property

@@ -1,4 +1,4 @@
-"""The metrics of a binary classifier, by name, each computed for many resamples of the rows at once.
+"""The metrics of each task, by name, each computed for many resamples of the rows at once.
 
 A resample says how many times each cluster of rows is taken, so a metric is written for rows with
 whole-number weights: a mean needs only the sum of each cluster; an area under a curve needs one sort by
@@ -7,41 +7,70 @@ on the number of threads.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trunkline.core.errors import UserError, nearest
+from trunkline.core.errors import UserError
+from trunkline.core.tasks import Task
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
+Better = Literal["larger", "smaller"]
 
 _BLOCK = 1 << 18  # running sums held at a time, 2 MB each: they stay in the processor's cache
+_SUM = 1e-6  # by which the chances of the classes of a row may miss 1
 
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows to measure: label 0 or 1, score from 0 to 1, and the cluster's column in the counts of resamples.
+    """Rows to measure: label, score, and the cluster's column in the counts of resamples.
 
-    Three arrays of one length; a part of the rows keeps the clusters' columns, and so the same resamples.
+    Three arrays of one length; a part of the rows keeps the clusters' columns, and so the same resamples. Binary:
+    label 0 or 1, score from 0 to 1. Regression: any number each. Multiclass: label the number of its class, scores of
+    shape (rows, classes) from 0 to 1 that sum to 1.
     Raises UserError for a score or a label that is none: a number computed from it would look like any other.
     """
 
-    labels: NDArray[np.int8]
+    labels: NDArray[Any]
     scores: Floats
     clusters: Integers
+    task: Task = "binary"
 
     def __post_init__(self) -> None:
-        if not self.labels.shape == self.scores.shape == self.clusters.shape or self.labels.ndim != 1:
+        shapes = self.labels.shape, self.scores.shape[:1], self.clusters.shape
+        if len(set(shapes)) > 1 or self.labels.ndim != 1 or self.scores.ndim != (2 if self.task == "multiclass" else 1):
             raise ValueError(f"labels {self.labels.shape}, scores {self.scores.shape}, clusters {self.clusters.shape}")
-        _refuse(~((self.scores >= 0) & (self.scores <= 1)), self.scores, "score", "from 0 to 1; check the model")
-        _refuse((self.labels != 0) & (self.labels != 1), self.labels, "label", "0 or 1; check the target")
+        _CHECKS[self.task](self.labels, self.scores)
 
     def part(self, places: Integers) -> "Sample":
         """Return the rows at these places."""
-        return Sample(self.labels[places], self.scores[places], self.clusters[places])
+        return replace(self, labels=self.labels[places], scores=self.scores[places], clusters=self.clusters[places])
+
+
+def _binary(labels: NDArray[Any], scores: Floats) -> None:
+    _refuse(~((scores >= 0) & (scores <= 1)), scores, "score", "from 0 to 1; check the model")
+    _refuse((labels != 0) & (labels != 1), labels, "label", "0 or 1; check the target")
+
+
+def _regression(labels: NDArray[Any], scores: Floats) -> None:
+    _refuse(~np.isfinite(scores), scores, "score", "a finite number; check the model")
+    _refuse(~np.isfinite(labels), labels, "label", "a finite number; check the target")
+
+
+def _multiclass(labels: NDArray[Any], scores: Floats) -> None:
+    chances = ((scores >= 0) & (scores <= 1)).all(axis=1) & (np.abs(scores.sum(axis=1) - 1) <= _SUM)
+    _refuse(~chances, scores, "score", "chances of the classes that sum to 1; check the model")
+    _refuse((labels < 0) | (labels >= scores.shape[1]), labels, "label", "the number of a class; check the target")
+
+
+_CHECKS: dict[Task, Callable[[NDArray[Any], Floats], None]] = {
+    "binary": _binary,
+    "multiclass": _multiclass,
+    "regression": _regression,
+}
 
 
 def _refuse(wrong: NDArray[np.bool_], values: NDArray[Any], what: str, must: str) -> None:
@@ -73,7 +102,7 @@ class Metric:
     """What a metric is called and means; `better` is None for a number that describes and does not judge."""
 
     name: str
-    better: Literal["larger", "smaller"] | None
+    better: Better | None
     meaning: str
     source: str
 
@@ -86,104 +115,31 @@ class RowMean(Metric):
 
 
 @dataclass(frozen=True)
+class Combined(Metric):
+    """What is made of sums over rows: `of` gives each row's numbers, shape (rows, k), `by` a value of their sums.
+
+    `by` takes sums of shape (resamples, k) and the numbers of rows, and gives NaN where it is not defined.
+    """
+
+    of: Callable[[Floats, Floats], Floats]
+    by: Callable[[Floats, Integers], Floats]
+
+
+@dataclass(frozen=True)
 class RankArea(Metric):
-    """An area under a curve, which depends on the order of the scores only; tied scores are one cutoff."""
+    """An area under a curve, which depends on the order of the scores only; tied scores are one cutoff.
+
+    Of several classes, it is the mean over each class against all others.
+    """
 
     under: Callable[[Cutoffs], Floats]
 
 
-def _log_loss(labels: Floats, scores: Floats) -> Floats:
-    smallest = np.finfo(np.float64).eps  # as in scikit-learn: a wrong certainty costs 36, not infinity
-    given: Floats = np.clip(np.where(labels == 1, scores, 1 - scores), smallest, 1 - smallest)
-    return -np.log(given)
-
-
-def _roc_auc(cutoffs: Cutoffs) -> Floats:
-    negatives = cutoffs.rows - cutoffs.positives
-    false, false_above = cutoffs.flagged - cutoffs.true, cutoffs.flagged_above - cutoffs.true_above
-    # Negatives below, and half of those at the score itself; doubled, to stay whole.
-    twice_below = 2 * negatives - false - false_above
-    pairs = ((cutoffs.true - cutoffs.true_above) * twice_below).sum(axis=1)
-    return _ratio(pairs, (2 * cutoffs.positives * negatives)[:, 0])
-
-
-def _average_precision(cutoffs: Cutoffs) -> Floats:
-    # At least 1: a resample without rows at or above a score gains nothing there, so nothing is added.
-    precision = _ratio(cutoffs.true, np.maximum(cutoffs.flagged, 1))
-    weighted = ((cutoffs.true - cutoffs.true_above) * precision).sum(axis=1)
-    return _ratio(weighted, cutoffs.positives[:, 0])
-
-
-def _ratio(over: NDArray[np.int64 | np.float64], under: NDArray[np.int64]) -> Floats:
-    ratio = np.full(over.shape, np.nan)
-    np.divide(over, under, out=ratio, where=under > 0)
-    return ratio
-
-
-REGISTRY: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        RankArea(
-            "roc_auc",
-            "larger",
-            "Chance that a positive row is scored above a negative one, a tie counting one half.",
-            "Hanley and McNeil, Radiology 143 (1982) 29-36",
-            _roc_auc,
-        ),
-        RankArea(
-            "average_precision",
-            "larger",
-            "Precision at each distinct score, weighted by the recall gained there; not interpolated.",
-            "sklearn.metrics.average_precision_score; Manning et al., Information Retrieval, 8.4",
-            _average_precision,
-        ),
-        RowMean(
-            "log_loss",
-            "smaller",
-            "Mean of -log of the probability given to what happened, clipped by 2.2e-16 as in scikit-learn.",
-            "Good, Journal of the Royal Statistical Society B 14 (1952) 107-114; sklearn.metrics.log_loss",
-            _log_loss,
-        ),
-        RowMean(
-            "brier",
-            "smaller",
-            "Mean squared difference of the score and the label.",
-            "Brier, Monthly Weather Review 78 (1950) 1-3; sklearn.metrics.brier_score_loss",
-            lambda labels, scores: np.square(scores - labels),
-        ),
-        RowMean(
-            "accuracy",
-            "larger",
-            "Share of rows whose label is 1 exactly where the score is above one half.",
-            "sklearn.metrics.accuracy_score of a classifier's predict, which gives a tie to class 0",
-            lambda labels, scores: ((scores > 0.5) == (labels == 1)).astype(np.float64),
-        ),
-        RowMean(
-            "base_rate",
-            None,
-            "Share of rows whose label is 1.",
-            "Murphy, Journal of Applied Meteorology 12 (1973) 595-600, where it is called climatology",
-            lambda labels, scores: labels,
-        ),
-        RowMean(
-            "mean_score",
-            None,
-            "Mean score; equals the base rate when the scores are calibrated in the large.",
-            "Cox, Biometrika 45 (1958) 562-565",
-            lambda labels, scores: scores,
-        ),
-    )
-}
-
-
-def named(name: str) -> Metric:
-    """Return a metric by its name.
-
-    Raises UserError with the nearest valid name.
-    """
-    if name not in REGISTRY:
-        raise UserError(f"evaluation.metrics: no metric '{name}'{nearest(name, REGISTRY)}")
-    return REGISTRY[name]
+def ratio(over: NDArray[np.int64 | np.float64], under: NDArray[np.int64 | np.float64]) -> Floats:
+    """Divide; NaN where the divisor is not above 0."""
+    found = np.full(over.shape, np.nan)
+    np.divide(over, under, out=found, where=under > 0)
+    return found
 
 
 def measure(metrics: Sequence[Metric], sample: Sample, counts: Integers) -> Floats:
@@ -196,15 +152,12 @@ def measure(metrics: Sequence[Metric], sample: Sample, counts: Integers) -> Floa
     values = np.empty((len(metrics), len(counts)))
     areas = [(row, metric) for row, metric in zip(values, metrics, strict=True) if isinstance(metric, RankArea)]
     for row, metric in zip(values, metrics, strict=True):
-        if isinstance(metric, RowMean):
-            row[:] = _means(metric, sample, counts)
+        if isinstance(metric, RowMean | Combined):
+            row[:] = _of_sums(metric, sample, counts)
     if areas:
-        ranking = _Ranking.of(sample)
-        step = max(1, _BLOCK // max(1, len(sample.labels)))
-        for start in range(0, len(counts), step):
-            cutoffs = ranking.cutoffs(counts[start : start + step])
-            for row, metric in areas:
-                row[start : start + step] = metric.under(cutoffs)
+        found = [_areas(areas, ranking, counts) for ranking in _rankings(sample)]
+        for place, (row, _) in enumerate(areas):
+            row[:] = np.mean([one[place] for one in found], axis=0)
     return values
 
 
@@ -221,13 +174,37 @@ def cutoffs(labels: NDArray[np.int8], scores: Floats) -> tuple[Floats, Integers,
     return scores[order][ends], ends + 1, np.cumsum(labels[order], dtype=np.int64)[ends]
 
 
-def _means(metric: RowMean, sample: Sample, counts: Integers) -> Floats:
+def _of_sums(metric: RowMean | Combined, sample: Sample, counts: Integers) -> Floats:
     clusters = counts.shape[1]
     values = metric.of(sample.labels.astype(np.float64), sample.scores)
-    sums = np.bincount(sample.clusters, weights=values, minlength=clusters)
-    rows = np.bincount(sample.clusters, minlength=clusters)
+    rows = np.einsum("rc,c->r", counts, np.bincount(sample.clusters, minlength=clusters))
     # einsum keeps its own loops: a matrix product would go to BLAS, which sums in an order of its own.
-    return _ratio(np.einsum("rc,c->r", counts, sums), np.einsum("rc,c->r", counts, rows))
+    columns = [values] if isinstance(metric, RowMean) else values.T
+    sums = [
+        np.einsum("rc,c->r", counts, np.bincount(sample.clusters, weights=column, minlength=clusters))
+        for column in columns
+    ]
+    return ratio(sums[0], rows) if isinstance(metric, RowMean) else metric.by(np.stack(sums, axis=1), rows)
+
+
+def _areas(areas: Sequence[tuple[Floats, RankArea]], ranking: "_Ranking", counts: Integers) -> Floats:
+    values = np.empty((len(areas), len(counts)))
+    step = max(1, _BLOCK // max(1, len(ranking.clusters)))
+    for start in range(0, len(counts), step):
+        cutoffs = ranking.cutoffs(counts[start : start + step])
+        for row, (_, metric) in zip(values, areas, strict=True):
+            row[start : start + step] = metric.under(cutoffs)
+    return values
+
+
+def _rankings(sample: Sample) -> "list[_Ranking]":
+    """Return the rows by score; for several classes, by the score of each, whose rows are the positive ones."""
+    if sample.task == "binary":
+        return [_Ranking.of(sample.labels, sample.scores, sample.clusters)]
+    return [
+        _Ranking.of((sample.labels == place).astype(np.int8), scores, sample.clusters)
+        for place, scores in enumerate(sample.scores.T)
+    ]
 
 
 def _ends(ordered: Floats) -> Integers:
@@ -249,10 +226,10 @@ class _Ranking:
     true: Integers
 
     @classmethod
-    def of(cls, sample: Sample) -> "_Ranking":
-        order = np.argsort(-sample.scores, kind="stable")
-        labels, clusters = sample.labels[order], sample.clusters[order]
-        flagged = _ends(sample.scores[order]) + 1
+    def of(cls, labels: NDArray[np.int8], scores: Floats, clusters: Integers) -> "_Ranking":
+        order = np.argsort(-scores, kind="stable")
+        labels, clusters = labels[order], clusters[order]
+        flagged = _ends(scores[order]) + 1
         true = np.concatenate([[0], np.cumsum(labels, dtype=np.int64)])[flagged]
         flagged_above, true_above = (np.concatenate([[0], ends[:-1]]) for ends in (flagged, true))
         gains = true > true_above  # a cutoff without positive rows adds to no area

@@ -22,7 +22,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 
 from trunkline import onnx_trees, training
-from trunkline.bundle import CATEGORICAL, MISSING, NUMERIC, SCORE
+from trunkline.bundle import CATEGORICAL, MISSING, NUMERIC
+from trunkline.core.tasks import SCORE
 from trunkline.dataset import Schema
 from trunkline.onnx_trees import Ensemble, NotCovered, Sets, Tree
 
@@ -77,7 +78,7 @@ def export(pipeline: Pipeline, schema: Schema) -> bytes:
     """Return the graph of a pipeline that `training.fit` has made; equal pipelines give equal bytes.
 
     Inputs: `numeric`, double (n, numeric features), NaN for missing; `categorical`, string (n, categorical features),
-    MISSING for missing; one without columns is left out. Output: `score`, double (n).
+    MISSING for missing; one without columns is left out. Output: `score`, double (n); of several classes (n, classes).
     Raises NotCovered for what cannot be exported exactly.
     """
     estimator = pipeline[-1]
@@ -87,7 +88,7 @@ def export(pipeline: Pipeline, schema: Schema) -> bytes:
     lookups = list(_lookups(pipeline, schema))
     score = _trees if onnx_trees.is_tree_model(estimator) else _linear
     result = score(graph, pipeline, numeric, lookups, len(schema.of_role("numeric")))
-    graph.add("Reshape", result, graph.constant([-1], np.int64))
+    graph.add("Reshape", result, graph.constant([-1, *_width(schema)], np.int64))
     graph.nodes[-1].output[0] = SCORE
     return _serialized(graph, schema)
 
@@ -111,10 +112,16 @@ def _check(estimator: Any) -> None:
     name = type(estimator).__name__
     if not (isinstance(estimator, _LINEAR) or onnx_trees.is_tree_model(estimator)):
         raise NotCovered(f"{name} is not covered by the exporter")
-    if is_classifier(estimator) and list(estimator.classes_) != [0, 1]:
-        raise NotCovered(f"{name} has the classes {list(estimator.classes_)}, not 0 and 1")
+    classes = list(getattr(estimator, "classes_", ()))
+    if is_classifier(estimator) and (classes != list(range(len(classes))) or len(classes) < 2):
+        raise NotCovered(f"{name} has the classes {classes}, not 0, 1 and so on")
     if not is_classifier(estimator) and np.ndim(getattr(estimator, "coef_", [0])) != 1:
         raise NotCovered(f"{name} has more than one output")
+
+
+def _width(schema: Schema) -> list[int]:
+    """Return the shape of a row's scores."""
+    return [len(schema.classes)] if schema.classes else []
 
 
 def _step(pipeline: Pipeline, role: str) -> Any:
@@ -211,16 +218,21 @@ def _codes(graph: _Graph, place: int, lookup: Lookup) -> str:
 def _linear(graph: _Graph, pipeline: Pipeline, numeric: str | None, lookups: Sequence[Lookup], count: int) -> str:
     """Add the weighted sum: of the numbers at once, of each category as one number from a table."""
     estimator = pipeline[-1]
-    weights = np.asarray(estimator.coef_, dtype=np.float64).reshape(-1)
+    several = is_classifier(estimator) and len(estimator.classes_) > 2
+    weights = np.asarray(estimator.coef_, dtype=np.float64)
+    weights = weights.T if several else weights.reshape(-1)
     terms = []
     if numeric:
         terms.append(graph.add("MatMul", numeric, graph.constant(weights[:count])))
     for place, lookup in enumerate(lookups):
         table = lookup.encoded @ weights[lookup.first : lookup.first + lookup.encoded.shape[1]]
         terms.append(graph.add("Gather", graph.constant(table), _codes(graph, place, lookup), axis=0))
-    total = graph.constant(float(np.ravel(estimator.intercept_)[0]))
+    intercept = np.ravel(estimator.intercept_)
+    total = graph.constant(intercept if several else float(intercept[0]))
     for term in terms:
         total = graph.add("Add", term, total)
+    if several:
+        return graph.add("Softmax", total, axis=1)
     return graph.add("Sigmoid", total) if is_classifier(estimator) else total
 
 
@@ -247,8 +259,10 @@ def _trees(graph: _Graph, pipeline: Pipeline, numeric: str | None, lookups: Sequ
     graph.nodes[-1].attribute.extend(_ensemble_attributes(ensemble, {old: new for new, old in enumerate(columns)}))
     if ensemble.divisor != 1:
         total = graph.add("Div", total, graph.constant(ensemble.divisor))
-    if ensemble.base:
-        total = graph.add("Add", total, graph.constant(ensemble.base))
+    if any(ensemble.base):
+        total = graph.add("Add", total, graph.constant(ensemble.base[0] if len(ensemble.base) == 1 else ensemble.base))
+    if ensemble.link == "Softmax":
+        return graph.add(ensemble.link, total, axis=1)
     return graph.add(ensemble.link, total) if ensemble.link else total
 
 
@@ -281,9 +295,9 @@ def _ensemble_attributes(ensemble: Ensemble, columns: Mapping[int, int]) -> list
     column = np.concatenate([tree.column for tree in trees])
     attributes = {
         "aggregate_function": _SUM,
-        "leaf_targetids": [0] * int(leaves[-1]),
+        "leaf_targetids": [place % len(ensemble.base) for place, tree in enumerate(trees) for _ in tree.values],
         "leaf_weights": _tensor(np.concatenate([tree.values for tree in trees])),
-        "n_targets": 1,
+        "n_targets": len(ensemble.base),
         "nodes_falseleafs": false_leafs,
         "nodes_falsenodeids": false_ids,
         "nodes_featureids": [columns[found] for found in column.tolist()],
@@ -335,7 +349,7 @@ def _serialized(graph: _Graph, schema: Schema) -> bytes:
     widths = {NUMERIC: len(schema.of_role("numeric")), CATEGORICAL: len(schema.of_role("categorical"))}
     kinds = {NUMERIC: TensorProto.DOUBLE, CATEGORICAL: TensorProto.STRING}
     inputs = [helper.make_tensor_value_info(name, kinds[name], ["n", width]) for name, width in widths.items() if width]
-    output = helper.make_tensor_value_info(SCORE, TensorProto.DOUBLE, ["n"])
+    output = helper.make_tensor_value_info(SCORE, TensorProto.DOUBLE, ["n", *_width(schema)])
     content: GraphProto = helper.make_graph(graph.nodes, "model", inputs, [output], graph.constants)
     versions = [helper.make_opsetid("", OPERATORS), helper.make_opsetid("ai.onnx.ml", ML_OPERATORS)]
     model = helper.make_model(content, opset_imports=versions, ir_version=IR, producer_name=PRODUCER)

@@ -110,10 +110,13 @@ class _Nodes:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Trees whose values, summed, divided by `divisor` and with `base` added, go through `link` to make the score."""
+    """Trees whose values, summed, divided by `divisor` and with `base` added, go through `link` to make the score.
+
+    Of several classes, there is a sum and a base for each: tree i adds to that of class i modulo their number.
+    """
 
     trees: tuple[Tree, ...]
-    base: float
+    base: tuple[float, ...]
     divisor: int
     link: str | None  # an operator of ONNX
     single_precision: bool  # numbers are rounded to float32 before they are compared
@@ -135,20 +138,22 @@ def read(estimator: Any, sets: Sets) -> Ensemble:
     if _is_lightgbm(estimator):
         return _lightgbm(estimator, sets)
     members = [estimator] if isinstance(estimator, SINGLE) else estimator.estimators_
-    trees = tuple(_cart(member) for member in members)
-    return Ensemble(trees, 0.0, len(trees), None, True, sets)
+    classes = len(getattr(estimator, "classes_", ()))
+    places = range(classes) if classes > 2 else [-1]  # of two classes, the positive one's share says all
+    trees = tuple(_cart(member, place) for member in members for place in places)
+    return Ensemble(trees, (0.0,) * len(places), len(members), None, True, sets)
 
 
 def _is_lightgbm(estimator: Any) -> bool:
     return type(estimator).__module__.partition(".")[0] == "lightgbm"
 
 
-def _cart(member: Any) -> Tree:
-    """Read a tree of scikit-learn's; a classifier's leaf holds the share of each class."""
+def _cart(member: Any, place: int) -> Tree:
+    """Read a tree of scikit-learn's; a classifier's leaf holds the share of each class, of which one is taken."""
     tree = member.tree_
     if tree.n_outputs != 1:
         raise NotCovered(f"{type(member).__name__} has more than one output")
-    values = tree.value[:, 0, -1]
+    values = tree.value[:, 0, place]
     return _Nodes(
         leaf=tree.children_left < 0,
         left=tree.children_left,
@@ -167,13 +172,13 @@ def _histogram(estimator: Any, sets: Sets) -> Ensemble:
     categorical = estimator.is_categorical_
     if categorical is not None:  # the trees see the categorical columns first
         columns = np.concatenate([np.flatnonzero(categorical), np.flatnonzero(~categorical)])
-    trees = tuple(_histogram_tree(tree, columns, sets) for (tree,) in estimator._predictors)
-    return Ensemble(trees, float(estimator._baseline_prediction.item()), 1, link, False, sets)
+    trees = tuple(_histogram_tree(tree, columns, sets) for round_ in estimator._predictors for tree in round_)
+    return Ensemble(trees, tuple(np.ravel(estimator._baseline_prediction).tolist()), 1, link, False, sets)
 
 
 def _histogram_link(estimator: Any) -> str | None:
     if isinstance(estimator, HistGradientBoostingClassifier):
-        return "Sigmoid"
+        return "Sigmoid" if len(estimator.classes_) == 2 else "Softmax"
     if estimator.loss not in _LINKS:
         raise NotCovered(f"the loss {estimator.loss} is not covered")
     return _LINKS[estimator.loss]
@@ -213,8 +218,9 @@ def _lightgbm(estimator: Any, sets: Sets) -> Ensemble:
             raise NotCovered(f"LightGBM's {name} is not covered")
     model = estimator.booster_.dump_model()
     trees = tuple(_lightgbm_tree(tree["tree_structure"], sets) for tree in model["tree_info"])
-    divisor = len(trees) if model["average_output"] else 1
-    return Ensemble(trees, 0.0, divisor, _lightgbm_link(model["objective"]), False, sets)
+    outputs = int(model["num_tree_per_iteration"])
+    divisor = len(trees) // outputs if model["average_output"] else 1
+    return Ensemble(trees, (0.0,) * outputs, divisor, _lightgbm_link(model["objective"]), False, sets)
 
 
 def _lightgbm_link(objective: str) -> str | None:
@@ -223,6 +229,8 @@ def _lightgbm_link(objective: str) -> str | None:
         if "sigmoid:1" not in options:
             raise NotCovered(f"LightGBM's objective '{objective}' is not covered")
         return "Sigmoid"
+    if name == "multiclass":
+        return "Softmax"
     if name not in _LIGHTGBM_LINKS or "sqrt" in options:
         raise NotCovered(f"LightGBM's objective '{objective}' is not covered")
     return _LIGHTGBM_LINKS[name]

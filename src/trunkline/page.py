@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from trunkline import metrics, pageplots
+from trunkline import measures, pageplots
 from trunkline.changes import shown
 from trunkline.comment import kept, noise, number, verdict
 from trunkline.markdown import plain
@@ -59,7 +59,7 @@ def _content(review: Review) -> dict[str, Any]:
         "changes": pageplots.changes([_labelled(moved) for moved in review.whole]),
         "forest": pageplots.forest([_labelled(moved) for moved in slices[: pageplots.MOST]], whole),
         "most": pageplots.MOST,
-        "curves": (pageplots.calibration(review.calibration), pageplots.roc(review.roc)),
+        "curves": tuple(pageplots.curve(curve) for curve in review.curves),
     }
 
 
@@ -137,5 +137,5 @@ def _signed(value: float | None) -> str:
 
 
 def _direction(name: str) -> str:
-    metric = metrics.REGISTRY.get(name)
-    return f"{metric.better} is better" if metric and metric.better else ""
+    better = measures.better(name)
+    return f"{better} is better" if better else ""

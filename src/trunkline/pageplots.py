@@ -10,7 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from trunkline.review import Moved
+from trunkline.review import Curve, CurveKind, Moved
 
 MOST = 40  # rows of a picture
 LABEL = 22  # characters of a row's name
@@ -26,6 +26,22 @@ _LOOKS = {
     "noise not known": ("s", "none", _MUTED),
 }
 
+_CURVES: dict[CurveKind, tuple[str, str, str, str]] = {  # title, axes, mark
+    "calibration": (
+        "Calibration: observed rate by score; on the dashed line both are the same",
+        "score",
+        "observed rate",
+        "o",
+    ),
+    "roc": (
+        "ROC: true positive rate by false positive rate; the dashed line is chance",
+        "false positive rate",
+        "true positive rate",
+        "",
+    ),
+    "observed": ("Mean label by score; on the dashed line both are the same", "score", "mean label", "o"),
+}
+
 Points = Sequence[tuple[float, float]]
 
 
@@ -37,17 +53,20 @@ class Picture:
     title: str
 
 
-def calibration(points: Points) -> Picture:
-    """Draw the observed rate by the score, beside the straight line on which both are the same."""
-    title = "Calibration: observed rate by score; on the dashed line both are the same"
-    return _picture("calibration", title, 4.0, lambda axes: _curve(axes, points, "score", "observed rate", "o"))
+def curve(found: Curve) -> Picture:
+    """Draw a curve beside the line on which both numbers are the same."""
+    title, across, up, marker = _CURVES[found.kind]
+    low, high = _limits(found)
+    inside = [point for point in found.points if all(low <= value <= high for value in point)]
+    return _picture(found.kind, title, 4.0, lambda axes: _curve(axes, inside, (low, high), (across, up, marker)))
 
 
-def roc(points: Points) -> Picture:
-    """Draw the true positive rate by the false positive rate, beside the line of chance."""
-    title = "ROC: true positive rate by false positive rate; the dashed line is chance"
-    across, up = "false positive rate", "true positive rate"
-    return _picture("roc", title, 4.0, lambda axes: _curve(axes, points, across, up, ""))
+def _limits(found: Curve) -> tuple[float, float]:
+    """Return the ends of both axes: those of rates, or of what there is to draw."""
+    values = [value for point in found.points if all(map(_drawable, point)) for value in point]
+    if found.kind != "observed" or not values or min(values) == max(values):
+        return 0.0, 1.0
+    return min(values), max(values)
 
 
 def changes(whole: Sequence[Moved]) -> Picture | None:
@@ -104,11 +123,13 @@ def _inline(svg: str, name: str, title: str) -> Markup:
     return Markup(svg.replace("<svg", label, 1))  # noqa: S704  without comments, it has no text of others
 
 
-def _curve(axes: Any, points: Points, across: str, up: str, marker: str) -> None:
-    inside = [point for point in points if all(0 <= value <= 1 for value in point)]
-    axes.plot([0, 1], [0, 1], color=_MUTED, lw=1, ls="--")
+def _curve(axes: Any, inside: Points, limits: tuple[float, float], words: tuple[str, str, str]) -> None:
+    across, up, marker = words
+    room = 0.02 * (limits[1] - limits[0])
+    ends = limits[0] - room, limits[1] + room
+    axes.plot(limits, limits, color=_MUTED, lw=1, ls="--")
     axes.plot(*(zip(*inside, strict=True) if inside else ((), ())), color=_THIS, lw=1.8, marker=marker, ms=5)
-    axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal")
+    axes.set(xlim=ends, ylim=ends, aspect="equal")
     _finish(axes, across)
     axes.set_ylabel(up, fontsize=10)
     axes.grid(axis="y", color=_GRID, lw=0.8)

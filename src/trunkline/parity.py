@@ -15,6 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from trunkline.bundle import MISSING, Bundle
+from trunkline.core.tasks import Task
 from trunkline.dataset import Dataset, Schema
 from trunkline.reports import Parity
 
@@ -51,20 +52,27 @@ class Comparison:
         return Parity(rows=self.rows, adversarial=self.adversarial, difference_below=size, flips=self.flips)
 
 
-def compare(expected: Score, found: Score, holdout: pl.DataFrame, odd: pl.DataFrame) -> Comparison:
+def compare(
+    expected: Score, found: Score, holdout: pl.DataFrame, odd: pl.DataFrame, task: Task = "binary"
+) -> Comparison:
     """Score the holdout's features, and odd rows of them, in both ways.
 
-    It is a flip where one score is above one half and the other is not.
+    It is a flip where one probability is above one half and the other is not, or another class has the highest one; a
+    number has no label to flip.
     """
     pairs = [(expected(block), found(block)) for frame in (holdout, odd) for block in frame.iter_slices(BLOCK)]
     left, right = (np.concatenate(scores) for scores in zip(*pairs, strict=True))
-    return Comparison(len(left), odd.height, _difference(left, right), int(np.sum((left > 0.5) != (right > 0.5))))
+    flips = 0 if task == "regression" else int(np.sum(_called(left) != _called(right)))
+    return Comparison(len(left), odd.height, _difference(left, right), flips)
 
 
 def graph_scores(bundle: Bundle, features: pl.DataFrame) -> Floats:
     """Return a bundle's scores of rows of features, numeric ones Float64 and categorical ones String."""
     numeric = features.select(bundle.numeric).to_numpy().astype(np.float64)
     categorical = features.select(pl.col(bundle.categorical).fill_null(MISSING)).to_numpy().astype(object)
+    if not bundle.numeric or not bundle.categorical:  # polars forgets the rows of a frame without columns
+        numeric = numeric.reshape(features.height, len(bundle.numeric))
+        categorical = categorical.reshape(features.height, len(bundle.categorical))
     return bundle.scores(np.ascontiguousarray(numeric), np.ascontiguousarray(categorical))
 
 
@@ -121,6 +129,11 @@ def _alone(features: pl.DataFrame, schema: Schema, random: np.random.Generator) 
         values: Sequence[Any] = TEXTS if feature.role == "categorical" else NUMBERS
         rows = features[random.integers(features.height, size=len(values))]
         yield rows.with_columns(pl.Series(feature.name, values, dtype=features[feature.name].dtype))
+
+
+def _called(scores: Floats) -> npt.NDArray[Any]:
+    """Return the label by a row's scores; of two classes with the same score, as far as the eye can see, the first."""
+    return scores > 0.5 if scores.ndim == 1 else np.round(scores, 12).argmax(axis=1)
 
 
 def _difference(left: Floats, right: Floats) -> float:

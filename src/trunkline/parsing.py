@@ -1,6 +1,6 @@
 """Converts columns, as they come, to the types of a contract, and tells which values cannot be converted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -38,13 +38,16 @@ class Parsed:
     failed: pl.Series
 
 
-def parse(raw: pl.Series, kind: "ColumnType") -> Parsed:
+def parse(raw: pl.Series, kind: "ColumnType", formats: Sequence[str] = ()) -> Parsed:
     """Convert a column to a declared type; not-a-number means missing, a time without an offset is UTC.
 
+    `formats` are more notations of times, as polars has them, tried in order where a text is not ISO 8601.
     Raises TypeError if the column is stored in a type that never holds such values.
     """
     present = raw.is_not_null() & ~_is_nan(raw, kind)
     values = raw if raw.dtype == pl.Null else _CONVERT[kind](raw)
+    if formats and raw.dtype == pl.String and values is not None:
+        values = _coalesced([values, *(_formatted(raw, notation) for notation in formats)])
     if values is None:
         raise TypeError(f"is stored as {raw.dtype}, which is not {MEANING[kind]}")
     values = values.cast(DTYPES[kind])
@@ -101,6 +104,14 @@ def _time_of_text(raw: pl.Series) -> pl.Series:
     times = same.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False)
     times = times.dt.replace_time_zone(None)
     return _where(times.is_between(_FIRST, _LAST), times)
+
+
+def _formatted(raw: pl.Series, notation: str) -> pl.Series:
+    return raw.str.to_datetime(notation, time_unit="us", strict=False)
+
+
+def _coalesced(found: Sequence[pl.Series]) -> pl.Series:
+    return pl.select(pl.coalesce(found)).to_series().alias(found[0].name)
 
 
 def _where(keep: pl.Series, values: pl.Series) -> pl.Series:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from trunkline.core import expressions
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.expressions import Expression, Type
+from trunkline.core.tasks import Task
 from trunkline.dataset import EVENT_TIME, Feature
 from trunkline.features import (
     Aggregation,
@@ -26,16 +27,22 @@ from trunkline.params.contract import Contract
 from trunkline.params.data import Data
 from trunkline.params.features import Aggregate, Features, Latest, Lookup, Rolling, RowExpression
 
+_LABELS: dict[Task, tuple[Type, ...]] = {
+    "binary": ("boolean",),
+    "multiclass": ("text", "integer"),
+    "regression": ("number", "integer"),
+}
+
 
 def request_types(data: Data, contract: Contract) -> dict[str, Type]:
-    """Types of what is known when a prediction is asked for: the request's columns, and event_time.
+    """Types of what is known when a prediction is asked for: the request's columns, and event_time if there is one.
 
     Raises UserError for an unknown table of observations or a column with a reserved name.
     """
     columns = column_types(contract, data.observations, "data.observations")
     declared = contract.tables[data.observations].columns
     known: dict[str, Type] = {name: found for name, found in columns.items() if declared[name].known == "request"}
-    return {**known, EVENT_TIME: "time"}
+    return {**known, EVENT_TIME: "time"} if data.event_time is not None else known
 
 
 def column_types(contract: Contract, name: str, key: str) -> dict[str, Type]:
@@ -71,6 +78,11 @@ def _need(expected: Type, expression: Expression, types: Mapping[str, Type]) -> 
         raise ValueError(f"must be a {expected}, is {found or 'always missing'}")
 
 
+def _need_label(task: Task, found: Type | None) -> None:
+    if found not in _LABELS[task]:
+        raise ValueError(f"must be a {' or '.join(_LABELS[task])} for {task}, is {found or 'always missing'}")
+
+
 class _Planner:
     """Holds the declaration, and the types of the request and of the features planned so far."""
 
@@ -95,12 +107,16 @@ class _Planner:
         with _at("data.unique_key"):
             for name in data.unique_key:
                 expressions.infer(expressions.Column(name), self.request_types)
-        event_time = expressions.parse(data.event_time)
+        with _at("data.split.by"):
+            for name in data.split_by if data.split else ():
+                expressions.infer(expressions.Column(name), self.request_types)
+        event_time = expressions.parse(data.event_time) if data.event_time is not None else None
         with _at("data.event_time"):
-            self._refuse_outcomes(event_time, data.observations)
-            _need("time", event_time, columns)
+            if event_time is not None:
+                self._refuse_outcomes(event_time, data.observations)
+                _need("time", event_time, columns)
         with _at("data.target.expression"):
-            _need("boolean", expressions.parse(data.target.expression), columns)
+            _need_label(data.target.task, expressions.infer(expressions.parse(data.target.expression), columns))
         if data.target.name in columns:
             raise UserError(
                 f"data.target.name: '{data.target.name}' is a column of {data.observations}; choose another"
@@ -110,6 +126,8 @@ class _Planner:
 
     def _events(self, name: str) -> Events:
         stream, key = self.features.streams[name], f"features.streams.{name}"
+        if self.data.event_time is None:
+            raise UserError(f"{key}: is of events in time, but rows have none: declare data.event_time, or remove it")
         columns = self._columns(stream.table, f"{key}.table")
         event_time, available_at = expressions.parse(stream.event_time), expressions.parse(stream.available_at)
         with _at(f"{key}.event_time"):

@@ -9,10 +9,12 @@ from typing import Literal
 
 from trunkline.changelog import Brought
 from trunkline.changes import Difference, shown
-from trunkline.markdown import code, table, text
+from trunkline.markdown import code, plain, table, text
 from trunkline.registry import LATEST, PRODUCTION, Desired
 from trunkline.reports import Estimate, Gates
 from trunkline.versions import Version
+
+REASON = 2_000  # characters of a reason
 
 Kind = Literal["promote", "rollback"]
 
@@ -140,7 +142,7 @@ def title(found: Evidence) -> str:
 
 def message(found: Evidence) -> str:
     """Return the message of the commit."""
-    why = f"Reason: {' '.join(found.reason.split())}\n" if found.reason.strip() else ""
+    why = f"Reason: {plain(found.reason, REASON).strip()}\n" if found.reason.strip() else ""
     return f"{title(found)}\n\nIn place of {found.before}. Bundle: {found.digest}\n{why}"
 
 
@@ -155,7 +157,7 @@ def _opening(found: Evidence) -> Iterator[str]:
     yield f"**{found.new.version.name} {found.new.version.label}** for {code(found.environment)}{_in_place(found)}."
     yield f"One value of `models/registry.yaml` changes: {code(where[0])} → {code(where[1])}."
     if found.reason.strip():
-        yield f"\nReason: {text(found.reason, 2000)}"
+        yield f"\nReason: {text(found.reason, REASON)}"
 
 
 def _in_place(found: Evidence) -> str:
@@ -182,12 +184,12 @@ def _sections(found: Evidence) -> Iterator[tuple[str, str]]:
 def _checked(found: Evidence) -> str:
     label = found.new.version.label
     ran = "ran here before" if found.ran_before else "has **never run here**"
-    rows = f"gives its {found.rehearsed} golden rows their scores"
+    rows = "1 golden row its score" if found.rehearsed == 1 else f"its {found.rehearsed} golden rows their scores"
     return "\n".join(
         [
             f"- {label} {ran}; its commit is {code(found.new.commit[:10])}.",
             f"- It is signed by {code(found.signer)}, and the verdict of its gates is {found.gates.verdict}.",
-            f"- Its bundle {code(found.digest[:12])} could be fetched and loaded, and {rows}.",
+            f"- Its bundle {code(found.digest[:12])} could be fetched and loaded, and gives {rows}.",
             "- No other model is made, so the check does not wait for a verdict on the trunk's own.",
         ]
     )

@@ -4,6 +4,7 @@ They are written to a file that rounds its numbers, so bounds are rounded first 
 whoever counts other rows by the file's bounds counts them in the same way.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,23 @@ CATEGORIES = 50
 def histograms(train: Dataset, holdout_scores: npt.NDArray[np.float64]) -> dict[str, Any]:
     """Return the content of reference.json: a histogram of each feature's training rows, and of holdout scores.
 
-    The counts of a histogram sum to `rows`, those of missing values included.
+    Of several classes, the scores are those of each class, by its name. The counts of a histogram sum to `rows`, those
+    of missing values included.
     """
     count = {"numeric": numeric, "categorical": categorical}
     features, roles = train.features, {feature.name: feature.role for feature in train.schema.features}
     return {
         "features": {name: {"role": role, **count[role](features[name])} for name, role in roles.items()},
         "rows": features.height,
-        "scores": {"rows": len(holdout_scores), **numeric(pl.Series(holdout_scores, dtype=pl.Float64))},
+        "scores": {"rows": len(holdout_scores), **_scores(train.schema.classes, holdout_scores)},
+    }
+
+
+def _scores(classes: Sequence[str], scores: npt.NDArray[np.float64]) -> dict[str, Any]:
+    if not classes:
+        return numeric(pl.Series(scores, dtype=pl.Float64))
+    return {
+        "classes": {name: numeric(pl.Series(of, dtype=pl.Float64)) for name, of in zip(classes, scores.T, strict=True)}
     }
 
 

@@ -9,12 +9,18 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from trunkline.core.tasks import Task
 from trunkline.layout import table
 from trunkline.metrics import Metric
 from trunkline.params.evaluation import WHOLE
-from trunkline.reports import Bundle, Checked, Dataset, Estimate, Gates, Reports, Slice, Verdict
+from trunkline.reports import Bundle, Checked, Dataset, Estimate, Gates, Reports, Slice, Verdict, Window
 
 _MARKS = {"FAIL": "bold red", "warn": "yellow", "n/a": "dim", "pass": "green"}
+PLOTS: dict[Task, str] = {
+    "binary": "ROC, precision-recall and calibration",
+    "multiclass": "the confusion matrix",
+    "regression": "predicted against observed",
+}
 SHOWN = 3  # slices at either end, and reasons per table
 
 
@@ -27,6 +33,7 @@ class Subject:
     target: str
     observations: str
     windows: Mapping[str, str]
+    task: Task
     metrics: tuple[Metric, ...]
     confidence: float
     look: str
@@ -122,11 +129,20 @@ def _ends(metric: Metric, measured: list[tuple[float, str, int, Estimate]]) -> T
 def _rows(subject: Subject, dataset: Dataset) -> RenderableType:
     made = table("window", "", "rows", subject.target, "no label", "label too late", left=(0, 1))
     for name, window in dataset.windows:
-        rate = "" if window.base_rate is None else f"{window.base_rate:.1%}"
+        rate = _base(window, subject.task)
         left_out = (f"{window.unlabelled:,}", f"{window.label_not_yet_known:,}")
         made.add_row(name, subject.windows[name], f"{window.rows:,}", rate, *left_out)
     source = f"of {dataset.source_rows:,} valid rows of {subject.observations}"
     return Group(made, Text(f"{source}, {dataset.unlabelled:,} have no label", style="dim"))
+
+
+def _base(window: Window, task: Task) -> str:
+    """Return the share of true labels, the mean label, or the shares of the classes."""
+    if window.class_shares is not None:
+        return ", ".join(f"{name} {share:.1%}" for name, share in window.class_shares.items())
+    if window.base_rate is None:
+        return ""
+    return f"mean {window.base_rate:.4g}" if task == "regression" else f"{window.base_rate:.1%}"
 
 
 def _sources(validation: Mapping[str, Checked]) -> Table:
@@ -167,7 +183,7 @@ def _next(subject: Subject) -> Table:
     made.add_column(no_wrap=True)  # a command is there to be copied
     made.add_row("trunkline gate", "every rule, and why it passed or not")
     made.add_row("models/bundle/card.md", "the model card; explanations.svg beside it")
-    made.add_row("dvc plots show", "ROC, precision-recall and calibration")
+    made.add_row("dvc plots show", PLOTS[subject.task])
     made.add_row("dvc exp show", "this run beside its experiments")
     made.add_row(subject.look, "every run that was logged")
     made.add_row("docs/tour.md", "how the project is read, in one page")

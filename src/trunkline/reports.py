@@ -44,7 +44,8 @@ class Window(_File):
     rows: int
     unlabelled: int
     label_not_yet_known: int
-    base_rate: float | None
+    base_rate: float | None  # the mean label of a regression; None of several classes
+    class_shares: dict[str, float] | None = None
 
 
 class Windows(_File):

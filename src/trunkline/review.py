@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from trunkline import comparison, metrics
+from trunkline import comparison, measures
 from trunkline.attribution import Attribution
 from trunkline.bootstrap import Resamples
 from trunkline.changes import Difference, differences
@@ -19,6 +19,7 @@ from trunkline.promotion import Move
 from trunkline.reports import Estimate, Past, Reports, Slice
 
 CONFIDENCE = 0.95
+CurveKind = Literal["calibration", "roc", "observed"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,14 @@ class Moved:
         if self.interval is None:
             return None
         return self.interval[0] > 0 or self.interval[1] < 0
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points to draw; `kind` says of what: calibration, roc or observed."""
+
+    kind: CurveKind
+    points: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -91,8 +100,7 @@ class Review:
     slices: tuple[Moved, ...]
     reports: Reports
     past: Past
-    calibration: tuple[tuple[float, float], ...]
-    roc: tuple[tuple[float, float], ...]
+    curves: tuple[Curve, ...]
     merge: Merge | None = None
     latency: float | None = None
     attribution: Attribution | None = None
@@ -122,7 +130,7 @@ def _reads(read: str, key: str) -> bool:
 def whole(names: Sequence[str], past: Past, now: Reports, pair: tuple[Sample, Sample] | None) -> tuple[Moved, ...]:
     """Compare the declared metrics of the whole holdout; `pair` are scores of the same rows at the base and now."""
     before = (past.slices or {}).get(WHOLE, {}).get(WHOLE)
-    return tuple(_moved(metrics.named(name), "", before, now.slices[WHOLE][WHOLE], pair) for name in names)
+    return tuple(_moved(name, "", before, now.slices[WHOLE][WHOLE], pair) for name in names)
 
 
 def slices(name: str, past: Past, now: Reports) -> tuple[Moved, ...]:
@@ -132,28 +140,28 @@ def slices(name: str, past: Past, now: Reports) -> tuple[Moved, ...]:
         for label, part in sorted(values.items()):
             before = (past.slices or {}).get(group, {}).get(label)
             if group != WHOLE and before is not None and part.metrics.get(name) and before.metrics.get(name):
-                found.append(_moved(metrics.named(name), f"{group} {label}", before, part, None))
+                found.append(_moved(name, f"{group} {label}", before, part, None))
     return tuple(sorted(found, key=lambda moved: -abs(moved.better or 0.0)))
 
 
-def _moved(
-    metric: metrics.Metric, where: str, before: Slice | None, now: Slice, pair: tuple[Sample, Sample] | None
-) -> Moved:
-    new = now.metrics[metric.name]
-    old = None if before is None else before.metrics.get(metric.name)
+def _moved(metric: str, where: str, before: Slice | None, now: Slice, pair: tuple[Sample, Sample] | None) -> Moved:
+    new = now.metrics[metric]
+    old = None if before is None else before.metrics.get(metric)
     better = None
     if old is not None and old.value is not None and new.value is not None:
-        better = (new.value - old.value) * (-1 if metric.better == "smaller" else 1)
-    return Moved(metric.name, where, now.n, old, new, better, _interval(metric, pair))
+        better = (new.value - old.value) * (-1 if measures.better(metric) == "smaller" else 1)
+    return Moved(metric, where, now.n, old, new, better, _interval(metric, pair))
 
 
-def _interval(metric: metrics.Metric, pair: tuple[Sample, Sample] | None) -> tuple[float, float] | None:
-    if pair is None or metric.better is None:
+def _interval(metric: str, pair: tuple[Sample, Sample] | None) -> tuple[float, float] | None:
+    if pair is None or measures.better(metric) is None:
         return None
     clusters = int(pair[0].clusters.max(initial=0)) + 1
     if np.array_equal(pair[0].scores, pair[1].scores):
         return 0.0, 0.0
     try:
-        return comparison.difference(metric, *pair, Resamples(clusters, 1000, 0)).interval(CONFIDENCE)
+        return comparison.difference(
+            measures.named(metric, pair[1].task), *pair, Resamples(clusters, 1000, 0)
+        ).interval(CONFIDENCE)
     except UserError:  # other rows, or a metric that is not defined on them
         return None

@@ -25,6 +25,7 @@ from trunkline import (
 from trunkline.core import files, paths
 from trunkline.core.errors import UserError
 from trunkline.core.paramsfile import read_params
+from trunkline.core.tasks import Task
 from trunkline.dataset import Dataset, Schema
 from trunkline.metrics import Sample
 from trunkline.params.data import Data
@@ -33,7 +34,7 @@ from trunkline.params.gates import Gates
 from trunkline.params.review import Review as Declared
 from trunkline.pipeline import OPEN
 from trunkline.reports import Past, Reports, passes
-from trunkline.review import Merge, Pending, Review
+from trunkline.review import Curve, CurveKind, Merge, Pending, Review
 
 HOLDOUT = paths.PREDICTIONS / "holdout.parquet"
 
@@ -61,8 +62,7 @@ def gather(root: Path, target: str) -> Review:
         slices=review.slices(declared.metrics[0], past, now),
         reports=now,
         past=past,
-        calibration=_curve(root, "calibration", "score", "observed_rate"),
-        roc=_curve(root, "roc", "false_positive_rate", "true_positive_rate"),
+        curves=_curves(root, Data.load(root / paths.PARAMS).target.task),
         merge=_merge(root, target) if behind else None,
         latency=timing.prediction(root / paths.BUNDLE),
         uncommitted=git.changed(root, [str(paths.LOCK), *(path for stage in stages for path in stage.uncached)]),
@@ -134,23 +134,40 @@ def _pair(root: Path, base: str, declared: Evaluation) -> tuple[Sample, Sample] 
     if content is None or not (root / HOLDOUT).exists():
         return None
     before, now = pl.read_parquet(io.BytesIO(content)), pl.read_parquet(root / HOLDOUT)
-    rows = [frame.drop(evaluation.SCORE, strict=False) for frame in (before, now)]
-    if not rows[0].equals(rows[1]):
-        return None
     data = Data.load(root / paths.PARAMS)
-    dataset = Dataset(rows[1], Schema((), data.target.name, data.timezone))
+    schema = Schema((), data.target.name, data.timezone, data.target.task, data.target.class_names)
+    rows = [frame.drop(schema.scores, strict=False) for frame in (before, now)]
+    if not rows[0].equals(rows[1]) or before.columns != now.columns:
+        return None
+    dataset = Dataset(rows[1], schema)
     cluster = declared.interval.cluster
     old, new = (
-        evaluation.clustered(dataset, frame[evaluation.SCORE].to_numpy().astype("float64"), cluster)[0]
-        for frame in (before, now)
+        evaluation.clustered(dataset, evaluation.scores_of(frame, schema.scores), cluster)[0] for frame in (before, now)
     )
     return old, new
 
 
-def _curve(root: Path, name: str, across: str, up: str) -> tuple[tuple[float, float], ...]:
-    path = paths.CURVES / f"{name}.json"
+def _curves(root: Path, task: Task) -> tuple[Curve, ...]:
+    """Return the curves of a task; a confusion matrix is none."""
+    return tuple(_curve(root, kind, *_CURVES[kind]) for kind in _DRAWN[task])
+
+
+_DRAWN: dict[Task, tuple[CurveKind, ...]] = {
+    "binary": ("calibration", "roc"),
+    "multiclass": (),
+    "regression": ("observed",),
+}
+_CURVES: dict[CurveKind, tuple[str, str]] = {
+    "calibration": ("score", "observed_rate"),
+    "roc": ("false_positive_rate", "true_positive_rate"),
+    "observed": ("score", "observed"),
+}
+
+
+def _curve(root: Path, kind: CurveKind, across: str, up: str) -> Curve:
+    path = paths.CURVES / f"{kind}.json"
     try:
         points = json.loads((root / path).read_text(encoding="utf-8"))
-        return tuple((float(point[across]), float(point[up])) for point in points)
+        return Curve(kind, tuple((float(point[across]), float(point[up])) for point in points))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); run: dvc repro") from None

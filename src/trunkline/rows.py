@@ -1,7 +1,7 @@
 """Evaluates expressions over the rows of a frame, in a DuckDB that can reach no file and no network."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import duckdb
 import polars as pl
@@ -15,6 +15,24 @@ def connect() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect(config={"threads": threads})
     connection.execute("SET TimeZone='UTC'")
     return connection
+
+
+def share_sql(columns: Iterable[str], seed: int) -> str:
+    """Return SQL for a number from 0 to 1 by the values of some columns: 52 bits of an MD5, so that it never changes.
+
+    Values are taken as texts, a missing one as a text that cannot be typed.
+    """
+    values = ", ".join(f"coalesce(CAST({expressions.quote(name)} AS VARCHAR), chr(30))" for name in columns)
+    return f"(CAST('0x' || substr(md5(concat_ws(chr(31), '{seed}', {values})), 1, 13) AS BIGINT) / {2.0**52!r})"
+
+
+def shares(frame: pl.DataFrame, columns: Iterable[str], seed: int) -> pl.Series:
+    """Return the number of `share_sql` for each row of a frame."""
+    with connect() as connection:
+        connection.register("frame", frame.select(columns := list(columns)).to_arrow())
+        connection.execute("SET enable_external_access=false; SET lock_configuration=true")
+        found: pl.DataFrame = connection.sql(f"SELECT {share_sql(columns, seed)} AS share FROM frame").pl()
+    return found["share"]
 
 
 def evaluate(frame: pl.DataFrame, sources: Mapping[str, str], zone: str) -> pl.DataFrame:

@@ -13,13 +13,15 @@ from typing import Any
 
 import numpy as np
 
-from trunkline import evaluation, gates, reports
+from trunkline import distortions, evaluation, gates, reports
 from trunkline.bootstrap import Resamples
 from trunkline.core import files, paths
 from trunkline.core.errors import UserError
+from trunkline.core.tasks import Task
 from trunkline.evidence import Evidence
 from trunkline.identity import Identity
-from trunkline.metrics import Floats, Integers, named, point
+from trunkline.measures import better, named
+from trunkline.metrics import Floats, Integers, point
 from trunkline.params.evaluation import WHOLE, Evaluation
 from trunkline.params.gates import AnyRule, Champion, Gates, NoiseFloor, Threshold
 from trunkline.reports import Estimate, Slice, Verdict, passes
@@ -27,8 +29,12 @@ from trunkline.reports import Estimate, Slice, Verdict, passes
 Cases = Sequence["_Planted"]
 Track = Callable[[Cases], Iterable["_Planted"]]
 
-LEAKED, SHARE_OF_NAN = 0.98, 0.01
-EDGE = 1e-6  # scores of 0 and 1 have no log-odds
+SHARE_OF_NAN = 0.01
+HINTS: dict[Task, str] = {  # a metric that a useless model fails, and one to compare by
+    "binary": "roc_auc log_loss 0.005",
+    "multiclass": "balanced_accuracy log_loss 0.005",
+    "regression": "r2 rmse 1",
+}
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,7 @@ class _Planter:
         )
 
     def _bad_scores(self, good: Floats) -> Iterator[_Planted]:
-        random, labels = np.random.default_rng(self.evidence.seed), self.evidence.labels
+        random, labels, task = np.random.default_rng(self.evidence.seed), self.evidence.labels, self.evidence.task
         champion, theirs = self.evidence.champion, self.evidence.champion_scores
 
         def planted(name: str, scores: Floats, kinds: tuple[str, ...], missing: str) -> _Planted:
@@ -164,10 +170,10 @@ class _Planter:
             )
 
         useless = ("threshold", "champion", "simplicity")
-        hint = "add a minimum, such as {kind: threshold, metric: roc_auc, minimum: 0.6}"
+        hint = f"add a minimum, such as {self._example('minimum: 0.6')}"
         yield planted("shuffled scores", random.permutation(good), useless, hint)
-        yield planted("inverted scores", 1 - good, useless, hint)
-        constant = np.full(len(good), good.mean())
+        yield planted("inverted scores", distortions.inverted(good, task), useless, hint)
+        constant = np.broadcast_to(good.mean(axis=0), good.shape)
         yield _Planted(
             "a constant score",
             "stopped by sanity",
@@ -175,13 +181,13 @@ class _Planter:
             lambda verdicts: _stopped(verdicts, lambda one: one.kind == "sanity" and "the same" in one.reason),
             "add {kind: sanity, slope: [0.5, 2]}, which blocks",
         )
-        leaked = LEAKED * labels + (1 - LEAKED) * good
+        leaked = distortions.leaked(good, labels, task)
         yield _Planted(
             "a leaked column, absurdly good",
             "stopped by a maximum",
             lambda: self._judged(leaked, champion, theirs),
-            lambda verdicts: _stopped(verdicts, lambda one: one.kind == "threshold" and "above" in one.reason),
-            "add a maximum, such as {kind: threshold, metric: roc_auc, maximum: 0.98}: too good to be true is a leak",
+            lambda verdicts: _stopped(verdicts, _too_good),
+            f"add a maximum, such as {self._example('maximum: 0.98')}: too good to be true is a leak",
         )
         broken = good.copy()
         broken[random.random(len(good)) < SHARE_OF_NAN] = np.nan
@@ -206,13 +212,14 @@ class _Planter:
             lambda: self._judged(ruined, self.evidence.champion, self.evidence.champion_scores),
             lambda verdicts: _stopped(verdicts, lambda one: one.slice == f"{name} {label}" and _was_judged(one)),
             f"no rule that blocks sees it: add one with slice: {name}, such as "
-            f"{{kind: threshold, metric: roc_auc, slice: {name}, minimum: 0.6, tested: point}}",
+            f"{self._example(f'slice: {name}, minimum: 0.6, tested: point')}",
         )
 
     def _bad_champions(self, good: Floats) -> Iterator[_Planted]:
         rules = {name: rule for name, rule in self.declared.rules.items() if isinstance(rule, Champion)}
         itself = replace(self.evidence.challenger, version="production")
-        none = "no rule compares with production: add {kind: champion, metric: log_loss, margin: 0.005}"
+        _, metric, margin = HINTS[self.evidence.task].split()
+        none = f"no rule compares with production: add {{kind: champion, metric: {metric}, margin: {margin}}}"
         yield _Planted(
             "the champion itself",
             "same model",
@@ -250,7 +257,7 @@ class _Planter:
         """Return scores that are worse by an amount of a metric on the rows at `places`, found by bisection."""
         if not amount:
             return self._jittered(good, 0.02)
-        chosen, sample = named(metric), self.evidence.sample(good, places)
+        chosen, sample = named(metric, self.evidence.task), self.evidence.sample(good, places)
         sign = 1 if chosen.better == "larger" else -1
 
         def loss(share: float) -> float:
@@ -269,14 +276,14 @@ class _Planter:
         return worse
 
     def _blended(self, scores: Floats, share: float) -> Floats:
-        """Return scores whose log-odds are mixed with another row's."""
-        odds = _odds(scores)
-        other = np.random.default_rng(self.evidence.seed + 1).permutation(odds)
-        return _chance((1 - share) * odds + share * other)
+        """Return scores that are mixed with another row's."""
+        return distortions.blended(scores, share, np.random.default_rng(self.evidence.seed + 1), self.evidence.task)
 
     def _jittered(self, scores: Floats, size: float) -> Floats:
-        noise = np.random.default_rng(self.evidence.seed + 2).normal(0, size, len(scores))
-        return _chance(_odds(scores) + noise)
+        return distortions.jittered(scores, size, np.random.default_rng(self.evidence.seed + 2), self.evidence.task)
+
+    def _example(self, limit: str) -> str:
+        return f"{{kind: threshold, metric: {HINTS[self.evidence.task].split()[0]}, {limit}}}"
 
     def _another(self) -> Identity:
         """Return the identity of a model that is not this commit's, of its size."""
@@ -297,7 +304,7 @@ class _Planter:
             "stopped by threshold",
             self._without_metrics,
             lambda verdicts: _stopped(verdicts, lambda one: one.id in blocking and "reports/slices.json" in one.reason),
-            "no threshold that blocks: add {kind: threshold, metric: roc_auc, minimum: 0.6}",
+            f"no threshold that blocks: add {self._example('minimum: 0.6')}",
         )
 
     def _truncated(self) -> list[Verdict]:
@@ -335,6 +342,11 @@ def _passed(verdicts: Sequence[Verdict]) -> str | None:
     return "pass" if passes(verdicts) else None
 
 
+def _too_good(verdict: Verdict) -> bool:
+    side = "above" if better(verdict.metric or "") == "larger" else "below"
+    return verdict.kind == "threshold" and side in verdict.reason
+
+
 def _was_judged(verdict: Verdict) -> bool:
     return verdict.observed is not None
 
@@ -354,12 +366,3 @@ def _same_model(verdicts: Sequence[Verdict], rules: Iterable[str]) -> str | None
     found = [one for one in verdicts if one.id in set(rules)]
     same = all(one.verdict == "not_applicable" and one.reason.startswith(gates.SAME_MODEL) for one in found)
     return gates.SAME_MODEL if found and same else None
-
-
-def _odds(scores: Floats) -> Floats:
-    kept = np.clip(scores, EDGE, 1 - EDGE)
-    return np.asarray(np.log(kept / (1 - kept)), dtype=np.float64)
-
-
-def _chance(odds: Floats) -> Floats:
-    return np.asarray(1 / (1 + np.exp(-odds)), dtype=np.float64)

@@ -1,12 +1,14 @@
 """What a change ships: another model, or only which version runs where, which no verdict on the model is about."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import yaml
+
 from trunkline import git, registry, verifying, versions
-from trunkline.core import paths
+from trunkline.core import files, paths
 from trunkline.core.errors import UserError
 from trunkline.core.paramsfile import read_params
 from trunkline.params.promotion import Promotion
@@ -20,15 +22,19 @@ def same_model(root: Path, base: str) -> bool:
     since = git.Since(root, base)
     if any(since.changed(path) for path in git.INPUTS):
         return False
-    before, now = (_digest(read(str(paths.BUNDLE_REPORT))) for read in (since.text, since.current))
+    before, now = (_shipped(read) for read in (since.text, since.current))
     return before is not None and before == now
 
 
-def _digest(report: str | None) -> str | None:
+def _shipped(read: Callable[[str], str | None]) -> tuple[str, ...] | None:
+    """Return the digest that the reports name, and what dvc.lock has of the bundle; None where they cannot be read."""
     try:
-        return str(json.loads(report or "")["digest"])
-    except (ValueError, LookupError, TypeError):
+        digest = str(json.loads(read(str(paths.BUNDLE_REPORT)) or "")["digest"])
+        stages = files.parse_yaml(read(str(paths.LOCK)) or "")["stages"].values()
+        outs = [out for stage in stages for out in stage.get("outs", ()) if out["path"] == paths.BUNDLE.as_posix()]
+    except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
         return None
+    return (digest, *(str(out["md5"]) for out in outs)) if outs else None
 
 
 def moves(root: Path, base: str) -> tuple[Move, ...]:

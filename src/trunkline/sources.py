@@ -7,6 +7,7 @@ line that was cut off, and give a repeated column a name of its own.
 
 import base64
 import csv
+import gzip
 import hashlib
 import io
 import zipfile
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import polars as pl
 
+from trunkline import headless
 from trunkline.core.errors import UserError, nearest
 from trunkline.params.data import Source
 
@@ -36,19 +38,29 @@ def read(name: str, source: Source) -> pl.DataFrame:
     Raises UserError if the package is not installed in the declared version, or the file is missing, changed
     since it was installed, broken or empty.
     """
-    file = _installed(name, source)
-    frame = _parquet(file) if source.format == "parquet" else _csv(_unzipped(file), source.nulls)
+    file = _installed(name, source, source.path)
+    frame = _parquet(file) if source.format == "parquet" else _csv(_plain(name, file, source), source.nulls)
     if frame.is_empty():
         raise UserError(f"{file.name}: has no rows; supply a file with data")
     return frame
 
 
-def _installed(name: str, source: Source) -> File:
+def _plain(name: str, file: File, source: Source) -> File:
+    """Return a CSV with a header and commas, made of more files if more are declared."""
+    unpacked = _unpacked(file)
+    if not headless.needed(source):
+        return unpacked
+    others = (_unpacked(_installed(name, source, path)) for path in source.beside)
+    texts = [(one.name, _decoded(one)) for one in (unpacked, *others)]
+    return File(file.name, headless.rewritten(texts, source).encode())
+
+
+def _installed(name: str, source: Source, path: str) -> File:
     """Fetch a file of an installed distribution, without importing anything of it."""
     pinned = f"{source.package}=={source.version}"
     package = _package(f"data.sources.{name}", source)
-    record = _recorded(f"data.sources.{name}.path", source.path, package)
-    title = f"{source.package} {source.version}: {source.path}"
+    record = _recorded(f"data.sources.{name}.path", path, package)
+    title = f"{source.package} {source.version}: {path}"
     try:
         content = Path(record.locate()).read_bytes()
     except FileNotFoundError:
@@ -84,9 +96,20 @@ def _digest(content: bytes, algorithm: str) -> str:
     return base64.urlsafe_b64encode(hashlib.new(algorithm, content).digest()).rstrip(b"=").decode()
 
 
+def _unpacked(file: File) -> File:
+    if file.name.endswith(".gz"):
+        return _gunzipped(file)
+    return _unzipped(file) if file.name.endswith(".zip") else file
+
+
+def _gunzipped(file: File) -> File:
+    try:
+        return File(file.name.removesuffix(".gz"), gzip.decompress(file.content))
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{file.name}: is not a readable gzip file ({error}); supply a whole one") from error
+
+
 def _unzipped(file: File) -> File:
-    if not file.name.endswith(".zip"):
-        return file
     try:
         with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
             members = archive.namelist()

@@ -1,4 +1,4 @@
-"""The split by time: which observations train, which are held out, and which have no label yet."""
+"""What trains and what is held out: by windows of time, or, of rows without a time, by a hash of columns."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -13,27 +13,32 @@ import polars as pl
 from trunkline import rows
 from trunkline.core import expressions
 from trunkline.dataset import EVENT_TIME, Role, Schema, Split
-from trunkline.features import Engine, Plan, Primitive
+from trunkline.features import Engine, Part, Plan, Primitive, Share, Span
 from trunkline.params.base import Window
 from trunkline.params.data import Data
+from trunkline.params.data import Split as Declared
 
 
 @dataclass(frozen=True)
 class Period:
-    """Events with start <= event_time < end (naive UTC), of which labels of those before `known` can be used."""
+    """The rows of a part, and those of them whose labels can be used, since they are known in time."""
 
     name: Split
-    window: Window
-    start: datetime
-    end: datetime
-    known: datetime
+    words: str
+    all: Part
+    usable: Part
 
 
 def periods(data: Data) -> tuple[Period, Period]:
-    """Return the training and the holdout period.
+    """Return the training rows and the holdout.
 
-    The model is trained at the start of the holdout, so training labels that are not known by then are not used.
+    With windows, the model is trained at the start of the holdout, so training labels that are not known by then are
+    not used.
     """
+    if data.split is not None:
+        return _shares(data, data.split)
+    assert data.window is not None  # noqa: S101  the declaration has one of the two
+    assert data.target.known_after is not None  # noqa: S101  as windows need it
     train, holdout = data.window.train, data.window.holdout
     trained = midnight(holdout.start, data.timezone)
     cutoff = min(midnight(train.end, data.timezone), trained - data.target.known_after)
@@ -49,8 +54,15 @@ def midnight(day: date, zone: str) -> datetime:
 
 
 def _period(name: Split, window: Window, zone: str, known: datetime) -> Period:
-    end = midnight(window.end, zone)
-    return Period(name, window, midnight(window.start, zone), end, min(known, end))
+    start, end = midnight(window.start, zone), midnight(window.end, zone)
+    return Period(name, str(window), Span(start, end), Span(start, min(known, end)))
+
+
+def _shares(data: Data, split: Declared) -> tuple[Period, Period]:
+    train = Share(data.split_by, split.seed, split.holdout, 1.0)
+    holdout = Share(data.split_by, split.seed, 0.0, split.holdout)
+    words = data.parts
+    return Period("train", words["train"], train, train), Period("holdout", words["holdout"], holdout, holdout)
 
 
 def materialize(
@@ -60,43 +72,61 @@ def materialize(
     folder: Path,
     track: Callable[[Sequence[Primitive]], Iterable[Primitive]] = iter,
 ) -> dict[Split, int]:
-    """Compute the plan's features and write both windows with their schema; return the rows of each.
+    """Compute the plan's features and write both parts with their schema; return the rows of each.
 
     `track` passes the primitives on and may show how far it is.
     """
-    schema = Schema(plan.outputs, data.target.name, data.timezone)
-    train, holdout = split = periods(data)
+    schema = Schema(plan.outputs, data.target.name, data.timezone, data.target.task, data.target.class_names)
+    split = periods(data)
     label = (schema.label, expressions.parse(data.target.expression))
-    engine.load_requests(train.start, holdout.end, (label,))
+    engine.load_requests(_both(*(period.all for period in split)), (label,))
     for primitive in track(plan.primitives):
         engine.compute(primitive)
     schema.write(folder)
     return {
-        period.name: engine.write(folder / f"{period.name}.parquet", period.start, period.known, [schema.label])
-        for period in split
+        period.name: engine.write(folder / f"{period.name}.parquet", period.usable, [schema.label]) for period in split
     }
 
 
+def _both(train: Part, holdout: Part) -> Part | None:
+    """Return a part that holds both; None for all rows."""
+    return Span(train.start, holdout.end) if isinstance(train, Span) and isinstance(holdout, Span) else None
+
+
 def summarise(observations: pl.DataFrame, plan: Plan, data: Data) -> dict[str, object]:
-    """Count the observations, those without a label, the rows of each window, and the features by role."""
+    """Count the observations, those without a label, the rows of each part, and the features by role."""
     label, roles = data.target.name, Counter(feature.role for feature in plan.outputs)
-    observed = rows.evaluate(observations, {EVENT_TIME: data.event_time, label: data.target.expression}, data.timezone)
+    sources = {label: data.target.expression} | ({EVENT_TIME: data.event_time} if data.event_time else {})
+    observed = rows.evaluate(observations, sources, data.timezone)
     return {
         "source_rows": observed.height,
         "unlabelled": observed[label].null_count(),
-        "windows": {period.name: _summary(observed, label, period) for period in periods(data)},
+        "windows": {period.name: _summary(observed, observations, data, period) for period in periods(data)},
         "features": {role: roles[role] for role in get_args(Role)},
     }
 
 
-def _summary(observed: pl.DataFrame, label: str, period: Period) -> dict[str, object]:
-    window = observed.filter(pl.col(EVENT_TIME).is_between(period.start, period.end, closed="left"))
-    usable = window.filter(pl.col(label).is_not_null() & (pl.col(EVENT_TIME) < period.known))
-    unlabelled = window[label].null_count()
+def _summary(observed: pl.DataFrame, observations: pl.DataFrame, data: Data, period: Period) -> dict[str, object]:
+    label = data.target.name
+    there, usable = (_inside(part, observed, observations) for part in (period.all, period.usable))
+    found = observed.filter(usable & observed[label].is_not_null())[label]
+    unlabelled = observed.filter(there)[label].null_count()
+    shares = {name: _share(found, name) for name in data.target.class_names}
     return {
-        "window": str(period.window),
-        "rows": usable.height,
+        "window": period.words,
+        "rows": found.len(),
         "unlabelled": unlabelled,
-        "label_not_yet_known": window.height - unlabelled - usable.height,
-        "base_rate": usable[label].cast(pl.Float64).mean(),
-    }
+        "label_not_yet_known": int(there.sum()) - unlabelled - found.len(),
+        "base_rate": None if shares else found.cast(pl.Float64).mean(),
+    } | ({"class_shares": shares} if shares else {})
+
+
+def _inside(part: Part, observed: pl.DataFrame, observations: pl.DataFrame) -> pl.Series:
+    if isinstance(part, Span):
+        return observed[EVENT_TIME].is_between(part.start, part.end, closed="left").fill_null(False)
+    shares = rows.shares(observations, part.by, part.seed)
+    return (shares >= part.low) & (shares < part.high)
+
+
+def _share(labels: pl.Series, name: str) -> float:
+    return int((labels.cast(pl.String) == name).sum()) / max(1, labels.len())

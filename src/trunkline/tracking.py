@@ -144,7 +144,9 @@ def _attempts(client: "Client", experiment: str, result: str) -> "dict[str, Logg
 def _name(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     estimator = params["model"]["_target_"].rpartition(".")[2]
     metric = params["evaluation"]["metrics"][0]
-    return f"{estimator} {params['data']['window']['holdout']} {metric} {metrics['holdout'][metric]:.3f}"
+    window = params["data"]["window"]  # rows without a time have none
+    words = [estimator, *([window["holdout"]] if window else []), metric, f"{metrics['holdout'][metric]:.3f}"]
+    return " ".join(words)
 
 
 def _metrics(metrics: Mapping[str, Any], slices: Mapping[str, Any]) -> Iterator[tuple[str, float]]:

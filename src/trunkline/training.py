@@ -45,14 +45,16 @@ def fit(dataset: Dataset, model: Model, seed: int, threads: int = 1) -> Pipeline
 
 
 def scores(pipeline: Pipeline, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
-    """Return the probability of the positive class per row, or a regressor's prediction.
+    """Return the probability of the positive class per row, those of several classes, or a regressor's prediction.
 
+    Those of several classes, shape (rows, classes), are in the order of the schema.
     `frame` has at least the feature columns. The sum over a forest's trees is made in one thread, in order.
     """
     features = inputs(frame.select(pipeline.feature_names_in_))
     if is_classifier(pipeline):
-        positive = list(pipeline.classes_).index(1)
-        return np.ascontiguousarray(pipeline.predict_proba(features)[:, positive], dtype=np.float64)
+        found = pipeline.predict_proba(features)
+        chosen = found if len(pipeline.classes_) > 2 else found[:, list(pipeline.classes_).index(1)]
+        return np.ascontiguousarray(chosen, dtype=np.float64)
     return np.asarray(pipeline.predict(features), dtype=np.float64)
 
 
@@ -116,14 +118,28 @@ def _check(dataset: Dataset) -> None:
         raise UserError("conf/features: no feature is left for the model; declare one or hide fewer")
     if frame.is_empty():
         raise UserError("data/features/train.parquet: no rows; move data.window.train to where the label is known")
-    seen = dataset.label.unique().sort().to_list()
-    if seen != [0, 1]:
-        shown = ", ".join("missing" if value is None else str(value) for value in seen)
-        raise UserError(
-            f"data/features/train.parquet: '{schema.label}' must be 0 and 1, but is {shown} in all "
-            f"{frame.height} rows; widen data.window.train or mend data.target"
-        )
+    _check_label(dataset)
     numeric = frame.select(pl.col(schema.of_role("numeric")).is_infinite().any())
     for name in (column.name for column in numeric if column[0]):
         row = int(frame[name].is_infinite().arg_max() or 0)
         raise UserError(f"data/features/train.parquet: '{name}' is infinite, first in row {row}; mend conf/features")
+
+
+def _check_label(dataset: Dataset) -> None:
+    """Raise UserError for labels that nothing, or not every class, can be learnt from."""
+    schema, label = dataset.schema, dataset.label
+    seen = label.unique().sort().to_list()
+    where, rows = f"data/features/train.parquet: '{schema.label}'", dataset.frame.height
+    mend = "widen data.window.train or mend data.target"
+    if schema.task == "regression":
+        if len(seen) < 2 or not label.is_finite().all():
+            shown = ", ".join(map(str, seen[:3]))
+            raise UserError(f"{where} must be finite numbers, not all equal, but is {shown} in {rows} rows; {mend}")
+        return
+    if schema.classes:
+        absent = [name for place, name in enumerate(schema.classes) if place not in seen]
+        if absent:
+            raise UserError(f"{where}: the class '{absent[0]}' is in none of {rows} rows; {mend}")
+    elif seen != [0, 1]:
+        shown = ", ".join("missing" if value is None else str(value) for value in seen)
+        raise UserError(f"{where} must be 0 and 1, but is {shown} in all {rows} rows; {mend}")

@@ -17,22 +17,24 @@ Booleans = NDArray[np.bool_]
 Step = tuple[int, float, Booleans]  # column of a split, share of training rows that go this way, which rows do
 
 
-def histogram_boosting(estimator: Any, matrix: Floats) -> tuple[Floats, float]:
+def histogram_boosting(estimator: Any, matrix: Floats) -> tuple[Floats, Any]:
     """Return what each column adds to each row's raw score, shape of `matrix`, and the base that it adds to.
 
-    `estimator` is a fitted binary classifier or a regressor. What its trees consist of is not public in
-    scikit-learn: the tests pin it.
+    Of several classes, what it adds to each class, shape (rows, columns, classes), and a base for each. What its trees
+    consist of is not public in scikit-learn: the tests pin it.
     """
     ordered, columns = estimator._preprocess_X(matrix, reset=False), np.arange(matrix.shape[1])
     categorical = estimator.is_categorical_
     if categorical is not None:  # the trees see the categorical columns first
         columns = np.concatenate([np.flatnonzero(categorical), np.flatnonzero(~categorical)])
-    values, base = np.zeros(matrix.shape), float(estimator._baseline_prediction.item())
-    for (tree,) in estimator._predictors:
-        for value, path in _leaves(tree, ordered, columns):
-            base += value * math.prod(share for _, share, _ in path)
-            _add_leaf(values, value, path)
-    return values, base
+    bases = np.ravel(estimator._baseline_prediction).tolist()
+    values = [np.zeros(matrix.shape) for _ in bases]
+    for trees in estimator._predictors:
+        for place, tree in enumerate(trees):
+            for value, path in _leaves(tree, ordered, columns):
+                bases[place] += value * math.prod(share for _, share, _ in path)
+                _add_leaf(values[place], value, path)
+    return (values[0], bases[0]) if len(bases) == 1 else (np.stack(values, axis=2), bases)
 
 
 def _leaves(tree: Any, matrix: Floats, columns: NDArray[np.int64]) -> Iterator[tuple[float, list[Step]]]:

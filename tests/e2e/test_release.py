@@ -177,7 +177,8 @@ def test_what_is_not_committed_reproduced_merged_or_passed_is_not_released(
         both = pool.map(lambda each: trunkline(each, "release", key=keys[0]), [copy, copy.copy(tmp_path / "twin")])
         answers = sorted(both)
     assert [code for code, _ in answers] == [0, 0], answers
-    assert sorted(" is this bundle already" in told for _, told in answers) == [False, True], answers
+    # Of the same second, both make the same tag, and each may say that it has.
+    assert all(told.startswith("flight-delay@v4") for _, told in answers), answers
     assert "flight-delay@v5" not in copy.run("git", "ls-remote", "--tags", "origin")
 
     # A run of an older commit that was waiting: what it holds is in the newer version, and `latest` stays there.

@@ -92,10 +92,10 @@ def _show(found: "Sequence[Entry]", more: bool) -> None:
 
 
 def _notes(found: "Sequence[Entry]", more: bool) -> list[str]:
-    from trunkline import metrics
+    from trunkline import measures
 
     names = sorted({entry.measured.metric for entry in found if entry.measured})
-    known = [metrics.REGISTRY[name] for name in names if name in metrics.REGISTRY]
+    known = [found for name in names for found in measures.all_named(name)[:1]]
     judged = [f"{metric.name}: {metric.better} is better" for metric in known if metric.better]
     return [*judged, *([f"the newest {len(found)} entries; older ones: --limit {5 * len(found)}"] if more else [])]
 

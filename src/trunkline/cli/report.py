@@ -83,7 +83,7 @@ def subject() -> "Subject":
     """Return what params.yaml declares of the run."""
     import os
 
-    from trunkline import metrics
+    from trunkline import measures
     from trunkline.core.paramsfile import read_params
     from trunkline.params.data import Data
     from trunkline.params.evaluation import Evaluation
@@ -98,8 +98,9 @@ def subject() -> "Subject":
         estimator=Model.load().target,
         target=data.target.name,
         observations=data.observations,
-        windows=content["data"]["window"],
-        metrics=tuple(metrics.named(name) for name in evaluation.metrics),
+        windows=content["data"].get("window") or data.parts,
+        task=data.target.task,
+        metrics=tuple(measures.named(name, data.target.task) for name in evaluation.metrics),
         confidence=evaluation.interval.confidence,
         look=look(Tracking.load().address(os.environ)),
     )

@@ -9,7 +9,7 @@ from trunkline.cli.promote import propose
 @click.option(
     "--to", "environment", required=True, metavar="ENVIRONMENT", help="What is rolled back, such as production."
 )
-@click.option("--version", metavar="VERSION", help="The version; the one that ran before the present one if not given.")
+@click.option("--version", metavar="VERSION", help="The version; if none is given, the one that ran before.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; it stands in the commit and the pull request.")
 @click.option("--trunk", default="main", show_default=True, help="The branch that production follows.")
 @click.option("--local", is_flag=True, help="Ask no forge: commit to a branch here, and say what to push.")

@@ -44,6 +44,9 @@ class ColumnContract(Strict):
     pattern: Annotated[str, AfterValidator(_pattern)] | None = Field(
         None, description="Regular expression that a text matches in full."
     )
+    formats: Annotated[tuple[str, ...], Tuple] = Field(
+        (), description="Of a time: other notations than ISO 8601, such as '%d.%m.%Y'; the first that fits is taken."
+    )
     on_failure: Policy = Field("fail", description="fail the run, or quarantine the offending rows.")
 
     @model_validator(mode="after")
@@ -54,6 +57,8 @@ class ColumnContract(Strict):
             raise ValueError(f"min {self.min:g} is above max {self.max:g}")
         if self.pattern is not None and self.type != "text":
             raise ValueError(f"pattern is for text, not for {self.type}")
+        if self.formats and self.type != "time":
+            raise ValueError(f"formats is for time, not for {self.type}")
         for value in self.allowed or ():
             if self.type not in (("text",) if isinstance(value, str) else ("integer", "number")):
                 raise ValueError(f"allowed: {value!r} is no value of a column of type {self.type}")

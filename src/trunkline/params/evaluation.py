@@ -12,7 +12,9 @@ WHOLE = "all"  # the slice that is the whole holdout, and its label
 class Interval(Strict):
     """Bootstrap intervals: whole clusters are resampled, since rows of one cluster are not independent."""
 
-    cluster: Expression = Field(description="Rows with the same value are resampled together.")
+    cluster: Expression | None = Field(
+        None, description="Rows with the same value are resampled together; without it, each row by itself."
+    )
     resamples: int = Field(1000, ge=100, le=100_000, description="Number of bootstrap resamples.")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Coverage of the interval.")
     undefined_limit: float = Field(
@@ -27,7 +29,9 @@ class Curves(Strict):
     """Size of the curves that are plotted."""
 
     points: int = Field(200, ge=10, le=2000, description="Most points of the ROC and precision-recall curve.")
-    bins: int = Field(15, ge=2, le=100, description="Bins of equal count of the calibration curve.")
+    bins: int = Field(
+        15, ge=2, le=100, description="Bins of equal count of the calibration curve, or of observed by predicted."
+    )
 
 
 class Evaluation(Group):
@@ -38,7 +42,7 @@ class Evaluation(Group):
     metrics: Annotated[tuple[str, ...], Tuple] = Field(description="Names of metrics.", min_length=1)
     slices: dict[Name, Expression] = Field(default_factory=dict, description="One slice per value of each.")
     slice_min_rows: int = Field(100, ge=1, description="Smaller slices are counted but not measured.")
-    interval: Interval
+    interval: Interval = Interval()
     curves: Curves = Curves()
 
     @model_validator(mode="after")
