@@ -1,5 +1,6 @@
 """A small project with releases: a bare origin, a clone, a DVC remote and real bundles; no pipeline runs."""
 
+import copy
 import dataclasses
 import json
 import os
@@ -9,11 +10,20 @@ from contextlib import chdir
 from pathlib import Path
 
 import yaml
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from tests import bundles
-from trunkline import gitremote, manifest
+from trunkline import git as reading
+from trunkline import gitremote, manifest, provenance, signing
+from trunkline.versions import Version
 
+KEY = ed25519.Ed25519PrivateKey.generate()
+PRIVATE = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+PUBLIC = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+OUTS = ("models/bundle", "data/raw", "data/valid", "data/features")
 ENVIRONMENTS = {"staging": {"merge": "automatic"}, "production": {"merge": "approval"}}
+PROMOTION = {"environments": ENVIRONMENTS, "signers": {"release": {"key": PUBLIC}}}
 IDENTITY = {
     "GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "ada@example.org", "GIT_COMMITTER_NAME": "Ada",
     "GIT_COMMITTER_EMAIL": "ada@example.org", "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull,
@@ -41,7 +51,7 @@ class Project:
     folder: Path
     name: str
     address: str = "sqlite:///mlflow.db"
-    promotion: dict = dataclasses.field(default_factory=lambda: {"environments": ENVIRONMENTS})
+    promotion: dict = dataclasses.field(default_factory=lambda: copy.deepcopy(PROMOTION))
     digests: list[str] = dataclasses.field(default_factory=list)
 
     @property
@@ -64,15 +74,16 @@ class Project:
         (self.work / ".dvc/config").write_text(
             f"[core]\nanalytics = false\nremote = here\n['remote \"here\"']\nurl = {self.folder / 'remote'}\n"
         )
-        (self.work / "dvc.yaml").write_text("stages: {bundle: {cmd: 'true', outs: [models/bundle]}}\n")
-        (self.work / "models").mkdir()
-        (self.work / "reports").mkdir()
+        (self.work / "dvc.yaml").write_text(f"stages: {{all: {{cmd: 'true', outs: [{', '.join(OUTS)}]}}}}\n")
+        for name in ("models", "reports", "locks", "data"):
+            (self.work / name).mkdir()
+        (self.work / "locks/pipeline.txt").write_text("none==1\n")
         self.configure()
         self.declare(staging="latest", production=None)
         return self
 
     def configure(self, **promotion):
-        """Change conf/promotion on the trunk."""
+        """Change conf/promotion; `declare` pushes it."""
         self.promotion |= promotion
         tracking = {"uri": self.address, "experiment": "releases"}
         params = {"name": self.name, "tracking": tracking, "promotion": self.promotion}
@@ -89,7 +100,7 @@ class Project:
         git(self.work, "commit", "--quiet", "--allow-empty", "--message", message)
         git(self.work, "push", "--quiet", "origin", "main")
 
-    def release(self, verdict="pass"):
+    def release(self):
         """Release the next version, whose bundle differs from all before; return its label."""
         from dvc.repo import Repo
 
@@ -98,22 +109,51 @@ class Project:
         shutil.rmtree(bundle, ignore_errors=True)
         bundles.make(bundle)
         (bundle / "card.md").write_text(f"# Sums {number}\n")
-        bundles.seal(bundle, name=self.name)
+        bundles.seal(bundle)
         self.digests.append(manifest.digest(bundle))
-        for report, content in (("bundle", {"digest": self.digests[-1]}), ("gates", {"verdict": verdict})):
-            (self.work / f"reports/{report}.json").write_text(json.dumps(content))
-        (self.work / "reports/metrics.json").write_text(json.dumps({"holdout": {"rmse": 1.5, "n": 10, "none": None}}))
+        for name in OUTS[1:]:
+            (self.work / name).write_text(name)
+        self.report("pass")
         with chdir(self.work), Repo() as repo:
-            repo.commit("bundle", force=True)
+            repo.commit("all", force=True)
             repo.push()
-        self.push(f"release {number} (#{100 + number})")
+        self.push(f"release {number}")
         self.tag(number)
         return f"v{number}"
 
-    def tag(self, number, force=False):
-        tag, message = f"{self.name}@v{number}", f"{self.name} v{number}\n\npull request: #{number} by ada\n"
-        git(self.work, "tag", "--annotate", *["--force"] * force, "--message", message, tag)
-        git(self.work, "push", "--quiet", *["--force"] * force, "origin", tag)
+    def report(self, verdict):
+        gate = {"id": "better", "kind": "better", "blocking": True, "verdict": verdict, "reason": "it is"}
+        gates = {"verdict": verdict, "challenger": self.digests[-1], "champion": None, "gates": [gate]}
+        holdout = {"rmse": 1.5, "n": 10, "none": None}
+        reports = {"bundle": {"digest": self.digests[-1]}, "gates": gates, "metrics": {"holdout": holdout}}
+        for report, content in reports.items():
+            (self.work / f"reports/{report}.json").write_text(json.dumps(content))
+
+    def tag(self, number, key=PRIVATE, force=False, review=None):
+        """Tag what is checked out as `trunkline release` does, but that it asks for no verdict."""
+        version, head = Version(self.name, number), git(self.work, "rev-parse", "HEAD")
+        files = reading.files_at(self.work, [head], provenance.READ)[head]
+        facts, run = provenance.facts_of(files, head, version), provenance.Run(review=review)
+        signed = signing.sign(provenance.encode(facts, run), {signing.KEY: key})
+        verdict = facts.hashes["reports/gates.json"]
+        message = provenance.message(provenance.Announced(version, facts.digest, verdict, review, signed))
+        made = gitremote.annotated(self.work, version.tag, head, message)
+        git(self.work, "update-ref", f"refs/tags/{version.tag}", made)
+        git(self.work, "push", "--quiet", *["--force"] * force, "origin", f"refs/tags/{version.tag}")
+
+    def copy(self, folder, name, address):
+        """Return the same releases of a model of another name, which takes no DVC."""
+        shutil.copytree(self.folder, folder)
+        made = Project(folder, name, address, copy.deepcopy(self.promotion), list(self.digests))
+        git(made.work, "remote", "set-url", "origin", made.origin)
+        for number in range(1, len(made.digests) + 1):
+            git(made.work, "checkout", "--quiet", f"{self.name}@v{number}", "--", ".")
+            made.configure()
+            config = made.work / ".dvc/config"
+            config.write_text(config.read_text().replace(str(self.folder), str(folder)))
+            made.push(f"release {number}")
+            made.tag(number)
+        return made
 
     def clone(self, name, *options):
         git(self.folder, "clone", "--quiet", *options, self.origin, self.folder / name)

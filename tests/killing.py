@@ -59,7 +59,8 @@ def main(clone, store):
             die_before(int(line), store)
             os._exit(reconcile(clone, store))
         _, status = os.waitpid(child, 0)
-        print("killed" if os.WIFSIGNALED(status) else os.WEXITSTATUS(status), flush=True)
+        sys.stdout.write(f"{'killed' if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)}\n")
+        sys.stdout.flush()
 
 
 if __name__ == "__main__":

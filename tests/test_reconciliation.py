@@ -182,11 +182,11 @@ def test_a_kill_anywhere_is_no_harm(wanted, world, correct, kills):
 
 @given(desires, desires, worlds, st.integers(0, 12))
 def test_another_declaration_after_a_kill_is_applied(first, second, world, steps):
-    brought(first, world, correct=False)
+    brought(first, world)
     brought(second, world, correct=False, steps=steps)
     brought(first, world, correct=False)
-    is_right(first, world, correct=False)
-    assert plan(first, world, correct=False).actions == ()
+    is_right(first, world, correct=True)
+    assert plan(first, world, correct=False) == reconciliation.Plan((), {})
 
 
 @given(desires, worlds)
@@ -248,3 +248,10 @@ def test_production_comes_first_and_what_two_share_is_done_once():
         ["Fetch", "Register", "Alias", "Alias", "Note", "Deliver", "Alias", "Note", "Deliver"]
     )
     assert [action.environment for action in actions] == ["production"] * 6 + ["alpha"] * 3
+
+
+def test_an_alias_on_somebody_elses_version_is_theirs():
+    theirs = Registered((Entry("1", {"team": "b"}), Entry("2", RELEASES[0].tags)), {"production": "1", "champion": "2"})
+    none = Wanted("production", NOTHING)
+    found = reconciliation.plan([none], Actual(theirs, noted={"production": "v1"}), correct=True).actions
+    assert found == (Note("production", None), Unalias("production", "champion"), Note("production", NOTHING))

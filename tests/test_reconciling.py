@@ -2,17 +2,17 @@
 
 import dataclasses
 import hashlib
-import json
-import shutil
 import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import requests
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests import endpoint
 from tests.deployment import Project, environment, git
@@ -52,17 +52,7 @@ def project(template, server, tmp_path, request):
 
 
 def copied(template, folder, server, test):
-    name = f"m{hashlib.sha256(test.encode()).hexdigest()[:10]}"
-    shutil.copytree(template.folder, folder)
-    made = Project(folder, name, server, json.loads(json.dumps(template.promotion)), list(template.digests))
-    git(made.work, "remote", "set-url", "origin", made.origin)
-    config = made.work / ".dvc/config"
-    config.write_text(config.read_text().replace(str(template.folder), str(folder)))
-    for number in range(1, len(made.digests) + 1):
-        commit = git(made.work, "rev-parse", f"sums@v{number}^{{commit}}")
-        git(made.work, "tag", "--annotate", "--message", f"{name} v{number}", f"{name}@v{number}", commit)
-    git(made.work, "push", "--quiet", "origin", "--tags")
-    made.configure()
+    made = template.copy(folder, f"m{hashlib.sha256(test.encode()).hexdigest()[:10]}", server)
     made.declare(staging="latest", production="v1")
     return made
 
@@ -188,11 +178,21 @@ def test_a_tag_that_was_moved_stops_those_that_use_it(project):
 def test_a_version_that_must_not_run_is_not_run(project):
     site = Site(project)
     site.reconcile()
-    (project.work / "reports/gates.json").write_text(json.dumps({"verdict": "fail"}))
+    project.report("fail")
     project.push("a bad one")
     project.tag(3)
-    assert site.states() == {"production": "in-sync", "staging": "degraded"}
+    production, staging = site.reconcile().outcomes
+    assert (production.state, staging.state, staging.code) == ("in-sync", "degraded", 1)
+    assert "the version's gates did not pass" in staging.why[0]
     assert (aliases(project), site.delivered()) == (RIGHT, {"production": "v1", "staging": "v2"})
+
+    other = ed25519.Ed25519PrivateKey.generate().public_key()
+    text = other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    project.configure(signers={"other": {"key": text}})
+    project.declare(staging=None, production="v2")
+    production, staging = site.reconcile().outcomes
+    assert (production.state, staging.state) == ("degraded", "in-sync"), "its key was taken out"
+    assert site.delivered() == {"production": "v1", "staging": None}
 
 
 def test_a_change_by_hand_in_mlflow_is_undone(project):
@@ -246,9 +246,9 @@ def test_without_mlflow_the_rest_goes_on(project, server):
     assert aliases(project) == dict.fromkeys(RIGHT, "v2")
 
 
-def test_a_bundle_that_cannot_be_had_stops_its_environment_only(project, template):
+def test_a_bundle_that_cannot_be_had_stops_its_environment_only(project):
     site = Site(project)
-    files, away = template.folder / "remote/files", template.folder / "away"
+    files, away = project.folder / "remote/files", project.folder / "away"
     site.place = dataclasses.replace(site.place, only=("staging",))
     site.reconcile()
     site.place = dataclasses.replace(site.place, only=())
@@ -325,7 +325,7 @@ def test_what_serves_follows_and_a_rollback_brings_the_old_bundle_back(project):
 
 
 @contextmanager
-def killing(project, site):
+def killing(site):
     """Yield a function that reconciles in a process which is killed before its so-many-th effect."""
     command = [sys.executable, "-m", "tests.killing", str(site.place.clone), str(site.store.folder)]
     root, environ = Path(__file__).parent.parent, environment()
@@ -343,10 +343,10 @@ def killing(project, site):
 
 def test_a_process_that_is_killed_anywhere_does_no_harm(project):
     site = Site(project)
-    with killing(project, site) as run:
+    with killing(site) as run:
         kills = 1
-        while run(kills) == "killed":  # from nothing, each getting one effect further than the one before
-            kills += 1
+        while run(kills) == "killed":  # from nothing, each getting two effects further than the one before
+            kills += 2
         assert kills > 5
         assert (aliases(project), site.delivered()) == (RIGHT, {"production": "v1", "staging": "v2"})
         assert len(mlflow(project).look(project.name).entries) == 2
@@ -367,15 +367,14 @@ def test_a_process_that_is_killed_anywhere_does_no_harm(project):
 
 
 def test_reconcilers_at_once_agree(project):
-    one, other = Site(project, "one"), Site(project, "other")
-    same = dataclasses.replace(Site(project, "third").place, store=one.store)
-    with ThreadPoolExecutor(3) as threads:
-        places = (one.place, other.place, same)
-        rounds = list(threads.map(lambda place: reconciling.reconcile(place, lambda _: None), places))
+    one, other, same = Site(project, "one"), Site(project, "other"), Site(project, "third")
+    same.place = dataclasses.replace(same.place, store=one.store)
+    with ExitStack() as stack, ThreadPoolExecutor(3) as threads:
+        runs = [stack.enter_context(killing(site)) for site in (one, other, same)]
+        assert list(threads.map(lambda run: run(0), runs)) == ["0"] * 3
     assert aliases(project) == RIGHT
     assert one.delivered() == other.delivered() == {"production": "v1", "staging": "v2"}
     assert one.states() == other.states() == IN_SYNC
-    assert {found.code for found in rounds} == {0}
 
 
 def test_a_store_that_is_held_is_waited_for(project, monkeypatch):
@@ -388,7 +387,7 @@ def test_a_store_that_is_held_is_waited_for(project, monkeypatch):
 
 
 def test_postgresql(template, tmp_path):
-    with postgres(tmp_path) as store, mlflow_server(tmp_path / "mlflow", store) as address:
+    with postgres() as store, mlflow_server(tmp_path / "mlflow", store) as address:
         project = copied(template, tmp_path / "project", address, "postgresql")
         site = Site(project)
         assert site.states() == IN_SYNC

@@ -11,12 +11,11 @@ from trunkline.core.errors import UserError
 from trunkline.git import Landed
 from trunkline.registry import Desired
 
-# What GitHub writes of a merge and of a squash, what GitLab does, and what `trunkline release` writes into a tag.
+# What GitHub writes of a merge and of a squash, and what GitLab does.
 _REQUEST = re.compile(
     r"\AMerge pull request #(\d{1,9}) from "
     r"|\A[^\n]*\(#(\d{1,9})\)$"
-    r"|^See merge request \S*!(\d{1,9})$"
-    r"|^pull request: #(\d{1,9})\b",
+    r"|^See merge request \S*!(\d{1,9})$",
     re.MULTILINE,
 )
 

@@ -4,7 +4,6 @@ Everything is read at the tip of origin, never from a working tree, so a bare cl
 enough.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,11 +12,12 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from trunkline import git, gitremote, registry, rendering, versions
+from trunkline import git, gitremote, registry, rendering, verifying, versions
 from trunkline.core import files, paths
 from trunkline.core.errors import OutsideError, TrunklineError, UserError, nearest
 from trunkline.params.base import Group
 from trunkline.params.promotion import Promotion, Target
+from trunkline.params.signers import Key, Keyless
 from trunkline.params.tracking import Tracking
 from trunkline.reconciliation import NOTHING, Release, Trouble, Wanted
 from trunkline.registry import Desired
@@ -53,25 +53,17 @@ def read(clone: Path, trunk: str, environ: Mapping[str, str], only: Sequence[str
         if environment not in resolved:
             raise UserError(f"--environment {environment}: no such environment{nearest(environment, resolved)}")
     wanted = tuple(
-        _wanted(at, environment, _label(said.environments[environment]), promotion.environments[environment], version)
+        _wanted(at, environment, _label(said.environments[environment]), promotion, version)
         for environment, version in sorted(resolved.items())
         if not only or environment in only
     )
     return Declared(fetched.tip, name, promotion, tracking, wanted)
 
 
-def trusted(clone: Path, version: Version) -> Release:
+def trusted(clone: Path, version: Version, signers: Mapping[str, Key | Keyless]) -> Release:
     """Return what a version is, if it may run; raises UserError, which says why, for one that may not."""
-    commit = git.annotated_tag(clone, version.tag) or ""
-    found = git.files_at(clone, [commit], [paths.BUNDLE_REPORT, paths.GATES_REPORT])[commit]
-    try:
-        digest = json.loads(found[paths.BUNDLE_REPORT])["digest"]
-        verdict = json.loads(found[paths.GATES_REPORT])["verdict"]
-    except (KeyError, ValueError, TypeError):
-        raise UserError(f"{version}: its commit has no reports of a bundle and a verdict; it is no release") from None
-    if verdict != "pass":
-        raise UserError(f"{version}: the verdict of its commit is {verdict}; it should never have been released")
-    return Release(version, digest, commit, verdict)
+    found = verifying.chain(clone, version, signers)
+    return Release(version, found.digest, found.facts.commit, found.gates.verdict)
 
 
 @dataclass(frozen=True)
@@ -118,7 +110,8 @@ def _label(desired: Desired) -> str:
     return f"v{desired}" if isinstance(desired, int) else desired or NOTHING
 
 
-def _wanted(at: _Tip, environment: str, declared: str, target: Target, version: Version | None) -> Wanted:
+def _wanted(at: _Tip, environment: str, declared: str, promotion: Promotion, version: Version | None) -> Wanted:
+    target = promotion.environments[environment]
     wanted = Wanted(environment, declared, version, endpoints=target.endpoints)
     if version is None:
         return wanted
@@ -126,9 +119,10 @@ def _wanted(at: _Tip, environment: str, declared: str, target: Target, version: 
         reason = f"{version}: origin has another tag of this name: it was moved; a version never changes"
         return replace(wanted, trouble=Trouble(reason, 1))
     try:
-        release = trusted(at.clone, version)
+        release = trusted(at.clone, version, promotion.signers)
     except TrunklineError as error:
-        return replace(wanted, trouble=Trouble(str(error), 3 if isinstance(error, OutsideError) else 1))
+        reason = "; ".join(str(error).splitlines())
+        return replace(wanted, trouble=Trouble(reason, 3 if isinstance(error, OutsideError) else 1))
     try:
         return replace(wanted, release=release, manifests=_rendered(at, environment, release, target))
     except UserError as error:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trunkline import declarations, git
+from trunkline import declarations, git, provenance
+from trunkline.core.errors import UserError
 from trunkline.declarations import Change
 from trunkline.modelregistry import VERSION, Registered
+from trunkline.provenance import Review
 from trunkline.reconciliation import NOTHING, Actual, Outcome, Reported, Wanted
 from trunkline.reconciling import Round
 from trunkline.registry import LATEST
@@ -55,9 +57,17 @@ def _standing(clone: Path, outcome: Outcome, wanted: Wanted, actual: Actual, cha
 def _since(clone: Path, wanted: Wanted, changes: Sequence[Change]) -> tuple[str | None, str | None, int | None]:
     tag = git.tag(clone, wanted.version.tag) if wanted.version else None
     if wanted.declared == LATEST and tag:
-        return tag.date, tag.tagger, declarations.pull_request(tag.message)
+        review = _review(tag.message)
+        return tag.date, review.author if review else tag.tagger, review.number if review else None
     change = declarations.since(changes, wanted.environment)
     return (change.date, change.author, change.pull_request) if change else (None, None, None)
+
+
+def _review(message: str) -> Review | None:
+    try:
+        return provenance.parse_message(message).review
+    except UserError:
+        return None
 
 
 def _alias(actual: Actual, alias: str) -> str:

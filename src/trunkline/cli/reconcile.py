@@ -19,9 +19,12 @@ def _seconds(context: click.Context, parameter: click.Parameter, value: str | No
     from trunkline.params.base import parse_duration
 
     try:
-        return (value and parse_duration(value).total_seconds()) or None
+        seconds = None if value is None else parse_duration(value).total_seconds()
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
+    if seconds == 0:
+        raise click.BadParameter("must be at least 1s")
+    return seconds
 
 
 @click.command(short_help="Bring what runs in line with the trunk.")

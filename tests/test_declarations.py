@@ -1,0 +1,83 @@
+"""Who changed what an environment is to run, from the trunk's history."""
+
+import pytest
+
+from tests.deployment import git
+from trunkline import declarations
+
+
+@pytest.fixture
+def repo(tmp_path):
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
+    (tmp_path / "models").mkdir()
+    return tmp_path
+
+
+def declare(repo, text, message="change"):
+    (repo / "models/registry.yaml").write_text(text)
+    git(repo, "add", "--all")
+    git(repo, "commit", "--quiet", "--allow-empty", "--message", message)
+    return git(repo, "rev-parse", "HEAD")
+
+
+def found(repo, name="m"):
+    changes = declarations.changes(repo, git(repo, "rev-parse", "HEAD"), name)
+    return [(one.environment, one.before, one.after, one.pull_request) for one in changes]
+
+
+def test_changes_along_the_trunk(repo):
+    declare(repo, "m: {staging: latest, production: null}")
+    declare(repo, "# a comment\nm: {staging: latest, production: null}")
+    declare(repo, "m: {staging: latest, production: v3}", "promote (#12)")
+    declare(repo, "m: {staging: lates, production: v3}", "broken (#13)")
+    declare(repo, "other: {production: v1}", "gone (#14)")
+    git(repo, "checkout", "--quiet", "-b", "work")
+    declare(repo, "m: {staging: latest, production: v5}", "on a branch (#15)")
+    declare(repo, "m: {staging: v4, production: v4}", "on a branch (#16)")
+    git(repo, "checkout", "--quiet", "main")
+    git(repo, "merge", "--quiet", "--no-ff", "--message", "Merge pull request #17 from a/work", "work")
+    merged = git(repo, "rev-parse", "HEAD")
+    assert found(repo) == [
+        ("production", 3, 4, 17),
+        ("staging", "latest", 4, 17),
+        ("production", None, 3, 12),
+        ("staging", None, "latest", None),
+    ]
+    changes = declarations.changes(repo, merged, "m")
+    assert declarations.since(changes, "staging").commit == merged
+    assert (changes[0].author, changes[0].date[:2]) == ("Ada", "20")
+    assert declarations.since(changes, "canary") is None
+    assert found(repo, "other") == [("production", None, 1, 14)]
+
+
+def test_a_revert_is_a_change_like_any_other(repo):
+    declare(repo, "m: {production: v1}")
+    declare(repo, "m: {production: v2}")
+    git(repo, "revert", "--no-edit", "HEAD")
+    assert found(repo) == [("production", 2, 1, None), ("production", 1, 2, None), ("production", None, 1, None)]
+
+
+def test_what_a_shallow_clone_does_not_know_is_not_told(repo, tmp_path_factory):
+    declare(repo, "m: {production: v1}")
+    declare(repo, "m: {production: v2}")
+    declare(repo, "m: {production: v3}")
+    clone = tmp_path_factory.mktemp("clone") / "clone"
+    git(repo, "clone", "--quiet", "--bare", "--depth=2", repo.as_uri(), clone)
+    assert found(clone) == [("production", 2, 3, None)]
+
+
+@pytest.mark.parametrize(
+    ("message", "number"),
+    [
+        ("Merge pull request #12 from ada/work\n\nTitle (#13)\n", 12),
+        ("Promote v4 (#12)\n", 12),
+        ('Revert "Promote v4 (#12)" (#14)\n\nThis reverts (#12)', 14),
+        ("Merge branch 'work' into 'main'\n\nPromote\n\nSee merge request group/sub/project!9\n", 9),
+        ("Promote v4, see #12\n", None),
+        ("Promote\n\nas in (#12)\n", None),
+        ("Promote (#1234567890123)", None),
+        ("", None),
+    ],
+)
+def test_the_pull_request_that_a_message_names(message, number):
+    assert declarations.pull_request(message) == number

@@ -1,0 +1,84 @@
+"""The folder that servers watch: whole bundles, a pointer that is right or not there, and what is kept."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from tests import bundles
+from trunkline import manifest
+from trunkline.core.errors import OutsideError
+from trunkline.delivery import Pointer, Store
+from trunkline.manifest import BundleError
+
+
+def made(folder, number):
+    bundle = bundles.make(folder / f"bundle{number}")
+    (bundle / "card.md").write_text(str(number))
+    bundles.seal(bundle)
+    return bundle, manifest.digest(bundle)
+
+
+def copying(bundle):
+    return lambda folder: shutil.copytree(bundle, folder)
+
+
+def test_a_bundle_is_put_whole_or_not_at_all(tmp_path):
+    store = Store(tmp_path / "store")
+    bundle, digest = made(tmp_path, 1)
+    other, _ = made(tmp_path, 2)
+    with pytest.raises(OutsideError, match="was asked for, but"):
+        store.put(digest, copying(other))
+    (other / "card.md").write_text("changed")
+    with pytest.raises(BundleError, match="was changed"):
+        store.put(digest, copying(other))
+    with pytest.raises(ZeroDivisionError):
+        store.put(digest, lambda folder: (shutil.copytree(bundle, folder), 1 / 0))
+    assert list((store.folder / "bundles").iterdir()) == []
+    assert not store.has(digest)
+    with pytest.raises(OutsideError, match="the bundle of sums@v1 is not there"):
+        store.deliver("production", "sums", "v1", digest)
+    assert store.delivered("production") is None
+
+    store.put(digest, copying(bundle))
+    store.deliver("production", "sums", "v1", digest)
+    assert store.delivered("production") == Pointer("sums", "v1", digest, f"bundles/{digest}")
+    assert manifest.verify(store.folder / store.delivered("production").bundle) == digest
+    (store.bundle(digest) / "card.md").write_text("changed")
+    assert not store.has(digest)
+    store.put(digest, copying(bundle))
+    assert store.has(digest)
+    assert [path.name for path in (store.folder / "bundles").iterdir()] == [digest]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "{", '{"name": "a", "version": "v1", "digest": 1, "bundle": "b"}', "\xff"]
+)
+def test_a_pointer_that_says_nothing_is_none(tmp_path, text):
+    store = Store(tmp_path)
+    (tmp_path / "production.json").write_bytes(text.encode("latin-1"))
+    assert store.delivered("production") is None
+    store.withdraw("production")
+    store.withdraw("production")
+    assert not (tmp_path / "production.json").exists()
+
+
+def test_the_last_used_are_kept_and_what_is_delivered_always(tmp_path):
+    store = Store(tmp_path / "store")
+    digests = []
+    for number in range(5):
+        bundle, digest = made(tmp_path, number)
+        store.put(digest, copying(bundle))
+        os.utime(store.bundle(digest), ns=(number, number))
+        digests.append(digest)
+    content = {"name": "sums", "version": "v1", "digest": digests[0], "bundle": f"bundles/{digests[0]}"}
+    (store.folder / "production.json").write_text(json.dumps(content))
+    (store.folder / "bundles/.aside-half").mkdir()
+    assert set(store.tidy(2)) == {digests[1], digests[2]}
+    assert {digest for digest in digests if store.has(digest)} == {digests[0], digests[3], digests[4]}
+    with store.alone():
+        assert not (store.folder / "bundles/.aside-half").exists(), "a half that a killed process left"
+    assert store.tidy(2) == ()
+    store.deliver("staging", "sums", "v2", digests[0])
+    assert store.tidy(1) == (digests[4], digests[3])

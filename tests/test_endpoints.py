@@ -1,0 +1,92 @@
+"""What endpoints say, and what they cannot do to whoever asks."""
+
+import socket
+import time
+from contextlib import contextmanager
+from threading import Thread
+
+import pytest
+
+from trunkline import endpoints
+from trunkline.core.errors import OutsideError
+from trunkline.endpoints import Served
+
+GOOD = b'{"name": "m", "version": "v1", "digest": "d", "more": [1]}'
+HEAD = b"HTTP/1.1 200 OK\r\n"
+
+
+def plain(body):
+    return HEAD + f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+@contextmanager
+def listening(*pieces, wait=0.0):
+    """Yield the address of a server that answers each call with these bytes, with pauses, whatever it is asked."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            while True:
+                try:
+                    with server.accept()[0] as call:
+                        asked.append(call.recv(9999))
+                        for piece in pieces:
+                            call.sendall(piece)
+                            time.sleep(wait)
+                except OSError:
+                    return
+
+        asked = []
+        thread = Thread(target=answer, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", asked
+        server.shutdown(socket.SHUT_RDWR)
+    thread.join()
+
+
+def told(address):
+    found = endpoints.ask([address])[address]
+    assert isinstance(found, OutsideError)
+    assert str(found).startswith(f"{address}/version: ")
+    return str(found).removeprefix(f"{address}/version: ")
+
+
+def test_all_are_asked_at_once():
+    with listening(b"", plain(GOOD), wait=0.4) as (one, _), listening(b"", plain(GOOD), wait=0.4) as (other, asked):
+        began = time.monotonic()
+        assert endpoints.ask([one, other, f"{other}/base", one]) == dict.fromkeys(
+            (one, other, f"{other}/base"), Served("m", "v1", "d")
+        )
+        assert time.monotonic() - began < 2
+        assert {call.split(b" ")[1] for call in asked} == {b"/version", b"/base/version"}
+    assert endpoints.ask([]) == {}
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (plain(b"[]"), "the answer has no name, version and digest"),
+        (plain(b'{"name": "m", "version": 1, "digest": "d"}'), "the answer has no name, version and digest"),
+        (plain(b'{"name": "m", "digest": "d"}'), "the answer has no name, version and digest"),
+        (plain(b"\xff"), "the answer has no name, version and digest"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "answers 404"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", "answers 302"),
+        (plain(b" " * 17_000 + GOOD), "answers with more than 16,384 bytes"),
+        (HEAD + b"Content-Length: 99\r\n\r\n" + GOOD, "no answer (ProtocolError)"),
+        (b"nonsense\r\n\r\n", "no answer (ProtocolError)"),
+        (b"", "no answer (ProtocolError)"),
+    ],
+)
+def test_what_is_no_answer(answer, said):
+    with listening(answer) as (address, _):
+        assert told(address) == said
+
+
+def test_nobody_is_waited_for_for_long(monkeypatch):
+    monkeypatch.setattr(endpoints, "SECONDS", 0.5)
+    began = time.monotonic()
+    with listening(HEAD, *[b"a"] * 30, wait=0.1) as (address, _):
+        assert told(address) == "takes too long to answer"
+        assert time.monotonic() - began < 3
+    assert told(address) == "no answer (NewConnectionError)"
+    with listening(b"", wait=1.5) as (address, _):
+        assert told(address) == "no answer (ReadTimeoutError)"
