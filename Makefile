@@ -44,8 +44,9 @@ docs: ## Write docs/configuration.md from the code
 lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versions
 	@locks/install dev
 	@$(LOCK) pyproject.toml --extra lightgbm --group example -o locks/pipeline.txt
-	@$(LOCK) pyproject.toml --extra forge --extra lightgbm --extra metrics --extra s3 --extra sign --group example -c locks/pipeline.txt -o locks/ci.txt
-	@$(LOCK) pyproject.toml --extra forge --extra lightgbm --extra metrics --extra s3 --extra sign --group example --group test --group lint \
+	@$(LOCK) pyproject.toml --extra forge --extra lightgbm --extra metrics --extra s3 --extra sign --group example \
+		-c locks/pipeline.txt -o locks/ci.txt
+	@$(LOCK) pyproject.toml --all-extras --group example --group test --group lint \
 		-c locks/ci.txt -o locks/dev.txt
 	@$(LOCK) --group serve -c locks/pipeline.txt -o locks/serve.txt
 	@printf '%s\n' setuptools wheel 'uv_build>=0.9,<1' | $(LOCK) - -o locks/build.txt

@@ -4,21 +4,25 @@ from trunkline.core.stage import run
 
 
 def main() -> None:
-    """Read conf/data's sources and write one Parquet table for each."""
+    """Read conf/data's sources, write one Parquet table for each, and what each was read from."""
     from rich.console import Console
 
-    from trunkline import sources
-    from trunkline.core.paths import RAW
+    from trunkline.core.files import write_json
+    from trunkline.core.paths import INGESTED, RAW
     from trunkline.params.data import Data
+    from trunkline.sources import reading
     from trunkline.tables import write_parquet
 
     console = Console(stderr=True, highlight=False)
+    report = {}
     for name, source in Data.load().sources.items():
-        frame = sources.read(name, source)
-        rows, columns = frame.shape
+        found = reading.read(name, source)
+        rows, columns = found.frame.shape
         path = RAW / f"{name}.parquet"
-        write_parquet(frame, path)
+        write_parquet(found.frame, path)
+        report[name] = reading.report(found, path)
         console.print(f"{path}: {rows:,} rows x {columns} columns, {path.stat().st_size:,} bytes", soft_wrap=True)
+    write_json(INGESTED, report)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from onnx import TensorProto, helper
 
-from trunkline import batch
+from trunkline import batch, predictionlog
 from trunkline.bundle import MISSING, Bundle, Contract, Input, Manifest
 from trunkline.core.errors import UserError
 
@@ -29,7 +29,7 @@ INPUTS = [
 KILLED = """
 import sys
 from pathlib import Path
-from trunkline import batch
+from trunkline import batch, predictionlog
 from trunkline.bundle import Bundle
 
 batch.PART = batch._CALL = 1000
@@ -287,6 +287,37 @@ def kill_after_five_parts(source: Path, output: Path, folder: Path) -> None:
         assert process.stdout.readline() == "five\n"
         process.send_signal(signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_a_traceable_output_is_a_prediction_log(tmp_path, folder, suffix):
+    source = write(spoilt(5000), tmp_path / f"rows{suffix}")
+    for name in ("once", "again"):
+        job = batch.traceable(batch.plan(source, tmp_path / f"{name}{suffix}", folder, None, "quarantine"))
+        batch.run(job, Bundle.load(folder).scores, 2, lambda rows: None)
+    once, again = ((tmp_path / f"{name}{suffix}").read_bytes() for name in ("once", "again"))
+    assert once == again
+    table = read(tmp_path / f"once{suffix}")
+    ids = table["request_id"].to_pylist()
+    assert len(set(ids)) == len(ids) < 5000
+    refused = set(read(tmp_path / f"once.rejected{suffix}")[batch.ROW].to_pylist())
+    assert {int(one.split("-")[1]) for one in ids} == set(range(1, 5001)) - refused
+    for place in (0, len(ids) - 1):
+        found = predictionlog.find([str(tmp_path / f"once{suffix}")], ids[place])
+        assert (found.digest, found.score) == (job.digest, pytest.approx(table["score"][place].as_py(), abs=1e-12))
+    other = write(rows(5000, seed=2), tmp_path / f"other{suffix}")
+    assert batch.traceable(batch.plan(other, tmp_path / "x.csv", folder, None, None)).ids != job.ids
+
+
+def test_a_traceable_output_keeps_the_request_ids_that_there_are(tmp_path, folder):
+    table = rows(3).append_column("request_id", pa.array(["a", "b", "c"]))
+    job = batch.traceable(batch.plan(write(table, tmp_path / "rows.parquet"), tmp_path / "x.csv", folder, None, None))
+    batch.run(job, Bundle.load(folder).scores, 1, lambda rows: None)
+    assert read(tmp_path / "x.csv")["request_id"].to_pylist() == ["a", "b", "c"]
+    taken = write(table.append_column("digest", pa.array(["a", "b", "c"])), tmp_path / "taken.parquet")
+    with pytest.raises(UserError, match="column digest: is the name of a column that is added"):
+        batch.traceable(batch.plan(taken, tmp_path / "y.csv", folder, None, None))
 
 
 def test_two_runs_never_write_one_output(tmp_path, folder):

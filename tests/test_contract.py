@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trunkline import contract, sources
+from trunkline import contract
 from trunkline.core.errors import UserError
 from trunkline.params.contract import Contract, TableContract
 from trunkline.params.data import Data
+from trunkline.sources import reading
 
 ZONE = "America/New_York"
 MONTHS = ["2013-01"]
@@ -318,7 +319,7 @@ def test_the_reference_problem(root: Path) -> None:
         for group in (Data, Contract)
     )
     months = [f"2013-{month:02d}" for month in range(1, 13)]
-    raw = {name: sources.read(name, source) for name, source in data.sources.items()}
+    raw = {name: reading.read(name, source).frame for name, source in data.sources.items()}
     checked = contract.check_tables(raw, declared, data.timezone, months)
 
     assert {name: table.report.checks for name, table in checked.items()} == {

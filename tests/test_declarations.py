@@ -38,16 +38,16 @@ def test_changes_along_the_trunk(repo):
     git(repo, "merge", "--quiet", "--no-ff", "--message", "Merge pull request #17 from a/work", "work")
     merged = git(repo, "rev-parse", "HEAD")
     assert found(repo) == [
-        ("production", 3, 4, 17),
-        ("staging", "latest", 4, 17),
-        ("production", None, 3, 12),
+        ("production", 3, 4, "#17"),
+        ("staging", "latest", 4, "#17"),
+        ("production", None, 3, "#12"),
         ("staging", None, "latest", None),
     ]
     changes = declarations.changes(repo, merged, "m")
     assert declarations.since(changes, "staging").commit == merged
     assert (changes[0].author, changes[0].date[:2]) == ("Ada", "20")
     assert declarations.since(changes, "canary") is None
-    assert found(repo, "other") == [("production", None, 1, 14)]
+    assert found(repo, "other") == [("production", None, 1, "#14")]
 
 
 def test_a_revert_is_a_change_like_any_other(repo):
@@ -64,20 +64,3 @@ def test_what_a_shallow_clone_does_not_know_is_not_told(repo, tmp_path_factory):
     clone = tmp_path_factory.mktemp("clone") / "clone"
     git(repo, "clone", "--quiet", "--bare", "--depth=2", repo.as_uri(), clone)
     assert found(clone) == [("production", 2, 3, None)]
-
-
-@pytest.mark.parametrize(
-    ("message", "number"),
-    [
-        ("Merge pull request #12 from ada/work\n\nTitle (#13)\n", 12),
-        ("Promote v4 (#12)\n", 12),
-        ('Revert "Promote v4 (#12)" (#14)\n\nThis reverts (#12)', 14),
-        ("Merge branch 'work' into 'main'\n\nPromote\n\nSee merge request group/sub/project!9\n", 9),
-        ("Promote v4, see #12\n", None),
-        ("Promote\n\nas in (#12)\n", None),
-        ("Promote (#1234567890123)", None),
-        ("", None),
-    ],
-)
-def test_the_pull_request_that_a_message_names(message, number):
-    assert declarations.pull_request(message) == number

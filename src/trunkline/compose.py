@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from trunkline import coherence, conffiles, planning
 from trunkline.core.errors import UserError, nearest
+from trunkline.params.data import Data
 from trunkline.params.project import Project
 
 NAMED: dict[str, dict[str, Any]] = {
@@ -111,6 +112,19 @@ def check(composed: Composed, fallback: Path) -> Project:
     return project
 
 
+def data_of(composed: Composed, fallback: Path) -> Data:
+    """Judge conf/data alone, for what has to work while the rest does not fit to it yet.
+
+    Raises UserError with one line per mistake.
+    """
+    try:
+        return Data.parse(composed.content.get(Data.key))
+    except ValidationError as error:
+        located = [{**item, "loc": (Data.key, *item["loc"])} for item in error.errors(include_url=False)]
+        found = [_structural(composed.content, item) for item in located]
+        raise UserError("\n".join(_placed(composed, fallback, key, message) for key, message in found)) from None
+
+
 def _verify_model(project: Project) -> None:
     from trunkline import estimators  # noqa: PLC0415  imports scikit-learn
 
@@ -180,7 +194,7 @@ def _walk(content: Any, location: Sequence[str | int]) -> tuple[tuple[str, ...],
         schema = _resolved(schema, definitions, content)
         siblings = tuple(schema.get("properties", ()))
         inside = isinstance(content, list) or (isinstance(content, dict) and part in content)
-        if (not inside and (union or i < last)) or part == "[key]":
+        if union or (not inside and i < last) or part == "[key]":
             continue  # a union's tag, or pydantic's word for the key itself
         key.append(str(part))
         content = content[part] if inside else None
@@ -200,10 +214,17 @@ def _resolved(schema: Any, definitions: Mapping[str, Any], content: Any) -> Any:
         if "$ref" in schema:
             schema = definitions[schema["$ref"].rpartition("/")[2]]
         elif "discriminator" in schema:
-            tag = content.get(schema["discriminator"]["propertyName"]) if isinstance(content, dict) else None
-            reference = schema["discriminator"]["mapping"].get(tag)
+            name, mapping = schema["discriminator"]["propertyName"], schema["discriminator"]["mapping"]
+            tag = content.get(name, _default_tag(name, mapping, definitions)) if isinstance(content, dict) else None
+            reference = mapping.get(tag)
             schema = {"$ref": reference} if reference else {}
         elif "anyOf" in schema:
             schema = next((option for option in schema["anyOf"] if option.get("type") != "null"), {})
         else:
             return schema
+
+
+def _default_tag(name: str, mapping: Mapping[str, str], definitions: Mapping[str, Any]) -> str | None:
+    """Return the tag of the structure that is meant where none is written."""
+    kinds = {tag: definitions[reference.rpartition("/")[2]]["properties"][name] for tag, reference in mapping.items()}
+    return next((tag for tag, kind in kinds.items() if "default" in kind), None)

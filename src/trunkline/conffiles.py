@@ -111,7 +111,8 @@ def _lint_nodes(path: Path, node: yaml.Node | None, key: tuple[str, ...]) -> Non
     elif isinstance(node, yaml.ScalarNode) and node.tag.endswith(":int") and len(node.value) > 18:
         line = node.start_mark.line + 1 if node.start_mark else 1
         raise UserError(
-            f"{path}:{line}: {'.'.join(key)}: {node.value[:30]} does not fit 64 bits; write a smaller number"
+            f"{path}:{line}: {'.'.join(key)}: {node.value[:30]} does not fit 64 bits; "
+            "write a smaller number, or an id in quotes"
         )
 
 
@@ -182,6 +183,12 @@ def locate(merged: Sequence[tuple[Path, tuple[str, ...]]], key: Sequence[str]) -
         if depth + len(prefix) > 0 and (best is None or depth + len(prefix) > best[0]):
             best = (depth + len(prefix), Place(path, line))
     return best[1] if best else None
+
+
+def holder(merged: Sequence[tuple[Path, tuple[str, ...]]], key: Sequence[str]) -> tuple[Path, tuple[str, ...]]:
+    """Return the file that holds a key, or most of the way to it, and the key as it is called in there."""
+    ways = [(path, tuple(key[len(prefix) :])) for path, prefix in merged if tuple(key[: len(prefix)]) == prefix]
+    return max(ways, key=lambda way: _depth(*way)[0] - len(way[1]))  # the first, which is the strongest, of equals
 
 
 def _depth(path: Path, key: Sequence[str]) -> tuple[int, int]:

@@ -1,37 +1,28 @@
 """Who changed what an environment is to run, when, and by which pull request: the registry file along the trunk."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trunkline import git, registry
+from trunkline import changelog, git, registry
 from trunkline.core import paths
 from trunkline.core.errors import UserError
 from trunkline.git import Landed
 from trunkline.registry import Desired
-
-# What GitHub writes of a merge and of a squash, and what GitLab does.
-_REQUEST = re.compile(
-    r"\AMerge pull request #(\d{1,9}) from "
-    r"|\A[^\n]*\(#(\d{1,9})\)$"
-    r"|^See merge request \S*!(\d{1,9})$",
-    re.MULTILINE,
-)
 
 
 @dataclass(frozen=True)
 class Change:
     """A commit of the trunk that changed what an environment is to run.
 
-    `date` is the commit's, ISO 8601; `pull_request` is the number that its message names, None if it names none;
-    before the first declaration of an environment there is None, as where it is declared null.
+    `date` is the commit's, ISO 8601; `pull_request` is the one that its message names, as `changelog` tells it, None if
+    it names none; before the first declaration of an environment there is None, as where it is declared null.
     """
 
     commit: str
     date: str
     author: str
-    pull_request: int | None
+    pull_request: str | None
     environment: str
     before: Desired
     after: Desired
@@ -54,12 +45,6 @@ def since(found: Sequence[Change], environment: str) -> Change | None:
     return next((change for change in found if change.environment == environment), None)
 
 
-def pull_request(message: str) -> int | None:
-    """Return the number of the pull request that a commit's message says it merged; None if it says none."""
-    match = _REQUEST.search(message)
-    return int(match[match.lastindex or 1]) if match else None
-
-
 def _declared(text: bytes | None, name: str) -> Mapping[str, Desired] | None:
     try:
         return registry.parse((text or b"").decode(), name, paths.REGISTRY).environments if text else {}
@@ -80,9 +65,9 @@ def _changes(found: Sequence[tuple[Landed, Mapping[str, Desired] | None]], *, sh
 
 
 def _of_commit(commit: Landed, before: Mapping[str, Desired], after: Mapping[str, Desired]) -> list[Change]:
-    number = pull_request(commit.message)
+    reference = changelog.brought(commit.hash, commit.message).reference
     return [
-        Change(commit.hash, commit.date, commit.author, number, name, before.get(name), after.get(name))
+        Change(commit.hash, commit.date, commit.author, reference, name, before.get(name), after.get(name))
         for name in sorted({*before, *after}, reverse=True)
         if before.get(name) != after.get(name)
     ]

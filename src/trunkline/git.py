@@ -174,14 +174,6 @@ def trunk(folder: Path, commit: str, paths: Iterable[Path], limit: int) -> tuple
     return tuple(Commit(*words[place : place + 4]) for place in range(0, len(words) - 1, 4))
 
 
-def first_parents(folder: Path, commit: str, since: str | None = None) -> tuple[tuple[str, str], ...]:
-    """Return hash and message of the commits of a first-parent line, newest first, but for those that `since` has."""
-    chosen = ("--first-parent", "--no-show-signature", "--encoding=UTF-8", "-z", "--format=%H%x00%B")
-    ends = (commit, *(f"^{one}" for one in (since,) if one))
-    words = output(folder, "log", *chosen, *ends, "--").decode(errors="replace").split("\0")
-    return tuple(zip(words[:-1:2], words[1::2], strict=True))
-
-
 @dataclass(frozen=True)
 class Landed:
     """A commit of the trunk: its hash, its author, when it was made (ISO 8601), and its whole message."""
@@ -199,6 +191,14 @@ def landed(folder: Path, commit: str, path: Path) -> tuple[Landed, ...]:
     found = output(folder, "log", *chosen, *fields, commit, "--", path.as_posix())
     words = found.decode(errors="replace").split("\0")
     return tuple(Landed(*words[place : place + 4]) for place in range(0, len(words) - 3, 4))
+
+
+def first_parents(folder: Path, commit: str, since: str | None = None) -> tuple[tuple[str, str], ...]:
+    """Return hash and message of the commits of a first-parent line, newest first, but for those that `since` has."""
+    chosen = ("--first-parent", "--no-show-signature", "--encoding=UTF-8", "-z", "--format=%H%x00%B")
+    ends = (commit, *(f"^{one}" for one in (since,) if one))
+    words = output(folder, "log", *chosen, *ends, "--").decode(errors="replace").split("\0")
+    return tuple(zip(words[:-1:2], words[1::2], strict=True))
 
 
 def annotated_tags(folder: Path) -> tuple[tuple[str, str], ...]:

@@ -17,8 +17,9 @@ from urllib.parse import unquote
 import sqlalchemy
 from filelock import FileLock
 
+from trunkline.core.addresses import shown
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.params.tracking import URI, is_server, shown
+from trunkline.params.tracking import URI, is_server
 
 if TYPE_CHECKING:
     import mlflow.entities.model_registry

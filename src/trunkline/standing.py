@@ -31,7 +31,7 @@ class Standing:
     endpoints: tuple[tuple[str, str], ...]
     since: str | None
     author: str | None
-    pull_request: int | None
+    pull_request: str | None
 
 
 def standings(clone: Path, found: Round) -> tuple[Standing, ...]:
@@ -42,7 +42,7 @@ def standings(clone: Path, found: Round) -> tuple[Standing, ...]:
 
 
 def _standing(clone: Path, outcome: Outcome, wanted: Wanted, actual: Actual, changes: Sequence[Change]) -> Standing:
-    since, author, number = _since(clone, wanted, changes)
+    since, author, reference = _since(clone, wanted, changes)
     return Standing(
         outcome=outcome,
         alias=_alias(actual, wanted.environment),
@@ -50,15 +50,15 @@ def _standing(clone: Path, outcome: Outcome, wanted: Wanted, actual: Actual, cha
         endpoints=tuple((address, _served(actual, address)) for address in wanted.endpoints),
         since=since,
         author=author,
-        pull_request=number,
+        pull_request=reference,
     )
 
 
-def _since(clone: Path, wanted: Wanted, changes: Sequence[Change]) -> tuple[str | None, str | None, int | None]:
+def _since(clone: Path, wanted: Wanted, changes: Sequence[Change]) -> tuple[str | None, str | None, str | None]:
     tag = git.tag(clone, wanted.version.tag) if wanted.version else None
     if wanted.declared == LATEST and tag:
         review = _review(tag.message)
-        return tag.date, review.author if review else tag.tagger, review.number if review else None
+        return tag.date, review.author if review else tag.tagger, f"#{review.number}" if review else None
     change = declarations.since(changes, wanted.environment)
     return (change.date, change.author, change.pull_request) if change else (None, None, None)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from trunkline import git, pipeline, provenance, signing
+from trunkline import git, provenance, signing
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.manifest import MANIFEST, Manifest
@@ -81,6 +81,8 @@ def check_bundle(folder: Path, found: Verified) -> int:
 
 
 def _cached(folder: Path, found: Verified, name: str) -> bytes:
+    from trunkline import pipeline  # noqa: PLC0415  DVC takes its time, and the chain needs none
+
     content = pipeline.cached_file(folder, found.tag.commit, paths.BUNDLE / name)
     if content is None:
         advice = f"run: git checkout {found.version} && dvc fetch {paths.BUNDLE}"

@@ -13,12 +13,14 @@ from trunkline.core.stage import explain
 COMMANDS = {
     "adopt-stages": "trunkline.cli.adopt_stages:adopt_stages",
     "attribute": "trunkline.cli.attribute:attribute",
+    "audit": "trunkline.cli.audit:audit",
     "check": "trunkline.cli.check:check",
     "comment": "trunkline.cli.comment:comment",
     "compose": "trunkline.cli.compose:compose",
     "gate": "trunkline.cli.gate:gate",
     "log": "trunkline.cli.log:log",
     "merge-driver": "trunkline.cli.merge_driver:merge_driver",
+    "pin": "trunkline.cli.pin:pin",
     "plan": "trunkline.cli.plan:plan",
     "predict": "trunkline.cli.predict:predict",
     "promote": "trunkline.cli.promote:promote",
@@ -28,6 +30,7 @@ COMMANDS = {
     "reproduce": "trunkline.cli.reproduce:reproduce",
     "rollback": "trunkline.cli.rollback:rollback",
     "status": "trunkline.cli.status:status",
+    "trace": "trunkline.cli.trace:trace",
     "verify": "trunkline.cli.verify:verify",
 }
 

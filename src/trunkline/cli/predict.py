@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 )
 @click.option("--runtime", type=click.Choice(["onnx", "sklearn"]), help="What scores; the bundle's own if not given.")
 @click.option("--on-bad-row", type=click.Choice(["stop", "quarantine"]), help="Instead of what the contract says.")
+@click.option("--traceable", is_flag=True, help="Add request_id and digest, by which trunkline trace finds a row.")
 @click.option("--threads", type=click.IntRange(1, 9999), help="Parts scored at once; the usable CPUs if not given.")
 @click.option("--dry-run", is_flag=True, help="Check the bundle, the paths and the columns; write nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
@@ -31,6 +32,7 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
     folder: Path,
     runtime: "Runtime | None",
     on_bad_row: "Policy | None",
+    traceable: bool,
     threads: int | None,
     dry_run: bool,
     as_json: bool,
@@ -39,11 +41,13 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
 
     OUTPUT has INPUT's rows in their order: the columns that are no inputs of the model, and `score`. Rows against
     the bundle's contract stop the run or go, with their number and the reasons, to OUTPUT.rejected beside it.
+    With --traceable, each row also has the digest of the bundle and, unless INPUT has one, a request id.
     A run that was interrupted goes on from its finished parts when it is run again.
     """
     from trunkline import batch
 
     job = batch.plan(source, output, folder, runtime, on_bad_row)
+    job = batch.traceable(job) if traceable else job
     if dry_run:
         _tell_plan(job, as_json)
     else:

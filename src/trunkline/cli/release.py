@@ -7,9 +7,6 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from trunkline.forges.base import Forge
     from trunkline.releasing import Released
 
 
@@ -31,20 +28,12 @@ def release(context: click.Context, trunk: str, dry_run: bool, as_json: bool) ->
     from functools import partial
 
     from trunkline import releasing
-
-    tell = partial(click.echo, err=True)
-    found = releasing.release(Path(), trunk, os.environ, _forge(os.environ), tell, write=not dry_run)
-    click.echo(json.dumps(_content(found), sort_keys=True) if as_json else _told(found))
-    context.exit(1 if found.what == "refused" else 0)
-
-
-def _forge(environ: "Mapping[str, str]") -> "Forge | None":
-    """Return the forge that the environment names, if it names one and has a token for it."""
     from trunkline.forges import environment
 
-    named = any(environ.get(name) for name in (environment.GITHUB[1], environment.GITLAB[1]))
-    token = any(environ.get(name) for name in (environment.GITHUB[2], environment.GITLAB[2]))
-    return environment.connect(environ) if named and token else None
+    tell = partial(click.echo, err=True)
+    found = releasing.release(Path(), trunk, os.environ, environment.named(os.environ), tell, write=not dry_run)
+    click.echo(json.dumps(_content(found), sort_keys=True) if as_json else _told(found))
+    context.exit(1 if found.what == "refused" else 0)
 
 
 def _content(found: "Released") -> dict[str, object]:

@@ -49,12 +49,11 @@ def _table(known: "Sequence[Standing]") -> "Table":
     table = layout.table(*headings, left=tuple(range(len(headings))))
     for one in known:
         outcome, served = one.outcome, ", ".join(sorted({version for _, version in one.endpoints}))
-        number = f"#{one.pull_request}" if one.pull_request else None
         declared = (
             outcome.declared if outcome.declared == outcome.version else f"{outcome.declared} → {outcome.version}"
         )
         since = (one.since or "").replace("T", " ")[:16]
-        by = " ".join(filter(None, (number, one.author)))
+        by = " ".join(filter(None, (one.pull_request, one.author)))
         table.add_row(outcome.environment, declared, one.alias, one.delivered, served or "-", since, by, outcome.state)
     return table
 

@@ -1,5 +1,6 @@
 """Reading and writing files so that equal content gives equal bytes and a crash leaves no half file."""
 
+import hashlib
 import json
 import math
 import os
@@ -53,6 +54,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 of a file, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -19,9 +19,11 @@ REGISTRY = Path("models/registry.yaml")
 
 LOCK = Path("dvc.lock")
 DURATIONS = Path(".dvc/tmp/trunkline")  # seconds that a stage took last; of this machine, so in no commit
+DOWNLOADS = Path(".dvc/tmp/downloads")  # files from elsewhere, by their sha256; may be deleted at any time
 
 METRICS = Path("reports/metrics.json")
 SLICES = Path("reports/slices.json")
+INGESTED = Path("reports/ingest.json")
 VALIDATION = Path("reports/validation.json")
 DATASET = Path("reports/dataset.json")
 BUNDLE_REPORT = Path("reports/bundle.json")
@@ -37,3 +39,8 @@ def home(root: Path) -> Path:
         if parent.parts[-3:] == workspaces.parts:
             return parent.parents[2]
     return root
+
+
+def inside(path: Path) -> bool:
+    """Tell whether a path stays in the project, whose root is the working directory, also through its links."""
+    return path.resolve().is_relative_to(Path.cwd().resolve())

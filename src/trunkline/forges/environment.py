@@ -28,6 +28,13 @@ def connect(environ: Mapping[str, str]) -> Forge:
     raise UserError(f"no forge: set {', '.join(GITHUB[1:])}, or {', '.join(GITLAB)}")
 
 
+def named(environ: Mapping[str, str]) -> Forge | None:
+    """Return the repository of this environment, if it names one and has a token for it; raises as `connect`."""
+    said = any(environ.get(repository) for _, repository, _ in (GITHUB, GITLAB))
+    token = any(environ.get(token) for _, _, token in (GITHUB, GITLAB))
+    return connect(environ) if said and token else None
+
+
 def _settings(
     environ: Mapping[str, str], default: Mapping[str, str], names: tuple[str, str, str]
 ) -> tuple[str, str, str]:

@@ -1,6 +1,6 @@
 """conf/data: where the tables come from, what one row is, what is predicted, and over which window."""
 
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, model_validator
@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 from trunkline.core.errors import nearest
 from trunkline.core.tasks import Task
 from trunkline.params.base import Columns, Duration, Expression, Group, Name, Period, Strict, Tuple
+from trunkline.params.sources import Source
 
 
 def _zone(name: str) -> str:
@@ -15,34 +16,6 @@ def _zone(name: str) -> str:
         raise ValueError(f"no time zone '{name}'{nearest(name, available_timezones())}")
     ZoneInfo(name)
     return name
-
-
-def _inside(path: str) -> str:
-    if path.startswith("/") or ".." in path.split("/"):
-        raise ValueError(f"'{path}' is not a path inside the package, such as pkg/data/table.csv")
-    return path
-
-
-class Source(Strict):
-    """A table to read: a file of an installed package."""
-
-    package: str = Field(description="Distribution that carries the file, as pip knows it.", min_length=1)
-    version: str = Field(description="The exact version that must be installed.", min_length=1)
-    path: Annotated[str, AfterValidator(_inside)] = Field(
-        description="The file inside the distribution, such as pkg/data/table.csv."
-    )
-    format: Literal["csv", "parquet"] = Field("csv", description="Format of the file; CSV may be zipped.")
-    nulls: Annotated[tuple[str, ...], Tuple] = Field(("",), description="CSV texts that mean a missing value.")
-    separator: str = Field(",", min_length=1, max_length=1, description="Character between the fields of a CSV.")
-    skip_lines: int = Field(0, ge=0, description="Lines of a CSV before its header, or before its rows with `header`.")
-    header: Columns = Field((), description="Names of the columns, in order, of a CSV that has no header itself.")
-    beside: Columns = Field((), description="More such files of the package, whose columns stand beside, row by row.")
-
-    @model_validator(mode="after")
-    def _header_for_all(self) -> Self:
-        if self.beside and not self.header:
-            raise ValueError("beside: needs `header`, which names the columns of all files")
-        return self
 
 
 class Target(Strict):

@@ -1,13 +1,12 @@
 """conf/tracking: where finished runs are logged."""
 
-import re
 import shlex
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
-from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, Field
 
+from trunkline.core.addresses import holds_a_secret, shown
 from trunkline.core.errors import nearest
 from trunkline.params.base import Group
 
@@ -15,7 +14,6 @@ URI = "MLFLOW_TRACKING_URI"
 
 _SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
 _BEGINNINGS = f"it begins with one of: {', '.join(_SCHEMES)}"
-_SECRETS = {"password", "passwd", "pwd", "token"}
 
 
 def _address(uri: str) -> str:
@@ -25,18 +23,11 @@ def _address(uri: str) -> str:
         raise ValueError(f"is not an address such as sqlite:///mlflow.db or https://host; {_BEGINNINGS}")
     if scheme.partition("+")[0] not in _SCHEMES:
         raise ValueError(f"no tracking address begins with '{scheme}'{nearest(scheme, _SCHEMES)}")
-    if _holds_a_secret(uri):
+    if holds_a_secret(uri):
         raise ValueError(f"holds a secret, which git would keep for ever; set {URI} instead")
     if scheme.startswith("sqlite") and rest in ("", "/", "/:memory:"):
         raise ValueError("a database in memory keeps nothing; name a file, such as sqlite:///mlflow.db")
     return uri
-
-
-def _holds_a_secret(uri: str) -> bool:
-    parts = urlsplit(uri)
-    if parts.password is not None or _SECRETS & {key.lower() for key, _ in parse_qsl(parts.query)}:
-        return True
-    return parts.scheme in ("http", "https") and parts.username is not None  # a token stands there
 
 
 class Tracking(Group):
@@ -58,11 +49,6 @@ class Tracking(Group):
 def is_server(uri: str) -> bool:
     """Tell an MLflow server from a database that MLflow opens itself."""
     return uri.startswith(("http://", "https://"))
-
-
-def shown(uri: str) -> str:
-    """Return an address without user, password, token and query, fit for a message."""
-    return re.sub(r"//.*@", "//", uri).partition("?")[0]
 
 
 def look(uri: str) -> str:

@@ -8,15 +8,15 @@ import io
 from collections.abc import Sequence
 
 from trunkline.core.errors import UserError
-from trunkline.params.data import Source
+from trunkline.params.sources import Files, Package
 
 
-def needed(source: Source) -> bool:
+def needed(source: Package | Files) -> bool:
     """Whether a source is not a CSV with a header and commas already."""
     return bool(source.header or source.skip_lines or source.separator != ",")
 
 
-def rewritten(texts: Sequence[tuple[str, str]], source: Source) -> str:
+def rewritten(texts: Sequence[tuple[str, str]], source: Package | Files) -> str:
     """Return one CSV of files, given as their names and their contents.
 
     Raises UserError for files of another length than the first, or rows of another width than the header.
@@ -33,7 +33,7 @@ def rewritten(texts: Sequence[tuple[str, str]], source: Source) -> str:
     return target.getvalue()
 
 
-def _rows(name: str, text: str, source: Source) -> list[list[str]]:
+def _rows(name: str, text: str, source: Package | Files) -> list[list[str]]:
     try:
         return list(csv.reader(io.StringIO(text, newline=""), delimiter=source.separator, strict=True))[
             source.skip_lines :

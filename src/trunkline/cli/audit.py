@@ -1,0 +1,55 @@
+"""`trunkline audit`: what reached an environment, on whose word, and what should not have."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from trunkline.audit import Audit
+
+
+@click.command(short_help="List releases, promotions and rollbacks with their evidence, and violations.")
+@click.option("--since", required=True, metavar="DATE", help="The first day, or moment, in ISO 8601; UTC if no zone.")
+@click.option("--until", metavar="DATE", help="The last day, or the moment before which.")
+@click.option("--trunk", default="main", show_default=True, help="The branch that production follows.")
+@click.option("--offline", is_flag=True, help="Neither fetch nor ask the forge.")
+@click.option("--strict", is_flag=True, help="A guard that is missing, or cannot be seen, is a violation too.")
+@click.option("--json", "as_json", is_flag=True, help="Print the audit as JSON, with every field.")
+@click.pass_context
+def audit(  # noqa: PLR0913, PLR0917  an argument per option
+    context: click.Context, since: str, until: str | None, trunk: str, offline: bool, strict: bool, as_json: bool
+) -> None:
+    """List every release, promotion and rollback of a period: by whom, by which pull request, and on what evidence.
+
+    Exits with 1 if one reached an environment without a pull request, or without an approval that conf/promotion asked
+    for; if a version is refused, its verdict is not a pass, or its tag was moved; or if history was rewritten. What
+    keeps such things from happening is listed under guards. Fetches the trunk and the tags, and asks the forge that
+    GITHUB_REPOSITORY and GITHUB_TOKEN, or CI_API_V4_URL, CI_PROJECT_ID and GITLAB_TOKEN name; without one, who approved
+    a promotion is not known. Exits with 3 if one of them was asked and did not answer.
+    """
+    import os
+
+    from trunkline import audit as judged
+    from trunkline import auditing
+    from trunkline.forges import environment
+
+    when = auditing.period(since, until)
+    forge = None if offline else environment.named(os.environ)
+    if strict and forge is None:
+        raise click.UsageError("--strict needs the forge: it says what is guarded.")
+    asked = auditing.Asked() if offline else auditing.fetched(Path(), trunk, os.environ)
+    found = auditing.audited(Path(), when, trunk, asked, forge)
+    found = judged.strict(found) if strict else found
+    _show(found, as_json)
+    context.exit(1 if found.violations else 3 if found.failed else 0)
+
+
+def _show(found: "Audit", as_json: bool) -> None:
+    from trunkline import audit, auditscreen, layout
+    from trunkline.core import files
+
+    if as_json:
+        click.echo(files.canonical_json(audit.content(found), digits=None), nl=False)
+    else:
+        layout.show(auditscreen.screen(found))

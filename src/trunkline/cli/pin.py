@@ -1,0 +1,92 @@
+"""trunkline pin: which version of each source is meant, looked up and written into conf/."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from trunkline.core import files, paths
+from trunkline.core.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from trunkline.compose import Composed
+    from trunkline.params.sources import Source
+    from trunkline.sources.pinning import Move
+
+GONE, NONE = "gone", "not pinned"
+
+
+@click.command(short_help="Write what the sources are now into conf/, for a pull request.")
+@click.argument("names", nargs=-1, metavar="[SOURCE]...")
+@click.option("--check", "checking", is_flag=True, help="Write nothing; exit 1 if a source is not what is pinned.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; print what would be written.")
+@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@click.option("--experiment", metavar="NAME", help="Of this option of conf/experiment, not of conf/config.yaml's.")
+@click.pass_context
+def pin(  # noqa: PLR0913, PLR0917  an argument per option
+    context: click.Context,
+    names: tuple[str, ...],
+    checking: bool,
+    dry_run: bool,
+    as_json: bool,
+    experiment: str | None,
+) -> None:
+    """Look at the sources, all or the named ones, and move their pins in conf/ to what is there now.
+
+    A pin is the sha256 of a file, the version of a Delta table, the snapshot of an Iceberg table or the fingerprint of
+    a database. What follows is a diff for a pull request, and dvc repro. Comments and layout of the files stay.
+    """
+    from trunkline import compose
+    from trunkline.sources import pinning
+
+    composed = compose.compose(paths.CONF, [f"experiment={experiment}"] if experiment else [])
+    chosen = _chosen(compose.data_of(composed, paths.CONF).sources, names)
+    found = [move for name, source in chosen.items() for move in pinning.moves(name, source)]
+    edited = _edited(composed, found)
+    if not (checking or dry_run):
+        for path, text in edited.items():
+            files.write_text(path, text)
+    _tell(found, edited, as_json, written=not (checking or dry_run))
+    context.exit(1 if checking and found else 0)
+
+
+def _chosen(sources: "Mapping[str, Source]", names: tuple[str, ...]) -> "dict[str, Source]":
+    for name in names:
+        if name not in sources:
+            raise UserError(f"data.sources: no source '{name}'{nearest(name, sources)}")
+    return {name: source for name, source in sources.items() if not names or name in names}
+
+
+def _edited(composed: "Composed", found: "list[Move]") -> dict[Path, str]:
+    """Return the new text of each file of conf/ that changes."""
+    from trunkline import confedit, conffiles
+
+    texts: dict[Path, str] = {}
+    for move in found:
+        path, key = conffiles.holder(composed.merged, ("data", "sources", *move.key))
+        text = texts.get(path) or path.read_text(encoding="utf-8")
+        try:
+            texts[path] = confedit.drop(text, key) if move.now is None else confedit.put(text, key, move.now)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
+    return texts
+
+
+def _tell(found: "list[Move]", edited: Mapping[Path, str], as_json: bool, *, written: bool) -> None:
+    if as_json:
+        moved = [{"key": _key(move), "before": move.before, "now": move.now} for move in found]
+        click.echo(json.dumps({"moved": moved, "files": sorted(map(str, edited)), "written": written}, sort_keys=True))
+        return
+    for move in found:
+        before, now = (NONE if move.before is None else move.before), (GONE if move.now is None else move.now)
+        click.echo(f"{_key(move)}: {before} → {now}")
+    if not found:
+        click.echo("every source is what conf/ has pinned")
+    elif written:
+        click.echo(f"written to {', '.join(sorted(map(str, edited)))}; next: dvc repro")
+
+
+def _key(move: "Move") -> str:
+    return ".".join(("data", "sources", *move.key))

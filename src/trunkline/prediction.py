@@ -1,0 +1,19 @@
+"""What a prediction log is: a table with a row per prediction, of which two columns are certain (docs/lineage.md)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+REQUEST, DIGEST = "request_id", "digest"  # whose row it is, and of the bundle that scored it
+TIME, SCORE = "time", "score"  # when, and what it said; any other column is an input
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A row of a prediction log: whose bundle scored it, in which file it is; `inputs` are its other columns."""
+
+    request: str
+    digest: str
+    time: str | None
+    score: float | None
+    log: str
+    inputs: Mapping[str, str | float | bool | None]

@@ -1,0 +1,58 @@
+"""Files of an installed package, without importing anything of it: its own checksums say if they are whole."""
+
+import base64
+import hashlib
+from importlib.metadata import Distribution, PackageNotFoundError, PackagePath, distribution
+from pathlib import Path
+
+from trunkline.core.errors import UserError, nearest
+from trunkline.params.sources import Package
+from trunkline.sources.decoding import File
+
+
+def fetch(name: str, source: Package) -> list[File]:
+    """Return the declared file of an installed distribution, and those that stand beside it.
+
+    Raises UserError if it is not installed in the declared version, or a file is missing or was changed since.
+    """
+    return [_fetched(name, source, path) for path in (source.path, *source.beside)]
+
+
+def _fetched(name: str, source: Package, path: str) -> File:
+    pinned = f"{source.package}=={source.version}"
+    package = _package(f"data.sources.{name}", source)
+    record = _recorded(f"data.sources.{name}.path", path, package)
+    title = f"{source.package} {source.version}: {path}"
+    try:
+        content = Path(record.locate()).read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{title}: is missing; run: pip install --force-reinstall {pinned}") from None
+    if record.hash and _digest(content, record.hash.mode) != record.hash.value:
+        raise UserError(f"{title}: was changed after it was installed; run: pip install --force-reinstall {pinned}")
+    return File(title, content)
+
+
+def _package(key: str, source: Package) -> Distribution:
+    pinned = f"{source.package}=={source.version}"
+    try:
+        package = distribution(source.package)
+    except PackageNotFoundError:
+        raise UserError(f"{key}: {source.package} is not installed; run: pip install {pinned}") from None
+    if package.version != source.version:
+        raise UserError(
+            f"{key}: {source.package} {package.version} is installed, but {source.version} is declared; "
+            f"run: pip install {pinned}, or change {key}.version"
+        )
+    return package
+
+
+def _recorded(key: str, path: str, package: Distribution) -> PackagePath:
+    files = {str(file): file for file in package.files or () if ".." not in file.parts}
+    if path not in files:
+        raise UserError(f"{key}: {package.name} {package.version} has no file '{path}'{nearest(path, files)}")
+    return files[path]
+
+
+def _digest(content: bytes, algorithm: str) -> str:
+    """Digest in the notation of RECORD (packaging.python.org, Recording installed projects)."""
+    return base64.urlsafe_b64encode(hashlib.new(algorithm, content).digest()).rstrip(b"=").decode()
