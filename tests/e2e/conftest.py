@@ -118,7 +118,8 @@ def project(small: Checkout, tmp_path: Path) -> Iterator[Checkout]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the times that tests have recorded."""
     reports = [each for outcome in terminalreporter.stats.values() for each in outcome]
-    found = [pair for each in reports for pair in getattr(each, "user_properties", ()) if isinstance(pair[1], float)]
+    calls = [each for each in reports if getattr(each, "when", "") == "call"]
+    found = [pair for each in calls for pair in each.user_properties if isinstance(pair[1], float)]
     if found:
         terminalreporter.section("times of a promotion")
     for step, seconds in found:

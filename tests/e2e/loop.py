@@ -22,6 +22,7 @@ from tests.e2e.pulls import hosted
 from tests.endpoint import endpoint, get, predict, until
 from tests.releases import NAME, PRIVATE, PUBLIC, environment
 from tests.rig.dispatcher import Environment
+from tests.rig.forge import PREFIX
 from tests.rig.repository import git
 from tests.rig.rig import Rig
 from tests.rig.state import Pull
@@ -46,12 +47,11 @@ class World:
         """The folder that the servers watch."""
         return self.folder / "store"
 
-    @property
-    def reader(self) -> dict[str, str]:
-        """The environment of somebody who may read everything and write nothing but MLflow and the store."""
+    def reader(self, **permissions: str) -> dict[str, str]:
+        """Return the environment of somebody who may read, and write nothing but MLflow and the store."""
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         given = {"PATH": path, "PYTHONWARNINGS": "ignore", "MLFLOW_TRACKING_URI": self.mlflow}
-        token = self.rig.state.grant("reader", {"contents": "read"})
+        token = self.rig.state.grant("reader", {"contents": "read", **permissions})
         forge = {"GITHUB_TOKEN": token, "GITHUB_SERVER_URL": self.rig.forge.url}
         return environment(**given, **forge, **self.rig.remote_s3.environment, TRUNKLINE_STORE=str(self.store))
 
@@ -65,12 +65,12 @@ class World:
         assert code == 0, told
         return made
 
-    def run(self, folder: Path, *command: str) -> tuple[int, str]:
+    def run(self, folder: Path, *command: str, env: dict[str, str] | None = None) -> tuple[int, str]:
         """Run a command as the reader, and return its exit code and all that it printed."""
         done = subprocess.run(
             command,
             cwd=folder,
-            env=self.reader,
+            env=env or self.reader(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -99,8 +99,21 @@ class World:
             return {each["key"]: each["value"] for each in json.load(answer)["model_version"]["tags"]}
 
     def score(self, request: dict[str, Any]) -> float:
-        """Return what production says to a request."""
-        return float(predict(self.addresses["production"], request)["score"])
+        """Return what production says to a request, and log which bundle said it."""
+        said = predict(self.addresses["production"], request)
+        with self.log.open("a") as file:
+            print(json.dumps({"request_id": said["request"], "digest": said["digest"]}), file=file)
+        return float(said["score"])
+
+    @property
+    def log(self) -> Path:
+        """The prediction log of production."""
+        return self.folder / "predictions.jsonl"
+
+    def auditor(self) -> dict[str, str]:
+        """Return the environment of somebody who may also ask the forge who approved what."""
+        forge = {"GITHUB_REPOSITORY": self.rig.upstream.name, "GITHUB_API_URL": self.rig.forge.url + PREFIX}
+        return self.reader(**{"pull-requests": "read"}) | forge
 
     def golden(self, digest: str) -> dict[str, Any]:
         """Return the first request of a delivered bundle, with the score that it is to have."""
@@ -112,26 +125,25 @@ class World:
         message = git(self.rig.upstream.path, "tag", "--list", "--format=%(contents)", f"{NAME}@{label}")
         return message, message.partition("bundle: ")[2].partition("\n")[0]
 
-    def released(self, label: str) -> bool:
-        """Tell whether there is a version."""
-        return self.rig.upstream.sha(f"refs/tags/{NAME}@{label}") is not None
+    def released(self, label: str) -> None:
+        """Wait until there is a version."""
+        with self.timed(f"merge → {label} released"):
+            until(lambda: self.rig.upstream.sha(f"refs/tags/{NAME}@{label}") is not None, 300)
 
-    def pull(self, step: str, act: Callable[[], object], *, wait: bool = True) -> Pull:
-        """Do what opens a pull request, and return it; without `wait`, as soon as it is there."""
+    def pull(self, step: str, act: Callable[[], object]) -> Pull:
+        """Do what opens a pull request, and return it once it is checked."""
         before = len(self.rig.state.pulls)
-        with self.timed(step):
+        with self.timed(f"{step} → pull request"):
             act()
             until(lambda: len(self.rig.state.pulls) > before, 120)
-        if wait:
+        with self.timed("  → its checks"):
             self.rig.settle()
         return self.rig.state.pulls[max(self.rig.state.pulls)]
 
-    def dispatch(self, step: str, **inputs: str) -> Pull:
-        """Start the workflow `promote` by hand, and return the pull request that it opens, once it is checked."""
-        pull = self.pull(step, lambda: self.rig.dispatch("promote", inputs, wait=False), wait=False)
-        with self.timed("  its checks"):
-            self.rig.settle()
-        return pull
+    def dispatch(self, **inputs: str) -> Pull:
+        """Start the workflow `promote` by hand."""
+        step = f"{inputs['action']} {inputs['version']}".strip()
+        return self.pull(step, lambda: self.rig.dispatch("promote", inputs, wait=False))
 
     def merge(self, pull: Pull) -> None:
         """Merge with an owner's word; what the merge starts goes on."""
@@ -179,7 +191,7 @@ def reconciling(made: World) -> Iterator[None]:
     log = made.folder / "reconcile.log"
     with log.open("w") as file:
         process = subprocess.Popen(
-            command, cwd=made.clone("reconcile.git", "--bare"), env=made.reader, stdout=file, stderr=file
+            command, cwd=made.clone("reconcile.git", "--bare"), env=made.reader(), stdout=file, stderr=file
         )
     try:
         yield
