@@ -124,8 +124,8 @@ def test_a_version_ran_where_and_when_it_was_declared(inside):
     ]
     assert runs == [
         ("staging", "03-01T15:00", "03-01T20:00", None),
-        ("production", "03-01T17:00", "03-01T22:00", 12),
-        ("production", "03-02T00:00", "", 15),
+        ("production", "03-01T17:00", "03-01T22:00", "#12"),
+        ("production", "03-02T00:00", "", "#15"),
     ]
     inside.declare(production=None)
     assert told("v1")["runs"][-1]["until"] is not None

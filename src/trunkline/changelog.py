@@ -17,6 +17,11 @@ class Brought:
     title: str
     reference: str | None
 
+    @property
+    def number(self) -> int | None:
+        """Number of the pull request."""
+        return int(self.reference[1:]) if self.reference else None
+
 
 def brought(commit: str, message: str) -> Brought:
     """Read a commit's message; the title of a merge is that of its pull request, where the message has it."""

@@ -161,7 +161,7 @@ class Stay:
     until: str | None
     how: Literal["declared", "latest"]
     commit: str | None
-    pull_request: int | None
+    pull_request: str | None
 
 
 @dataclass(frozen=True)
@@ -327,8 +327,8 @@ class _Course:
             self.past.append(_ended(self.now.pop(environment), date))
         if label:
             how: Literal["declared", "latest"] = "latest" if desired == LATEST else "declared"
-            commit, number = (cause.commit, cause.pull_request) if cause else (None, None)
-            self.now[environment] = Stay(environment, label, date, None, how, commit, number)
+            commit, reference = (cause.commit, cause.pull_request) if cause else (None, None)
+            self.now[environment] = Stay(environment, label, date, None, how, commit, reference)
 
 
 def _ended(stay: Stay, date: str) -> Stay:

@@ -204,7 +204,7 @@ def _runs(found: Lineage) -> Iterator[Text]:
 
 
 def _stay(one: Stay) -> str:
-    by = f", by pull request #{one.pull_request}" if one.pull_request else ""
+    by = f", by pull request {one.pull_request}" if one.pull_request else ""
     if one.commit and not by:
         by = f", by {one.commit[:12]}, which names no pull request"
     follows = ", as its latest" if one.how == "latest" else ""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from trunkline import (
     ancestry,
+    changelog,
     datacache,
     declarations,
     git,
@@ -225,7 +226,7 @@ def _signed(known: Releases, version: Version | None, chain: Chain | None) -> Re
 
 def reviewed(landed: Landed, known: Releases, forge: Forge | None) -> tuple[Reviewed | None, str | None]:
     """Return the pull request that brought a commit of the trunk, and what is not known of it: who approved, or all."""
-    number = declarations.pull_request(landed.message)
+    number = changelog.brought(landed.hash, landed.message).number
     named = Reviewed(number, "message") if number else None
     if forge is None:
         return named, f"author and approval are not known here; {ASK}"
