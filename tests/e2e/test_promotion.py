@@ -137,7 +137,7 @@ def verbs_agree(made: World, first: str, second: str) -> None:
 
 
 def lineage_is_told(made: World, first: str) -> None:
-    """A prediction leads to who approved its model; the audit has every change, and what came without a pull request."""
+    """A prediction leads to who approved its model; the audit has every change, and what came without one."""
     requests = [json.loads(line)["request_id"] for line in made.log.read_text().splitlines()]
     found = [trace(made, request) for request in requests]
     assert [each["chain"]["version"] for each in found] == [f"{NAME}@{label}" for label in ("v2", "v1", "v2")]
