@@ -1,8 +1,8 @@
 """From a merge to production and back, each step timed, in the rig that the tests run the workflows in.
 
-It is the test of tests/e2e/test_promotion.py, with all that it asserts: two releases, two promotions, a rollback and its
-revert, of a model of a short window. The forge is a stand-in on this machine and takes no time; the reconciler looks every
-second. Run: python -m benchmarks.promotion_times
+It is the test of tests/e2e/test_promotion.py, with all that it asserts: two releases, two promotions, a rollback and
+its revert, of a model of a short window. The forge is a stand-in on this machine and takes no time; the reconciler
+looks every second. Run: python -m benchmarks.promotion_times
 """
 
 import logging

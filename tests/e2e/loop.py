@@ -20,11 +20,12 @@ import yaml
 from tests.e2e.conftest import Checkout
 from tests.e2e.pulls import hosted
 from tests.endpoint import endpoint, get, predict, until
-from tests.releases import NAME, PRIVATE, PUBLIC, environment
+from tests.releases import NAME, PRIVATE, PUBLIC
 from tests.rig.dispatcher import Environment
 from tests.rig.forge import PREFIX
-from tests.rig.repository import git
+from tests.rig.repository import ISOLATED, git
 from tests.rig.rig import Rig
+from tests.rig.runner import machine
 from tests.rig.state import Pull
 from tests.servers import mlflow_server
 
@@ -49,11 +50,19 @@ class World:
 
     def reader(self, **permissions: str) -> dict[str, str]:
         """Return the environment of somebody who may read, and write nothing but MLflow and the store."""
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        given = {"PATH": path, "PYTHONWARNINGS": "ignore", "MLFLOW_TRACKING_URI": self.mlflow}
         token = self.rig.state.grant("reader", {"contents": "read", **permissions})
-        forge = {"GITHUB_TOKEN": token, "GITHUB_SERVER_URL": self.rig.forge.url}
-        return environment(**given, **forge, **self.rig.remote_s3.environment, TRUNKLINE_STORE=str(self.store))
+        return {
+            **machine(),
+            **ISOLATED,
+            **self.rig.remote_s3.environment,
+            "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "HOME": str(self.folder / "home"),
+            "PYTHONWARNINGS": "ignore",
+            "MLFLOW_TRACKING_URI": self.mlflow,
+            "GITHUB_TOKEN": token,
+            "GITHUB_SERVER_URL": self.rig.forge.url,
+            "TRUNKLINE_STORE": str(self.store),
+        }
 
     def clone(self, name: str, *options: str) -> Path:
         """Make a clone over HTTP, which holds no token."""
