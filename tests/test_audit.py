@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from tests.rig.rig import rigged
 from tests.trunks import NAME, Project, flights, rule
 from trunkline import codeowners
+from trunkline.audit import NOTHING, Event, judge
 from trunkline.cli.audit import audit
 from trunkline.core.errors import UserError
 from trunkline.provenance import Review
@@ -103,6 +105,14 @@ def test_a_direct_push_to_an_environment_is_a_violation(inside):
     )
     inside.declare(production=None)
     assert broken()[0][-1] == ("pull request", "production: v2 → nothing")
+
+
+def test_a_declaration_that_brings_no_version_anywhere_is_none():
+    nothing = Event(
+        "promotion", "2026-03-01", "ada", "1" * 40, None, "latest", NOTHING, ("staging",), None, *[True] * 2, None, None
+    )
+    assert judge([nothing]) == ()
+    assert [one.rule for one in judge([replace(nothing, before="v1")])] == ["pull request"]
 
 
 def test_a_release_of_a_direct_push_is_one_as_soon_as_an_environment_runs_it(inside):

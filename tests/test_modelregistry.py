@@ -10,6 +10,7 @@ import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import requests
@@ -321,3 +322,11 @@ def adopt(*arguments):
     if done.exception:
         raise done.exception
     return done.output
+
+
+def test_a_relative_home_is_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for address in ("sqlite:///mlflow.db", f"sqlite:///{tmp_path}/mlflow.db"):
+        store = mlflowstore.Store(address, Path())
+        assert store.uri == f"sqlite:///{tmp_path}/mlflow.db"
+        assert store.artifacts == tmp_path / "mlartifacts"

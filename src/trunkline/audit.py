@@ -14,6 +14,8 @@ from trunkline.lineage import Judged, Reviewed
 CHECK = "trunkline"
 
 Kind = Literal["release", "promotion", "rollback", "withdrawal"]
+NOTHING = "nothing"  # what an environment without a version runs
+
 Rule = Literal["pull request", "approval", "chain", "verdict", "tag", "version", "history", "guard"]
 
 
@@ -117,7 +119,7 @@ def subject(event: Event) -> str:
 
 
 def _arrived(event: Event) -> Iterator[Violation]:
-    if event.kind == "release" and not event.reached:
+    if (event.kind == "release" and not event.reached) or (event.version is None and event.before == NOTHING):
         return
     if event.review is None:
         yield _violation("pull request", event, "reached the trunk without a pull request: a direct push")

@@ -172,7 +172,7 @@ class _Gathering:
             commit=tag.commit,
             version=version.label,
             declared=version.label,
-            before="nothing",
+            before=audit.NOTHING,
             environments=followed,
             review=review,
             needed=self._needed(tag.commit, followed),
@@ -269,4 +269,4 @@ class _Gathering:
 def _shown(desired: Desired, version: Version | None) -> str:
     if desired == LATEST:
         return f"{LATEST} ({version.label})" if version else LATEST
-    return version.label if version else "nothing"
+    return version.label if version else audit.NOTHING

@@ -57,12 +57,12 @@ class Store:
         """The address with a relative SQLite path resolved."""
         scheme, separator, path = self.address.partition(":///")
         relative = scheme.startswith("sqlite") and separator and not path.startswith("/")
-        return f"{scheme}:///{self.home / path}" if relative else self.address
+        return f"{scheme}:///{self.home.resolve() / path}" if relative else self.address
 
     @property
     def artifacts(self) -> Path | None:
         """Where a new experiment's files go; None if the server decides."""
-        return None if is_server(self.uri) else self.home / ARTIFACTS
+        return None if is_server(self.uri) else self.home.resolve() / ARTIFACTS
 
     @contextmanager
     def client(self, advice: str) -> "Iterator[Client]":
