@@ -181,7 +181,9 @@ def prepare(project: Checkout, rig: Rig, addresses: dict[str, str]) -> None:
     for name, address in addresses.items():
         content["environments"][name]["endpoints"] = [address]
     (project.root / CONF).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-    (project.root / ".github/CODEOWNERS").write_text(f"/models/registry.yaml @{OWNER}\n", encoding="utf-8")
+    (project.root / ".github/CODEOWNERS").write_text(
+        f"/models/registry.yaml @{OWNER}\n/conf/promotion/ @{OWNER}\n", encoding="utf-8"
+    )
     keys = rig.remote_s3.environment
     opener = rig.state.grant(OPENER, {"contents": "write", "pull-requests": "write"})
     rig.dispatcher.environments |= {

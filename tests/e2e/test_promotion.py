@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.conftest import Checkout
-from tests.e2e.loop import COLLEAGUE, OPENER, World, world
+from tests.e2e.loop import COLLEAGUE, OPENER, OWNER, World, world
 from tests.e2e.pulls import iterations
 from tests.releases import NAME, PRIVATE
 from tests.rig.repository import git
@@ -139,15 +139,25 @@ def verbs_agree(made: World, first: str, second: str) -> None:
 def lineage_is_told(made: World, first: str) -> None:
     """A prediction leads to who approved its model; the audit has every change, and what came without one."""
     requests = [json.loads(line)["request_id"] for line in made.log.read_text().splitlines()]
-    found = [trace(made, request) for request in requests]
-    assert [each["chain"]["version"] for each in found] == [f"{NAME}@{label}" for label in ("v2", "v1", "v2")]
-    assert (found[0]["review"]["approvers"], found[0]["review"]["source"]) == (["owner"], "signed")
-    assert (found[1]["chain"]["digest"], found[1]["review"]) == (first, None)
+    traced = [trace(made, request) for request in requests]
+    assert [each["chain"]["version"] for each in traced] == [f"{NAME}@{label}" for label in ("v2", "v1", "v2")]
+    assert (traced[0]["review"]["approvers"], traced[0]["review"]["source"]) == ([OWNER], "signed")
+    assert (traced[1]["chain"]["digest"], traced[1]["review"]) == (first, None)
     code, told = made.run(
         made.folder / "reconcile.git", "trunkline", "audit", "--since", "2020-01-01", "--json", env=made.auditor()
     )
-    print(told)
-    assert code == 1, told
+    found = json.loads(told)
+    # The first push is the one thing that nobody approved; it is said, and so it cannot go unnoticed.
+    assert (code, found["failed"], found["unknown"]) == (1, False, []), told
+    assert [(one["subject"], one["rule"]) for one in found["violations"]] == [("v1", "pull request")]
+    assert all(guard["answer"] for guard in found["guards"]), found["guards"]
+    events = [one for one in found["events"] if one["environments"] == ["production"]]
+    assert [(one["kind"], one["version"], one["review"]["approvers"]) for one in events] == [
+        ("promotion", "v1", [COLLEAGUE, OWNER]),
+        ("promotion", "v2", [COLLEAGUE, OWNER]),
+        ("rollback", "v1", [OWNER]),
+        ("promotion", "v2", [OWNER]),
+    ]
 
 
 def trace(made: World, request: str) -> dict[str, Any]:
