@@ -115,6 +115,7 @@ def test_what_is_declared_already_is_said(project, words, told):
             "flight-delay.prodution: no such environment in conf/promotion; did you mean 'production'",
         ),
         (("latest", "production"), "flight-delay.production: must be a version such as v3, or null, not 'latest'"),
+        (("", "production"), "'' is no version of flight-delay; name one such as v3 or flight-delay@v3"),
         (("3", "production"), "'3' is no version of flight-delay; name one such as v3 or flight-delay@v3"),
     ],
 )

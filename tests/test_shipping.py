@@ -92,6 +92,15 @@ def test_a_lock_that_names_another_bundle_is_judged_whatever_the_reports_say(pro
     assert "this does not decide" not in gate(1)
 
 
+@pytest.mark.parametrize("new", ["", "0" * 40])
+def test_on_a_new_branch_the_verdict_decides(project, new):
+    assert judged("--base", new)[1] == 0
+    project.declare(production="v1")
+    blocked(project)
+    found, code = judged("--base", new)
+    assert (found["verdict"], code) == ("fail", 1)
+
+
 def test_what_passes_says_what_it_moves(project):
     project.declare(production="v3")
     assert gate(0).splitlines()[-2:] == ["pass: nothing blocks", "Promotes v3 to production"]

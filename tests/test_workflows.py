@@ -156,8 +156,13 @@ def project(tmp_path_factory):
         # In the fork's project, and in ours when a member starts it there.
         (MERGE_REQUEST | {"CI_PROJECT_ID": "2", "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "2"}, ["review"]),
         (MERGE_REQUEST | {"CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "2"}, ["review", "comment"]),
-        ({"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main"}, ["trunk"]),
+        ({"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main"}, ["trunk", "release"]),
         ({"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "other", "CI_DEFAULT_BRANCH": "main"}, []),
+        (
+            {"CI_PIPELINE_SOURCE": "web", "CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main"},
+            ["promote", "rollback"],
+        ),
+        ({"CI_PIPELINE_SOURCE": "web", "CI_COMMIT_BRANCH": "other", "CI_DEFAULT_BRANCH": "main"}, []),
         ({"CI_PIPELINE_SOURCE": "schedule", "CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main"}, []),
     ],
 )
@@ -177,9 +182,30 @@ def test_gitlab_gives_secrets_to_no_job_that_runs_unreviewed_code_of_a_fork(proj
         "comment": "comment",
         "reproduce": "reproduce/branch",
         "trunk": "reproduce/trunk",
+        "release": "release",
+        "promote": "promote",
+        "rollback": "promote",
     }
-    assert jobs["comment"]["variables"]["TREE"] == "origin/$CI_DEFAULT_BRANCH"
-    assert not jobs["comment"].get("cache")
+    for name in ("comment", "release", "promote", "rollback"):
+        assert jobs[name]["variables"]["TREE"] == "origin/$CI_DEFAULT_BRANCH"
+        assert not jobs[name].get("cache")
+
+
+def test_github_gives_secrets_to_jobs_of_an_environment_and_the_key_to_one_without_a_cache():
+    workflows = [yaml.safe_load(path.read_text()) for path in WORKFLOWS]
+    jobs = {f"{one['name']}/{name}": job for one in workflows for name, job in one["jobs"].items()}
+    assert {name: job["environment"] for name, job in jobs.items() if "secrets." in json.dumps(job)} == {
+        "main/release": "release",
+        "main/trunk": "reproduce",
+        "promote/promote": "promote",
+        "reproduce-fork/reproduce": "reproduce",
+        "reproduce/reproduce": "reproduce",
+    }
+    assert {name for name, job in jobs.items() if "SIGNING_KEY" in json.dumps(job)} == {"main/release"}
+    for name in ("main/release", "promote/promote", "reproduce-fork/reproduce"):
+        assert [step["with"] for step in jobs[name]["steps"] if step.get("uses", "").startswith("./")] == [
+            {"cache": "false"}
+        ]
 
 
 def test_the_schema_of_gitlab_finds_nothing_and_would_find_a_flaw(tmp_path):
@@ -216,8 +242,9 @@ def runs(project) -> dict[str, dict[str, list[str]]]:
     """The shell lines of each system, by job or stage."""
     workflows = [yaml.safe_load(path.read_text()) for path in WORKFLOWS]
     github = {
-        workflow["name"]: [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+        f"{workflow['name']}/{name}": [step["run"] for step in job["steps"] if "run" in step]
         for workflow in workflows
+        for name, job in workflow["jobs"].items()
     }
     actions = [yaml.safe_load(path.read_text())["runs"]["steps"] for path in ACTIONS]
     github["actions"] = [step["run"] for steps in actions for step in steps if "run" in step]
@@ -249,11 +276,14 @@ def test_every_line_is_set_up_or_a_verb_that_exists(runs):
 
 def test_all_systems_run_the_same_verbs_in_the_same_order(runs):
     github, gitlab_, jenkins_ = runs["github"], runs["gitlab"], runs["jenkins"]
-    review = verbs(github["pull-request"])
+    review = verbs(github["pull-request/trunkline"])
     assert len(review) == 6
     assert review == verbs(gitlab_["review"]) == verbs(jenkins_["Review"])
     assert review[:-1] == verbs(gitlab_["train"])
-    assert verbs(github["comment"]) == verbs(gitlab_["comment"])
-    assert verbs(github["reproduce"])[:2] == verbs(gitlab_["reproduce"])
+    assert verbs(github["comment/comment"]) == verbs(gitlab_["comment"])
+    assert verbs(github["reproduce/reproduce"])[:2] == verbs(gitlab_["reproduce"])
     assert verbs(gitlab_["reproduce"])[1:] == verbs(jenkins_["Reproduce"])
-    assert verbs(github["main"]) == verbs(gitlab_["trunk"]) == verbs(jenkins_["Trunk"])
+    assert verbs(github["main/trunk"]) == verbs(gitlab_["trunk"]) == verbs(jenkins_["Trunk"])
+    assert verbs(github["main/release"]) == verbs(gitlab_["release"]) == verbs(jenkins_["Release"])
+    (promote,), (rollback,) = verbs(gitlab_["promote"]), verbs(gitlab_["rollback"])
+    assert verbs(github["promote/promote"]) == [promote, rollback] == verbs(jenkins_["Promote"] + jenkins_["Rollback"])

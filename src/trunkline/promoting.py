@@ -173,7 +173,8 @@ def _wanted(root: Path, trunk: Trunk, wish: Wish) -> tuple[Desired, Version, lis
     environments = trunk.registry.environments
     replace(trunk.registry, environments={**environments, wish.environment: None}).check(trunk.declared.environments)
     ran = _runs(root, trunk, wish.environment)
-    label = wish.version or _previous(wish.environment, ran).label
+    before = wish.kind == "rollback" and not wish.version
+    label = _previous(wish.environment, ran).label if before else wish.version or ""
     if label != registry.LATEST:
         label = versions.named(label, trunk.name).label
     desired = registry.understood(f"{paths.REGISTRY}: {trunk.name}.{wish.environment}", wish.environment, label)

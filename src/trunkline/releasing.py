@@ -19,6 +19,7 @@ from trunkline.core.paramsfile import read_params
 from trunkline.forges import base as forges
 from trunkline.params.gates import Gates
 from trunkline.params.promotion import Promotion
+from trunkline.params.signers import Keyless
 from trunkline.pipeline import OPEN
 from trunkline.provenance import Review
 from trunkline.reports import Reports, read
@@ -71,11 +72,14 @@ def release(  # noqa: PLR0913  each part of the outside world
         answer = replace(answer, why=(*answer.why, why))
     if answer.why:
         return answer
+    failed = _failed(root, found)  # of a bundle that is a version, it decides nothing: that one passed
     for _ in range(ATTEMPTS):
         known = existing(root, name)
         taken = decided(known, head, answer.digest, _tip(root, fetched.tip, head), partial(git.is_ancestor, root))
         if taken is not None:
             return taken
+        if failed:
+            return replace(answer, why=tuple(failed))
         version = Version(name, known[-1].version.number + 1 if known else 1)
         if not write:
             return replace(answer, what="would", version=version)
@@ -138,7 +142,7 @@ def _tip(root: Path, tip: str, head: str) -> str | None:
 
 
 def _reasons(root: Path, found: Reports) -> list[str]:
-    """Return why the tree may not be released: it differs from the commit, is not run, or does not pass."""
+    """Return why nothing can be said of the tree: it differs from the commit, or is not run."""
     changed = (
         *git.changed(root, [path for path in git.INPUTS if (root / path).exists()]),
         *reproduction.uncommitted(root),
@@ -151,6 +155,11 @@ def _reasons(root: Path, found: Reports) -> list[str]:
         return [f"its results are not those of this commit: dvc repro would run {', '.join(stale)}"]
     if manifest.verify(root / paths.BUNDLE) != found.bundle.digest:
         return [f"{paths.BUNDLE} is not the bundle that {paths.BUNDLE_REPORT} describes; run: dvc repro"]
+    return []
+
+
+def _failed(root: Path, found: Reports) -> list[str]:
+    """Return which gates keep a bundle from being a version."""
     verdicts = (*found.gates.gates, *timing.judge(Gates.load(root / paths.PARAMS), found.gates, root))
     failed = [f"gate {one.id}: {one.reason}" for one in verdicts if one.blocking and one.verdict == "fail"]
     return failed or (
@@ -162,8 +171,12 @@ def _tags(root: Path, version: Version, head: str, environ: Mapping[str, str], r
     """Make the signed tag, and the one that GTO reads, which no ref names yet."""
     files = git.files_at(root, [head], provenance.READ)[head]
     facts, run = provenance.facts_of(files, head, version), provenance.run_of(environ, review)
-    signed = signing.sign(provenance.encode(facts, run), environ)
-    signing.verify(signed, Promotion.load(root / paths.PARAMS).signers)  # a number is not spent on what nobody believes
+    signers = Promotion.load(root / paths.PARAMS).signers
+    # A keyless signature is public for ever, names and all: it is asked for only where a workflow is declared.
+    keyless = any(isinstance(one, Keyless) for one in signers.values())
+    given = environ if keyless else {**environ, signing.TOKEN_ADDRESS: ""}
+    signed = signing.sign(provenance.encode(facts, run), given)
+    signing.verify(signed, signers)  # a number is not spent on what nobody believes
     verdict = facts.hashes[paths.GATES_REPORT.as_posix()]
     message = provenance.message(provenance.Announced(version, facts.digest, verdict, review, signed))
     other = f"{version} as GTO names it\n\nbundle: {facts.digest}\n"

@@ -31,7 +31,8 @@ TYPE = "application/vnd.in-toto+json"
 LIMIT = 1_000_000  # bytes; an envelope of ours has some thousand
 
 _NO_KEY = (
-    f"nothing to sign with: {KEY} is not set, and this is no workflow with `id-token: write`; make a key:\n"
+    f"nothing to sign with: {KEY} is not set, and this is no workflow with `id-token: write` that conf/promotion "
+    "declares; make a key:\n"
     "  openssl genpkey -algorithm ed25519 -out release.pem\n"
     "  openssl pkey -in release.pem -pubout\n"
     f"set {KEY} to release.pem, or in a workflow to a secret that holds its text, keep it out of git, and declare what "

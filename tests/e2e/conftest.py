@@ -84,6 +84,15 @@ def checkout(source: Path, root: Path) -> Checkout:
     return made
 
 
+def shortened(source: Path, root: Path) -> Checkout:
+    """Make a clone with a short window, which is reproduced and committed."""
+    made = checkout(source, root)
+    made.edit("conf/data/flights.yaml", "window: {train: 2013-01..2013-06, holdout: 2013-07}", SMALL)
+    made.repro()
+    made.commit("a short window")
+    return made
+
+
 @pytest.fixture(scope="session")
 def small(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A reproduced and committed checkout with a short window, one for all workers; copy it before changing it."""
@@ -93,10 +102,7 @@ def small(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     with FileLock(shared / "small.lock"):
         if not done.exists():
             shutil.rmtree(folder, ignore_errors=True)
-            made = checkout(root, folder)
-            made.edit("conf/data/flights.yaml", "window: {train: 2013-01..2013-06, holdout: 2013-07}", SMALL)
-            made.repro()
-            made.commit("a short window")
+            shortened(root, folder)
             done.touch()
     return Checkout(folder)
 
@@ -107,3 +113,14 @@ def project(small: Checkout, tmp_path: Path) -> Iterator[Checkout]:
     copied = small.copy(tmp_path / "project")
     yield copied
     shutil.rmtree(copied.root, ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the times that tests have recorded."""
+    reports = [each for outcome in terminalreporter.stats.values() for each in outcome]
+    calls = [each for each in reports if getattr(each, "when", "") == "call"]
+    found = [pair for each in calls for pair in each.user_properties if isinstance(pair[1], float)]
+    if found:
+        terminalreporter.section("times of a promotion")
+    for step, seconds in found:
+        terminalreporter.write_line(f"{seconds:7.1f} s  {step}")

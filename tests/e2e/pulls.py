@@ -23,12 +23,17 @@ LENIENT = {
 
 
 @contextmanager
-def hosted(small: Checkout, folder: Path) -> Iterator[Rig]:
-    """A forge with the project, whose outputs are in a remote that asks for credentials; its trunk is protected."""
+def hosted(small: Checkout, folder: Path, prepare: Callable[[Checkout, Rig], None] | None = None) -> Iterator[Rig]:
+    """A forge with the project, whose outputs are in a remote that asks for credentials; its trunk is protected.
+
+    `prepare` changes the project, and what is set up at the forge, before the first push.
+    """
     with rigged(folder / "rig") as made:
         project = small.copy(folder / "project")
         for old, new in LENIENT.items():
             project.edit(GATES, old, new)
+        if prepare is not None:
+            prepare(project, made)
         project.repro()
         remote = made.remote_s3
         project.run("dvc", "remote", "add", "--default", "store", remote.url)

@@ -28,11 +28,13 @@ def gate(context: click.Context, testing: bool, base: str | None, as_json: bool)
 
     With --base, the verdict does not decide where nothing has changed that makes a model: the bundle is that of the
     commit where the branch left REF, and so are conf/, the code, the pipeline and the locks. What decides then, and
-    always with --base, is whether every version that models/registry.yaml now names may be run.
+    always with --base, is whether every version that models/registry.yaml now names may be run. A REF of zeros, or an
+    empty one, is what a forge says of a new branch: the verdict decides.
     """
     if testing and base is not None:
         raise click.UsageError("--self-test and --base exclude each other.")
-    passed = _self_test(as_json) if testing else _judge(base, as_json)
+    new = base is not None and not base.strip("0")
+    passed = _self_test(as_json) if testing else _judge(None if new else base, as_json)
     context.exit(0 if passed else 1)
 
 
