@@ -145,7 +145,8 @@ def test_another_or_a_changed_bundle_is_not_loaded(bundle, tmp_path):
 def test_a_package_holds_what_the_loader_imports_and_nothing_else():
     package = vendoring.collect(pyfuncpackage.LOADER, frozenset({"trunkline.pipelinescorer"}))
     assert set(package.files) == {
-        "__init__.py", "bundle.py", "core/__init__.py", "core/errors.py", "manifest.py", "pyfuncmodel.py",
+        "__init__.py", "bundle.py", "core/__init__.py", "core/errors.py", "core/tasks.py", "manifest.py",
+        "pyfuncmodel.py",
     }  # fmt: skip
     assert package.imports == {"msgspec", "numpy", "onnxruntime"}
     assert f"from {package.name}.core.errors import" in package.files["bundle.py"]

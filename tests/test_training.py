@@ -197,7 +197,7 @@ def test_rows_that_nothing_can_be_learnt_from_are_refused() -> None:
 
 def test_a_combination_that_the_estimator_refuses_is_one_line() -> None:
     model = parse(LOGISTIC, "mean", solver="lbfgs", l1_ratio=1.0)
-    estimators.verify(model)
+    estimators.verify(model, "binary")
     with pytest.raises(UserError, match=r"^model: LogisticRegression refuses to be fitted: ") as caught:
         training.fit(synthetic(200), model, seed=1)
     assert "\n" not in str(caught.value)
