@@ -114,7 +114,7 @@ def edited(text, environment, desired):
 SPACE = st.sampled_from([" ", "  ", "\t ", "    "])
 COMMENT = st.sampled_from(["", " # production: v9", "  # ü ✈ {x: y}", ' # it\'s "v1"'])
 END = st.sampled_from(["\n", "\r\n"])
-WRITTEN = {None: ["null", "~", "Null", ""], "latest": ["latest", "'latest'"], 3: ["v3", "'v3'", '"v3"', "!!str v3"]}
+WRITTEN = {None: ["null", "~", "Null", ""], "latest": ["latest", "'latest'"], 3: ["v3", "'v3'", '"v3"']}
 
 
 @st.composite
