@@ -1,6 +1,6 @@
 # Two commands set everything up: `make repro` and `make test`. The others are for contributors.
 
-.PHONY: help repro test test-workflows test-crash check docs lock clean
+.PHONY: help repro test test-workflows test-long check docs lock clean
 .DEFAULT_GOAL := help
 
 RUN := PATH="$$PWD/.venv/bin:$$PATH"
@@ -23,15 +23,15 @@ repro: ## Install, run the pipeline on real data, show the metrics
 PYTEST := $(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder --durations 10
 
 test: check ## Install what the tests need, run the checks and the suite
-	@$(PYTEST) -m 'not workflows and not crash'
+	@$(PYTEST) -m 'not workflows and not long'
 
 test-workflows: ## Run the workflows of .github as they are, end to end (minutes); CI does
 	@locks/install dev
 	@$(PYTEST) -m workflows tests/e2e
 
-test-crash: ## Kill the pipeline thirty times and see it complete (minutes); CI does
+test-long: ## Run the suite's longest: thirty kills, releases, other problems, bad days (minutes); CI does
 	@locks/install dev
-	@$(PYTEST) -m crash tests/e2e/test_crash.py
+	@$(PYTEST) -m long tests/e2e
 
 check: ## Format, lint, types, direction of imports: what pre-commit runs
 	@locks/install dev

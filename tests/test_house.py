@@ -140,7 +140,7 @@ def test_pre_commit_fetches_nothing_and_runs_the_one_check():
 def test_continuous_integration_runs_make_test_with_a_browser():
     lines = (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()
     *before, first, second, third = [line for line in lines if not line.startswith(("#", "set ", "cd "))]
-    commands = ["make test", "make test-workflows", "make test-crash"]
+    commands = ["make test", "make test-workflows", "make test-long"]
     assert [first, second, third] == commands, "the commands of the README, and their exit codes"
     assert "set -euo pipefail" in lines
     assert before[0] == "export TRUNKLINE_REQUIRE_BROWSER=1"

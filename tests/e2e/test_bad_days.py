@@ -12,7 +12,7 @@ import yaml
 from tests.e2e.attempts import Attempt, results
 from tests.e2e.conftest import Checkout
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 # A mount that only this process and its children see, as root of a user namespace where one is no root.
 MOUNT = 'mount -t tmpfs -o "$1" none "$2" && shift 2 && exec "$@"'

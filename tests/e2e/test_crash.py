@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.attempts import LOCK, Attempt, forget, results
 from tests.e2e.conftest import Checkout
 
-pytestmark = pytest.mark.crash
+pytestmark = pytest.mark.long
 
 KILLS = 30
 

@@ -20,7 +20,7 @@ from trunkline.dataset import Dataset
 from trunkline.evaluation import scores_of
 from trunkline.metrics import Sample, point
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 MESSY = Path(__file__).parent / "messy"
 
