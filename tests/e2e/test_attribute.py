@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.conftest import Checkout
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 FACTORS = ["window", "config", "code", "environment"]
 COMMAND = (sys.executable, "-c", "from trunkline.cli import main; main()", "attribute")

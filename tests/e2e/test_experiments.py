@@ -45,6 +45,7 @@ def test_an_experiment_has_the_parameters_asked_for_and_can_be_kept(project: Che
     assert project.repro() == ["compose"]
 
 
+@pytest.mark.long
 def test_queued_experiments_run_in_checkouts_of_their_own(project: Checkout) -> None:
     project.edit("conf/model/forest.yaml", "n_estimators: 200", "n_estimators: 5")
     project.repro()
