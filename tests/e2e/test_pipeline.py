@@ -75,6 +75,7 @@ def declared(stage: dict[str, Any], kind: str) -> list[str]:
     return [next(iter(item)) if isinstance(item, dict) else item for item in stage.get(kind, [])]
 
 
+@pytest.mark.long
 def test_a_stage_needs_nothing_that_it_does_not_declare(small: Checkout, tmp_path: Path) -> None:
     """Each stage gives the same bytes in a folder with its declared dependencies alone, whatever library reads them."""
     for name, stage in yaml.safe_load(small.read("dvc.yaml"))["stages"].items():

