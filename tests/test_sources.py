@@ -1,6 +1,7 @@
 """Sources are read whole and exactly, or not at all, with one message."""
 
 import csv
+import importlib
 import io
 import zipfile
 from pathlib import Path
@@ -162,6 +163,7 @@ def test_a_broken_file_gives_one_line(site: Path, case: str) -> None:
 
 
 def test_what_is_installed_must_be_what_is_declared(site: Path) -> None:
+    importlib.import_module("importlib_metadata")  # as MLflow does; it takes the place of Python's own finder
     install(site, {"t/flights.csv": b"a\n1\n", "t/gone.csv": b"a\n1\n", "t/edited.csv": b"a\n1\n"})
     (site / "t/gone.csv").unlink()
     (site / "t/edited.csv").write_bytes(b"a\n2\n")

@@ -127,7 +127,10 @@ class Package(_InFiles):
     """A file of an installed package; `kind` may be left out. The version is its pin."""
 
     kind: Literal["package"] = Field("package", description="What the source is.")
-    package: str = Field(description="Distribution that carries the file, as pip knows it.", min_length=1)
+    package: str = Field(
+        description="Distribution that carries the file, as pip knows it.",
+        pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$",
+    )
     version: str = Field(description="The exact version that must be installed.", min_length=1)
     path: Annotated[str, AfterValidator(_inside)] = Field(
         description="The file inside the distribution, such as pkg/data/table.csv."

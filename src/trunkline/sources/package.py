@@ -1,8 +1,9 @@
 """Files of an installed package, without importing anything of it: its own checksums say if they are whole."""
 
 import base64
+import csv
 import hashlib
-from importlib.metadata import Distribution, PackageNotFoundError, PackagePath, distribution
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 from trunkline.core.errors import UserError, nearest
@@ -21,13 +22,13 @@ def fetch(name: str, source: Package) -> list[File]:
 def _fetched(name: str, source: Package, path: str) -> File:
     pinned = f"{source.package}=={source.version}"
     package = _package(f"data.sources.{name}", source)
-    record = _recorded(f"data.sources.{name}.path", path, package)
+    recorded = _recorded(f"data.sources.{name}.path", path, package)
     title = f"{source.package} {source.version}: {path}"
     try:
-        content = Path(record.locate()).read_bytes()
+        content = Path(str(package.locate_file(path))).read_bytes()
     except FileNotFoundError:
         raise UserError(f"{title}: is missing; run: pip install --force-reinstall {pinned}") from None
-    if record.hash and _digest(content, record.hash.mode) != record.hash.value:
+    if recorded and _hash(content, recorded.partition("=")[0]) != recorded:
         raise UserError(f"{title}: was changed after it was installed; run: pip install --force-reinstall {pinned}")
     return File(title, content)
 
@@ -46,13 +47,20 @@ def _package(key: str, source: Package) -> Distribution:
     return package
 
 
-def _recorded(key: str, path: str, package: Distribution) -> PackagePath:
-    files = {str(file): file for file in package.files or () if ".." not in file.parts}
-    if path not in files:
-        raise UserError(f"{key}: {package.name} {package.version} has no file '{path}'{nearest(path, files)}")
-    return files[path]
+def _recorded(key: str, path: str, package: Distribution) -> str:
+    """Return the hash that the distribution's RECORD has of a file, "" where it has none.
+
+    RECORD is read here, since `Distribution.files` leaves missing files out where the process holds a later
+    importlib_metadata, and keeps them where it does not.
+    """
+    rows = csv.reader((package.read_text("RECORD") or "").splitlines())
+    hashes = {file: digest for file, digest, _ in rows if ".." not in file.split("/")}
+    if path not in hashes:
+        raise UserError(f"{key}: {package.name} {package.version} has no file '{path}'{nearest(path, hashes)}")
+    return hashes[path]
 
 
-def _digest(content: bytes, algorithm: str) -> str:
-    """Digest in the notation of RECORD (packaging.python.org, Recording installed projects)."""
-    return base64.urlsafe_b64encode(hashlib.new(algorithm, content).digest()).rstrip(b"=").decode()
+def _hash(content: bytes, algorithm: str) -> str:
+    """Hash in the notation of RECORD (packaging.python.org, Recording installed projects)."""
+    digest = base64.urlsafe_b64encode(hashlib.new(algorithm, content).digest()).rstrip(b"=").decode()
+    return f"{algorithm}={digest}"
