@@ -270,6 +270,27 @@ def test_a_version_whose_chain_does_not_hold_is_refused(made, tmp_path, monkeypa
     assert git(project.root, "branch", "--list", "promote/*") == ""
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("verify", "v2"),
+        ("promote", "v1", "--to", "staging", "--dry-run"),
+        ("trace", "v2"),
+        ("audit", "--since", "2020-01-01", "--offline"),
+        ("gate", "--base", "HEAD~1"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_without_the_libraries_no_verb_refuses_but_says_what_to_install(project, monkeypatch, words):
+    git(project.root, "reset", "--quiet", "--hard")
+    project.declare(production="v1")
+    git(project.root, "commit", "--quiet", "--all", "--message", "Run v1")
+    monkeypatch.setattr("trunkline.signing.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"is not installed; run: pip install 'trunkline\[sign\]'") as error:
+        ran(*words)
+    assert type(error.value) is UserError
+
+
 def test_a_tag_that_was_moved_at_origin_is_refused(made, tmp_path, monkeypatch):
     project = cloned(made, tmp_path, monkeypatch)
     name = f"{NAME}@v3"

@@ -175,7 +175,7 @@ def test_a_tag_that_was_moved_stops_those_that_use_it(project):
     assert site.delivered() == {"production": "v2", "staging": "v2"}
 
 
-def test_a_version_that_must_not_run_is_not_run(project):
+def test_a_version_that_must_not_run_is_not_run(project, monkeypatch):
     site = Site(project)
     site.reconcile()
     project.report("fail")
@@ -191,7 +191,10 @@ def test_a_version_that_must_not_run_is_not_run(project):
     project.configure(signers={"other": {"key": text}})
     project.declare(staging=None, production="v2")
     production, staging = site.reconcile().outcomes
-    assert (production.state, staging.state) == ("degraded", "in-sync"), "its key was taken out"
+    assert (production.state, production.code, staging.state) == ("degraded", 1, "in-sync"), "its key was taken out"
+    monkeypatch.setattr("trunkline.signing.find_spec", lambda name: None)
+    production = site.reconcile().outcomes[0]
+    assert (production.state, production.code) == ("degraded", 2), "nothing is refused where nothing can be verified"
     assert site.delivered() == {"production": "v1", "staging": None}
 
 

@@ -14,13 +14,14 @@ from pydantic import ValidationError
 
 from trunkline import git, gitremote, registry, rendering, verifying, versions
 from trunkline.core import files, paths
-from trunkline.core.errors import OutsideError, TrunklineError, UserError, nearest
+from trunkline.core.errors import TrunklineError, UserError, nearest
 from trunkline.params.base import Group
 from trunkline.params.promotion import Promotion, Target
 from trunkline.params.signers import Key, Keyless
 from trunkline.params.tracking import Tracking
 from trunkline.reconciliation import NOTHING, Release, Trouble, Wanted
 from trunkline.registry import Desired
+from trunkline.verifying import RefusedError
 from trunkline.versions import Version
 
 AnyGroup = TypeVar("AnyGroup", bound=Group)
@@ -61,7 +62,7 @@ def read(clone: Path, trunk: str, environ: Mapping[str, str], only: Sequence[str
 
 
 def trusted(clone: Path, version: Version, signers: Mapping[str, Key | Keyless]) -> Release:
-    """Return what a version is, if it may run; raises UserError, which says why, for one that may not."""
+    """Return what a version is, if it may run; raises RefusedError, which says why, for one that may not."""
     found = verifying.chain(clone, version, signers)
     return Release(version, found.digest, found.facts.commit, found.gates.verdict)
 
@@ -122,7 +123,7 @@ def _wanted(at: _Tip, environment: str, declared: str, promotion: Promotion, ver
         release = trusted(at.clone, version, promotion.signers)
     except TrunklineError as error:
         reason = "; ".join(str(error).splitlines())
-        return replace(wanted, trouble=Trouble(reason, 3 if isinstance(error, OutsideError) else 1))
+        return replace(wanted, trouble=Trouble(reason, 1 if isinstance(error, RefusedError) else error.exit_code))
     try:
         return replace(wanted, release=release, manifests=_rendered(at, environment, release, target))
     except UserError as error:

@@ -14,6 +14,7 @@ from trunkline.core.paramsfile import read_params
 from trunkline.params.promotion import Promotion
 from trunkline.promotion import Move
 from trunkline.registry import Desired, Registry
+from trunkline.verifying import RefusedError
 from trunkline.versions import Version
 
 
@@ -87,5 +88,5 @@ def _checked(root: Path, move: Move, version: Version, before: int, declared: Pr
     found = replace(move, version=version.label, back=version.number < before)
     try:
         return replace(found, signer=verifying.chain(root, version, declared.signers).signer)
-    except UserError as error:
+    except RefusedError as error:
         return replace(found, refused=str(error))

@@ -71,7 +71,7 @@ def sign(payload: bytes, environ: Mapping[str, str], trust: "ClientTrustConfig |
     `trust` is another instance of Sigstore than the public one. Returns JSON. Raises UserError for a key that cannot
     be used, and if there is nothing to sign with; OutsideError for a keyless signature that cannot be had.
     """
-    _installed()
+    installed()
     if environ.get(KEY):
         return _sign_with(_private(environ[KEY], environ.get(PASSWORD)), payload)
     if environ.get(TOKEN_ADDRESS):
@@ -86,7 +86,7 @@ def verify(signed: str, signers: Mapping[str, Key | Keyless], root: "TrustedRoot
     it. Raises SignatureError: for what is no envelope, holds another type or not one signature, does not fit what was
     signed, or is by nobody that is declared.
     """
-    _installed()
+    installed()
     if len(signed) > LIMIT:
         raise SignatureError(f"the signature has more than {LIMIT:,} characters, which none has")
     try:
@@ -127,7 +127,8 @@ def _one_of_type(payload_type: object, count: int) -> None:
         raise SignatureError(f"the envelope has {count} signatures; that of a version has exactly one")
 
 
-def _installed() -> None:
+def installed() -> None:
+    """Raise UserError, which says what to install, where a library is missing: nothing can be said of a signature."""
     for name in ("cryptography", "securesystemslib", "sigstore"):
         if find_spec(name) is None:
             raise UserError(f"{name} is not installed; run: pip install 'trunkline[sign]'")

@@ -21,6 +21,7 @@ from trunkline.history import clean
 from trunkline.lineage import Release
 from trunkline.params.promotion import Promotion
 from trunkline.provenance import Announced
+from trunkline.verifying import RefusedError
 from trunkline.versions import Version
 
 
@@ -60,10 +61,10 @@ class Releases:
         return tuple(Release(version, tag.date) for version, tag in sorted(self.tags.items()) if tag.date)
 
     def verified(self, folder: Path, version: Version) -> tuple[str | None, str | None]:
-        """Return who signed a version; or None, and why it is refused."""
+        """Return who signed a version; or None, and why it is refused; raises UserError as `verifying.chain` does."""
         try:
             return verifying.chain(folder, version, self.promotion.signers).signer, None
-        except (UserError, OutsideError) as error:
+        except (RefusedError, OutsideError) as error:
             lines = (line.removeprefix(f"{version}: ") for line in str(error).splitlines())
             return None, clean("; ".join(lines))
 

@@ -45,8 +45,10 @@ class Verified:
 def chain(folder: Path, version: Version, signers: Mapping[str, Key | Keyless]) -> Verified:
     """Check a version's tag, signature, materials and verdict; nothing is fetched, and the bundle is not looked at.
 
-    Raises RefusedError that says what does not hold, and UserError for a version that there is not.
+    Raises RefusedError that says what does not hold, and UserError for a version that there is not, and where the
+    libraries that verify are not installed.
     """
+    signing.installed()
     tag = _tag(folder, version)
     try:
         return _proved(folder, version, tag, signers)
