@@ -9,7 +9,7 @@ import pytest
 
 from trunkline import endpoints
 from trunkline.core.errors import OutsideError
-from trunkline.endpoints import Served
+from trunkline.endpoints import LoadedNothingError, Served
 
 GOOD = b'{"name": "m", "version": "v1", "digest": "d", "more": [1]}'
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -46,6 +46,7 @@ def listening(*pieces, wait=0.0):
 def told(address):
     found = endpoints.ask([address])[address]
     assert isinstance(found, OutsideError)
+    assert isinstance(found, LoadedNothingError) == str(found).endswith((" answers 404", " answers 503"))
     assert str(found).startswith(f"{address}/version: ")
     return str(found).removeprefix(f"{address}/version: ")
 
@@ -69,6 +70,8 @@ def test_all_are_asked_at_once():
         (plain(b'{"name": "m", "digest": "d"}'), "the answer has no name, version and digest"),
         (plain(b"\xff"), "the answer has no name, version and digest"),
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "answers 404"),
+        (b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", "answers 503"),
+        (b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n", "answers 500"),
         (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n", "answers 302"),
         (plain(b" " * 17_000 + GOOD), "answers with more than 16,384 bytes"),
         (HEAD + b"Content-Length: 99\r\n\r\n" + GOOD, "no answer (ProtocolError)"),

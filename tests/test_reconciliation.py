@@ -14,6 +14,7 @@ from trunkline.reconciliation import (
     Alias,
     Deliver,
     Fetch,
+    LoadedNothing,
     Note,
     Register,
     Release,
@@ -231,6 +232,15 @@ def test_states_reasons_and_codes():
     assert told(one(), right(endpoints=late)) == ("progressing", 1, ("http://b still serves v0 (other)",))
     silent = right().endpoints | {"http://a": Trouble("no answer", 3)}
     assert told(one(), right(endpoints=silent)) == ("degraded", 3, ("no answer",))
+    loading = right().endpoints | {"http://a": LoadedNothing("answers 404", 3)}
+    assert told(one(), right(endpoints=loading)) == ("degraded", 3, ("answers 404",))
+    assert told(one(), right(endpoints=loading, recent=frozenset({"staging"})))[0] == "degraded"
+    just = frozenset({"production"})
+    why = "answers 404, and may still be loading"
+    assert told(one(), right(endpoints=loading, recent=just)) == ("progressing", 1, (why,))
+    assert told(one(), right(endpoints=silent, recent=just)) == ("degraded", 3, ("no answer",))
+    both = loading | silent | {"http://b": loading["http://a"]}
+    assert told(one(), right(endpoints=both, recent=just)) == ("degraded", 3, ("no answer",))
     assert told(one(), right(registered=Trouble("MLflow is down", 3))) == ("degraded", 3, ("MLflow is down",))
     assert told(one(trouble=Trouble("was moved", 1)), right()) == ("degraded", 1, ("was moved",))
     assert told(one(), right(), {"production": Trouble("disk full", 3)}) == ("degraded", 3, ("disk full",))

@@ -2,8 +2,10 @@
 
 import dataclasses
 import hashlib
+import os
 import subprocess
 import sys
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -314,7 +316,7 @@ def test_what_serves_follows_and_a_rollback_brings_the_old_bundle_back(project):
     request = {"hour": 3, "origin": "EWR"}
     with endpoint.endpoint(site.store.folder, "production") as address:
         project.configure(environments={"staging": {}, "production": {"endpoints": [address]}})
-        for version, state in (("v2", "degraded"), ("v2", "in-sync"), ("v1", "progressing"), ("v1", "in-sync")):
+        for version, state in (("v2", "progressing"), ("v2", "in-sync"), ("v1", "progressing"), ("v1", "in-sync")):
             project.declare(staging=None, production=version)
             assert site.states()["production"] == state
             digest = project.digests[int(version[1:]) - 1]
@@ -325,6 +327,21 @@ def test_what_serves_follows_and_a_rollback_brings_the_old_bundle_back(project):
     found = site.reconcile().outcomes[0]
     assert (found.state, found.code) == ("degraded", 3)
     assert found.why == (f"{address}/version: no answer (NewConnectionError)",)
+
+
+def test_a_server_that_loads_nothing_is_waited_for_but_not_for_ever(project, tmp_path):
+    site = Site(project)
+    with endpoint.endpoint(tmp_path / "another", "production") as address:
+        project.configure(environments={"staging": {}, "production": {"endpoints": [address]}})
+        project.declare(staging=None, production="v1")
+        assert site.states(write=False)["production"] == "degraded", "nothing was delivered"
+        found = site.reconcile().outcomes[0]
+        why = f"{address}/version: answers 404, and may still be loading"
+        assert (found.state, found.code, found.why) == ("progressing", 1, (why,))
+        pointer = site.store.folder / "production.json"
+        for seconds, state in ((100, "progressing"), (125, "degraded"), (-60, "degraded")):
+            os.utime(pointer, times=(time.time() - seconds,) * 2)
+            assert site.states()["production"] == state
 
 
 @contextmanager

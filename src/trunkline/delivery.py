@@ -86,6 +86,11 @@ class Store:
         except (FileNotFoundError, msgspec.DecodeError):
             return None
 
+    def since(self, environment: str) -> float | None:
+        """Return when what is delivered to an environment was, in seconds since 1970; None for nothing."""
+        place = self._pointer(environment)
+        return place.stat().st_mtime if place.exists() else None
+
     def deliver(self, environment: str, name: str, version: str, digest: str) -> None:
         """Tell an environment's servers what to serve; raises OutsideError for a bundle that is not here."""
         place = self.bundle(digest)

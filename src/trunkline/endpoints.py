@@ -11,6 +11,7 @@ from trunkline.core.errors import OutsideError
 
 SECONDS = 3.0
 _LIMIT = 16 * 1024
+_NOTHING_LOADED = (404, 503)
 _CLIENT = urllib3.PoolManager(retries=False)
 
 
@@ -20,6 +21,10 @@ class Served(msgspec.Struct, frozen=True):
     name: str
     version: str
     digest: str
+
+
+class LoadedNothingError(OutsideError):
+    """An endpoint answers, but with 404 or 503: as one that has loaded nothing yet, or that is broken."""
 
 
 def ask(addresses: Sequence[str]) -> dict[str, Served | OutsideError]:
@@ -48,12 +53,18 @@ def _ask(address: str) -> Served | OutsideError:
     except urllib3.exceptions.HTTPError as error:
         why = f"no answer ({type(error).__name__})"
     except _OddError as error:
+        if error.status in _NOTHING_LOADED:
+            return LoadedNothingError(f"{address}/version: {error}")
         why = str(error)
     return OutsideError(f"{address}/version: {why}")
 
 
 class _OddError(Exception):
-    """An answer that is none."""
+    """An answer that is none; `status` is its own, where that is why."""
+
+    def __init__(self, why: str, status: int | None = None) -> None:
+        super().__init__(why)
+        self.status = status
 
 
 def _get(url: str) -> bytes:
@@ -62,7 +73,7 @@ def _get(url: str) -> bytes:
     answer = _CLIENT.request("GET", url, redirect=False, preload_content=False, timeout=SECONDS)
     try:
         if answer.status != 200:
-            raise _OddError(f"answers {answer.status}")
+            raise _OddError(f"answers {answer.status}", answer.status)
         while piece := answer.read1(_LIMIT):
             found += piece
             if len(found) > _LIMIT:

@@ -14,8 +14,8 @@ from trunkline.versions import Version
 
 NOTHING = "null"  # the version of an environment that is to run none
 
-# progressing: something is still to be done, or an endpoint does not report yet what was delivered. degraded:
-# something failed, cannot be asked, is refused, or differs and is only told.
+# progressing: something is still to be done, or an endpoint does not report yet what was delivered (one that has loaded
+# nothing: for a while only). degraded: something failed, cannot be asked, is refused, or differs and is only told.
 State = Literal["in-sync", "progressing", "degraded"]
 
 
@@ -40,6 +40,11 @@ class Trouble:
 
     reason: str
     code: int
+
+
+@dataclass(frozen=True)
+class LoadedNothing(Trouble):
+    """An endpoint that answers, but serves nothing: no trouble while it may still be loading what was delivered."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,8 @@ class Actual:
     """What there is: in MLflow, in the store, and at the endpoints.
 
     `bundles` are the digests of the whole bundles of the store, `pointers` and `manifests` what is delivered to an
-    environment, `noted` the version of each that MLflow was brought in line with; `endpoints` goes by address.
+    environment, `noted` the version of each that MLflow was brought in line with; `endpoints` goes by address, and
+    `recent` are the environments whose servers may still be loading what was delivered.
     """
 
     registered: Registered | Trouble
@@ -87,6 +93,7 @@ class Actual:
     noted: Mapping[str, str] = field(default_factory=dict)
     manifests: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     endpoints: Mapping[str, Reported | Trouble] = field(default_factory=dict)
+    recent: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -259,13 +266,19 @@ def _troubles(wanted: Wanted, actual: Actual, failed: Mapping[str, Trouble]) -> 
         return [wanted.trouble]
     answers = [actual.endpoints.get(address) for address in wanted.endpoints]
     known = (failed.get(wanted.environment), actual.registered, *answers)
-    return [found for found in known if isinstance(found, Trouble)]
+    return [found for found in known if isinstance(found, Trouble) and not _is_loading(found, wanted, actual)]
+
+
+def _is_loading(answer: Registered | Reported | Trouble, wanted: Wanted, actual: Actual) -> bool:
+    return isinstance(answer, LoadedNothing) and wanted.environment in actual.recent
 
 
 def _late(wanted: Wanted, actual: Actual) -> Iterator[str]:
-    """Yield the endpoints that serve something else than what the environment is to run."""
+    """Yield the endpoints that do not serve yet what the environment is to run."""
     for address in wanted.endpoints:
         answer = actual.endpoints.get(address)
+        if isinstance(answer, LoadedNothing):
+            yield f"{answer.reason}, and may still be loading"
         if isinstance(answer, Reported) and wanted.release and answer.digest != wanted.release.digest:
             yield f"{address} still serves {answer.version} ({answer.digest[:12]})"
 

@@ -3,6 +3,7 @@
 Every effect can be repeated and none is half: a process that is killed anywhere leaves what the next one finishes.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
@@ -16,9 +17,21 @@ from trunkline.delivery import Store
 from trunkline.desired import Declared
 from trunkline.modelregistry import ModelRegistry, Registered
 from trunkline.params.promotion import Promotion
-from trunkline.reconciliation import Action, Actual, Fetch, Note, Outcome, Plan, Reported, Trouble, Wanted
+from trunkline.reconciliation import (
+    Action,
+    Actual,
+    Fetch,
+    LoadedNothing,
+    Note,
+    Outcome,
+    Plan,
+    Reported,
+    Trouble,
+    Wanted,
+)
 
 KEEP = 5
+LOADING = 120.0  # seconds after a delivery in which a server may say that it has loaded nothing
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,8 @@ def reconcile(place: Place, tell: Tell, *, write: bool = True) -> Round:
             work.all(plan.actions)
             if any(isinstance(action, Fetch) for action in work.done):
                 place.store.tidy(place.keep)
-            actual = replace(actual, pointers=_pointers(place.store, found.wanted))
+            delivered, recent = _pointers(place.store, found.wanted), _recent(place.store, found.wanted)
+            actual = replace(actual, pointers=delivered, recent=recent)
         outcomes = tuple(reconciliation.outcome(one, actual, plan, work.failed, applied=write) for one in found.wanted)
         return Round(found, actual, plan, outcomes, tuple(work.done))
 
@@ -90,6 +104,7 @@ def observe(place: Place, found: Declared, mlflow: ModelRegistry) -> Actual:
             registered=registered,
             bundles=bundles,
             pointers=_pointers(place.store, found.wanted),
+            recent=_recent(place.store, found.wanted),
             noted={one.environment: text for one in found.wanted if (text := place.store.noted(one.environment))},
             manifests={one.environment: _manifests(place.store, one, found.promotion) for one in found.wanted},
             endpoints={address: _reported(answer) for address, answer in answers.result().items()},
@@ -105,13 +120,21 @@ def _asked(mlflow: ModelRegistry, name: str) -> Registered | Trouble:
 
 def _reported(answer: endpoints.Served | OutsideError) -> Reported | Trouble:
     if isinstance(answer, OutsideError):
-        return Trouble(str(answer), answer.exit_code)
+        kind = LoadedNothing if isinstance(answer, endpoints.LoadedNothingError) else Trouble
+        return kind(str(answer), answer.exit_code)
     return Reported(answer.name, answer.version, answer.digest)
 
 
 def _pointers(store: Store, wanted: Sequence[Wanted]) -> dict[str, Reported]:
     found = {one.environment: store.delivered(one.environment) for one in wanted}
     return {name: Reported(one.name, one.version, one.digest) for name, one in found.items() if one}
+
+
+def _recent(store: Store, wanted: Sequence[Wanted]) -> frozenset[str]:
+    """Return the environments whose servers may still be loading; none by a clock that has gone back."""
+    now = time.time()
+    found = {one.environment: store.since(one.environment) for one in wanted}
+    return frozenset(name for name, then in found.items() if then is not None and 0 <= now - then < LOADING)
 
 
 def _manifests(store: Store, one: Wanted, promotion: Promotion) -> dict[str, str]:
