@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import urllib.request
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -214,6 +216,9 @@ def test_mlflow_knows_its_inputs_example_and_requirements(bundle, tmp_path):
     assert example["data"][0] == list(ROWS[0].values())
     needed = {line.partition("==")[0] for line in (tmp_path / "model/requirements.txt").read_text().splitlines()}
     assert needed == {"mlflow", "msgspec", "numpy", "onnxruntime", "pandas"}
+    conda = yaml.safe_load((tmp_path / "model/conda.yaml").read_text())
+    assert conda["dependencies"][:2] == [f"python={platform.python_version()}", "pip"], "whichever pip is here, or none"
+    assert {line.partition("==")[0] for line in conda["dependencies"][2]["pip"]} == needed
     assert not list((tmp_path / "model").rglob("__pycache__"))
 
 

@@ -5,10 +5,11 @@ converted without a word (in a request, 5.7 becomes the integer 5, and null the 
 are declared as of any type: they reach the bundle as they are, and the contract decides.
 """
 
+import platform
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ def write(bundle: Path, folder: Path) -> None:
             code_paths=[str(package.write(Path(temporary)))],
             signature=_signature(contract),
             input_example=_example(found, contract),
-            pip_requirements=sorted(_requirements(package, bundle / found.manifest.model)),
+            conda_env=_environment(_requirements(package, bundle / found.manifest.model)),
             metadata={"trunkline.digest": found.digest},
         )
 
@@ -74,6 +75,12 @@ def _example(found: Verified, contract: Contract) -> Any:
         return None
     rows = [row["request"] for row in msgspec.json.decode(found.kept[GOLDEN])[:_EXAMPLES]]
     return pd.DataFrame(rows, columns=[field.name for field in contract.inputs])
+
+
+def _environment(requirements: Iterable[str]) -> dict[str, Any]:
+    """Return what MLflow makes of requirements, but for the version of pip: where none is installed, it would warn."""
+    dependencies = [f"python={platform.python_version()}", "pip", {"pip": sorted(requirements)}]
+    return {"name": "mlflow-env", "channels": ["conda-forge"], "dependencies": dependencies}
 
 
 def _requirements(package: vendoring.Package, model: Path) -> Iterator[str]:
