@@ -15,20 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 from scipy import special
+from sklearn import ensemble, tree
 from sklearn.base import is_classifier
-from sklearn.ensemble import (
-    ExtraTreesClassifier,
-    ExtraTreesRegressor,
-    GradientBoostingClassifier,
-    GradientBoostingRegressor,
-    HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
-    RandomForestClassifier,
-    RandomForestRegressor,
-)
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
-from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from trunkline import training, treeshap
 from trunkline.core import files
@@ -50,10 +40,11 @@ TOLERANCE = 1e-6
 SHOWN = 15
 LABEL = 36  # characters of a name that a picture shows
 
-_HISTOGRAM = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
+_HISTOGRAM = (ensemble.HistGradientBoostingClassifier, ensemble.HistGradientBoostingRegressor)
 _FORESTS = (
-    *(RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor),
-    *(GradientBoostingClassifier, GradientBoostingRegressor, DecisionTreeClassifier, DecisionTreeRegressor),
+    *(ensemble.RandomForestClassifier, ensemble.ExtraTreesClassifier, ensemble.GradientBoostingClassifier),
+    *(ensemble.RandomForestRegressor, ensemble.ExtraTreesRegressor, ensemble.GradientBoostingRegressor),
+    *(tree.DecisionTreeClassifier, tree.DecisionTreeRegressor),
 )
 
 
@@ -163,8 +154,7 @@ def attributions(pipeline: Pipeline, train: Dataset, rows: pl.DataFrame, seed: i
 def _shap(pipeline: Pipeline, train: Dataset, holdout: Dataset, seed: int) -> Shap:
     rows = _sample(holdout.features, SHAP_ROWS, seed)
     found = attributions(pipeline, train, rows, seed)
-    means = np.abs(found.values).mean(axis=0)
-    means = means if means.ndim == 1 else means.sum(axis=1)
+    means = np.abs(found.values).mean(axis=0).reshape(len(holdout.schema.names), -1).sum(axis=1)  # over the classes
     absolute = dict(zip(holdout.schema.names, means.tolist(), strict=True))
     return Shap(found.method, found.exact, found.output, len(found.values), found.base, absolute)
 
@@ -214,7 +204,8 @@ def _lightgbm(estimator: Any, matrix: Floats, _: Background) -> Found:
 def _forest(estimator: Any, matrix: Floats, _: Background) -> Found:
     """Return values of as many rows as the size of the forest allows."""
     if not isinstance(estimator, _FORESTS) or (
-        isinstance(estimator, GradientBoostingClassifier) and _classes(estimator) > 2  # which shap does not know
+        isinstance(estimator, ensemble.GradientBoostingClassifier)
+        and _classes(estimator) > 2  # which shap does not know
     ):
         return None
     most = max(1, int(FOREST_WORK / _work(estimator)))
@@ -230,8 +221,8 @@ def _forest(estimator: Any, matrix: Floats, _: Background) -> Found:
 
 def _work(forest: Any) -> float:
     """Return what shap's time per row grows with."""
-    trees = [part.tree_ for part in np.ravel(getattr(forest, "estimators_", forest))]
-    return float(sum(tree.n_leaves * max(1, tree.max_depth) ** 2 for tree in trees))
+    found = [part.tree_ for part in np.ravel(getattr(forest, "estimators_", forest))]
+    return float(sum(one.n_leaves * max(1, one.max_depth) ** 2 for one in found))
 
 
 def _linear(estimator: Any, matrix: Floats, background: Background) -> Found:
