@@ -50,6 +50,17 @@ def test_changes_along_the_trunk(repo):
     assert found(repo, "other") == [("production", None, 1, "#14")]
 
 
+def test_a_file_that_was_deleted_and_is_back_is_no_change(repo):
+    declare(repo, "m: {production: v1}")
+    git(repo, "rm", "--quiet", "models/registry.yaml")
+    git(repo, "commit", "--quiet", "--message", "delete it")
+    (repo / "models").mkdir(exist_ok=True)
+    declare(repo, "")
+    declare(repo, "m: {production: v1}", "back again")
+    declare(repo, "m: {production: v2}", "promote (#2)")
+    assert found(repo) == [("production", 1, 2, "#2"), ("production", None, 1, None)]
+
+
 def test_a_revert_is_a_change_like_any_other(repo):
     declare(repo, "m: {production: v1}")
     declare(repo, "m: {production: v2}")

@@ -400,8 +400,10 @@ def test_a_first_parent_line_is_told_with_its_messages(repository):
     run(repository, "checkout", "--quiet", "-")
     run(repository, "merge", "--quiet", "--no-ff", "--message", "merged: ü\n\nbody\n", "side")
     merge = run(repository, "rev-parse", "HEAD")
-    found = git.first_parents(repository, merge)
-    assert [(one, message.strip()) for one, message in found] == [(merge, "merged: ü\n\nbody"), (first, "one")]
+    run(repository, "commit", "--quiet", "--allow-empty", "--message", "last")
+    last = run(repository, "rev-parse", "HEAD")
+    found = git.first_parents(repository, last, first)
+    assert [(one, message.strip()) for one, message in found] == [(last, "last"), (merge, "merged: ü\n\nbody")]
     assert [one for one, _ in git.first_parents(repository, merge, first)] == [merge]
     assert git.first_parents(repository, first, merge) == ()
 

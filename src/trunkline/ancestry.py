@@ -35,8 +35,12 @@ def trunk(folder: Path, name: str) -> Trunk:
         raise UserError(f"--trunk: there is no branch '{name}' here; run: {fetch}")
     if git.is_shallow(folder):
         raise UserError("this clone is shallow: it does not hold the history that is asked for; git fetch --unshallow")
-    line = output(folder, "rev-list", "--first-parent", tip).decode().split()
-    return Trunk(ref.split("/", 2)[2], tip, tuple(line))
+    return Trunk(ref.split("/", 2)[2], tip, line(folder, tip))
+
+
+def line(folder: Path, tip: str) -> tuple[str, ...]:
+    """Return the commits of the first-parent line of one, newest first."""
+    return tuple(output(folder, "rev-list", "--first-parent", tip).decode().split())
 
 
 @dataclass(frozen=True)

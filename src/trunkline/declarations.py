@@ -31,8 +31,8 @@ class Change:
 def changes(folder: Path, tip: str, name: str) -> tuple[Change, ...]:
     """Return every change along the first-parent line of a commit, newest first.
 
-    A commit whose registry file is broken declares nothing: it changes nothing, as reconcile applies nothing of it.
-    In a shallow clone, what its oldest commit declares is no change.
+    A commit whose registry file is broken or gone declares nothing: it changes nothing, as reconcile applies nothing of
+    it. In a shallow clone, what its oldest commit declares is no change.
     """
     commits = git.landed(folder, tip, paths.REGISTRY)
     texts = git.files_at(folder, [one.hash for one in commits], [paths.REGISTRY])
@@ -47,7 +47,7 @@ def since(found: Sequence[Change], environment: str) -> Change | None:
 
 def _declared(text: bytes | None, name: str) -> Mapping[str, Desired] | None:
     try:
-        return registry.parse((text or b"").decode(), name, paths.REGISTRY).environments if text else {}
+        return registry.parse((text or b"").decode(), name, paths.REGISTRY).environments
     except (UserError, UnicodeDecodeError):
         return None
 

@@ -193,11 +193,10 @@ def landed(folder: Path, commit: str, path: Path) -> tuple[Landed, ...]:
     return tuple(Landed(*words[place : place + 4]) for place in range(0, len(words) - 3, 4))
 
 
-def first_parents(folder: Path, commit: str, since: str | None = None) -> tuple[tuple[str, str], ...]:
+def first_parents(folder: Path, commit: str, since: str) -> tuple[tuple[str, str], ...]:
     """Return hash and message of the commits of a first-parent line, newest first, but for those that `since` has."""
     chosen = ("--first-parent", "--no-show-signature", "--encoding=UTF-8", "-z", "--format=%H%x00%B")
-    ends = (commit, *(f"^{one}" for one in (since,) if one))
-    words = output(folder, "log", *chosen, *ends, "--").decode(errors="replace").split("\0")
+    words = output(folder, "log", *chosen, commit, f"^{since}", "--").decode(errors="replace").split("\0")
     return tuple(zip(words[:-1:2], words[1::2], strict=True))
 
 

@@ -14,7 +14,19 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from trunkline import changelog, changes, git, gitremote, promotion, registry, rehearsal, verifying, versions
+from trunkline import (
+    ancestry,
+    changelog,
+    changes,
+    declarations,
+    git,
+    gitremote,
+    promotion,
+    registry,
+    rehearsal,
+    verifying,
+    versions,
+)
 from trunkline.core import files, paths
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.forges import base as forges
@@ -29,7 +41,6 @@ from trunkline.verifying import RefusedError, Verified
 from trunkline.versions import Version
 
 FOLLOW = (str(paths.LOCK), str(paths.PARAMS), "reports/")  # what `dvc repro` makes of another registry file
-_WHOLE_HISTORY = 10**9
 
 Tell = Callable[[str], None]
 G = TypeVar("G", bound=Group)
@@ -193,19 +204,11 @@ def _previous(environment: str, ran: list[Version | None]) -> Version:
 
 
 def _runs(root: Path, trunk: Trunk, environment: str) -> list[Version | None]:
-    changed = [one.hash for one in git.trunk(root, trunk.tip, [paths.REGISTRY], _WHOLE_HISTORY)]
-    texts = git.files_at(root, changed, [paths.REGISTRY])
-    declared = {}
-    for commit in changed:
-        try:
-            text = texts[commit].get(paths.REGISTRY, b"").decode(errors="replace")
-            declared[commit] = registry.parse(text, trunk.name, paths.REGISTRY).environments.get(environment)
-        except UserError:
-            continue  # what was declared before went on to run
+    changed = declarations.changes(root, trunk.tip, trunk.name)
+    declared = {one.commit: one.after for one in changed if one.environment == environment}
     tags = ((Version.of_tag(name), commit) for name, commit in git.annotated_tags(root))
     tagged = {commit: version for version, commit in sorted(tags, key=str) if version and version.name == trunk.name}
-    line = [commit for commit, _ in reversed(git.first_parents(root, trunk.tip))]
-    return promotion.runs(line, trunk.name, declared, tagged)
+    return promotion.runs(reversed(ancestry.line(root, trunk.tip)), trunk.name, declared, tagged)
 
 
 def _proven(root: Path, trunk: Trunk, version: Version) -> Verified:
