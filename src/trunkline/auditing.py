@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 
-from trunkline import ancestry, audit, codeowners, declarations, git, gitremote, lineage, tracing, trust
+from trunkline import ancestry, audit, changes, codeowners, declarations, git, gitremote, lineage, tracing, trust
 from trunkline.audit import Audit, Event, Evidence, Guard, Violation
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
@@ -235,7 +235,7 @@ class _Gathering:
         """Tell whether conf/promotion asks for an approval; what the commit itself has dropped still counts."""
         at = (commit, f"{commit}^")
         found = git.files_at(self.folder, at, [paths.PARAMS])
-        promotions = [trust.promoted(trust.declared(found[one].get(paths.PARAMS))) for one in at]
+        promotions = [trust.promoted(changes.mapping(found[one].get(paths.PARAMS))) for one in at]
         targets = [one.environments.get(name) for one in promotions if one for name in environments]
         return any(target is not None and target.merge == "approval" for target in targets)
 

@@ -7,15 +7,13 @@ enough.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from trunkline import git, gitremote, registry, rendering, verifying, versions
 from trunkline.core import files, paths
 from trunkline.core.errors import TrunklineError, UserError, nearest
-from trunkline.params.base import Group
 from trunkline.params.promotion import Promotion, Target
 from trunkline.params.signers import Key, Keyless
 from trunkline.params.tracking import Tracking
@@ -23,8 +21,6 @@ from trunkline.reconciliation import NOTHING, Release, Trouble, Wanted
 from trunkline.registry import Desired
 from trunkline.verifying import RefusedError
 from trunkline.versions import Version
-
-AnyGroup = TypeVar("AnyGroup", bound=Group)
 
 
 @dataclass(frozen=True)
@@ -46,7 +42,8 @@ def read(clone: Path, trunk: str, environ: Mapping[str, str], only: Sequence[str
     fetched = gitremote.fetch(clone, trunk, environ)
     at = _Tip(clone, fetched.tip, trunk, fetched.moved)
     params = at.params()
-    name, promotion, tracking = str(params.get("name")), at.group(params, Promotion), at.group(params, Tracking)
+    where = at.where(paths.PARAMS)
+    name, promotion, tracking = str(params.get("name")), Promotion.of(params, where), Tracking.of(params, where)
     said = registry.parse(at.text(paths.REGISTRY), name, Path(at.where(paths.REGISTRY)))
     said.check(promotion.environments)
     resolved = said.resolve(versions.of(name, (tag for tag, _ in git.annotated_tags(clone))))
@@ -97,14 +94,6 @@ class _Tip:
         if not isinstance(content, dict):
             raise UserError(f"{self.where(paths.PARAMS)}: not a mapping of groups")
         return content
-
-    def group(self, params: Mapping[str, Any], kind: type[AnyGroup]) -> AnyGroup:
-        try:
-            return kind.parse(params.get(kind.key))
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            key = ".".join([kind.key, *map(str, first["loc"])])
-            raise UserError(f"{self.where(paths.PARAMS)}: {key}: {first['msg']}") from None
 
 
 def _label(desired: Desired) -> str:

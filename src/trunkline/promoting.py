@@ -9,10 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
-
-import yaml
-from pydantic import ValidationError
+from typing import Any
 
 from trunkline import (
     ancestry,
@@ -27,10 +24,9 @@ from trunkline import (
     verifying,
     versions,
 )
-from trunkline.core import files, paths
+from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.forges import base as forges
-from trunkline.params.base import Group
 from trunkline.params.evaluation import WHOLE
 from trunkline.params.promotion import Promotion
 from trunkline.params.serving import Serving
@@ -43,7 +39,6 @@ from trunkline.versions import Version
 FOLLOW = (str(paths.LOCK), str(paths.PARAMS), "reports/")  # what `dvc repro` makes of another registry file
 
 Tell = Callable[[str], None]
-G = TypeVar("G", bound=Group)
 
 
 @dataclass(frozen=True)
@@ -168,14 +163,15 @@ def look(root: Path, trunk: str, environ: Mapping[str, str]) -> Trunk:
         )
     fetched = gitremote.fetch(root, trunk, environ)
     found = git.files_at(root, [fetched.tip], [paths.REGISTRY, paths.PARAMS])[fetched.tip]
-    params = _mapping(found.get(paths.PARAMS))
+    params = changes.mapping(found.get(paths.PARAMS))
     name, text = str(params.get("name")), found.get(paths.REGISTRY, b"").decode(errors="replace")
     parsed = registry.parse(text, name, paths.REGISTRY)
-    declared = _group(Promotion, params, trunk)
+    where = f"{paths.PARAMS} of {trunk}"
+    declared = Promotion.of(params, where)
     parsed.check(declared.environments)
     released = versions.of(name, (tag for tag, _ in git.annotated_tags(root)))
     parsed.resolve(released)
-    tolerance = _group(Serving, params, trunk).tolerance
+    tolerance = Serving.of(params, where).tolerance
     return Trunk(name, trunk, fetched.tip, text, parsed, declared, tolerance, released, fetched.moved)
 
 
@@ -240,11 +236,11 @@ def _evidence(root: Path, trunk: Trunk, wish: Wish, change: tuple[str, str], pro
 def _measured(root: Path, version: Version, commit: str) -> Measured:
     wanted = [paths.PARAMS, paths.SLICES, paths.LOCK]
     found = git.files_at(root, [commit], wanted)[commit]
-    windows = _dig(_mapping(found.get(paths.PARAMS)), "data", "window")
+    windows = _dig(changes.mapping(found.get(paths.PARAMS)), "data", "window")
     window = {key: str(_dig(windows, key) or "not known") for key in ("train", "holdout")}
     past = Past.understood({paths.SLICES.stem: found.get(paths.SLICES, b"").decode(errors="replace")})
     whole = (past.slices or {}).get(WHOLE, {}).get(WHOLE)
-    data = str(_dig(_mapping(found.get(paths.LOCK)), "stages", "validate", "outs"))
+    data = str(_dig(changes.mapping(found.get(paths.LOCK)), "stages", "validate", "outs"))
     holdout = None if whole is None else Holdout(window["holdout"], whole.n, data)
     return Measured(version, commit, window["train"], holdout, {} if whole is None else whole.metrics)
 
@@ -257,7 +253,7 @@ def _merged(root: Path, new: str, present: str) -> tuple[changelog.Brought, ...]
 
 def _config(root: Path, new: str, present: str) -> tuple[changes.Difference, ...]:
     found = git.files_at(root, [present, new], [paths.PARAMS])
-    return changes.differences(*(_mapping(found[commit].get(paths.PARAMS)) for commit in (present, new)))
+    return changes.differences(*(changes.mapping(found[commit].get(paths.PARAMS)) for commit in (present, new)))
 
 
 def _is(root: Path, proposal: Proposal, commit: str) -> bool:
@@ -275,24 +271,6 @@ def _is(root: Path, proposal: Proposal, commit: str) -> bool:
 def _commit(root: Path, proposal: Proposal) -> str:
     message = promotion.message(proposal.evidence)
     return gitremote.commit_file(root, proposal.trunk.tip, paths.REGISTRY, proposal.text, message)
-
-
-def _group(group: type[G], params: Mapping[str, Any], trunk: str) -> G:
-    try:
-        return group.parse(params.get(group.key))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join([group.key, *map(str, first["loc"])])
-        raise UserError(f"{paths.PARAMS} of {trunk}: {where}: {first['msg']}; run: trunkline compose --check") from None
-
-
-def _mapping(content: bytes | None) -> Mapping[str, Any]:
-    """Return the YAML of a file of a commit; nothing where there is none that is a mapping."""
-    try:
-        found = files.parse_yaml((content or b"").decode())
-    except (yaml.YAMLError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _dig(value: Any, *keys: str) -> Any:

@@ -5,13 +5,12 @@ import json
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import polars as pl
-import yaml
 
 from trunkline import (
     attributing,
+    changes,
     evaluation,
     git,
     merging,
@@ -23,7 +22,7 @@ from trunkline import (
     workspace,
     worktrees,
 )
-from trunkline.core import files, paths
+from trunkline.core import paths
 from trunkline.core.errors import UserError
 from trunkline.core.paramsfile import read_params
 from trunkline.core.tasks import Task
@@ -48,7 +47,7 @@ def gather(root: Path, target: str) -> Review:
     base = git.merge_base(root, target)
     plan, stages = workspace.plan(root, base)
     now, past = _timed(root, Reports.parse(reports.read(root))), _past(root, base)
-    behind = git.behind(root, target)
+    behind, before = git.behind(root, target), git.files_at(root, [base], [paths.PARAMS])[base].get(paths.PARAMS)
     params, declared = read_params(root / paths.PARAMS), Evaluation.load(root / paths.PARAMS)
     return Review(
         name=str(params["name"]),
@@ -58,7 +57,7 @@ def gather(root: Path, target: str) -> Review:
         dirty=git.is_dirty(root),
         behind=behind,
         plan=plan,
-        config=review.config(_params_at(root, base), params, stages),
+        config=review.config(changes.mapping(before), params, stages),
         whole=review.whole(declared.metrics, past, now, _pair(root, base, declared)),
         slices=review.slices(declared.metrics[0], past, now),
         reports=now,
@@ -118,15 +117,6 @@ def _merge(root: Path, target: str) -> Merge:
 
 def _past(root: Path, base: str) -> Past:
     return Past.understood({path.stem: git.file_at(root, base, path) for path in reports.FILES})
-
-
-def _params_at(root: Path, base: str) -> dict[str, Any]:
-    """Return the params.yaml of a commit; nothing where it has none that is one."""
-    try:
-        content = files.parse_yaml(git.file_at(root, base, paths.PARAMS) or "")
-    except yaml.YAMLError:
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _pair(root: Path, base: str, declared: Evaluation) -> tuple[Sample, Sample] | None:

@@ -10,12 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
-from trunkline import ancestry, git, provenance, verifying
+from trunkline import ancestry, changes, git, provenance, verifying
 from trunkline.ancestry import Tagged, Trunk
-from trunkline.core import files, paths
+from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.history import clean
 from trunkline.lineage import Release
@@ -72,7 +71,7 @@ class Releases:
 def releases(folder: Path, branch: str) -> Releases:
     """Return the versions of the model whose params.yaml is at the trunk's tip; raises UserError without one."""
     trunk = ancestry.trunk(folder, branch)
-    params = declared(git.files_at(folder, [trunk.tip], [paths.PARAMS])[trunk.tip].get(paths.PARAMS))
+    params = changes.mapping(git.files_at(folder, [trunk.tip], [paths.PARAMS])[trunk.tip].get(paths.PARAMS))
     where = f"{paths.PARAMS} at the tip of {trunk.ref}"
     if not isinstance(params.get("name"), str):
         raise UserError(f"{where}: has no name of a model; run: trunkline compose, and merge what it writes")
@@ -85,15 +84,6 @@ def releases(folder: Path, branch: str) -> Releases:
     return Releases(
         params["name"], branch, trunk, promotion, {version: tag for version, tag in ours if tag.annotated}, light
     )
-
-
-def declared(text: bytes | None) -> dict[str, Any]:
-    """Return a params.yaml as plain content; empty for one that cannot be read."""
-    try:
-        content = files.parse_yaml((text or b"").decode())
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def promoted(params: Mapping[str, Any]) -> Promotion | None:

@@ -1,6 +1,7 @@
 """What all groups share: strictness, and the small value types that configs are written in."""
 
 import re
+from collections.abc import Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -41,15 +42,19 @@ class Group(Strict):
         Raises UserError naming the file and the first wrong key. `trunkline compose --check` gives the
         place in conf/ as well; this is the last line of defence against a hand-edited params.yaml.
         """
-        content = read_params(path)
-        if cls.key not in content:
-            raise UserError(f"{path}: {cls.key}: the group is missing; run: trunkline compose")
+        return cls.of(read_params(path), path)
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any], where: Path | str) -> Self:
+        """Return this group of a whole params.yaml; raises UserError that names `where` and the first wrong key."""
+        if cls.key not in params:
+            raise UserError(f"{where}: {cls.key}: the group is missing; run: trunkline compose")
         try:
-            return cls.parse(content[cls.key])
+            return cls.parse(params[cls.key])
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            where = ".".join([cls.key, *map(str, first["loc"])])
-            raise UserError(f"{path}: {where}: {first['msg']}; run: trunkline compose --check") from error
+            key = ".".join([cls.key, *map(str, first["loc"])])
+            raise UserError(f"{where}: {key}: {first['msg']}; run: trunkline compose --check") from error
 
     @classmethod
     def parse(cls, content: Any) -> Self:
