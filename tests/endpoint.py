@@ -1,6 +1,6 @@
 """Serves what is delivered to an environment: `GET /version`, and `POST /predict` of one request; a small server.
 
-Run as: python -m tests.endpoint STORE ENVIRONMENT PORT
+Run as: python -m tests.endpoint STORE ENVIRONMENT; its first line is the port.
 """
 
 import json
@@ -15,7 +15,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from tests.servers import free_port
 from trunkline.bundle import Bundle
 
 POLL = 0.05
@@ -75,16 +74,12 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def endpoint(store, environment):
     """Yield the address where a process of its own serves an environment."""
-    port = free_port()
-    command = [sys.executable, "-m", "tests.endpoint", str(store), environment, str(port)]
-    process = subprocess.Popen(command, cwd=ROOT)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        until(lambda: get(address) is not None)
-        yield address
-    finally:
-        process.kill()
-        process.wait()
+    command = [sys.executable, "-m", "tests.endpoint", str(store), environment]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield f"http://127.0.0.1:{int(process.stdout.readline())}"
+        finally:
+            process.kill()
 
 
 def get(address):
@@ -113,4 +108,7 @@ def until(is_so, seconds=30):
 
 if __name__ == "__main__":
     Handler.serving = Serving(Path(sys.argv[1]), sys.argv[2])
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[3])), Handler).serve_forever()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    sys.stdout.write(f"{server.server_port}\n")
+    sys.stdout.flush()
+    server.serve_forever()

@@ -79,6 +79,14 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+@contextmanager
+def nobody() -> Iterator[int]:
+    """Yield a port that nothing listens on, nor comes to: it is taken, so that no other process is given it."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield int(taken.getsockname()[1])
+
+
 def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
     end = time.monotonic() + _SECONDS
     while time.monotonic() < end:

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests import endpoint
 from tests.deployment import Project, environment, git
-from tests.servers import free_port, mlflow_server, postgres
+from tests.servers import mlflow_server, nobody, postgres
 from trunkline import gitprocess, gitremote, manifest, reconciling
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.delivery import Store
@@ -238,10 +238,11 @@ def test_a_change_by_hand_is_only_told_where_that_is_declared(project):
 def test_without_mlflow_the_rest_goes_on(project, server):
     site = Site(project)
     site.reconcile()
-    project.address = f"http://127.0.0.1:{free_port()}"
-    project.configure()
-    project.declare(staging="latest", production="v2")
-    found = site.reconcile()
+    with nobody() as port:
+        project.address = f"http://127.0.0.1:{port}"
+        project.configure()
+        project.declare(staging="latest", production="v2")
+        found = site.reconcile()
     assert [(one.state, one.code) for one in found.outcomes] == [("degraded", 3)] * 2
     assert site.delivered() == {"production": "v2", "staging": "v2"}
     project.address = server
