@@ -92,7 +92,7 @@ class Work:
                 self._in_mlflow(action)
             else:
                 self._in_store(action)
-        except Exception as error:
+        except Exception as error:  # whatever it is: one that is known is told, a bug is raised
             known = explain(error)
             if known is None:
                 raise

@@ -168,7 +168,7 @@ def _outside(uri: str, advice: str) -> Iterator[None]:
     """Turn a failure of MLflow, its database or its file system into one message without a secret."""
     try:
         yield
-    except Exception as error:
+    except Exception as error:  # MLflow, the driver and the file system share no base; another one is raised
         if not _is_outside(error):
             raise
         reason = without_secrets(str(_root(error)), uri)

@@ -44,7 +44,7 @@ def attempt(compare: Callable[[], Round]) -> Attempt:
     began = time.monotonic()
     try:
         found: Round | TrunklineError = compare()
-    except Exception as error:
+    except Exception as error:  # whatever it is: one that is known is an answer, a bug is raised
         known = explain(error)
         if known is None:
             raise

@@ -39,7 +39,7 @@ def _composed(params: Mapping[str, Any]) -> Mapping[str, Any]:
 def _entries(text: str | None, where: str) -> dict[str, Entry]:
     try:
         return forecast.entries(files.parse_yaml(text or ""))
-    except Exception as error:
+    except Exception as error:  # of a file that anybody may have edited, DVC's parser raises what it comes across
         message = " ".join(str(error).split())
         raise UserError(
             f"{where}: is no lock file of DVC ({message}); restore it with: git restore {paths.LOCK}"
