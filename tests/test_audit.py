@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import tempfile
 from contextlib import chdir
@@ -13,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.rig.rig import rigged
-from tests.trunks import NAME, Project, flights, rule
+from tests.trunks import NAME, Project, entered, flights, rule
 from trunkline import codeowners
 from trunkline.audit import NOTHING, Event, judge
 from trunkline.cli.audit import audit
@@ -32,13 +31,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def inside(made, tmp_path, monkeypatch):
     """A copy of the flights' project, which a test may break."""
-    folder = shutil.copytree(made.folder, tmp_path / "project")
-    monkeypatch.chdir(folder)
-    for name in ("GITHUB_REPOSITORY", "CI_PROJECT_ID", "GITHUB_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    copy = Project(folder, create=False)
-    copy.__dict__ |= made.__dict__ | {"folder": folder, "registry": dict(made.registry), "model": dict(made.model)}
-    return copy
+    return entered(made, tmp_path / "project", monkeypatch)
 
 
 def run(*arguments, code=0):

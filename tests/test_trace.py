@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import tempfile
 import time
@@ -17,7 +16,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trunks import NAME, RAW, START, Project, flights, rule
+from tests.trunks import NAME, RAW, START, entered, flights, rule
 from trunkline import gitprocess, lineage, predictionlog
 from trunkline.cli.trace import trace
 from trunkline.core.errors import UserError
@@ -37,13 +36,7 @@ def made(tmp_path_factory):
 @pytest.fixture
 def inside(made, tmp_path, monkeypatch):
     """A copy of the flights' project, which a test may break."""
-    folder = shutil.copytree(made.folder, tmp_path / "project")
-    monkeypatch.chdir(folder)
-    for name in ("GITHUB_REPOSITORY", "CI_PROJECT_ID"):
-        monkeypatch.delenv(name, raising=False)
-    copy = Project(folder, create=False)
-    copy.__dict__ |= made.__dict__ | {"folder": folder, "registry": dict(made.registry), "model": dict(made.model)}
-    return copy
+    return entered(made, tmp_path / "project", monkeypatch)
 
 
 def run(*arguments, code=0):

@@ -6,6 +6,7 @@ Its commits and tags have the same hashes wherever it is made: fixed keys, a fix
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -159,6 +160,16 @@ class Project:
     def message(self, name):
         """The message of a tag."""
         return self.git("for-each-ref", "--format=%(contents)", f"refs/tags/{name}") + "\n"
+
+
+def entered(made, folder, monkeypatch):
+    """A copy of a project, which a test may break; it is the working directory, and no forge is named."""
+    monkeypatch.chdir(shutil.copytree(made.folder, folder))
+    for name in ("GITHUB_REPOSITORY", "CI_PROJECT_ID", "GITHUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    copy = Project(folder, create=False)
+    copy.__dict__ |= made.__dict__ | {"folder": folder, "registry": dict(made.registry), "model": dict(made.model)}
+    return copy
 
 
 def flights(folder):
