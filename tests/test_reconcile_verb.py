@@ -1,7 +1,6 @@
 """trunkline reconcile and status as processes: exit codes, what is printed, and what Prometheus is told."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -122,10 +121,10 @@ def test_a_mistake_is_told(project, arguments, said):
 
 
 def test_what_is_outside_is_exit_code_3(project):
-    os.rename(project.origin, project.folder / "away")  # noqa: PTH104
+    away = Path(project.origin).rename(project.folder / "away")
     try:
         code, out, err = run(project, "reconcile")
     finally:
-        os.rename(project.folder / "away", project.origin)  # noqa: PTH104
+        away.rename(project.origin)
     assert (code, out) == (3, "")
     assert err.startswith("error: git fetch origin failed: ")

@@ -181,8 +181,13 @@ def test_distorted_scores_are_scores_still(task: Any) -> None:
     good = {"binary": found[:, 1], "multiclass": found, "regression": 40 * found[:, 0]}[task]
     labels = {"binary": (labels == 1).astype(np.int8), "multiclass": labels, "regression": 40.0 * (labels == 0)}[task]
     metric = measures.named({"regression": "rmse"}.get(task, "log_loss"), task)
-    value = lambda scores: point([metric], Sample(labels, scores, clusters, task))[0]  # noqa: E731
-    random = lambda: np.random.default_rng(5)  # noqa: E731
+
+    def value(scores):
+        return point([metric], Sample(labels, scores, clusters, task))[0]
+
+    def random():
+        return np.random.default_rng(5)
+
     assert value(distortions.leaked(good, labels, task)) < value(good) < value(distortions.inverted(good, task))
     assert value(good) < value(distortions.blended(good, 1.0, random(), task))
     np.testing.assert_allclose(distortions.blended(good, 0.0, random(), task), good, rtol=1e-5)

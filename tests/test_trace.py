@@ -300,8 +300,10 @@ def test_a_long_history_costs_no_more_processes(inside, monkeypatch):
     for name in ("told", "output"):
         real = getattr(gitprocess, name)
         for module in ("git", "ancestry"):
-            spied = lambda *given, real=real, **more: calls.append(given) or real(*given, **more)  # noqa: E731
-            monkeypatch.setattr(f"trunkline.{module}.{name}", spied)
+            monkeypatch.setattr(
+                f"trunkline.{module}.{name}",
+                lambda *given, real=real, **more: calls.append(given) or real(*given, **more),
+            )
     told("v2")
     few = len(calls)
     calls.clear()

@@ -84,9 +84,12 @@ def messy(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prob
     base = tmp_path_factory.mktemp("messy")
     install(base / "site", {"tables/messy.csv": mess().encode()})
     env = {"PYTHONPATH": str(base / "site")}
-    more = lambda folder: shutil.copytree(MESSY, folder / "conf", dirs_exist_ok=True)  # noqa: E731
-    yield reproduced(root, base / "project", "messy", env, more)
+    yield reproduced(root, base / "project", "messy", env, _add_messy)
     shutil.rmtree(base)
+
+
+def _add_messy(folder: Path) -> None:
+    shutil.copytree(MESSY, folder / "conf", dirs_exist_ok=True)
 
 
 def mess() -> str:
