@@ -29,7 +29,7 @@ def read_delta(name: str, source: Delta) -> pl.DataFrame:
     try:
         table.load_as_version(source.version)
         return _frame(table.to_pyarrow_table())
-    except Exception as error:
+    except Exception as error:  # its library has errors of its own, and those of every store
         what = f"version {source.version} cannot be read ({type(error).__name__}); was it vacuumed?"
         raise OutsideError(f"{shown(source.url)}: {what}") from None
 
@@ -53,7 +53,7 @@ def read_iceberg(name: str, source: Iceberg) -> pl.DataFrame:
         raise UserError(f"data.sources.{name}.snapshot: {where}; run: trunkline pin {name}")
     try:
         return _frame(table.scan(snapshot_id=snapshot).to_arrow())
-    except Exception as error:
+    except Exception as error:  # its library has errors of its own, and those of every store
         raise OutsideError(f"{source.table}: snapshot {snapshot} cannot be read ({type(error).__name__})") from None
 
 
@@ -77,7 +77,7 @@ def _delta(name: str, source: Delta) -> Any:
         return DeltaTable(source.url)
     except TableNotFoundError:
         raise UserError(f"data.sources.{name}.url: there is no Delta table in {shown(source.url)}; mend it") from None
-    except Exception as error:
+    except Exception as error:  # its library has errors of its own, and those of every store
         raise OutsideError(f"{shown(source.url)}: cannot be opened as a Delta table ({type(error).__name__})") from None
 
 
@@ -91,7 +91,7 @@ def _iceberg(name: str, source: Iceberg) -> Any:
         return load_catalog(source.catalog, **source.properties).load_table(source.table)
     except NoSuchTableError:
         raise UserError(f"data.sources.{name}.table: catalog {source.catalog} has no table '{source.table}'") from None
-    except Exception as error:
+    except Exception as error:  # its library has errors of its own, and those of every store
         what = f"catalog {source.catalog} cannot be opened ({type(error).__name__})"
         raise OutsideError(
             f"data.sources.{name}: {what}; is it declared and up, and are its credentials set?"

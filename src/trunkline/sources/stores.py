@@ -24,7 +24,7 @@ def remote(url: str) -> Remote:
         try:
             total, current = files.info(path).get("size"), str(files.ukey(path))
             file = files.open(path, "rb")
-        except Exception as error:
+        except Exception as error:  # each store's library has errors of its own
             raise _failed(url, error) from None
         with file:
             start = offset if validator == current else 0
@@ -42,7 +42,7 @@ def listed(url: str, pattern: str) -> list[str]:
     base = base.rstrip("/") + "/"
     try:
         found = files.glob(base + pattern, detail=True)
-    except Exception as error:
+    except Exception as error:  # each store's library has errors of its own
         raise _fatal(url, error) from None
     return sorted(str(path).removeprefix(base) for path, entry in found.items() if entry.get("type") != "directory")
 
@@ -56,7 +56,7 @@ def _system(url: str) -> tuple[Any, str]:
     except ValueError:
         known = fsspec.available_protocols()
         raise UserError(f"{shown(url)}: fsspec knows no {scheme}://{nearest(scheme, known)}") from None
-    except Exception as error:
+    except Exception as error:  # each store's library has errors of its own
         raise _fatal(url, error) from None
     files.invalidate_cache()
     return files, path
@@ -73,7 +73,7 @@ def _chunks(url: str, file: Any, start: int) -> Iterator[bytes]:
         file.seek(start)
         while chunk := file.read(CHUNK):
             yield chunk
-    except Exception as error:
+    except Exception as error:  # each store's library has errors of its own
         raise _failed(url, error) from None
 
 
