@@ -54,10 +54,11 @@ def compared(train: str, month: str) -> tuple[str, str, str, str]:
 
 def scored(project: "Project") -> "tuple[Sample, int]":
     """Build features, fit and score the holdout of one configuration."""
-    from trunkline import evaluation, planning, splits, training
+    from trunkline import planning, splits, training
     from trunkline.core.paths import VALID
     from trunkline.dataset import Dataset
     from trunkline.duckdb_engine import DuckDBEngine
+    from trunkline.evaluation import measuring
 
     plan = planning.plan(project.features, project.data, project.contract)
     with tempfile.TemporaryDirectory() as folder:
@@ -67,7 +68,7 @@ def scored(project: "Project") -> "tuple[Sample, int]":
         pipeline = training.fit(Dataset.read("train", Path(folder)), project.model, project.seed, threads)
         holdout = Dataset.read("holdout", Path(folder))
     scores = training.scores(pipeline, holdout.frame)
-    return evaluation.clustered(holdout, scores, project.evaluation.interval.cluster)
+    return measuring.clustered(holdout, scores, project.evaluation.interval.cluster)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,10 @@ def main() -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from trunkline import evaluation, modelfile, training
+    from trunkline import modelfile, training
     from trunkline.core import paths
     from trunkline.dataset import Dataset
+    from trunkline.evaluation import measuring
     from trunkline.params.base import load_seed
     from trunkline.params.evaluation import Evaluation
     from trunkline.tables import write_parquet
@@ -21,9 +22,9 @@ def main() -> None:
     params, holdout = Evaluation.load(), Dataset.read("holdout")
     scores = training.scores(modelfile.load(paths.MODEL), holdout.features)
     progress = partial(track, description="measuring", console=console, transient=True, disable=not console.is_terminal)
-    report = evaluation.evaluate(holdout, scores, params, load_seed(), progress)
-    evaluation.write(report)
-    write_parquet(evaluation.predictions(holdout, scores), paths.PREDICTIONS / "holdout.parquet")
+    report = measuring.evaluate(holdout, scores, params, load_seed(), progress)
+    measuring.write(report)
+    write_parquet(measuring.predictions(holdout, scores), paths.PREDICTIONS / "holdout.parquet")
     parts = sum(map(len, report.slices.values())) - 1
     console.print(f"{paths.METRICS}: {report.whole.n:,} rows, {parts} slices", soft_wrap=True)
 

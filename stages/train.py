@@ -13,10 +13,10 @@ def main() -> None:
     from trunkline.core import paths
     from trunkline.dataset import Dataset
     from trunkline.params.base import load_seed
-    from trunkline.params.model import Model
+    from trunkline.search import choice
 
     console = Console(stderr=True, highlight=False)
-    dataset, model = Dataset.read("train"), Model.load()
+    dataset, model = Dataset.read("train"), choice.trained()
     subject = (
         f"{model.target.rpartition('.')[2]} on {dataset.frame.height:,} rows x {len(dataset.schema.features)} features"
     )

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from trunkline import evaluation
 from trunkline.bootstrap import Resamples
 from trunkline.drift import Shift
+from trunkline.evaluation import measuring
 from trunkline.evidence import Evidence
 from trunkline.identity import Identity
 from trunkline.params.evaluation import WHOLE, Evaluation
@@ -68,7 +68,7 @@ def measured(evidence: Evidence) -> Evidence:
     slices: dict[str, dict[str, Any]] = {name: {} for name in parts}
     for name, values in parts.items():
         for label, places in values.items():
-            found = evaluation.estimates(sample.part(places), EVALUATION, resamples)
+            found = measuring.estimates(sample.part(places), EVALUATION, resamples)
             metrics = {metric: {"value": one.value, "interval": one.interval} for metric, one in found.items()}
             slices[name][label] = {"n": len(places), "metrics": metrics}
     slices["origin"]["LGA"] = {"n": 57, "metrics": {}}

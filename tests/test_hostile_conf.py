@@ -104,6 +104,13 @@ TEXTS: list[tuple[str, str, str | bytes, str]] = [
     ("an address in defaults", "config.yaml", "defaults: ['file:///etc/passwd']\n", "leaves conf/"),
     ("a way out in defaults", TRACKING, "defaults: [../../etc/passwd]\n", "leaves conf/"),
     ("another package in defaults", TRACKING, "defaults: [/model@x: forest]\n", "is not allowed here"),
+    ("a model elsewhere", "search/none.yaml", "defaults: [/model@_global_.model: forest]\n", "is not allowed here"),
+    (
+        "another group in a family",
+        "search/none.yaml",
+        "defaults: [/data@families.a.model: bts]\n",
+        "is not allowed here",
+    ),
     ("Hydra in defaults", "config.yaml", "defaults: [override hydra/launcher: x]\n", "leaves conf/"),
     ("a resolver in defaults", "config.yaml", "defaults: [model: '${oc.env:HOME}']\n", "calls a resolver"),
     ("a search path", "config.yaml", "hydra: {searchpath: ['file:///etc']}\n", "Hydra's own settings"),

@@ -11,9 +11,10 @@ from scipy import special
 from sklearn import metrics as sklearn_metrics
 
 from tests.test_onnx_export import CASES, dataset, model, schema_of, scores, steps
-from trunkline import calibration, curves, distortions, explain, measures, onnx_export, parity, training
+from trunkline import calibration, distortions, explain, measures, onnx_export, parity, training
 from trunkline.core.errors import UserError
 from trunkline.dataset import Dataset, Feature, Schema
+from trunkline.evaluation import curves
 from trunkline.metrics import Sample, measure, point
 from trunkline.params.evaluation import Evaluation
 

@@ -39,6 +39,7 @@ from trunkline.params.model import Model
 from trunkline.params.serving import Serving
 from trunkline.reports import Bundle as Report
 from trunkline.reports import Evaluated
+from trunkline.search import choice
 
 Floats = npt.NDArray[np.float64]
 FEATURES, REFERENCE, CARD = "features.json", "reference.json", "card.md"
@@ -67,7 +68,7 @@ class Declared:
             data=Data.load(),
             contract=DeclaredContract.load(),
             features=Features.load(),
-            model=Model.load(),
+            model=choice.trained(),
             evaluation=Evaluation.load(),
             serving=Serving.load(),
         )

@@ -58,6 +58,8 @@ def _headline(review: Review) -> Iterator[str]:
     dirty = ", with changes that are not committed" if review.dirty else ""
     here = f"{code(review.name)} at {code(review.head[:10])}{dirty}"
     yield f"{here}, against {code(review.base[:10])} of {code(review.target)}."
+    if review.search:
+        yield f"\nSearch: {text(review.search)}."
     if review.behind:
         commits = "1 commit" if review.behind == 1 else f"{review.behind} commits"
         moved = f"{code(review.target)} has moved on by {commits} since: the merged tree is another one."

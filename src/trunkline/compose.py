@@ -26,7 +26,7 @@ from trunkline.params.data import Data
 from trunkline.params.project import Project
 
 NAMED: dict[str, dict[str, Any]] = {
-    "data": {"window": None, "timezone": "UTC"},
+    "data": {"window": None, "split": None, "timezone": "UTC"},
     "gates": {"baseline": None, "seeds": 0},
 }
 HEADER = "# Composed from conf/ by the compose stage. Do not edit: change conf/, then run dvc repro.\n"
@@ -167,6 +167,13 @@ def _verify_model(project: Project) -> None:
     estimators.verify(project.model, project.data.target.task)
 
 
+def _verify_search(project: Project) -> None:
+    if project.search.trials:
+        from trunkline.search import spaces  # noqa: PLC0415  imports scikit-learn
+
+        spaces.verify(project.search, project.model, project.data.target.task)
+
+
 def _verify_baseline(project: Project) -> None:
     from trunkline import estimators  # noqa: PLC0415  imports scikit-learn
 
@@ -178,6 +185,7 @@ JUDGES: tuple[Callable[[Project], object], ...] = (
     lambda project: coherence.tables(project.contract, project.data),
     lambda project: planning.plan(project.features, project.data, project.contract),
     _verify_model,
+    _verify_search,
     _verify_baseline,
     lambda project: coherence.measures(project.evaluation, project.data, project.contract),
     lambda project: coherence.rules(project.gates, project.evaluation, project.data.target.task),

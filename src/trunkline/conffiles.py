@@ -20,11 +20,14 @@ MAX_BYTES = 200_000
 MAX_INHERITED = 30
 ROOT = "config"
 EXPERIMENT = "experiment"
+SEARCH = "search"
 
 # A reference to another key. Whatever else `${` begins could call a resolver: `${${a}:HOME}` with `a: oc.env` does.
 REFERENCE = re.compile(r"\$\{([A-Za-z_][\w-]*(?:\.[\w-]+)*)\}")
-# What a defaults list may hold: options of its own group; in config.yaml and experiments, choices of groups as well.
+# What a defaults list may hold: options of its own group; in conf/search, models of its own families; in config.yaml
+# and experiments, choices of groups as well.
 _OPTION = re.compile(r"[A-Za-z_][\w-]*")
+_FAMILY = re.compile(r"[A-Za-z_][\w-]*|/model@families\.[a-z][a-z0-9_]*\.model: [A-Za-z_][\w-]*")
 _CHOICE = re.compile(r"_self_|(?:override /|/)?[a-z_]+: [A-Za-z_][\w-]*|[a-z_]+: None")
 _PACKAGE = re.compile(r"\s*#\s*@package\s*(.*?)\s*")
 
@@ -85,7 +88,8 @@ def _lint_layer(path: Path, relative: Path) -> None:
     entries = content.get("defaults", [])
     if not isinstance(entries, list):
         raise UserError(f"{path}: defaults: must be a list of options, such as [_self_, other]")
-    pattern = _CHOICE if overall or len(relative.parts) == 1 else _OPTION
+    own = _FAMILY if relative.parts[0] == SEARCH else _OPTION
+    pattern = _CHOICE if overall or len(relative.parts) == 1 else own
     for entry in entries:
         chosen = next(iter(entry.items())) if isinstance(entry, dict) and len(entry) == 1 else None
         shown = "{}: {}".format(*chosen) if chosen else str(entry)
@@ -98,7 +102,7 @@ def _advice(shown: str, pattern: re.Pattern[str]) -> str:
         return "would be passed over if misspelled; leave out `optional`"
     if "://" in shown or ".." in shown or "hydra/" in shown:
         return "leaves conf/; name an option of a group"
-    named = "this group, such as gbm" if pattern is _OPTION else "a group, such as model: gbm"
+    named = "this group, such as gbm" if pattern is not _CHOICE else "a group, such as model: gbm"
     return f"is not allowed here; name an option of {named}"
 
 
@@ -229,7 +233,9 @@ def layers(conf: Path, choices: Mapping[str, str | None]) -> Iterator[tuple[Path
         yield from ((path, ()) for path in _inherited(conf / EXPERIMENT, experiment))
     for group, option in choices.items():
         if option and group != EXPERIMENT:
-            yield from ((path, (group,)) for path in _inherited(conf / group, option))
+            folder, _, package = group.partition("@")  # such as model@search.families.gbm.model
+            place = tuple((package or folder).split("."))
+            yield from ((path, place) for path in _inherited(conf / folder, option))
     yield conf / f"{ROOT}.yaml", ()
 
 

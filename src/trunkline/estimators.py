@@ -66,7 +66,7 @@ def verify(model: Model, task: Task, key: str = "model") -> None:
     stand.
     """
     estimator = build(model, 0, key)
-    name, wanted = type(estimator).__name__, "regressor" if task == "regression" else "classifier"
+    name, wanted = type(estimator).__name__, kind(task)
     if get_tags(estimator).estimator_type != wanted:
         raise UserError(f"{key}.{TARGET}: {name} is no {wanted}, which data.target.task: {task} needs")
     if get_tags(estimator).estimator_type == "classifier" and not hasattr(estimator, "predict_proba"):
@@ -76,6 +76,11 @@ def verify(model: Model, task: Task, key: str = "model") -> None:
         raise UserError(f"{key}.preprocess.numeric.impute: {name} takes no missing values; use mean, median or zero")
     if model.preprocess.categorical.encode == "native" and native_support(estimator) is None:
         raise UserError(f"{key}.preprocess.categorical.encode: {name} has no native categories; use onehot or ordinal")
+
+
+def kind(task: Task) -> str:
+    """Return the type of estimator that a task needs, as scikit-learn calls it."""
+    return "regressor" if task == "regression" else "classifier"
 
 
 def build(model: Model, seed: int, key: str = "model") -> BaseEstimator:

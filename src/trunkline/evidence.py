@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from trunkline import drift, evaluation, reports
+from trunkline import drift, reports
 from trunkline.core import paths
 from trunkline.core.errors import UserError
 from trunkline.core.tasks import Task
 from trunkline.dataset import Dataset
 from trunkline.drift import Shift
-from trunkline.identity import SCORES, Identity, identify, read_champion
+from trunkline.evaluation import measuring
+from trunkline.identity import Identity, identify, read_champion
 from trunkline.metrics import Floats, Integers, Sample
 from trunkline.params.evaluation import WHOLE, Evaluation
 from trunkline.params.gates import BASELINE, SEED
@@ -71,10 +72,10 @@ def read(declared: Evaluation, seed: int) -> Evidence:
     """Gather what the stages before have left; raises UserError where files do not belong together."""
     found = Measured.parse(reports.read(Path(), reports.MEASURED))
     holdout = Dataset.read("holdout")
-    whole, _ = evaluation.clustered(holdout, _predicted(holdout), declared.interval.cluster)
+    whole, _ = measuring.clustered(holdout, _predicted(holdout), declared.interval.cluster)
     if found.slices[WHOLE][WHOLE].n != len(whole.labels):
         raise UserError(f"{paths.SLICES}: is of another holdout than {paths.FEATURES}; run: dvc repro")
-    rivals, (champion, champion_scores) = pl.read_parquet(paths.RIVALS / SCORES), read_champion()
+    rivals, (champion, champion_scores) = pl.read_parquet(paths.RIVAL_SCORES), read_champion()
     return Evidence(
         reports=found,
         challenger=identify("this commit", paths.BUNDLE),
@@ -99,7 +100,7 @@ def _predicted(holdout: Dataset) -> Floats:
     request = predictions.columns[: -len(holdout.schema.scores)]
     if not predictions.select(request).equals(holdout.frame.select(request)):
         raise UserError(f"{paths.PREDICTIONS}: is of other rows than {paths.FEATURES}; run: dvc repro")
-    return evaluation.scores_of(predictions, holdout.schema.scores)
+    return measuring.scores_of(predictions, holdout.schema.scores)
 
 
 def _scores(frame: pl.DataFrame, name: str) -> Floats:
@@ -108,7 +109,7 @@ def _scores(frame: pl.DataFrame, name: str) -> Floats:
 
 def _slices(holdout: Dataset, declared: Evaluation) -> Slices:
     found: dict[str, dict[str, Integers]] = {name: {} for name in declared.slices}
-    for name, label, places in evaluation.parts(holdout, declared):
+    for name, label, places in measuring.parts(holdout, declared):
         if name != WHOLE and len(places) >= declared.slice_min_rows:
             found[name][label] = places
     return found

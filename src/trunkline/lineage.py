@@ -26,7 +26,7 @@ from trunkline.reports import Dataset, Gates, Verdict
 from trunkline.versions import Version
 
 PROJECT = Path("pyproject.toml")
-READ = (paths.PARAMS, paths.LOCK, ENVIRONMENT, paths.GATES_REPORT, paths.DATASET, PROJECT)
+READ = (paths.PARAMS, paths.LOCK, ENVIRONMENT, paths.GATES_REPORT, paths.DATASET, paths.CHOICE, PROJECT)
 LIBRARIES = (
     "scikit-learn",
     "lightgbm",
@@ -218,7 +218,8 @@ def declared(found: Mapping[Path, bytes], before: Mapping[Path, bytes] | None, s
     params = _params(found)
     if params is None:
         return None
-    told = {key: _text(value) for key in TOLD if (value := _dig(params, key)) is not None}
+    chosen = _dig(_mapping(found.get(paths.CHOICE)), "model") or params.get("model")  # what a search put in its place
+    told = {key: _text(value) for key in TOLD if (value := _dig({**params, "model": chosen}, key)) is not None}
     groups = {clean(str(key)): _hash(value) for key, value in params.items()}
     earlier = _params(before) if before is not None else None
     changed = changes.differences(earlier, params) if earlier is not None else ()

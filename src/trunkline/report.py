@@ -37,6 +37,7 @@ class Subject:
     metrics: tuple[Metric, ...]
     confidence: float
     look: str
+    search: str = ""  # what a search came to
 
 
 def summary(subject: Subject, reports: Reports) -> RenderableType:
@@ -83,6 +84,7 @@ def _headline(subject: Subject, reports: Reports) -> RenderableType:
         (f"{subject.name}: {subject.estimator.rpartition('.')[2]}", "bold"),
         f"\ntrained on {subject.windows['train']} ({rows['train']} rows, {features} features), "
         f"measured on {subject.windows['holdout']} ({rows['holdout']} rows)",
+        f"\nsearch: {subject.search}" if subject.search else "",
     )
 
 

@@ -85,7 +85,8 @@ class Review:
     of the target that it does not have, and `merge` is what comes of them. `latency` is measured, in seconds for one
     prediction; `attribution` is there if it was asked for and could be had, else `unattributed` says why not.
     `same_model` says that the base's very model is shipped, so that the verdict on it decides nothing; `moves` are the
-    environments that are to run another version.
+    environments that are to run another version. `search` says what a search for a better model came
+    to, if there was one.
     """
 
     name: str
@@ -108,6 +109,7 @@ class Review:
     uncommitted: tuple[str, ...] = ()
     same_model: bool = False
     moves: tuple[Move, ...] = ()
+    search: str = ""
 
     @property
     def stale(self) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ import polars as pl
 from trunkline import (
     attributing,
     changes,
-    evaluation,
     git,
     merging,
     pipeline,
@@ -27,6 +26,7 @@ from trunkline.core.errors import UserError
 from trunkline.core.paramsfile import read_params
 from trunkline.core.tasks import Task
 from trunkline.dataset import Dataset, Schema
+from trunkline.evaluation import measuring
 from trunkline.metrics import Sample
 from trunkline.params.data import Data
 from trunkline.params.evaluation import Evaluation
@@ -35,6 +35,7 @@ from trunkline.params.review import Review as Declared
 from trunkline.pipeline import OPEN
 from trunkline.reports import Past, Reports, passes
 from trunkline.review import Curve, CurveKind, Merge, Pending, Review
+from trunkline.search import choice
 
 HOLDOUT = paths.PREDICTIONS / "holdout.parquet"
 
@@ -68,6 +69,7 @@ def gather(root: Path, target: str) -> Review:
         uncommitted=git.changed(root, [str(paths.LOCK), *(path for stage in stages for path in stage.uncached)]),
         same_model=shipping.same_model(root, base),
         moves=shipping.moves(root, base),
+        search=choice.told(choice.Choice.read(root)),
     )
 
 
@@ -133,7 +135,7 @@ def _pair(root: Path, base: str, declared: Evaluation) -> tuple[Sample, Sample] 
     dataset = Dataset(rows[1], schema)
     cluster = declared.interval.cluster
     old, new = (
-        evaluation.clustered(dataset, evaluation.scores_of(frame, schema.scores), cluster)[0] for frame in (before, now)
+        measuring.clustered(dataset, measuring.scores_of(frame, schema.scores), cluster)[0] for frame in (before, now)
     )
     return old, new
 

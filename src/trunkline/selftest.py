@@ -13,11 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from trunkline import distortions, evaluation, gates, reports
+from trunkline import distortions, gates, reports
 from trunkline.bootstrap import Resamples
 from trunkline.core import files, paths
 from trunkline.core.errors import UserError
 from trunkline.core.tasks import Task
+from trunkline.evaluation import measuring
 from trunkline.evidence import Evidence
 from trunkline.identity import Identity
 from trunkline.measures import better, named
@@ -125,7 +126,7 @@ class _Planter:
         resamples = Resamples(int(sample.clusters.max()) + 1, interval.resamples, self.evidence.seed)
 
         def part(places: Integers) -> Slice:
-            found = evaluation.estimates(sample.part(places), params, resamples)
+            found = measuring.estimates(sample.part(places), params, resamples)
             return Slice(
                 n=len(places),
                 metrics={name: Estimate(value=one.value, interval=one.interval) for name, one in found.items()},

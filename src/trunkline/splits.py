@@ -3,10 +3,9 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import datetime
 from pathlib import Path
 from typing import get_args
-from zoneinfo import ZoneInfo
 
 import polars as pl
 
@@ -14,7 +13,7 @@ from trunkline import rows
 from trunkline.core import expressions
 from trunkline.dataset import EVENT_TIME, Role, Schema, Split
 from trunkline.features import Engine, Part, Plan, Primitive, Share, Span
-from trunkline.params.base import Window
+from trunkline.params.base import Window, midnight
 from trunkline.params.data import Data
 from trunkline.params.data import Split as Declared
 
@@ -46,11 +45,6 @@ def periods(data: Data) -> tuple[Period, Period]:
         _period("train", train, data.timezone, cutoff),
         _period("holdout", holdout, data.timezone, datetime.max),
     )
-
-
-def midnight(day: date, zone: str) -> datetime:
-    """Return the instant at which a local day begins, as naive UTC."""
-    return datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC).replace(tzinfo=None)
 
 
 def _period(name: Split, window: Window, zone: str, known: datetime) -> Period:

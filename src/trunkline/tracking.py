@@ -46,10 +46,11 @@ class Run:
 
     @classmethod
     def read(cls, root: Path, tags: Mapping[str, str]) -> Self:
-        """Read what the pipeline left under a project's root: params.yaml, the reports and the model."""
+        """Read what the pipeline left under a project's root: params.yaml with the trained model, the reports."""
         params = read_params(root / paths.PARAMS)
         # Where a run is logged is no property of its result: the same result is the same run.
         params = {key: value for key, value in params.items() if key != Tracking.key}
+        params["model"] = _json(root / paths.CHOICE).get("model") or params["model"]
         reports = (root / paths.METRICS).parent.rglob("*.json")
         return cls(
             name=_name(params, _json(root / paths.METRICS)),

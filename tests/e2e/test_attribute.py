@@ -83,9 +83,9 @@ def test_the_shares_sum_to_the_move_and_are_in_the_comment(changed, tmp_path):
     assert found["notes"] == []
     base, everything, _window, config, code, environment = re.split(r"^--- .*$", log, flags=re.MULTILINE)[1:]
     assert ran(base) == set()  # its results are in dvc.lock and in the cache
-    assert ran(everything) == {"compose", "ingest", "validate", "features", "train", "evaluate"}
+    assert ran(everything) == {"compose", "ingest", "validate", "features", "search", "train", "evaluate"}
     assert ran(environment) == ran(everything)
-    assert ran(config) == {"compose", "train", "evaluate"}
+    assert ran(config) == {"compose", "search", "train", "evaluate"}
     assert ran(code) == {"train", "evaluate"}
     assert state(changed) == before
     assert list(temporary.iterdir()) == []

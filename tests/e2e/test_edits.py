@@ -34,7 +34,7 @@ EDITS = [
         "conf/model/gbm.yaml",
         "max_iter: 200",
         "max_iter: 20",
-        ["compose", "train", "evaluate", "bundle", "rivals", "gate", "track"],
+        ["compose", "search", "train", "evaluate", "bundle", "rivals", "gate", "track"],
     ),
     (
         "the model card",

@@ -11,6 +11,7 @@ from trunkline import planning, splits
 from trunkline.core.paths import PARAMS, VALID
 from trunkline.dataset import EVENT_TIME, Dataset
 from trunkline.duckdb_engine import DuckDBEngine
+from trunkline.params.base import midnight
 from trunkline.params.contract import Contract
 from trunkline.params.data import Data
 from trunkline.params.features import Features
@@ -27,7 +28,7 @@ def test_rewriting_all_that_happens_after_a_prediction_changes_no_feature(
     plan = planning.plan(Features.load(params), data, contract)
     outcomes = [name for name, column in contract.tables["flights"].columns.items() if column.known == "outcome"]
     assert set(outcomes) == {"dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"}
-    moment = splits.midnight(data.window.holdout.start, data.timezone) + timedelta(days=day, hours=14)
+    moment = midnight(data.window.holdout.start, data.timezone) + timedelta(days=day, hours=14)
 
     for table in data.sources:
         frame = pl.read_parquet(small.root / VALID / f"{table}.parquet")

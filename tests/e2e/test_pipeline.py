@@ -16,7 +16,7 @@ from tests.e2e.conftest import Checkout, checkout
 
 pytestmark = pytest.mark.e2e
 
-STAGES = ["compose", "ingest", "validate", "features", "train", "evaluate", "bundle"]
+STAGES = ["compose", "ingest", "validate", "features", "search", "train", "evaluate", "bundle"]
 STAGES += ["rivals", "champion", "gate", "track"]
 
 

@@ -17,7 +17,7 @@ from tests.installed import install
 from trunkline import measures, rows
 from trunkline.bundle import Bundle
 from trunkline.dataset import Dataset
-from trunkline.evaluation import scores_of
+from trunkline.evaluation.measuring import scores_of
 from trunkline.metrics import Sample, point
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]

@@ -34,7 +34,7 @@ def test_a_parameter_is_rerun_committed_commented_once_and_merged(rig: Rig) -> N
     written = rig.push("work", iterations(190))
     pull = rig.open_pull_request("work")
 
-    touched = ["compose", "train", "evaluate", "bundle", "rivals", "gate", "track"]
+    touched = ["compose", "search", "train", "evaluate", "bundle", "rivals", "gate", "track"]
     assert ran(rig, "pull-request", "trunkline") == ran(rig, "reproduce", "reproduce") == touched
     assert rig.checks(written)["trunkline"] == "failure"  # it does not hold its results
     assert "not committed: dvc.lock" in rig.job("pull-request", "trunkline").log
@@ -47,7 +47,7 @@ def test_a_parameter_is_rerun_committed_commented_once_and_merged(rig: Rig) -> N
     assert rig.checks(made) == {"trunkline": "success"}
     first = comment(rig, pull)
     assert "## ✅ May be merged: all gates pass, `roc_auc` " in first
-    assert "| `model.max_iter` | `200` | `190` | train, bundle, rivals |" in first
+    assert "| `model.max_iter` | `200` | `190` | search, train, bundle, rivals |" in first
     assert made[:10] in first
 
     # A page of the docs, on top of it: nothing runs, and the same comment is brought up to date.
@@ -80,7 +80,7 @@ def test_a_bad_model_of_a_fork_is_told_and_not_merged(rig: Rig, bad: Pull) -> No
     assert "trunkline" in rig.merge(bad.number)
     assert rig.job("reproduce", "reproduce").conclusion == "skipped"
     assert "the remote cannot be read" in job.log
-    assert ran(rig, "pull-request", "trunkline")[:2] == ["compose", "train"]  # the rest was in the trunk's cache
+    assert ran(rig, "pull-request", "trunkline")[:3] == ["compose", "search", "train"]  # the rest was in the trunk's cache
     for live in rig.runs():
         for every in live.jobs.values():
             assert rig.remote_s3.secret not in every.log + every.summary

@@ -87,20 +87,21 @@ def subject() -> "Subject":
     from trunkline.core.paramsfile import read_params
     from trunkline.params.data import Data
     from trunkline.params.evaluation import Evaluation
-    from trunkline.params.model import Model
     from trunkline.params.tracking import Tracking, look
     from trunkline.report import Subject
+    from trunkline.search import choice
 
     content = read_params()
     data, evaluation = Data.load(), Evaluation.load()
     return Subject(
         name=content["name"],
-        estimator=Model.load().target,
+        estimator=choice.trained().target,
         target=data.target.name,
         observations=data.observations,
         windows=content["data"].get("window") or data.parts,
         task=data.target.task,
         metrics=tuple(measures.named(name, data.target.task) for name in evaluation.metrics),
         confidence=evaluation.interval.confidence,
+        search=choice.told(choice.Choice.read()),
         look=look(Tracking.load().address(os.environ)),
     )

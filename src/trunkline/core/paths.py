@@ -11,6 +11,7 @@ QUARANTINE = Path("data/quarantine")
 FEATURES = Path("data/features")
 PREDICTIONS = Path("data/predictions")
 RIVALS = Path("data/rivals")
+RIVAL_SCORES = RIVALS / "scores.parquet"
 CHAMPION = Path("data/champion")
 
 MODEL = Path("models/model.skops")
@@ -19,6 +20,7 @@ REGISTRY = Path("models/registry.yaml")
 
 LOCK = Path("dvc.lock")
 DURATIONS = Path(".dvc/tmp/trunkline")  # seconds that a stage took last; of this machine, so in no commit
+SEARCHING = Path(".dvc/tmp/search")  # what a search that was killed had measured
 DOWNLOADS = Path(".dvc/tmp/downloads")  # files from elsewhere, by their sha256; may be deleted at any time
 
 METRICS = Path("reports/metrics.json")
@@ -29,6 +31,8 @@ DATASET = Path("reports/dataset.json")
 BUNDLE_REPORT = Path("reports/bundle.json")
 GATES_REPORT = Path("reports/gates.json")
 CURVES = Path("reports/curves")
+SEARCH = Path("reports/search")
+CHOICE = SEARCH / "choice.json"
 
 
 def home(root: Path) -> Path:

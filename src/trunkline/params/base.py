@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
+from zoneinfo import ZoneInfo
 
 from pydantic import (
     BaseModel,
@@ -110,6 +111,11 @@ class Window(Strict):
         count = (last.year - self.start.year) * 12 + last.month - self.start.month + 1
         first = self.start.year * 12 + self.start.month - 1
         return tuple(f"{month // 12:04d}-{month % 12 + 1:02d}" for month in range(first, first + count))
+
+
+def midnight(day: date, zone: str) -> datetime:
+    """Return the instant at which a local day begins, as naive UTC."""
+    return datetime.combine(day, time(), ZoneInfo(zone)).astimezone(UTC).replace(tzinfo=None)
 
 
 def _bounds(text: str) -> tuple[date, date]:

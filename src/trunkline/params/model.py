@@ -6,6 +6,8 @@ from pydantic import ConfigDict, Field
 
 from trunkline.params.base import Group, Strict
 
+DECLARED = "declared"  # what a search calls conf/model itself
+
 
 class NumericSteps(Strict):
     """What happens to numeric features before the estimator, in this order."""

@@ -13,6 +13,7 @@ from trunkline.params.gates import Gates
 from trunkline.params.model import Model
 from trunkline.params.promotion import Promotion
 from trunkline.params.review import Review
+from trunkline.params.search import Search
 from trunkline.params.serving import Serving
 from trunkline.params.tracking import Tracking
 
@@ -28,6 +29,7 @@ class Project(Strict):
     contract: Contract
     features: Features
     model: Model
+    search: Search
     evaluation: Evaluation
     gates: Gates
     serving: Serving

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from trunkline import curves, rows
+from trunkline import rows
 from trunkline.bootstrap import Interval, Resamples, intervals
 from trunkline.core import files, paths
 from trunkline.core.errors import UserError
 from trunkline.dataset import Dataset
+from trunkline.evaluation import curves
 from trunkline.measures import named
 from trunkline.metrics import Floats, Integers, Metric, Sample, point
 from trunkline.params.evaluation import WHOLE, Evaluation

@@ -1,0 +1,27 @@
+"""Try models on folds of the training rows, if conf/search says so, and choose the one that is trained."""
+
+from trunkline.core.stage import run
+
+
+def main() -> None:
+    """Read the training rows, search, write what was chosen, all trials and their pictures."""
+    import os
+
+    from rich.console import Console
+
+    from trunkline.core import files, paths
+    from trunkline.params.search import Search
+    from trunkline.search.choice import Choice, told
+
+    console, declared = Console(stderr=True, highlight=False), Search.load()
+    if not declared.trials:
+        files.write_json(paths.CHOICE, Choice().model_dump(exclude_defaults=True))
+        return
+    from trunkline.search import study  # imports scikit-learn and Optuna
+
+    found = study.run(declared, int(os.environ["OMP_NUM_THREADS"]), console)
+    console.print(f"{paths.CHOICE}: {told(found)}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    run(main)
