@@ -11,7 +11,8 @@ def main() -> None:
 
     from trunkline.core import files, paths
     from trunkline.params.search import Search
-    from trunkline.search.choice import Choice, told
+    from trunkline.search.choice import Choice
+    from trunkline.search.summary import told
 
     console, declared = Console(stderr=True, highlight=False), Search.load()
     if not declared.trials:

@@ -12,6 +12,7 @@ from trunkline.forecast import Plan, Step
 from trunkline.promotion import Move
 from trunkline.reports import Estimate, Past, Reports
 from trunkline.review import Config, Curve, Merge, Moved, Pending, Review
+from trunkline.search.summary import Searched, Tried
 
 REPORTS = json.loads((Path(__file__).parent / "golden/report/reports.json").read_text(encoding="utf-8"))
 HOSTILE = (
@@ -67,8 +68,21 @@ REVIEW = Review(
         Curve("roc", ((0.0, 0.0), (0.2, 0.6), (1.0, 1.0))),
     ),
 )
+SEARCHED = Searched(
+    "5 trials (1 pruned), best log_loss over 3 folds 0.4801 (logistic), was 0.48124",
+    "log_loss",
+    (
+        Tried("declared", "complete", 0.48124),
+        Tried("logistic", "complete", 0.4801),
+        Tried("declared", "failed", None),
+        Tried("declared", "pruned", 0.51),
+        Tried("logistic", "complete", 0.4911),
+    ),
+    (("logistic.C", 0.8), ("declared.max_iter", 0.2)),
+)
 BLOCKED = replace(
     REVIEW,
+    search=SEARCHED,
     reports=Reports.model_validate(REPORTS),
     behind=3,
     dirty=True,
@@ -144,6 +158,7 @@ def hostile(words):
         whole=(replace(REVIEW.whole[0], metric=words), *REVIEW.whole[1:]),
         slices=(moved(words, 0.7, 0.6, -0.1, where=words),),
         reports=Reports.model_validate(content),
+        search=Searched(words, words, (Tried(words, "complete", 0.5), Tried(words, "pruned", 0.6)), ((words, 0.9),)),
     )
 
 

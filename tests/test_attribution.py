@@ -199,7 +199,7 @@ def test_the_line_that_says_most(log, line):
 def test_a_stage_stands_on_those_that_make_what_it_reads(root):
     pipeline = yaml.safe_load((root / "dvc.yaml").read_text())
     found = attribution.stages_before(pipeline, "evaluate")
-    assert found == ("compose", "evaluate", "features", "ingest", "train", "validate")
+    assert found == ("compose", "evaluate", "features", "ingest", "search", "train", "validate")
     assert attribution.stages_before(pipeline, "ingest") == ("compose", "ingest")
     assert attribution.stages_before(pipeline, "nothing") == ()
 

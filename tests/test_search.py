@@ -34,10 +34,11 @@ from trunkline.params.data import Data
 from trunkline.params.model import Model
 from trunkline.params.project import Project
 from trunkline.params.search import Domain, Search
-from trunkline.search import choice, folds, scores, spaces, study, trials
+from trunkline.search import choice, folds, scores, spaces, study, summary, trials
 from trunkline.search.choice import Choice
 from trunkline.search.folds import Cut
 from trunkline.search.scores import Job, Journal, Score
+from trunkline.search.summary import Searched, Tried
 from trunkline.search.trials import Found, Study
 
 ROOT = Path(__file__).parent.parent
@@ -316,7 +317,7 @@ def test_without_a_search_the_stage_loads_nothing_heavy_and_chooses_nothing(proj
     assert not [name for name in ("sklearn", "optuna", "polars", "pandas", "matplotlib") if f"'{name}'" in loaded]
     assert results(project) == {"choice.json": b"{}\n"}
     assert choice.trained(project).parameters["C"] == LOGISTIC["C"]
-    assert choice.told(Choice.read(project)) == ""
+    assert summary.told(Choice.read(project)) == ""
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"model": 3}', '{"modle": null}'])
@@ -349,15 +350,17 @@ def test_what_a_search_came_to_is_told_where_the_model_is(project: Path) -> None
     found = Choice(
         model=FOREST, metric="log_loss", family="forest", value=0.41, declared=0.4257, folds=3, trials=40, pruned=9
     )
-    told = choice.told(found)
+    told = summary.told(found)
     assert told == "40 trials (9 pruned), best log_loss over 3 folds 0.41 (forest), was 0.4257"
-    assert choice.told(found.model_copy(update={"family": "declared"})).endswith("(RandomForestClassifier), was 0.4257")
-    none_better = choice.told(found.model_copy(update={"model": None, "value": 0.4257}))
+    assert summary.told(found.model_copy(update={"family": "declared"})).endswith(
+        "(RandomForestClassifier), was 0.4257"
+    )
+    none_better = summary.told(found.model_copy(update={"model": None, "value": 0.4257}))
     assert none_better == "40 trials (9 pruned), none better than the declared model: log_loss over 3 folds 0.4257"
-    review = replace(REVIEW, search=told)
+    review = replace(REVIEW, search=Searched(told, "log_loss", (Tried("forest", "complete", 0.41),), ()))
     assert f"\n\nSearch: {told}.\n" in comment.render(review)
     assert f"<p>Search: {told}.</p>" in page.render(review)
-    assert "<script>" not in comment.render(replace(REVIEW, search=HOSTILE))
+    assert "<script>" not in comment.render(replace(review, search=replace(review.search, told=HOSTILE)))
     parameters = json.dumps(found.model_dump()).encode()
     params = (project / paths.PARAMS).read_bytes()
     for chosen, estimator in ((parameters, "RandomForestClassifier"), (b"{}", "LogisticRegression")):

@@ -18,6 +18,7 @@ from trunkline.markdown import plain
 from trunkline.params.evaluation import WHOLE
 from trunkline.reports import Estimate, Verdict
 from trunkline.review import Moved, Review
+from trunkline.search.summary import Searched
 
 TEMPLATE = "report.html.j2"
 LONGEST, NAME = 5_000, 80  # characters of someone's text, and of a name in the headline
@@ -59,6 +60,7 @@ def _content(review: Review) -> dict[str, Any]:
         "changes": pageplots.changes([_labelled(moved) for moved in review.whole]),
         "forest": pageplots.forest([_labelled(moved) for moved in slices[: pageplots.MOST]], whole),
         "most": pageplots.MOST,
+        "searches": pageplots.searches(_named(review.search)) if review.search else (),
         "curves": tuple(pageplots.curve(curve) for curve in review.curves),
     }
 
@@ -66,6 +68,13 @@ def _content(review: Review) -> dict[str, Any]:
 def _labelled(moved: Moved) -> Moved:
     """Return it with names that a picture can hold."""
     return replace(moved, metric=plain(moved.metric, NAME), where=plain(moved.where, NAME))
+
+
+def _named(search: Searched) -> Searched:
+    """Return it with names that a picture can hold."""
+    trials = tuple(replace(trial, family=plain(trial.family, NAME)) for trial in search.trials)
+    shares = tuple((plain(name, NAME), share) for name, share in search.importance)
+    return replace(search, metric=plain(search.metric, NAME), trials=trials, importance=shares)
 
 
 def _environment() -> Environment:

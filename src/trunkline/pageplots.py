@@ -4,13 +4,16 @@ import io
 import math
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
+from trunkline import measures
 from trunkline.review import Curve, CurveKind, Moved
+from trunkline.search import plots
+from trunkline.search.summary import Searched
 
 MOST = 40  # rows of a picture
 LABEL = 22  # characters of a row's name
@@ -19,6 +22,7 @@ _WIDTH = 4.4  # inches, so that letters stay readable on a phone
 # Colours that stand for those of the page's style sheet, which knows whether it is dark.
 _INK, _MUTED, _GRID, _THIS, _GOOD, _BAD = (f"#0f0f0{number}" for number in range(6))
 _NAMES = {_INK: "ink", _MUTED: "muted", _GRID: "grid", _THIS: "this", _GOOD: "good", _BAD: "bad"}
+_LOOK = plots.Look(_INK, _MUTED, _GRID, (_THIS,), columns=2, longest=LABEL)
 _LOOKS = {
     "better": ("D", _GOOD, _GOOD),
     "worse": ("X", _BAD, _BAD),
@@ -85,6 +89,19 @@ def forest(slices: Sequence[Moved], whole: float | None) -> Picture | None:
         return None
     title = f"{known[0].metric} of each slice, with its interval, at the base and now"
     return _picture("forest", title, 1.5 + 0.3 * len(known), lambda axes: _forest(axes, known, whole))
+
+
+def searches(found: Searched) -> Iterator[Picture]:
+    """Draw what was tried, and what the metric depends on where that is known; nothing if no trial was measured."""
+    metric = found.metric
+    trials = [trial for trial in found.trials if trial.value is None or _drawable(trial.value)]
+    if any(trial.state == "complete" for trial in trials):
+        title = f"Search: {metric} of each trial; {measures.better(metric)} is better"
+        yield _picture("tried", title, 4.0, lambda axes: plots.history(axes, trials, metric, _LOOK))
+    if found.importance:
+        title = f"Search: what {metric} depends on among the trials"
+        high, shares = plots.height(found.importance), found.importance
+        yield _picture("depends", title, high, lambda axes: plots.importance(axes, shares, metric, _LOOK))
 
 
 def _picture(name: str, title: str, height: float, fill: Callable[[Any], None]) -> Picture:

@@ -17,6 +17,7 @@ from trunkline.params.evaluation import WHOLE
 from trunkline.pipeline import OPEN, Stage
 from trunkline.promotion import Move
 from trunkline.reports import Estimate, Past, Reports, Slice
+from trunkline.search.summary import Searched
 
 CONFIDENCE = 0.95
 CurveKind = Literal["calibration", "roc", "observed"]
@@ -85,8 +86,7 @@ class Review:
     of the target that it does not have, and `merge` is what comes of them. `latency` is measured, in seconds for one
     prediction; `attribution` is there if it was asked for and could be had, else `unattributed` says why not.
     `same_model` says that the base's very model is shipped, so that the verdict on it decides nothing; `moves` are the
-    environments that are to run another version. `search` says what a search for a better model came
-    to, if there was one.
+    environments that are to run another version. `search` is there if one for a better model was made.
     """
 
     name: str
@@ -109,7 +109,7 @@ class Review:
     uncommitted: tuple[str, ...] = ()
     same_model: bool = False
     moves: tuple[Move, ...] = ()
-    search: str = ""
+    search: Searched | None = None
 
     @property
     def stale(self) -> tuple[str, ...]:

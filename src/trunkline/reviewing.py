@@ -35,7 +35,7 @@ from trunkline.params.review import Review as Declared
 from trunkline.pipeline import OPEN
 from trunkline.reports import Past, Reports, passes
 from trunkline.review import Curve, CurveKind, Merge, Pending, Review
-from trunkline.search import choice
+from trunkline.search import summary
 
 HOLDOUT = paths.PREDICTIONS / "holdout.parquet"
 
@@ -69,7 +69,7 @@ def gather(root: Path, target: str) -> Review:
         uncommitted=git.changed(root, [str(paths.LOCK), *(path for stage in stages for path in stage.uncached)]),
         same_model=shipping.same_model(root, base),
         moves=shipping.moves(root, base),
-        search=choice.told(choice.Choice.read(root)),
+        search=summary.read(root),
     )
 
 

@@ -50,7 +50,7 @@ class Run:
         params = read_params(root / paths.PARAMS)
         # Where a run is logged is no property of its result: the same result is the same run.
         params = {key: value for key, value in params.items() if key != Tracking.key}
-        params["model"] = _json(root / paths.CHOICE).get("model") or params["model"]
+        params["model"] = _chosen(root / paths.CHOICE) or params["model"]
         reports = (root / paths.METRICS).parent.rglob("*.json")
         return cls(
             name=_name(params, _json(root / paths.METRICS)),
@@ -156,6 +156,11 @@ def _metrics(metrics: Mapping[str, Any], slices: Mapping[str, Any]) -> Iterator[
     for name, measured in slices[WHOLE][WHOLE]["metrics"].items():
         if measured["interval"]:
             yield from zip((f"holdout.{name}.low", f"holdout.{name}.high"), measured["interval"], strict=True)
+
+
+def _chosen(path: Path) -> Any:
+    """Return the model that a search put in the place of the declared one, if it did."""
+    return _json(path).get("model") if path.exists() else None
 
 
 def _json(path: Path) -> Any:

@@ -80,7 +80,11 @@ def test_a_bad_model_of_a_fork_is_told_and_not_merged(rig: Rig, bad: Pull) -> No
     assert "trunkline" in rig.merge(bad.number)
     assert rig.job("reproduce", "reproduce").conclusion == "skipped"
     assert "the remote cannot be read" in job.log
-    assert ran(rig, "pull-request", "trunkline")[:3] == ["compose", "search", "train"]  # the rest was in the trunk's cache
+    assert ran(rig, "pull-request", "trunkline")[:3] == [
+        "compose",
+        "search",
+        "train",
+    ]  # the others were cached
     for live in rig.runs():
         for every in live.jobs.values():
             assert rig.remote_s3.secret not in every.log + every.summary

@@ -89,7 +89,7 @@ def subject() -> "Subject":
     from trunkline.params.evaluation import Evaluation
     from trunkline.params.tracking import Tracking, look
     from trunkline.report import Subject
-    from trunkline.search import choice
+    from trunkline.search import choice, summary
 
     content = read_params()
     data, evaluation = Data.load(), Evaluation.load()
@@ -102,6 +102,6 @@ def subject() -> "Subject":
         task=data.target.task,
         metrics=tuple(measures.named(name, data.target.task) for name in evaluation.metrics),
         confidence=evaluation.interval.confidence,
-        search=choice.told(choice.Choice.read()),
+        search=summary.told(choice.Choice.read()),
         look=look(Tracking.load().address(os.environ)),
     )

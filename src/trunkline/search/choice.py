@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trunkline.core import paths
 from trunkline.core.errors import UserError
-from trunkline.params.model import DECLARED, Model
+from trunkline.params.model import Model
 
 
 class Choice(BaseModel):
@@ -51,17 +51,3 @@ def trained(root: Path = Path()) -> Model:
         return Model.parse(found.model)
     except ValidationError as error:
         raise UserError(f"{root / paths.CHOICE}: model: {error.errors()[0]['msg']}; run: dvc repro") from None
-
-
-def told(found: Choice) -> str:
-    """Say what a search came to, in one line; nothing where there was none."""
-    if found.metric is None:
-        return ""
-    spared = [f"{count} {word}" for word, count in (("pruned", found.pruned), ("failed", found.failed)) if count]
-    tried = f"{found.trials} trials" + (f" ({', '.join(spared)})" if spared else "")
-    over = f"{found.metric} over {found.folds} folds"
-    if found.model is None:
-        return f"{tried}, none better than the declared model: {over} {found.value:.5g}"
-    estimator = str(found.model.get("_target_")).rpartition(".")[2]
-    name = estimator if found.family == DECLARED else found.family
-    return f"{tried}, best {over} {found.value:.5g} ({name}), was {found.declared:.5g}"

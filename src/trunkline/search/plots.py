@@ -2,69 +2,123 @@
 
 import io
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from trunkline import measures
-from trunkline.search.trials import Found, Trial
+from trunkline.search.summary import Tried
 
 MOST = 30  # parameters in a picture
 _MARKERS = "osD^vP*X"  # one per family, so that no colour is needed to tell them apart
-_COLOURS = ("#1f5fa8", "#1b7837", "#b35806", "#762a83", "#b2182b", "#01665e", "#525252", "#8c510a")
 
 
-def history(found: Found, metric: str) -> str:
-    """Return an SVG of the value of each trial, the best so far, and that of the declared model."""
-    return _drawn(4.2, lambda axes: _history(axes, found, metric))
+@dataclass(frozen=True)
+class Look:
+    """Colours, of which families take turns; entries of the legend side by side, and the characters of a name."""
 
-
-def importance(shares: Mapping[str, float], metric: str) -> str:
-    """Return an SVG of the share that each parameter has in what made trials good."""
-    shown = {name: share for name, share in list(shares.items())[:MOST] if share > 0} or dict(shares)
-    return _drawn(1.3 + 0.28 * len(shown), lambda axes: _importance(axes, shown, metric))
-
-
-def _history(axes: Any, found: Found, metric: str) -> None:
-    complete = [trial for trial in found.trials if trial.state == "complete"]
-    names = list(dict.fromkeys(trial.family for trial in found.trials))
-    for place, name in enumerate(names):
-        own = [trial for trial in complete if trial.family == name]
-        look = {"marker": _MARKERS[place % len(_MARKERS)], "color": _COLOURS[place % len(_COLOURS)]}
-        axes.plot([one.number for one in own], [one.mean() for one in own], ls="", ms=5, label=name, zorder=3, **look)
-    pruned = [trial for trial in found.trials if trial.state == "pruned"]
-    if pruned:
-        points = [one.number for one in pruned], [one.mean() for one in pruned]
-        axes.plot(*points, ls="", marker="x", ms=4, color="#999", label="pruned: mean of its first folds", zorder=2)
-    axes.step(
-        *zip(*_steps(complete, measures.better(metric) == "larger"), strict=True), where="post", color="#333", lw=1.2
+    ink: str = "#333"
+    muted: str = "#777"
+    grid: str = "#eee"
+    families: tuple[str, ...] = (
+        "#1f5fa8",
+        "#1b7837",
+        "#b35806",
+        "#762a83",
+        "#b2182b",
+        "#01665e",
+        "#525252",
+        "#8c510a",
     )
-    axes.axhline(found.trials[0].mean(), color="#777", lw=1, ls="--", zorder=1, label="declared model")
+    columns: int = 3
+    longest: int = 36
+
+    def short(self, name: str) -> str:
+        """Return a name that leaves room for the picture: the middle of a long one is left out."""
+        half = self.longest // 2
+        return name if len(name) <= self.longest else f"{name[:half]}…{name[1 - half :]}"
+
+
+PAPER = Look()
+Shares = Sequence[tuple[str, float]]
+
+
+def history_svg(trials: Sequence[Tried], metric: str) -> str:
+    """Return an SVG of the value of each trial, the best so far, and that of the declared model."""
+    return _drawn(4.2, lambda axes: history(axes, trials, metric, PAPER))
+
+
+def importance_svg(shares: Shares, metric: str) -> str:
+    """Return an SVG of the share that each parameter has in what made trials good."""
+    return _drawn(height(shares), lambda axes: importance(axes, shares, metric, PAPER))
+
+
+def height(shares: Shares) -> float:
+    """Return the inches that the picture of shares needs."""
+    return 1.3 + 0.28 * len(_shown(shares))
+
+
+def history(axes: Any, trials: Sequence[Tried], metric: str, look: Look) -> None:
+    """Draw the value of each trial."""
+    names = list(dict.fromkeys(trial.family for trial in trials))
+    complete = [one if one.state == "complete" else None for one in trials]
+    for place, name in enumerate(names):
+        mark = {"marker": _MARKERS[place % len(_MARKERS)], "color": look.families[place % len(look.families)]}
+        _points(axes, [one if one and one.family == name else None for one in complete], look.short(name), ms=5, **mark)
+    pruned = [one if one.state == "pruned" else None for one in trials]
+    _points(axes, pruned, "pruned: mean of its first folds", ms=4, marker="x", color=look.muted)
+    steps = _steps(trials, measures.better(metric) == "larger")
+    axes.step(*zip(*steps, strict=True), where="post", color=look.ink, lw=1.2, label="best so far")
+    axes.axhline(steps[0][1], color=look.muted, lw=1, ls="--", zorder=1, label="declared model")
     axes.set_xlabel("trial", fontsize=9)
-    axes.set_ylabel(f"{metric}, mean over folds ({measures.better(metric)} is better)", fontsize=9)
-    axes.set_title(f"{metric} trial by trial; the line is the best so far", loc="left", fontsize=11)
-    axes.legend(frameon=False, fontsize=8, ncols=3, loc="upper center", bbox_to_anchor=(0.5, -0.18))
+    axes.set_ylabel(f"{look.short(metric)}, mean over folds", fontsize=9)
+    axes.locator_params(axis="x", integer=True)
+    _finish(axes, look)
+    axes.figure.legend(loc="outside lower left", frameon=False, fontsize=8, ncols=look.columns)
 
 
-def _steps(complete: list[Trial], larger: bool) -> list[tuple[int, float]]:
-    best, found = None, []
-    for trial in complete:
-        value = trial.mean()
-        best = value if best is None else max(best, value) if larger else min(best, value)
-        found.append((trial.number, best))
-    return found
-
-
-def _importance(axes: Any, shares: Mapping[str, float], metric: str) -> None:
-    names, values = list(shares)[::-1], list(shares.values())[::-1]
-    axes.barh(names, values, color="#1f5fa8", height=0.6)
+def importance(axes: Any, shares: Shares, metric: str, look: Look) -> None:
+    """Draw the share of each parameter, the largest on top."""
+    shown = _shown(shares)[::-1]
+    values = [share for _, share in shown]
+    axes.barh(range(len(shown)), values, color=look.families[0], height=0.6)
+    axes.set_yticks(range(len(shown)), [look.short(name) for name, _ in shown])
     for place, value in enumerate(values):
         axes.annotate(
             f"{value:.0%}", (value, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8
         )
     axes.set_xlim(0, max(values) * 1.12 or 1)
+    axes.set_xlabel(f"share in what makes {look.short(metric)} good (PED-ANOVA)", fontsize=9)
+    _finish(axes, look)
+    axes.grid(visible=False, axis="y")
+
+
+def _shown(shares: Shares) -> Shares:
+    return [share for share in shares if share[1] > 0][:MOST] or shares[:MOST]
+
+
+def _points(axes: Any, trials: Sequence[Tried | None], label: str, **mark: Any) -> None:
+    """Draw those trials of all that are there."""
+    found = [(number, one.value) for number, one in enumerate(trials) if one is not None]
+    if found:
+        axes.plot(*zip(*found, strict=True), ls="", label=label, zorder=3, **mark)
+
+
+def _steps(trials: Sequence[Tried], larger: bool) -> list[tuple[int, float]]:
+    best: float | None = None
+    found = []
+    for number, trial in enumerate(trials):
+        if trial.state == "complete" and trial.value is not None:
+            best = trial.value if best is None else (max if larger else min)(best, trial.value)
+            found.append((number, best))
+    return found
+
+
+def _finish(axes: Any, look: Look) -> None:
     axes.tick_params(labelsize=8)
-    axes.set_xlabel("share of importance (PED-ANOVA)", fontsize=9)
-    axes.set_title(f"What {metric} depends on among the trials", loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color=look.grid, lw=0.8)
+    axes.set_axisbelow(True)
 
 
 def _drawn(height: float, fill: Callable[[Any], None]) -> str:
@@ -77,11 +131,7 @@ def _drawn(height: float, fill: Callable[[Any], None]) -> str:
         mpl.rcdefaults()
         mpl.rcParams.update({"svg.hashsalt": "trunkline", "svg.fonttype": "path", "text.parse_math": False})
         figure = Figure(figsize=(8.0, height), layout="constrained")
-        axes = figure.subplots()
-        fill(axes)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(color="#eee", lw=0.8)
-        axes.set_axisbelow(True)
+        fill(figure.subplots())
         target = io.StringIO()
         figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
     return "".join(f"{line.rstrip()}\n" for line in target.getvalue().splitlines())

@@ -20,6 +20,7 @@ from trunkline.search import plots, scores, spaces
 from trunkline.search.choice import Choice
 from trunkline.search.folds import Cut
 from trunkline.search.scores import Ground, Job, Journal, Score
+from trunkline.search.summary import TRIALS, Tried
 from trunkline.search.trials import Found, Study, Trial
 
 
@@ -114,11 +115,13 @@ def choice(found: Found, metric: str, count: int) -> Choice:
 
 def write(found: Found, chosen: Choice) -> None:
     """Write the choice, all trials and the pictures into reports/search, the choice last."""
+    metric, shares = str(chosen.metric), list(found.importance.items())
     trials = [_row(trial) for trial in found.trials]
-    files.write_json(paths.SEARCH / "trials.json", {"trials": trials, "importance": found.importance})
-    files.write_text(paths.SEARCH / "history.svg", plots.history(found, str(chosen.metric)))
-    if found.importance:
-        files.write_text(paths.SEARCH / "importance.svg", plots.importance(found.importance, str(chosen.metric)))
+    tried = [Tried(trial.family, trial.state, trial.mean() if trial.scores else None) for trial in found.trials]
+    files.write_json(TRIALS, {"trials": trials, "importance": found.importance})
+    files.write_text(paths.SEARCH / "history.svg", plots.history_svg(tried, metric))
+    if shares:
+        files.write_text(paths.SEARCH / "importance.svg", plots.importance_svg(shares, metric))
     files.write_json(paths.CHOICE, chosen.model_dump(), digits=None)
 
 

@@ -18,11 +18,11 @@ from trunkline.params.model import Model
 from trunkline.params.search import Domain, Search
 from trunkline.search.scores import Job, Score
 from trunkline.search.spaces import Family
+from trunkline.search.summary import State
 
 FAMILY = "family"
 WARM = 4  # trials that must be complete before one is pruned by their median
 
-State = Literal["complete", "pruned", "failed"]
 Stop = Literal["trials", "patience", "minutes"]
 Measure = Callable[[Sequence[Job]], Iterable[tuple[Job, Score]]]
 
