@@ -1,11 +1,9 @@
 """A search: the same for any number of cores and after any kill, on folds that know no more than training does."""
 
 import json
-import os
 import random
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -24,7 +22,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from tests.reviews import HOSTILE, REVIEW
-from tests.test_training import synthetic
+from tests.searches import FOREST, LOGISTIC, SEARCH, laid, results
 from trunkline import comment, lineage, page
 from trunkline.compose import check, compose, render
 from trunkline.core import paths
@@ -42,86 +40,12 @@ from trunkline.search.summary import Searched, Tried
 from trunkline.search.trials import Found, Study
 
 ROOT = Path(__file__).parent.parent
-STEPS = {"numeric": {"impute": "median", "scale": "standard"}, "categorical": {"encode": "onehot", "min_frequency": 20}}
-LOGISTIC = {"_target_": "sklearn.linear_model.LogisticRegression", "C": 1.0e-4, "preprocess": STEPS}
-FOREST = {"_target_": "sklearn.ensemble.RandomForestClassifier", "n_estimators": 5, "preprocess": STEPS}
-SEARCH = {
-    "trials": 14,
-    "batch": 4,
-    "metric": "log_loss",
-    "space": {
-        "C": {"low": 1e-5, "high": 10.0, "log": True},
-        "preprocess.numeric.impute": {"choices": ["mean", "zero"]},
-    },
-    "families": {"forest": {"model": FOREST, "space": {"max_depth": {"choices": [None, 3, 6]}}}},
-}
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project as the search stage finds it: params.yaml and training rows of sixty days, and no holdout at all."""
-    made = synthetic(700)
-    begin = datetime(2013, 1, 1)
-    times = pl.Series("event_time", [begin + timedelta(hours=2 * hour) for hour in range(made.frame.height)])
-    folder = tmp_path / paths.FEATURES
-    Schema(made.schema.features, "late", "America/New_York").write(folder)
-    made.frame.with_columns(times.cast(pl.Datetime("us"))).write_parquet(folder / "train.parquet")
-    content = compose(ROOT / "conf", ["search=none"]).content | {"search": SEARCH, "model": LOGISTIC}
-    (tmp_path / paths.PARAMS).write_text(render(content), encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(laid(tmp_path))
     return tmp_path
-
-
-def stage(project: Path, threads: str) -> subprocess.Popen[bytes]:
-    environ = os.environ | {"TRUNKLINE_THREADS": threads}
-    command = [sys.executable, str(ROOT / "stages/search.py")]
-    return subprocess.Popen(command, cwd=project, env=environ, stderr=subprocess.PIPE)
-
-
-def done(process: subprocess.Popen[bytes]) -> bytes:
-    _, printed = process.communicate(timeout=300)
-    assert process.returncode == 0, printed.decode()
-    return printed
-
-
-def results(project: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted((project / paths.SEARCH).iterdir())}
-
-
-def test_any_number_of_cores_and_a_kill_give_the_same_bytes(project: Path) -> None:
-    printed = done(stage(project, "1")).decode()
-    assert "14 trials" in printed
-    assert "was 0." in printed
-    alone = results(project)
-    assert set(alone) == {"choice.json", "history.svg", "importance.svg", "trials.json"}
-    assert list((project / paths.SEARCHING).iterdir()) == []
-
-    for path in (project / paths.SEARCH).iterdir():
-        path.unlink()
-    process = stage(project, "4")
-    kept = await_scores(project, 9)
-    process.kill()
-    process.communicate(timeout=60)  # its workers, which hold the pipe too, end with it
-    assert not (project / paths.CHOICE).exists()
-    whole = kept.read_bytes()
-    kept.write_bytes(whole[: len(whole) - 20])  # as if the last line had not been written whole
-    done(stage(project, "4"))
-    assert results(project) == alone
-    chosen = Choice.read(project)
-    assert chosen.value is not None
-    assert chosen.declared is not None
-    assert chosen.value < chosen.declared
-    assert choice.trained(project).model_dump(by_alias=True, mode="json") == chosen.model
-
-
-def await_scores(project: Path, count: int) -> Path:
-    ends = time.monotonic() + 120
-    while time.monotonic() < ends:
-        found = list((project / paths.SEARCHING).glob("*.jsonl"))
-        if found and found[0].read_bytes().count(b"\n") >= count:
-            return found[0]
-        time.sleep(0.002)
-    raise AssertionError("the search did not begin")
 
 
 def test_what_was_measured_is_not_measured_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,16 +59,16 @@ def test_what_was_measured_is_not_measured_again(project: Path, monkeypatch: pyt
         return measure(*arguments)
 
     monkeypatch.setattr(scores, "measure", counted)
-    console = Console(stderr=True)
+    console, declared = Console(stderr=True), Search.parse({**SEARCH, "trials": 6})
     stop = -1
-    whole = study.run(Search.load(), 1, console)
+    whole = study.run(declared, 1, console)
     count = len(measured)
     measured.clear()
     stop = 11
     with pytest.raises(KeyboardInterrupt):
-        study.run(Search.load(), 1, console)
+        study.run(declared, 1, console)
     stop = -1
-    assert study.run(Search.load(), 1, console) == whole
+    assert study.run(declared, 1, console) == whole
     assert len(measured) == count
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from trunkline import measures
 from trunkline.review import Curve, CurveKind, Moved
 from trunkline.search import plots
 from trunkline.search.summary import Searched
@@ -96,7 +95,7 @@ def searches(found: Searched) -> Iterator[Picture]:
     metric = found.metric
     trials = [trial for trial in found.trials if trial.value is None or _drawable(trial.value)]
     if any(trial.state == "complete" for trial in trials):
-        title = f"Search: {metric} of each trial; {measures.better(metric)} is better"
+        title = f"Search: {metric} of each trial"
         yield _picture("tried", title, 4.0, lambda axes: plots.history(axes, trials, metric, _LOOK))
     if found.importance:
         title = f"Search: what {metric} depends on among the trials"

@@ -45,30 +45,32 @@ def test_every_stage_declares_what_it_reads(project: Checkout, root: Path) -> No
     """Each file of the project that a stage opened or imported is one of its declared dependencies."""
     pipeline = yaml.safe_load(project.read("dvc.yaml"))["stages"]
     assert list(pipeline) == STAGES
-    record = project.root / "record.json"
     for name, stage in pipeline.items():
-        project.run(
-            sys.executable,
-            str(root / "tests/e2e/record.py"),
-            str(record),
-            stage["cmd"].removeprefix("python "),
-            env={"PYTHONPATH": "src"},
-        )
-        read = [Path(file) for file in json.loads(record.read_text())]
-        outs = {
-            next(iter(out)) if isinstance(out, dict) else out
-            for out in [*stage.get("outs", []), *stage.get("metrics", [])]
-        }
-        declared = {Path(path) for path in {*stage.get("deps", []), *outs}}
-        parameters = Path("params.yaml") if "params" in stage else Path("conf")
-        undeclared = [
-            str(file)
-            for file in read
-            if not {file, *file.parents} & {*declared, parameters} and "__pycache__" not in file.parts
-            if not file.name.startswith("mlflow.db") and not says_nothing(project.root / file)
-        ]
-        assert not undeclared, f"{name} reads {undeclared} without declaring it in dvc.yaml"
+        found = undeclared(project, root, stage)
+        assert not found, f"{name} reads {found} without declaring it in dvc.yaml"
         assert "locks/pipeline.txt" in stage["deps"], f"{name} does not depend on the locked environment"
+
+
+def undeclared(project: Checkout, root: Path, stage: dict[str, Any]) -> list[str]:
+    """Run a stage, and return what it read of the project without declaring it."""
+    record = project.root / "record.json"
+    project.run(
+        sys.executable,
+        str(root / "tests/e2e/record.py"),
+        str(record),
+        stage["cmd"].removeprefix("python "),
+        env={"PYTHONPATH": "src"},
+    )
+    read = [Path(file) for file in json.loads(record.read_text())]
+    outs = {*declared(stage, "outs"), *declared(stage, "metrics")}
+    named = {Path(path) for path in {*stage.get("deps", []), *outs}}
+    parameters = Path("params.yaml") if "params" in stage else Path("conf")
+    return [
+        str(file)
+        for file in read
+        if not {file, *file.parents} & {*named, parameters} and "__pycache__" not in file.parts
+        if not file.name.startswith("mlflow.db") and not says_nothing(project.root / file)
+    ]
 
 
 def declared(stage: dict[str, Any], kind: str) -> list[str]:

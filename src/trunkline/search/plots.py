@@ -69,9 +69,10 @@ def history(axes: Any, trials: Sequence[Tried], metric: str, look: Look) -> None
     _points(axes, pruned, "pruned: mean of its first folds", ms=4, marker="x", color=look.muted)
     steps = _steps(trials, measures.better(metric) == "larger")
     axes.step(*zip(*steps, strict=True), where="post", color=look.ink, lw=1.2, label="best so far")
-    axes.axhline(steps[0][1], color=look.muted, lw=1, ls="--", zorder=1, label="declared model")
+    axes.axhline(steps[0][1], color=look.muted, lw=1, ls="--", zorder=1, label="conf/model as it is")
     axes.set_xlabel("trial", fontsize=9)
-    axes.set_ylabel(f"{look.short(metric)}, mean over folds", fontsize=9)
+    ends = f" ({end} is better)" if (end := measures.better(metric)) else ""
+    axes.set_ylabel(f"{look.short(metric)}, mean over folds{ends}", fontsize=9)
     axes.locator_params(axis="x", integer=True)
     _finish(axes, look)
     axes.figure.legend(loc="outside lower left", frameon=False, fontsize=8, ncols=look.columns)
