@@ -283,7 +283,7 @@ def test_what_a_search_came_to_is_told_where_the_model_is(project: Path) -> None
     assert none_better == "40 trials (9 pruned), none better than the declared model: log_loss over 3 folds 0.4257"
     review = replace(REVIEW, search=Searched(told, "log_loss", (Tried("forest", "complete", 0.41),), ()))
     assert f"\n\nSearch: {told}.\n" in comment.render(review)
-    assert f"<p>Search: {told}.</p>" in page.render(review)
+    assert f"<p>{told}.</p>" in page.render(review)
     assert "<script>" not in comment.render(replace(review, search=replace(review.search, told=HOSTILE)))
     parameters = json.dumps(found.model_dump()).encode()
     params = (project / paths.PARAMS).read_bytes()
