@@ -154,6 +154,52 @@ def test_auto_tries_every_family_whatever_the_time() -> None:
     assert shipped - {trial.family for trial in found.trials} == {"forest_small", "ridge"}  # the same, and a regressor
 
 
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        (
+            ["search=auto", "experiment=diabetes"],
+            "conf/search/auto.yaml:16: search.families: forest, gbm, lightgbm, "
+            "logistic are no regressors, which data.target.task: regression needs; pick another search, such as "
+            "auto_regression",
+        ),
+        (
+            ["search=auto_regression"],
+            "conf/search/auto_regression.yaml:13: search.families: forest, gbm, lightgbm, ridge "
+            "are no classifiers, which data.target.task: binary needs; pick another search, such as auto",
+        ),
+    ],
+)
+def test_a_search_for_another_task_is_one_line(chosen: list[str], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    with pytest.raises(UserError) as caught:
+        check(compose(Path("conf"), chosen), Path("conf"))
+    assert str(caught.value) == told
+
+
+def test_without_optuna_a_search_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"search: optuna is not installed; run: pip install 'trunkline\[search\]'$"):
+        spaces.verify(Search.parse(SEARCH), Model.parse(LOGISTIC), "binary")
+
+
+def test_what_a_search_left_is_read_with_care(project: Path) -> None:
+    assert summary.read(project) is None
+    (project / paths.SEARCH).mkdir(parents=True)
+    (project / paths.CHOICE).write_text(json.dumps({"metric": "log_loss", "value": 0.4, "declared": 0.4}))
+    row = {"family": "a", "state": "complete", "scores": [0.25, 0.75]}
+    left = {"trials": [row, {**row, "state": "failed", "scores": []}], "importance": {"x": 0.1, "y": 0.9}}
+    (project / summary.TRIALS).write_text(json.dumps(left))
+    found = summary.read(project)
+    assert found is not None
+    assert found.trials == (Tried("a", "complete", 0.5), Tried("a", "failed", None))
+    assert found.importance == (("y", 0.9), ("x", 0.1))
+    for text in ("", "[]", '{"trials": []}', json.dumps(left).replace("0.25", "NaN")):
+        (project / summary.TRIALS).write_text(text)
+        with pytest.raises(UserError, match=r"trials\.json: is not what the search stage writes; run: dvc repro"):
+            summary.read(project)
+
+
 def test_a_trial_that_fails_is_told_and_the_declared_model_must_not(project: Path) -> None:
     def moody(job: Job) -> Score:
         return Score(None, "no forest") if "C" not in job.model else bowl(job)

@@ -1,6 +1,7 @@
 """What a declared search may try: families of models, and a model of each point of their spaces."""
 
 import copy
+import importlib.util
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def families(search: Search, declared: Model) -> tuple[Family, ...]:
 
 def verify(search: Search, declared: Model, task: Task) -> None:
     """Raise UserError, with a line per mistake, for a metric or a space that no search could use."""
-    mistakes = [*_metric(search, task)] if search.trials else []
+    mistakes = [*_installed(), *_metric(search, task)] if search.trials else []
     strangers = _strangers(search, task)
     if len(strangers) > 1:
         names, kind = ", ".join(strangers), estimators.kind(task)
@@ -72,6 +73,11 @@ def _strangers(search: Search, task: Task) -> list[str]:
             if get_tags(estimators.build(family.model, 0)).estimator_type != estimators.kind(task):
                 found.append(name)
     return found
+
+
+def _installed() -> Iterator[str]:
+    if importlib.util.find_spec("optuna") is None:
+        yield f"{Search.key}: optuna is not installed; run: pip install 'trunkline[search]'"
 
 
 def _metric(search: Search, task: Task) -> Iterator[str]:

@@ -35,7 +35,9 @@ def run(declared: Search, workers: int, console: Console, folder: Path = paths.F
     ends = float("inf") if declared.minutes is None else declared.minutes * 60
     journal = Journal(paths.home(Path.cwd()) / paths.SEARCHING / f"{ground.key[:32]}.jsonl")
     with journal as kept, _progress(console) as progress:
-        measuring = _Measuring(ground, kept, workers, progress)
+        measuring = _Measuring(
+            ground, kept, workers, progress, max(declared.trials, len(study.families)) * ground.count
+        )
         found = study.run(measuring, lambda: measuring.goes_on(study, ends))
         chosen = choice(found, ground.metric, declared.folds)
         write(found, chosen)
@@ -61,9 +63,9 @@ def _study(declared: Search, ground: Ground) -> Study:
 class _Measuring:
     """Measures jobs that the journal does not know, writes them down, and shows how far the search is."""
 
-    def __init__(self, ground: Ground, kept: Journal, workers: int, progress: Progress) -> None:
+    def __init__(self, ground: Ground, kept: Journal, workers: int, progress: Progress, total: int) -> None:
         self._ground, self._kept, self._workers = ground, kept, workers
-        self._progress, self._task = progress, progress.add_task("searching", total=None, best="")
+        self._progress, self._task = progress, progress.add_task("searching", total=total, best="")
         self._began = time.monotonic() - kept.spent
 
     def spent(self) -> float:
@@ -80,11 +82,8 @@ class _Measuring:
 
     def goes_on(self, study: Study, ends: float) -> bool:
         """Show how far the search is, what was pruned counted as done, and tell whether there is time left."""
-        count = self._ground.count
         best = f"best {self._ground.metric} {study.best.mean():.5g} ({study.best.family})"
-        self._progress.update(
-            self._task, completed=len(study.trials) * count, total=study.search.trials * count, best=best
-        )
+        self._progress.update(self._task, completed=len(study.trials) * self._ground.count, best=best)
         return self.spent() < ends
 
 
