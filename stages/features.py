@@ -28,7 +28,7 @@ def main() -> None:
     for window, rows in written.items():
         console.print(f"{window}: {rows:,} rows x {len(plan.outputs)} features", soft_wrap=True)
 
-    observations = pl.read_parquet(paths.VALID / f"{data.observations}.parquet")
+    observations = pl.read_parquet(paths.VALID / f"{data.observations}.parquet", columns=splits.summarised(data))
     files.write_json(paths.DATASET, splits.summarise(observations, plan, data))
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trunkline.core import expressions
 from trunkline.core.errors import UserError
 from trunkline.dataset import EVENT_TIME
-from trunkline.duckdb_engine import DuckDBEngine
+from trunkline.duckdb_engine import SLICE, DuckDBEngine
 from trunkline.features import Plan, Span
 from trunkline.params.contract import Contract
 from trunkline.params.data import Data
@@ -108,7 +108,9 @@ def compiled(features: dict[str, Any] | None = None) -> Plan:
     return plan(Features.parse(features or FEATURES), Data.parse(DATA), Contract.parse(CONTRACT))
 
 
-def compute(folder: Path, trips: Sequence[dict[str, Any]], features: dict[str, Any] | None = None) -> pl.DataFrame:
+def compute(
+    folder: Path, trips: Sequence[dict[str, Any]], features: dict[str, Any] | None = None, size: int = SLICE
+) -> pl.DataFrame:
     schema = {"number": pl.Int64, "station": pl.String, "starts": pl.Datetime("us"), "delay": pl.Int64}
     pl.DataFrame(trips, schema=schema, orient="row").write_parquet(folder / "trips.parquet")
     stations = {"station": ["a", "b"], "platforms": [4, None]}
@@ -118,7 +120,7 @@ def compute(folder: Path, trips: Sequence[dict[str, Any]], features: dict[str, A
     planned = compiled(features)
     label = expressions.parse(DATA["target"]["expression"])  # type: ignore[index]
     part = Span(START - timedelta(days=9), START + timedelta(days=9))
-    with DuckDBEngine(planned, folder) as engine:
+    with DuckDBEngine(planned, folder, size=size) as engine:
         engine.load_requests(part, (("late", label),))
         for primitive in planned.primitives:
             engine.compute(primitive)
@@ -170,9 +172,11 @@ def trip_lists(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 @settings(max_examples=60)
-@given(trips=trip_lists())
-def test_equals_a_plain_reading_of_the_primitives(trips: list[dict[str, Any]], tmp_path_factory: Any) -> None:
-    computed = compute(tmp_path_factory.mktemp("engine"), trips)
+@given(trips=trip_lists(), size=st.sampled_from([1, 4, SLICE]))
+def test_equals_a_plain_reading_of_the_primitives(
+    trips: list[dict[str, Any]], size: int, tmp_path_factory: Any
+) -> None:
+    computed = compute(tmp_path_factory.mktemp("engine"), trips, size=size)
     rows = {row["number"]: row for row in computed.iter_rows(named=True)}
     assert len(rows) == len(trips)
     for trip in trips:
@@ -210,7 +214,8 @@ def test_clock_changes_do_not_bend_windows_or_hours(tmp_path: Path) -> None:
     assert computed["since_last"].to_list() == [None, 180.0]
 
 
-def test_same_bytes_for_any_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [700, SLICE])
+def test_same_bytes_for_any_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
     trips = [
         {
             "number": n,
@@ -223,7 +228,7 @@ def test_same_bytes_for_any_number_of_threads(tmp_path: Path, monkeypatch: pytes
     written = []
     for threads in ("1", "4"):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
-        compute(tmp_path, trips)
+        compute(tmp_path, trips, size=size)
         written.append((tmp_path / "out.parquet").read_bytes())
     assert written[0] == written[1]
 

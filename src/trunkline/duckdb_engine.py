@@ -6,10 +6,14 @@ are those that entered before T less those that left before T, where an event en
 leaves at `max(available_at, event_time + window)`; so one running sum over entries and exits, looked up by one ASOF
 join, gives the aggregate of every prediction. Sums are exact decimals, so neither their order nor the number of
 threads can change a bit.
+
+Requests are computed a slice at a time, in order, with the events that can reach the slice: what is needed at once
+does not grow with the years, and no result depends on the size of a slice.
 """
 
 import tempfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +23,7 @@ import duckdb
 
 from trunkline.core import files
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.core.expressions import Expression, quote, to_sql
+from trunkline.core.expressions import Expression, columns, quote, to_sql
 from trunkline.dataset import EVENT_TIME
 from trunkline.features import (
     Aggregation,
@@ -37,16 +41,32 @@ from trunkline.features import (
 from trunkline.rows import connect, share_sql
 
 ROW_GROUP = 122_880  # DuckDB's default, spelled out because the bytes depend on it
+SLICE = 2**19  # requests
 
 # Columns of the engine's own; no declared name starts with an underscore.
 _ID, _NOW, _EVENT, _KNOWN = "_id", "_prediction_time", "_event_time", "_available_at"
 
 
+@dataclass(frozen=True)
+class _Slice:
+    """Requests that are computed together: the first and the last id, and SQL of the first and the last prediction."""
+
+    first: int
+    last: int
+    start: str = "CAST(NULL AS TIMESTAMP)"
+    end: str = "CAST(NULL AS TIMESTAMP)"
+
+    def of(self, table: str) -> str:
+        return f"(SELECT * FROM {table} WHERE {_ID} BETWEEN {self.first} AND {self.last})"
+
+
 class DuckDBEngine:
     """Computes a plan over the Parquet tables of a folder; a context manager that leaves nothing behind."""
 
-    def __init__(self, plan: Plan, tables: Path, memory_limit: str = "2GB") -> None:
+    def __init__(self, plan: Plan, tables: Path, memory_limit: str = "1GB", size: int = SLICE) -> None:
         self._plan = plan
+        self._size = size
+        self._slices: list[_Slice] = []
         self._tables = tables.resolve()
         self._spill = tempfile.TemporaryDirectory(prefix="trunkline-")
         self._connection = connect()
@@ -69,53 +89,90 @@ class DuckDBEngine:
         """
         request = self._plan.request
         added = [f"{self._sql(expression)} AS {quote(name)}" for name, expression in extra]
-        columns, order, now = [*map(quote, request.columns), *added], list(map(quote, request.unique)), ""
+        taken, order, now = [*map(quote, request.columns), *added], list(map(quote, request.unique)), ""
         if request.event_time is not None:
-            columns = [f"{self._sql(request.event_time)} AS {EVENT_TIME}", *columns]
+            taken = [f"{self._sql(request.event_time)} AS {EVENT_TIME}", *taken]
             order, now = [EVENT_TIME, *order], f"{EVENT_TIME} - {_interval(request.lead or timedelta())} AS {_NOW}, "
         self._run(f"""
             CREATE TABLE requests AS
             SELECT row_number() OVER (ORDER BY {", ".join(order)}) AS {_ID}, {now}*
-            FROM (SELECT {", ".join(columns)} FROM {self._table(request.table)})
+            FROM (SELECT {", ".join(taken)} FROM {self._table(request.table)})
             WHERE {_in_part(part)}
         """)
+        self._slices = self._sliced()
+
+    def _sliced(self) -> list[_Slice]:
+        """Return the slices of the requests; one without a row if there are none."""
+        times = (
+            ""
+            if self._plan.request.event_time is None
+            else f", CAST(min({_NOW}) AS VARCHAR), CAST(max({_NOW}) AS VARCHAR)"
+        )
+        found = self._run(f"""
+            SELECT min({_ID}), max({_ID}){times} FROM requests GROUP BY ({_ID} - 1) // {self._size} ORDER BY 1
+        """).fetchall()
+        return [_Slice(first, last, *map(_instant, bounds)) for first, last, *bounds in found] or [_Slice(0, 0)]
 
     def compute(self, primitive: Primitive) -> None:
         """Compute the features of one primitive for every request."""
-        match primitive:
-            case LatestAsOf():
-                query = self._latest(primitive)
-            case RollingAggregate():
-                query = self._rolling(primitive)
-            case StaticLookup():
-                query = self._lookup(primitive)
-        self._run(f"CREATE TABLE {quote(f'view_{primitive.name}')} AS {query}")
+        for number, part in enumerate(self._slices):
+            match primitive:
+                case LatestAsOf():
+                    query = self._latest(primitive, part)
+                case RollingAggregate():
+                    query = self._rolling(primitive, part)
+                case StaticLookup():
+                    query = self._lookup(primitive, part)
+            view = quote(f"view_{primitive.name}")
+            self._run(f"INSERT INTO {view} {query}" if number else f"CREATE TABLE {view} AS {query}")
 
     def write(self, path: Path, part: Part | None = None, extra: Iterable[str] = ()) -> int:
         """Write the requests of a part in which all `extra` columns are present, and return their number.
 
         Columns: those of the request, event_time, the extra ones, then the plan's outputs in order.
         """
-        request, extra = self._plan.request, list(extra)
+        queries = [self._selection(each, part, list(extra)) for each in self._slices]
+        with files.atomic_path(path) as temporary:
+            if len(queries) == 1:
+                return self._copy(queries[0], temporary)
+            with tempfile.TemporaryDirectory(dir=self._spill.name) as folder:
+                pieces = [Path(folder, f"{number}.parquet") for number in range(len(queries))]
+                for query, piece in zip(queries, pieces, strict=True):
+                    self._copy(query, piece)
+                return self._join(pieces, temporary)
+
+    def _join(self, pieces: Iterable[Path], path: Path) -> int:
+        """Put files one after the other; by one thread, since several would end row groups by who comes first."""
+        names = ", ".join(_text(str(piece)) for piece in pieces)
+        threads = self._run("SELECT current_setting('threads')").fetchall()[0][0]
+        self._run("SET threads=1")
+        written = self._copy(f"SELECT * FROM read_parquet([{names}])", path)
+        self._run(f"SET threads={threads}")
+        return written
+
+    def _selection(self, requests: _Slice, part: Part | None, extra: list[str]) -> str:
+        request = self._plan.request
         kept = [*request.columns, *([EVENT_TIME] if request.event_time is not None else []), *extra]
         rows = {name: self._sql(expression) for name, expression in self._plan.rows}
         features = [feature.name for feature in self._plan.outputs if feature.name not in kept]
-        columns = [
+        selected = [
             *map(quote, kept),
             *(f"{rows.get(name, quote(name))} AS {quote(name)}" for name in features),
         ]
         present = [f"{quote(name)} IS NOT NULL" for name in extra]
-        joins = " ".join(f"LEFT JOIN {quote(f'view_{p.name}')} USING ({_ID})" for p in self._plan.primitives)
-        query = f"""
-            SELECT {", ".join(columns)} FROM requests {joins}
+        views = [quote(f"view_{primitive.name}") for primitive in self._plan.primitives]
+        joins = " ".join(f"LEFT JOIN {requests.of(view)} AS {view} USING ({_ID})" for view in views)
+        return f"""
+            SELECT {", ".join(selected)} FROM {requests.of("requests")} AS requests {joins}
             WHERE {" AND ".join([_in_part(part), *present])} ORDER BY {_ID}
         """
-        with files.atomic_path(path) as temporary:
-            options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}"
-            written = self._run(f"COPY ({query}) TO {_text(str(temporary))} ({options})").fetchone()
+
+    def _copy(self, query: str, path: Path) -> int:
+        options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}"
+        written = self._run(f"COPY ({query}) TO {_text(str(path))} ({options})").fetchone()
         return int(written[0]) if written else 0
 
-    def _latest(self, view: LatestAsOf) -> str:
+    def _latest(self, view: LatestAsOf, requests: _Slice) -> str:
         keys = _keys(view.keys)
         newest = [_EVENT, *map(quote, view.events.unique)]
         fresh = f"event.{_EVENT} >= request.{_NOW} - {_interval(view.max_age)}" if view.max_age else "true"
@@ -125,7 +182,7 @@ class DuckDBEngine:
         ]
         # An event that was overtaken, before it became known, by a later one is never the last known event.
         return f"""
-            WITH events AS ({self._events(view.events, view.keys, values)}),
+            WITH events AS ({self._events(view.events, view.keys, values, requests, view.max_age)}),
             running AS (
                 SELECT *, max({_EVENT}) OVER (
                     PARTITION BY {keys} ORDER BY {_KNOWN}, {", ".join(newest)} ROWS UNBOUNDED PRECEDING) AS _newest
@@ -134,11 +191,11 @@ class DuckDBEngine:
                 SELECT * FROM running WHERE {_EVENT} = _newest
                 QUALIFY row_number() OVER (
                     PARTITION BY {keys}, {_KNOWN} ORDER BY {", ".join(f"{name} DESC" for name in newest)}) = 1)
-            SELECT {_ID}, {", ".join(picked)} FROM requests AS request ASOF LEFT JOIN event
+            SELECT {_ID}, {", ".join(picked)} FROM {requests.of("requests")} AS request ASOF LEFT JOIN event
             ON {_joined(view.keys)} AND request.{_NOW} > event.{_KNOWN}
         """
 
-    def _rolling(self, view: RollingAggregate) -> str:
+    def _rolling(self, view: RollingAggregate, requests: _Slice) -> str:
         keys = _keys(view.keys)
         operands = [self._operand(aggregation) for aggregation in view.features]
         measures = [f"{value} AS _sum{i}, {present} AS _count{i}" for i, (value, present) in enumerate(operands)]
@@ -151,38 +208,55 @@ class DuckDBEngine:
         leaves = f"greatest({_KNOWN}, {_EVENT} + {_interval(view.window)})"
         results = [self._aggregate(aggregation, i) for i, aggregation in enumerate(view.features)]
         return f"""
-            WITH events AS ({self._events(view.events, view.keys, measures)}),
+            WITH events AS ({self._events(view.events, view.keys, measures, requests, view.window)}),
             steps AS (
                 SELECT {keys}, {_KNOWN} AS _at, {", ".join(sums)} FROM events
                 UNION ALL
                 SELECT {keys}, {leaves} AS _at, {exits} FROM events),
             event AS (SELECT {keys}, _at, {running} FROM steps GROUP BY {keys}, _at)
-            SELECT {_ID}, {", ".join(results)} FROM requests AS request ASOF LEFT JOIN event
+            SELECT {_ID}, {", ".join(results)} FROM {requests.of("requests")} AS request ASOF LEFT JOIN event
             ON {_joined(view.keys)} AND request.{_NOW} > event._at
         """
 
-    def _lookup(self, view: StaticLookup) -> str:
+    def _lookup(self, view: StaticLookup, requests: _Slice) -> str:
         named = [f"event._value{i} AS {quote(name)}" for i, (name, _) in enumerate(view.features)]
         values = [f"{self._sql(expression)} AS _value{i}" for i, (_, expression) in enumerate(view.features)]
         return f"""
             WITH event AS (SELECT {_keys(view.keys)}, {", ".join(values)} FROM {self._table(view.table)})
-            SELECT {_ID}, {", ".join(named)} FROM requests AS request LEFT JOIN event ON {_joined(view.keys)}
+            SELECT {_ID}, {", ".join(named)} FROM {requests.of("requests")} AS request LEFT JOIN event
+            ON {_joined(view.keys)}
         """
 
-    def _events(self, events: Events, keys: Iterable[str], values: Iterable[str]) -> str:
-        """Events of an entity that became known, each no earlier than it happened."""
+    def _events(
+        self, events: Events, keys: Iterable[str], values: Iterable[str], requests: _Slice, reach: timedelta | None
+    ) -> str:
+        """Events of an entity that became known, each no earlier than it happened.
+
+        Only those that some request of the slice can see: known before its last prediction, and, with a `reach`, not
+        older than that at its first.
+        """
         stream = quote(f"stream_{events.name}")
+        read = ", ".join(map(quote, self._read(events)))
         self._run(f"""
             CREATE TABLE IF NOT EXISTS {stream} AS
-            SELECT * EXCLUDE _known, greatest({EVENT_TIME}, _known) AS {_KNOWN}, {EVENT_TIME} AS {_EVENT}
+            SELECT {read}, greatest({EVENT_TIME}, _known) AS {_KNOWN}, {EVENT_TIME} AS {_EVENT}
             FROM (SELECT *, {self._sql(events.available_at)} AS _known
                   FROM (SELECT *, {self._sql(events.event_time)} AS {EVENT_TIME} FROM {self._table(events.table)}))
             WHERE {EVENT_TIME} IS NOT NULL AND _known IS NOT NULL
         """)
         tie_breakers = [name for name in events.unique if name not in set(keys)]
-        columns = [_EVENT, _KNOWN, *map(quote, [*keys, *tie_breakers]), *values]
-        present = " AND ".join(f"{quote(name)} IS NOT NULL" for name in keys)
-        return f"SELECT {', '.join(columns)} FROM {stream} WHERE {present}"
+        taken = [_EVENT, _KNOWN, *map(quote, [*keys, *tie_breakers]), *values]
+        seen = [f"{quote(name)} IS NOT NULL" for name in keys] + [f"{_KNOWN} < {requests.end}"]
+        seen += [f"{_EVENT} >= {requests.start} - {_interval(reach)}"] if reach else []
+        return f"SELECT {', '.join(taken)} FROM {stream} WHERE {' AND '.join(seen)}"
+
+    def _read(self, events: Events) -> list[str]:
+        """Return the columns of a stream that any view of the plan reads, each once."""
+        found = dict.fromkeys([EVENT_TIME, *events.unique])
+        for view in self._plan.primitives:
+            if isinstance(view, LatestAsOf | RollingAggregate) and view.events == events:
+                found |= dict.fromkeys([*view.keys, *_operands(view)])
+        return list(found)
 
     def _operand(self, aggregation: Aggregation) -> tuple[str, str]:
         if aggregation.operand is None:
@@ -215,6 +289,16 @@ class DuckDBEngine:
             raise OutsideError(f"{self._tables}: {str(error).splitlines()[0]}") from error
 
 
+def _operands(view: LatestAsOf | RollingAggregate) -> Iterable[str]:
+    """Yield the columns that a view's features read."""
+    if isinstance(view, LatestAsOf):
+        expressions = [expression for _, expression in view.features]
+    else:
+        expressions = [each.operand for each in view.features if each.operand is not None]
+    for expression in expressions:
+        yield from columns(expression)
+
+
 def _keys(names: Iterable[str]) -> str:
     return ", ".join(map(quote, names))
 
@@ -244,3 +328,7 @@ def _in_part(part: Part | None) -> str:
 
 def _timestamp(value: datetime) -> str:
     return f"TIMESTAMP '{value.isoformat(sep=' ')}'"
+
+
+def _instant(text: str | None) -> str:
+    return f"CAST({'NULL' if text is None else _text(text)} AS TIMESTAMP)"

@@ -87,6 +87,13 @@ def _both(train: Part, holdout: Part) -> Part | None:
     return Span(train.start, holdout.end) if isinstance(train, Span) and isinstance(holdout, Span) else None
 
 
+def summarised(data: Data) -> list[str]:
+    """Return the columns of the observations that `summarise` reads."""
+    sources = [data.target.expression, *([data.event_time] if data.event_time else [])]
+    read = [name for source in sources for name in expressions.columns(expressions.parse(source))]
+    return list(dict.fromkeys([*read, *(data.split_by if data.split else ())]))
+
+
 def summarise(observations: pl.DataFrame, plan: Plan, data: Data) -> dict[str, object]:
     """Count the observations, those without a label, the rows of each part, and the features by role."""
     label, roles = data.target.name, Counter(feature.role for feature in plan.outputs)
