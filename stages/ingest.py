@@ -17,10 +17,10 @@ def main() -> None:
     report = {}
     for name, source in Data.load().sources.items():
         found = reading.read(name, source)
-        rows, columns = found.frame.shape
         path = RAW / f"{name}.parquet"
-        write_parquet(found.frame, path)
+        write_parquet(found.table, path)
         report[name] = reading.report(found, path)
+        rows, columns = report[name]["table"]["rows"], report[name]["table"]["columns"]
         console.print(f"{path}: {rows:,} rows x {columns} columns, {path.stat().st_size:,} bytes", soft_wrap=True)
     write_json(INGESTED, report)
 

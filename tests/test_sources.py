@@ -49,13 +49,16 @@ def test_csv_is_text_with_the_declared_nulls(site: Path) -> None:
         site,
         {"t/a.csv.zip": _zip(a=b'\xef\xbb\xbfa,b\r\n1,NA\r\n,"x,\ny"\r\nna,01'), "t/p.parquet": _parquet()},
     )
-    frame = reading.read("a", _source("t/a.csv.zip")).frame
+    frame = reading.read("a", _source("t/a.csv.zip")).table.collect()
     assert frame.rows() == [("1", None), (None, "x,\ny"), ("na", "01")]
     assert frame.schema == {"a": pl.String, "b": pl.String}
-    assert reading.read("a", _source("t/a.csv.zip", nulls=[])).frame.rows()[:2] == [("1", "NA"), ("", "x,\ny")]
+    assert reading.read("a", _source("t/a.csv.zip", nulls=[])).table.collect().rows()[:2] == [
+        ("1", "NA"),
+        ("", "x,\ny"),
+    ]
     quoted = File("quoted", b'a,b\n"",\nNA,"NA"\n')
     assert decoding._csv(quoted, ["", "NA"]).rows() == [(None, None), (None, None)]
-    assert reading.read("p", _source("t/p.parquet", format="parquet")).frame.rows() == [(1, 0.5), (2, None)]
+    assert reading.read("p", _source("t/p.parquet", format="parquet")).table.collect().rows() == [(1, 0.5), (2, None)]
 
 
 def test_the_reference_problem_is_read(root: Path) -> None:
@@ -67,7 +70,7 @@ def test_the_reference_problem_is_read(root: Path) -> None:
             "nulls": ["NA"],
         }
     )
-    frame = reading.read("flights", flights).frame
+    frame = reading.read("flights", flights).table.collect()
     assert frame.shape == (336_776, 19)
     assert frame["arr_delay"].null_count() == 9_430
 

@@ -76,7 +76,7 @@ def test_months_are_read_in_the_order_of_their_names(project: Path) -> None:
     }
     pins = put(project / "data/in", packed)
     found = reading.read("t", source(kind="files", url="data/in/", glob="**/*.csv*", files=pins))
-    assert found.frame.rows() == [("1", "a"), ("2", "b"), ("3", "c"), ("4", "d")]
+    assert found.table.collect().rows() == [("1", "a"), ("2", "b"), ("3", "c"), ("4", "d")]
     assert [(piece.name, piece.size) for piece in found.files] == [
         (f"data/in/{name}", len(packed[name])) for name in sorted(packed)
     ]
@@ -87,7 +87,7 @@ def test_only_what_is_pinned_is_read_and_nothing_else_in_its_place(project: Path
     pins = put(project / "data/in", MONTHS)
     put(project / "data/in", {"2013-03.csv": b"id,name\n9,z\n"})
     months = {"kind": "files", "url": "data/in/", "glob": "*.csv"}
-    assert reading.read("t", source(**months, files=pins)).frame.height == 3  # a new month waits for its pin
+    assert reading.read("t", source(**months, files=pins)).table.collect().height == 3  # a new month waits for its pin
     (project / "data/in/2013-02.csv").write_bytes(b"id,name\n2,x\n")
     changed = digest(b"id,name\n2,x\n")
     assert refusal(source(**months, files=pins)) == (
@@ -121,7 +121,7 @@ def test_other_columns_in_one_of_the_files_are_told(project: Path) -> None:
     assert told(b"name,id\n1,a\n", keep={"key": "nam"}) == "in/a.csv: has no column 'nam'; did you mean 'name'?"
     pins = put(project / "in", {"b.csv": b"name,id\nb,2\n"})
     kept = source(kind="files", url="in/", files=pins | {"a.csv": digest(b"id,name\n1,a\n")}, keep={"key": "id"})
-    assert reading.read("t", kept).frame.to_dict(as_series=False) == {"key": ["1", "2"]}
+    assert reading.read("t", kept).table.collect().to_dict(as_series=False) == {"key": ["1", "2"]}
 
 
 def test_a_member_of_a_zip_and_a_comma_at_the_end_of_lines(project: Path) -> None:
@@ -130,7 +130,7 @@ def test_a_member_of_a_zip_and_a_comma_at_the_end_of_lines(project: Path) -> Non
         archive.writestr("readme.html", "<p>")
         archive.writestr("Flights (1987 present).csv", '"Year","Name",\n2013,"x",\n2013,,\n')
     pins = put(project / "in", {"a.zip": packed.getvalue()})
-    found = reading.read("t", source(kind="files", url="in/", files=pins, member="*.csv")).frame
+    found = reading.read("t", source(kind="files", url="in/", files=pins, member="*.csv")).table.collect()
     assert found.to_dict(as_series=False) == {"Year": ["2013", "2013"], "Name": ["x", None]}
     told = refusal(source(kind="files", url="in/", files=pins, member="*.txt"))
     assert told == (
@@ -207,7 +207,7 @@ def test_files_of_a_web_server_are_downloaded_once(web: FileServer, project: Pat
     asked = len(web.asked)
     for _ in range(2):
         got = reading.read("t", source(**months, files=found))
-        assert got.frame["id"].to_list() == ["1", "2", "3"]
+        assert got.table.collect()["id"].to_list() == ["1", "2", "3"]
     assert len(web.asked) == asked
     assert [piece.name for piece in got.files] == [f"{web.url}in/{name}" for name in MONTHS]
     web.files["in/2013-01.csv"] = b"id,name\n1,A\n"
@@ -237,7 +237,7 @@ def test_a_glob_of_s3(s3: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {move.key[-1]: move.now for move in pinning.moves("t", source(**months))}
     assert list(found) == ["2013-01.csv", "2013-02.csv", "sub/2013-03.csv"]
     got = reading.read("t", source(**months, files=found))
-    assert got.frame["id"].to_list() == ["1", "2", "3", "4"]
+    assert got.table.collect()["id"].to_list() == ["1", "2", "3", "4"]
     assert got.files[0].name == f"s3://{s3.bucket}/in/2013-01.csv"
     gone = refusal(source(kind="files", url=f"s3://{s3.bucket}/in/", files={"x.csv": digest(b"")}))
     assert gone.startswith(f"s3://{s3.bucket}/in/x.csv: there is no such file; mend the url")
@@ -249,7 +249,7 @@ def test_a_glob_of_s3(s3: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     with stores.remote(f"s3://{s3.bucket}/in/2013-02.csv").open_at(5, part.validator) as stream:
         assert (stream.offset, b"".join(stream.chunks)) == (5, MONTHS["2013-02.csv"][5:])
     Path(".dvc/tmp/downloads", found["2013-02.csv"]).unlink()
-    assert reading.read("t", source(**months, files=found)).frame.equals(got.frame)
+    assert reading.read("t", source(**months, files=found)).table.collect().equals(got.table.collect())
     S3FileSystem.clear_instance_cache()  # which has the credentials of before
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     other = digest(b"")
@@ -281,11 +281,11 @@ def test_a_query_of_sqlite_is_pinned_by_a_text_or_a_fingerprint(project: Path) -
     sql = {"kind": "sql", "url": "sqlite:///flights.db"}
     dated = {**sql, "query": "select id, name from flights where loaded < :pin", "pin": "2013-02"}
     found = reading.read("t", source(**dated, keep={"key": "id", "name": "name"}))
-    assert (found.frame.rows(), found.frame.columns) == ([(1, None), (2, "b")], ["key", "name"])
+    assert (found.table.collect().rows(), found.table.collect().columns) == ([(1, None), (2, "b")], ["key", "name"])
     assert (found.address, found.pin) == ("sqlite:///flights.db", "2013-02")
     stamped = {**sql, "query": "select * from flights", "fingerprint": "select count(*), max(loaded) from flights"}
     assert list(pinning.moves("t", source(**stamped))) == [Move(("t", "pin"), None, "3, 2013-02-01")]
-    assert reading.read("t", source(**stamped, pin="3, 2013-02-01")).frame.height == 3
+    assert reading.read("t", source(**stamped, pin="3, 2013-02-01")).table.collect().height == 3
     assert refusal(source(**stamped, pin="2, x")) == (
         "data.sources.t.pin: the fingerprint is '3, 2013-02-01', not the pinned '2, x'; "
         "if the rows were changed on purpose, write that, or run: trunkline pin t"
@@ -331,9 +331,9 @@ def test_a_query_of_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("FLIGHTS_DB", address)
         query = "select id, at, name, cost from flights where at < :pin"
         found = reading.read("t", source(**declared, query=query, pin="2013-01-01"))  # in UTC
-        assert found.frame.select("id", "name").rows() == [(1, None), (2, "b")]
-        assert found.frame.schema["at"] == pl.Datetime("us", "UTC")
-        assert found.frame.schema["cost"].is_decimal()
+        assert found.table.collect().select("id", "name").rows() == [(1, None), (2, "b")]
+        assert found.table.collect().schema["at"] == pl.Datetime("us", "UTC")
+        assert found.table.collect().schema["cost"].is_decimal()
         assert found.address == "$FLIGHTS_DB"
         for writes in ("delete from flights returning id", "create table x (a int)"):
             assert "read-only transaction" in refusal(source(**declared, query=writes, pin="x"))
@@ -374,9 +374,9 @@ def test_a_delta_table_at_a_version(project: Path) -> None:
     write_deltalake("lake", ROWS.with_columns(pl.col("id") + 10).to_arrow(), mode="append")
     delta = {"kind": "delta", "url": "lake"}
     first = reading.read("t", source(**delta, version=0))
-    assert first.frame.equals(ROWS.sort("id"))
+    assert first.table.collect().equals(ROWS.sort("id"))
     assert first.pin == "0"
-    assert reading.read("t", source(**delta, version=1)).frame["id"].to_list() == [1, 2, 3, 11, 12, 13]
+    assert reading.read("t", source(**delta, version=1)).table.collect()["id"].to_list() == [1, 2, 3, 11, 12, 13]
     assert list(pinning.moves("t", source(**delta, version=0))) == [Move(("t", "version"), 0, 1)]
     assert refusal(source(**delta)) == "data.sources.t.version: the key is missing; run: trunkline pin t"
     assert refusal(source(**delta, version=9)) == (
@@ -404,7 +404,7 @@ def test_an_iceberg_table_at_a_snapshot(project: Path) -> None:
     table.append(ROWS.to_arrow())
     [move] = pinning.moves("t", source(**iceberg))
     table.append(ROWS.with_columns(pl.col("id") + 10).to_arrow())
-    assert reading.read("t", source(**iceberg, snapshot=move.now)).frame.equals(ROWS.sort("id"))
+    assert reading.read("t", source(**iceberg, snapshot=move.now)).table.collect().equals(ROWS.sort("id"))
     assert refusal(source(**iceberg, snapshot="5")) == (
         "data.sources.t.snapshot: flights.months has no snapshot 5; it may have expired; run: trunkline pin t"
     )

@@ -11,13 +11,19 @@ ROW_GROUP_ROWS = 2**17
 ZSTD_LEVEL = 3
 
 
-def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+def write_parquet(frame: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
     """Write a frame as Parquet, atomically; the bytes depend on its columns and values only."""
     with files.atomic_path(path) as temporary:
-        frame.write_parquet(
+        frame.lazy().sink_parquet(
             temporary,
             compression="zstd",
             compression_level=ZSTD_LEVEL,
             row_group_size=ROW_GROUP_ROWS,
             statistics=True,
         )
+
+
+def shape(path: Path) -> tuple[int, int]:
+    """Return the numbers of rows and columns of a Parquet file."""
+    frame = pl.scan_parquet(path)
+    return int(frame.select(pl.len()).collect().item()), len(frame.collect_schema())

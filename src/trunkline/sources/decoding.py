@@ -18,6 +18,7 @@ import polars as pl
 from trunkline.core.errors import UserError, nearest
 from trunkline.params.sources import Files, Package, Table
 from trunkline.sources import headless
+from trunkline.tables import ROW_GROUP_ROWS
 
 
 @dataclass(frozen=True)
@@ -28,23 +29,29 @@ class File:
     content: bytes
 
 
-def table(files: Iterable[File], source: Package | Files) -> pl.DataFrame:
+def table(files: Iterable[File], source: Package | Files) -> pl.LazyFrame:
     """Return the rows of all files: a CSV with every column as text, a Parquet as it is.
 
-    Files stand one after the other, those of a package beside each other. Raises UserError for a file that is broken
-    or empty, or has other columns than the first.
+    Files stand one after the other, those of a package beside each other. At any time, one file's rows are unpacked.
+    Raises UserError for a file that is broken or empty, or has other columns than the first.
     """
     if isinstance(source, Package):
-        return _frame(tuple(files), source)
-    frames: list[pl.DataFrame] = []
-    first = ""
+        return _frame(tuple(files), source).lazy()
+    pieces: list[pl.LazyFrame] = []
+    first: tuple[str, pl.Schema] | None = None
     for file in files:
         frame = _frame((file,), source)
-        first = first or file.name
-        if frames:
-            _same_columns(first, frames[0], file.name, frame)
-        frames.append(frame)
-    return pl.concat(frames) if len(frames) > 1 else frames[0]
+        first = first or (file.name, frame.schema)
+        _same_columns(*first, file.name, frame)
+        pieces.append(_packed(frame) if len(source.files) > 1 else frame.lazy())
+    return pl.concat(pieces)
+
+
+def _packed(frame: pl.DataFrame) -> pl.LazyFrame:
+    """Return a frame that takes a fraction of the memory until it is read."""
+    packed = io.BytesIO()
+    frame.write_parquet(packed, compression="lz4", row_group_size=ROW_GROUP_ROWS)
+    return pl.scan_parquet(packed.getvalue())
 
 
 def _frame(files: Sequence[File], source: Package | Files) -> pl.DataFrame:
@@ -76,16 +83,14 @@ def _plain(files: Sequence[File], source: Package | Files) -> File:
     return File(files[0].name, headless.rewritten(texts, source).encode())
 
 
-def _same_columns(first: str, expected: pl.DataFrame, name: str, found: pl.DataFrame) -> None:
-    if found.columns != expected.columns:
+def _same_columns(first: str, expected: pl.Schema, name: str, found: pl.DataFrame) -> None:
+    if found.columns != expected.names():
         different = [
-            column
-            for column in [*found.columns, *expected.columns]
-            if not (column in found.columns and column in expected.columns)
+            column for column in [*found.columns, *expected] if not (column in found.columns and column in expected)
         ]
         what = f"column '{different[0]}' is in one of the two only" if different else "the columns are in another order"
         raise UserError(f"{name}: has other columns than {first}: {what}; mend it, or name the wanted ones in `keep`")
-    for column, dtype in expected.schema.items():
+    for column, dtype in expected.items():
         if found.schema[column] != dtype:
             raise UserError(
                 f"{name}: column '{column}' is stored as {found.schema[column]}, in {first} as {dtype}; write it alike"

@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from trunkline import tables
 from trunkline.core.addresses import shown
 from trunkline.core.errors import UserError
 from trunkline.core.files import sha256
@@ -36,7 +37,7 @@ class Reading:
     No ETag and no time: they differ where the bytes are the same.
     """
 
-    frame: pl.DataFrame
+    table: pl.LazyFrame
     kind: str
     address: str
     pin: str
@@ -78,19 +79,20 @@ def _of_files(source: Package | Files, title: str, pin: str, found: Iterable[Fil
             pieces.append(Piece(file.name, len(file.content), hashlib.sha256(file.content).hexdigest()))
             yield file
 
-    frame = decoding.table(counted(), source)
-    return Reading(frame, source.kind, title, pin, tuple(pieces))
+    table = decoding.table(counted(), source)
+    return Reading(table, source.kind, title, pin, tuple(pieces))
 
 
 def _sorted(source: Query | Delta | Iceberg, frame: pl.DataFrame, title: str, pin: str | int | None) -> Reading:
     frame = decoding.picked(frame, source, title)
     if frame.is_empty():
         raise UserError(f"{title}: has no rows; pin what has some")
-    return Reading(frame.sort(frame.columns, nulls_last=True), source.kind, title, str(pin), ())
+    return Reading(frame.sort(frame.columns, nulls_last=True).lazy(), source.kind, title, str(pin), ())
 
 
 def report(reading: Reading, written: Path) -> dict[str, Any]:
     """Return what reports/ingest.json says of a source, whose table was written to a file."""
-    table = {"rows": reading.frame.height, "columns": reading.frame.width, "sha256": sha256(written)}
+    rows, columns = tables.shape(written)
+    table = {"rows": rows, "columns": columns, "sha256": sha256(written)}
     files = [asdict(piece) for piece in reading.files]
     return {"kind": reading.kind, "address": reading.address, "pin": reading.pin, "files": files, "table": table}
