@@ -18,7 +18,7 @@ def main() -> None:
 
     console = Console(stderr=True, highlight=False)
     data = Data.load()
-    raw = {name: pl.read_parquet(paths.RAW / f"{name}.parquet") for name in data.sources}
+    raw = {name: pl.scan_parquet(paths.RAW / f"{name}.parquet") for name in data.sources}
     months = [month for _, window in data.window or () for month in window.months()]
     checked = contract.check_tables(raw, Contract.load(), data.timezone, months)
     for name, table in checked.items():

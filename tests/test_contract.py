@@ -1,6 +1,7 @@
 """Every row that breaks a contract is found, with its reason, and no other row is."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,26 @@ def _table(policy: str = "fail", **changes: Any) -> TableContract:
     return TableContract.model_validate(declared | changes)
 
 
-def _check(raw: pl.DataFrame, table: TableContract, months: list[str] = MONTHS) -> contract.Checked:
-    return contract.check("trips", raw, table, ZONE, months)
+@dataclass(frozen=True)
+class Found:
+    """What `check` returned, read."""
+
+    valid: pl.DataFrame
+    rejected: pl.DataFrame
+    report: contract.Report
+
+
+def _check(raw: pl.DataFrame, table: TableContract, months: list[str] = MONTHS) -> Found:
+    checked = contract.check("trips", raw.lazy(), table, ZONE, months)
+    return Found(checked.valid.collect(), checked.rejected.collect(), checked.report)
+
+
+@pytest.fixture(autouse=True, params=[contract.PIECE, 2], ids=["in one piece", "two rows at a time"], scope="module")
+def piece(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Whatever holds of a table that is checked at once holds of one that is checked in pieces."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contract, "PIECE", request.param)
+        yield
 
 
 Row = dict[str, str | None]
@@ -262,13 +281,14 @@ def test_pandera_cannot_be_switched_off_from_outside() -> None:
 def test_tables_are_those_of_the_sources() -> None:
     declared = Contract(tables={"trips": _table(), "stops": _table()})
     with pytest.raises(UserError) as caught:
-        contract.check_tables({"trips": _rows({}), "stop": _rows({})}, declared, ZONE, MONTHS)
+        contract.check_tables({"trips": _rows({}).lazy(), "stop": _rows({}).lazy()}, declared, ZONE, MONTHS)
     assert str(caught.value).split("\n") == [
         "conf/contract: tables.stop: has a source but no contract; declare it; did you mean 'stops'?",
         "conf/contract: tables.stops: is not in data.sources; remove it or add a source; did you mean 'stop'?",
     ]
+    wrong = {"trips": _rows({"id": "x"}).lazy(), "stops": _rows({"id": "y"}).lazy()}
     with pytest.raises(UserError) as caught:
-        contract.check_tables({"trips": _rows({"id": "x"}), "stops": _rows({"id": "y"})}, declared, ZONE, MONTHS)
+        contract.check_tables(wrong, declared, ZONE, MONTHS)
     assert [line.partition(":")[0] for line in str(caught.value).split("\n")] == [
         "data/raw/trips.parquet",
         "data/raw/stops.parquet",
@@ -313,13 +333,14 @@ def test_a_contract_that_cannot_be_is_refused(changes: dict[str, Any], message: 
     assert message in str(caught.value)
 
 
-def test_the_reference_problem(root: Path) -> None:
+def test_the_reference_problem(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contract, "PIECE", max(contract.PIECE, 2**17))
     data, declared = (
         group.parse(yaml.safe_load((root / "conf" / group.key / "flights.yaml").read_text(encoding="utf-8")))
         for group in (Data, Contract)
     )
     months = [f"2013-{month:02d}" for month in range(1, 13)]
-    raw = {name: reading.read(name, source).table.collect() for name, source in data.sources.items()}
+    raw = {name: reading.read(name, source).table for name, source in data.sources.items()}
     checked = contract.check_tables(raw, declared, data.timezone, months)
 
     assert {name: table.report.checks for name, table in checked.items()} == {
@@ -327,8 +348,8 @@ def test_the_reference_problem(root: Path) -> None:
         "weather": {"columns.wind_speed.max": 1},
         "planes": {},
     }
-    rejected = checked["weather"].rejected.select("origin", "time_hour", "wind_speed", "reasons").row(0)
+    rejected = checked["weather"].rejected.select("origin", "time_hour", "wind_speed", "reasons").collect().row(0)
     assert rejected[:2] == ("EWR", "2013-02-12T08:00:00Z")
     assert float(rejected[2]) == pytest.approx(1048.36, abs=0.01)
     assert rejected[3] == "column wind_speed: above 150"
-    assert checked["flights"].valid.height == 336_776
+    assert checked["flights"].valid.collect().height == 336_776

@@ -3,6 +3,9 @@
 A contract is compiled to a pandera schema in which every check bears the key that declares it, so that what
 fails leads back to one line of conf/contract. What pandera cannot see, a text that is no value of its
 column's type, is found while the columns are converted; the other checks then leave that value alone.
+
+A table is checked a piece at a time, and what is done with waits packed, so that many years need little more memory
+than one. No result depends on the size of a piece.
 """
 
 import math
@@ -11,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass
 from datetime import date
 from functools import reduce
-from operator import or_
+from operator import add, or_
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +24,13 @@ from pandera.api.polars.types import PolarsData
 from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaError, SchemaErrors
 
-from trunkline import parsing, rows
+from trunkline import parsing, repeats, rows, tables
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.paths import RAW
 from trunkline.params.contract import REASONS, ColumnContract, Contract, Policy, RowCheck, TableContract
 
 SHOWN = 3  # offending rows in a message
+PIECE = 2**19  # rows
 
 _Masks = dict[str, pl.Series]  # which rows break a rule, by the key of the rule
 _Broken = dict["Rule", pl.Series]
@@ -58,13 +62,60 @@ class Report:
 class Checked:
     """A table's rows, in order: those as declared, in the declared types, and the others as they came."""
 
-    valid: pl.DataFrame
-    rejected: pl.DataFrame
+    valid: pl.LazyFrame
+    rejected: pl.LazyFrame
     report: Report
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a table and its contract are, for messages."""
+
+    path: Path
+    key: str
+
+
+@dataclass(frozen=True)
+class _Breach:
+    """The rows that break a rule: how many, and the first of them in words."""
+
+    count: int
+    first: tuple[str, ...]
+
+    def __add__(self, later: "_Breach") -> "_Breach":
+        return _Breach(self.count + later.count, (*self.first, *later.first)[:SHOWN])
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Rows of a table that follow each other, the first of which is `start`, counted from 0."""
+
+    raw: pl.DataFrame
+    start: int
+    firsts: pl.Series  # whether a row is the first of all with its key
+    whole: bool  # whether these are all rows
+
+    def breach(self, rule: Rule, mask: pl.Series) -> _Breach:
+        return _Breach(int(mask.sum()), tuple(self._row(index, rule.reads) for index in mask.arg_true().head(SHOWN)))
+
+    def _row(self, index: int, columns: Sequence[str]) -> str:
+        values = [self.raw[column][index] for column in columns]
+        return f"{self.start + index + 1} ({', '.join(map(_shown, values))})"
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What was found in a piece."""
+
+    valid: pl.LazyFrame
+    rejected: pl.LazyFrame
+    quarantined: int
+    broken: Mapping[Rule, _Breach]
+    undecided: Sequence[str]
+
+
 def check_tables(
-    raw: Mapping[str, pl.DataFrame], contract: Contract, zone: str, months: Sequence[str]
+    raw: Mapping[str, pl.LazyFrame], contract: Contract, zone: str, months: Sequence[str]
 ) -> dict[str, Checked]:
     """Check every table against its contract.
 
@@ -82,7 +133,7 @@ def check_tables(
     return checked
 
 
-def check(name: str, raw: pl.DataFrame, table: TableContract, zone: str, months: Sequence[str]) -> Checked:
+def check(name: str, raw: pl.LazyFrame, table: TableContract, zone: str, months: Sequence[str]) -> Checked:
     """Convert a table's columns to their declared types and split its rows by the contract.
 
     `zone` is the project's time zone and `months` (YYYY-MM, local) are those that `every_month` asks for.
@@ -91,22 +142,58 @@ def check(name: str, raw: pl.DataFrame, table: TableContract, zone: str, months:
     rows in quarantine and for empty months.
     """
     where = _Place(RAW / f"{name}.parquet", f"tables.{name}")
-    parsed = _parse(where, raw, table)
-    frame = pl.DataFrame({column: result.values for column, result in parsed.items()})
-    unparsed = {f"columns.{column}.type": result.failed for column, result in parsed.items()}
-    declared = tuple(rules(table))
-    found, problems = _found(where, frame, _schema(table, zone), {rule.key for rule in declared})
-    broken = _broken(declared, unparsed, found)
-
-    rejected = _any([mask for rule, mask in broken.items() if rule.policy == "quarantine"], raw.height)
-    report = _report(rejected, broken)
-    valid = frame.filter(~rejected)
-    problems += [_line(where, rule, mask, raw) for rule, mask in broken.items() if rule.policy == "fail"]
+    _parse(where, raw.head(0).collect(), table)
+    height = int(raw.select(pl.len()).collect().item())
+    results = [_checked(where, piece, table, zone) for piece in _pieces(raw, table, height)]
+    valid, rejected = pl.concat(each.valid for each in results), pl.concat(each.rejected for each in results)
+    broken = {
+        rule: reduce(add, found)
+        for rule in rules(table)
+        if (found := [each.broken[rule] for each in results if rule in each.broken])
+    }
+    report = _report(height, sum(each.quarantined for each in results), broken)
+    problems = list(dict.fromkeys(line for each in results for line in each.undecided))
+    problems += [_line(where, rule, breach) for rule, breach in broken.items() if rule.policy == "fail"]
     problems += _over_limit(where, table, report, broken)
     problems += _empty_months(where, table, valid, zone, months)
     if problems:
         raise UserError("\n".join(problems))
-    return Checked(valid, _with_reasons(raw.select(list(table.columns)), rejected, broken), report)
+    return Checked(valid, rejected, report)
+
+
+def _pieces(raw: pl.LazyFrame, table: TableContract, height: int) -> Iterator[_Piece]:
+    """Yield the table's rows, at least one piece, be it without rows."""
+    starts = range(0, max(height, 1), PIECE)
+
+    def keys() -> Iterator[pl.DataFrame]:
+        for start in starts:
+            yield _keys(raw.slice(start, PIECE).select(table.unique).collect(), table)
+
+    for start, firsts in zip(starts, repeats.firsts(keys), strict=True):
+        yield _Piece(raw.slice(start, PIECE).collect(), start, firsts, whole=len(starts) == 1)
+
+
+def _keys(raw: pl.DataFrame, table: TableContract) -> pl.DataFrame:
+    declared = {name: table.columns[name] for name in table.unique}
+    return pl.DataFrame({name: parsing.parse(raw[name], of.type, of.formats).values for name, of in declared.items()})
+
+
+def _checked(where: _Place, piece: _Piece, table: TableContract, zone: str) -> _Result:
+    raw, declared = piece.raw, tuple(rules(table))
+    parsed = _parse(where, raw, table)
+    frame = pl.DataFrame({column: result.values for column, result in parsed.items()})
+    unparsed = {f"columns.{column}.type": result.failed for column, result in parsed.items()}
+    found, undecided = _found(where, frame, _schema(table, zone, piece.firsts), {rule.key for rule in declared})
+    broken = _broken(declared, unparsed, found)
+    rejected = _any([mask for rule, mask in broken.items() if rule.policy == "quarantine"], raw.height)
+    kept = pl.DataFrame.lazy if piece.whole else tables.packed
+    return _Result(
+        kept(frame.filter(~rejected)),
+        kept(_with_reasons(raw.select(list(table.columns)), rejected, broken)),
+        int(rejected.sum()),
+        {rule: piece.breach(rule, mask) for rule, mask in broken.items()},
+        undecided,
+    )
 
 
 def rules(table: TableContract) -> Iterator[Rule]:
@@ -139,15 +226,7 @@ def _plain(number: float) -> str:
     return str(int(number)) if number == int(number) else str(number)
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a table and its contract are, for messages."""
-
-    path: Path
-    key: str
-
-
-def _same_tables(raw: Mapping[str, pl.DataFrame], contract: Contract) -> None:
+def _same_tables(raw: Mapping[str, pl.LazyFrame], contract: Contract) -> None:
     without = [name for name in raw if name not in contract.tables]
     unused = [name for name in contract.tables if name not in raw]
     problems = [
@@ -188,11 +267,11 @@ def _misnamed(where: _Place, raw: pl.DataFrame, table: TableContract) -> list[st
     ]
 
 
-def _schema(table: TableContract, zone: str) -> pa.DataFrameSchema:
+def _schema(table: TableContract, zone: str, firsts: pl.Series) -> pa.DataFrameSchema:
     """Compile a contract to pandera; the name of a check is the key of the rule that it decides."""
     columns = {name: _column(name, column) for name, column in table.columns.items()}
     # On a column: pandera turns what a check of the whole frame finds into Python objects, row by row.
-    columns[table.unique[0]].checks.append(pa.Check(_is_first(table.unique), name="unique"))
+    columns[table.unique[0]].checks.append(pa.Check(lambda _: firsts.to_frame().lazy(), name="unique"))
     for name, rule in table.checks.items():
         columns[rule.columns[0]].checks.append(pa.Check(_holds(rule, zone), name=f"checks.{name}"))
     return pa.DataFrameSchema(columns, strict=True)
@@ -210,10 +289,6 @@ def _column(name: str, column: ColumnContract) -> pa.Column:
     if column.pattern is not None:
         checks.append(pa.Check.str_matches(f"^(?:{column.pattern})$", name=f"columns.{name}.pattern"))
     return pa.Column(parsing.DTYPES[column.type], checks, nullable=column.nullable)
-
-
-def _is_first(columns: Sequence[str]) -> Callable[[PolarsData], pl.LazyFrame]:
-    return lambda data: data.lazyframe.select(pl.struct(columns).is_first_distinct())
 
 
 def _holds(rule: RowCheck, zone: str) -> Callable[[PolarsData], pl.LazyFrame]:
@@ -255,10 +330,10 @@ def _key(error: SchemaError) -> str:
     return str(getattr(error.check, "name", error.check))
 
 
-def _broken(declared: Iterable[Rule], unparsed: _Masks, found: _Masks) -> _Broken:
+def _broken(declared: Iterable[Rule], unparsed: _Masks, found: _Masks) -> dict[Rule, pl.Series]:
     """Return the rows that break each broken rule; a value that was not converted breaks no other rule."""
     masks = {**found, **unparsed}
-    broken: _Broken = {}
+    broken: dict[Rule, pl.Series] = {}
     for rule in declared:
         if rule.key not in masks:
             continue
@@ -275,25 +350,17 @@ def _any(masks: Sequence[pl.Series], height: int) -> pl.Series:
     return reduce(or_, masks, pl.repeat(False, height, eager=True))
 
 
-def _report(rejected: pl.Series, broken: _Broken) -> Report:
-    height, quarantined = rejected.len(), int(rejected.sum())
-    counts = {rule.key: int(mask.sum()) for rule, mask in broken.items()}
+def _report(height: int, quarantined: int, broken: Mapping[Rule, _Breach]) -> Report:
+    counts = {rule.key: breach.count for rule, breach in broken.items()}
     return Report(height, height - quarantined, quarantined, quarantined / height if height else 0.0, counts)
 
 
-def _line(where: _Place, rule: Rule, mask: pl.Series, raw: pl.DataFrame) -> str:
-    count = int(mask.sum())
-    first = ", ".join(_row(raw, index, rule.reads) for index in mask.arg_true().head(SHOWN))
-    what, which = (f"{count:,} rows are", "first rows") if count > 1 else ("1 row is", "row")
+def _line(where: _Place, rule: Rule, breach: _Breach) -> str:
+    what, which = (f"{breach.count:,} rows are", "first rows") if breach.count > 1 else ("1 row is", "row")
     return (
-        f"{where.path}: {rule.subject}: {what} {rule.breach}; {which} {first}, counted from 1 below the "
-        f"header; correct the data, or {where.key}.{rule.key} in conf/contract"
+        f"{where.path}: {rule.subject}: {what} {rule.breach}; {which} {', '.join(breach.first)}, "
+        f"counted from 1 below the header; correct the data, or {where.key}.{rule.key} in conf/contract"
     )
-
-
-def _row(raw: pl.DataFrame, index: int, columns: Sequence[str]) -> str:
-    values = [raw[column][index] for column in columns]
-    return f"{index + 1} ({', '.join(map(_shown, values))})"
 
 
 def _shown(value: Any) -> str:
@@ -306,10 +373,10 @@ def _shown(value: Any) -> str:
     return repr(text if len(text) <= 40 else f"{text[:40]}…")
 
 
-def _over_limit(where: _Place, table: TableContract, report: Report, broken: _Broken) -> list[str]:
+def _over_limit(where: _Place, table: TableContract, report: Report, broken: Mapping[Rule, _Breach]) -> list[str]:
     if report.share <= table.quarantine_limit:
         return []
-    counts = {rule: int(mask.sum()) for rule, mask in broken.items() if rule.policy == "quarantine"}
+    counts = {rule: breach.count for rule, breach in broken.items() if rule.policy == "quarantine"}
     top = sorted(counts, key=lambda rule: -counts[rule])[:SHOWN]
     reasons = ", ".join(f"{counts[rule]:,} for {rule.subject} {rule.breach}" for rule in top)
     return [
@@ -320,12 +387,12 @@ def _over_limit(where: _Place, table: TableContract, report: Report, broken: _Br
 
 
 def _empty_months(
-    where: _Place, table: TableContract, valid: pl.DataFrame, zone: str, months: Sequence[str]
+    where: _Place, table: TableContract, valid: pl.LazyFrame, zone: str, months: Sequence[str]
 ) -> list[str]:
     if table.every_month is None:
         return []
-    local = valid[table.every_month].dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
-    present = set(local.dt.strftime("%Y-%m").unique())
+    local = pl.col(table.every_month).dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
+    present = set(valid.select(local.dt.strftime("%Y-%m").unique()).collect().to_series())
     empty = [month for month in months if month not in present]
     if not empty:
         return []
@@ -335,7 +402,7 @@ def _empty_months(
     ]
 
 
-def _with_reasons(raw: pl.DataFrame, rejected: pl.Series, broken: _Broken) -> pl.DataFrame:
+def _with_reasons(raw: pl.DataFrame, rejected: pl.Series, broken: Mapping[Rule, pl.Series]) -> pl.DataFrame:
     reasons = [
         pl.select(pl.when(mask).then(pl.lit(f"{rule.subject}: {rule.breach}"))).to_series().filter(rejected)
         for rule, mask in broken.items()

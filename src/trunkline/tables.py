@@ -1,5 +1,6 @@
 """Writes tables so that equal frames give equal bytes, with any number of threads."""
 
+import io
 from pathlib import Path
 
 import polars as pl
@@ -27,3 +28,10 @@ def shape(path: Path) -> tuple[int, int]:
     """Return the numbers of rows and columns of a Parquet file."""
     frame = pl.scan_parquet(path)
     return int(frame.select(pl.len()).collect().item()), len(frame.collect_schema())
+
+
+def packed(frame: pl.DataFrame) -> pl.LazyFrame:
+    """Return a frame that takes a fraction of the memory until it is read."""
+    content = io.BytesIO()
+    frame.write_parquet(content, compression="lz4", row_group_size=ROW_GROUP_ROWS)
+    return pl.scan_parquet(content.getvalue())

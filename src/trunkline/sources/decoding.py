@@ -18,7 +18,7 @@ import polars as pl
 from trunkline.core.errors import UserError, nearest
 from trunkline.params.sources import Files, Package, Table
 from trunkline.sources import headless
-from trunkline.tables import ROW_GROUP_ROWS
+from trunkline.tables import packed
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,8 @@ def table(files: Iterable[File], source: Package | Files) -> pl.LazyFrame:
         frame = _frame((file,), source)
         first = first or (file.name, frame.schema)
         _same_columns(*first, file.name, frame)
-        pieces.append(_packed(frame) if len(source.files) > 1 else frame.lazy())
+        pieces.append(packed(frame) if len(source.files) > 1 else frame.lazy())
     return pl.concat(pieces)
-
-
-def _packed(frame: pl.DataFrame) -> pl.LazyFrame:
-    """Return a frame that takes a fraction of the memory until it is read."""
-    packed = io.BytesIO()
-    frame.write_parquet(packed, compression="lz4", row_group_size=ROW_GROUP_ROWS)
-    return pl.scan_parquet(packed.getvalue())
 
 
 def _frame(files: Sequence[File], source: Package | Files) -> pl.DataFrame:
