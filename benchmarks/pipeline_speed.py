@@ -1,9 +1,10 @@
 """`dvc repro` from nothing beside one plain Python script that does the same work in one process.
 
-Both start in a fresh clone of the last commit, with an empty cache and no dvc.lock, so that every stage runs. The script
-imports each stage's function and calls it, in the order of dvc.yaml: it pays for imports once, starts one interpreter,
-and hashes nothing. What they write must be the same bytes. Rounds alternate, and each one's best round counts, so that a
-busy machine harms none alone. Asked: at most 1.3 times. Run: python benchmarks/pipeline_speed.py [--rounds 3]
+Both start in a fresh clone of the last commit, with an empty cache and no dvc.lock, so that every stage runs. The
+script imports each stage's function and calls it, in the order of dvc.yaml: it imports a library once, starts one
+interpreter, and hashes nothing. What they write must be the same bytes. Rounds alternate, and each one's best round
+counts, so that a busy machine harms none alone. Asked: at most 1.3 times.
+Run: python benchmarks/pipeline_speed.py [--rounds 3]
 """
 
 import argparse

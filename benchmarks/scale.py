@@ -1,10 +1,9 @@
 """Time and peak memory of ingest, validate and features for 1, 3, 10 and 30 years, each stage as its own process.
 
-The reference year is replicated with shifted dates (a year's flights keep their local schedule, the weather its UTC
-hours), one Parquet file a year, and declared by overrides of conf/: the real stages run on it, in a folder of their own.
-Asked: the time per row grows no more than noise allows, and the peak memory stays below 2 GB at 30 years, which are
-10 million flights. Needs what `make repro` leaves. Run: python benchmarks/scale.py [--years 1 3 10 30] [--folder FOLDER]
-[--svg docs/scale.svg]
+The reference year is replicated with shifted dates (flights keep their local schedule, the weather its UTC hours), one
+Parquet file a year, and declared by overrides of conf/: the real stages run on it, in a folder of their own. Asked:
+time grows no faster than rows, and peak memory stays below 2 GB at 30 years, which are 10 million flights.
+Needs what `make repro` leaves. Run: python benchmarks/scale.py [--svg docs/scale.svg] [--years 1 3 10 30]
 """
 
 import argparse
@@ -135,11 +134,55 @@ def table(measured: list[Measured]) -> str:
         f"{m.seconds / m.rows * 1e6:>9.2f}"
         for m in measured
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *asked(measured)]) + "\n"
+
+
+def asked(measured: list[Measured]) -> list[str]:
+    """Return how the most years compare with the fewest, and with what is asked."""
+    fewest, most = (edge(each.years for each in measured) for edge in (min, max))
+    total = {years: sum(each.processor for each in measured if each.years == years) for years in (fewest, most)}
+    peak = max(each.megabytes for each in measured if each.years == most)
+    lines = [f"peak memory at {most} years: {peak:,.0f} MB, asked: below {LIMIT:,.0f}"]
+    if most > fewest:
+        growth = total[most] / total[fewest] / (most / fewest)
+        lines.append(
+            f"CPU time from {fewest} to {most} years: {growth:.2f} times the growth of the rows, asked: at most 1"
+        )
+    return lines
 
 
 def draw(measured: list[Measured], path: Path) -> None:
-    """Draw time and memory over the rows."""
+    """Draw time and memory over the rows; the same figures give the same bytes."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams.update({"svg.hashsalt": "scale", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10})
+    from matplotlib import pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.9), layout="constrained")
+    for stage, colour, mark in zip(STAGES, ("#0072b2", "#e69f00", "#009e73"), "osD", strict=True):
+        of = sorted((each for each in measured if each.stage == stage), key=lambda each: each.rows)
+        rows, style = [each.rows for each in of], {"color": colour, "marker": mark, "markersize": 5}
+        left.plot(rows, [each.processor for each in of], label=stage, **style)
+        right.plot(rows, [each.megabytes for each in of], label=stage, **style)
+    rows = sorted({each.rows for each in measured})
+    first = max(each.processor for each in measured if each.rows == rows[0])
+    left.plot(rows, [first * each / rows[0] for each in rows], "--", color="#888888", label="as fast as the rows")
+    right.axhline(LIMIT, linestyle="--", color="#888888", label="asked: below 2 GB")
+    years = dict(sorted({each.rows: each.years for each in measured}.items()))
+    for axes, title in ((left, "Processor time, seconds"), (right, "Peak memory, MB")):
+        axes.set(xscale="log", title=title, xlabel="years of flights, and million rows")
+        labels = [f"{of}\n{each / 1e6:.2g}" for each, of in years.items()]
+        axes.set_xticks(list(years), labels)
+        axes.minorticks_off()
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(visible=True, color="#e5e5e5")
+        axes.legend(frameon=False)
+    left.set_yscale("log")
+    right.set_ylim(0, LIMIT * 1.25)
+    figure.savefig(path, metadata={"Date": None, "Creator": None})
+    text = path.read_text(encoding="utf-8")
+    path.write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

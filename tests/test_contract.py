@@ -64,11 +64,11 @@ def _check(raw: pl.DataFrame, table: TableContract, months: list[str] = MONTHS) 
     return Found(checked.valid.collect(), checked.rejected.collect(), checked.report)
 
 
-@pytest.fixture(autouse=True, params=[contract.PIECE, 2], ids=["in one piece", "two rows at a time"], scope="module")
-def piece(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Whatever holds of a table that is checked at once holds of one that is checked in pieces."""
+@pytest.fixture(autouse=True, scope="module")
+def pieces() -> Iterator[None]:
+    """Let these small tables be of one piece, or of some, as large ones are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contract, "PIECE", request.param)
+        patch.setattr(contract, "PIECE", 3)
         yield
 
 
@@ -334,7 +334,7 @@ def test_a_contract_that_cannot_be_is_refused(changes: dict[str, Any], message: 
 
 
 def test_the_reference_problem(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract, "PIECE", max(contract.PIECE, 2**17))
+    monkeypatch.setattr(contract, "PIECE", 2**17)
     data, declared = (
         group.parse(yaml.safe_load((root / "conf" / group.key / "flights.yaml").read_text(encoding="utf-8")))
         for group in (Data, Contract)

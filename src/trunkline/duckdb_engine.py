@@ -101,17 +101,14 @@ class DuckDBEngine:
         """)
         self._slices = self._sliced()
 
-    def _sliced(self) -> list[_Slice]:
-        """Return the slices of the requests; one without a row if there are none."""
-        times = (
-            ""
-            if self._plan.request.event_time is None
-            else f", CAST(min({_NOW}) AS VARCHAR), CAST(max({_NOW}) AS VARCHAR)"
-        )
+    def _sliced(self, part: Part | None = None) -> list[_Slice]:
+        """Return the slices of a part's requests; one without a row if there are none."""
+        bounds = "" if self._plan.request.event_time is None else f", min({_NOW})::VARCHAR, max({_NOW})::VARCHAR"
         found = self._run(f"""
-            SELECT min({_ID}), max({_ID}){times} FROM requests GROUP BY ({_ID} - 1) // {self._size} ORDER BY 1
+            SELECT min({_ID}), max({_ID}){bounds} FROM requests WHERE {_in_part(part)}
+            GROUP BY ({_ID} - 1) // {self._size} ORDER BY 1
         """).fetchall()
-        return [_Slice(first, last, *map(_instant, bounds)) for first, last, *bounds in found] or [_Slice(0, 0)]
+        return [_Slice(first, last, *map(_instant, times)) for first, last, *times in found] or [_Slice(0, 0)]
 
     def compute(self, primitive: Primitive) -> None:
         """Compute the features of one primitive for every request."""
@@ -131,7 +128,7 @@ class DuckDBEngine:
 
         Columns: those of the request, event_time, the extra ones, then the plan's outputs in order.
         """
-        queries = [self._selection(each, part, list(extra)) for each in self._slices]
+        queries = [self._selection(each, part, list(extra)) for each in self._sliced(part)]
         with files.atomic_path(path) as temporary:
             if len(queries) == 1:
                 return self._copy(queries[0], temporary)
