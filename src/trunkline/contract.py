@@ -24,7 +24,7 @@ from pandera.api.polars.types import PolarsData
 from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaError, SchemaErrors
 
-from trunkline import parsing, repeats, rows, tables
+from trunkline import parsing, rows, tables
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.paths import RAW
 from trunkline.params.contract import REASONS, ColumnContract, Contract, Policy, RowCheck, TableContract
@@ -169,7 +169,7 @@ def _pieces(raw: pl.LazyFrame, table: TableContract, height: int) -> Iterator[_P
         for start in starts:
             yield _keys(raw.slice(start, PIECE).select(table.unique).collect(), table)
 
-    for start, firsts in zip(starts, repeats.firsts(keys), strict=True):
+    for start, firsts in zip(starts, tables.firsts(keys), strict=True):
         yield _Piece(raw.slice(start, PIECE).collect(), start, firsts, whole=len(starts) == 1)
 
 

@@ -1,6 +1,10 @@
-"""Writes tables so that equal frames give equal bytes, with any number of threads."""
+"""Tables of any size: written so that equal ones give equal bytes, with any number of threads, packed, and searched.
+
+None needs to be in memory as a whole.
+"""
 
 import io
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import polars as pl
@@ -35,3 +39,33 @@ def packed(frame: pl.DataFrame) -> pl.LazyFrame:
     content = io.BytesIO()
     frame.write_parquet(content, compression="lz4", row_group_size=ROW_GROUP_ROWS)
     return pl.scan_parquet(content.getvalue())
+
+
+def firsts(pieces: Callable[[], Iterable[pl.DataFrame]]) -> list[pl.Series]:
+    """Tell for each piece which of its rows are the first of all with their values; missing values are equal.
+
+    `pieces` yields the same frames at each call. Only hashes are held for all rows; where they repeat, values decide.
+    """
+    hashes = [piece.hash_rows() for piece in pieces()]
+    repeated = pl.concat(hashes).is_duplicated()
+    found = ~repeated
+    if repeated.any():
+        first = _repeated(pieces(), repeated).select(pl.struct(pl.all()).is_first_distinct()).to_series()
+        found = found.scatter(repeated.arg_true().filter(first), True)
+    return _split(found, [each.len() for each in hashes])
+
+
+def _repeated(pieces: Iterable[pl.DataFrame], repeated: pl.Series) -> pl.DataFrame:
+    kept, start = [], 0
+    for piece in pieces:
+        kept.append(piece.filter(repeated.slice(start, piece.height)))
+        start += piece.height
+    return pl.concat(kept)
+
+
+def _split(found: pl.Series, lengths: Iterable[int]) -> list[pl.Series]:
+    parts, start = [], 0
+    for length in lengths:
+        parts.append(found.slice(start, length))
+        start += length
+    return parts
