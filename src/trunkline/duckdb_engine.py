@@ -95,9 +95,9 @@ class DuckDBEngine:
             order, now = [EVENT_TIME, *order], f"{EVENT_TIME} - {_interval(request.lead or timedelta())} AS {_NOW}, "
         self._run(f"""
             CREATE TABLE requests AS
-            SELECT row_number() OVER (ORDER BY {", ".join(order)}) AS {_ID}, {now}*
-            FROM (SELECT {", ".join(taken)} FROM {self._table(request.table)})
-            WHERE {_in_part(part)}
+            SELECT row_number() OVER () AS {_ID}, * FROM (
+                SELECT {now}* FROM (SELECT {", ".join(taken)} FROM {self._table(request.table)})
+                WHERE {_in_part(part)} ORDER BY {", ".join(order)})
         """)
         self._slices = self._sliced()
 
