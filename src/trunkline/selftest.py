@@ -5,8 +5,10 @@ commit's own. A bad one must be stopped by a rule that names what is wrong with 
 enough. A rule set that lets one through is told what is missing from it.
 """
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +29,8 @@ from trunkline.params.evaluation import WHOLE, Evaluation
 from trunkline.params.gates import AnyRule, Champion, Gates, NoiseFloor, Threshold
 from trunkline.reports import Estimate, Slice, Verdict, passes
 
-Cases = Sequence["_Planted"]
-Track = Callable[[Cases], Iterable["_Planted"]]
+Cases = Sequence[Future["Case"]]
+Track = Callable[[Cases], Iterable[Future["Case"]]]
 
 SHARE_OF_NAN = 0.01
 HINTS: dict[Task, str] = {  # a metric that a useless model fails, and one to compare by
@@ -61,9 +63,13 @@ class _Planted:
 
 
 def run(declared: Gates, measured: Evaluation, evidence: Evidence, track: Track = iter) -> list[Case]:
-    """Plant every model and return what became of each; `track` may show how far it is."""
-    planted = list(_Planter(declared, measured, evidence).all())
-    return [_case(one) for one in track(planted)]
+    """Plant every model, in as many threads as there are cores; return what became of each, in order.
+
+    `track` may show how far it is.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # which NumPy leaves free while it computes
+        cases = [threads.submit(_case, planted) for planted in _Planter(declared, measured, evidence).all()]
+        return [case.result() for case in track(cases)]
 
 
 def content(cases: Iterable[Case]) -> list[dict[str, Any]]:
