@@ -33,7 +33,6 @@ SHOWN = 3  # offending rows in a message
 PIECE = 2**19  # rows
 
 _Masks = dict[str, pl.Series]  # which rows break a rule, by the key of the rule
-_Broken = dict["Rule", pl.Series]
 
 
 @dataclass(frozen=True)
