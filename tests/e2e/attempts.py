@@ -18,6 +18,7 @@ from tests.e2e.conftest import Checkout
 
 PATIENCE = 600  # seconds: a stage ends long before, however slow the machine
 LOCK = "dvc.lock"
+WRITTEN = ("models/registry.yaml", "reports/dvc.yaml")  # by people
 RESULTS = ("data", "models", "reports", "params.yaml", LOCK)
 
 
@@ -37,7 +38,7 @@ def forget(project: Checkout) -> None:
     project.run("git", "clean", "-dffXq")
     shutil.rmtree(project.root / ".dvc/cache", ignore_errors=True)
     for path in (project.root / name for name in results(project)):
-        if path.parts[-2:] != ("models", "registry.yaml") and path.name != ".gitignore":
+        if path.relative_to(project.root).as_posix() not in WRITTEN and path.name != ".gitignore":
             path.unlink()
 
 

@@ -135,7 +135,7 @@ def test_what_is_not_committed_reproduced_merged_or_passed_is_not_released(
     assert "not committed: conf/model/gbm.yaml" in refusal()
     copy.run("trunkline", "compose")
     copy.commit("not run")
-    assert "dvc repro would run compose, train" in refusal()
+    assert "dvc repro would run compose, search, train" in refusal()
     copy.repro()
     assert "not committed: dvc.lock" in refusal()
     copy.commit("run")
