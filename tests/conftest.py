@@ -10,6 +10,8 @@ ROOT = Path(__file__).parent.parent
 
 # Tests run side by side: threads that spin while they wait would starve each other. Before scikit-learn is loaded.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+# The hundreds of processes that tests start would each compile src/ again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 settings.register_profile("trunkline", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("trunkline")

@@ -1,18 +1,46 @@
 """Real checkouts with real DVC: nothing here is simulated."""
 
+import atexit
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-SMALL = "window: {train: 2013-05, holdout: 2013-06-01..2013-06-14}"
+from tests.forkserver import Forkserver
+from trunkline.compose import compose
+
+# What `experiment: small` says, written into the files that a test may want to edit.
+SMALL = {
+    "conf/config.yaml": {"model: gbm": "model: gbm_small"},
+    "conf/data/flights.yaml": {
+        "window: {train: 2013-01..2013-06, holdout: 2013-07}": "window: {train: 2013-05, holdout: 2013-06-01..2013-06-14}"
+    },
+    "conf/evaluation/binary.yaml": {"resamples: 1000": "resamples: 200"},
+    "conf/gates/flights.yaml": {
+        "confidence: 0.95": "confidence: 0.9",
+        "resamples: 2000": "resamples: 500",
+        "metric: log_loss, margin: 0.002}": "metric: log_loss, margin: 0.002, advisory: true}",
+    },
+}
+# The tests run side by side, one for each core; no result depends on the number of threads.
+ONE_THREAD = {"TRUNKLINE_THREADS": "1"}
+
+
+@cache
+def forkserver() -> Forkserver:
+    """The fork server of this process, started when it is first asked for."""
+    made = Forkserver(Path(tempfile.mkdtemp(prefix="commands-")), ONE_THREAD)
+    atexit.register(made.stop)
+    return made
 
 
 @dataclass(frozen=True)
@@ -21,13 +49,19 @@ class Checkout:
 
     root: Path
 
-    def run(self, *command: str, env: Mapping[str, str] | None = None, check: bool = True) -> str:
-        """Run a command in the checkout as a user with an activated environment would; return all that it printed."""
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    def run(
+        self, *command: str, env: Mapping[str, str] | None = None, check: bool = True, forked: bool = True
+    ) -> str:
+        """Run a command in the checkout as a user with an activated environment would; return all that it printed.
+
+        `forked` says whether it, and what it starts, may come from the fork server.
+        """
+        found = [str(forkserver().bin)] if forked else []
+        path = os.pathsep.join([*found, str(Path(sys.executable).parent), os.environ["PATH"]])
         done = subprocess.run(
             command,
             cwd=self.root,
-            env={**os.environ, "PATH": path, "PYTHONWARNINGS": "default", **(env or {})},
+            env={**os.environ, **ONE_THREAD, "PATH": path, "PYTHONWARNINGS": "default", **(env or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -37,9 +71,10 @@ class Checkout:
         assert not check or done.returncode == 0, f"{' '.join(command)} exited with {done.returncode}:\n{done.stdout}"
         return done.stdout
 
-    def repro(self, *arguments: str, env: Mapping[str, str] | None = None) -> list[str]:
+    def repro(self, *arguments: str, env: Mapping[str, str] | None = None, forked: bool = True) -> list[str]:
         """Run `dvc repro` and return the stages that ran, in order."""
-        return re.findall(r"^Running stage '(\w+)':$", self.run("dvc", "repro", *arguments, env=env), re.MULTILINE)
+        printed = self.run("dvc", "repro", *arguments, env=env, forked=forked)
+        return re.findall(r"^Running stage '(\w+)':$", printed, re.MULTILINE)
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace a text that stands once in a file."""
@@ -85,17 +120,20 @@ def checkout(source: Path, root: Path) -> Checkout:
 
 
 def shortened(source: Path, root: Path) -> Checkout:
-    """Make a clone with a short window, which is reproduced and committed."""
+    """Make a clone of the small project, which is reproduced and committed."""
     made = checkout(source, root)
-    made.edit("conf/data/flights.yaml", "window: {train: 2013-01..2013-06, holdout: 2013-07}", SMALL)
+    for file, edits in SMALL.items():
+        for old, new in edits.items():
+            made.edit(file, old, new)
+    assert compose(root / "conf").content == compose(source / "conf", ["experiment=small"]).content
     made.repro()
-    made.commit("a short window")
+    made.commit("a small project")
     return made
 
 
 @pytest.fixture(scope="session")
 def small(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    """A reproduced and committed checkout with a short window, one for all workers; copy it before changing it."""
+    """A reproduced and committed checkout of the small project, for all workers; copy it before changing it."""
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder, done = shared / "small" / "project", shared / "small" / "done"

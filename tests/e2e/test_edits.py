@@ -10,8 +10,8 @@ pytestmark = pytest.mark.e2e
 
 # What the plan says of the edits below, one line of each.
 WHY = {
-    "evaluation.interval.resamples 1000 → 500",
-    "model.max_iter 200 → 20",
+    "evaluation.interval.resamples 200 → 250",
+    "model.max_iter 40 → 20",
     "serving.golden_rows 20 → 5",
     "tracking.experiment flight-delay → other",
     'contract.tables.planes.columns.tailnum.description "Tail number" → "The tail number"',
@@ -21,18 +21,18 @@ WHY = {
 }
 EDITS = [
     ("nothing", None, "", "", []),
-    ("a comment", "conf/model/gbm.yaml", "learning_rate: 0.05", "learning_rate: 0.05 # slow", ["compose"]),
+    ("a comment", "conf/model/gbm_small.yaml", "learning_rate: 0.1", "learning_rate: 0.1 # slow", ["compose"]),
     (
         "evaluation",
         "conf/evaluation/binary.yaml",
-        "resamples: 1000",
-        "resamples: 500",
+        "resamples: 200",
+        "resamples: 250",
         ["compose", "evaluate", "bundle", "gate", "track"],
     ),
     (
         "the model",
-        "conf/model/gbm.yaml",
-        "max_iter: 200",
+        "conf/model/gbm_small.yaml",
+        "max_iter: 40",
         "max_iter: 20",
         ["compose", "search", "train", "evaluate", "bundle", "rivals", "gate", "track"],
     ),
@@ -95,10 +95,10 @@ def test_an_edit_reruns_only_what_it_touches(
 
 def test_undoing_an_edit_reruns_nothing_but_restores(project: Checkout) -> None:
     before = project.read("reports/metrics.json")
-    project.edit("conf/model/gbm.yaml", "max_iter: 200", "max_iter: 20")
+    project.edit("conf/model/gbm_small.yaml", "max_iter: 40", "max_iter: 20")
     project.repro()
     assert project.read("reports/metrics.json") != before
-    project.edit("conf/model/gbm.yaml", "max_iter: 20", "max_iter: 200")
+    project.edit("conf/model/gbm_small.yaml", "max_iter: 20", "max_iter: 40")
     # Reports are in git and not in the cache, so the stage that writes them runs; the model comes from the cache.
     assert "train" not in project.repro()
     assert project.read("reports/metrics.json") == before

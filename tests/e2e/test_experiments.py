@@ -63,7 +63,7 @@ def test_a_queued_experiment_runs_its_own_code(project: Checkout) -> None:
     project.edit(
         "src/trunkline/training.py", '"""Fits the declared model', 'print("this very tree")\n"""Fits the declared model'
     )
-    printed = project.run("dvc", "exp", "run", "--temp", "-S", "model.max_iter=3")
+    printed = project.run("dvc", "exp", "run", "--temp", "-S", "model.max_iter=3", forked=False)
     assert "this very tree" in printed
 
 

@@ -72,7 +72,7 @@ def promoted(made: World, label: str, digest: str) -> None:
 
 def merged(made: World) -> str:
     """Another model is merged, released as v2 with who approved it, and staging runs it."""
-    made.rig.push("work", iterations(190), wait=False)
+    made.rig.push("work", iterations(38), wait=False)
     pull = made.pull("another model", lambda: made.rig.open_pull_request("work", wait=False))
     made.merge(pull)
     made.released("v2")

@@ -31,7 +31,7 @@ def test_a_parameter_is_rerun_committed_commented_once_and_merged(rig: Rig) -> N
     # The forge fails after it has made the comment, and before it has set the check.
     rig.forge.fail("POST", r"/issues/\d+/comments$", 1, 500, after_effect=True)
     rig.forge.fail("POST", r"/statuses/", 1, 429, {"Retry-After": "1"})
-    written = rig.push("work", iterations(190))
+    written = rig.push("work", iterations(38))
     pull = rig.open_pull_request("work")
 
     touched = ["compose", "search", "train", "evaluate", "bundle", "rivals", "gate", "track"]
@@ -47,7 +47,7 @@ def test_a_parameter_is_rerun_committed_commented_once_and_merged(rig: Rig) -> N
     assert rig.checks(made) == {"trunkline": "success"}
     first = comment(rig, pull)
     assert "## ✅ May be merged: all gates pass, `roc_auc` " in first
-    assert "| `model.max_iter` | `200` | `190` | search, train, bundle, rivals |" in first
+    assert "| `model.max_iter` | `40` | `38` | search, train, bundle, rivals |" in first
     assert made[:10] in first
 
     # A page of the docs, on top of it: nothing runs, and the same comment is brought up to date.

@@ -24,7 +24,7 @@ def rig(small: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 
 def test_a_retry_converges_and_of_two_that_do_not_fit_together_one_gets_in(rig: Rig) -> None:
     rig.remote_s3.close()
-    written = rig.push("stricter", edit(GATES, f"{SMALL}50}}", f"{SMALL}0.75}}"))
+    written = rig.push("stricter", edit(GATES, f"{SMALL}50}}", f"{SMALL}0.24}}"))
     stricter = rig.open_pull_request("stricter")
     live = rig.runs("reproduce")[-1]
     assert live.jobs["reproduce"].conclusion == "failure"
@@ -39,7 +39,7 @@ def test_a_retry_converges_and_of_two_that_do_not_fit_together_one_gets_in(rig: 
     assert outputs(rig, stricter.head_sha) <= rig.remote_s3.objects()
     assert stricter.head_sha[:10] in comment(rig, stricter)
 
-    rig.push("wider", iterations(230))
+    rig.push("wider", iterations(60))
     wider = rig.open_pull_request("wider")
     assert rig.checks(stricter.head_sha) == rig.checks(wider.head_sha) == {"trunkline": "success"}
 

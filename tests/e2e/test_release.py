@@ -64,12 +64,6 @@ def hosted(small: Checkout, keys: tuple[str, str], tmp_path_factory: pytest.Temp
     folder = tmp_path_factory.mktemp("hosted")
     made = small.copy(folder / "project")
     declare(made, {"first": keys[1]})
-    made.edit(
-        "conf/gates/flights.yaml",
-        "metric: log_loss, margin: 0.002}",
-        "metric: log_loss, margin: 0.002, advisory: true}",
-    )
-    made.edit("conf/gates/flights.yaml", "confidence: 0.95", "confidence: 0.9")
     made.repro()
     made.run("dvc", "remote", "add", "--default", "store", str(folder / "store"))
     made.commit("signers and a remote")
@@ -131,8 +125,8 @@ def test_what_is_not_committed_reproduced_merged_or_passed_is_not_released(
         return told
 
     tags = copy.run("git", "ls-remote", "--tags", "origin")
-    copy.edit("conf/model/gbm.yaml", "max_iter: 200", "max_iter: 150")
-    assert "not committed: conf/model/gbm.yaml" in refusal()
+    copy.edit("conf/model/gbm_small.yaml", "max_iter: 40", "max_iter: 35")
+    assert "not committed: conf/model/gbm_small.yaml" in refusal()
     copy.run("trunkline", "compose")
     copy.commit("not run")
     assert "dvc repro would run compose, search, train" in refusal()
@@ -171,7 +165,7 @@ def test_what_is_not_committed_reproduced_merged_or_passed_is_not_released(
     assert trunkline(copy, "verify", "v3")[0] == 0
 
     # Two at once: one of them releases, and the other finds that.
-    copy.edit("conf/model/gbm.yaml", "max_iter: 150", "max_iter: 160")
+    copy.edit("conf/model/gbm_small.yaml", "max_iter: 35", "max_iter: 36")
     copy.repro()
     copy.commit("another model")
     copy.run("git", "push", "--quiet", "origin", "HEAD:main")
