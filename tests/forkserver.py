@@ -1,12 +1,12 @@
 """Starts Python commands in milliseconds: a server that has imported the libraries forks a process for each.
 
-Most of what a verb or a stage costs in a test is the import of scikit-learn, MLflow and DVC. `Forkserver.bin` is put first
-on a PATH: its `python`, `dvc` and `trunkline` are processes like any others, with their own arguments, folder, environment,
-output and exit code, and so are the stages that DVC starts, but that their libraries are there already. trunkline itself
-is not: each process imports it from the checkout that it is started in, as with an editable install of its own.
+Most of what a verb or a stage costs in a test is the import of scikit-learn, MLflow and DVC. The folder `commands()`
+stands first on a PATH: its `python`, `dvc` and `trunkline` are processes like any others, with their own arguments,
+folder, environment, output and exit code, and so are the stages that DVC starts; but their libraries are there already.
+trunkline is not: each process imports it from the checkout that it is started in, as if that were installed.
 
-What the libraries read when they are imported cannot be changed later: a command that is started with other values of
-STARTUP, or with options of Python, is run by Python as usual. So is what is killed, timed or measured: by its test.
+What libraries read when they are imported cannot be changed later: a command that is started with other values of
+STARTUP, or with options of Python, is run by Python as usual. Tests that kill, time or measure a process take no fork.
 """
 
 import array
@@ -14,12 +14,11 @@ import atexit
 import contextlib
 import gc
 import importlib
-import io
 import json
 import os
-import pickle
 import runpy
 import selectors
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,10 +28,13 @@ import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from trunkline import mlflowstore
 from trunkline.core import stage
+from trunkline.dvcparses import kept_parses
 
 COMMANDS = ("python", "dvc", "trunkline", "gto")
 # Read by Python or by libraries when they start; but for those in ANEW, which are heeded for each command.
@@ -44,8 +46,9 @@ LIBRARIES = (
     "hydra", "omegaconf", "pandera.polars", "pandas", "polars", "duckdb", "pyarrow.parquet", "onnx",
     "sklearn.ensemble", "sklearn.linear_model", "sklearn.pipeline", "sklearn.compose", "sklearn.preprocessing",
     "sklearn.impute", "sklearn.calibration", "sklearn.metrics", "sklearn.neural_network", "skops.io", "scipy.stats",
-    "shap", "lightgbm", "matplotlib.figure", "matplotlib.backends.backend_svg", "mlflow", "mlflow.sklearn", "mlflow.pyfunc",
-    "rich.console", "rich.progress", "rich.table", "jinja2", "pydantic", "rapidfuzz", "cryptography", "securesystemslib.signer",
+    "shap", "lightgbm", "matplotlib.figure", "matplotlib.backends.backend_svg", "mlflow", "mlflow.sklearn",
+    "mlflow.pyfunc", "rich.console", "rich.progress", "rich.table", "jinja2", "pydantic", "rapidfuzz", "cryptography",
+    "securesystemslib.signer",
 )  # fmt: skip
 # Threads of allocators, which are made for forks, and one of polars that sleeps until something is spilled to disk.
 # Not onnxruntime, whose import starts a thread of its own.
@@ -65,10 +68,23 @@ script, *arguments = arguments if name == "python" else [real, *arguments]
 request = json.dumps([script, arguments, os.getcwd(), environ]).encode()
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({socket!r})
-    server.sendmsg([len(request).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [0, 1, 2]))])
+    descriptors = array.array("i", [0, 1, 2])
+    server.sendmsg([len(request).to_bytes(8, "big")], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
     server.sendall(request)
     os._exit(int(server.recv(8) or b"70"))
 """
+
+
+# The tests run side by side, one for each core; no result depends on the number of threads.
+ONE_THREAD = {"TRUNKLINE_THREADS": "1"}
+
+
+@cache
+def commands() -> Path:
+    """Return the folder with the commands of this process's server, which is started when it is first asked for."""
+    server = Forkserver(Path(tempfile.mkdtemp(prefix="commands-")), ONE_THREAD)
+    atexit.register(server.stop)
+    return server.bin
 
 
 class Forkserver:
@@ -107,60 +123,22 @@ class Forkserver:
         """End it with all that it has started."""
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
-        self._socket.unlink()
-        self._socket.parent.rmdir()
+        shutil.rmtree(self._socket.parent)
+        shutil.rmtree(self.bin.parent)
 
 
 def prepare() -> None:
     """Import the libraries; raises RuntimeError where one of them starts a thread that may hold a lock at a fork."""
+    os.environ.update(mlflowstore._ENVIRONMENT)  # MLflow reads it when it is imported
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in LIBRARIES:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
-    others = {task for task in os.listdir("/proc/self/task") if int(task) != os.getpid()}
-    names = {Path(f"/proc/self/task/{task}/comm").read_text().strip() for task in others}
+    others = [task for task in Path("/proc/self/task").iterdir() if int(task.name) != os.getpid()]
+    names = {(task / "comm").read_text().strip() for task in others}
     if names - IDLE:
         raise RuntimeError(f"a library has started threads: {sorted(names - IDLE)}")
-
-
-def keep_parses_of_dvc() -> None:
-    """Let DVC parse a text of dvc.lock and params.yaml once, and write anew only the stages that have changed.
-
-    It does both in Python, for every stage that runs, and most of that time would be spent on what it has just written.
-    """
-    from dvc.utils import strictyaml
-    from dvc.utils.serialize import _yaml
-
-    parse, dump = _yaml.parse_yaml, _yaml._dump
-    parses: dict[str, bytes] = {}
-    texts: dict[bytes, str] = {}
-
-    def parsed(text: str, path: Any, typ: str = "safe") -> Any:
-        if Path(path).name not in ("dvc.lock", "params.yaml"):
-            return parse(text, path, typ)
-        if text not in parses:
-            parses[text] = pickle.dumps(parse(text, path))
-        return pickle.loads(parses[text])
-
-    def written(name: str, entry: Any) -> str:
-        key = pickle.dumps((name, entry))
-        if key not in texts:
-            stream = io.StringIO()
-            dump({"stages": {name: entry}}, stream)
-            texts[key] = stream.getvalue().removeprefix("stages:\n")
-        return texts[key]
-
-    def dumped(data: Any, stream: Any) -> None:
-        if list(data) != ["schema", "stages"]:
-            dump(data, stream)
-            return
-        text = "".join(["schema: '2.0'\nstages:\n", *(written(*stage) for stage in data["stages"].items())])
-        parses[text] = pickle.dumps(data)
-        stream.write(text)
-
-    _yaml.parse_yaml = strictyaml.parse_yaml = parsed
-    _yaml._dump = dumped
 
 
 def serve(address: str) -> tuple[str, list[str]]:
@@ -268,7 +246,7 @@ def _run(script: str) -> None:
 
 if __name__ == "__main__":
     prepare()
-    keep_parses_of_dvc()
+    kept_parses().__enter__()
     gc.freeze()  # so that a collection in a process copies no page of what was imported
     script, sys.argv[1:] = serve(sys.argv[1])
     sys.argv[0] = script

@@ -5,7 +5,6 @@ import os
 import re
 import struct
 import subprocess
-import sys
 import zipfile
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.forgeserver import TOKEN, Fault, running
+from tests.forkserver import commands
 from tests.test_comment import REVIEW, hostile
 from trunkline import artifact, comment, reviewfile
 from trunkline.core.errors import UserError
@@ -36,7 +36,7 @@ def trunkline(*arguments, server=None, cwd=None):
     if server:
         environment |= {"GITHUB_API_URL": server.url, "GITHUB_REPOSITORY": "o/r", "GITHUB_TOKEN": TOKEN}
     done = subprocess.run(
-        [sys.executable, "-c", "from trunkline.cli import main; main()", *map(str, arguments)],
+        [commands() / "trunkline", *map(str, arguments)],
         cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
     assert TOKEN not in done.stdout + done.stderr

@@ -5,7 +5,6 @@ import io
 import json
 import shutil
 import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ import polars as pl
 import pytest
 
 from tests.fileserver import FileServer, serving
+from tests.forkserver import commands
 
 # The first of some 110 that the published files have, and those that conf/data/bts.yaml keeps.
 COLUMNS = [
@@ -72,7 +72,7 @@ def project(root: Path, tmp_path: Path, web: FileServer) -> Path:
 
 def run(project: Path, *command: str) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, *command],
+        [commands() / command[0], *command[1:]],
         cwd=project,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -83,12 +83,12 @@ def run(project: Path, *command: str) -> tuple[int, str]:
 
 
 def pin(project: Path, *options: str) -> tuple[int, str]:
-    return run(project, "-c", "from trunkline.cli import main; main()", "pin", *options)
+    return run(project, "trunkline", "pin", *options)
 
 
 def test_the_monthly_files_of_bts_become_checked_tables(project: Path, web: FileServer) -> None:
-    assert run(project, "stages/compose.py")[0] == 0
-    code, told = run(project, "stages/ingest.py")
+    assert run(project, "python", "stages/compose.py")[0] == 0
+    code, told = run(project, "python", "stages/ingest.py")
     assert (code, told) == (
         2,
         f"error: data.sources.flights.files: {NAME.format(1)}: has no sha256; run: trunkline pin flights\n",
@@ -106,7 +106,7 @@ def test_the_monthly_files_of_bts_become_checked_tables(project: Path, web: File
     assert pin(project, "--check") == (0, "every source is what conf/ has pinned\n")
 
     for stage in ("compose", "ingest", "validate", "features"):
-        code, told = run(project, f"stages/{stage}.py")
+        code, told = run(project, "python", f"stages/{stage}.py")
         assert code == 0, told
     rows = pl.read_parquet(project / "data/valid/flights.parquet")
     assert rows.height == 7 * 28

@@ -12,6 +12,7 @@ import pytest
 
 from tests.deployment import Project, environment
 from tests.endpoint import until
+from tests.forkserver import commands
 from tests.servers import free_port, mlflow_server
 from trunkline.provenance import Review
 
@@ -29,7 +30,7 @@ def project(tmp_path_factory):
 
 
 def command(*arguments):
-    return [Path(sys.executable).with_name("trunkline"), *arguments]
+    return [commands() / "trunkline", *arguments]
 
 
 def run(project, *arguments):
@@ -73,7 +74,11 @@ def test_watching_tells_what_changes_and_ends_when_it_is_told_to(project):
     printed = project.folder / "printed"
     with printed.open("w") as file:
         process = subprocess.Popen(
-            command(*arguments), cwd=clone, env=environment() | {"PYTHONUNBUFFERED": "1"}, stdout=file, stderr=file
+            [Path(sys.executable).with_name("trunkline"), *arguments],
+            cwd=clone,
+            env=environment() | {"PYTHONUNBUFFERED": "1"},
+            stdout=file,
+            stderr=file,
         )
 
     def lines():

@@ -6,7 +6,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.forkserver import commands
 from tests.servers import mlflow_server
 from trunkline import mlflowstore, tracking
 from trunkline.core import paths
@@ -196,7 +196,7 @@ def test_runs_of_temporary_workspaces_are_logged_in_the_project_at_the_same_time
     workspaces = [write_project(project / f".dvc/tmp/exps/{depth}", max_depth=depth) for depth in (3, 4)]
     processes = [
         subprocess.Popen(
-            [sys.executable, STAGE],
+            [commands() / "python", STAGE],
             cwd=root,
             env=os.environ | {tracking.EXPERIMENT: root.name},
             stdout=subprocess.PIPE,

@@ -25,6 +25,7 @@ from dvc.stage.cache import RunCacheNotFoundError, _can_hash
 
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
+from trunkline.dvcparses import kept_parses
 
 PARAMS = str(paths.PARAMS)
 
@@ -155,7 +156,7 @@ def survey(root: Path, params: Mapping[str, Any], composed: Callable[[], Mapping
     """
     try:
         # DVC takes the paths of its run cache as relative to the working directory.
-        with chdir(root), set_loggers_level(WARNING), Repo() as repo, repo.lock:
+        with chdir(root), set_loggers_level(WARNING), kept_parses(), Repo() as repo, repo.lock:
             stages = [stage for stage in plan_repro(get_active_graph(repo.index.graph)) if _is_stage(stage)]
             outs = {Path(out.fs_path): out for stage in stages for out in stage.outs}
             found = _Survey(repo, params, composed, outs, remote=bool(repo.config["core"].get("remote")))
@@ -173,7 +174,7 @@ def survey(root: Path, params: Mapping[str, Any], composed: Callable[[], Mapping
 def cached_file(root: Path, commit: str, path: Path) -> bytes | None:
     """Return a file of a commit's outputs if this machine's cache has it; nothing is fetched."""
     try:
-        with chdir(root), Repo(rev=commit) as repo:
+        with chdir(root), kept_parses(), Repo(rev=commit) as repo:
             out = next(out for out in repo.index.outs if path.is_relative_to(out.def_path))
             name = path.relative_to(out.def_path).parts
             oid = out.hash_info if not name else out.get_obj().get(name)[1]

@@ -14,6 +14,7 @@ from dvc.stage.exceptions import StageCmdFailedError
 from trunkline import git, gitremote, pipeline
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, TrunklineError, UserError
+from trunkline.dvcparses import kept_parses
 
 GATE = "gate"
 
@@ -99,7 +100,7 @@ def _is_readable(repo: Any, tell: Tell) -> bool:
 def _with_remote(root: Path, tell: Tell, *, everything: bool) -> bool:
     """Run with what the remote has; False if it turns out to lack something, as where nobody has pushed it."""
     try:
-        with chdir(root), Repo() as repo:
+        with chdir(root), kept_parses(), Repo() as repo:
             _bring(repo, remote=True, everything=everything)
             repo.reproduce(pull=True, allow_missing=True)
     except Exception as error:  # the library of every kind of storage has its own
@@ -160,7 +161,7 @@ def _has_remote(repo: Any) -> bool:
 @contextmanager
 def _dvc(root: Path) -> Iterator[Any]:
     try:
-        with chdir(root), Repo() as repo:
+        with chdir(root), kept_parses(), Repo() as repo:
             yield repo
     except NotDvcRepoError:
         raise UserError(f"{root.resolve()} is not the root of a project: there is no .dvc; change to it") from None

@@ -1,28 +1,25 @@
 """Real checkouts with real DVC: nothing here is simulated."""
 
-import atexit
 import os
 import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
-from tests.forkserver import Forkserver
+from tests.forkserver import ONE_THREAD, commands
 from trunkline.compose import compose
 
 # What `experiment: small` says, written into the files that a test may want to edit.
 SMALL = {
     "conf/config.yaml": {"model: gbm": "model: gbm_small"},
     "conf/data/flights.yaml": {
-        "window: {train: 2013-01..2013-06, holdout: 2013-07}": "window: {train: 2013-05, holdout: 2013-06-01..2013-06-14}"
+        "{train: 2013-01..2013-06, holdout: 2013-07}": "{train: 2013-05, holdout: 2013-06-01..2013-06-14}"
     },
     "conf/evaluation/binary.yaml": {"resamples: 1000": "resamples: 200"},
     "conf/gates/flights.yaml": {
@@ -31,16 +28,6 @@ SMALL = {
         "metric: log_loss, margin: 0.002}": "metric: log_loss, margin: 0.002, advisory: true}",
     },
 }
-# The tests run side by side, one for each core; no result depends on the number of threads.
-ONE_THREAD = {"TRUNKLINE_THREADS": "1"}
-
-
-@cache
-def forkserver() -> Forkserver:
-    """The fork server of this process, started when it is first asked for."""
-    made = Forkserver(Path(tempfile.mkdtemp(prefix="commands-")), ONE_THREAD)
-    atexit.register(made.stop)
-    return made
 
 
 @dataclass(frozen=True)
@@ -49,14 +36,12 @@ class Checkout:
 
     root: Path
 
-    def run(
-        self, *command: str, env: Mapping[str, str] | None = None, check: bool = True, forked: bool = True
-    ) -> str:
+    def run(self, *command: str, env: Mapping[str, str] | None = None, check: bool = True, forked: bool = True) -> str:
         """Run a command in the checkout as a user with an activated environment would; return all that it printed.
 
         `forked` says whether it, and what it starts, may come from the fork server.
         """
-        found = [str(forkserver().bin)] if forked else []
+        found = [str(commands())] if forked else []
         path = os.pathsep.join([*found, str(Path(sys.executable).parent), os.environ["PATH"]])
         done = subprocess.run(
             command,

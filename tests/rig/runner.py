@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.rig import packages
 from tests.rig.repository import Repository, git
 
 ACTIONS = Path(__file__).parent / "actions"
@@ -117,7 +118,7 @@ class Act:
         return [tool("act"), self.order.event, *options]
 
     def _environment(self) -> dict[str, str]:
-        return {**self.order.environment, "RIG_NEEDS": str(self._needs), "RIG_PYTHON": python()}
+        return {**self.order.environment, "RIG_NEEDS": str(self._needs), "RIG_PYTHON": packages.python()}
 
     def printed(self) -> str:
         """Return what the steps have printed until now."""
@@ -192,16 +193,11 @@ def machine() -> dict[str, str]:
     kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return {
         "UV_LINK_MODE": "hardlink",
-        "UV_CACHE_DIR": str(kept / "uv"),
         "PIP_CACHE_DIR": str(kept / "pip"),
         **passed,
+        "UV_CACHE_DIR": str(packages.folder()),
         "PATH": path,
     }
-
-
-def python() -> str:
-    """Return the Python that this environment was made from."""
-    return str(getattr(sys, "_base_executable", sys.executable))
 
 
 def tool(name: str) -> str:

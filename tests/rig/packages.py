@@ -1,0 +1,59 @@
+"""What jobs install from: uv's cache on this machine, with the bytecode of what locks/ci.txt lists.
+
+A job installs into an empty workspace, which takes uv two seconds; but then each process of the job would compile what
+it imports, as the first process ever to do so, and that takes longer than all the rest. uv installs the bytecode as well
+where it lies beside the source in its cache. So the cache is copied once for a lock, as links, and compiled.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from filelock import FileLock
+
+from tests.rig import npm
+
+LOCK = Path(__file__).parents[2] / "locks/ci.txt"
+ARCHIVES = "archive-v0"  # of unpacked packages
+
+
+def python() -> str:
+    """Return the Python that this environment was made from."""
+    return str(getattr(sys, "_base_executable", sys.executable))
+
+
+def folder() -> Path:
+    """Return the cache, which is made where it is not there yet."""
+    made = npm.cache() / f"uv-{npm.digest(LOCK.read_bytes() + sys.version.encode())[:16]}"
+    with FileLock(f"{made}.lock"):
+        if not made.exists():
+            with TemporaryDirectory(dir=made.parent) as temporary:
+                compiled(Path(temporary)).rename(made)
+    return made
+
+
+def compiled(temporary: Path) -> Path:
+    """Copy what the lock needs of this machine's cache, and compile it; the source in it never changes."""
+    own = Path(os.environ.get("UV_CACHE_DIR") or npm.cache().parent / "uv")
+    made, environment = temporary / "uv", temporary / "environment"
+    installed = install(own, environment)
+    shutil.copytree(own, made, copy_function=os.link, symlinks=True, ignore=shutil.ignore_patterns(ARCHIVES))
+    for archive in (own / ARCHIVES).iterdir():
+        if any(path.stat().st_ino in installed for path in archive.rglob("*.py")):
+            shutil.copytree(archive, made / ARCHIVES / archive.name, copy_function=os.link, symlinks=True)
+    # Not scripts, beside which uv wants no other file. Some of what packages hold is no Python of this version.
+    options = ["-q", "-j", "0", "-x", r"\.data/", "--invalidation-mode", "unchecked-hash"]
+    subprocess.run([python(), "-m", "compileall", *options, made / ARCHIVES], check=False, capture_output=True)
+    return made
+
+
+def install(cache: Path, environment: Path) -> set[int]:
+    """Install the lock into an environment as links to uv's cache; return the files' numbers in the file system."""
+    uv = shutil.which("uv") or str(Path(sys.prefix) / "uv/bin/uv")
+    subprocess.run([python(), "-m", "venv", "--without-pip", environment], check=True)
+    options = ["--quiet", "--require-hashes", "--python", environment / "bin/python", "--cache-dir", cache]
+    subprocess.run([uv, "pip", "sync", *options, "--link-mode", "hardlink", LOCK], check=True)
+    return {path.stat().st_ino for path in environment.rglob("*.py")}
