@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Checkout
+from tests.forkserver import commands
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
@@ -30,10 +31,10 @@ def state(project: Checkout) -> tuple[str, ...]:
 
 def attribute(project: Checkout, temporary: Path, *options: str) -> tuple[dict, str]:
     """Return the JSON, and what DVC said."""
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    path = os.pathsep.join([str(commands()), str(Path(sys.executable).parent), os.environ["PATH"]])
     env = {**os.environ, "PATH": path, "TMPDIR": str(temporary)}
     done = subprocess.run(
-        [*COMMAND, "--json", *options],
+        ["trunkline", "attribute", "--json", *options],
         cwd=project.root,
         env=env,
         capture_output=True,

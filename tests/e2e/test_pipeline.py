@@ -5,7 +5,6 @@ import hashlib
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +55,7 @@ def undeclared(project: Checkout, root: Path, stage: dict[str, Any]) -> list[str
     """Run a stage, and return what it read of the project without declaring it."""
     record = project.root / "record.json"
     project.run(
-        sys.executable,
+        "python",
         str(root / "tests/e2e/record.py"),
         str(record),
         stage["cmd"].removeprefix("python "),

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from tests.e2e.conftest import Checkout
+from tests.forkserver import commands
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
@@ -40,10 +41,11 @@ def declare(project: Checkout, signers: dict[str, str]) -> None:
 
 def trunkline(project: Checkout, *arguments: str, key: str = "") -> tuple[int, str]:
     """Run a verb, and return its exit code and all that it printed."""
+    path = os.pathsep.join([str(commands()), os.environ["PATH"]])
     done = subprocess.run(
         ["trunkline", *arguments],
         cwd=project.root,
-        env={**os.environ, **QUIET, "TRUNKLINE_SIGNING_KEY": key},
+        env={**os.environ, **QUIET, "PATH": path, "TRUNKLINE_SIGNING_KEY": key},
         capture_output=True,
         text=True,
         timeout=300,

@@ -1,8 +1,8 @@
 """What jobs install from: uv's cache on this machine, with the bytecode of what locks/ci.txt lists.
 
-A job installs into an empty workspace, which takes uv two seconds; but then each process of the job would compile what
-it imports, as the first process ever to do so, and that takes longer than all the rest. uv installs the bytecode as well
-where it lies beside the source in its cache. So the cache is copied once for a lock, as links, and compiled.
+A job installs into an empty workspace, which takes uv two seconds; but then it compiles all that it imports, as the
+first ever to do so, and that takes longer than all the rest. Where bytecode lies beside the source in uv's cache, it is
+installed as well. So the cache is copied once for a lock, as links, and compiled.
 """
 
 import os

@@ -1,0 +1,93 @@
+"""A command of the fork server is a process like any other."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.forkserver import commands
+
+SCRIPT = """
+import json, os, sys, warnings
+import trunkline
+from dvc import api
+sys.stderr.write("an error\\n")
+print(json.dumps({"argv": sys.argv, "cwd": os.getcwd(), "given": os.environ.get("GIVEN"), "read": sys.stdin.read(),
+    "name": __name__, "library": trunkline.__file__, "path": sys.path[0], "threads": os.environ["OMP_NUM_THREADS"]}))
+sys.exit(int(sys.argv[1]))
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    return tmp_path / "script.py"
+
+
+def run(*command: str, cwd: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    environ = {**os.environ, "GIVEN": "yes", **environ}
+    return subprocess.run(
+        [commands() / command[0], *command[1:]],
+        cwd=cwd, env=environ, input="input", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("cold", [False, True], ids=["forked", "by Python, which reads this variable when it starts"])
+def test_it_has_its_own_arguments_folder_environment_streams_and_exit_code(script: Path, cold: bool) -> None:
+    environ = {"TRUNKLINE_THREADS": "2", "OMP_NUM_THREADS": "2"} if cold else {}
+    done = run("python", "script.py", "7", "é", cwd=script.parent, **environ)
+    assert (done.returncode, done.stderr) == (7, "an error\n")
+    told = json.loads(done.stdout)
+    assert told["argv"] == ["script.py", "7", "é"]
+    assert (told["cwd"], told["path"]) == (str(script.parent), str(script.parent))
+    assert (told["given"], told["read"], told["name"]) == ("yes", "input", "__main__")
+    assert told["threads"] == ("2" if cold else "1")
+
+
+def test_the_library_is_that_of_the_checkout(script: Path) -> None:
+    package = script.parent / "src/trunkline"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    told = json.loads(run("python", "script.py", "0", cwd=script.parent).stdout)
+    assert told["library"] == str(package / "__init__.py")
+    other = script.parent / "other"
+    other.mkdir()
+    told = json.loads(run("python", "../script.py", "0", cwd=other).stdout)
+    assert Path(told["library"]).is_relative_to(Path(__file__).parents[1] / "src/trunkline")
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "told"),
+    [("raise ValueError('oh')", 1, "ValueError: oh\n"), ("import sys; sys.exit('no')", 1, "no\n"), ("1", 0, "")],
+)
+def test_its_end_is_that_of_python(tmp_path: Path, text: str, code: int, told: str) -> None:
+    (tmp_path / "end.py").write_text(f"import atexit\natexit.register(print, 'ended')\nprint('printed')\n{text}\n")
+    for python in (commands() / "python", sys.executable):
+        done = subprocess.run([python, "end.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (code, "printed\nended\n")
+        assert done.stderr.endswith(told)
+        assert bool(done.stderr) == bool(told)
+
+
+def test_warnings_are_as_the_environment_says(tmp_path: Path) -> None:
+    (tmp_path / "warn.py").write_text("import warnings\nwarnings.warn('careful')\n")
+    assert run("python", "warn.py", cwd=tmp_path, PYTHONWARNINGS="ignore").stderr == ""
+    assert "careful" in run("python", "warn.py", cwd=tmp_path, PYTHONWARNINGS="default").stderr
+    assert run("python", "warn.py", cwd=tmp_path, PYTHONWARNINGS="error").returncode == 1
+
+
+def test_it_ends_with_the_one_who_waits(tmp_path: Path) -> None:
+    (tmp_path / "wait.py").write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)\n")
+    process = subprocess.Popen([commands() / "python", "wait.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    forked = psutil.Process(int(process.stdout.readline()))
+    assert forked.pid != process.pid
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    psutil.wait_procs([forked], timeout=20)
+    assert not forked.is_running()
