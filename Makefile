@@ -27,7 +27,7 @@ test: check ## Install what the tests need, run the checks and the suite
 
 test-workflows: ## Run the workflows of .github as they are, end to end (minutes); CI does
 	@locks/install dev
-	@$(PYTEST) -m workflows tests/e2e
+	@$(PYTEST) -n 3 -m workflows tests/e2e
 
 test-long: ## Run the suite's longest: thirty kills, releases, other problems, bad days (minutes); CI does
 	@locks/install dev

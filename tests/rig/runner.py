@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.forkserver import ONE_THREAD
 from tests.rig import packages
 from tests.rig.repository import Repository, git
 
@@ -192,6 +193,7 @@ def machine() -> dict[str, str]:
     passed = {name: value for name, value in os.environ.items() if name.upper().startswith(PASSED)}
     kept = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return {
+        **ONE_THREAD,
         "UV_LINK_MODE": "hardlink",
         "PIP_CACHE_DIR": str(kept / "pip"),
         **passed,
