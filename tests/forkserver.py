@@ -65,7 +65,8 @@ known = known and all(key in {anew!r} or {started!r}.get(key) == value for key, 
 if not known or name == "python" and (not arguments or arguments[0].startswith("-")):
     os.execv(real, [real, *arguments])
 script, *arguments = arguments if name == "python" else [real, *arguments]
-request = json.dumps([script, arguments, os.getcwd(), environ]).encode()
+python = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "python")
+request = json.dumps([script, arguments, os.getcwd(), environ, python]).encode()
 with socket.socket(socket.AF_UNIX) as server:
     server.connect({socket!r})
     descriptors = array.array("i", [0, 1, 2])
@@ -195,7 +196,7 @@ def _received(connection: socket.socket) -> tuple[list[Any], list[int]]:
 
 
 def _become(request: list[Any], descriptors: list[int]) -> tuple[str, list[str]]:
-    script, arguments, folder, environ = request
+    script, arguments, folder, environ, sys.executable = request  # so that what it starts is forked, too
     for target, descriptor in enumerate(descriptors):
         os.dup2(descriptor, target)
         os.close(descriptor)

@@ -11,13 +11,13 @@ import pytest
 
 import trunkline
 from trunkline import durations
-from trunkline.core import stage
+from trunkline.core import files, stage
 from trunkline.core.errors import UserError
 
 NUMERICS = """
 import hashlib
 from trunkline import durations
-from trunkline.core import stage
+from trunkline.core import files, stage
 
 def main():
     import numpy as np
@@ -195,3 +195,12 @@ def test_how_long_a_stage_took_is_kept_beside_dvc_and_nowhere_else(tmp_path):
     assert durations.read(tmp_path)["nap"] >= 0.05
     (tmp_path / ".dvc/tmp/trunkline/odd").write_text("no number")
     assert set(durations.read(tmp_path)) == {"nap"}
+
+
+def test_who_reads_a_file_while_it_is_written_has_the_old_one_whole(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    files.write_text(path, "old\n")
+    with path.open() as reader:
+        files.write_text(path, "new\n")
+        assert reader.read() == "old\n"
+    assert [each.read_text() for each in tmp_path.iterdir()] == ["new\n"]

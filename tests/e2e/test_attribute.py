@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Checkout
-from tests.forkserver import commands
+from tests.forkserver import ONE_THREAD, commands
+from tests.rig import packages
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
@@ -29,10 +30,15 @@ def state(project: Checkout) -> tuple[str, ...]:
     return (*seen, project.read("dvc.lock"), project.read("params.yaml"), project.read("reports/metrics.json"))
 
 
+def compiled() -> dict[str, str]:
+    """Return the settings with which an environment is installed with its bytecode."""
+    return {"UV_CACHE_DIR": str(packages.folder()), "UV_LINK_MODE": "hardlink"}
+
+
 def attribute(project: Checkout, temporary: Path, *options: str) -> tuple[dict, str]:
     """Return the JSON, and what DVC said."""
     path = os.pathsep.join([str(commands()), str(Path(sys.executable).parent), os.environ["PATH"]])
-    env = {**os.environ, "PATH": path, "TMPDIR": str(temporary)}
+    env = {**os.environ, **ONE_THREAD, **compiled(), "PATH": path, "TMPDIR": str(temporary)}
     done = subprocess.run(
         ["trunkline", "attribute", "--json", *options],
         cwd=project.root,
@@ -93,7 +99,8 @@ def test_the_shares_sum_to_the_move_and_are_in_the_comment(changed, tmp_path):
 
     changed.repro()
     changed.commit("reproduced")
-    told = changed.run(*COMMAND[:-1], "report", "--base", "main", "--attribute", env={"PYTHONWARNINGS": "ignore"})
+    env = {"PYTHONWARNINGS": "ignore"} | compiled()
+    told = changed.run("trunkline", "report", "--base", "main", "--attribute", env=env)
     table = told.partition("### What moved it")[2]
     rows = dict(
         re.findall(r"^\| (window|config|code|environment|interaction|whole move) \|.*\| (\S+) \|$", table, re.M)
