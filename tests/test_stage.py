@@ -17,7 +17,7 @@ from trunkline.core.errors import UserError
 NUMERICS = """
 import hashlib
 from trunkline import durations
-from trunkline.core import files, stage
+from trunkline.core import stage
 
 def main():
     import numpy as np
