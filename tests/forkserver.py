@@ -170,9 +170,9 @@ def serve(address: str) -> tuple[str, list[str]]:
             elif isinstance(key.fileobj, int):
                 _tell(selector, key.fileobj, *key.data)
             else:  # the one who waits has gone
-                with contextlib.suppress(ProcessLookupError):
+                with contextlib.suppress(KeyError, ValueError):  # it has ended in the same moment
+                    selector.unregister(key.fileobj)
                     os.kill(key.data[0], signal.SIGKILL)
-                selector.unregister(key.fileobj)
 
 
 def _tell(selector: selectors.BaseSelector, ended: int, pid: int, connection: socket.socket) -> None:
@@ -247,10 +247,10 @@ def _run(script: str) -> None:
 
 if __name__ == "__main__":
     prepare()
-    kept_parses().__enter__()
     gc.freeze()  # so that a collection in a process copies no page of what was imported
-    script, sys.argv[1:] = serve(sys.argv[1])
-    sys.argv[0] = script
-    sys.path[:] = _paths(script, os.environ)
-    _forget_trunkline()
-    _run(script)
+    with kept_parses():
+        script, sys.argv[1:] = serve(sys.argv[1])
+        sys.argv[0] = script
+        sys.path[:] = _paths(script, os.environ)
+        _forget_trunkline()
+        _run(script)

@@ -81,6 +81,12 @@ def test_warnings_are_as_the_environment_says(tmp_path: Path) -> None:
     assert run("python", "warn.py", cwd=tmp_path, PYTHONWARNINGS="error").returncode == 1
 
 
+def test_what_dvc_parses_is_kept(tmp_path: Path) -> None:
+    code = "from dvc.utils.serialize import _yaml\nprint(_yaml.parse_yaml.__module__)\n"
+    (tmp_path / "script.py").write_text(code)
+    assert run("python", "script.py", cwd=tmp_path).stdout == "trunkline.dvcparses\n"
+
+
 def test_it_ends_with_the_one_who_waits(tmp_path: Path) -> None:
     (tmp_path / "wait.py").write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)\n")
     process = subprocess.Popen([commands() / "python", "wait.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)

@@ -28,16 +28,19 @@ def python() -> str:
 def folder() -> Path:
     """Return the cache, which is made where it is not there yet."""
     made = npm.cache() / f"uv-{npm.digest(LOCK.read_bytes() + sys.version.encode())[:16]}"
+    own = Path(os.environ.get("UV_CACHE_DIR") or npm.cache().parent / "uv")
+    own.mkdir(parents=True, exist_ok=True)
+    if own.stat().st_dev != made.parent.stat().st_dev:  # where there can be no links: without bytecode
+        return own
     with FileLock(f"{made}.lock"):
         if not made.exists():
             with TemporaryDirectory(dir=made.parent) as temporary:
-                compiled(Path(temporary)).rename(made)
+                compiled(own, Path(temporary)).rename(made)
     return made
 
 
-def compiled(temporary: Path) -> Path:
+def compiled(own: Path, temporary: Path) -> Path:
     """Copy what the lock needs of this machine's cache, and compile it; the source in it never changes."""
-    own = Path(os.environ.get("UV_CACHE_DIR") or npm.cache().parent / "uv")
     made, environment = temporary / "uv", temporary / "environment"
     installed = install(own, environment)
     shutil.copytree(own, made, copy_function=os.link, symlinks=True, ignore=shutil.ignore_patterns(ARCHIVES))
