@@ -17,7 +17,7 @@ from trunkline.compose import compose
 
 # What `experiment: small` says, written into the files that a test may want to edit.
 SMALL = {
-    "conf/config.yaml": {"model: gbm": "model: gbm_small"},
+    "conf/config.yaml": {"model: gbm": "model: boosting_small"},
     "conf/data/flights.yaml": {
         "{train: 2013-01..2013-06, holdout: 2013-07}": "{train: 2013-05, holdout: 2013-06-01..2013-06-14}"
     },

@@ -14,7 +14,7 @@ from tests.rig.rig import Rig, rigged
 from tests.rig.state import Pull
 from trunkline.comment import MARKER
 
-GATES, MODEL = "conf/gates/flights.yaml", "conf/model/gbm_small.yaml"
+GATES, MODEL = "conf/gates/flights.yaml", "conf/model/boosting_small.yaml"
 
 
 @contextmanager

@@ -56,7 +56,7 @@ def attribute(project: Checkout, temporary: Path, *options: str) -> tuple[dict, 
 def changed(project):
     """A branch with another model, window and environment and a comment in the code, of which nothing has been run."""
     project.run("git", "switch", "-qc", "change")
-    project.edit("conf/model/gbm_small.yaml", "max_iter: 40", "max_iter: 15")
+    project.edit("conf/model/boosting_small.yaml", "max_iter: 40", "max_iter: 15")
     project.edit("conf/data/flights.yaml", "{train: 2013-05,", "{train: 2013-04..2013-05,")
     code = project.root / "src/trunkline/training.py"
     code.write_text(code.read_text(encoding="utf-8") + "# Says nothing.\n", encoding="utf-8")
@@ -111,7 +111,7 @@ def test_the_shares_sum_to_the_move_and_are_in_the_comment(changed, tmp_path):
 
 def test_ctrl_c_leaves_nothing_behind(project, tmp_path):
     project.run("git", "switch", "-qc", "change")
-    project.edit("conf/model/gbm_small.yaml", "max_iter: 40", "max_iter: 15")
+    project.edit("conf/model/boosting_small.yaml", "max_iter: 40", "max_iter: 15")
     project.commit("a change")
     temporary = tmp_path / "temporary"
     temporary.mkdir()

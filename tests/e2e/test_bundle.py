@@ -78,7 +78,7 @@ def test_every_shipped_model_has_an_exact_graph(project: Checkout, option: str, 
 
 def test_an_estimator_without_a_graph_is_bundled_as_it_is(project: Checkout) -> None:
     (project.root / "conf/model/bayes.yaml").write_text(BAYES, encoding="utf-8")
-    project.edit("conf/config.yaml", "model: gbm_small", "model: bayes")
+    project.edit("conf/config.yaml", "model: boosting_small", "model: bayes")
     printed = project.run("dvc", "repro")
     why = "GaussianNB is not covered by the exporter"
     assert why in printed

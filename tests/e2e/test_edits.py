@@ -21,7 +21,7 @@ WHY = {
 }
 EDITS = [
     ("nothing", None, "", "", []),
-    ("a comment", "conf/model/gbm_small.yaml", "learning_rate: 0.1", "learning_rate: 0.1 # slow", ["compose"]),
+    ("a comment", "conf/model/boosting_small.yaml", "learning_rate: 0.1", "learning_rate: 0.1 # slow", ["compose"]),
     (
         "evaluation",
         "conf/evaluation/binary.yaml",
@@ -31,7 +31,7 @@ EDITS = [
     ),
     (
         "the model",
-        "conf/model/gbm_small.yaml",
+        "conf/model/boosting_small.yaml",
         "max_iter: 40",
         "max_iter: 20",
         ["compose", "search", "train", "evaluate", "bundle", "rivals", "gate", "track"],
@@ -95,10 +95,10 @@ def test_an_edit_reruns_only_what_it_touches(
 
 def test_undoing_an_edit_reruns_nothing_but_restores(project: Checkout) -> None:
     before = project.read("reports/metrics.json")
-    project.edit("conf/model/gbm_small.yaml", "max_iter: 40", "max_iter: 20")
+    project.edit("conf/model/boosting_small.yaml", "max_iter: 40", "max_iter: 20")
     project.repro()
     assert project.read("reports/metrics.json") != before
-    project.edit("conf/model/gbm_small.yaml", "max_iter: 20", "max_iter: 40")
+    project.edit("conf/model/boosting_small.yaml", "max_iter: 20", "max_iter: 40")
     # Reports are in git and not in the cache, so the stage that writes them runs; the model comes from the cache.
     assert "train" not in project.repro()
     assert project.read("reports/metrics.json") == before

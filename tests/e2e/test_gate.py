@@ -21,7 +21,7 @@ def released(small: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Check
     made = small.copy(tmp_path_factory.mktemp("released") / "project")
     made.run("git", "tag", "--annotate", V1, "--message", "the first")
     made.edit("models/registry.yaml", "production: null", "production: v1")
-    made.edit("conf/model/gbm_small.yaml", "max_iter: 40", "max_iter: 20")
+    made.edit("conf/model/boosting_small.yaml", "max_iter: 40", "max_iter: 20")
     ran = made.repro()
     assert "champion" in ran
     assert "gate" in ran
@@ -82,7 +82,7 @@ def test_a_champion_with_other_features_computes_its_own(project: Checkout, smal
 
 
 def test_the_model_in_production_is_the_same_model_in_another_bundle(project: Checkout) -> None:
-    project.edit("conf/model/gbm_small.yaml", "max_iter: 20", "max_iter: 40")
+    project.edit("conf/model/boosting_small.yaml", "max_iter: 20", "max_iter: 40")
     project.edit("conf/serving/flights.yaml", "golden_rows: 20", "golden_rows: 5")
     project.repro("gate")
     judged = json.loads(project.read("reports/gates.json"))

@@ -127,8 +127,8 @@ def test_what_is_not_committed_reproduced_merged_or_passed_is_not_released(
         return told
 
     tags = copy.run("git", "ls-remote", "--tags", "origin")
-    copy.edit("conf/model/gbm_small.yaml", "max_iter: 40", "max_iter: 35")
-    assert "not committed: conf/model/gbm_small.yaml" in refusal()
+    copy.edit("conf/model/boosting_small.yaml", "max_iter: 40", "max_iter: 35")
+    assert "not committed: conf/model/boosting_small.yaml" in refusal()
     copy.run("trunkline", "compose")
     copy.commit("not run")
     assert "dvc repro would run compose, search, train" in refusal()
@@ -167,7 +167,7 @@ def test_what_is_not_committed_reproduced_merged_or_passed_is_not_released(
     assert trunkline(copy, "verify", "v3")[0] == 0
 
     # Two at once: one of them releases, and the other finds that.
-    copy.edit("conf/model/gbm_small.yaml", "max_iter: 35", "max_iter: 36")
+    copy.edit("conf/model/boosting_small.yaml", "max_iter: 35", "max_iter: 36")
     copy.repro()
     copy.commit("another model")
     copy.run("git", "push", "--quiet", "origin", "HEAD:main")

@@ -73,7 +73,7 @@ def test_the_pipeline_trains_what_the_search_found(small: Checkout, root: Path, 
     project = small.copy(tmp_path / "project")
     before = {name: project.read(f"reports/{name}.json") for name in ("bundle", "metrics", "slices")}
     project.run("git", "switch", "-qc", "searching")
-    project.edit("conf/model/gbm_small.yaml", "learning_rate: 0.1", "learning_rate: 0.01")  # there is a better one
+    project.edit("conf/model/boosting_small.yaml", "learning_rate: 0.1", "learning_rate: 0.01")  # there is a better one
     project.edit("conf/config.yaml", "search: none", "search: gbm")
     project.edit("conf/search/gbm.yaml", "trials: 40", "trials: 10")
     ran = project.repro()
@@ -94,7 +94,7 @@ def test_the_pipeline_trains_what_the_search_found(small: Checkout, root: Path, 
     assert project.run("git", "status", "--porcelain", "reports/search") == ""
     project.run("dvc", "checkout", "data/features")
 
-    project.edit("conf/model/gbm_small.yaml", "learning_rate: 0.01", "learning_rate: 0.1")
+    project.edit("conf/model/boosting_small.yaml", "learning_rate: 0.01", "learning_rate: 0.1")
     project.edit("conf/config.yaml", "search: gbm", "search: none")
     project.repro()
     assert {name: project.read(f"reports/{name}.json") for name in before} == before
