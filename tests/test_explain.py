@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from trunkline import explain, training
+from trunkline import explain, explanationplot, training
 from trunkline.dataset import Dataset, Feature, Schema
 from trunkline.params.model import Model
 
@@ -114,7 +114,8 @@ NAMES = ["$x^2$", "<script>&", "a" * 60, "a" * 40 + "b" * 20, *(f"f{place}" for 
 ELSEWHERE = """
 import sys
 from tests.test_explain import explanations
-sys.stdout.write(explanations().svg())
+from trunkline import explanationplot
+sys.stdout.write(explanationplot.draw(explanations()))
 """
 
 
@@ -131,13 +132,13 @@ def test_the_picture_has_the_same_bytes_whatever_the_users_settings(tmp_path, ro
     environment = os.environ | {"MPLCONFIGDIR": str(tmp_path)}
     command = [sys.executable, "-c", ELSEWHERE]
     elsewhere = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=True).stdout
-    assert elsewhere == explanations().svg()
+    assert elsewhere == explanationplot.draw(explanations())
     assert "<dc:date>" not in elsewhere
     assert "<text" not in elsewhere  # letters are paths: no font is needed to see it
 
 
 def test_the_picture_takes_any_name_and_shows_the_largest_only():
-    picture = explanations().svg()
+    picture = explanationplot.draw(explanations())
     ElementTree.fromstring(picture)
     assert "<script" not in picture
     assert "<!-- f10 -->" in picture  # a text, beside its paths

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import json
 import multiprocessing
 import os
 import socket
@@ -14,15 +13,14 @@ from pathlib import Path
 
 import pytest
 import requests
-from click.testing import CliRunner
 
 from tests import bundles
 from tests.servers import mlflow_server, nobody, postgres
 from trunkline import manifest, mlflowstore
-from trunkline.cli.adopt_stages import adopt_stages
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.modelregistry import COMMIT, DIGEST, VERDICT, VERSION, Entry, ModelRegistry, Registered, Release, adopted
+from trunkline.modelregistry import COMMIT, DIGEST, VERDICT, VERSION, ModelRegistry, Registered, Release
 from trunkline.params.tracking import URI, Tracking
+from trunkline.versions import Version
 
 # MLflow 3.17 with SQLAlchemy 2.1, when its store is first used.
 pytestmark = pytest.mark.filterwarnings(
@@ -66,8 +64,8 @@ def opened(address, home):
     return ModelRegistry.open(Tracking(uri=address, experiment="releases"), home, {})
 
 
-def release(name, bundle, version="v4", commit="c" * 40):
-    return Release(name, version, manifest.verify(bundle), commit, "pass", METRICS)
+def release(name, bundle, number=4, commit="c" * 40):
+    return Release(Version(name, number), manifest.verify(bundle), commit, "pass")
 
 
 def client(registry):
@@ -82,7 +80,7 @@ def runs(registry, name):
 def test_a_release_is_registered_once_and_completely(registry, name, bundle):
     assert registry.look(name) == Registered()
     wanted = release(name, bundle)
-    assert registry.register(wanted, bundle) == registry.register(wanted, bundle) == "1"
+    assert registry.register(wanted, bundle, METRICS) == registry.register(wanted, bundle, METRICS) == "1"
 
     (entry,) = registry.look(name).entries
     assert entry.tags == {VERSION: "v4", DIGEST: wanted.digest, COMMIT: "c" * 40, VERDICT: "pass"}
@@ -91,12 +89,12 @@ def test_a_release_is_registered_once_and_completely(registry, name, bundle):
     (run,) = runs(registry, name)
     assert (run.info.run_id, run.info.status, run.data.metrics) == (entry.run, "FINISHED", METRICS)
 
-    assert registry.register(dataclasses.replace(wanted, version="v5"), bundle) == "2"
+    assert registry.register(dataclasses.replace(wanted, version=Version(name, 5)), bundle, METRICS) == "2"
     assert [entry.number for entry in registry.look(name).entries] == ["1", "2"]
 
 
 def test_each_change_can_be_repeated(registry, name, bundle):
-    number = registry.register(release(name, bundle), bundle)
+    number = registry.register(release(name, bundle), bundle, METRICS)
     for _ in range(2):
         registry.alias(name, "production", number)
         registry.tag(name, number, "extra", "x")
@@ -104,25 +102,23 @@ def test_each_change_can_be_repeated(registry, name, bundle):
     assert registry.look(name).entries[0].tags["extra"] == "x"
     for _ in range(2):
         registry.unalias(name, "production")
-        registry.untag(name, number, "extra")
     assert registry.look(name).aliases == {}
-    assert "extra" not in registry.look(name).entries[0].tags
     registry.unalias("never-registered", "production")
 
 
 def test_what_was_undone_by_hand_is_done_again(registry, name, bundle):
     wanted = release(name, bundle)
-    number = registry.register(wanted, bundle)
+    number = registry.register(wanted, bundle, METRICS)
     tags = registry.look(name).entries[0].tags
-    registry.untag(name, number, DIGEST)
+    client(registry).delete_model_version_tag(name, number, DIGEST)
     registry.tag(name, number, VERSION, "v9")
-    assert registry.register(wanted, bundle) == number
+    assert registry.register(wanted, bundle, METRICS) == number
     assert registry.look(name).entries[0].tags == tags
 
     registry.alias(name, "production", number)
     client(registry).delete_model_version(name, number)
     assert registry.look(name) == Registered()
-    again = registry.register(wanted, bundle)
+    again = registry.register(wanted, bundle, METRICS)
     assert again == "2"
     assert registry.look(name).entries[0].tags == tags
     assert len(runs(registry, name)) == 1
@@ -130,11 +126,11 @@ def test_what_was_undone_by_hand_is_done_again(registry, name, bundle):
 
 def test_another_bundle_is_not_registered(registry, name, bundle):
     other = dataclasses.replace(release(name, bundle), digest="0" * 64)
-    with pytest.raises(UserError, match=f"has the digest .* v4 was released with {'0' * 64}"):
-        registry.register(other, bundle)
+    with pytest.raises(UserError, match=f"has the digest .*@v4 was released with {'0' * 64}"):
+        registry.register(other, bundle, METRICS)
     (bundle / "card.md").write_text("changed")
     with pytest.raises(UserError, match=r"card\.md: was changed"):
-        registry.register(dataclasses.replace(other, version="v5"), bundle)
+        registry.register(dataclasses.replace(other, version=Version(name, 5)), bundle, METRICS)
     assert registry.look(name) == Registered()
 
 
@@ -194,14 +190,14 @@ def test_a_kill_after_any_request_leaves_what_the_next_attempt_finishes(registry
         attempt = dataclasses.replace(registry, experiment=f"killed after {at}")
         with killed(monkeypatch, registry, at):
             try:
-                attempt.register(wanted, bundle)
+                attempt.register(wanted, bundle, METRICS)
                 break
             except Killed:
                 pass
-        assert attempt.register(wanted, bundle) == "1"
-        (entry,) = registry.look(wanted.name).entries
+        assert attempt.register(wanted, bundle, METRICS) == "1"
+        (entry,) = registry.look(wanted.version.name).entries
         assert entry.tags == wanted.tags
-        (run,) = runs(attempt, wanted.name)
+        (run,) = runs(attempt, wanted.version.name)
         assert (run.info.run_id, run.info.status, run.data.metrics) == (entry.run, "FINISHED", METRICS)
         assert len(client(registry).get_metric_history(run.info.run_id, "holdout.n")) == 1
     assert at > 12
@@ -211,14 +207,16 @@ def test_a_kill_after_any_request_leaves_what_the_next_attempt_finishes(registry
 def test_two_that_register_at_once_agree(registry, name, bundle):
     wanted = release(name, bundle)
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        numbers = [job.result() for job in [pool.submit(registry.register, wanted, bundle) for _ in range(2)]]
-    assert registry.register(wanted, bundle) == min(entry.number for entry in registry.look(name).entries) == "1"
+        numbers = [job.result() for job in [pool.submit(registry.register, wanted, bundle, METRICS) for _ in range(2)]]
+    assert (
+        registry.register(wanted, bundle, METRICS) == min(entry.number for entry in registry.look(name).entries) == "1"
+    )
     assert set(numbers) == {"1"}
 
 
 def test_many_versions_are_all_seen(registry, name, bundle):
     first = release(name, bundle)
-    registry.register(first, bundle)
+    registry.register(first, bundle, METRICS)
     source, run = client(registry).get_model_version(name, "1").source, registry.look(name).entries[0].run
     for number in range(2, 13):
         client(registry).create_model_version(name, source, run, await_creation_for=0)
@@ -226,7 +224,7 @@ def test_many_versions_are_all_seen(registry, name, bundle):
     found = registry.look(name)
     assert [entry.number for entry in found.entries] == [str(number) for number in range(1, 13)]
     assert found.aliases["a11"] == "11"
-    assert registry.register(first, bundle) == "1"
+    assert registry.register(first, bundle, METRICS) == "1"
 
 
 @pytest.mark.parametrize("call", ["look", "register"])
@@ -239,7 +237,7 @@ def test_a_registry_that_is_gone_or_slow_is_an_error_in_seconds_and_asked_once(t
             registry = ModelRegistry.open(Tracking(experiment="e"), tmp_path, {URI: place})
             began = time.monotonic()
             with pytest.raises(OutsideError, match="MLflow at http://127") as caught:
-                registry.look("m") if call == "look" else registry.register(release("m", bundle), bundle)
+                registry.look("m") if call == "look" else registry.register(release("m", bundle), bundle, METRICS)
             assert time.monotonic() - began < 5
             assert "s3cret" not in str(caught.value)
         assert len(asked) == 1
@@ -268,61 +266,6 @@ def silent():
             thread.join()
             for connection in asked:
                 connection.close()
-
-
-def test_stages_become_aliases():
-    entries = tuple(
-        Entry(str(n), {}, stage) for n, stage in enumerate(("Archived", "Production", "Staging", "None"), 1)
-    )
-    assert adopted(Registered(entries)) == {"production": "2", "champion": "2", "staging": "3"}
-    assert adopted(Registered(entries, {"production": "2", "other": "1"})) == {"champion": "2", "staging": "3"}
-    assert adopted(Registered(entries[:1])) == {}
-    twice = (*entries, Entry("10", {}, "Production"))
-    assert adopted(Registered(twice))["production"] == "10"
-    with pytest.raises(
-        UserError, match="the alias champion points to version 1, but the stage Production is of version 2"
-    ):
-        adopted(Registered(entries, {"champion": "1"}))
-
-
-@pytest.mark.filterwarnings("ignore:.*model registry stages:FutureWarning")
-def test_a_project_that_uses_stages_changes_to_aliases(registry, name, bundle, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv(URI, registry.store.uri)
-    (tmp_path / "params.yaml").write_text(f"name: {name}\ntracking: {{experiment: releases}}\n")
-    none = f"{name}: no version is in the stage Production or Staging; there is nothing to do\n"
-    assert adopt() == none
-    for version in ("v1", "v2", "v3"):
-        registry.register(release(name, bundle, version), bundle)
-    assert adopt() == none
-    for number, stage in (("1", "Production"), ("2", "Production"), ("3", "Staging")):
-        client(registry).transition_model_version_stage(name, number, stage)
-
-    change = "".join(f"change models:/{name}/{stage} to models:/{name}@{stage.lower()}\n" for stage in STAGES)
-    moves = {"production": "2", "champion": "2", "staging": "3"}
-    would = "".join(f"{name}: {alias} would point to version {number}\n" for alias, number in moves.items())
-    assert adopt("--dry-run") == would + change
-    assert registry.look(name).aliases == {}
-    assert adopt() == would.replace("would point", "points") + change
-    assert registry.look(name).aliases == moves
-    assert adopt() == change
-    assert json.loads(adopt("--json")) == {"aliases": {}, "model": name, "versions": 3}
-
-    registry.alias(name, "staging", "1")
-    registry.unalias(name, "champion")
-    with pytest.raises(UserError, match="the alias staging points to version 1, but the stage Staging is of version 3"):
-        adopt("--model", name)
-    assert registry.look(name).aliases == {"production": "2", "staging": "1"}
-
-
-STAGES = ("Production", "Staging")
-
-
-def adopt(*arguments):
-    done = CliRunner().invoke(adopt_stages, arguments)
-    if done.exception:
-        raise done.exception
-    return done.output
 
 
 def test_a_relative_home_is_the_working_directory(tmp_path, monkeypatch):

@@ -25,6 +25,7 @@ from trunkline.core.errors import UserError
 from trunkline.manifest import BundleError
 from trunkline.modelregistry import ModelRegistry, Release
 from trunkline.params.tracking import Tracking
+from trunkline.versions import Version
 
 # MLflow 3.17 with SQLAlchemy 2.1, when its store is first used.
 pytestmark = pytest.mark.filterwarnings(
@@ -157,7 +158,7 @@ def test_a_package_holds_what_the_loader_imports_and_nothing_else():
 
 def registered(address, bundle, tmp_path, name):
     registry = ModelRegistry.open(Tracking(uri=address, experiment="releases"), tmp_path, {})
-    number = registry.register(Release(name, "v1", manifest.verify(bundle), "c" * 40, "pass", {}), bundle)
+    number = registry.register(Release(Version(name, 1), manifest.verify(bundle), "c" * 40, "pass"), bundle, {})
     registry.alias(name, "production", number)
     return f"models:/{name}@production"
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline import reconciliation
-from trunkline.modelregistry import COMMIT, DIGEST, VERDICT, VERSION, Entry, Registered
+from trunkline.modelregistry import COMMIT, DIGEST, VERDICT, VERSION, Entry, Registered, Release
 from trunkline.reconciliation import (
     NOTHING,
     Actual,
@@ -17,7 +17,6 @@ from trunkline.reconciliation import (
     LoadedNothing,
     Note,
     Register,
-    Release,
     Render,
     Reported,
     Tag,

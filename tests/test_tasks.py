@@ -11,7 +11,7 @@ from scipy import special
 from sklearn import metrics as sklearn_metrics
 
 from tests.test_onnx_export import CASES, dataset, model, schema_of, scores, steps
-from trunkline import calibration, distortions, explain, measures, onnx_export, parity, training
+from trunkline import calibration, distortions, explain, explanationplot, measures, onnx_export, parity, training
 from trunkline.core.errors import UserError
 from trunkline.dataset import Dataset, Feature, Schema
 from trunkline.evaluation import curves
@@ -149,7 +149,7 @@ def test_explanations_of_several_classes_add_up(name: str) -> None:
     assert found.values.shape[1:] == (len(rows.schema.features), 3)
     summary = explain.explain(pipeline, rows, rows, seed=1)
     assert summary.permutation.metric == "accuracy"
-    assert "<svg" in summary.svg()
+    assert "<svg" in explanationplot.draw(summary)
 
 
 def test_a_class_that_is_not_declared_or_not_there_is_named() -> None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from trunkline import git, modelregistry
+from trunkline import git
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError
 from trunkline.core.stage import explain
 from trunkline.delivery import Store
-from trunkline.modelregistry import ModelRegistry, Registered
+from trunkline.modelregistry import ModelRegistry, Registered, Release
 from trunkline.reconciliation import (
     IN_MLFLOW,
     Action,
@@ -23,7 +23,6 @@ from trunkline.reconciliation import (
     InStore,
     Note,
     Register,
-    Release,
     Render,
     Tag,
     Trouble,
@@ -133,9 +132,8 @@ class Work:
         return self._numbers[release.version]
 
     def _registered(self, release: Release) -> str:
-        label, metrics = release.version.label, _metrics(self.clone, release.commit)
-        made = modelregistry.Release(self.name, label, release.digest, release.commit, release.verdict, metrics)
-        return patiently(lambda: self.mlflow.register(made, self.store.bundle(release.digest)))
+        bundle, metrics = self.store.bundle(release.digest), _metrics(self.clone, release.commit)
+        return patiently(lambda: self.mlflow.register(release, bundle, metrics))
 
 
 def _bundle(clone: Path, release: Release, folder: Path) -> None:

@@ -20,7 +20,18 @@ import numpy.typing as npt
 import polars as pl
 from sklearn.pipeline import Pipeline
 
-from trunkline import card, golden, intake, interface, onnx_export, parity, planning, reference, training
+from trunkline import (
+    card,
+    explanationplot,
+    golden,
+    intake,
+    interface,
+    onnx_export,
+    parity,
+    planning,
+    reference,
+    training,
+)
 from trunkline.bundle import CONTRACT, MANIFEST, Bundle, BundleError, Contract, Manifest
 from trunkline.core import files
 from trunkline.core.errors import UserError
@@ -114,7 +125,7 @@ def build(declared: Declared, measured: Measured, folder: Path) -> tuple[Report,
         _write_parts(made, declared, measured, contract, graph)
         digest = _seal(made, declared, measured, graph.runtime)
         if graph.runtime == "onnx":
-            golden.check(made, declared.serving.tolerance)
+            golden.check(made, Bundle.load(made).score, declared.serving.tolerance)
         report = Report(
             digest=digest,
             runtime=graph.runtime,
@@ -220,7 +231,7 @@ def _write_parts(folder: Path, declared: Declared, measured: Measured, contract:
         files.write_json(folder / name, content, digits=None)
     for name, content in rounded.items():
         files.write_json(folder / name, content)
-    files.write_text(folder / PICTURE, measured.explanations.svg())
+    files.write_text(folder / PICTURE, explanationplot.draw(measured.explanations))
     files.write_text(folder / CARD, card.render(_card(declared, measured, contract, graph)))
 
 

@@ -14,10 +14,11 @@ import yaml
 from trunkline import git, gitremote, registry, rendering, verifying, versions
 from trunkline.core import files, paths
 from trunkline.core.errors import TrunklineError, UserError, nearest
+from trunkline.modelregistry import Release
 from trunkline.params.promotion import Promotion, Target
 from trunkline.params.signers import Key, Keyless
 from trunkline.params.tracking import Tracking
-from trunkline.reconciliation import NOTHING, Release, Trouble, Wanted
+from trunkline.reconciliation import NOTHING, Trouble, Wanted
 from trunkline.registry import Desired
 from trunkline.verifying import RefusedError
 from trunkline.versions import Version

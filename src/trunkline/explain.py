@@ -4,9 +4,8 @@ A SHAP value is what a feature adds to one row's score. How it is computed depen
 should be exact is believed only where the values of every row add up to its score, else they are sampled.
 """
 
-import io
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -21,7 +20,6 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from trunkline import training, treeshap
-from trunkline.core import files
 from trunkline.core.tasks import Task
 from trunkline.dataset import Dataset
 from trunkline.measures import named
@@ -37,8 +35,6 @@ SHAP_ROWS = 2_000
 FOREST_WORK = 6e9
 SAMPLED_ROWS, BACKGROUND_ROWS, PERMUTATIONS = 100, 25, 2
 TOLERANCE = 1e-6
-SHOWN = 15
-LABEL = 36  # characters of a name that a picture shows
 
 _HISTOGRAM = (ensemble.HistGradientBoostingClassifier, ensemble.HistGradientBoostingRegressor)
 _FORESTS = (
@@ -95,10 +91,6 @@ class Explanations:
     def as_dict(self) -> dict[str, Any]:
         """Return the content of explanations.json."""
         return asdict(self)
-
-    def svg(self) -> str:
-        """Draw both importances of the most important features; equal values give equal bytes."""
-        return _draw(self)
 
 
 @dataclass(frozen=True)
@@ -332,61 +324,3 @@ def _scale(pipeline: Pipeline, rows: pl.DataFrame, raw: Floats) -> str:
         return "probability"
     chances = 1 / (1 + np.exp(-raw)) if raw.ndim == 1 else special.softmax(raw, axis=1)
     return "log-odds" if np.allclose(chances, scores) else "decision function"
-
-
-def _draw(found: Explanations) -> str:
-    """Return an SVG that depends neither on the machine's fonts and settings nor on the time."""
-    import matplotlib as mpl  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update({"svg.hashsalt": "trunkline", "svg.fonttype": "path", "text.parse_math": False})
-        mpl.rcParams.update({"figure.constrained_layout.w_pad": 0.15, "figure.constrained_layout.h_pad": 0.12})
-        figure = Figure(figsize=(12, 1.7 + 0.3 * min(SHOWN, len(found.shap.mean_absolute))), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        _draw_permutation(left, found.permutation)
-        _draw_shap(right, found.shap)
-        target = io.StringIO()
-        figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
-    return "".join(f"{line.rstrip()}\n" for line in target.getvalue().splitlines())
-
-
-def _draw_permutation(axes: Any, found: Permutation) -> None:
-    names = _largest({name: drop.mean for name, drop in found.drops.items()})
-    means, lows, highs = (
-        np.array([files.rounded(getattr(found.drops[name], field)) for name in names], dtype=np.float64)
-        for field in ("mean", "lowest", "highest")
-    )
-    line = {"xerr": (means - lows, highs - means), "error_kw": {"lw": 1, "ecolor": "#222"}}
-    axes.barh(range(len(names)), means, tick_label=_short(names), color="#3b6ea5", **line)
-    title = f"{found.metric} lost when shuffled"
-    _finish(axes, title, f"{found.rows:,} holdout rows; bar: mean of {found.repeats} repeats, line: their range")
-
-
-def _draw_shap(axes: Any, found: Shap) -> None:
-    names = _largest(found.mean_absolute)
-    values = [files.rounded(found.mean_absolute[name]) for name in names]
-    axes.barh(range(len(names)), values, tick_label=_short(names), color="#c8743c")
-    kind = "exact" if found.exact else "sampled"
-    _finish(axes, f"mean |SHAP value|, {found.output}", f"{found.rows:,} holdout rows; {kind}")
-
-
-def _largest(values: Mapping[str, float]) -> list[str]:
-    return sorted(values, key=lambda name: (-values[name], name))[:SHOWN]
-
-
-def _short(names: list[str]) -> list[str]:
-    """Return names that leave room for the bars: the middle of a long one is left out."""
-    return [name if len(name) <= LABEL else f"{name[: LABEL // 2]}…{name[1 - LABEL // 2 :]}" for name in names]
-
-
-def _finish(axes: Any, title: str, note: str) -> None:
-    axes.margins(x=0.04, y=0.01)
-    axes.invert_yaxis()  # the largest on top
-    axes.set_title(title, loc="left", fontsize=12, fontweight="bold")
-    axes.set_xlabel(note, fontsize=9, color="#555", loc="left")
-    axes.tick_params(axis="y", length=0)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.grid(axis="x", color="#ddd", lw=0.8)
-    axes.set_axisbelow(True)

@@ -6,10 +6,8 @@ from typing import Any
 
 import msgspec
 
-from trunkline import manifest
-from trunkline.bundle import Bundle, matrices, read_contract
 from trunkline.core.errors import UserError
-from trunkline.manifest import CONTRACT, GOLDEN
+from trunkline.manifest import GOLDEN
 
 Score = Callable[[Mapping[str, Any]], float | dict[str, float]]
 
@@ -19,12 +17,12 @@ class _Row(msgspec.Struct, frozen=True):
     score: float | dict[str, float]
 
 
-def check(folder: Path, tolerance: float) -> int:
-    """Return how many golden rows a bundle of any runtime has scored as it should.
+def check(folder: Path, score: Score, tolerance: float) -> int:
+    """Return how many golden rows of a bundle get their score, which `score` gives a request of it.
 
-    Raises UserError for one that it scores otherwise, for a bundle without golden rows, and as `Bundle.load` does.
+    Raises UserError for a row that is scored otherwise, and for a bundle without golden rows.
     """
-    rows, score = _rows(folder), _scorer(folder)
+    rows = _rows(folder)
     for row in rows:
         found = score(row.request)
         if not _near(found, row.score, tolerance):
@@ -40,22 +38,6 @@ def _rows(folder: Path) -> list[_Row]:
     if not rows:
         raise UserError(f"{GOLDEN}: the bundle has none that could show that it scores as it should")
     return rows
-
-
-def _scorer(folder: Path) -> Score:
-    found = manifest.read(folder, keep=frozenset({CONTRACT}))
-    if found.manifest.runtime == "onnx":
-        return Bundle.load(folder).score
-    from trunkline import pipelinescorer  # noqa: PLC0415  scikit-learn takes seconds, and a graph needs none
-
-    contract = read_contract(folder / CONTRACT, found.kept[CONTRACT])
-    scores = pipelinescorer.scorer(folder / found.manifest.model, contract)
-
-    def score(request: Mapping[str, Any]) -> float | dict[str, float]:
-        made = scores(*matrices(contract, [request]))[0]
-        return dict(zip(contract.classes, made.tolist(), strict=True)) if contract.classes else float(made)
-
-    return score
 
 
 def _near(found: Any, expected: Any, tolerance: float) -> bool:

@@ -1,12 +1,10 @@
 """Draws the history of the model: its metric commit by commit, readable without colours."""
 
-import io
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from trunkline import measures
+from trunkline import drawing, measures
 from trunkline.history import Entry, Measured
 
 WIDTH, STEP = 24.0, 0.66  # inches: of the widest picture, and what the name of a commit takes
@@ -19,21 +17,9 @@ _LOOKS = {
 
 
 def draw(entries: Sequence[Entry]) -> str:
-    """Return an SVG of entries of one metric, newest first, that depends on no machine's fonts, settings or clock."""
-    import matplotlib as mpl  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
+    """Return an SVG of entries of one metric, newest first."""
     line = list(reversed(entries))
-    with mpl.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # drawn as a box
-        mpl.rcdefaults()
-        mpl.rcParams.update({"svg.hashsalt": "trunkline", "svg.fonttype": "path", "text.parse_math": False})
-        mpl.rcParams.update({"figure.constrained_layout.w_pad": 0.12, "figure.constrained_layout.h_pad": 0.1})
-        figure = Figure(figsize=_size(line), layout="constrained")
-        _fill(figure, line)
-        target = io.StringIO()
-        figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
-    return "".join(f"{line.rstrip()}\n" for line in target.getvalue().splitlines())
+    return drawing.svg(_size(line), lambda figure: _fill(figure, line), padding=(0.12, 0.1))
 
 
 def _size(line: Sequence[Entry]) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 from trunkline import manifest, mlflowstore, pyfuncpackage
 from trunkline.core.errors import UserError
 from trunkline.params.tracking import Tracking
+from trunkline.versions import Version
 
 if TYPE_CHECKING:
     from trunkline.mlflowstore import Client, LoggedRun, ModelVersion
@@ -25,25 +26,22 @@ CHAMPION = "champion"
 
 _NAME = "trunkline.name"  # a tag of the run only
 _MODEL = "model"  # the folder of a run's artifacts
-_STAGES = {"Production": ("production", CHAMPION), "Staging": ("staging",)}
 _ADVICE = "then try again"
 
 
 @dataclass(frozen=True)
 class Release:
-    """A released version: the model's name, its label such as v4, and what MLflow is told of it."""
+    """A version that may run: its bundle's digest, its commit, and the verdict of its gates."""
 
-    name: str
-    version: str
+    version: Version
     digest: str
     commit: str
     verdict: str
-    metrics: Mapping[str, float]
 
     @property
     def tags(self) -> dict[str, str]:
         """The tags of its version and of its run in MLflow."""
-        return {VERSION: self.version, DIGEST: self.digest, COMMIT: self.commit, VERDICT: self.verdict}
+        return {VERSION: self.version.label, DIGEST: self.digest, COMMIT: self.commit, VERDICT: self.verdict}
 
 
 @dataclass(frozen=True)
@@ -90,16 +88,18 @@ class ModelRegistry:
         with self._client() as client:
             return _look(client, name)
 
-    def register(self, release: Release, bundle: Path) -> str:
+    def register(self, release: Release, bundle: Path, metrics: Mapping[str, float]) -> str:
         """Return the number of a release's version, which is made of its bundle if it is not there.
 
-        Raises UserError if the bundle is not what its manifest says, or not the one that was released.
+        `metrics` are logged in its run. Raises UserError if the bundle is not what its manifest says, or not the one
+        that was released.
         """
         with self._client() as client:
-            found = _look(client, release.name).find(release.version, release.digest)
+            name = release.version.name
+            found = _look(client, name).find(release.version.label, release.digest)
             if found is None:
-                run = self._logged(client, release, bundle)
-                _ensure_model(client, release.name)
+                run = self._logged(client, release, bundle, metrics)
+                _ensure_model(client, name)
                 found = _ensure_version(client, release, run)
             return found.number
 
@@ -107,11 +107,6 @@ class ModelRegistry:
         """Set a tag of a version."""
         with self._client() as client:
             client.set_model_version_tag(name, number, key, value)
-
-    def untag(self, name: str, number: str, key: str) -> None:
-        """Remove a tag of a version, if it has it."""
-        with self._client() as client:
-            client.delete_model_version_tag(name, number, key)
 
     def alias(self, name: str, alias: str, number: str) -> None:
         """Point an alias to a version, wherever it pointed before."""
@@ -128,34 +123,13 @@ class ModelRegistry:
         with mlflowstore.never_repeated(), self.store.client(_ADVICE) as client:
             yield client
 
-    def _logged(self, client: "Client", release: Release, bundle: Path) -> "LoggedRun":
+    def _logged(self, client: "Client", release: Release, bundle: Path, metrics: Mapping[str, float]) -> "LoggedRun":
         """Return the finished run that holds the model; one that was begun is finished."""
         experiment = mlflowstore.experiment(client, self.experiment, self.store.artifacts)
         run = _run(client, experiment, release)
         if run.info.status != "FINISHED":
-            _log(client, run, release, bundle)
+            _log(client, run, release, bundle, metrics)
         return run
-
-
-def adopted(found: Registered) -> dict[str, str]:
-    """Return the aliases, with the numbers to point to, that say what MLflow's deprecated stages say.
-
-    Of several versions in a stage, the highest number is what `models:/<name>/<stage>` gives. Raises UserError for
-    an alias that points elsewhere already.
-    """
-    moves: dict[str, str] = {}
-    for stage, aliases in _STAGES.items():
-        numbers = [entry.number for entry in found.entries if entry.stage == stage]
-        for alias in aliases if numbers else ():
-            there = found.aliases.get(alias)
-            if there not in (None, numbers[-1]):
-                raise UserError(
-                    f"MLflow: the alias {alias} points to version {there}, but the stage {stage} is of version "
-                    f"{numbers[-1]}; remove the one that is wrong"
-                )
-            if there is None:
-                moves[alias] = numbers[-1]
-    return moves
 
 
 def _look(client: "Client", name: str) -> Registered:
@@ -182,18 +156,19 @@ def _versions(client: "Client", name: str) -> "Iterator[ModelVersion]":
 
 def _run(client: "Client", experiment: str, release: Release) -> "LoggedRun":
     """Return the run of a release: a finished one, else one that was begun, else a new one."""
-    wanted = {_NAME: release.name, VERSION: release.version, DIGEST: release.digest}
+    version = release.version
+    wanted = {_NAME: version.name, VERSION: version.label, DIGEST: release.digest}
     found = client.search_runs([experiment], " AND ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items()))
     by_status = {run.info.status: run for run in found}
     begun = by_status.get("FINISHED") or next(iter(by_status.values()), None)
-    name = f"{release.name} {release.version}"
-    return begun or client.create_run(experiment, run_name=name, tags=release.tags | {_NAME: release.name})
+    name = f"{version.name} {version.label}"
+    return begun or client.create_run(experiment, run_name=name, tags=release.tags | {_NAME: version.name})
 
 
-def _log(client: "Client", run: "LoggedRun", release: Release, bundle: Path) -> None:
+def _log(client: "Client", run: "LoggedRun", release: Release, bundle: Path, metrics: Mapping[str, float]) -> None:
     # At the time of the run, not of the call: a metric that is written again is then the same point.
     entity, time = mlflowstore.library().entities.Metric, run.info.start_time
-    client.log_batch(run.info.run_id, [entity(key, value, time, 0) for key, value in release.metrics.items()])
+    client.log_batch(run.info.run_id, [entity(key, value, time, 0) for key, value in metrics.items()])
     if (digest := manifest.verify(bundle)) != release.digest:
         raise UserError(f"{bundle}: has the digest {digest}, but {release.version} was released with {release.digest}")
     with tempfile.TemporaryDirectory() as folder:
@@ -209,7 +184,7 @@ def _ensure_model(client: "Client", name: str) -> None:
 
 def _ensure_version(client: "Client", release: Release, run: "LoggedRun") -> Entry:
     """Return the version of a run: one whose tags were changed gets them back, else one is made with its tags."""
-    name, run_id = release.name, run.info.run_id
+    name, run_id = release.version.name, run.info.run_id
     for entry in _look(client, name).entries:
         if entry.run == run_id:
             for key, value in release.tags.items():
@@ -217,4 +192,4 @@ def _ensure_version(client: "Client", release: Release, run: "LoggedRun") -> Ent
             return entry
     source = f"{run.info.artifact_uri}/{_MODEL}"
     made = client.create_model_version(name, source, run_id, release.tags, await_creation_for=0)
-    return _look(client, name).find(release.version, release.digest) or Entry(str(made.version), release.tags)
+    return _look(client, name).find(release.version.label, release.digest) or Entry(str(made.version), release.tags)

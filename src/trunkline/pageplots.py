@@ -1,21 +1,21 @@
 """Draws the pictures of the HTML report: SVG that takes its colours from the page, so that it is as dark or light."""
 
-import io
 import math
 import re
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 
+from trunkline import drawing
 from trunkline.review import Curve, CurveKind, Moved
 from trunkline.search import plots
 from trunkline.search.summary import Searched
 
 MOST = 40  # rows of a picture
 LABEL = 22  # characters of a row's name
+_PROLOGUE = r"<!--.*?-->|<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>"
 _WIDTH = 4.4  # inches, so that letters stay readable on a phone
 
 # Colours that stand for those of the page's style sheet, which knows whether it is dark.
@@ -104,34 +104,25 @@ def searches(found: Searched) -> Iterator[Picture]:
 
 
 def _picture(name: str, title: str, height: float, fill: Callable[[Any], None]) -> Picture:
-    return Picture(_inline(_drawn(height, fill), name, title), title)
-
-
-def _drawn(height: float, fill: Callable[[Any], None]) -> str:
-    """Return an SVG that depends on no machine's fonts, settings or clock."""
-    import matplotlib as mpl  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    with mpl.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # drawn as a box
-        mpl.rcdefaults()
-        mpl.rcParams.update({"svg.hashsalt": "trunkline", "svg.fonttype": "path", "text.parse_math": False})
-        mpl.rcParams.update({"figure.constrained_layout.w_pad": 0.08, "figure.constrained_layout.h_pad": 0.08})
-        mpl.rcParams.update(dict.fromkeys(("text.color", "xtick.labelcolor", "ytick.labelcolor"), _INK))
-        mpl.rcParams.update(dict.fromkeys(("axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _MUTED))
-        figure = Figure(figsize=(_WIDTH, height), layout="constrained", facecolor="none")
+    def draw(figure: Any) -> None:
         axes = figure.subplots()
         axes.set_facecolor("none")
         fill(axes)
-        target = io.StringIO()
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(target, format="svg", metadata=nothing, facecolor="none")
-    return target.getvalue()
+
+    colours = dict.fromkeys(("text.color", "xtick.labelcolor", "ytick.labelcolor"), _INK)
+    colours |= dict.fromkeys(("axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _MUTED)
+    svg = drawing.svg((_WIDTH, height), draw, padding=(0.08, 0.08), settings=colours, background="none")
+    return Picture(_inline(svg, name, title), title)
 
 
 def _inline(svg: str, name: str, title: str) -> Markup:
     """Return an SVG for the inside of a page: no prologue, comment or style, its names its own, the page's colours."""
-    svg = re.sub(r"<!--.*?-->|<defs>\s*<style.*?</style>\s*</defs>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    svg = re.sub(
+        _PROLOGUE,
+        "",
+        svg[svg.index("<svg") :],
+        flags=re.DOTALL,
+    )
     svg = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub("|".join(_NAMES), lambda found: f"var(--{_NAMES[found[0]]})", svg)
     svg = "".join(f"{line.rstrip()}\n" for line in svg.splitlines() if line.strip())

@@ -3,14 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import polars as pl
 
-if TYPE_CHECKING:  # the structures of conf/ take a while to import, and a batch prediction needs none
-    from trunkline.params.contract import ColumnType
+ColumnType = Literal["integer", "number", "text", "boolean", "time"]
 
-MEANING: "dict[ColumnType, str]" = {
+MEANING: dict[ColumnType, str] = {
     "integer": "an integer",
     "number": "a finite number",
     "text": "text",
@@ -18,7 +17,7 @@ MEANING: "dict[ColumnType, str]" = {
     "time": "an ISO 8601 time",
 }
 
-DTYPES: "dict[ColumnType, pl.DataType]" = {
+DTYPES: dict[ColumnType, pl.DataType] = {
     "integer": pl.Int64(),
     "number": pl.Float64(),
     "text": pl.String(),
@@ -38,7 +37,7 @@ class Parsed:
     failed: pl.Series
 
 
-def parse(raw: pl.Series, kind: "ColumnType", formats: Sequence[str] = ()) -> Parsed:
+def parse(raw: pl.Series, kind: ColumnType, formats: Sequence[str] = ()) -> Parsed:
     """Convert a column to a declared type; not-a-number means missing, a time without an offset is UTC.
 
     `formats` are more notations of times, as polars has them, tried in order where a text is not ISO 8601.
@@ -54,7 +53,7 @@ def parse(raw: pl.Series, kind: "ColumnType", formats: Sequence[str] = ()) -> Pa
     return Parsed(values, present & values.is_null())
 
 
-def _is_nan(raw: pl.Series, kind: "ColumnType") -> pl.Series:
+def _is_nan(raw: pl.Series, kind: ColumnType) -> pl.Series:
     if raw.dtype == pl.String and kind == "number":
         return raw.str.to_lowercase().eq_missing("nan")
     return raw.is_nan().fill_null(False) if raw.dtype.is_float() else pl.repeat(False, raw.len(), eager=True)
@@ -118,7 +117,7 @@ def _where(keep: pl.Series, values: pl.Series) -> pl.Series:
     return pl.select(pl.when(keep).then(values)).to_series().alias(values.name)
 
 
-_CONVERT: "dict[ColumnType, Callable[[pl.Series], pl.Series | None]]" = {
+_CONVERT: dict[ColumnType, Callable[[pl.Series], pl.Series | None]] = {
     "integer": _integer,
     "number": _number,
     "text": _text,

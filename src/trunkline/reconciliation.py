@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from trunkline.modelregistry import CHAMPION, COMMIT, DIGEST, VERDICT, VERSION, Registered
+from trunkline.modelregistry import CHAMPION, VERSION, Registered, Release
 from trunkline.registry import PRODUCTION
 from trunkline.versions import Version
 
@@ -17,21 +17,6 @@ NOTHING = "null"  # the version of an environment that is to run none
 # progressing: something is still to be done, or an endpoint does not report yet what was delivered (one that has loaded
 # nothing: for a while only). degraded: something failed, cannot be asked, is refused, or differs and is only told.
 State = Literal["in-sync", "progressing", "degraded"]
-
-
-@dataclass(frozen=True)
-class Release:
-    """A version that may run: its bundle's digest, its commit, and the verdict of its gates."""
-
-    version: Version
-    digest: str
-    commit: str
-    verdict: str
-
-    @property
-    def tags(self) -> dict[str, str]:
-        """What MLflow's entry of it is tagged with."""
-        return {VERSION: self.version.label, DIGEST: self.digest, COMMIT: self.commit, VERDICT: self.verdict}
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from trunkline import fetching, golden
 from trunkline.core.errors import UserError
+from trunkline.scorer import scorer
 from trunkline.versions import Version
 
 
@@ -18,6 +19,6 @@ def rehearse(home: Path, version: Version, tolerance: float) -> int:
         folder = Path(aside, "bundle")
         fetching.fetch(home, version, folder)
         try:
-            return golden.check(folder, tolerance)
+            return golden.check(folder, scorer(folder), tolerance)
         except UserError as error:
             raise UserError(f"{version}: {error}") from None

@@ -11,7 +11,6 @@ from trunkline.core.errors import nearest
 from trunkline.core.stage import explain
 
 COMMANDS = {
-    "adopt-stages": "trunkline.cli.adopt_stages:adopt_stages",
     "attribute": "trunkline.cli.attribute:attribute",
     "audit": "trunkline.cli.audit:audit",
     "check": "trunkline.cli.check:check",

@@ -1,12 +1,10 @@
 """Draws a search: how the best value came down trial by trial, and which parameters it depends on."""
 
-import io
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trunkline import measures
+from trunkline import drawing, measures
 from trunkline.search.summary import Tried
 
 MOST = 30  # parameters in a picture
@@ -123,16 +121,4 @@ def _finish(axes: Any, look: Look) -> None:
 
 
 def _drawn(height: float, fill: Callable[[Any], None]) -> str:
-    """Return an SVG that depends on no machine's fonts, settings or clock."""
-    import matplotlib as mpl  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
-
-    with mpl.rc_context(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")  # drawn as a box
-        mpl.rcdefaults()
-        mpl.rcParams.update({"svg.hashsalt": "trunkline", "svg.fonttype": "path", "text.parse_math": False})
-        figure = Figure(figsize=(8.0, height), layout="constrained")
-        fill(figure.subplots())
-        target = io.StringIO()
-        figure.savefig(target, format="svg", metadata={"Date": None, "Creator": None})
-    return "".join(f"{line.rstrip()}\n" for line in target.getvalue().splitlines())
+    return drawing.svg((8.0, height), lambda figure: fill(figure.subplots()))
