@@ -42,7 +42,7 @@ check: ## Format, lint, types, direction of imports: what pre-commit runs
 
 docs: ## Write docs/configuration.md from the code
 	@locks/install dev
-	@$(RUN) python -m trunkline.configuration > .venv/.configuration.md
+	@$(RUN) python -m trunkline.pipeline.compose.reference > .venv/.configuration.md
 	@mv .venv/.configuration.md docs/configuration.md
 
 lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versions

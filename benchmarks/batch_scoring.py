@@ -18,11 +18,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from trunkline.core import stage
+from trunkline.core import machine
 
-BATCH = 1 << 9  # rows of a call, as trunkline.batch calls it
+BATCH = 1 << 9  # rows of a call, as trunkline.serve.batch calls it
 GROUP = 1 << 17  # rows of a row group of the input
-CPUS = int(stage.settings(os.environ, frozenset())["OMP_NUM_THREADS"])
+CPUS = int(machine.settings(os.environ, frozenset())["OMP_NUM_THREADS"])
 
 
 def main() -> None:
@@ -81,7 +81,7 @@ def make(folder: Path, rows: int) -> None:
     import polars as pl
     import pyarrow.parquet as pq
 
-    from trunkline.dataset import Dataset
+    from trunkline.core.dataset import Dataset
 
     holdout, random = Dataset.read("holdout"), np.random.default_rng(1)
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,13 +99,13 @@ def make(folder: Path, rows: int) -> None:
 
 def mlflow(folder: Path, _: int) -> None:
     """Score as MLflow's documentation does it."""
-    stage.pin()
+    machine.pin()
     import mlflow
     import pandas as pd
 
-    from trunkline import modelfile
     from trunkline.core import paths
-    from trunkline.dataset import Schema
+    from trunkline.core.dataset import Schema
+    from trunkline.pipeline.train import modelfile
 
     saved = folder / "mlflow"
     shutil.rmtree(saved, ignore_errors=True)
@@ -125,15 +125,16 @@ def onnxruntime(folder: Path, _: int) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    from trunkline import intake
-    from trunkline.bundle import CATEGORICAL, NUMERIC, SCORE, Bundle
+    from trunkline.bundle import columns
+    from trunkline.bundle.runtime import CATEGORICAL, NUMERIC, Bundle
     from trunkline.core import paths
+    from trunkline.core.tasks import SCORE
 
     bundles = [Bundle.load(paths.BUNDLE) for _ in range(CPUS)]
     feeds = []
     with pq.ParquetFile(folder / "rows.parquet") as file:
         for batch in file.iter_batches(BATCH * 16):
-            found = intake.check_rows(pa.Table.from_batches([batch]), bundles[0].contract)
+            found = columns.check_rows(pa.Table.from_batches([batch]), bundles[0].contract)
             for start in range(0, len(found.numeric), BATCH):
                 block = slice(start, start + BATCH)
                 feeds.append({NUMERIC: found.numeric[block], CATEGORICAL: found.categorical[block]})

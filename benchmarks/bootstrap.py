@@ -12,8 +12,9 @@ from collections.abc import Callable
 import numpy as np
 from sklearn.metrics import average_precision_score, brier_score_loss, log_loss, roc_auc_score
 
-from trunkline.bootstrap import Resamples, resampled
-from trunkline.metrics import Floats, Sample, named
+from trunkline.core.arrays import Floats
+from trunkline.pipeline.evaluate.bootstrap import Resamples, resampled
+from trunkline.pipeline.evaluate.metrics.kinds import Sample, named
 
 RESAMPLES, LOOPED = 1000, 20
 JUDGES: dict[str, Callable[..., float]] = {

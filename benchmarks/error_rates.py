@@ -15,9 +15,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from trunkline import comparison
-from trunkline.bootstrap import Resamples
-from trunkline.metrics import Sample, named
+from trunkline.pipeline.evaluate.bootstrap import Resamples
+from trunkline.pipeline.evaluate.metrics.kinds import Sample, named
+from trunkline.pipeline.gate import comparison
 
 PAIRS, RESAMPLES, ROWS, LEVEL = 2000, 1000, 200, 0.05
 METRICS, CLUSTERS = ("roc_auc", "log_loss"), (31, 14)

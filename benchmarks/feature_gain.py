@@ -10,11 +10,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trunkline.core.stage import pin
+from trunkline.core.machine import pin
 
 if TYPE_CHECKING:
-    from trunkline.metrics import Sample
-    from trunkline.params.project import Project
+    from trunkline.conf.project import Project
+    from trunkline.pipeline.evaluate.metrics.kinds import Sample
 
 MONTHS = {"2013-01..2013-03": range(4, 13), "2013-01..2013-06": range(7, 8)}
 
@@ -35,18 +35,20 @@ def main() -> None:
 
 def compared(train: str, month: str) -> tuple[str, str, str, str]:
     """Return both values of ROC AUC, their difference and its interval, as text."""
-    from trunkline import bootstrap, metrics
-    from trunkline.compose import check, compose
     from trunkline.core.paths import CONF
+    from trunkline.pipeline.compose.compose import compose
+    from trunkline.pipeline.compose.judge import check
+    from trunkline.pipeline.evaluate import bootstrap
+    from trunkline.pipeline.evaluate.metrics import kinds
 
-    area = [metrics.named("roc_auc")]
+    area = [kinds.named("roc_auc")]
     points, resampled = [], []
     for features in ("static_weather", "point_in_time"):
         window = f"data.window={{train: {train}, holdout: {month}}}"
         project = check(compose(CONF, [f"features={features}", window]), CONF)
         sample, clusters = scored(project)
         resamples = bootstrap.Resamples(clusters, 1000, project.seed)
-        points.append(float(metrics.point(area, sample)[0]))
+        points.append(float(kinds.point(area, sample)[0]))
         resampled.append(bootstrap.resampled(area, sample, resamples)[0])
     low, high = bootstrap.percentile_interval(resampled[1] - resampled[0], 0.95, 0.05) or (float("nan"),) * 2
     return f"{points[0]:.3f}", f"{points[1]:.3f}", f"{points[1] - points[0]:+.3f}", f"{low:+.3f} to {high:+.3f}"
@@ -54,21 +56,22 @@ def compared(train: str, month: str) -> tuple[str, str, str, str]:
 
 def scored(project: "Project") -> "tuple[Sample, int]":
     """Build features, fit and score the holdout of one configuration."""
-    from trunkline import planning, splits, training
+    from trunkline.core.dataset import Dataset
     from trunkline.core.paths import VALID
-    from trunkline.dataset import Dataset
-    from trunkline.duckdb_engine import DuckDBEngine
-    from trunkline.evaluation import measuring
+    from trunkline.pipeline.evaluate import slices
+    from trunkline.pipeline.features import compiler, split
+    from trunkline.pipeline.features.duckdb import DuckDBEngine
+    from trunkline.pipeline.train import fit
 
-    plan = planning.plan(project.features, project.data, project.contract)
+    plan = compiler.plan(project.features, project.data, project.contract)
     with tempfile.TemporaryDirectory() as folder:
         with DuckDBEngine(plan, VALID) as engine:
-            splits.materialize(engine, plan, project.data, Path(folder))
+            split.materialize(engine, plan, project.data, Path(folder))
         threads = int(os.environ["OMP_NUM_THREADS"])
-        pipeline = training.fit(Dataset.read("train", Path(folder)), project.model, project.seed, threads)
+        pipeline = fit.fit(Dataset.read("train", Path(folder)), project.model, project.seed, threads)
         holdout = Dataset.read("holdout", Path(folder))
-    scores = training.scores(pipeline, holdout.frame)
-    return measuring.clustered(holdout, scores, project.evaluation.interval.cluster)
+    scores = fit.scores(pipeline, holdout.frame)
+    return slices.clustered(holdout, scores, project.evaluation.interval.cluster)
 
 
 if __name__ == "__main__":

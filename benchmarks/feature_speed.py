@@ -179,10 +179,10 @@ class Timed:
 
 def sql(folder: Path) -> None:
     """Run the query that was written by hand."""
-    from trunkline.core import stage
+    from trunkline.core import machine
 
-    stage.pin()
-    from trunkline import rows
+    machine.pin()
+    from trunkline.core import rows
 
     with rows.connect() as connection, Timed():
         connection.execute(f"COPY ({query()}) TO '{folder}/sql.parquet' (FORMAT parquet, COMPRESSION zstd)")
@@ -215,12 +215,12 @@ def query() -> str:
 def engine(folder: Path) -> None:
     """Compute the declared plan for every flight of the year, as the features stage does."""
     plan, data = declared()
-    from trunkline import splits
     from trunkline.core import paths
-    from trunkline.duckdb_engine import DuckDBEngine
+    from trunkline.pipeline.features import split
+    from trunkline.pipeline.features.duckdb import DuckDBEngine
 
     with Timed(), DuckDBEngine(plan, paths.VALID) as computing:
-        splits.materialize(computing, plan, data, folder / "engine")
+        split.materialize(computing, plan, data, folder / "engine")
 
 
 def weather(folder: Path) -> None:
@@ -229,7 +229,7 @@ def weather(folder: Path) -> None:
 
     plan, _ = declared()
     from trunkline.core import paths
-    from trunkline.duckdb_engine import DuckDBEngine
+    from trunkline.pipeline.features.duckdb import DuckDBEngine
 
     views = tuple(view for view in plan.primitives if view.name == "weather")
     outputs = tuple(feature for feature in plan.outputs if feature.name in WEATHER)
@@ -242,21 +242,21 @@ def weather(folder: Path) -> None:
 
 def declared():  # type: ignore[no-untyped-def]
     """Return the project's plan and data, with windows that leave no flight of the year out."""
-    from trunkline.core import stage
+    from trunkline.core import machine
 
-    stage.pin()
-    from trunkline import planning
-    from trunkline.core.paramsfile import read_params
-    from trunkline.params.contract import Contract
-    from trunkline.params.data import Data
-    from trunkline.params.features import Features
+    machine.pin()
+    from trunkline.conf.contract import Contract
+    from trunkline.conf.data import Data
+    from trunkline.conf.features import Features
+    from trunkline.core.params import read_params
+    from trunkline.pipeline.features import compiler
 
     content = read_params()["data"]
     target = content["target"] | {"known_after": "0s"}
     data = Data.parse(
         content | {"target": target, "window": {"train": "2013-01..2013-06", "holdout": "2013-07..2013-12"}}
     )
-    return planning.plan(Features.load(), data, Contract.load()), data
+    return compiler.plan(Features.load(), data, Contract.load()), data
 
 
 def prepare(folder: Path) -> None:

@@ -10,9 +10,10 @@ import time
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from trunkline import comparison
-from trunkline.bootstrap import Resamples
-from trunkline.metrics import Floats, Sample, named
+from trunkline.core.arrays import Floats
+from trunkline.pipeline.evaluate.bootstrap import Resamples
+from trunkline.pipeline.evaluate.metrics.kinds import Sample, named
+from trunkline.pipeline.gate import comparison
 
 ROWS, CLUSTERS, RESAMPLES, LOOPED = 100_000, 31, 1000, 20
 

@@ -73,9 +73,9 @@ def run(name: str, project: Path) -> Taken:
 
 def plain() -> None:
     """Call the stages one after the other."""
-    from trunkline.core import stage
+    from trunkline.core import machine
 
-    stage.pin()
+    machine.pin()
     import importlib
 
     import yaml

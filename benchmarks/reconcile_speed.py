@@ -17,8 +17,8 @@ from tests import endpoint
 from tests.deployment import Project, environment
 from tests.servers import mlflow_server
 
-from trunkline import reconciling
-from trunkline.delivery import Store
+from trunkline.deploy.reconcile import once as reconcile_once
+from trunkline.deploy.reconcile.store import Store
 
 ROUNDS = 9
 REQUEST = {"hour": 3, "origin": "EWR"}
@@ -33,14 +33,14 @@ def main() -> None:
         project.release()
         store = Store(Path(name, "store"))
         store.folder.mkdir()
-        place = reconciling.Place(project.clone("bare.git", "--bare"), "main", store, environment())
+        place = reconcile_once.Place(project.clone("bare.git", "--bare"), "main", store, environment())
         with endpoint.endpoint(store.folder, "production") as served:
             targets = {"staging": {}, "production": {"endpoints": [served]}}
             project.configure(environments=targets)
             for version in ("v1", "v2", "v1"):
                 project.declare(staging="latest", production=version)
-                reconciling.reconcile(place, str)
-            nothing = statistics.median(timed(lambda: reconciling.reconcile(place, str)) for _ in range(ROUNDS))
+                reconcile_once.reconcile(place, str)
+            nothing = statistics.median(timed(lambda: reconcile_once.reconcile(place, str)) for _ in range(ROUNDS))
             rollbacks = [rollback(project, place, served, number % 2 + 1) for number in range(1, ROUNDS + 1)]
         once = statistics.median(timed(lambda: process(project, store)) for _ in range(3))
     sys.stdout.write(f"nothing to do, in a process that watches       {nothing:.2f} s\n")
@@ -56,11 +56,11 @@ def timed(call) -> float:  # type: ignore[no-untyped-def]
     return time.perf_counter() - began
 
 
-def rollback(project: Project, place: reconciling.Place, served: str, number: int) -> float:
+def rollback(project: Project, place: reconcile_once.Place, served: str, number: int) -> float:
     """Return the seconds from the push of a declaration to the first answer of the bundle that it names."""
     began = time.perf_counter()
     project.declare(staging="latest", production=f"v{number}")
-    reconciling.reconcile(place, str)
+    reconcile_once.reconcile(place, str)
     while endpoint.predict(served, REQUEST)["digest"] != project.digests[number - 1]:
         time.sleep(0.005)
     return time.perf_counter() - began

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trunkline.core.stage import pin
+from trunkline.core.machine import pin
 
 if TYPE_CHECKING:
-    from trunkline.bundle import Bundle
+    from trunkline.bundle.runtime import Bundle
 
 ROWS, ROUNDS = 200, 30
 LIMIT = 3.0  # of Bundle.score to onnxruntime's own call
@@ -42,19 +42,20 @@ def main() -> None:
 
 def measured(folder: Path, model: Path, features: Path) -> dict[str, float]:
     """Return the seconds of one prediction in each way, from the best round of each."""
-    from trunkline import modelfile, training
-    from trunkline.bundle import SCORE, Bundle
-    from trunkline.dataset import Dataset
+    from trunkline.bundle.runtime import Bundle
+    from trunkline.core.dataset import Dataset
+    from trunkline.core.tasks import SCORE
+    from trunkline.pipeline.train import fit, modelfile
 
     bundle, pipeline = Bundle.load(folder), modelfile.load(model)
     rows = Dataset.read("holdout", features).features.sample(ROWS, seed=0)
     requests = rows.to_dicts()
     session = bundle._session  # there is no other way to the call alone
-    _agree(bundle, requests, training.scores(pipeline, rows))
+    _agree(bundle, requests, fit.scores(pipeline, rows))
     ways: dict[str, tuple[Action, Sequence[Any]]] = {
         "onnxruntime's own call": (lambda feed: session.run([SCORE], feed), [_feed(bundle, row) for row in requests]),
         "Bundle.score": (bundle.score, requests),
-        "scikit-learn, one-row frame": (pipeline.predict_proba, [training.inputs(rows[place]) for place in range(10)]),
+        "scikit-learn, one-row frame": (pipeline.predict_proba, [fit.inputs(rows[place]) for place in range(10)]),
     }
     best = dict.fromkeys(ways, float("inf"))
     for _ in range(ROUNDS):
@@ -73,7 +74,8 @@ def _seconds(action: Action, given: Sequence[Any]) -> float:
 def _feed(bundle: "Bundle", request: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
-    from trunkline.bundle import CATEGORICAL, MISSING, NUMERIC
+    from trunkline.bundle.contract import MISSING
+    from trunkline.bundle.runtime import CATEGORICAL, NUMERIC
 
     numbers = np.array([[request[name] for name in bundle.numeric]], np.float64)
     texts = [[MISSING if request[name] is None else request[name] for name in bundle.categorical]]

@@ -9,26 +9,29 @@ def main() -> None:
 
     from rich.console import Console
 
-    from trunkline import bundling, explain, modelfile, reports, training
     from trunkline.core import files, paths
-    from trunkline.dataset import Dataset
+    from trunkline.core.dataset import Dataset
+    from trunkline.pipeline import reports
+    from trunkline.pipeline.bundle import build
+    from trunkline.pipeline.bundle.explain import explain
+    from trunkline.pipeline.train import fit, modelfile
 
     console = Console(stderr=True, highlight=False)
-    declared = bundling.Declared.load()
+    declared = build.Declared.load()
     pipeline, train, holdout = modelfile.load(paths.MODEL), Dataset.read("train"), Dataset.read("holdout")
     with console.status("explaining the model"):
         explanations = explain.explain(pipeline, train, holdout, declared.seed)
-    measured = bundling.Measured(
+    measured = build.Measured(
         pipeline=pipeline,
         skops=paths.MODEL.read_bytes(),
         train=train,
         holdout=holdout,
-        scores=training.scores(pipeline, holdout.features),
+        scores=fit.scores(pipeline, holdout.features),
         reports=reports.Evaluated.parse(reports.read(Path(), reports.EVALUATED)),
         explanations=explanations,
     )
     with console.status("comparing the exported graph with the pipeline"):
-        report, found = bundling.build(declared, measured, paths.BUNDLE)
+        report, found = build.build(declared, measured, paths.BUNDLE)
     files.write_json(paths.BUNDLE_REPORT, report.model_dump())
     compared = f"{found.rows:,} rows compared, largest difference {found.difference:.1e}" if found else "not compared"
     console.print(f"{paths.BUNDLE}: {report.runtime}, {report.bytes:,} bytes, {compared}", soft_wrap=True)

@@ -10,32 +10,35 @@ def main() -> None:
 
     from rich.console import Console
 
-    from trunkline import identity, registry
+    from trunkline.conf import registry
     from trunkline.core import paths
-    from trunkline.core.paramsfile import read_params
+    from trunkline.core.params import read_params
+    from trunkline.pipeline.champion import left
 
     console = Console(stderr=True, highlight=False)
     name = str(read_params()["name"])
     number = registry.production(paths.REGISTRY, name)
     shutil.rmtree(paths.CHAMPION, ignore_errors=True)
     if number is None:
-        identity.write_champion(None, None)
+        left.write_champion(None, None)
         console.print(f"{paths.CHAMPION}: production has no champion yet", soft_wrap=True)
         return
 
-    from trunkline import champion, fetching, planning
-    from trunkline.dataset import Dataset
-    from trunkline.params.contract import Contract
-    from trunkline.params.data import Data
-    from trunkline.params.features import Features
-    from trunkline.versions import Version
+    from trunkline.adapters.dvc import fetch
+    from trunkline.conf.contract import Contract
+    from trunkline.conf.data import Data
+    from trunkline.conf.features import Features
+    from trunkline.conf.versions import Version
+    from trunkline.core.dataset import Dataset
+    from trunkline.pipeline.champion import score
+    from trunkline.pipeline.features import compiler
 
     data = Data.load()
-    plan = planning.plan(Features.load(), data, Contract.load())
+    plan = compiler.plan(Features.load(), data, Contract.load())
     with console.status("scoring with the model in production"):
-        found = fetching.fetch(paths.home(Path.cwd()), Version(name, number), champion.BUNDLE)
-        scores = champion.score(champion.BUNDLE, plan, data, Dataset.read("holdout"))
-    identity.write_champion(found, scores)
+        found = fetch.fetch(paths.home(Path.cwd()), Version(name, number), score.BUNDLE)
+        scores = score.score(score.BUNDLE, plan, data, Dataset.read("holdout"))
+    left.write_champion(found, scores)
     console.print(f"{paths.CHAMPION}: {found.version}, bundle {found.digest[:12]}", soft_wrap=True)
 
 

@@ -7,18 +7,21 @@ from trunkline.core.stage import run
 
 def main() -> None:
     """Merge, judge and write; under `dvc exp run` keep the parameters that DVC has just composed from -S."""
-    from trunkline import conffiles
-    from trunkline.compose import Composed, check, completed, compose, render
-    from trunkline.core import files, paths
-    from trunkline.core.paramsfile import read_params
+    from trunkline.core import files as core_files
+    from trunkline.core import paths
+    from trunkline.core.params import read_params
+    from trunkline.pipeline.compose import files
+    from trunkline.pipeline.compose.compose import completed, compose, render
+    from trunkline.pipeline.compose.files import Composed
+    from trunkline.pipeline.compose.judge import check
 
     if "DVC_EXP_NAME" in os.environ:
-        conffiles.lint(paths.CONF)
+        files.lint(paths.CONF)
         composed = Composed(completed(read_params()), merged=())
     else:
         composed = compose(paths.CONF)
     check(composed, fallback=paths.PARAMS)
-    files.write_text(paths.PARAMS, render(composed.content))
+    core_files.write_text(paths.PARAMS, render(composed.content))
 
 
 if __name__ == "__main__":

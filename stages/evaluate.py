@@ -10,21 +10,21 @@ def main() -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from trunkline import modelfile, training
+    from trunkline.conf.evaluation import Evaluation
     from trunkline.core import paths
-    from trunkline.dataset import Dataset
-    from trunkline.evaluation import measuring
-    from trunkline.params.base import load_seed
-    from trunkline.params.evaluation import Evaluation
-    from trunkline.tables import write_parquet
+    from trunkline.core.dataset import Dataset
+    from trunkline.core.parquet import write_parquet
+    from trunkline.core.values import load_seed
+    from trunkline.pipeline.evaluate import slices
+    from trunkline.pipeline.train import fit, modelfile
 
     console = Console(stderr=True, highlight=False)
     params, holdout = Evaluation.load(), Dataset.read("holdout")
-    scores = training.scores(modelfile.load(paths.MODEL), holdout.features)
+    scores = fit.scores(modelfile.load(paths.MODEL), holdout.features)
     progress = partial(track, description="measuring", console=console, transient=True, disable=not console.is_terminal)
-    report = measuring.evaluate(holdout, scores, params, load_seed(), progress)
-    measuring.write(report)
-    write_parquet(measuring.predictions(holdout, scores), paths.PREDICTIONS / "holdout.parquet")
+    report = slices.evaluate(holdout, scores, params, load_seed(), progress)
+    slices.write(report)
+    write_parquet(slices.predictions(holdout, scores), paths.PREDICTIONS / "holdout.parquet")
     parts = sum(map(len, report.slices.values())) - 1
     console.print(f"{paths.METRICS}: {report.whole.n:,} rows, {parts} slices", soft_wrap=True)
 

@@ -11,25 +11,25 @@ def main() -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from trunkline import planning, splits
+    from trunkline.conf.contract import Contract
+    from trunkline.conf.data import Data
+    from trunkline.conf.features import Features
     from trunkline.core import files, paths
-    from trunkline.duckdb_engine import DuckDBEngine
-    from trunkline.params.contract import Contract
-    from trunkline.params.data import Data
-    from trunkline.params.features import Features
+    from trunkline.pipeline.features import compiler, split
+    from trunkline.pipeline.features.duckdb import DuckDBEngine
 
     console = Console(stderr=True, highlight=False)
     progress = partial(track, description="joining", console=console, transient=True, disable=not console.is_terminal)
     data = Data.load()
-    plan = planning.plan(Features.load(), data, Contract.load())
+    plan = compiler.plan(Features.load(), data, Contract.load())
 
     with DuckDBEngine(plan, paths.VALID) as engine:
-        written = splits.materialize(engine, plan, data, paths.FEATURES, progress)
+        written = split.materialize(engine, plan, data, paths.FEATURES, progress)
     for window, rows in written.items():
         console.print(f"{window}: {rows:,} rows x {len(plan.outputs)} features", soft_wrap=True)
 
-    observations = pl.read_parquet(paths.VALID / f"{data.observations}.parquet", columns=splits.summarised(data))
-    files.write_json(paths.DATASET, splits.summarise(observations, plan, data))
+    observations = pl.read_parquet(paths.VALID / f"{data.observations}.parquet", columns=split.summarised(data))
+    files.write_json(paths.DATASET, split.summarise(observations, plan, data))
 
 
 if __name__ == "__main__":

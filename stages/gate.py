@@ -7,18 +7,19 @@ def main() -> None:
     """Gather the evidence, judge, write the verdicts."""
     from rich.console import Console
 
-    from trunkline import evidence, gates
+    from trunkline.conf.evaluation import Evaluation
+    from trunkline.conf.gates import Gates
     from trunkline.core import files, paths
-    from trunkline.params.base import load_seed
-    from trunkline.params.evaluation import Evaluation
-    from trunkline.params.gates import Gates
+    from trunkline.core.values import load_seed
+    from trunkline.pipeline.gate import evidence
+    from trunkline.pipeline.gate import verdicts as gate_verdicts
 
     console = Console(stderr=True, highlight=False)
     declared = Gates.load()
     with console.status("judging"):
         found = evidence.read(Evaluation.load(), load_seed())
-        verdicts = gates.judge(declared, found)
-    content = gates.content(verdicts, found)
+        verdicts = gate_verdicts.judge(declared, found)
+    content = gate_verdicts.content(verdicts, found)
     files.write_json(paths.GATES_REPORT, content)
     failed = sum(verdict.verdict == "fail" and verdict.blocking for verdict in verdicts)
     console.print(

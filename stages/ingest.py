@@ -7,19 +7,19 @@ def main() -> None:
     """Read conf/data's sources, write one Parquet table for each, and what each was read from."""
     from rich.console import Console
 
+    from trunkline.conf.data import Data
     from trunkline.core.files import write_json
+    from trunkline.core.parquet import write_parquet
     from trunkline.core.paths import INGESTED, RAW
-    from trunkline.params.data import Data
-    from trunkline.sources import reading
-    from trunkline.tables import write_parquet
+    from trunkline.pipeline.ingest import read
 
     console = Console(stderr=True, highlight=False)
     report = {}
     for name, source in Data.load().sources.items():
-        found = reading.read(name, source)
+        found = read.read(name, source)
         path = RAW / f"{name}.parquet"
         write_parquet(found.table, path)
-        report[name] = reading.report(found, path)
+        report[name] = read.report(found, path)
         rows, columns = report[name]["table"]["rows"], report[name]["table"]["columns"]
         console.print(f"{path}: {rows:,} rows x {columns} columns, {path.stat().st_size:,} bytes", soft_wrap=True)
     write_json(INGESTED, report)

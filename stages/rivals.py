@@ -11,20 +11,19 @@ def main() -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from trunkline import training
+    from trunkline.conf.gates import Gates
     from trunkline.core import paths
-    from trunkline.dataset import Dataset
-    from trunkline.params.base import load_seed
-    from trunkline.params.gates import Gates
-    from trunkline.search import choice
-    from trunkline.tables import write_parquet
+    from trunkline.core.dataset import Dataset
+    from trunkline.core.parquet import write_parquet
+    from trunkline.core.values import load_seed
+    from trunkline.pipeline.train import choice, fit
 
     console = Console(stderr=True, highlight=False)
     train, holdout = Dataset.read("train"), Dataset.read("holdout")
     rivals = Gates.load().rivals(choice.trained(), load_seed())
     shown = track(rivals.items(), "fitting rivals", console=console, transient=True, disable=not console.is_terminal)
     threads = int(os.environ["OMP_NUM_THREADS"])
-    scores = {name: training.scores(training.fit(train, *rival, threads), holdout.features) for name, rival in shown}
+    scores = {name: fit.scores(fit.fit(train, *rival, threads), holdout.features) for name, rival in shown}
     write_parquet(pl.DataFrame([pl.Series(name, of) for name, of in scores.items()]), paths.RIVAL_SCORES)
     console.print(f"{paths.RIVALS}: {', '.join(scores) or 'no rivals are declared'}", soft_wrap=True)
 

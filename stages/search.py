@@ -9,16 +9,16 @@ def main() -> None:
 
     from rich.console import Console
 
+    from trunkline.conf.search import Search
     from trunkline.core import files, paths
-    from trunkline.params.search import Search
-    from trunkline.search.choice import Choice
-    from trunkline.search.summary import told
+    from trunkline.pipeline.search.summary import told
+    from trunkline.pipeline.train.choice import Choice
 
     console, declared = Console(stderr=True, highlight=False), Search.load()
     if not declared.trials:
         files.write_json(paths.CHOICE, Choice().model_dump(exclude_defaults=True))
         return
-    from trunkline.search import study  # imports scikit-learn and Optuna
+    from trunkline.pipeline.search import study  # imports scikit-learn and Optuna
 
     found = study.run(declared, int(os.environ["OMP_NUM_THREADS"]), console)
     console.print(f"{paths.CHOICE}: {told(found)}", soft_wrap=True)

@@ -9,14 +9,15 @@ def main() -> None:
     import sys
     from pathlib import Path
 
-    from trunkline import git, tracking
+    from trunkline.adapters.git import repository
+    from trunkline.conf.tracking import Tracking, look
     from trunkline.core import paths
-    from trunkline.params.tracking import Tracking, look
+    from trunkline.pipeline.track import runs
 
     root = Path.cwd()
-    finished = tracking.Run.read(root, tags=tracking.tags(git.head(root), git.is_dirty(root), os.environ))
+    finished = runs.Run.read(root, tags=runs.tags(repository.head(root), repository.is_dirty(root), os.environ))
     declared = Tracking.load()
-    logged = tracking.log_run(finished, declared, paths.home(root))
+    logged = runs.log_run(finished, declared, paths.home(root))
     state = "logged" if logged.new else "this result is logged already"
     sys.stdout.write(f"{finished.name}: {state} ({look(declared.address(os.environ))})\n")
 

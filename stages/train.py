@@ -9,11 +9,10 @@ def main() -> None:
 
     from rich.console import Console
 
-    from trunkline import modelfile, training
     from trunkline.core import paths
-    from trunkline.dataset import Dataset
-    from trunkline.params.base import load_seed
-    from trunkline.search import choice
+    from trunkline.core.dataset import Dataset
+    from trunkline.core.values import load_seed
+    from trunkline.pipeline.train import choice, fit, modelfile
 
     console = Console(stderr=True, highlight=False)
     dataset, model = Dataset.read("train"), choice.trained()
@@ -21,7 +20,7 @@ def main() -> None:
         f"{model.target.rpartition('.')[2]} on {dataset.frame.height:,} rows x {len(dataset.schema.features)} features"
     )
     with console.status(f"fitting {subject}"):
-        pipeline = training.fit(dataset, model, load_seed(), threads=int(os.environ["OMP_NUM_THREADS"]))
+        pipeline = fit.fit(dataset, model, load_seed(), threads=int(os.environ["OMP_NUM_THREADS"]))
     modelfile.save(pipeline, paths.MODEL)
     console.print(f"{paths.MODEL}: {subject}", soft_wrap=True)
 

@@ -10,17 +10,17 @@ def main() -> None:
     import polars as pl
     from rich.console import Console
 
-    from trunkline import contract
+    from trunkline.conf.contract import Contract
+    from trunkline.conf.data import Data
     from trunkline.core import files, paths
-    from trunkline.params.contract import Contract
-    from trunkline.params.data import Data
-    from trunkline.tables import write_parquet
+    from trunkline.core.parquet import write_parquet
+    from trunkline.pipeline.validate import check
 
     console = Console(stderr=True, highlight=False)
     data = Data.load()
     raw = {name: pl.scan_parquet(paths.RAW / f"{name}.parquet") for name in data.sources}
     months = [month for _, window in data.window or () for month in window.months()]
-    checked = contract.check_tables(raw, Contract.load(), data.timezone, months)
+    checked = check.check_tables(raw, Contract.load(), data.timezone, months)
     for name, table in checked.items():
         write_parquet(table.valid, paths.VALID / f"{name}.parquet")
         write_parquet(table.rejected, paths.QUARANTINE / f"{name}.parquet")

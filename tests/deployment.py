@@ -14,9 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from tests import bundles
-from trunkline import git as reading
-from trunkline import gitremote, manifest, provenance, signing
-from trunkline.versions import Version
+from trunkline.adapters.git import remote, repository
+from trunkline.bundle import manifest
+from trunkline.conf.versions import Version
+from trunkline.release import message as release_message
+from trunkline.release import provenance, signing
 
 KEY = ed25519.Ed25519PrivateKey.generate()
 PRIVATE = KEY.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
@@ -41,7 +43,7 @@ def environment(**variables):
     """The environment of a process: no token, and no setting of whoever runs the tests."""
     foreign = ("GIT_", "MLFLOW_", "DVC_", "TRUNKLINE_")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(foreign)}
-    return {key: value for key, value in kept.items() if key not in gitremote.TOKENS} | IDENTITY | variables
+    return {key: value for key, value in kept.items() if key not in remote.TOKENS} | IDENTITY | variables
 
 
 @dataclasses.dataclass
@@ -132,12 +134,12 @@ class Project:
     def tag(self, number, key=PRIVATE, force=False, review=None):
         """Tag what is checked out as `trunkline release` does, but that it asks for no verdict."""
         version, head = Version(self.name, number), git(self.work, "rev-parse", "HEAD")
-        files = reading.files_at(self.work, [head], provenance.READ)[head]
+        files = repository.files_at(self.work, [head], provenance.READ)[head]
         facts, run = provenance.facts_of(files, head, version), provenance.Run(review=review)
         signed = signing.sign(provenance.encode(facts, run), {signing.KEY: key})
         verdict = facts.hashes["reports/gates.json"]
-        message = provenance.message(provenance.Announced(version, facts.digest, verdict, review, signed))
-        made = gitremote.annotated(self.work, version.tag, head, message)
+        message = release_message.message(provenance.Announced(version, facts.digest, verdict, review, signed))
+        made = remote.annotated(self.work, version.tag, head, message)
         git(self.work, "update-ref", f"refs/tags/{version.tag}", made)
         git(self.work, "push", "--quiet", *["--force"] * force, "origin", f"refs/tags/{version.tag}")
 

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
-from trunkline.bundle import Bundle
+from trunkline.bundle.runtime import Bundle
 
 POLL = 0.05
 ROOT = Path(__file__).parent.parent

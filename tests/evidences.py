@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from trunkline.bootstrap import Resamples
-from trunkline.drift import Shift
-from trunkline.evaluation import measuring
-from trunkline.evidence import Evidence
-from trunkline.identity import Identity
-from trunkline.params.evaluation import WHOLE, Evaluation
-from trunkline.params.gates import Gates
-from trunkline.reports import Measured
+from trunkline.bundle.manifest import Identity
+from trunkline.conf.evaluation import WHOLE, Evaluation
+from trunkline.conf.gates import Gates
+from trunkline.pipeline.evaluate import slices as evaluate_slices
+from trunkline.pipeline.evaluate.bootstrap import Resamples
+from trunkline.pipeline.evaluate.drift import Shift
+from trunkline.pipeline.gate.evidence import Evidence
+from trunkline.pipeline.reports import Measured
 
 ROWS, CLUSTERS, SEED = 6000, 30, 7
 EVALUATION = Evaluation.parse(
@@ -68,7 +68,7 @@ def measured(evidence: Evidence) -> Evidence:
     slices: dict[str, dict[str, Any]] = {name: {} for name in parts}
     for name, values in parts.items():
         for label, places in values.items():
-            found = measuring.estimates(sample.part(places), EVALUATION, resamples)
+            found = evaluate_slices.estimates(sample.part(places), EVALUATION, resamples)
             metrics = {metric: {"value": one.value, "interval": one.interval} for metric, one in found.items()}
             slices[name][label] = {"n": len(places), "metrics": metrics}
     slices["origin"]["LGA"] = {"n": 57, "metrics": {}}

@@ -32,9 +32,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from trunkline import mlflowstore
-from trunkline.core import stage
-from trunkline.dvcparses import kept_parses
+from trunkline.adapters import mlflow
+from trunkline.adapters.dvc.parses import kept_parses
+from trunkline.core import machine, stage
 
 COMMANDS = ("python", "dvc", "trunkline", "gto")
 # Read by Python or by libraries when they start; but for those in ANEW, which are heeded for each command.
@@ -97,7 +97,7 @@ class Forkserver:
         # The name of a socket may have a hundred characters only.
         self._socket = Path(tempfile.mkdtemp(prefix="fork-")) / "socket"
         known = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-        known |= {**environ, **stage.settings(environ, stage._cpu_flags())}
+        known |= {**environ, **machine.settings(environ, machine._cpu_flags())}
         source = CLIENT.format(
             python=sys.executable,
             commands=str(Path(sys.executable).parent),
@@ -130,7 +130,7 @@ class Forkserver:
 
 def prepare() -> None:
     """Import the libraries; raises RuntimeError where one of them starts a thread that may hold a lock at a fork."""
-    os.environ.update(mlflowstore._ENVIRONMENT)  # MLflow reads it when it is imported
+    os.environ.update(mlflow._ENVIRONMENT)  # MLflow reads it when it is imported
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name in LIBRARIES:

@@ -40,11 +40,11 @@ def changes(event, arguments, store):
 
 
 def reconcile(clone, store):
-    from trunkline import reconciling
-    from trunkline.delivery import Store
+    from trunkline.deploy.reconcile import once
+    from trunkline.deploy.reconcile.store import Store
 
-    place = reconciling.Place(Path(clone), "main", Store(Path(store)), os.environ)
-    return reconciling.reconcile(place, lambda _: None).code
+    place = once.Place(Path(clone), "main", Store(Path(store)), os.environ)
+    return once.reconcile(place, lambda _: None).code
 
 
 def main(clone, store):

@@ -14,10 +14,12 @@ from dvc.repo import Repo
 
 from tests import bundles
 from tests.rig.repository import git
-from trunkline import git as reading
-from trunkline import gitremote, provenance, signing
-from trunkline.provenance import Announced, Run
-from trunkline.versions import Version
+from trunkline.adapters.git import remote as git_remote
+from trunkline.adapters.git import repository
+from trunkline.conf.versions import Version
+from trunkline.release import message as release_message
+from trunkline.release import provenance, signing
+from trunkline.release.provenance import Announced, Run
 
 ROOT = Path(__file__).parent.parent
 NAME = "flight-delay"
@@ -139,12 +141,12 @@ class Project:
 
     def tag(self, version: Version, commit: str, key: str = PRIVATE) -> None:
         """Put the signed tag of a version on a commit, as trunkline release does."""
-        files = reading.files_at(self.root, [commit], provenance.READ)[commit]
+        files = repository.files_at(self.root, [commit], provenance.READ)[commit]
         facts = provenance.facts_of(files, commit, version)
         signed = signing.sign(provenance.encode(facts, Run()), {signing.KEY: key})
         verdict = facts.hashes["reports/gates.json"]
-        message = provenance.message(Announced(version, facts.digest, verdict, None, signed))
-        made = gitremote.annotated(self.root, version.tag, commit, message)
+        message = release_message.message(Announced(version, facts.digest, verdict, None, signed))
+        made = git_remote.annotated(self.root, version.tag, commit, message)
         git(self.root, "update-ref", f"refs/tags/{version.tag}", made)
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from trunkline.attribution import Attribution, Share
-from trunkline.changes import Difference
-from trunkline.forecast import Plan, Step
-from trunkline.promotion import Move
-from trunkline.reports import Estimate, Past, Reports
-from trunkline.review import Config, Curve, Merge, Moved, Pending, Review
-from trunkline.search.summary import Searched, Tried
+from trunkline.deploy.moves import Move
+from trunkline.pipeline.plan.reasons import Plan, Step
+from trunkline.pipeline.reports import Estimate, Past, Reports
+from trunkline.pipeline.search.summary import Searched, Tried
+from trunkline.review.attribution.shares import Attribution, Share
+from trunkline.review.data import Config, Curve, Merge, Moved, Pending, Review
+from trunkline.show.differences import Difference
 
 REPORTS = json.loads((Path(__file__).parent / "golden/report/reports.json").read_text(encoding="utf-8"))
 HOSTILE = (
@@ -120,7 +120,7 @@ TOLD_APART = Attribution(
     after=0.7712,
     shares=(
         Share("config", ("model.max_iter 200 → 150",), 0.7700, 0.0051, ""),
-        Share("code", ("src/trunkline/training.py",), None, None, "train: no such key"),
+        Share("code", ("src/trunkline/pipeline/train/fit.py",), None, None, "train: no such key"),
     ),
     move=0.0063,
     interaction=0.0012,

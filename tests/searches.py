@@ -6,9 +6,9 @@ from pathlib import Path
 import polars as pl
 
 from tests.test_training import synthetic
-from trunkline.compose import compose, render
 from trunkline.core import paths
-from trunkline.dataset import Schema
+from trunkline.core.dataset import Schema
+from trunkline.pipeline.compose.compose import compose, render
 
 ROOT = Path(__file__).parent.parent
 STEPS = {"numeric": {"impute": "median", "scale": "standard"}, "categorical": {"encode": "onehot", "min_frequency": 20}}

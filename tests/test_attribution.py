@@ -8,9 +8,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline import attribution
-from trunkline.attribution import ALL, BASE, Change, Measured
 from trunkline.core.files import canonical_json
+from trunkline.review.attribution import shares as attribution_shares
+from trunkline.review.attribution.shares import ALL, BASE, Change, Measured
 
 FILE = "conf/data/flights.yaml"
 LINE = "# The window.\nwindow: {train: 2013-05, holdout: 2013-07} # moved monthly\n\ntimezone: UTC\n"
@@ -34,11 +34,11 @@ def all_three():
 
 
 def by_name(found):
-    return {factor.name: factor for factor in attribution.factors(found)}
+    return {factor.name: factor for factor in attribution_shares.factors(found)}
 
 
 def judged(found, measured, better="larger"):
-    return attribution.attribute(found, measured, metric="roc_auc", better=better, base="b" * 40, head="h" * 40)
+    return attribution_shares.attribute(found, measured, metric="roc_auc", better=better, base="b" * 40, head="h" * 40)
 
 
 def test_each_factor_takes_its_own_paths_and_says_what_changed():
@@ -52,7 +52,7 @@ def test_each_factor_takes_its_own_paths_and_says_what_changed():
 
 
 def test_a_factor_that_did_not_change_is_left_out():
-    assert attribution.factors(change(["README.md", "tests/test_a.py", "source/a.py", "locks/dev.txt"])) == ()
+    assert attribution_shares.factors(change(["README.md", "tests/test_a.py", "source/a.py", "locks/dev.txt"])) == ()
     assert list(by_name(change(["stages/train.py"]))) == ["code"]
     assert list(by_name(change(["conf/README.md"]))) == ["config"]
     only = change([FILE], LINE, LINE.replace("2013-05", "2013-06"), (window("2013-05"), window("2013-06")))
@@ -90,24 +90,24 @@ def test_a_window_that_cannot_be_exchanged_is_config(before, after):
 def test_a_window_that_changed_elsewhere_is_config_and_said():
     found = change(["conf/config.yaml"], params=(window("2013-05"), window("2013-06")))
     assert by_name(found)["config"].changes == ("data.window.train moved by +1 month 2013-05 → 2013-06",)
-    assert attribution.notes(found) == (attribution.HIDDEN_WINDOW,)
+    assert attribution_shares.notes(found) == (attribution_shares.HIDDEN_WINDOW,)
 
 
 def test_another_environment_is_a_factor_and_everything_else_runs_in_the_old_one():
     texts = ("polars==2.1.0 \\\n    --hash=sha256:1\n", "polars==2.2.0 \\\n    --hash=sha256:2\n")
-    found = attribution.factors(Change((attribution.LOCK, "src/a.py"), {}, {}, {}, {}, texts))
+    found = attribution_shares.factors(Change((attribution_shares.LOCK, "src/a.py"), {}, {}, {}, {}, texts))
     assert [factor.name for factor in found] == ["code", "environment"]
-    assert found[1].paths == (attribution.LOCK,)
+    assert found[1].paths == (attribution_shares.LOCK,)
     assert found[1].changes == ("polars 2.1.0 → 2.2.0",)
-    old = [name for name in (BASE, ALL, "code", "environment") if attribution.in_base_environment(name, found)]
+    old = [name for name in (BASE, ALL, "code", "environment") if attribution_shares.in_base_environment(name, found)]
     assert old == [BASE, "code"]
-    assert not attribution.in_base_environment(BASE, found[:1])
+    assert not attribution_shares.in_base_environment(BASE, found[:1])
 
 
 @pytest.mark.parametrize("stale", [True, False])
 def test_a_holdout_of_other_rows_is_said(stale):
     params = ({}, {}) if stale else (window("2013-05"), window("2013-05", "2013-08"))
-    (note,) = attribution.notes(change([FILE], LINE, LINE.replace("2013-07", "2013-08"), params))
+    (note,) = attribution_shares.notes(change([FILE], LINE, LINE.replace("2013-07", "2013-08"), params))
     assert note.startswith("the holdout window has changed")
 
 
@@ -156,7 +156,7 @@ def test_without_a_factor_nothing_is_measured():
 def test_the_json_holds_everything():
     runs = {name: Measured(0.5) for name in (BASE, ALL, "window", "config", "code")}
     found = judged(all_three(), runs)
-    content = json.loads(canonical_json(attribution.content(found), digits=None))
+    content = json.loads(canonical_json(attribution_shares.content(found), digits=None))
     assert (content["metric"], content["before"], content["move"]) == ("roc_auc", 0.5, 0.0)
     assert content["shares"][1] == {
         "factor": "config",
@@ -193,15 +193,15 @@ ERROR: failed to reproduce 'train': failed to run: python stages/train.py, exite
     ids=["stage", "crash", "dvc", "killed", "silence"],
 )
 def test_the_line_that_says_most(log, line):
-    assert attribution.last_error(log) == line
+    assert attribution_shares.last_error(log) == line
 
 
 def test_a_stage_stands_on_those_that_make_what_it_reads(root):
     pipeline = yaml.safe_load((root / "dvc.yaml").read_text())
-    found = attribution.stages_before(pipeline, "evaluate")
+    found = attribution_shares.stages_before(pipeline, "evaluate")
     assert found == ("compose", "evaluate", "features", "ingest", "search", "train", "validate")
-    assert attribution.stages_before(pipeline, "ingest") == ("compose", "ingest")
-    assert attribution.stages_before(pipeline, "nothing") == ()
+    assert attribution_shares.stages_before(pipeline, "ingest") == ("compose", "ingest")
+    assert attribution_shares.stages_before(pipeline, "nothing") == ()
 
 
 SHOWN = """\

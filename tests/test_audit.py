@@ -13,11 +13,11 @@ from click.testing import CliRunner
 
 from tests.rig.rig import rigged
 from tests.trunks import NAME, Project, entered, flights, rule
-from trunkline import codeowners
-from trunkline.audit import NOTHING, Event, judge
+from trunkline.adapters.forge import owners
 from trunkline.cli.audit import audit
 from trunkline.core.errors import UserError
-from trunkline.provenance import Review
+from trunkline.lineage.audit.judge import NOTHING, Event, judge
+from trunkline.release.provenance import Review
 
 GOLDEN = Path(__file__).parent / "golden/lineage"
 ALL = ("--since", "2026-01-01")
@@ -218,16 +218,16 @@ def test_strictness_needs_a_forge():
     ],
 )
 def test_a_line_of_codeowners_matches_as_on_the_forge(pattern, path, owned):
-    assert codeowners.owners(f"# all\n{pattern} @bob # the bob\n", path) == (("@bob",) if owned else ())
+    assert owners.owners(f"# all\n{pattern} @bob # the bob\n", path) == (("@bob",) if owned else ())
 
 
 def test_the_last_line_of_codeowners_that_matches_decides_and_may_take_owners_away():
     text = "* @all\n/models/ @bob @eve\n/models/registry.yaml\n"
-    assert codeowners.owners(text, "models/card.md") == ("@bob", "@eve")
-    assert codeowners.owners(text, "models/registry.yaml") == ()
-    assert codeowners.shared(text, ["models/card.md", "README.md"]) == ("@bob", "@eve", "@all")
-    assert codeowners.shared(text, ["models/card.md", "models/registry.yaml"]) == ()
-    assert codeowners.shared(text, []) == ()
+    assert owners.owners(text, "models/card.md") == ("@bob", "@eve")
+    assert owners.owners(text, "models/registry.yaml") == ()
+    assert owners.shared(text, ["models/card.md", "README.md"]) == ("@bob", "@eve", "@all")
+    assert owners.shared(text, ["models/card.md", "models/registry.yaml"]) == ()
+    assert owners.shared(text, []) == ()
 
 
 def test_the_forge_tells_who_approved_and_what_is_guarded(tmp_path, monkeypatch):

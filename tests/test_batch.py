@@ -14,9 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 from onnx import TensorProto, helper
 
-from trunkline import batch, predictionlog
-from trunkline.bundle import MISSING, Bundle, Contract, Input, Manifest
+from trunkline.bundle.contract import MISSING, Contract, Input
+from trunkline.bundle.manifest import Manifest
+from trunkline.bundle.runtime import Bundle
 from trunkline.core.errors import UserError
+from trunkline.lineage import predictions
+from trunkline.serve import batch, tables
 
 INPUTS = [
     Input(name="distance", role="numeric", type="integer", nullable=False, description="miles", min=1.0, max=5000.0),
@@ -301,10 +304,10 @@ def test_a_traceable_output_is_a_prediction_log(tmp_path, folder, suffix):
     table = read(tmp_path / f"once{suffix}")
     ids = table["request_id"].to_pylist()
     assert len(set(ids)) == len(ids) < 5000
-    refused = set(read(tmp_path / f"once.rejected{suffix}")[batch.ROW].to_pylist())
+    refused = set(read(tmp_path / f"once.rejected{suffix}")[tables.ROW].to_pylist())
     assert {int(one.split("-")[1]) for one in ids} == set(range(1, 5001)) - refused
     for place in (0, len(ids) - 1):
-        found = predictionlog.find([str(tmp_path / f"once{suffix}")], ids[place])
+        found = predictions.find([str(tmp_path / f"once{suffix}")], ids[place])
         assert (found.digest, found.score) == (job.digest, pytest.approx(table["score"][place].as_py(), abs=1e-12))
     other = write(rows(5000, seed=2), tmp_path / f"other{suffix}")
     assert batch.traceable(batch.plan(other, tmp_path / "x.csv", folder, None, None)).ids != job.ids

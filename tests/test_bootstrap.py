@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.bootstrap import Interval, Resamples, intervals, percentile_interval, resampled
-from trunkline.measures import named
-from trunkline.metrics import Sample, point
+from trunkline.pipeline.evaluate.bootstrap import Interval, Resamples, intervals, percentile_interval, resampled
+from trunkline.pipeline.evaluate.metrics.kinds import Sample, point
+from trunkline.pipeline.evaluate.metrics.registry import named
 
 METRICS = [named(name, "binary") for name in ("roc_auc", "average_precision", "log_loss", "brier")]
 

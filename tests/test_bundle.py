@@ -16,8 +16,10 @@ from onnx import TensorProto, helper
 
 from tests import bundles
 from tests.bundles import INPUTS, expected, field
-from trunkline import bundle as bundling
-from trunkline.bundle import MISSING, Bundle, BundleError, Input
+from trunkline.bundle import manifest
+from trunkline.bundle.contract import MISSING, Input
+from trunkline.bundle.manifest import BundleError
+from trunkline.bundle.runtime import Bundle
 from trunkline.core.errors import UserError
 
 GOOD = {"hour": 7, "origin": "JFK", "delay": -3.5, "engines": 2, "holiday": True, "dest": "LAX", "kind": "arrival"}
@@ -207,7 +209,7 @@ def test_a_bundle_for_scikit_learn_says_which_install_runs_it(tmp_path):
     folder = bundles.make(tmp_path / "b")
     (folder / "model.onnx").rename(folder / "model.skops")
     bundles.seal(folder, runtime="sklearn")
-    assert bundling.verify(folder) == bundling.digest(folder)
+    assert manifest.verify(folder) == manifest.digest(folder)
     with pytest.raises(UserError, match=r"runtime is sklearn: .* \(locks/pipeline\.txt\)"):
         Bundle.load(folder)
 

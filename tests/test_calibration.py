@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 
-from trunkline import calibration
 from trunkline.core.errors import UserError
+from trunkline.pipeline.gate import calibration
 
 
 def made(seed, slope, rows=2000):

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline import card, measures
-from trunkline.explain import Drop, Explanations, Permutation, Shap
-from trunkline.reports import Evaluated, Parity
+from trunkline.pipeline.bundle import card
+from trunkline.pipeline.bundle.explain.explain import Explanations, Shap
+from trunkline.pipeline.bundle.explain.permutation import Drop, Permutation
+from trunkline.pipeline.evaluate.metrics import registry
+from trunkline.pipeline.reports import Evaluated, Parity
 
 GOLDEN = Path(__file__).parent / "golden/card"
 HOSTILE = "a|b\n\n# c `d` <script>alert(1)</script> [e](http://f) ![g](h) *i* _j_ ~~k~~ www.l.m @n \\| &amp; \u202eo"
@@ -75,7 +77,7 @@ ONNX = card.CardInputs(
     label_known_after="1d",
     prediction_lead="2h",
     windows={"train": "2013-01..2013-06", "holdout": "2013-07"},
-    metrics=(measures.named("roc_auc", "binary"), measures.named("brier", "binary")),
+    metrics=(registry.named("roc_auc", "binary"), registry.named("brier", "binary")),
     confidence=0.95,
     cluster="date(event_time)",
     reports=REPORTS,
@@ -91,7 +93,7 @@ ONNX = card.CardInputs(
 SKLEARN = replace(
     ONNX,
     limits=(),
-    metrics=(measures.named("base_rate", "binary"),),
+    metrics=(registry.named("base_rate", "binary"),),
     runtime="sklearn",
     reason="GaussianNB is not covered by the exporter",
     parity=None,
@@ -173,6 +175,6 @@ def test_only_the_weakest_of_many_slices_are_shown():
 
 @pytest.mark.parametrize(("metric", "order"), [("roc_auc", ["UA", "EWR", "JFK", "(empty)", "9E"]), ("brier", None)])
 def test_the_weakest_slice_is_first_whichever_end_is_the_better_one(metric, order):
-    page = card.render(replace(ONNX, metrics=(measures.named(metric, "binary"),)))
+    page = card.render(replace(ONNX, metrics=(registry.named(metric, "binary"),)))
     shown = [line.split(" | ")[1] for line in page.splitlines() if line.startswith(("| carrier |", "| origin |"))]
     assert shown == (order or ["9E", "JFK", "UA", "EWR", "(empty)"])

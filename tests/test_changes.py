@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline import changes
-from trunkline.changes import MISSING, Difference
+from trunkline.show import differences
+from trunkline.show.differences import MISSING, Difference
 
 TREES = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.floats(allow_nan=False, width=16) | st.text(max_size=3),
@@ -51,24 +51,24 @@ def test_a_difference_is_one_line(key, before, after, said):
 
 
 def test_a_long_value_is_cut_in_its_middle():
-    said = changes.shown({"a": "x" * 500})
-    assert len(said) <= changes.LONGEST
+    said = differences.shown({"a": "x" * 500})
+    assert len(said) <= differences.LONGEST
     assert said.startswith('{"a": "xxx')
     assert said.endswith('xxx"}')
 
 
 @given(TREES)
 def test_nothing_differs_from_itself(tree):
-    assert changes.differences({"a": tree}, {"a": tree}) == ()
+    assert differences.differences({"a": tree}, {"a": tree}) == ()
 
 
 @given(st.dictionaries(st.text(max_size=2), TREES, max_size=3), st.dictionaries(st.text(max_size=2), TREES, max_size=3))
 def test_the_order_only_swaps_the_sides(one, other):
-    there, back = changes.differences(one, other), changes.differences(other, one)
+    there, back = differences.differences(one, other), differences.differences(other, one)
     assert [(item.key, item.before, item.after) for item in there] == [
         (item.key, item.after, item.before) for item in back
     ]
 
 
 def test_a_number_and_a_truth_differ_though_python_calls_them_equal():
-    assert len(changes.differences({"a": 1, "b": 2.0}, {"a": True, "b": 2})) == 2
+    assert len(differences.differences({"a": 1, "b": 2.0}, {"a": True, "b": 2})) == 2

@@ -104,7 +104,7 @@ def test_a_bug_is_a_traceback_and_never_the_answer_no(tmp_path):
 def replaced(error):
     """Python that makes `trunkline report` raise an error."""
     return (
-        "import trunkline.reports as module\nfrom trunkline.core import errors\n"
+        "import trunkline.pipeline.reports as module\nfrom trunkline.core import errors\n"
         f"def fail(*_): raise {error}\nmodule.read = fail"
     )
 

@@ -23,10 +23,10 @@ from tests.reviews import (
     many,
     words_of_others,
 )
-from trunkline import comment, review
-from trunkline.pipeline import Stage
-from trunkline.reports import Estimate, Past, Slice
-from trunkline.review import Merge
+from trunkline.adapters.dvc.survey import Stage
+from trunkline.pipeline.reports import Estimate, Past, Slice
+from trunkline.review import comment, data
+from trunkline.review.data import Merge
 
 GOLDEN = Path(__file__).parent / "golden/comment"
 
@@ -172,7 +172,7 @@ def test_changes_are_mapped_to_the_stages_that_read_them():
 
     stages = [stage("ingest", "data.sources"), stage("features", "data"), stage("train", "model")]
     before, now = {"data": {"window": 1, "sources": {"a": 1}}, "model": 1}, {"data": {"window": 2, "sources": {"a": 2}}}
-    found = {item.change.key: item.stages for item in review.config(before, now, stages)}
+    found = {item.change.key: item.stages for item in data.config(before, now, stages)}
     assert found == {
         "data.sources.a": ("ingest", "features"), "data.window": ("features",), "model": ("train",),
     }  # fmt: skip
@@ -183,10 +183,10 @@ def test_a_change_is_better_or_worse_by_the_metrics_own_direction():
         return {"all": {"all": Slice(n=9, metrics={"brier": Estimate(value=value, interval=None)})}}
 
     now = REVIEW.reports.model_copy(update={"slices": measured(0.2)})
-    [found] = review.whole(["brier"], Past(slices=measured(0.25)), now, None)
+    [found] = data.whole(["brier"], Past(slices=measured(0.25)), now, None)
     assert found.better == pytest.approx(0.05)
     assert found.clear is None
-    [alone] = review.whole(["brier"], Past(), now, None)
+    [alone] = data.whole(["brier"], Past(), now, None)
     assert (alone.before, alone.better) == (None, None)
 
 

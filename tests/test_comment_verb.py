@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from tests.forgeserver import TOKEN, Fault, running
 from tests.forkserver import commands
 from tests.test_comment import REVIEW, hostile
-from trunkline import artifact, comment, reviewfile
+from trunkline.adapters.forge import archive as forge_archive
 from trunkline.core.errors import UserError
+from trunkline.review import comment, file
 
 SHA = REVIEW.head
 RUN = "https://forge.example/o/r/actions/runs/7"
-JSON = reviewfile.encode(REVIEW)
+JSON = file.encode(REVIEW)
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_a_review_of_a_run_is_posted_once_and_kept_up_to_date(server, tmp_path):
     assert second.stdout == f"{server.url}/o/r/pull/1: comment unchanged\n"
     [body] = server.bodies()
     assert body == comment.render(REVIEW) + f"\n---\nOf commit {SHA}, from [this run]({RUN}).\n"
-    server.artifact(archive([("review.json", reviewfile.encode(replace(REVIEW, behind=4)))]))
+    server.artifact(archive([("review.json", file.encode(replace(REVIEW, behind=4)))]))
     assert "comment updated" in trunkline(*call, server=server, cwd=tmp_path).stdout
     assert "4 commits" in server.bodies()[0]
     assert len(server.bodies()) == 1
@@ -89,7 +90,7 @@ BAD = {
     "bzip2": archive([("review.json", JSON)], zipfile.ZIP_BZIP2),
     "bomb": archive([("review.json", b"0" * 50_000_000)]),
     "text": archive([("review.json", b"$(touch /tmp/x); ## May be merged")]),
-    "forged head": archive([("review.json", reviewfile.encode(replace(REVIEW, head="c" * 40)))]),
+    "forged head": archive([("review.json", file.encode(replace(REVIEW, head="c" * 40)))]),
     "number": archive([("review.json", JSON[:-2] + b',\n  "number": 2\n}\n')]),
     "huge": os.urandom(3_000_000),
 }
@@ -115,9 +116,7 @@ def test_an_artifact_that_is_no_review_gives_a_notice_of_ours(server, content, t
 
 
 def test_hostile_texts_are_posted_as_text(server, tmp_path):
-    server.artifact(
-        archive([("review.json", reviewfile.encode(hostile("@octocat <img src=x> ::error::x\n::warning::y")))])
-    )
+    server.artifact(archive([("review.json", file.encode(hostile("@octocat <img src=x> ::error::x\n::warning::y")))]))
     assert trunkline("comment", "--run", 7, "--sha", SHA, "--post", server=server, cwd=tmp_path).returncode == 0
     [body] = server.bodies()
     assert "<img" not in re.sub(r"`[^`]*`", "", body)
@@ -182,10 +181,10 @@ def lying():
 
 
 def test_a_size_in_a_header_is_not_believed():
-    assert artifact.member(archive([("review.json", b"x" * 1000)]), "review.json", 1000) == b"x" * 1000
+    assert forge_archive.member(archive([("review.json", b"x" * 1000)]), "review.json", 1000) == b"x" * 1000
     for content in (archive([("review.json", b"x" * 1001)]), lying()):
         with pytest.raises(UserError, match=r"artifact: (review.json has more than 1,000 bytes|is no zip)"):
-            artifact.member(content, "review.json", 1000)
+            forge_archive.member(content, "review.json", 1000)
 
 
 @given(st.binary(max_size=6), st.data())
@@ -193,7 +192,7 @@ def test_a_broken_archive_is_refused_or_gives_what_was_in_it(other, data):
     whole = archive([("a.txt", b"a"), ("review.json", b"{}" * 40)])
     place = data.draw(st.integers(0, len(whole)))
     try:
-        found = artifact.member(whole[:place] + other + whole[place + len(other) :], "review.json", 1000)
+        found = forge_archive.member(whole[:place] + other + whole[place + len(other) :], "review.json", 1000)
     except UserError:
         return
     assert found == b"{}" * 40

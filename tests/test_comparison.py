@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from trunkline import comparison
-from trunkline.bootstrap import Resamples
 from trunkline.core.errors import UserError
-from trunkline.measures import named
-from trunkline.metrics import Sample
+from trunkline.pipeline.evaluate.bootstrap import Resamples
+from trunkline.pipeline.evaluate.metrics.kinds import Sample
+from trunkline.pipeline.evaluate.metrics.registry import named
+from trunkline.pipeline.gate import comparison
 
 AUC, LOSS = named("roc_auc", "binary"), named("log_loss", "binary")
 

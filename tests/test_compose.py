@@ -9,13 +9,15 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline import conffiles, experiments
-from trunkline.compose import Composed, check, compose, render
 from trunkline.core.errors import UserError
-from trunkline.core.files import parse_yaml
+from trunkline.core.safe_yaml import parse_yaml
+from trunkline.pipeline.compose import files, keep
+from trunkline.pipeline.compose.compose import compose, render
+from trunkline.pipeline.compose.files import Composed
+from trunkline.pipeline.compose.judge import check
 
 CONF = Path(__file__).parent.parent / "conf"
-OPTIONS = [(group, option) for group in conffiles.groups(CONF) for option in conffiles.options(CONF, group)]
+OPTIONS = [(group, option) for group in files.groups(CONF) for option in files.options(CONF, group)]
 
 
 @pytest.fixture
@@ -128,7 +130,7 @@ def test_no_text_in_a_config_gives_a_traceback(text: str, tmp_path_factory: pyte
 )
 def test_a_suggested_experiment_composes_to_what_was_found(conf: Path, overrides: list[str]) -> None:
     found = compose(conf, overrides).content
-    suggestion = experiments.suggest(conf, found)
+    suggestion = keep.suggest(conf, found)
     if suggestion.existing:
         kept = suggestion.existing
     else:
@@ -141,4 +143,4 @@ def test_a_suggested_experiment_composes_to_what_was_found(conf: Path, overrides
 def test_a_removed_key_is_said_to_be_beyond_an_experiment(conf: Path) -> None:
     found = compose(conf).content
     del found["model"]["l2_regularization"]
-    assert experiments.suggest(conf, found).beyond == ("model.l2_regularization",)
+    assert keep.suggest(conf, found).beyond == ("model.l2_regularization",)

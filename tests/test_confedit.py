@@ -5,9 +5,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline import confedit
 from trunkline.core.errors import UserError
-from trunkline.core.files import parse_yaml
+from trunkline.core.safe_yaml import parse_yaml
+from trunkline.pipeline.compose import edit
 
 CONF = """\
 # Where the rows are.
@@ -42,7 +42,7 @@ def test_comments_and_layout_stay() -> None:
         ("new", "files", "n.csv"): "nn",
         ("new", "files", "o.csv"): "oo",
     }.items():
-        text = confedit.put(text, ("sources", *key), value)
+        text = edit.put(text, ("sources", *key), value)
     assert (
         text
         == """\
@@ -75,7 +75,7 @@ after: 1
         ("lake", "version"),
         ("new", "files", "o.csv"),
     ]:
-        text = confedit.drop(text, ("sources", *key))
+        text = edit.drop(text, ("sources", *key))
     assert "files: {y.zip: '2539079612415412387'}}" in text
     assert "    files:\n\n      b.csv: bb\n" in text
     assert "lake: {kind: delta, url: data/lake} # moves" in text
@@ -84,7 +84,7 @@ after: 1
 
 def test_what_cannot_be_edited_alone_is_left_to_a_person() -> None:
     with pytest.raises(UserError, match=r"^c: 1: finds no place to stand; write it by hand"):
-        confedit.put("a:\n  b:\n    d:\n      - 1\n", ("a", "b", "c"), 1)
+        edit.put("a:\n  b:\n    d:\n      - 1\n", ("a", "b", "c"), 1)
 
 
 _KEYS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=8)
@@ -106,9 +106,9 @@ def test_every_edit_is_exact_or_refused(
         return
     group = data.draw(st.sampled_from(sorted(content)))
     key = data.draw(st.sampled_from([key, *content[group]]))
-    edited = confedit.put(text, (group, key), value)
+    edited = edit.put(text, (group, key), value)
     expected = {**content, group: {**content[group], key: value}}
     assert parse_yaml(edited) == expected
     if len(expected[group]) > 1:
         del expected[group][key]
-        assert parse_yaml(confedit.drop(edited, (group, key))) == expected
+        assert parse_yaml(edit.drop(edited, (group, key))) == expected

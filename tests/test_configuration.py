@@ -7,26 +7,26 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field, StringConstraints
 
-from trunkline import configuration
-from trunkline.configuration import describe
-from trunkline.params.base import Columns, Duration, Name, Strict
-from trunkline.params.project import Project
+from trunkline.conf.project import Project
+from trunkline.core.values import Columns, Duration, Name, Strict
+from trunkline.pipeline.compose import reference
+from trunkline.pipeline.compose.reference import describe
 
 ROOT = Path(__file__).parent.parent
 
 
 def test_the_reference_is_up_to_date():
-    command = [sys.executable, "-m", "trunkline.configuration"]
+    command = [sys.executable, "-m", "trunkline.pipeline.compose.reference"]
     fresh = subprocess.run(command, capture_output=True, check=True).stdout.decode()
     assert (ROOT / "docs/configuration.md").read_text(encoding="utf-8") == fresh, "stale; run: make docs"
 
 
 def test_every_group_of_conf_has_its_section():
     folders = {path.name for path in (ROOT / "conf").iterdir() if path.is_dir()} - {"experiment"}
-    assert folders == {section.path for section in configuration.sections(Project) if section.path.isalpha()}
+    assert folders == {section.path for section in reference.sections(Project) if section.path.isalpha()}
 
 
-@pytest.mark.parametrize("section", list(configuration.sections(Project)), ids=lambda section: section.path or "config")
+@pytest.mark.parametrize("section", list(reference.sections(Project)), ids=lambda section: section.path or "config")
 def test_every_key_has_a_meaning(section):
     assert section.text, "the structure has no docstring"
     assert [row.key for row in section.rows if len(row.meaning) < 5] == [], "without a description"
@@ -68,7 +68,7 @@ class Library(Strict):
 
 
 def test_nested_structures_become_sections_with_limits_and_defaults():
-    house, shelf, best = configuration.sections(Library)
+    house, shelf, best = reference.sections(Library)
     assert (shelf.path, best.path) == ("shelves.<name>", "best")
     assert [row.default for row in house.rows] == ["`{}`", "required"]
     assert house.rows[1].meaning == "Where books stand."

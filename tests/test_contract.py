@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from trunkline import contract
+from trunkline.conf.contract import Contract, TableContract
+from trunkline.conf.data import Data
 from trunkline.core.errors import UserError
-from trunkline.params.contract import Contract, TableContract
-from trunkline.params.data import Data
-from trunkline.sources import reading
+from trunkline.pipeline.ingest import read
+from trunkline.pipeline.validate import check
 
 ZONE = "America/New_York"
 MONTHS = ["2013-01"]
@@ -56,11 +56,11 @@ class Found:
 
     valid: pl.DataFrame
     rejected: pl.DataFrame
-    report: contract.Report
+    report: check.Report
 
 
 def _check(raw: pl.DataFrame, table: TableContract, months: list[str] = MONTHS) -> Found:
-    checked = contract.check("trips", raw.lazy(), table, ZONE, months)
+    checked = check.check("trips", raw.lazy(), table, ZONE, months)
     return Found(checked.valid.collect(), checked.rejected.collect(), checked.report)
 
 
@@ -68,7 +68,7 @@ def _check(raw: pl.DataFrame, table: TableContract, months: list[str] = MONTHS) 
 def pieces() -> Iterator[None]:
     """Let these small tables be of one piece, or of some, as large ones are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(contract, "PIECE", 3)
+        patch.setattr(check, "PIECE", 3)
         yield
 
 
@@ -122,7 +122,7 @@ def _frame(rows: list[Row]) -> pl.DataFrame:
 @settings(max_examples=40)
 def test_a_table_as_declared_passes(rows: list[Row]) -> None:
     checked = _check(_frame(rows), _table())
-    assert checked.report == contract.Report(len(rows), len(rows), 0, 0.0, {})
+    assert checked.report == check.Report(len(rows), len(rows), 0, 0.0, {})
     assert checked.valid["id"].to_list() == list(range(len(rows)))
     assert checked.rejected.columns == [*checked.valid.columns, "reasons"] == [*_table().columns, "reasons"]
     assert set(checked.rejected.dtypes) == {pl.String}
@@ -223,7 +223,7 @@ def test_all_that_fails_is_reported_a_line_each() -> None:
 def test_several_reasons_of_a_row_are_all_given() -> None:
     checked = _check(_rows({}, {"fare": "101", "kind": "taxi"}), _table("quarantine"))
     assert checked.rejected["reasons"].to_list() == ["column fare: above 100; column kind: not one of bus, tram"]
-    assert checked.report == contract.Report(2, 1, 1, 0.5, {"columns.fare.max": 1, "columns.kind.allowed": 1})
+    assert checked.report == check.Report(2, 1, 1, 0.5, {"columns.fare.max": 1, "columns.kind.allowed": 1})
 
 
 def test_too_many_rows_for_quarantine() -> None:
@@ -267,7 +267,7 @@ def test_a_rule_that_cannot_be_decided_fails() -> None:
 
 def test_a_failure_that_belongs_to_no_rule_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     # As if another release of pandera named its checks otherwise.
-    monkeypatch.setattr(contract, "_key", lambda _: "renamed")
+    monkeypatch.setattr(check, "_key", lambda _: "renamed")
     assert "tables.trips.renamed: cannot be decided" in _message(_rows({"fare": "101"}), _table(checks={}))
 
 
@@ -281,14 +281,14 @@ def test_pandera_cannot_be_switched_off_from_outside() -> None:
 def test_tables_are_those_of_the_sources() -> None:
     declared = Contract(tables={"trips": _table(), "stops": _table()})
     with pytest.raises(UserError) as caught:
-        contract.check_tables({"trips": _rows({}).lazy(), "stop": _rows({}).lazy()}, declared, ZONE, MONTHS)
+        check.check_tables({"trips": _rows({}).lazy(), "stop": _rows({}).lazy()}, declared, ZONE, MONTHS)
     assert str(caught.value).split("\n") == [
         "conf/contract: tables.stop: has a source but no contract; declare it; did you mean 'stops'?",
         "conf/contract: tables.stops: is not in data.sources; remove it or add a source; did you mean 'stop'?",
     ]
     wrong = {"trips": _rows({"id": "x"}).lazy(), "stops": _rows({"id": "y"}).lazy()}
     with pytest.raises(UserError) as caught:
-        contract.check_tables(wrong, declared, ZONE, MONTHS)
+        check.check_tables(wrong, declared, ZONE, MONTHS)
     assert [line.partition(":")[0] for line in str(caught.value).split("\n")] == [
         "data/raw/trips.parquet",
         "data/raw/stops.parquet",
@@ -334,14 +334,14 @@ def test_a_contract_that_cannot_be_is_refused(changes: dict[str, Any], message: 
 
 
 def test_the_reference_problem(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(contract, "PIECE", 2**17)
+    monkeypatch.setattr(check, "PIECE", 2**17)
     data, declared = (
         group.parse(yaml.safe_load((root / "conf" / group.key / "flights.yaml").read_text(encoding="utf-8")))
         for group in (Data, Contract)
     )
     months = [f"2013-{month:02d}" for month in range(1, 13)]
-    raw = {name: reading.read(name, source).table for name, source in data.sources.items()}
-    checked = contract.check_tables(raw, declared, data.timezone, months)
+    raw = {name: read.read(name, source).table for name, source in data.sources.items()}
+    checked = check.check_tables(raw, declared, data.timezone, months)
 
     assert {name: table.report.checks for name, table in checked.items()} == {
         "flights": {},

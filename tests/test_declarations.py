@@ -3,7 +3,7 @@
 import pytest
 
 from tests.deployment import git
-from trunkline import declarations
+from trunkline.deploy import history
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def declare(repo, text, message="change"):
 
 
 def found(repo, name="m"):
-    changes = declarations.changes(repo, git(repo, "rev-parse", "HEAD"), name)
+    changes = history.changes(repo, git(repo, "rev-parse", "HEAD"), name)
     return [(one.environment, one.before, one.after, one.pull_request) for one in changes]
 
 
@@ -43,10 +43,10 @@ def test_changes_along_the_trunk(repo):
         ("production", None, 3, "#12"),
         ("staging", None, "latest", None),
     ]
-    changes = declarations.changes(repo, merged, "m")
-    assert declarations.since(changes, "staging").commit == merged
+    changes = history.changes(repo, merged, "m")
+    assert history.since(changes, "staging").commit == merged
     assert (changes[0].author, changes[0].date[:2]) == ("Ada", "20")
-    assert declarations.since(changes, "canary") is None
+    assert history.since(changes, "canary") is None
     assert found(repo, "other") == [("production", None, 1, "#14")]
 
 

@@ -7,10 +7,10 @@ import shutil
 import pytest
 
 from tests import bundles
-from trunkline import manifest
+from trunkline.bundle import manifest
+from trunkline.bundle.manifest import BundleError
 from trunkline.core.errors import OutsideError
-from trunkline.delivery import Pointer, Store
-from trunkline.manifest import BundleError
+from trunkline.deploy.reconcile.store import Pointer, Store
 
 
 def made(folder, number):

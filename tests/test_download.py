@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.fileserver import Answer, FileServer, serving
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.sources import download, http
+from trunkline.pipeline.ingest import download, http
 
 CONTENT = b"".join(f"{number},{number * number}\n".encode() for number in range(300_000))
 HALF = 40 * download.CHUNK

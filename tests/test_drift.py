@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.distance import jensenshannon
 
-from trunkline import drift, reference
 from trunkline.core import files
+from trunkline.pipeline.evaluate import drift, reference
 
 NUMBERS = st.lists(st.none() | st.floats(-1e6, 1e6).map(lambda value: round(value, 2)), min_size=1, max_size=80)
 TEXTS = st.lists(st.none() | st.sampled_from(["EWR", "JFK", "LGA", "Zürich"]), min_size=1, max_size=80)

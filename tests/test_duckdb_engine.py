@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from trunkline.conf.contract import Contract
+from trunkline.conf.data import Data
+from trunkline.conf.features import Features
 from trunkline.core import expressions
+from trunkline.core.dataset import EVENT_TIME
 from trunkline.core.errors import UserError
-from trunkline.dataset import EVENT_TIME
-from trunkline.duckdb_engine import SLICE, DuckDBEngine
-from trunkline.features import Plan, Span
-from trunkline.params.contract import Contract
-from trunkline.params.data import Data
-from trunkline.params.features import Features
-from trunkline.planning import plan
+from trunkline.pipeline.features.compiler import plan
+from trunkline.pipeline.features.duckdb import SLICE, DuckDBEngine
+from trunkline.pipeline.features.plan import Plan, Span
 
 START = datetime(2013, 3, 9, 12)
 LEAD, WINDOW, MAX_AGE = timedelta(hours=2), timedelta(hours=6), timedelta(hours=9)

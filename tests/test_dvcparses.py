@@ -10,7 +10,7 @@ from dvc.utils.serialize import _yaml, load_yaml, modify_yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline.dvcparses import kept_parses
+from trunkline.adapters.dvc.parses import kept_parses
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
 LISTS = st.lists(SCALARS | st.lists(SCALARS, max_size=2), max_size=3)

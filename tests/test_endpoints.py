@@ -7,9 +7,9 @@ from threading import Thread
 
 import pytest
 
-from trunkline import endpoints
 from trunkline.core.errors import OutsideError
-from trunkline.endpoints import LoadedNothingError, Served
+from trunkline.deploy.reconcile import endpoints
+from trunkline.deploy.reconcile.endpoints import LoadedNothingError, Served
 
 GOOD = b'{"name": "m", "version": "v1", "digest": "d", "more": [1]}'
 HEAD = b"HTTP/1.1 200 OK\r\n"

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sklearn.base import BaseEstimator
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
-from trunkline import estimators
+from trunkline.conf.model import Model
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.params.model import Model
+from trunkline.pipeline.train import estimators
 
 SHIPPED = sorted((Path(__file__).parent.parent / "conf" / "model").glob("*.yaml"))
 FOREST = "sklearn.ensemble.RandomForestClassifier"

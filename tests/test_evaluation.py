@@ -14,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from trunkline.conf.evaluation import Evaluation
+from trunkline.core.arrays import Floats
+from trunkline.core.dataset import Dataset, Feature, Schema
 from trunkline.core.errors import UserError
-from trunkline.dataset import Dataset, Feature, Schema
-from trunkline.evaluation import curves, measuring
-from trunkline.evaluation.curves import wilson
-from trunkline.evaluation.measuring import MISSING, evaluate, predictions
-from trunkline.metrics import Floats, Sample, cutoffs
-from trunkline.params.evaluation import Evaluation
+from trunkline.pipeline.evaluate import curves, slices
+from trunkline.pipeline.evaluate.curves import wilson
+from trunkline.pipeline.evaluate.metrics.kinds import Sample, cutoffs
+from trunkline.pipeline.evaluate.slices import MISSING, evaluate, predictions
 
 GOLDEN = Path(__file__).parent / "golden" / "evaluation"
 DECLARED = {
@@ -64,7 +65,7 @@ def flights(n: int = 600, days: int = 15) -> tuple[Dataset, Floats]:
 
 def write_reports(folder: Path) -> None:
     os.chdir(folder)
-    measuring.write(evaluate(*flights(), declared(), seed=1))
+    slices.write(evaluate(*flights(), declared(), seed=1))
 
 
 def contents(folder: Path) -> dict[str, str]:
@@ -128,7 +129,7 @@ def test_a_slice_of_one_class_has_null_and_not_a_number() -> None:
     dataset, scores = flights()
     marked = Dataset(dataset.frame.with_columns(distance=dataset.label.cast(pl.Int64)), dataset.schema)
     one_class = evaluate(marked, scores, declared(slices={"outcome": "distance"}), 1).slices["outcome"]["0"]
-    assert one_class.metrics["roc_auc"] == measuring.Estimate(None, None)
+    assert one_class.metrics["roc_auc"] == slices.Estimate(None, None)
     assert one_class.metrics["brier"].interval is not None
 
 
@@ -219,7 +220,7 @@ def test_a_holdout_of_one_class_is_refused(rows: int, message: str) -> None:
 
 
 def test_a_slice_of_too_many_values_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "MOST_SLICES", 2)
+    monkeypatch.setattr(slices, "MOST_SLICES", 2)
     with pytest.raises(
         UserError, match=r"evaluation\.slices\.origin: 4 different values, such as \(missing\); at most"
     ):

@@ -10,9 +10,12 @@ import polars as pl
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from trunkline import explain, explanationplot, training
-from trunkline.dataset import Dataset, Feature, Schema
-from trunkline.params.model import Model
+from trunkline.conf.model import Model
+from trunkline.core.dataset import Dataset, Feature, Schema
+from trunkline.pipeline.bundle.explain import explain, permutation
+from trunkline.pipeline.bundle.explain import picture as explain_picture
+from trunkline.pipeline.bundle.explain import shap as explain_shap
+from trunkline.pipeline.train import fit
 
 ENSEMBLE, LINEAR = "sklearn.ensemble", "sklearn.linear_model"
 NATIVE = {"categorical": {"encode": "native"}}
@@ -54,7 +57,7 @@ def dataset(rows=900, seed=5):
 
 
 def fitted(target, parameters, preprocess):
-    return training.fit(dataset(), Model.parse({"_target_": target, "preprocess": preprocess, **parameters}), seed=3)
+    return fit.fit(dataset(), Model.parse({"_target_": target, "preprocess": preprocess, **parameters}), seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +68,10 @@ def boosting():
 @pytest.mark.parametrize(("target", "parameters", "preprocess", "method", "output"), KINDS)
 def test_the_values_of_a_row_add_up_to_its_score(target, parameters, preprocess, method, output):
     pipeline, rows = fitted(target, parameters, preprocess), dataset(60, seed=6).features
-    found = explain.attributions(pipeline, dataset(), rows, seed=1)
+    found = explain_shap.attributions(pipeline, dataset(), rows, seed=1)
     assert (found.method, found.output, found.exact) == (method, output, method != SAMPLED)
     assert found.values.shape == (60, 4)
-    total, scores = found.values.sum(axis=1) + found.base, training.scores(pipeline, rows)
+    total, scores = found.values.sum(axis=1) + found.base, fit.scores(pipeline, rows)
     assert (1 / (1 + np.exp(-total)) if output == "log-odds" else total) == pytest.approx(scores, abs=1e-9)
     assert not found.values[:, 2].any()  # the constant adds nothing
     assert np.abs(found.values).mean(axis=0).argmax() == 1
@@ -77,7 +80,7 @@ def test_the_values_of_a_row_add_up_to_its_score(target, parameters, preprocess,
 def test_onehot_columns_are_one_feature_again():
     pipeline, rows = fitted(f"{LINEAR}.Ridge", {}, ONEHOT), dataset(60, seed=6).features
     assert len(pipeline[0].get_feature_names_out()) == 3 + 5  # numbers; four categories, and the rare ones as one
-    found = explain.attributions(pipeline, dataset(), rows, seed=1).values[:, 0]
+    found = explain_shap.attributions(pipeline, dataset(), rows, seed=1).values[:, 0]
     for kind in rows["kind"].unique():
         values = found[rows["kind"].eq_missing(kind).to_numpy()]
         assert values == pytest.approx(values[0])
@@ -85,29 +88,29 @@ def test_onehot_columns_are_one_feature_again():
 
 def test_values_that_do_not_add_up_are_not_believed(boosting, monkeypatch):
     """As it is with the package shap and splits on categories."""
-    monkeypatch.setattr(explain, "_HISTOGRAM", ())
-    monkeypatch.setattr(explain, "_FORESTS", (HistGradientBoostingClassifier,))
-    monkeypatch.setattr(explain, "_work", lambda _: 1.0)
-    found = explain.attributions(boosting, dataset(), dataset(60, seed=6).features[:20], seed=1)
+    monkeypatch.setattr(explain_shap, "_HISTOGRAM", ())
+    monkeypatch.setattr(explain_shap, "_FORESTS", (HistGradientBoostingClassifier,))
+    monkeypatch.setattr(explain_shap, "_work", lambda _: 1.0)
+    found = explain_shap.attributions(boosting, dataset(), dataset(60, seed=6).features[:20], seed=1)
     assert (found.method, found.exact) == (SAMPLED, False)
 
 
 def test_shuffling_costs_what_the_model_leans_on(boosting):
-    found = explain.permutation(boosting, dataset(3000, seed=7), seed=1)
-    assert found.drops["constant"] == explain.Drop(0, 0, 0)
+    found = permutation.permutation(boosting, dataset(3000, seed=7), seed=1)
+    assert found.drops["constant"] == permutation.Drop(0, 0, 0)
     assert found.drops["strong"].lowest > 0.15
     assert all(drop.lowest <= drop.mean <= drop.highest for drop in found.drops.values())
     assert found.drops["strong"].lowest < found.drops["strong"].highest
-    assert explain.permutation(boosting, dataset(3000, seed=7), seed=1) == found
-    assert explain.permutation(boosting, dataset(3000, seed=7), seed=2) != found
+    assert permutation.permutation(boosting, dataset(3000, seed=7), seed=1) == found
+    assert permutation.permutation(boosting, dataset(3000, seed=7), seed=2) != found
 
 
 def test_work_is_bounded(boosting, monkeypatch):
-    monkeypatch.setattr(explain, "PERMUTED_ROWS", 200)
+    monkeypatch.setattr(permutation, "PERMUTED_ROWS", 200)
     monkeypatch.setattr(explain, "SHAP_ROWS", 100)
     content = explain.explain(boosting, dataset(), dataset(seed=7), seed=1).as_dict()
     assert (content["permutation"]["rows"], content["shap"]["rows"]) == (200, 100)
-    assert explain._sample(dataset().frame, 5, 1).equals(explain._sample(dataset().frame, 9, 1)[:5])
+    assert permutation.sample(dataset().frame, 5, 1).equals(permutation.sample(dataset().frame, 9, 1)[:5])
 
 
 NAMES = ["$x^2$", "<script>&", "a" * 60, "a" * 40 + "b" * 20, *(f"f{place}" for place in range(17))]
@@ -120,10 +123,10 @@ sys.stdout.write(explanationplot.draw(explanations()))
 
 
 def explanations():
-    drops = {name: explain.Drop(0.1 / (place + 1), -0.01, 0.2) for place, name in enumerate(NAMES)}
+    drops = {name: permutation.Drop(0.1 / (place + 1), -0.01, 0.2) for place, name in enumerate(NAMES)}
     absolute = {name: 0.2 / (place + 1) for place, name in enumerate(NAMES)}
     shap = explain.Shap(SAMPLED, False, "log-odds", 10, 0.0, absolute)
-    return explain.Explanations(explain.Permutation("roc_auc", 0.8, 9, 5, drops), shap)
+    return explain.Explanations(permutation.Permutation("roc_auc", 0.8, 9, 5, drops), shap)
 
 
 def test_the_picture_has_the_same_bytes_whatever_the_users_settings(tmp_path, root):
@@ -132,13 +135,13 @@ def test_the_picture_has_the_same_bytes_whatever_the_users_settings(tmp_path, ro
     environment = os.environ | {"MPLCONFIGDIR": str(tmp_path)}
     command = [sys.executable, "-c", ELSEWHERE]
     elsewhere = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True, check=True).stdout
-    assert elsewhere == explanationplot.draw(explanations())
+    assert elsewhere == explain_picture.draw(explanations())
     assert "<dc:date>" not in elsewhere
     assert "<text" not in elsewhere  # letters are paths: no font is needed to see it
 
 
 def test_the_picture_takes_any_name_and_shows_the_largest_only():
-    picture = explanationplot.draw(explanations())
+    picture = explain_picture.draw(explanations())
     ElementTree.fromstring(picture)
     assert "<script" not in picture
     assert "<!-- f10 -->" in picture  # a text, beside its paths

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline import rows
-from trunkline.core import expressions
+from trunkline.core import expressions, rows
 
 ZONE = "America/New_York"
 TYPES: dict[str, expressions.Type] = {"n": "integer", "x": "number", "s": "text", "b": "boolean", "t": "time"}

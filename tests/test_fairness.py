@@ -7,11 +7,11 @@ from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline import fairness
-from trunkline.bootstrap import Resamples
 from trunkline.core.errors import UserError
-from trunkline.fairness import Rate
-from trunkline.metrics import Sample
+from trunkline.pipeline.evaluate.bootstrap import Resamples
+from trunkline.pipeline.evaluate.metrics.kinds import Sample
+from trunkline.pipeline.gate import fairness
+from trunkline.pipeline.gate.fairness import Rate
 
 THEIRS = {
     "selection_rate": selection_rate,

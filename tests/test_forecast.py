@@ -2,9 +2,9 @@
 
 import pytest
 
-from trunkline import forecast
-from trunkline.forecast import Entry
-from trunkline.pipeline import Absent, Stage
+from trunkline.adapters.dvc.survey import Absent, Stage
+from trunkline.pipeline.plan import reasons
+from trunkline.pipeline.plan.reasons import Entry
 
 INPUTS = {"src/a.py": "1", "src/core": "2", "locks/pipeline.txt": "3", "stages/train.py": "4"}
 PARAMS = {"model": {"max_iter": 200, "depth": None}, "seed": 1}
@@ -57,24 +57,24 @@ def stage(action="runs", **changed):
 )
 def test_a_reason_is_in_the_authors_words(changed, said):
     history = History(inside=["src/core/files.py", "src/core/new.py"])
-    assert forecast.reasons(stage(**changed), BEFORE, BEFORE, history) == said
+    assert reasons.reasons(stage(**changed), BEFORE, BEFORE, history) == said
 
 
 def test_a_lock_of_which_only_hashes_changed_is_a_changed_file():
     changed = stage(inputs=INPUTS | {"locks/pipeline.txt": "9"})
-    assert forecast.reasons(changed, BEFORE, BEFORE, History(now=LOCKS["before"])) == ["locks/pipeline.txt changed"]
+    assert reasons.reasons(changed, BEFORE, BEFORE, History(now=LOCKS["before"])) == ["locks/pipeline.txt changed"]
 
 
 def test_a_stage_that_was_never_run_or_did_not_exist_says_so():
-    assert forecast.reasons(stage(), None, None, History()) == ["has never run"]
-    assert forecast.reasons(stage(), None, BEFORE, History()) == ["is new"]
+    assert reasons.reasons(stage(), None, None, History()) == ["has never run"]
+    assert reasons.reasons(stage(), None, BEFORE, History()) == ["is new"]
 
 
 def test_what_comes_from_a_stage_before_is_named_by_that_stage():
-    assert forecast.reasons(stage("follows"), BEFORE, BEFORE, History(), ["features"]) == ["upstream: features"]
-    assert forecast.reasons(stage("unchanged"), BEFORE, BEFORE, History(), ["features"]) == []
+    assert reasons.reasons(stage("follows"), BEFORE, BEFORE, History(), ["features"]) == ["upstream: features"]
+    assert reasons.reasons(stage("unchanged"), BEFORE, BEFORE, History(), ["features"]) == []
     moved = Entry(BEFORE.cmd, PARAMS, {**BEFORE.deps, "data/features": "g"}, {})
-    assert forecast.reasons(stage("unchanged"), BEFORE, moved, History()) == ["upstream: features"]
+    assert reasons.reasons(stage("unchanged"), BEFORE, moved, History()) == ["upstream: features"]
 
 
 def test_a_plan_adds_up_what_may_run_and_what_it_needs():
@@ -85,18 +85,18 @@ def test_a_plan_adds_up_what_may_run_and_what_it_needs():
         stage("unchanged", name="track", upstream={}),
     ]
     before = dict.fromkeys(("features", "train", "track"), BEFORE)
-    made = forecast.plan(stages, before, before, {"features": 2.0, "train": 3.5, "track": 9.0}, History())
+    made = reasons.plan(stages, before, before, {"features": 2.0, "train": 3.5, "track": 9.0}, History())
     assert made.seconds == 5.5
     assert [one.path for one in made.needs] == ["data/raw", "data/valid"]
-    content = forecast.content(made)
+    content = reasons.content(made)
     assert [one["action"] for one in content["stages"]] == ["runs", "follows", "unchanged"]
     assert content["stages"][1]["reasons"] == ["upstream: features"]
-    unknown = forecast.plan(stages, before, before, {"features": 2.0}, History())
+    unknown = reasons.plan(stages, before, before, {"features": 2.0}, History())
     assert unknown.seconds is None
 
 
 def test_a_lock_is_read_as_dvc_writes_it():
-    found = forecast.entries(
+    found = reasons.entries(
         {
             "schema": "2.0",
             "stages": {
@@ -112,4 +112,4 @@ def test_a_lock_is_read_as_dvc_writes_it():
     )
     assert found["a"] == Entry("x", {"seed": 1, "model": {"a": 1}}, {"conf": "1.dir"}, {"out": "2"})
     assert found["b"] == Entry("y", {}, {}, {})
-    assert forecast.entries(None) == {}
+    assert reasons.entries(None) == {}

@@ -5,11 +5,11 @@ import sys
 import pytest
 
 from tests.forgeserver import TOKEN, Fault, running
+from trunkline.adapters.forge import api, connect
+from trunkline.adapters.forge.api import Comment, ForgeError, PullRequest
+from trunkline.adapters.forge.github import GitHub
+from trunkline.adapters.forge.gitlab import GitLab
 from trunkline.core.errors import UserError
-from trunkline.forges import base, environment
-from trunkline.forges.base import Comment, ForgeError, PullRequest
-from trunkline.forges.github import GitHub
-from trunkline.forges.gitlab import GitLab
 
 SHA, OTHER = "a" * 40, "b" * 40
 
@@ -90,7 +90,7 @@ def test_what_a_token_may_not_do_is_named_and_not_tried_again(server, forge):
     with pytest.raises(
         ForgeError, match=r"403 \(Resource not accessible.*needs .*(pull-requests: write|scope api)"
     ) as found:
-        base.retried(lambda: forge.create_comment(1, "x"), print)
+        api.retried(lambda: forge.create_comment(1, "x"), print)
     assert len(server.writes) == 1
     assert found.value.exit_code == 3
 
@@ -100,7 +100,7 @@ def test_a_wrong_token_is_said_and_never_shown(server, kind, capsys):
     forge = connected(kind, server, token="wrong-secret")
     for call in (forge.me, lambda: forge.pull_request(SHA), lambda: forge.artifact(7, "review", 9)):
         with pytest.raises(ForgeError, match="401") as found:
-            base.retried(call, print)
+            api.retried(call, print)
         assert "secret" not in str(found.value)
         assert found.value.__cause__ is None
     assert "secret" not in "".join(capsys.readouterr())
@@ -116,14 +116,14 @@ def test_a_limit_is_waited_for_as_long_as_the_forge_asks(server, path):
         Fault("GET", path, 502),
     ]
     call = (lambda: forge.comments(1)) if path == "comments" else (lambda: forge.pull_request(SHA))
-    assert not base.retried(call, lambda text: None, waited.append)
-    assert waited == [7.0, 3.0, base.PAUSES[2]]
+    assert not api.retried(call, lambda text: None, waited.append)
+    assert waited == [7.0, 3.0, api.PAUSES[2]]
 
 
 def test_a_forge_that_asks_for_an_hour_is_not_waited_for(server):
     server.faults = [Fault("GET", "pulls", 403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "9999999999"})]
     with pytest.raises(ForgeError, match="asks to wait"):
-        base.retried(lambda: connected("github", server).pull_request(SHA), print, pytest.fail)
+        api.retried(lambda: connected("github", server).pull_request(SHA), print, pytest.fail)
 
 
 def test_gitlab_waits_by_itself(server):
@@ -140,8 +140,8 @@ def test_a_forge_that_does_not_answer_is_asked_again_some_times(server, kind):
         forge.create_comment(1, "x")
     server.faults = [Fault("GET", "pulls|merge_requests", 503) for _ in range(20)]
     with pytest.raises(ForgeError, match="503"):
-        base.retried(lambda: forge.pull_request(SHA), said.append, waited.append)
-    assert tuple(waited) == base.PAUSES
+        api.retried(lambda: forge.pull_request(SHA), said.append, waited.append)
+    assert tuple(waited) == api.PAUSES
     assert all("503" in text and "trying again" in text for text in said)
     server.close()
     with pytest.raises(ForgeError, match="no answer from the forge"):
@@ -170,10 +170,10 @@ def test_an_answer_that_is_no_api_is_an_error_of_the_forge(server, forge, body):
 def test_the_environment_names_the_forge(server):
     github = {"GITHUB_API_URL": server.url, "GITHUB_REPOSITORY": "o/r", "GITHUB_TOKEN": TOKEN}
     gitlab = {"CI_API_V4_URL": f"{server.url}/api/v4", "CI_PROJECT_ID": "5", "GITLAB_TOKEN": TOKEN}
-    for found in (environment.connect(github), environment.connect(gitlab)):
+    for found in (connect.connect(github), connect.connect(gitlab)):
         assert found.me() == server.me
-    assert isinstance(environment.connect(github), GitHub)
-    assert isinstance(environment.connect(gitlab), GitLab)
+    assert isinstance(connect.connect(github), GitHub)
+    assert isinstance(connect.connect(gitlab), GitLab)
     for wrong, reason in (
         ({}, "no forge"),
         (github | {"GITHUB_TOKEN": ""}, "GITHUB_TOKEN: is not set"),
@@ -184,7 +184,7 @@ def test_the_environment_names_the_forge(server):
         (gitlab | {"CI_API_V4_URL": ""}, "CI_API_V4_URL: is not set"),
     ):
         with pytest.raises(UserError, match=reason) as found:
-            environment.connect(wrong)
+            connect.connect(wrong)
         assert "secret" not in str(found.value)
 
 
@@ -197,4 +197,4 @@ def test_without_its_library_a_forge_says_what_to_install(monkeypatch, library, 
         "gitlab": {"CI_API_V4_URL": "https://forge.example/api/v4", "CI_PROJECT_ID": "5", "GITLAB_TOKEN": TOKEN},
     }
     with pytest.raises(UserError, match=rf"{package} is not installed; run: pip install 'trunkline\[forge\]'"):
-        environment.connect(settings[library])
+        connect.connect(settings[library])

@@ -3,10 +3,10 @@
 import pytest
 
 from tests.rig.rig import rigged
-from trunkline.forges import base
-from trunkline.forges.base import ForgeError, Guards, Merged
-from trunkline.forges.github import GitHub
-from trunkline.forges.githubrules import keeps
+from trunkline.adapters.forge import api
+from trunkline.adapters.forge.api import ForgeError, Guards, Merged
+from trunkline.adapters.forge.github import GitHub
+from trunkline.adapters.forge.github_rules import keeps
 
 CHECK = "trunkline"
 REGISTRY = "models/registry.yaml"
@@ -29,7 +29,7 @@ def connected(rig, permissions=ALL, user="promoter[bot]", run=None):
 
 
 def patiently(call):
-    return base.retried(call, lambda text: None, lambda seconds: None)
+    return api.retried(call, lambda text: None, lambda seconds: None)
 
 
 def opened(rig, title="v4 to production"):

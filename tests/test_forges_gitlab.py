@@ -3,9 +3,9 @@
 import pytest
 
 from tests.forgeserver import TOKEN, Fault, running
-from trunkline.forges import base
-from trunkline.forges.base import ForgeError, Guards, Merged
-from trunkline.forges.gitlab import GitLab
+from trunkline.adapters.forge import api
+from trunkline.adapters.forge.api import ForgeError, Guards, Merged
+from trunkline.adapters.forge.gitlab import GitLab
 
 SHA, MERGE, PUSHED = "a" * 40, "c" * 40, "d" * 40
 TAG = "flight-delay@v1"
@@ -23,7 +23,7 @@ def forge(server):
 
 
 def patiently(call):
-    return base.retried(call, lambda text: None, lambda seconds: None)
+    return api.retried(call, lambda text: None, lambda seconds: None)
 
 
 def at(hour):

@@ -84,7 +84,7 @@ def test_warnings_are_as_the_environment_says(tmp_path: Path) -> None:
 def test_what_dvc_parses_is_kept(tmp_path: Path) -> None:
     code = "from dvc.utils.serialize import _yaml\nprint(_yaml.parse_yaml.__module__)\n"
     (tmp_path / "script.py").write_text(code)
-    assert run("python", "script.py", cwd=tmp_path).stdout == "trunkline.dvcparses\n"
+    assert run("python", "script.py", cwd=tmp_path).stdout == "trunkline.adapters.dvc.parses\n"
 
 
 def test_it_ends_with_the_one_who_waits(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from tests import evidences
 from tests.evidences import against, gates, made, measured
-from trunkline import gates as judging
 from trunkline.core import files
-from trunkline.reports import Gates as Judged
-from trunkline.reports import Measured, Verdict, passes
+from trunkline.pipeline.gate import comparison
+from trunkline.pipeline.gate import verdicts as gate_verdicts
+from trunkline.pipeline.reports import Gates as Judged
+from trunkline.pipeline.reports import Measured, Verdict, passes
 
 THRESHOLD = {"kind": "threshold", "metric": "roc_auc"}
 CHAMPION = {"kind": "champion", "metric": "roc_auc", "margin": 0.02}
@@ -23,7 +24,7 @@ CHAMPION = {"kind": "champion", "metric": "roc_auc", "margin": 0.02}
 
 def judge(rule, evidence, **more):
     """Judge by one rule; return its verdicts."""
-    return judging.judge(gates({"rule": rule}, **more), evidence)
+    return gate_verdicts.judge(gates({"rule": rule}, **more), evidence)
 
 
 def only(rule, evidence, **more):
@@ -95,9 +96,7 @@ def test_superiority_needs_more_than_equality():
 
 def test_a_family_of_slices_is_corrected_for_there_being_several(monkeypatch):
     given = {}
-    monkeypatch.setattr(
-        judging.comparison, "holm", lambda p_values: given.update(p_values) or dict.fromkeys(p_values, 1)
-    )
+    monkeypatch.setattr(comparison, "holm", lambda p_values: given.update(p_values) or dict.fromkeys(p_values, 1))
     verdicts = judge(CHAMPION | {"slice": "carrier"}, against(0.001))
     assert max(given.values()) < 0.05
     assert [verdict.verdict for verdict in verdicts] == ["fail", "fail"]
@@ -300,7 +299,7 @@ def test_one_undefined_value_of_a_slice_fails_it():
 
 def test_an_advisory_rule_reports_and_blocks_nothing():
     rules = {"a": THRESHOLD | {"minimum": 0.99, "advisory": True}, "b": THRESHOLD | {"minimum": 0.1}}
-    verdicts = judging.judge(gates(rules), made())
+    verdicts = gate_verdicts.judge(gates(rules), made())
     assert [(verdict.verdict, verdict.blocking) for verdict in verdicts] == [("fail", False), ("pass", True)]
     assert passes(verdicts)
 
@@ -326,7 +325,7 @@ def test_the_file_is_the_same_for_the_same_evidence_and_reads_back():
     texts = []
     for _ in range(2):
         evidence = against(0.3)
-        texts.append(files.canonical_json(judging.content(judging.judge(declared, evidence), evidence)))
+        texts.append(files.canonical_json(gate_verdicts.content(gate_verdicts.judge(declared, evidence), evidence)))
     assert texts[0] == texts[1]
     read = Judged.model_validate(json.loads(texts[0]))
     assert [verdict.id for verdict in read.gates] == ["a", "b", "b", "c"]
@@ -334,7 +333,7 @@ def test_the_file_is_the_same_for_the_same_evidence_and_reads_back():
 
 
 def test_the_bootstraps_error_is_checked_by_delongs(monkeypatch):
-    monkeypatch.setattr(judging.comparison, "delong", lambda *_: (0.0, 1.0))
+    monkeypatch.setattr(comparison, "delong", lambda *_: (0.0, 1.0))
     verdict = only(CHAMPION, against(0.5))
     assert verdict.verdict == "fail"
     assert "times DeLong's: one of them is wrong" in verdict.reason
@@ -343,5 +342,5 @@ def test_the_bootstraps_error_is_checked_by_delongs(monkeypatch):
 def test_rules_are_judged_one_by_one_whatever_else_is_declared():
     rules = {"a": THRESHOLD | {"minimum": 0.6}, "b": CHAMPION, "c": FAIR}
     evidence = against(0.3)
-    alone = list(itertools.chain(*(judging.judge(gates({name: rule}), evidence) for name, rule in rules.items())))
-    assert judging.judge(gates(rules), evidence) == alone
+    alone = list(itertools.chain(*(gate_verdicts.judge(gates({name: rule}), evidence) for name, rule in rules.items())))
+    assert gate_verdicts.judge(gates(rules), evidence) == alone

@@ -14,7 +14,8 @@ from werkzeug.serving import make_server
 from tests.rig.forge import Quiet, served
 from tests.rig.repository import ISOLATED, Repository
 from tests.rig.state import Token
-from trunkline import git, gitremote
+from trunkline.adapters.git import remote
+from trunkline.adapters.git import repository as git_repository
 from trunkline.core.errors import OutsideError, UserError
 
 
@@ -40,29 +41,29 @@ def commit(folder):
 
 
 def test_the_commit_is_known_once_there_is_one(repository):
-    assert git.head(repository) is None
-    assert git.head(repository / "conf") is None
-    assert commit(repository) == git.head(repository) == git.head(repository / "conf")
+    assert git_repository.head(repository) is None
+    assert git_repository.head(repository / "conf") is None
+    assert commit(repository) == git_repository.head(repository) == git_repository.head(repository / "conf")
 
 
 def test_only_what_decides_a_result_makes_a_folder_dirty(repository):
     commit(repository)
     (repository / "reports/file").write_text("2")
-    assert not git.is_dirty(repository)
+    assert not git_repository.is_dirty(repository)
     (repository / "conf/file").write_text("2")
-    assert git.is_dirty(repository)
+    assert git_repository.is_dirty(repository)
     commit(repository)
-    assert not git.is_dirty(repository)
+    assert not git_repository.is_dirty(repository)
     (repository / "conf/new").write_text("1")
-    assert git.is_dirty(repository)
+    assert git_repository.is_dirty(repository)
 
 
 def test_without_a_repository_or_git_nothing_is_known(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    assert git.head(tmp_path) is None
-    assert not git.is_dirty(tmp_path)
+    assert git_repository.head(tmp_path) is None
+    assert not git_repository.is_dirty(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert git.head(tmp_path) is None
+    assert git_repository.head(tmp_path) is None
 
 
 def make(folder, *names):
@@ -87,10 +88,10 @@ def test_the_base_is_where_the_branch_left(tmp_path):
     run(repo, "checkout", "--quiet", "main")
     write(repo, "d")
     run(repo, "checkout", "--quiet", "work")
-    assert git.merge_base(repo, "main") == left
+    assert git_repository.merge_base(repo, "main") == left
     clone = tmp_path / "clone"
     run(tmp_path, "clone", "--quiet", "--branch", "work", str(repo), str(clone))
-    assert git.merge_base(clone, "main") == left, "only origin/main is there"
+    assert git_repository.merge_base(clone, "main") == left, "only origin/main is there"
 
 
 def test_a_base_that_is_not_here_says_what_to_fetch(tmp_path):
@@ -102,22 +103,22 @@ def test_a_base_that_is_not_here_says_what_to_fetch(tmp_path):
     single, shallow = tmp_path / "single", tmp_path / "shallow"
     run(tmp_path, "clone", "--quiet", "--single-branch", "--branch", "work", str(repo), str(single))
     with pytest.raises(UserError, match="run: git fetch origin main:refs/remotes/origin/main"):
-        git.merge_base(single, "main")
+        git_repository.merge_base(single, "main")
     run(single, "fetch", "--quiet", "origin", "main:refs/remotes/origin/main")
-    git.merge_base(single, "main")
+    git_repository.merge_base(single, "main")
     address = repo.as_uri()
     run(tmp_path, "clone", "--quiet", "--depth=1", "--no-single-branch", "--branch", "work", address, str(shallow))
     with pytest.raises(UserError, match=r"this clone is shallow.*run: git fetch --unshallow"):
-        git.merge_base(shallow, "main")
+        git_repository.merge_base(shallow, "main")
     run(shallow, "fetch", "--quiet", "--unshallow")
-    git.merge_base(shallow, "main")
+    git_repository.merge_base(shallow, "main")
     with pytest.raises(UserError, match="there is no '--all' here"):
-        git.merge_base(repo, "--all")
+        git_repository.merge_base(repo, "--all")
 
 
 def test_what_has_changed_since_a_commit(tmp_path):
     repo = make(tmp_path / "repo", "a", "b")
-    since = git.Since(repo, run(repo, "rev-parse", "HEAD"))
+    since = git_repository.Since(repo, run(repo, "rev-parse", "HEAD"))
     assert since.changed(".") == []
     (repo / "a").write_text("other")
     (repo / "new").write_text("x")
@@ -125,9 +126,9 @@ def test_what_has_changed_since_a_commit(tmp_path):
     assert since.changed("b") == []
     assert (since.text("a"), since.current("a")) == ("a", "other")
     assert (since.text("new"), since.current("gone")) == (None, None)
-    assert git.Since(repo, None).changed(".") == []
-    assert git.last_commit(repo, Path("a")) == run(repo, "rev-parse", "HEAD~1")
-    assert git.last_commit(repo, Path("gone")) is None
+    assert git_repository.Since(repo, None).changed(".") == []
+    assert git_repository.last_commit(repo, Path("a")) == run(repo, "rev-parse", "HEAD~1")
+    assert git_repository.last_commit(repo, Path("gone")) is None
 
 
 def test_a_trunk_is_the_first_parents_that_changed_a_path(repository):
@@ -140,14 +141,17 @@ def test_a_trunk_is_the_first_parents_that_changed_a_path(repository):
     other = commit(repository)
     run(repository, "merge", "--quiet", "--no-ff", "--message", "merged: ü", "side")
     merge = run(repository, "rev-parse", "HEAD")
-    found = git.trunk(repository, "HEAD", [Path("conf/file")], 9)
+    found = git_repository.trunk(repository, "HEAD", [Path("conf/file")], 9)
     assert [item.hash for item in found] == [merge, first]
     assert (found[0].subject, len(found[0].short)) == ("merged: ü", 7)
     assert found[0].date == run(repository, "log", "-1", "--format=%cs")
-    assert [item.hash for item in git.trunk(repository, side, [Path("conf/file")], 1)] == [side]
-    assert [item.hash for item in git.trunk(repository, other, [Path("reports")], 9)] == [other, first]
-    assert git.trunk(repository, "HEAD", [Path("nothing")], 9) == ()
-    assert [item.hash for item in git.trunk(repository / "conf", "HEAD", [Path("file")], 9)] == [merge, first]
+    assert [item.hash for item in git_repository.trunk(repository, side, [Path("conf/file")], 1)] == [side]
+    assert [item.hash for item in git_repository.trunk(repository, other, [Path("reports")], 9)] == [other, first]
+    assert git_repository.trunk(repository, "HEAD", [Path("nothing")], 9) == ()
+    assert [item.hash for item in git_repository.trunk(repository / "conf", "HEAD", [Path("file")], 9)] == [
+        merge,
+        first,
+    ]
 
 
 def test_a_subject_may_hold_anything(repository):
@@ -155,11 +159,14 @@ def test_a_subject_may_hold_anything(repository):
     (repository / "message").write_bytes(b"\xff \x1b[1m\nsecond\n\nbody")
     run(repository, "add", "--all")
     run(repository, "-c", "i18n.commitEncoding=binary", "commit", "--quiet", "--file", "message")
-    (found,) = git.trunk(repository, "HEAD", [Path("message")], 9)
+    (found,) = git_repository.trunk(repository, "HEAD", [Path("message")], 9)
     assert found.subject.endswith(" \x1b[1m second")
     run(repository, "rm", "--quiet", "-f", "message")
     run(repository, "commit", "--quiet", "--allow-empty-message", "--message", "")
-    assert [item.subject for item in git.trunk(repository, "HEAD", [Path("message")], 9)] == ["", found.subject]
+    assert [item.subject for item in git_repository.trunk(repository, "HEAD", [Path("message")], 9)] == [
+        "",
+        found.subject,
+    ]
 
 
 def test_signatures_are_not_shown_in_between(repository):
@@ -175,7 +182,7 @@ def test_signatures_are_not_shown_in_between(repository):
     (repository / ".git/signed").write_text(signed + "\n")
     found = run(repository, "hash-object", "-t", "commit", "-w", ".git/signed")
     assert "shown" in run(repository, "log", found)
-    assert [item.hash for item in git.trunk(repository, found, [Path("conf")], 9)] == [found]
+    assert [item.hash for item in git_repository.trunk(repository, found, [Path("conf")], 9)] == [found]
 
 
 def test_files_are_read_as_they_are(repository):
@@ -187,10 +194,12 @@ def test_files_are_read_as_they_are(repository):
     second = commit(repository)
     paths = [Path(name) for name in ("nothing", "c", "conf", "a", "b", "conf/file")]
     wanted = {Path(name): content for name, content in contents.items()} | {Path("conf/file"): b"1"}
-    found = git.files_at(repository, [second, first], paths)
+    found = git_repository.files_at(repository, [second, first], paths)
     assert found == {first: wanted, second: wanted | {Path("a"): b"more"}}
-    assert git.files_at(repository / "conf", [first], [Path("file"), Path("a")]) == {first: {Path("file"): b"1"}}
-    assert git.files_at(repository, [], paths) == {}
+    assert git_repository.files_at(repository / "conf", [first], [Path("file"), Path("a")]) == {
+        first: {Path("file"): b"1"}
+    }
+    assert git_repository.files_at(repository, [], paths) == {}
 
 
 def test_only_annotated_tags_of_commits_are_told(repository):
@@ -198,29 +207,29 @@ def test_only_annotated_tags_of_commits_are_told(repository):
     run(repository, "tag", "light")
     run(repository, "tag", "--annotate", "m@v1", "--message", "1")
     run(repository, "tag", "--annotate", "tree", "--message", "1", "HEAD^{tree}")
-    assert git.annotated_tags(repository) == (("m@v1", found),)
+    assert git_repository.annotated_tags(repository) == (("m@v1", found),)
 
 
 def test_names_and_the_kind_of_a_clone_are_known(repository, tmp_path, monkeypatch):
-    assert git.is_repository(repository)
-    assert git.resolve(repository, "HEAD") is None
+    assert git_repository.is_repository(repository)
+    assert git_repository.resolve(repository, "HEAD") is None
     found = commit(repository)
-    assert git.resolve(repository, "HEAD") == git.resolve(repository, found[:9]) == found
-    assert git.resolve(repository, "--all") is git.resolve(repository, "HEAD:conf") is None
+    assert git_repository.resolve(repository, "HEAD") == git_repository.resolve(repository, found[:9]) == found
+    assert git_repository.resolve(repository, "--all") is git_repository.resolve(repository, "HEAD:conf") is None
     (repository / "conf/file").write_text("2")
     commit(repository)
     run(repository, "clone", "--quiet", "--depth", "1", repository.as_uri(), str(tmp_path / "shallow"))
-    assert git.is_shallow(tmp_path / "shallow")
-    assert not git.is_shallow(repository)
+    assert git_repository.is_shallow(tmp_path / "shallow")
+    assert not git_repository.is_shallow(repository)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent.parent))
-    assert not git.is_repository(tmp_path.parent)
+    assert not git_repository.is_repository(tmp_path.parent)
 
 
 def test_a_history_that_cannot_be_read_is_an_error_of_the_outside(repository):
     found = commit(repository)
     (repository / ".git/objects" / found[:2] / found[2:]).unlink()
     with pytest.raises(OutsideError, match=r"git log failed: .*bad object"):
-        git.trunk(repository, found, [Path("conf")], 9)
+        git_repository.trunk(repository, found, [Path("conf")], 9)
 
 
 SECRET = "ghs_c12c15883d185efca50f0d8111df863d"
@@ -279,9 +288,7 @@ def guarded(folder, token):
 
 def environment(**variables):
     kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in gitremote.TOKENS and not name.startswith("GIT_")
+        name: value for name, value in os.environ.items() if name not in remote.TOKENS and not name.startswith("GIT_")
     }
     return kept | ISOLATED | variables
 
@@ -291,9 +298,9 @@ def environment(**variables):
 def test_a_token_pushes_and_is_seen_by_its_server_only(tmp_path, name, server, token):
     with guarded(tmp_path, token) as (repo, app, address):
         run(repo, "config", "credential.helper", "store --file=kept")
-        assert gitremote.push(repo, "main", environment(**{name: token, server: address})) == "pushed"
-        assert gitremote.push(repo, "main", environment(**{name: token, server: address})) == "same"
-        assert app.repository.sha("main") == git.head(repo)
+        assert remote.push(repo, "main", environment(**{name: token, server: address})) == "pushed"
+        assert remote.push(repo, "main", environment(**{name: token, server: address})) == "same"
+        assert app.repository.sha("main") == git_repository.head(repo)
         assert set(app.given) == {("x-access-token", token)}
         assert app.seen == [], "a command line shows the token"
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -305,7 +312,7 @@ def test_a_token_pushes_and_is_seen_by_its_server_only(tmp_path, name, server, t
 def test_a_token_is_not_given_to_another_server(tmp_path, given):
     with guarded(tmp_path, SECRET) as (repo, app, _):
         with pytest.raises(OutsideError, match="git push origin main failed") as caught:
-            gitremote.push(repo, "main", environment(**dict.fromkeys(given, SECRET)))
+            remote.push(repo, "main", environment(**dict.fromkeys(given, SECRET)))
         assert app.given == []
         assert "\n" not in str(caught.value)
         assert SECRET not in str(caught.value)
@@ -314,16 +321,16 @@ def test_a_token_is_not_given_to_another_server(tmp_path, given):
 def test_a_token_that_is_refused_is_an_error_that_does_not_show_it(tmp_path):
     with guarded(tmp_path, "another") as (repo, app, address):
         with pytest.raises(OutsideError, match=r"git push origin main failed: .*Authentication failed") as caught:
-            gitremote.push(repo, "main", environment(GITHUB_TOKEN=SECRET, GITHUB_SERVER_URL=address))
+            remote.push(repo, "main", environment(GITHUB_TOKEN=SECRET, GITHUB_SERVER_URL=address))
         assert SECRET not in str(caught.value)
-        assert app.repository.sha("main") != git.head(repo)
+        assert app.repository.sha("main") != git_repository.head(repo)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\nhost=elsewhere", " "])
 def test_a_token_with_a_line_break_is_refused(tmp_path, end):
     repo = make(tmp_path / "repo", "a")
     with pytest.raises(UserError, match=r"^GITHUB_TOKEN: a token has no spaces and no line breaks") as caught:
-        gitremote.push(repo, "main", environment(GITHUB_TOKEN=SECRET + end))
+        remote.push(repo, "main", environment(GITHUB_TOKEN=SECRET + end))
     assert SECRET not in str(caught.value)
 
 
@@ -341,8 +348,8 @@ def clones(tmp_path):
 
 def released(folder, name, message="flights v1\n"):
     names = (name, f"{name}.0.0")
-    tags = {each: gitremote.annotated(folder, each, git.head(folder), message) for each in names}
-    return gitremote.push_tags(folder, tags, environment())
+    tags = {each: remote.annotated(folder, each, git_repository.head(folder), message) for each in names}
+    return remote.push_tags(folder, tags, environment())
 
 
 def test_a_tag_is_pushed_once_and_read_back_by_any_clone(clones):
@@ -350,47 +357,47 @@ def test_a_tag_is_pushed_once_and_read_back_by_any_clone(clones):
     message = "flights v1\n\nbundle: 1\n\n  spaces and ü stay\n"
     assert released(first, "flights@v1", message)
     assert not released(second, "flights@v1")
-    assert git.tag(second, "flights@v1") is None  # what was not pushed is not here either
-    gitremote.fetch(second, "main", environment())
-    found = git.tag(second, "flights@v1")
-    assert (found.commit, found.message) == (git.head(first), message)
-    assert found == git.tag(first, "flights@v1") == git.tag(second, "flights@v1.0.0")
+    assert git_repository.tag(second, "flights@v1") is None  # what was not pushed is not here either
+    remote.fetch(second, "main", environment())
+    found = git_repository.tag(second, "flights@v1")
+    assert (found.commit, found.message) == (git_repository.head(first), message)
+    assert found == git_repository.tag(first, "flights@v1") == git_repository.tag(second, "flights@v1.0.0")
     assert found.date.startswith("20")
 
 
 def test_a_fetch_brings_the_trunk_and_refuses_a_tag_that_was_moved(clones):
     _, first, second = clones
     released(first, "flights@v1")
-    assert gitremote.fetch(second, "main", environment()) == gitremote.Fetched(git.head(first), ())
+    assert remote.fetch(second, "main", environment()) == remote.Fetched(git_repository.head(first), ())
     write(first, "b")
     run(first, "tag", "--annotate", "--force", "--message", "other", "flights@v1")
     run(first, "push", "--quiet", "--force", "origin", "main", "flights@v1")
-    before = git.tag(second, "flights@v1")
-    assert gitremote.fetch(second, "main", environment()) == gitremote.Fetched(git.head(first), ("flights@v1",))
-    assert git.tag(second, "flights@v1") == before
+    before = git_repository.tag(second, "flights@v1")
+    assert remote.fetch(second, "main", environment()) == remote.Fetched(git_repository.head(first), ("flights@v1",))
+    assert git_repository.tag(second, "flights@v1") == before
 
 
 def test_a_fetch_says_what_is_wrong(clones, tmp_path):
     origin, first, _ = clones
     with pytest.raises(UserError, match="--trunk: origin has no branch 'master'; name the branch"):
-        gitremote.fetch(first, "master", environment())
+        remote.fetch(first, "master", environment())
     with pytest.raises(UserError, match="no branch can be named"):
-        gitremote.fetch(first, "a..b", environment())
+        remote.fetch(first, "a..b", environment())
     origin.rename(tmp_path / "away.git")
     with pytest.raises(OutsideError, match=r"git fetch origin failed: .*does not appear to be a git repository"):
-        gitremote.fetch(first, "main", environment())
+        remote.fetch(first, "main", environment())
 
 
 def test_a_branch_of_origin_is_fetched_as_it_is_now(clones):
     _, first, second = clones
-    assert gitremote.fetch_branch(second, "work", environment()) is None
+    assert remote.fetch_branch(second, "work", environment()) is None
     for name in "bc":
         write(first, name)
         run(first, "push", "--quiet", "origin", "HEAD:work")
-        assert gitremote.fetch_branch(second, "work", environment()) == git.head(first)
+        assert remote.fetch_branch(second, "work", environment()) == git_repository.head(first)
     run(first, "reset", "--quiet", "--hard", "HEAD~1")
     run(first, "push", "--quiet", "--force", "origin", "HEAD:work")
-    assert gitremote.fetch_branch(second, "work", environment()) == git.head(first)
+    assert remote.fetch_branch(second, "work", environment()) == git_repository.head(first)
 
 
 def test_a_first_parent_line_is_told_with_its_messages(repository):
@@ -402,29 +409,29 @@ def test_a_first_parent_line_is_told_with_its_messages(repository):
     merge = run(repository, "rev-parse", "HEAD")
     run(repository, "commit", "--quiet", "--allow-empty", "--message", "last")
     last = run(repository, "rev-parse", "HEAD")
-    found = git.first_parents(repository, last, first)
+    found = git_repository.first_parents(repository, last, first)
     assert [(one, message.strip()) for one, message in found] == [(last, "last"), (merge, "merged: ü\n\nbody")]
-    assert [one for one, _ in git.first_parents(repository, merge, first)] == [merge]
-    assert git.first_parents(repository, first, merge) == ()
+    assert [one for one, _ in git_repository.first_parents(repository, merge, first)] == [merge]
+    assert git_repository.first_parents(repository, first, merge) == ()
 
 
 @pytest.mark.parametrize("place", ["first", "second"])
 def test_a_commit_of_one_file_touches_no_working_tree(clones, place):
     _, first, second = clones
     folder = first if place == "first" else second
-    base = git.head(folder)
-    made = gitremote.commit_file(folder, base, Path("models/registry.yaml"), "a: 1\n", "One line\n\nAnd more\n")
-    assert git.file_at(first if place == "first" else second, made, Path("models/registry.yaml")) == "a: 1"
-    assert git.changed_between(folder, base, made) == ("models/registry.yaml",)
+    base = git_repository.head(folder)
+    made = remote.commit_file(folder, base, Path("models/registry.yaml"), "a: 1\n", "One line\n\nAnd more\n")
+    assert git_repository.file_at(first if place == "first" else second, made, Path("models/registry.yaml")) == "a: 1"
+    assert git_repository.changed_between(folder, base, made) == ("models/registry.yaml",)
     assert run(folder, "log", "-1", "--format=%P %s", made) == f"{base} One line"
-    assert git.head(folder) == base
+    assert git_repository.head(folder) == base
     assert run(first, "status", "--porcelain") == ""
-    gitremote.branch(folder, "work", made)
-    gitremote.branch(folder, "work", made)
+    remote.branch(folder, "work", made)
+    remote.branch(folder, "work", made)
     with pytest.raises(UserError, match="there is a branch work already; delete it"):
-        gitremote.branch(folder, "work", base)
-    assert gitremote.push(folder, "work", environment(), commit=made, create=True) == "pushed"
-    assert gitremote.push(folder, "work", environment(), commit=made, create=True) == "same"
-    other = gitremote.commit_file(folder, base, Path("models/registry.yaml"), "a: 2\n", "Another")
-    assert gitremote.push(folder, "work", environment(), commit=other) == "moved"
-    assert gitremote.push(folder, "work", environment(), commit=other, replace=True) == "pushed"
+        remote.branch(folder, "work", base)
+    assert remote.push(folder, "work", environment(), commit=made, create=True) == "pushed"
+    assert remote.push(folder, "work", environment(), commit=made, create=True) == "same"
+    other = remote.commit_file(folder, base, Path("models/registry.yaml"), "a: 2\n", "Another")
+    assert remote.push(folder, "work", environment(), commit=other) == "moved"
+    assert remote.push(folder, "work", environment(), commit=other, replace=True) == "pushed"

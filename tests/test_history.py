@@ -14,10 +14,12 @@ import yaml
 from click.testing import CliRunner
 
 from tests.test_cli import trunkline
-from trunkline import git, history, historyplot
+from trunkline.adapters.git import repository
 from trunkline.cli.log import log
 from trunkline.core.errors import UserError
-from trunkline.history import Record
+from trunkline.review.history import entries as history_entries
+from trunkline.review.history import picture as history_picture
+from trunkline.review.history.entries import Record
 
 GOLDEN = Path(__file__).parent / "golden/history"
 IDENTITY = {"NAME": "Test", "EMAIL": "test@example.org"}
@@ -399,16 +401,16 @@ def test_the_picture_depends_on_no_setting_and_is_of_one_metric(tmp_path):
 
 @pytest.mark.usefixtures("inside")
 def test_the_picture_marks_each_verdict_and_skips_what_was_not_measured():
-    commits = git.trunk(Path(), "HEAD", history.CHANGED, 50)
-    files = git.files_at(Path(), [commit.hash for commit in commits], history.READ)
-    entries = history.of_one_metric([Record(commit, (), files[commit.hash]) for commit in commits], 50)
+    commits = repository.trunk(Path(), "HEAD", history_entries.CHANGED, 50)
+    files = repository.files_at(Path(), [commit.hash for commit in commits], history_entries.READ)
+    entries = history_entries.of_one_metric([Record(commit, (), files[commit.hash]) for commit in commits], 50)
     verdicts = [entry.verdict for entry in entries if entry.measured]
     assert verdicts == ["pass", "pass", "fail", "pass", "pass", None]
     alone = [replace(entry, verdict=None) for entry in entries]
-    assert "gates fail" not in historyplot.draw(alone)
-    (line,) = re.findall(r'<path d="([^"]*)"[^>]*stroke: #aaaaaa', historyplot.draw(entries))
+    assert "gates fail" not in history_picture.draw(alone)
+    (line,) = re.findall(r'<path d="([^"]*)"[^>]*stroke: #aaaaaa', history_picture.draw(entries))
     assert line.count("M") == 2, "a line that breaks where nothing was measured"
-    odd = historyplot.draw([replace(entry, versions=(r"$\frac$ --> <b>漢</b>",)) for entry in entries])
+    odd = history_picture.draw([replace(entry, versions=(r"$\frac$ --> <b>漢</b>",)) for entry in entries])
     assert not [node for node in ElementTree.fromstring(odd).iter() if node.tag.rpartition("}")[2] == "b"]
 
 

@@ -15,11 +15,12 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline import registry
-from trunkline.compose import check, compose
-from trunkline.core import expressions, files
+from trunkline.conf import registry
+from trunkline.core import expressions, safe_yaml
 from trunkline.core.errors import UserError
-from trunkline.core.paramsfile import read_params
+from trunkline.core.params import read_params
+from trunkline.pipeline.compose.compose import compose
+from trunkline.pipeline.compose.judge import check
 
 CONF = Path(__file__).parent.parent / "conf"
 TRACKING, MODEL, DATA, CONTRACT = "tracking/mlflow.yaml", "model/gbm.yaml", "data/flights.yaml", "contract/flights.yaml"
@@ -227,7 +228,7 @@ BOMBS = {
 def test_a_bomb_in_a_file_of_another_commit_is_refused(tmp_path: Path, text: str) -> None:
     """params.yaml, dvc.lock and the registry file are read from commits that anyone may have made."""
     with pytest.raises(yaml.YAMLError):
-        files.parse_yaml(text)
+        safe_yaml.parse_yaml(text)
     with pytest.raises(UserError, match=r"models/registry.yaml(:1)?: "):
         registry.parse(text, "flight-delay", Path("models/registry.yaml"))
     (tmp_path / "params.yaml").write_text(text)
@@ -236,7 +237,7 @@ def test_a_bomb_in_a_file_of_another_commit_is_refused(tmp_path: Path, text: str
 
 
 def test_anchors_that_are_harmless_can_be_read() -> None:
-    assert files.parse_yaml("a: &x [1, 2]\nb: *x\nc: {<<: {d: 1}}\n") == {"a": [1, 2], "b": [1, 2], "c": {"d": 1}}
+    assert safe_yaml.parse_yaml("a: &x [1, 2]\nb: *x\nc: {<<: {d: 1}}\n") == {"a": [1, 2], "b": [1, 2], "c": {"d": 1}}
 
 
 def test_a_refusal_takes_no_memory_and_exits_with_2(conf: Path) -> None:

@@ -6,8 +6,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests import bundles
-from trunkline import intake
-from trunkline.bundle import Bundle
+from trunkline.bundle import columns as bundle_columns
+from trunkline.bundle.runtime import Bundle
 from trunkline.core.errors import UserError
 
 TEXTS = st.sampled_from([None, "", "EWR", "JFK", "LAX", "laX", "Zürich ✈", "arrival", "departure", "\ue000"])
@@ -63,8 +63,8 @@ GOOD = {
 @example(pa.table(GOOD | {"hour": pa.array([0.5, 7.0, 23.0])}))
 @given(tables())
 def test_a_row_of_a_file_is_a_request(bundle, table):
-    rows = intake.check_rows(table, bundle.contract)
-    refused = intake.reasons(table, rows.breaches)
+    rows = bundle_columns.check_rows(table, bundle.contract)
+    refused = bundle_columns.reasons(table, rows.breaches)
     scores = bundle.scores(rows.numeric, rows.categorical)
     for place, row in enumerate(table.to_pylist()):
         expected = by_request(bundle, row)
@@ -77,6 +77,6 @@ def test_what_the_glance_lets_through_the_closer_look_does_too(bundle):
     table = pa.table(GOOD)
     for field in bundle.contract.inputs[:2]:
         reported = []
-        closer = intake._number(table, field, reported.append)
+        closer = bundle_columns._number(table, field, reported.append)
         assert not reported
-        assert intake._good_numbers(table, field).tobytes() == closer.tobytes()
+        assert bundle_columns._good_numbers(table, field).tobytes() == closer.tobytes()

@@ -8,12 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests import bundles
-from trunkline import interface, planning
-from trunkline.bundle import Bundle, Input
+from trunkline.bundle.contract import Input
+from trunkline.bundle.runtime import Bundle
+from trunkline.conf.contract import Contract
+from trunkline.conf.data import Data
+from trunkline.conf.features import Features
 from trunkline.core.errors import UserError
-from trunkline.params.contract import Contract
-from trunkline.params.data import Data
-from trunkline.params.features import Features
+from trunkline.pipeline.bundle import inputs
+from trunkline.pipeline.features import compiler, plan_json
+from trunkline.pipeline.features import plan as features_plan
 
 COLUMN = {"description": "Some column"}
 TABLES = {
@@ -80,13 +83,13 @@ FEATURES = {
 
 
 @pytest.fixture(scope="module")
-def plan() -> planning.Plan:
-    return planning.plan(Features.parse(FEATURES), Data.parse(DATA), Contract.parse({"tables": TABLES}))
+def plan() -> features_plan.Plan:
+    return compiler.plan(Features.parse(FEATURES), Data.parse(DATA), Contract.parse({"tables": TABLES}))
 
 
 @pytest.fixture(scope="module")
-def found(plan: planning.Plan) -> dict[str, Input]:
-    declared = interface.inputs(Features.parse(FEATURES), plan, Contract.parse({"tables": TABLES}))
+def found(plan: features_plan.Plan) -> dict[str, Input]:
+    declared = inputs.inputs(Features.parse(FEATURES), plan, Contract.parse({"tables": TABLES}))
     return {field.name: field for field in declared}
 
 
@@ -125,7 +128,7 @@ def test_every_input_says_what_it_is(found):
 
 
 def test_the_plan_is_plain_json_and_complete(plan):
-    content = json.loads(json.dumps(interface.plan_content(plan)))
+    content = json.loads(json.dumps(plan_json.plan_content(plan)))
     assert [part["kind"] for part in content["primitives"]] == ["latest", "lookup", "rolling"]
     assert content["request"]["lead"] == "2h"
     assert content["primitives"][2]["features"][1] == {
@@ -137,14 +140,14 @@ def test_the_plan_is_plain_json_and_complete(plan):
 
 
 def test_a_plan_survives_a_round_through_json(plan):
-    assert interface.plan_of(json.loads(json.dumps(interface.plan_content(plan)))) == plan
+    assert plan_json.plan_of(json.loads(json.dumps(plan_json.plan_content(plan)))) == plan
 
 
 def test_the_projects_own_plans_survive_too(root):
     found = (
         json.loads((root / "models/bundle/features.json").read_text()) if (root / "models/bundle").is_dir() else None
     )
-    assert found is None or interface.plan_content(interface.plan_of(found)) == found
+    assert found is None or plan_json.plan_content(plan_json.plan_of(found)) == found
 
 
 VALUES = st.one_of(
@@ -169,7 +172,7 @@ CHANGES = st.dictionaries(st.sampled_from([*VALID, "other"]), VALUES, max_size=2
 @given(CHANGES.map(lambda changes: VALID | changes), st.sets(st.sampled_from([*VALID]), max_size=2))
 def test_the_json_schema_and_the_bundle_accept_the_same_requests(bundle, request, left_out):
     request = {name: value for name, value in request.items() if name not in left_out}
-    schema = interface.request_schema(bundle.contract.inputs)
+    schema = inputs.request_schema(bundle.contract.inputs)
     jsonschema.Draft202012Validator.check_schema(schema)
     by_schema = jsonschema.Draft202012Validator(schema).is_valid(request)
     try:

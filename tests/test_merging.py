@@ -10,10 +10,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline import cli, git
-from trunkline.compose import render
+from trunkline import cli
+from trunkline.adapters.git import repository
 from trunkline.core.errors import UserError
-from trunkline.merging import SETTINGS, Sides, merge
+from trunkline.pipeline.compose.compose import render
+from trunkline.pipeline.merge import SETTINGS, Sides, merge
 
 # What each stage reads of the stages before it: a file that one of them writes, one below a folder, a folder above.
 UPSTREAM = {"a": [], "b": ["out/a"], "c": ["out/a/part"], "d": ["out"]}
@@ -438,7 +439,7 @@ def test_install_sets_the_driver_once(tmp_path, trunkline):
         assert (code, told) == (0, "")
         assert printed == "".join(f"{said}: git config {key} '{value}'\n" for key, value in SETTINGS.items())
         wanted = dict.fromkeys(SETTINGS) if arguments else SETTINGS
-        assert {key: git.setting(tmp_path, key) for key in SETTINGS} == wanted
+        assert {key: repository.setting(tmp_path, key) for key in SETTINGS} == wanted
     assert SETTINGS["merge.trunkline.driver"] == "trunkline merge-driver %O %A %B %P"
 
 

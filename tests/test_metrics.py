@@ -8,12 +8,13 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from trunkline import measures, metrics
+from trunkline.core.arrays import Floats
 from trunkline.core.errors import UserError
-from trunkline.measures import named
-from trunkline.metrics import Floats, Sample, measure, point
+from trunkline.pipeline.evaluate.metrics import kinds, registry
+from trunkline.pipeline.evaluate.metrics.kinds import Sample, measure, point
+from trunkline.pipeline.evaluate.metrics.registry import named
 
-BINARY = measures.REGISTRY["binary"]
+BINARY = registry.REGISTRY["binary"]
 
 ALL = list(BINARY.values())
 JUDGES: dict[str, Callable[..., float]] = {
@@ -70,7 +71,7 @@ def test_many_resamples_at_once_give_the_bits_of_one_at_a_time(monkeypatch: pyte
     )
     counts = generator.integers(0, 4, (50, 9))
     together = measure(ALL, sample, counts)
-    monkeypatch.setattr(metrics, "_BLOCK", 3000)
+    monkeypatch.setattr(kinds, "_BLOCK", 3000)
     np.testing.assert_array_equal(measure(ALL, sample, counts), together)
     np.testing.assert_array_equal(measure(ALL, sample, counts[7:8])[:, 0], together[:, 7])
 
@@ -119,6 +120,7 @@ def test_a_misspelled_metric_gives_the_nearest() -> None:
 
 
 def test_the_names_are_known_without_a_heavy_import() -> None:
-    code = "import sys, trunkline.measures; print({'sklearn', 'polars', 'duckdb', 'scipy'} & set(sys.modules))"
+    code = "import sys; from trunkline.pipeline.evaluate.metrics import registry"
+    code += "; print({'sklearn', 'polars', 'duckdb', 'scipy'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout == "set()\n"

@@ -17,8 +17,8 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-from trunkline import modelfile
 from trunkline.core.errors import UserError
+from trunkline.pipeline.train import modelfile
 
 OTHERS = [
     BaggingClassifier(random_state=0),

@@ -16,11 +16,13 @@ import requests
 
 from tests import bundles
 from tests.servers import mlflow_server, nobody, postgres
-from trunkline import manifest, mlflowstore
+from trunkline.adapters import mlflow
+from trunkline.bundle import manifest
+from trunkline.conf.tracking import URI, Tracking
+from trunkline.conf.versions import Version
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.modelregistry import COMMIT, DIGEST, VERDICT, VERSION, ModelRegistry, Registered, Release
-from trunkline.params.tracking import URI, Tracking
-from trunkline.versions import Version
+from trunkline.deploy.mlflow.registry import ModelRegistry
+from trunkline.deploy.mlflow.state import COMMIT, DIGEST, VERDICT, VERSION, Registered, Release
 
 # MLflow 3.17 with SQLAlchemy 2.1, when its store is first used.
 pytestmark = pytest.mark.filterwarnings(
@@ -69,7 +71,7 @@ def release(name, bundle, number=4, commit="c" * 40):
 
 
 def client(registry):
-    return mlflowstore.library().MlflowClient(tracking_uri=registry.store.uri, registry_uri=registry.store.uri)
+    return mlflow.library().MlflowClient(tracking_uri=registry.store.uri, registry_uri=registry.store.uri)
 
 
 def runs(registry, name):
@@ -231,7 +233,7 @@ def test_many_versions_are_all_seen(registry, name, bundle):
 def test_a_registry_that_is_gone_or_slow_is_an_error_in_seconds_and_asked_once(tmp_path, bundle, monkeypatch, call):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "1")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
-    mlflowstore.library()  # whose import, where no other test has done it, is no part of the time that is asserted
+    mlflow.library()  # whose import, where no other test has done it, is no part of the time that is asserted
     with silent() as (slow, asked), nobody() as port:
         for place in (f"http://bob:s3cret@127.0.0.1:{port}", slow.replace("//", "//bob:s3cret@")):
             registry = ModelRegistry.open(Tracking(experiment="e"), tmp_path, {URI: place})
@@ -271,6 +273,6 @@ def silent():
 def test_a_relative_home_is_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for address in ("sqlite:///mlflow.db", f"sqlite:///{tmp_path}/mlflow.db"):
-        store = mlflowstore.Store(address, Path())
+        store = mlflow.Store(address, Path())
         assert store.uri == f"sqlite:///{tmp_path}/mlflow.db"
         assert store.artifacts == tmp_path / "mlartifacts"

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline import modelfile, onnx_export, parity, training
-from trunkline.bundle import MISSING
-from trunkline.dataset import Dataset, Feature, Schema
-from trunkline.params.model import Model
+from trunkline.bundle.contract import MISSING
+from trunkline.conf.model import Model
+from trunkline.core.dataset import Dataset, Feature, Schema
+from trunkline.pipeline.bundle import parity
+from trunkline.pipeline.bundle.onnx import export, trees
+from trunkline.pipeline.train import fit, modelfile
 
 TEXTS = ["", "a", "b", "Zürich ✈", "日本", "rare 1", "rare 2", None]
 SHARES = [0.2, 0.2, 0.2, 0.15, 0.1, 0.01, 0.01, 0.13]
@@ -143,7 +145,7 @@ _fitted = {}
 
 def fitted(name, cases=CASES):
     if name not in _fitted:
-        _fitted[name] = training.fit(dataset(schema_of(cases[name])), cases[name], seed=3)
+        _fitted[name] = fit.fit(dataset(schema_of(cases[name])), cases[name], seed=3)
     return _fitted[name]
 
 
@@ -163,27 +165,27 @@ def huge(features):
 def test_scores_are_equal_on_adversarial_rows(name):
     schema = schema_of(CASES[name])
     pipeline, rows = fitted(name), dataset(schema)
-    graph = onnx_export.export(pipeline, schema)
+    graph = export.export(pipeline, schema)
     onnx.checker.check_model(onnx.load_from_string(graph), full_check=True)
-    odd = parity.adversarial(rows, rows, onnx_export.thresholds(pipeline, schema), seed=1)
+    odd = parity.adversarial(rows, rows, export.thresholds(pipeline, schema), seed=1)
     if name.startswith(("histogram", "lightgbm")) and CASES[name].preprocess.numeric.scale == "none":  # take any number
         odd = pl.concat([odd, huge(rows.features)])
     found = parity.compare(
-        lambda frame: training.scores(pipeline, frame), lambda frame: scores(graph, frame, schema), rows.features, odd
+        lambda frame: fit.scores(pipeline, frame), lambda frame: scores(graph, frame, schema), rows.features, odd
     )
     assert found.flips == 0
     assert found.difference <= 1e-9
-    assert len(np.unique(training.scores(pipeline, rows.features))) > 10, "the case tests nothing"
+    assert len(np.unique(fit.scores(pipeline, rows.features))) > 10, "the case tests nothing"
 
 
 @pytest.mark.parametrize("name", STUMPS)
 def test_trees_without_a_split_are_exported_too(name):
     schema = schema_of(STUMPS[name])
-    pipeline = training.fit(dataset(schema), STUMPS[name], seed=3)
+    pipeline = fit.fit(dataset(schema), STUMPS[name], seed=3)
     rows = dataset(schema).features
-    expected = training.scores(pipeline, rows)
+    expected = fit.scores(pipeline, rows)
     assert len(np.unique(expected)) == 1
-    np.testing.assert_allclose(scores(onnx_export.export(pipeline, schema), rows, schema), expected, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(scores(export.export(pipeline, schema), rows, schema), expected, rtol=0, atol=1e-15)
 
 
 @pytest.mark.parametrize("role", ["numeric", "categorical"])
@@ -191,10 +193,10 @@ def test_trees_without_a_split_are_exported_too(name):
 def test_one_role_is_enough(name, role):
     schema = Schema(tuple(f for f in SCHEMA.features if f.role == role and f.name != "empty"), "late", "UTC")
     rows = dataset(schema)
-    pipeline = training.fit(rows, CASES[name], seed=3)
-    graph = onnx_export.export(pipeline, schema)
+    pipeline = fit.fit(rows, CASES[name], seed=3)
+    graph = export.export(pipeline, schema)
     assert [found.name for found in onnx.load_from_string(graph).graph.input] == [role]
-    expected = training.scores(pipeline, rows.features)
+    expected = fit.scores(pipeline, rows.features)
     np.testing.assert_allclose(scores(graph, rows.features, schema), expected, rtol=0, atol=1e-12)
 
 
@@ -215,8 +217,8 @@ def test_any_row_scores_equal(name, rows):
     frame = pl.DataFrame(rows, schema={f.name: {"numeric": pl.Float64}.get(f.role, pl.String) for f in schema.features})
     if frame.select(pl.any_horizontal(pl.col(pl.String).str.contains("[\x00\ue000]"))).to_series().any():
         return  # a NUL ends a text for numpy, and the other is refused by the contract
-    expected = training.scores(fitted(name), frame)
-    found = scores(onnx_export.export(fitted(name), schema), frame, schema)
+    expected = fit.scores(fitted(name), frame)
+    found = scores(export.export(fitted(name), schema), frame, schema)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
 
 
@@ -224,15 +226,15 @@ def test_any_row_scores_equal(name, rows):
 def test_equal_models_give_equal_bytes(name, tmp_path: Path):
     pipeline, schema = fitted(name), schema_of(CASES[name])
     modelfile.save(pipeline, tmp_path / "model.skops")
-    again = training.fit(dataset(schema), CASES[name], seed=3, threads=3)
-    graph = onnx_export.export(pipeline, schema)
-    assert onnx_export.export(modelfile.load(tmp_path / "model.skops"), schema) == graph
-    assert onnx_export.export(again, schema) == graph
+    again = fit.fit(dataset(schema), CASES[name], seed=3, threads=3)
+    graph = export.export(pipeline, schema)
+    assert export.export(modelfile.load(tmp_path / "model.skops"), schema) == graph
+    assert export.export(again, schema) == graph
 
 
 def test_the_graph_is_in_double_precision_and_of_plain_operators():
     for name in ("logistic", "histogram", "lightgbm"):
-        graph = onnx.load_from_string(onnx_export.export(fitted(name), schema_of(CASES[name])))
+        graph = onnx.load_from_string(export.export(fitted(name), schema_of(CASES[name])))
         kinds = {node.op_type for node in graph.graph.node}
         assert kinds <= {
             *("Add", "Concat", "Div", "Gather", "IsNaN", "LabelEncoder", "MatMul"),
@@ -263,21 +265,21 @@ def test_the_graph_is_in_double_precision_and_of_plain_operators():
 )
 def test_what_is_not_exact_is_not_covered(declared, why):
     schema = schema_of(declared)
-    pipeline = training.fit(dataset(schema), declared, seed=3)
-    with pytest.raises(onnx_export.NotCovered, match=why):
-        onnx_export.export(pipeline, schema)
+    pipeline = fit.fit(dataset(schema), declared, seed=3)
+    with pytest.raises(trees.NotCovered, match=why):
+        export.export(pipeline, schema)
 
 
 def test_thresholds_are_those_of_the_inputs():
-    found = onnx_export.thresholds(fitted("tree"), KNOWN)
+    found = export.thresholds(fitted("tree"), KNOWN)
     assert found["constant"] == []
     assert found["x"] == sorted(set(found["x"]))
     y = np.array(found["y"])
     assert set(np.round(y[np.abs(y) < 2], 6)) & set(np.arange(-5, 6) / 4 + 0.125)
-    scaled = onnx_export.thresholds(fitted("histogram, scaled"), SCHEMA)["y"]
-    plain = onnx_export.thresholds(fitted("histogram, ordinal"), KNOWN)["y"]
+    scaled = export.thresholds(fitted("histogram, scaled"), SCHEMA)["y"]
+    plain = export.thresholds(fitted("histogram, ordinal"), KNOWN)["y"]
     assert min(abs(a - b) for a in scaled for b in plain) < 1e-12
-    assert onnx_export.thresholds(fitted("logistic"), SCHEMA) == {name: [] for name in SCHEMA.of_role("numeric")}
+    assert export.thresholds(fitted("logistic"), SCHEMA) == {name: [] for name in SCHEMA.of_role("numeric")}
 
 
 def test_what_is_not_public_in_scikit_learn_is_as_the_exporter_reads_it():

@@ -20,10 +20,11 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 from tests.reviews import BLOCKED, HOSTILE, MOVED_ON, REVIEW, STALE, hostile, many, step, words_of_others
-from trunkline import page, pageplots
-from trunkline.forecast import Plan
-from trunkline.reports import Past
-from trunkline.review import Curve
+from trunkline.pipeline.plan.reasons import Plan
+from trunkline.pipeline.reports import Past
+from trunkline.review import page, pictures
+from trunkline.review.data import Curve
+from trunkline.show import markdown
 
 GOLDEN = Path(__file__).parent / "golden/page"
 GOLDENS = {"pass.html": REVIEW, "blocked.html": BLOCKED, "stale.html": STALE, "moved_on.html": MOVED_ON}
@@ -90,7 +91,7 @@ def test_texts_of_others_stay_text(words):
         text = page.render(made(words))
         found = Skeleton(without_pictures(text))
         assert found.tags == harmless_tags(made, len(words) % 2)
-        assert found.text.count(page.plain(words, page.LONGEST)) >= 10
+        assert found.text.count(markdown.plain(words, page.LONGEST)) >= 10
         for picture in re.findall(r"<svg.*?</svg>", text, re.DOTALL):
             tags = {element.tag.rpartition("}")[2] for element in ElementTree.fromstring(picture).iter()}
             assert tags <= {"svg", "g", "defs", "path", "use", "clipPath", "rect"}
@@ -158,17 +159,17 @@ def test_a_change_for_the_better_is_drawn_to_the_right():
     gain = REVIEW.whole[0]
     loss = replace(gain, better=-0.004, interval=(-0.006, -0.001))
     noise = replace(gain, better=0.002, interval=(-0.001, 0.006))
-    drawn = pageplots.changes([gain, loss, noise])
+    drawn = pictures.changes([gain, loss, noise])
     [better], [worse] = marks(drawn, "good")[:1], marks(drawn, "bad")[:1]
     assert worse < better
-    assert pageplots.changes([replace(gain, better=None)]) is None
-    assert marks(pageplots.changes([noise]), "good") == marks(pageplots.changes([noise]), "bad") == []
+    assert pictures.changes([replace(gain, better=None)]) is None
+    assert marks(pictures.changes([noise]), "good") == marks(pictures.changes([noise]), "bad") == []
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
 def test_what_no_axis_can_hold_is_not_drawn(value):
     odd = replace(REVIEW.whole[0], better=value, interval=(value, value))
-    assert pageplots.changes([odd]) is None
+    assert pictures.changes([odd]) is None
     assert "<svg" in page.render(
         replace(
             REVIEW,

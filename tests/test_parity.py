@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trunkline import parity
-from trunkline.dataset import Dataset, Feature, Schema
+from trunkline.core.dataset import Dataset, Feature, Schema
+from trunkline.pipeline.bundle import parity
 
 SCHEMA = Schema((Feature("age", "numeric"), Feature("kind", "categorical"), Feature("size", "numeric")), "late", "UTC")
 ROWS = Dataset(

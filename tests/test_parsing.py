@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.params.contract import ColumnType
-from trunkline.parsing import DTYPES, parse
+from trunkline.conf.contract import ColumnType
+from trunkline.core.convert import DTYPES, parse
 
 FAILED = object()
 T = datetime(2013, 3, 10, 7, 30)

@@ -12,9 +12,9 @@ from dvc.repo import Repo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trunkline import pipeline
+from trunkline.adapters.dvc import survey
+from trunkline.adapters.dvc.survey import Stage
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.pipeline import Stage
 
 # pygtrie, which DVC uses.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
@@ -80,7 +80,7 @@ def reproduce(root: Path) -> tuple[set[str], set[str]]:
 def foretell(root: Path) -> dict[str, Stage]:
     """Survey the pipeline, whose params.yaml no stage makes."""
     params = yaml.safe_load((root / "params.yaml").read_text())
-    return {stage.name: stage for stage in pipeline.survey(root, params, lambda: params)}
+    return {stage.name: stage for stage in survey.survey(root, params, lambda: params)}
 
 
 def parameter(root: Path, name: str, value: int) -> None:

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from tests.test_duckdb_engine import CONTRACT, DATA, FEATURES
+from trunkline.conf.contract import Contract
+from trunkline.conf.data import Data
+from trunkline.conf.features import Features
+from trunkline.core.dataset import Feature
 from trunkline.core.errors import UserError
-from trunkline.dataset import Feature
-from trunkline.features import LatestAsOf, Plan
-from trunkline.params.contract import Contract
-from trunkline.params.data import Data
-from trunkline.params.features import Features
-from trunkline.planning import plan
+from trunkline.pipeline.features.compiler import plan
+from trunkline.pipeline.features.plan import LatestAsOf, Plan
 
 
 def planned(key: str = "", value: Any = None) -> Plan:

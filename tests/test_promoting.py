@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.releases import COMMENT, NAME, Project, history, pem
 from tests.rig.repository import git
 from tests.rig.rig import rigged
+from trunkline.adapters.forge.connect import connect
 from trunkline.cli import trunkline
+from trunkline.conf.versions import Version
 from trunkline.core.errors import TrunklineError, UserError
-from trunkline.forges.environment import connect
-from trunkline.versions import Version
 
 # pygtrie, which DVC uses.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
@@ -285,7 +285,7 @@ def test_without_the_libraries_no_verb_refuses_but_says_what_to_install(project,
     git(project.root, "reset", "--quiet", "--hard")
     project.declare(production="v1")
     git(project.root, "commit", "--quiet", "--all", "--message", "Run v1")
-    monkeypatch.setattr("trunkline.signing.find_spec", lambda name: None)
+    monkeypatch.setattr("trunkline.release.signing.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"is not installed; run: pip install 'trunkline\[sign\]'") as error:
         ran(*words)
     assert type(error.value) is UserError

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from tests.reviews import REPORTS, passing, words_of_others
-from trunkline import promotion
-from trunkline.changelog import Brought, brought
-from trunkline.changes import Difference
-from trunkline.promotion import Evidence, Holdout, Measured, Move
-from trunkline.reports import Estimate, Reports
-from trunkline.versions import Version
+from trunkline.adapters.git.messages import Brought, brought
+from trunkline.conf.versions import Version
+from trunkline.deploy import moves, proposal
+from trunkline.deploy.moves import Move
+from trunkline.deploy.proposal import Evidence, Holdout, Measured
+from trunkline.pipeline.reports import Estimate, Reports
+from trunkline.show.differences import Difference
 
 GOLDEN = Path(__file__).parent / "golden/promotion"
 
@@ -71,7 +72,7 @@ CASES = {"promote.md": PROMOTION, "first.md": FIRST, "other_holdout.md": ELSEWHE
 
 @pytest.mark.parametrize(("golden", "content"), CASES.items(), ids=CASES)
 def test_a_pull_request_reads_as_it_did(golden, content):
-    found = f"{promotion.title(content)}\n\n{promotion.body(content)}"
+    found = f"{proposal.title(content)}\n\n{proposal.body(content)}"
     assert found == (GOLDEN / golden).read_text(encoding="utf-8")
 
 
@@ -85,7 +86,7 @@ def test_a_pull_request_reads_as_it_did(golden, content):
     ],
 )
 def test_holdouts_that_are_not_the_same_are_said_to_differ(holdout, said):
-    text = promotion.body(replace(PROMOTION, present=replace(PROMOTION.present, holdout=holdout)))
+    text = proposal.body(replace(PROMOTION, present=replace(PROMOTION.present, holdout=holdout)))
     assert said in text
     assert ("differ" in text.split("### Gates")[0]) == (holdout != JULY)
 
@@ -93,9 +94,9 @@ def test_holdouts_that_are_not_the_same_are_said_to_differ(holdout, said):
 def test_gates_that_compared_with_another_version_are_said_to():
     other = Reports.model_validate(REPORTS).gates.champion.model_copy(update={"version": "flight-delay@v3"})
     right = replace(PROMOTION, gates=PROMOTION.gates.model_copy(update={"champion": other}))
-    assert "That is not v3" in promotion.body(PROMOTION)
-    assert "That is not" not in promotion.body(right)
-    assert "That is not" not in promotion.body(replace(PROMOTION, environment="staging"))
+    assert "That is not v3" in proposal.body(PROMOTION)
+    assert "That is not" not in proposal.body(right)
+    assert "That is not" not in proposal.body(replace(PROMOTION, environment="staging"))
 
 
 @given(words_of_others())
@@ -110,13 +111,13 @@ def test_texts_of_others_stay_text(words):
         merged=(Brought("c" * 40, words, "#12"),),
         config=(Difference(words, words, [words]),),
     )
-    text = promotion.body(content)
+    text = proposal.body(content)
     page = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).render(text)
     tags = set(re.findall(r"<([a-zA-Z][a-zA-Z0-9]*|!)", page))
     assert tags <= {"h3", "p", "code", "table", "thead", "tbody", "tr", "th", "td", "strong", "ul", "li"}
     outside = re.sub(r"<code.*?</code>", "", page, flags=re.DOTALL).replace("#12", "")
     assert not re.search(r"@\w|(?<!&)#\w|https?://|www\.\w|GH-\d", outside), outside
-    message = promotion.message(replace(ROLLBACK, reason=words))
+    message = proposal.message(replace(ROLLBACK, reason=words))
     assert len(message.splitlines()) == 3 + bool(words.strip())
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", message)
 
@@ -157,13 +158,13 @@ def version(number):
     ],
 )
 def test_one_rolls_back_to_what_ran_before_and_was_not_rolled_back(ran, previous):
-    assert promotion.previous([version(number) for number in ran]) == version(previous)
+    assert proposal.previous([version(number) for number in ran]) == version(previous)
 
 
 def test_latest_is_the_newest_version_on_the_line_so_far():
     declared = {"b": "latest", "e": 1, "g": None, "h": "latest"}
     tagged = {"c": version(1), "d": version(2), "f": version(3)}
-    found = promotion.runs("abcdefgh", "m", declared, tagged)
+    found = proposal.runs("abcdefgh", "m", declared, tagged)
     assert [one and one.number for one in found] == [None, 1, 2, 1, None, 3]
 
 
@@ -171,8 +172,8 @@ def test_latest_is_the_newest_version_on_the_line_so_far():
 def test_what_is_rolled_back_to_ran_and_is_not_what_runs(declared):
     line = [str(place) for place in range(len(declared))]
     tagged = {place: version(int(place) // 3 + 1) for place in line if int(place) % 3 == 0}
-    ran = promotion.runs(line, "m", dict(zip(line, declared, strict=True)), tagged)
-    found = promotion.previous(ran)
+    ran = proposal.runs(line, "m", dict(zip(line, declared, strict=True)), tagged)
+    found = proposal.previous(ran)
     assert found is None or (found in ran and found != ran[-1])
 
 
@@ -186,4 +187,4 @@ def test_what_is_rolled_back_to_ran_and_is_not_what_runs(declared):
     ],
 )
 def test_a_move_is_told_in_words(move, told):
-    assert promotion.told(move, str) == told
+    assert moves.told(move, str) == told

@@ -10,10 +10,11 @@ import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trunkline import provenance
+from trunkline.conf.versions import Version
 from trunkline.core.errors import UserError
-from trunkline.provenance import Announced, Facts, Review, Run
-from trunkline.versions import Version
+from trunkline.release import message as release_message
+from trunkline.release import provenance
+from trunkline.release.provenance import Announced, Facts, Review, Run
 
 COMMIT, OTHER = "c" * 40, "d" * 40
 GATES = "reports/gates.json"
@@ -212,32 +213,34 @@ ANNOUNCED = st.builds(Announced, VERSIONS, HEX, HEX, st.none() | REVIEWS, st.tex
 
 @given(ANNOUNCED)
 def test_a_message_is_read_back(announced):
-    text = provenance.message(announced)
-    assert provenance.parse_message(text) == announced
-    assert provenance.parse_message(text.removesuffix("\n")) == announced
+    text = release_message.message(announced)
+    assert release_message.parse_message(text) == announced
+    assert release_message.parse_message(text.removesuffix("\n")) == announced
     assert max(map(len, text.splitlines())) <= max(76, *(len(line) for line in text.splitlines()[:7]))
 
 
 @given(st.data())
 def test_a_changed_message_is_refused_or_announces_something_else(data):
-    text = provenance.message(announced())
+    text = release_message.message(announced())
     place = data.draw(st.integers(0, len(text) - 2))
     other = data.draw(st.text(max_size=2).filter(lambda other: other != text[place]))
     try:
-        found = provenance.parse_message(text[:place] + other + text[place + 1 :])
+        found = release_message.parse_message(text[:place] + other + text[place + 1 :])
     except UserError:
         return
     assert found != announced()
-    assert provenance.message(found).removesuffix("\n") == (text[:place] + other + text[place + 1 :]).removesuffix("\n")
+    assert release_message.message(found).removesuffix("\n") == (text[:place] + other + text[place + 1 :]).removesuffix(
+        "\n"
+    )
 
 
 @given(st.text(max_size=200))
 def test_a_text_that_is_no_message_is_refused(text):
     with pytest.raises(UserError):
-        provenance.parse_message(text)
+        release_message.parse_message(text)
 
 
-TEXT = provenance.message(announced())
+TEXT = release_message.message(announced())
 
 
 def test_a_message_as_a_person_reads_it():
@@ -271,7 +274,7 @@ def test_a_message_as_a_person_reads_it():
 )  # fmt: skip
 def test_each_defect_of_a_message_has_its_line(edit, told):
     with pytest.raises(UserError) as refused:
-        provenance.parse_message(edit(TEXT))
+        release_message.parse_message(edit(TEXT))
     lines = str(refused.value).splitlines()
     for words in told:
         assert any(words in line for line in lines), lines
@@ -281,7 +284,7 @@ def test_each_defect_of_a_message_has_its_line(edit, told):
 def test_a_login_that_would_change_the_message_is_refused():
     for author in ("alice\nbundle: 0", "alice, approved by bob", "", "mallory by"):
         with pytest.raises(UserError, match="login"):
-            provenance.message(announced(run=Run(review=Review(1, author, ()))))
+            release_message.message(announced(run=Run(review=Review(1, author, ()))))
 
 
 def test_what_belongs_together_does_not_differ():

@@ -19,13 +19,18 @@ from hypothesis import strategies as st
 
 from tests import bundles
 from tests.servers import mlflow_process, mlflow_server
-from trunkline import manifest, modelfile, pyfuncmodel, pyfuncpackage, vendoring
-from trunkline.bundle import Bundle, matrices
+from trunkline.bundle import manifest
+from trunkline.bundle.contract import matrices
+from trunkline.bundle.manifest import BundleError
+from trunkline.bundle.runtime import Bundle
+from trunkline.conf.tracking import Tracking
+from trunkline.conf.versions import Version
 from trunkline.core.errors import UserError
-from trunkline.manifest import BundleError
-from trunkline.modelregistry import ModelRegistry, Release
-from trunkline.params.tracking import Tracking
-from trunkline.versions import Version
+from trunkline.deploy.mlflow import loader, vendor
+from trunkline.deploy.mlflow import package as mlflow_package
+from trunkline.deploy.mlflow.registry import ModelRegistry
+from trunkline.deploy.mlflow.state import Release
+from trunkline.pipeline.train import modelfile
 
 # MLflow 3.17 with SQLAlchemy 2.1, when its store is first used.
 pytestmark = pytest.mark.filterwarnings(
@@ -85,7 +90,7 @@ def server(tmp_path_factory):
 
 
 def test_rows_of_any_type_of_column_score_as_requests(bundle, scores, tmp_path):
-    model = pyfuncmodel._load_pyfunc(str(folder_of(bundle, tmp_path)))
+    model = loader._load_pyfunc(str(folder_of(bundle, tmp_path)))
     frame = pd.DataFrame(ROWS)
     assert scores == [Bundle.load(bundle).score(row) for row in ROWS]
     for shown in (frame, frame.astype(object), frame.convert_dtypes(), frame.set_index("origin", drop=False)):
@@ -109,7 +114,7 @@ def test_matrices_hold_what_a_request_is_scored_by(rows):
 
 
 def _contract():
-    from trunkline.bundle import Contract, Input
+    from trunkline.bundle.contract import Contract, Input
 
     inputs = [Input(**item) for item in bundles.INPUTS]
     return Contract(label="late", on_bad_row="stop", inputs=inputs, request={})
@@ -129,7 +134,7 @@ def _contract():
     ],
 )
 def test_a_row_against_the_contract_is_named(bundle, tmp_path, changed, message):
-    model = pyfuncmodel._load_pyfunc(str(folder_of(bundle, tmp_path)))
+    model = loader._load_pyfunc(str(folder_of(bundle, tmp_path)))
     rows = [ROWS[0], ROWS[0] | changed]
     with pytest.raises(UserError, match=message):
         model.predict(pd.DataFrame(rows, dtype=object))
@@ -139,21 +144,21 @@ def test_another_or_a_changed_bundle_is_not_loaded(bundle, tmp_path):
     folder = folder_of(bundle, tmp_path)
     (folder / "card.md").write_text("# Changed\n")
     with pytest.raises(BundleError, match=r"card\.md: was changed"):
-        pyfuncmodel._load_pyfunc(str(folder))
+        loader._load_pyfunc(str(folder))
     bundles.seal(folder)
     with pytest.raises(BundleError, match="; do not use it; register the version again"):
-        pyfuncmodel._load_pyfunc(str(folder))
+        loader._load_pyfunc(str(folder))
 
 
 def test_a_package_holds_what_the_loader_imports_and_nothing_else():
-    package = vendoring.collect(pyfuncpackage.LOADER, frozenset({"trunkline.pipelinescorer"}))
+    package = vendor.collect(mlflow_package.LOADER, frozenset({"trunkline.serve.pipeline_scorer"}))
     assert set(package.files) == {
         "__init__.py", "bundle.py", "core/__init__.py", "core/errors.py", "core/tasks.py", "manifest.py",
         "pyfuncmodel.py",
     }  # fmt: skip
     assert package.imports == {"msgspec", "numpy", "onnxruntime"}
     assert f"from {package.name}.core.errors import" in package.files["bundle.py"]
-    assert package.name != vendoring.collect(pyfuncpackage.LOADER).name
+    assert package.name != vendor.collect(mlflow_package.LOADER).name
 
 
 def registered(address, bundle, tmp_path, name):
@@ -200,7 +205,7 @@ def invoke(address, body):
 def test_mlflow_knows_its_inputs_example_and_requirements(bundle, tmp_path):
     import mlflow
 
-    pyfuncpackage.write(bundle, tmp_path / "model")
+    mlflow_package.write(bundle, tmp_path / "model")
     info = mlflow.models.get_model_info(str(tmp_path / "model"))
     declared = {item["name"]: (item["type"], item["required"]) for item in info.signature.inputs.to_dict()}
     assert declared == {
@@ -231,7 +236,7 @@ def test_a_bundle_without_a_graph_is_scored_by_its_pipeline(server, alien, tmp_p
     model = registered(server, bundle, tmp_path, "pipeline")
     assert loaded_elsewhere(model, rows, server, alien) == expected
     with pytest.raises(UserError, match="row 0: field delay: 9999 is above 3000"):
-        pyfuncmodel._load_pyfunc(str(folder_of(bundle, tmp_path))).predict(pd.DataFrame([rows[0] | {"delay": 9999}]))
+        loader._load_pyfunc(str(folder_of(bundle, tmp_path))).predict(pd.DataFrame([rows[0] | {"delay": 9999}]))
 
 
 def pipeline_bundle(folder):

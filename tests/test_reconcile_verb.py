@@ -14,7 +14,7 @@ from tests.deployment import Project, environment
 from tests.endpoint import until
 from tests.forkserver import commands
 from tests.servers import free_port, mlflow_server
-from trunkline.provenance import Review
+from trunkline.release.provenance import Review
 
 
 @pytest.fixture(scope="module")

@@ -6,26 +6,12 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline import reconciliation
-from trunkline.modelregistry import COMMIT, DIGEST, VERDICT, VERSION, Entry, Registered, Release
-from trunkline.reconciliation import (
-    NOTHING,
-    Actual,
-    Alias,
-    Deliver,
-    Fetch,
-    LoadedNothing,
-    Note,
-    Register,
-    Render,
-    Reported,
-    Tag,
-    Trouble,
-    Unalias,
-    Wanted,
-    Withdraw,
-)
-from trunkline.versions import Version
+from trunkline.conf.versions import Version
+from trunkline.deploy.mlflow.state import COMMIT, DIGEST, VERDICT, VERSION, Entry, Registered, Release
+from trunkline.deploy.reconcile import actions as reconcile_actions
+from trunkline.deploy.reconcile import plan as reconcile_plan
+from trunkline.deploy.reconcile.actions import Alias, Deliver, Fetch, Note, Register, Render, Tag, Unalias, Withdraw
+from trunkline.deploy.reconcile.state import NOTHING, Actual, LoadedNothing, Reported, Trouble, Wanted
 
 NAMES = ("production", "shadow", "staging")
 RELEASES = [Release(Version("m", number), f"digest{number}", f"commit{number}", "pass") for number in (1, 2, 3)]
@@ -61,7 +47,7 @@ class World:
         return self.actual().registered.find(release.version.label, release.digest).number
 
     def apply(self, action):
-        self.in_mlflow(action) if isinstance(action, reconciliation.IN_MLFLOW) else self.in_store(action)
+        self.in_mlflow(action) if isinstance(action, reconcile_actions.IN_MLFLOW) else self.in_store(action)
 
     def in_mlflow(self, action):
         match action:
@@ -132,7 +118,7 @@ desires = st.tuples(
 
 
 def plan(wanted, world, correct=True):
-    return reconciliation.plan(wanted, world.actual(), correct=correct)
+    return reconcile_plan.plan(wanted, world.actual(), correct=correct)
 
 
 def brought(wanted, world, correct=True, steps=None):
@@ -186,7 +172,7 @@ def test_another_declaration_after_a_kill_is_applied(first, second, world, steps
     brought(second, world, correct=False, steps=steps)
     brought(first, world, correct=False)
     is_right(first, world, correct=True)
-    assert plan(first, world, correct=False) == reconciliation.Plan((), {})
+    assert plan(first, world, correct=False) == reconcile_plan.Plan((), {})
 
 
 @given(desires, worlds)
@@ -208,8 +194,8 @@ def one(**more):
 
 
 def told(wanted, actual, failed=None, applied=True, correct=True):
-    planned = reconciliation.plan([wanted], actual, correct=correct)
-    found = reconciliation.outcome(wanted, actual, planned, failed or {}, applied=applied)
+    planned = reconcile_plan.plan([wanted], actual, correct=correct)
+    found = reconcile_plan.outcome(wanted, actual, planned, failed or {}, applied=applied)
     return found.state, found.code, found.why
 
 
@@ -252,7 +238,7 @@ def test_states_reasons_and_codes():
 
 def test_production_comes_first_and_what_two_share_is_done_once():
     both = [Wanted(name, "v1", Version("m", 1), RELEASES[0]) for name in ("alpha", "production")]
-    actions = reconciliation.plan(both, Actual(Registered()), correct=True).actions
+    actions = reconcile_plan.plan(both, Actual(Registered()), correct=True).actions
     assert [type(action).__name__ for action in actions] == (
         ["Fetch", "Register", "Alias", "Alias", "Note", "Deliver", "Alias", "Note", "Deliver"]
     )
@@ -262,5 +248,5 @@ def test_production_comes_first_and_what_two_share_is_done_once():
 def test_an_alias_on_somebody_elses_version_is_theirs():
     theirs = Registered((Entry("1", {"team": "b"}), Entry("2", RELEASES[0].tags)), {"production": "1", "champion": "2"})
     none = Wanted("production", NOTHING)
-    found = reconciliation.plan([none], Actual(theirs, noted={"production": "v1"}), correct=True).actions
+    found = reconcile_plan.plan([none], Actual(theirs, noted={"production": "v1"}), correct=True).actions
     assert found == (Note("production", None), Unalias("production", "champion"), Note("production", NOTHING))

@@ -19,12 +19,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests import endpoint
 from tests.deployment import Project, environment, git
 from tests.servers import mlflow_server, nobody, postgres
-from trunkline import gitprocess, gitremote, manifest, reconciling
+from trunkline.adapters.git import process as git_process
+from trunkline.bundle import manifest
+from trunkline.conf.tracking import Tracking
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.delivery import Store
-from trunkline.modelregistry import CHAMPION, COMMIT, VERSION, ModelRegistry
-from trunkline.params.tracking import Tracking
-from trunkline.reconciling import Place
+from trunkline.deploy.mlflow.registry import ModelRegistry
+from trunkline.deploy.mlflow.state import CHAMPION, COMMIT, VERSION
+from trunkline.deploy.reconcile import once
+from trunkline.deploy.reconcile.once import Place
+from trunkline.deploy.reconcile.store import Store
 
 # MLflow 3.17 with SQLAlchemy 2.1, when its store is first used.
 pytestmark = pytest.mark.filterwarnings(
@@ -75,7 +78,7 @@ class Site:
 
     def reconcile(self, write=True):
         self.told.clear()
-        return reconciling.reconcile(self.place, self.told.append, write=write)
+        return once.reconcile(self.place, self.told.append, write=write)
 
     def states(self, write=True):
         return {one.environment: one.state for one in self.reconcile(write).outcomes}
@@ -128,7 +131,7 @@ def test_nothing_to_do_is_one_fetch_and_one_look(project, monkeypatch):
     site = Site(project)
     site.reconcile()
     calls = Counter()
-    remote, send = gitprocess.attempt, requests.Session.send
+    remote, send = git_process.attempt, requests.Session.send
 
     def attempt(folder, environ, *arguments):
         calls[next(word for word in arguments if word in ("fetch", "push", "ls-remote"))] += 1
@@ -138,7 +141,7 @@ def test_nothing_to_do_is_one_fetch_and_one_look(project, monkeypatch):
         calls[f"{request.method} {request.path_url.partition('?')[0].rpartition('/2.0/mlflow/')[2]}"] += 1
         return send(session, request, **options)
 
-    monkeypatch.setattr(gitremote, "attempt", attempt)
+    monkeypatch.setattr(git_process, "attempt", attempt)
     monkeypatch.setattr(requests.Session, "send", sent)
     assert site.reconcile().code == 0
     assert calls == {"fetch": 1, "GET registered-models/get": 1, "GET model-versions/search": 1}
@@ -194,7 +197,7 @@ def test_a_version_that_must_not_run_is_not_run(project, monkeypatch):
     project.declare(staging=None, production="v2")
     production, staging = site.reconcile().outcomes
     assert (production.state, production.code, staging.state) == ("degraded", 1, "in-sync"), "its key was taken out"
-    monkeypatch.setattr("trunkline.signing.find_spec", lambda name: None)
+    monkeypatch.setattr("trunkline.release.signing.find_spec", lambda name: None)
     production = site.reconcile().outcomes[0]
     assert (production.state, production.code) == ("degraded", 2), "nothing is refused where nothing can be verified"
     assert site.delivered() == {"production": "v1", "staging": None}
@@ -399,9 +402,9 @@ def test_reconcilers_at_once_agree(project):
 
 
 def test_a_store_that_is_held_is_waited_for(project, monkeypatch):
-    from trunkline import delivery
+    from trunkline.deploy.reconcile import store as reconcile_store
 
-    monkeypatch.setattr(delivery, "_LOCK_SECONDS", 0.1)
+    monkeypatch.setattr(reconcile_store, "_LOCK_SECONDS", 0.1)
     site = Site(project)
     with site.store.alone(), pytest.raises(OutsideError, match="another reconcile has held it for"):
         Site(project, "second", store=Store(site.store.folder)).reconcile()

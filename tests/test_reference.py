@@ -7,9 +7,9 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline import reference
 from trunkline.core import files
-from trunkline.dataset import Dataset, Feature, Schema
+from trunkline.core.dataset import Dataset, Feature, Schema
+from trunkline.pipeline.evaluate import reference
 
 NUMBERS = st.floats(-1e12, 1e12) | st.integers(0, 5).map(float) | st.none() | st.just(float("nan"))
 TEXTS = st.sampled_from(["a", "b", "", "\ue000", "c|d"]) | st.text(max_size=3) | st.none()

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline import registry
+from trunkline.conf import registry
+from trunkline.conf.versions import Version
 from trunkline.core.errors import UserError
-from trunkline.versions import Version
 
 
 def production(tmp_path, text):

@@ -5,8 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.releasing import Known, decided
-from trunkline.versions import Version
+from trunkline.conf.versions import Version
+from trunkline.release.publish import Known, decided
 
 TRUNK = st.lists(st.sampled_from("abc"), min_size=1, max_size=8)  # the digest of each commit's bundle, oldest first
 

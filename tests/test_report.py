@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from trunkline import measures
 from trunkline.core.errors import UserError
-from trunkline.layout import plain
-from trunkline.report import Subject, summary
-from trunkline.reports import Reports
+from trunkline.pipeline.evaluate.metrics import registry
+from trunkline.pipeline.reports import Reports
+from trunkline.review.summary import Subject, summary
+from trunkline.show.terminal import plain
 
 GOLDEN = Path(__file__).parent / "golden/report"
 
@@ -60,7 +60,7 @@ def subject(*names):
         observations="flights",
         windows={"train": "2013-01..2013-06", "holdout": "2013-07"},
         task="binary",
-        metrics=tuple(measures.named(name, "binary") for name in names),
+        metrics=tuple(registry.named(name, "binary") for name in names),
         confidence=0.95,
         look="mlflow ui --backend-store-uri sqlite:///mlflow.db",
     )

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from dvc.repo import Repo
 
 from tests.rig.repository import attempt, git
-from trunkline import reproduction
+from trunkline.adapters.dvc import reproduce as dvc_reproduce
 from trunkline.cli import trunkline
 from trunkline.core.errors import OutsideError, TrunklineError, UserError
 
@@ -107,12 +107,12 @@ class Clone:
         """Return the stages that ran, and what was told."""
         (self.root / "ran.log").unlink(missing_ok=True)
         told: list[str] = []
-        reproduction.reproduce(self.root, base, told.append, everything=everything)
+        dvc_reproduce.reproduce(self.root, base, told.append, everything=everything)
         log = self.root / "ran.log"
         return log.read_text().split() if log.exists() else [], told
 
-    def push(self, branch: str = "main", **environ: str) -> reproduction.Pushed:
-        return reproduction.push(self.root, branch, {**os.environ, **environ})
+    def push(self, branch: str = "main", **environ: str) -> dvc_reproduce.Pushed:
+        return dvc_reproduce.push(self.root, branch, {**os.environ, **environ})
 
     def objects(self) -> set[str]:
         """Return the objects of the cache; a folder is one, and so is each of its files."""
@@ -154,7 +154,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clone = Clone(author).linked()
     assert sorted(clone.reproduce()[0]) == sorted(READS)
     clone.commit("first")
-    assert clone.push() == reproduction.Pushed((), clone.tip(), "same")
+    assert clone.push() == dvc_reproduce.Pushed((), clone.tip(), "same")
     return folder
 
 
@@ -315,7 +315,7 @@ def test_a_stage_that_fails_is_named_and_decides_the_exit_code(
 
 def test_outside_a_project_one_line_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not the root of a project"):
-        reproduction.uncommitted(tmp_path)
+        dvc_reproduce.uncommitted(tmp_path)
 
 
 def changed(clone: Clone) -> str:
@@ -334,14 +334,14 @@ RESULTS = ("dvc.lock", *IN_GIT)
 
 def test_the_commit_holds_the_results_and_nothing_else(author: Clone, fresh: Clone) -> None:
     before = changed(fresh)
-    assert reproduction.uncommitted(fresh.root) == tuple(sorted(RESULTS))
+    assert dvc_reproduce.uncommitted(fresh.root) == tuple(sorted(RESULTS))
     pushed = fresh.push()
-    assert pushed == reproduction.Pushed(tuple(sorted(RESULTS)), fresh.tip(), "pushed")
+    assert pushed == dvc_reproduce.Pushed(tuple(sorted(RESULTS)), fresh.tip(), "pushed")
     assert fresh.git("rev-parse", "HEAD~1") == before
     assert fresh.git("diff", "--name-only", "HEAD~1", "HEAD").split() == sorted(RESULTS)
     assert fresh.git("status", "--porcelain").splitlines() == ["M  notes.txt", "?? new.txt"]
     assert objects(fresh.remote) >= fresh.objects()
-    assert fresh.push() == reproduction.Pushed((), fresh.tip(), "same"), "a second push makes no commit"
+    assert fresh.push() == dvc_reproduce.Pushed((), fresh.tip(), "same"), "a second push makes no commit"
     assert fresh.another("next").reproduce() == ([], [])
 
 
@@ -378,7 +378,7 @@ def test_what_was_stopped_between_the_commit_and_its_push_is_pushed(fresh: Clone
         fresh.push()
     committed = fresh.git("rev-parse", "HEAD")
     git(fresh.root, "remote", "set-url", "origin", str(fresh.origin))
-    assert fresh.push() == reproduction.Pushed((), committed, "pushed")
+    assert fresh.push() == dvc_reproduce.Pushed((), committed, "pushed")
     assert fresh.tip() == committed
 
 

@@ -10,11 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.test_comment import BLOCKED, HOSTILE, REVIEW, STALE, hostile
-from trunkline import comment, reviewfile, sticky
-from trunkline.changes import Difference
 from trunkline.core.errors import UserError
-from trunkline.reports import Estimate
-from trunkline.review import Config, Curve, Moved
+from trunkline.pipeline.reports import Estimate
+from trunkline.review import comment, file, post
+from trunkline.review.data import Config, Curve, Moved
+from trunkline.show.differences import Difference
 
 REVIEWS = (REVIEW, BLOCKED, STALE)
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
@@ -37,7 +37,7 @@ VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dic
 def accepted(data):
     """The review, or None where it is refused in one line."""
     try:
-        return reviewfile.decode(data)
+        return file.decode(data)
     except UserError as error:
         reason = str(error)
     assert "\n" not in reason
@@ -62,15 +62,15 @@ def reviews(draw):
 
 @given(reviews())
 def test_what_was_written_is_read_again_and_gives_the_same_comment(review):
-    found = reviewfile.decode(reviewfile.encode(review))
+    found = file.decode(file.encode(review))
     assert found == review
-    assert reviewfile.encode(found) == reviewfile.encode(review)
+    assert file.encode(found) == file.encode(review)
     assert comment.render(found) == comment.render(review)
 
 
 def test_a_bound_that_is_infinite_reads_as_it_did():
     review = replace(REVIEW, config=(Config(Difference("model.clip", float("inf"), [float("nan")]), ("train",)),))
-    found = reviewfile.decode(reviewfile.encode(review))
+    found = file.decode(file.encode(review))
     assert found.config[0].change == Difference("model.clip", "Infinity", ["NaN"])
     assert "| `model.clip` | `Infinity` |" in comment.render(review)
     assert "| `model.clip` | `Infinity` |" in comment.render(found)
@@ -92,8 +92,8 @@ def changed(content, path, value):
     return copy
 
 
-WRITTEN = [reviewfile.encode(review) for review in REVIEWS]
-TREES = [json.loads(reviewfile.encode(hostile(words))) for words in ("x", "xy")]
+WRITTEN = [file.encode(review) for review in REVIEWS]
+TREES = [json.loads(file.encode(hostile(words))) for words in ("x", "xy")]
 PLACES = [(tree, path) for tree in TREES for path in places(tree)]
 LISTS = {
     ".".join(key for key in path if isinstance(key, str)): (tree, path)
@@ -108,7 +108,7 @@ def forged(tree):
     found = accepted(data.encode())
     if found is not None:
         text = comment.render(found)
-        assert len(sticky.signed(text, found.head, f"https://{'x' * 500}")) < comment.LIMIT
+        assert len(post.signed(text, found.head, f"https://{'x' * 500}")) < comment.LIMIT
         assert text.count(comment.MARKER) == 1
 
 
@@ -135,7 +135,7 @@ def test_no_other_bytes_are_read(written, data):
     other = data.draw(st.binary(max_size=3).filter(lambda other: other != written[place : place + 1]))
     found = accepted(written[:place] + other + written[place + 1 :])
     if found is not None:
-        assert reviewfile.encode(found) == written[:place] + other + written[place + 1 :]
+        assert file.encode(found) == written[:place] + other + written[place + 1 :]
         assert len(comment.render(found)) < comment.LIMIT
 
 
@@ -170,11 +170,11 @@ def test_bytes_that_are_no_review_are_refused(data):
 def test_what_is_wrong_is_named(edit, reason):
     data = json.dumps(json.loads(WRITTEN[0]) | edit, sort_keys=True, indent=2, ensure_ascii=False) + "\n"
     with pytest.raises(UserError, match=reason):
-        reviewfile.decode(data.encode())
+        file.decode(data.encode())
 
 
 def test_a_verdict_that_does_not_follow_from_its_gates_is_refused():
     passed = WRITTEN[1].replace(b'"verdict": "fail"\n    }', b'"verdict": "pass"\n    }')
     assert passed != WRITTEN[1]
     with pytest.raises(UserError, match=r"reports\.gates"):
-        reviewfile.decode(passed)
+        file.decode(passed)

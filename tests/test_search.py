@@ -23,21 +23,24 @@ from rich.console import Console
 
 from tests.reviews import HOSTILE, REVIEW
 from tests.searches import FOREST, LOGISTIC, SEARCH, laid, results
-from trunkline import comment, lineage, page
-from trunkline.compose import check, compose, render
+from trunkline.conf.data import Data
+from trunkline.conf.model import Model
+from trunkline.conf.project import Project
+from trunkline.conf.search import Domain, Search
 from trunkline.core import paths
+from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError
-from trunkline.dataset import Dataset, Schema
-from trunkline.params.data import Data
-from trunkline.params.model import Model
-from trunkline.params.project import Project
-from trunkline.params.search import Domain, Search
-from trunkline.search import choice, folds, scores, spaces, study, summary, trials
-from trunkline.search.choice import Choice
-from trunkline.search.folds import Cut
-from trunkline.search.scores import Job, Journal, Score
-from trunkline.search.summary import Searched, Tried
-from trunkline.search.trials import Found, Study
+from trunkline.lineage import facts
+from trunkline.pipeline.compose.compose import compose, render
+from trunkline.pipeline.compose.judge import check
+from trunkline.pipeline.search import folds, score, spaces, study, summary, trials
+from trunkline.pipeline.search.folds import Cut
+from trunkline.pipeline.search.score import Job, Journal, Score
+from trunkline.pipeline.search.summary import Searched, Tried
+from trunkline.pipeline.search.trials import Found, Study
+from trunkline.pipeline.train import choice
+from trunkline.pipeline.train.choice import Choice
+from trunkline.review import comment, page
 
 ROOT = Path(__file__).parent.parent
 
@@ -50,7 +53,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_was_measured_is_not_measured_again(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     measured: list[int] = []
-    measure = scores.measure
+    measure = score.measure
 
     def counted(*arguments: Any) -> float:
         if len(measured) == stop:
@@ -58,7 +61,7 @@ def test_what_was_measured_is_not_measured_again(project: Path, monkeypatch: pyt
         measured.append(0)
         return measure(*arguments)
 
-    monkeypatch.setattr(scores, "measure", counted)
+    monkeypatch.setattr(score, "measure", counted)
     console, declared = Console(stderr=True), Search.parse({**SEARCH, "trials": 6})
     stop = -1
     whole = study.run(declared, 1, console)
@@ -335,6 +338,6 @@ def test_what_a_search_came_to_is_told_where_the_model_is(project: Path) -> None
     parameters = json.dumps(found.model_dump()).encode()
     params = (project / paths.PARAMS).read_bytes()
     for chosen, estimator in ((parameters, "RandomForestClassifier"), (b"{}", "LogisticRegression")):
-        told_of = lineage.declared({paths.PARAMS: params, paths.CHOICE: chosen}, None, None)
+        told_of = facts.declared({paths.PARAMS: params, paths.CHOICE: chosen}, None, None)
         assert told_of is not None
         assert told_of.told["model._target_"].endswith(estimator)

@@ -7,7 +7,7 @@ import pytest
 
 from tests import evidences
 from tests.evidences import EVALUATION, gates, made
-from trunkline import selftest
+from trunkline.pipeline.gate import selftest
 
 RULES = {
     "ranks": {"kind": "threshold", "metric": "roc_auc", "minimum": 0.65},

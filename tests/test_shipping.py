@@ -7,9 +7,9 @@ from click.testing import CliRunner
 
 from tests.releases import NAME, Project, history
 from tests.rig.repository import git
-from trunkline import shipping
 from trunkline.cli import trunkline
-from trunkline.promotion import Move
+from trunkline.deploy import moves
+from trunkline.deploy.moves import Move
 
 # pygtrie, which DVC uses.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
@@ -61,7 +61,7 @@ def test_a_rollback_passes_whatever_the_gates_say_of_the_trunks_own_model(projec
     found, code = judged("--base", "main")
     assert (found["verdict"], found["same_model"], code) == ("fail", True, 0)
     move = Move("production", "v2", "v1", "v1", back=True, signer="release")
-    assert shipping.moves(project.root, git(project.root, "rev-parse", "main")) == (move,)
+    assert moves.moves(project.root, git(project.root, "rev-parse", "main")) == (move,)
     found, code = judged()
     assert (found["verdict"], code) == ("fail", 1)
     assert "same_model" not in found
@@ -135,4 +135,4 @@ def test_a_version_that_nobody_signed_does_not_pass(project):
 
 
 def test_a_base_without_reports_is_another_model(project):
-    assert not shipping.same_model(project.root, git(project.root, "rev-list", "--max-parents=0", "HEAD"))
+    assert not moves.same_model(project.root, git(project.root, "rev-list", "--max-parents=0", "HEAD"))

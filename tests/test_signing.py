@@ -21,10 +21,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests import sigstores
-from trunkline import signing
+from trunkline.conf.signers import Key, Keyless
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.params.signers import Key, Keyless
-from trunkline.signing import SignatureError, Signed
+from trunkline.release import signing
+from trunkline.release.signing import SignatureError, Signed
 
 PAYLOAD = '{"_type":"https://in-toto.io/Statement/v1","é":1}'.encode()
 KINDS = {"ed25519": ["-algorithm", "ed25519"], "p256": ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]}

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.installed import install
+from trunkline.conf.sources import Package
 from trunkline.core.errors import UserError
-from trunkline.params.sources import Package
-from trunkline.sources import decoding, reading
-from trunkline.sources.decoding import File
+from trunkline.pipeline.ingest import decode, read
+from trunkline.pipeline.ingest.decode import File
 
 
 def _source(path: str, **changes: object) -> Package:
@@ -49,16 +49,16 @@ def test_csv_is_text_with_the_declared_nulls(site: Path) -> None:
         site,
         {"t/a.csv.zip": _zip(a=b'\xef\xbb\xbfa,b\r\n1,NA\r\n,"x,\ny"\r\nna,01'), "t/p.parquet": _parquet()},
     )
-    frame = reading.read("a", _source("t/a.csv.zip")).table.collect()
+    frame = read.read("a", _source("t/a.csv.zip")).table.collect()
     assert frame.rows() == [("1", None), (None, "x,\ny"), ("na", "01")]
     assert frame.schema == {"a": pl.String, "b": pl.String}
-    assert reading.read("a", _source("t/a.csv.zip", nulls=[])).table.collect().rows()[:2] == [
+    assert read.read("a", _source("t/a.csv.zip", nulls=[])).table.collect().rows()[:2] == [
         ("1", "NA"),
         ("", "x,\ny"),
     ]
     quoted = File("quoted", b'a,b\n"",\nNA,"NA"\n')
-    assert decoding._csv(quoted, ["", "NA"]).rows() == [(None, None), (None, None)]
-    assert reading.read("p", _source("t/p.parquet", format="parquet")).table.collect().rows() == [(1, 0.5), (2, None)]
+    assert decode._csv(quoted, ["", "NA"]).rows() == [(None, None), (None, None)]
+    assert read.read("p", _source("t/p.parquet", format="parquet")).table.collect().rows() == [(1, 0.5), (2, None)]
 
 
 def test_the_reference_problem_is_read(root: Path) -> None:
@@ -70,7 +70,7 @@ def test_the_reference_problem_is_read(root: Path) -> None:
             "nulls": ["NA"],
         }
     )
-    frame = reading.read("flights", flights).table.collect()
+    frame = read.read("flights", flights).table.collect()
     assert frame.shape == (336_776, 19)
     assert frame["arr_delay"].null_count() == 9_430
 
@@ -87,7 +87,7 @@ def test_what_a_csv_writer_writes_is_read_back(rows: list[list[str]], unix: bool
     # With \n alone, Python's writer does not quote a \r, so that it would be read as part of the line end.
     style = {"lineterminator": "\n", "quoting": csv.QUOTE_ALL} if unix else {}
     csv.writer(target, **style).writerows([["a", "b", "c"], *rows])
-    frame = decoding._csv(File("table", target.getvalue().encode()), [])
+    frame = decode._csv(File("table", target.getvalue().encode()), [])
     assert frame.rows() == [tuple(row) for row in rows]
 
 
@@ -159,7 +159,7 @@ def test_a_broken_file_gives_one_line(site: Path, case: str) -> None:
     path, content, message = BROKEN[case]
     install(site, {path: content})
     with pytest.raises(UserError) as caught:
-        reading.read("t", _source(path, format="parquet" if path.endswith("parquet") else "csv"))
+        read.read("t", _source(path, format="parquet" if path.endswith("parquet") else "csv"))
     separator = "" if message.startswith("/") else ": "
     assert str(caught.value).startswith(f"some-tables 1.0: {path}{separator}{message}")
     assert "\n" not in str(caught.value)
@@ -190,7 +190,7 @@ def test_what_is_installed_must_be_what_is_declared(site: Path) -> None:
     ]
     for source, message in expected:
         with pytest.raises(UserError) as caught:
-            reading.read("t", source)
+            read.read("t", source)
         assert str(caught.value) == message
 
 

@@ -24,10 +24,11 @@ from s3fs import S3FileSystem
 from tests.fileserver import FileServer, serving
 from tests.rig.s3 import Remote
 from tests.servers import postgres
+from trunkline.conf.sources import Source
 from trunkline.core.errors import OutsideError, TrunklineError, UserError
-from trunkline.params.sources import Source
-from trunkline.sources import download, pinning, reading, stores
-from trunkline.sources.pinning import Move
+from trunkline.pipeline.ingest import download, read, stores
+from trunkline.pipeline.ingest import pins as ingest_pins
+from trunkline.pipeline.ingest.pins import Move
 
 SECRET = "open-sesame"
 ROWS = pl.DataFrame({"id": [3, 1, 2], "name": ["c", None, "b"], "day": [date(2013, 1, 1), date(2013, 1, 3), None]})
@@ -44,7 +45,7 @@ def digest(content: bytes) -> str:
 
 def refusal(declared: Source) -> str:
     with pytest.raises(TrunklineError) as caught:
-        reading.read("t", declared)
+        read.read("t", declared)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -75,7 +76,7 @@ def test_months_are_read_in_the_order_of_their_names(project: Path) -> None:
         "2013/01.csv": MONTHS["2013-01.csv"],
     }
     pins = put(project / "data/in", packed)
-    found = reading.read("t", source(kind="files", url="data/in/", glob="**/*.csv*", files=pins))
+    found = read.read("t", source(kind="files", url="data/in/", glob="**/*.csv*", files=pins))
     assert found.table.collect().rows() == [("1", "a"), ("2", "b"), ("3", "c"), ("4", "d")]
     assert [(piece.name, piece.size) for piece in found.files] == [
         (f"data/in/{name}", len(packed[name])) for name in sorted(packed)
@@ -87,7 +88,7 @@ def test_only_what_is_pinned_is_read_and_nothing_else_in_its_place(project: Path
     pins = put(project / "data/in", MONTHS)
     put(project / "data/in", {"2013-03.csv": b"id,name\n9,z\n"})
     months = {"kind": "files", "url": "data/in/", "glob": "*.csv"}
-    assert reading.read("t", source(**months, files=pins)).table.collect().height == 3  # a new month waits for its pin
+    assert read.read("t", source(**months, files=pins)).table.collect().height == 3  # a new month waits for its pin
     (project / "data/in/2013-02.csv").write_bytes(b"id,name\n2,x\n")
     changed = digest(b"id,name\n2,x\n")
     assert refusal(source(**months, files=pins)) == (
@@ -101,7 +102,7 @@ def test_only_what_is_pinned_is_read_and_nothing_else_in_its_place(project: Path
     (project / "data/in/2013-02.csv").unlink()
     assert refusal(source(**months, files=pins)).startswith("data/in/2013-02.csv: there is no such file; put it there")
     third = digest(b"id,name\n9,z\n")
-    assert list(pinning.moves("t", source(**months, files={**pins, "2013-01.csv": None}))) == [
+    assert list(ingest_pins.moves("t", source(**months, files={**pins, "2013-01.csv": None}))) == [
         Move(("t", "files", "2013-01.csv"), None, pins["2013-01.csv"]),
         Move(("t", "files", "2013-03.csv"), None, third),
         Move(("t", "files", "2013-02.csv"), pins["2013-02.csv"], None),
@@ -121,7 +122,7 @@ def test_other_columns_in_one_of_the_files_are_told(project: Path) -> None:
     assert told(b"name,id\n1,a\n", keep={"key": "nam"}) == "in/a.csv: has no column 'nam'; did you mean 'name'?"
     pins = put(project / "in", {"b.csv": b"name,id\nb,2\n"})
     kept = source(kind="files", url="in/", files=pins | {"a.csv": digest(b"id,name\n1,a\n")}, keep={"key": "id"})
-    assert reading.read("t", kept).table.collect().to_dict(as_series=False) == {"key": ["1", "2"]}
+    assert read.read("t", kept).table.collect().to_dict(as_series=False) == {"key": ["1", "2"]}
 
 
 def test_a_member_of_a_zip_and_a_comma_at_the_end_of_lines(project: Path) -> None:
@@ -130,7 +131,7 @@ def test_a_member_of_a_zip_and_a_comma_at_the_end_of_lines(project: Path) -> Non
         archive.writestr("readme.html", "<p>")
         archive.writestr("Flights (1987 present).csv", '"Year","Name",\n2013,"x",\n2013,,\n')
     pins = put(project / "in", {"a.zip": packed.getvalue()})
-    found = reading.read("t", source(kind="files", url="in/", files=pins, member="*.csv")).table.collect()
+    found = read.read("t", source(kind="files", url="in/", files=pins, member="*.csv")).table.collect()
     assert found.to_dict(as_series=False) == {"Year": ["2013", "2013"], "Name": ["x", None]}
     told = refusal(source(kind="files", url="in/", files=pins, member="*.txt"))
     assert told == (
@@ -202,11 +203,11 @@ def test_files_of_a_web_server_are_downloaded_once(web: FileServer, project: Pat
     web.reset({f"in/{name}": content for name, content in MONTHS.items()})
     months = {"kind": "files", "url": f"{web.url}in/"}
     first = source(**months, files=dict.fromkeys(MONTHS))
-    found = {move.key[-1]: move.now for move in pinning.moves("t", first)}
+    found = {move.key[-1]: move.now for move in ingest_pins.moves("t", first)}
     assert found == {name: digest(content) for name, content in MONTHS.items()}
     asked = len(web.asked)
     for _ in range(2):
-        got = reading.read("t", source(**months, files=found))
+        got = read.read("t", source(**months, files=found))
         assert got.table.collect()["id"].to_list() == ["1", "2", "3"]
     assert len(web.asked) == asked
     assert [piece.name for piece in got.files] == [f"{web.url}in/{name}" for name in MONTHS]
@@ -215,7 +216,7 @@ def test_files_of_a_web_server_are_downloaded_once(web: FileServer, project: Pat
     assert refusal(source(**months, files=found)).startswith(
         f"{web.url}in/2013-01.csv: is not what data.sources.t.files"
     )
-    assert [move.now for move in pinning.moves("t", source(**months, files=found))] == [digest(b"id,name\n1,A\n")]
+    assert [move.now for move in ingest_pins.moves("t", source(**months, files=found))] == [digest(b"id,name\n1,A\n")]
 
 
 # S3
@@ -234,14 +235,14 @@ def test_a_glob_of_s3(s3: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**s3.environment, "AWS_ENDPOINT_URL": s3.endpoint}.items():
         monkeypatch.setenv(name, value)
     months = {"kind": "files", "url": f"s3://{s3.bucket}/in/", "glob": "**/*.csv"}
-    found = {move.key[-1]: move.now for move in pinning.moves("t", source(**months))}
+    found = {move.key[-1]: move.now for move in ingest_pins.moves("t", source(**months))}
     assert list(found) == ["2013-01.csv", "2013-02.csv", "sub/2013-03.csv"]
-    got = reading.read("t", source(**months, files=found))
+    got = read.read("t", source(**months, files=found))
     assert got.table.collect()["id"].to_list() == ["1", "2", "3", "4"]
     assert got.files[0].name == f"s3://{s3.bucket}/in/2013-01.csv"
     gone = refusal(source(kind="files", url=f"s3://{s3.bucket}/in/", files={"x.csv": digest(b"")}))
     assert gone.startswith(f"s3://{s3.bucket}/in/x.csv: there is no such file; mend the url")
-    monkeypatch.setattr(stores, "CHUNK", 5)  # in pieces, with what has arrived of an earlier run
+    monkeypatch.setattr(download, "CHUNK", 5)  # in pieces, with what has arrived of an earlier run
     part = download._Part.of(Path(".dvc/tmp/downloads"), f"s3://{s3.bucket}/in/2013-02.csv")
     with stores.remote(f"s3://{s3.bucket}/in/2013-02.csv").open_at(0, "") as stream:
         part.restart(stream.validator)
@@ -249,7 +250,7 @@ def test_a_glob_of_s3(s3: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     with stores.remote(f"s3://{s3.bucket}/in/2013-02.csv").open_at(5, part.validator) as stream:
         assert (stream.offset, b"".join(stream.chunks)) == (5, MONTHS["2013-02.csv"][5:])
     Path(".dvc/tmp/downloads", found["2013-02.csv"]).unlink()
-    assert reading.read("t", source(**months, files=found)).table.collect().equals(got.table.collect())
+    assert read.read("t", source(**months, files=found)).table.collect().equals(got.table.collect())
     S3FileSystem.clear_instance_cache()  # which has the credentials of before
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     other = digest(b"")
@@ -280,18 +281,18 @@ def test_a_query_of_sqlite_is_pinned_by_a_text_or_a_fingerprint(project: Path) -
     _fill("flights.db")
     sql = {"kind": "sql", "url": "sqlite:///flights.db"}
     dated = {**sql, "query": "select id, name from flights where loaded < :pin", "pin": "2013-02"}
-    found = reading.read("t", source(**dated, keep={"key": "id", "name": "name"}))
+    found = read.read("t", source(**dated, keep={"key": "id", "name": "name"}))
     assert (found.table.collect().rows(), found.table.collect().columns) == ([(1, None), (2, "b")], ["key", "name"])
     assert (found.address, found.pin) == ("sqlite:///flights.db", "2013-02")
     stamped = {**sql, "query": "select * from flights", "fingerprint": "select count(*), max(loaded) from flights"}
-    assert list(pinning.moves("t", source(**stamped))) == [Move(("t", "pin"), None, "3, 2013-02-01")]
-    assert reading.read("t", source(**stamped, pin="3, 2013-02-01")).table.collect().height == 3
+    assert list(ingest_pins.moves("t", source(**stamped))) == [Move(("t", "pin"), None, "3, 2013-02-01")]
+    assert read.read("t", source(**stamped, pin="3, 2013-02-01")).table.collect().height == 3
     assert refusal(source(**stamped, pin="2, x")) == (
         "data.sources.t.pin: the fingerprint is '3, 2013-02-01', not the pinned '2, x'; "
         "if the rows were changed on purpose, write that, or run: trunkline pin t"
     )
     assert refusal(source(**stamped)) == "data.sources.t.pin: the key is missing; run: trunkline pin t"
-    assert list(pinning.moves("t", source(**dated))) == []
+    assert list(ingest_pins.moves("t", source(**dated))) == []
 
 
 SQL_MISTAKES = {
@@ -330,7 +331,7 @@ def test_a_query_of_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
             connection.execute(sqlalchemy.text(f"insert into flights values {values}"))
         monkeypatch.setenv("FLIGHTS_DB", address)
         query = "select id, at, name, cost from flights where at < :pin"
-        found = reading.read("t", source(**declared, query=query, pin="2013-01-01"))  # in UTC
+        found = read.read("t", source(**declared, query=query, pin="2013-01-01"))  # in UTC
         assert found.table.collect().select("id", "name").rows() == [(1, None), (2, "b")]
         assert found.table.collect().schema["at"] == pl.Datetime("us", "UTC")
         assert found.table.collect().schema["cost"].is_decimal()
@@ -373,11 +374,11 @@ def test_a_delta_table_at_a_version(project: Path) -> None:
     write_deltalake("lake", ROWS.to_arrow())
     write_deltalake("lake", ROWS.with_columns(pl.col("id") + 10).to_arrow(), mode="append")
     delta = {"kind": "delta", "url": "lake"}
-    first = reading.read("t", source(**delta, version=0))
+    first = read.read("t", source(**delta, version=0))
     assert first.table.collect().equals(ROWS.sort("id"))
     assert first.pin == "0"
-    assert reading.read("t", source(**delta, version=1)).table.collect()["id"].to_list() == [1, 2, 3, 11, 12, 13]
-    assert list(pinning.moves("t", source(**delta, version=0))) == [Move(("t", "version"), 0, 1)]
+    assert read.read("t", source(**delta, version=1)).table.collect()["id"].to_list() == [1, 2, 3, 11, 12, 13]
+    assert list(ingest_pins.moves("t", source(**delta, version=0))) == [Move(("t", "version"), 0, 1)]
     assert refusal(source(**delta)) == "data.sources.t.version: the key is missing; run: trunkline pin t"
     assert refusal(source(**delta, version=9)) == (
         "data.sources.t.version: lake has no version 9 yet, the newest is 1; run: trunkline pin t"
@@ -400,11 +401,11 @@ def test_an_iceberg_table_at_a_snapshot(project: Path) -> None:
         "table": "flights.months",
     }
     with pytest.raises(UserError, match=r"flights\.months has no snapshot yet"):
-        list(pinning.moves("t", source(**iceberg)))
+        list(ingest_pins.moves("t", source(**iceberg)))
     table.append(ROWS.to_arrow())
-    [move] = pinning.moves("t", source(**iceberg))
+    [move] = ingest_pins.moves("t", source(**iceberg))
     table.append(ROWS.with_columns(pl.col("id") + 10).to_arrow())
-    assert reading.read("t", source(**iceberg, snapshot=move.now)).table.collect().equals(ROWS.sort("id"))
+    assert read.read("t", source(**iceberg, snapshot=move.now)).table.collect().equals(ROWS.sort("id"))
     assert refusal(source(**iceberg, snapshot="5")) == (
         "data.sources.t.snapshot: flights.months has no snapshot 5; it may have expired; run: trunkline pin t"
     )
@@ -413,9 +414,7 @@ def test_an_iceberg_table_at_a_snapshot(project: Path) -> None:
     with pytest.raises(ValidationError, match="holds a secret"):
         source(**{**iceberg, "properties": {"s3.secret-access-key": SECRET}})
     with pytest.raises(OutsideError, match="catalog lake cannot be opened"):
-        reading.read(
-            "t", source(**{**iceberg, "properties": {"type": "sql", "uri": "sqlite:///no/x.db"}}, snapshot="5")
-        )
+        read.read("t", source(**{**iceberg, "properties": {"type": "sql", "uri": "sqlite:///no/x.db"}}, snapshot="5"))
 
 
 def test_the_example_of_the_page_is_right(root: Path) -> None:
@@ -426,7 +425,7 @@ def test_the_example_of_the_page_is_right(root: Path) -> None:
 
 def test_a_package_needs_no_library_of_another_kind(root: Path) -> None:
     code = (
-        "import sys; from trunkline.sources import reading; from trunkline.params.data import Data; "
+        "import sys; from trunkline.sources import reading; from trunkline.conf.data import Data; "
         "[reading.read(name, source) for name, source in Data.load().sources.items()]; "
         "print({'requests', 'fsspec', 'sqlalchemy', 'deltalake', 'pyiceberg', 'psycopg'} & set(sys.modules))"
     )

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline import planning, rows, splits
-from trunkline.dataset import Dataset
-from trunkline.duckdb_engine import DuckDBEngine
-from trunkline.params.contract import Contract
-from trunkline.params.data import Data
-from trunkline.params.features import Features
+from trunkline.conf.contract import Contract
+from trunkline.conf.data import Data
+from trunkline.conf.features import Features
+from trunkline.core import rows
+from trunkline.core.dataset import Dataset
+from trunkline.pipeline.features import compiler
+from trunkline.pipeline.features import split as features_split
+from trunkline.pipeline.features.duckdb import DuckDBEngine
 
 TEXT = st.none() | st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=5)
 KEYS = st.lists(st.tuples(TEXT, st.none() | st.integers(-9, 9)), max_size=30)
@@ -73,9 +75,9 @@ def test_the_parts_are_disjoint_whole_and_counted(by: list[str], tmp_path: Path)
     (tmp_path / "valid").mkdir()
     table.write_parquet(tmp_path / "valid/t.parquet")
     data = declared(holdout=0.25, by=by)
-    plan = planning.plan(FEATURES, data, CONTRACT)
+    plan = compiler.plan(FEATURES, data, CONTRACT)
     with DuckDBEngine(plan, tmp_path / "valid") as engine:
-        written = splits.materialize(engine, plan, data, tmp_path / "features")
+        written = features_split.materialize(engine, plan, data, tmp_path / "features")
     parts = {name: Dataset.read(name, tmp_path / "features") for name in ("train", "holdout")}
     numbers = {name: set(part.frame["nr"]) for name, part in parts.items()}
     assert not numbers["train"] & numbers["holdout"]
@@ -84,7 +86,7 @@ def test_the_parts_are_disjoint_whole_and_counted(by: list[str], tmp_path: Path)
     if by:
         assert not set(parts["train"].frame["group of"]) & set(parts["holdout"].frame["group of"])
     assert parts["train"].label.to_list() == [(number % 4) - 1 for number in parts["train"].frame["nr"]]
-    found: Any = splits.summarise(table, plan, data)
+    found: Any = features_split.summarise(table, plan, data)
     assert {name: window["rows"] for name, window in found["windows"].items()} == written
     assert found["windows"]["train"]["class_shares"]["a"] == pytest.approx(1 / 3, abs=0.05)
     assert found["windows"]["train"]["unlabelled"] + found["windows"]["holdout"]["unlabelled"] == 750

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 import trunkline
-from trunkline import durations
-from trunkline.core import files, stage
+from trunkline.core import errors, files, machine
+from trunkline.core import stage as core_stage
 from trunkline.core.errors import UserError
+from trunkline.pipeline.plan import durations
 
 NUMERICS = """
 import hashlib
@@ -51,7 +52,7 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.skipif("avx2" not in stage._cpu_flags(), reason="kernels are pinned on x86-64 with AVX2 only")
+@pytest.mark.skipif("avx2" not in machine._cpu_flags(), reason="kernels are pinned on x86-64 with AVX2 only")
 def test_bits_do_not_depend_on_the_shell_or_the_threads() -> None:
     pinned = [script(NUMERICS + "stage.run(main)", **environ) for environ in HOSTILE]
     assert {done.stderr for done in pinned} == {""}
@@ -62,27 +63,27 @@ def test_bits_do_not_depend_on_the_shell_or_the_threads() -> None:
 
 def test_threads_follow_the_one_variable_that_is_ours() -> None:
     flags = frozenset({"avx2", "fma"})
-    given = stage.settings({"TRUNKLINE_THREADS": "3", "OMP_NUM_THREADS": "9"}, flags)
+    given = machine.settings({"TRUNKLINE_THREADS": "3", "OMP_NUM_THREADS": "9"}, flags)
     assert (given["OMP_NUM_THREADS"], given["POLARS_MAX_THREADS"], given["OPENBLAS_NUM_THREADS"]) == (
         "3",
         "3",
         "1",
     )
-    assert 1 <= int(stage.settings({}, flags)["OMP_NUM_THREADS"]) <= (os.cpu_count() or 1)
+    assert 1 <= int(machine.settings({}, flags)["OMP_NUM_THREADS"]) <= (os.cpu_count() or 1)
     for wrong in ("0", "-1", "four", "1.5", " 2", "٣", "100000"):
         with pytest.raises(UserError, match=r"TRUNKLINE_THREADS=.* whole number"):
-            stage.settings({"TRUNKLINE_THREADS": wrong}, flags)
+            machine.settings({"TRUNKLINE_THREADS": wrong}, flags)
 
 
 def test_kernels_are_left_alone_and_said_on_another_cpu(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert "OPENBLAS_CORETYPE" not in stage.settings({}, frozenset({"sse2", "avx"}))
-    monkeypatch.setattr(stage.platform, "machine", lambda: "aarch64")
-    assert stage._cpu_flags() == frozenset()
-    monkeypatch.setattr(stage.os, "environ", dict(os.environ))
+    assert "OPENBLAS_CORETYPE" not in machine.settings({}, frozenset({"sse2", "avx"}))
+    monkeypatch.setattr(core_stage.platform, "machine", lambda: "aarch64")
+    assert machine._cpu_flags() == frozenset()
+    monkeypatch.setattr(core_stage.os, "environ", dict(os.environ))
     monkeypatch.delitem(sys.modules, "numpy", raising=False)
-    stage.pin()
+    machine.pin()
     assert capsys.readouterr().err.count("note: ") == 1
 
 
@@ -95,8 +96,8 @@ def test_container_quota_bounds_the_threads(tmp_path: Path) -> None:
         ("", sys.maxsize),
     ]:
         control.write_text(text)
-        assert stage._cpu_quota(control) == expected
-    assert stage._cpu_quota(tmp_path / "absent") == sys.maxsize
+        assert machine._cpu_quota(control) == expected
+    assert machine._cpu_quota(tmp_path / "absent") == sys.maxsize
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_a_mistake_is_one_line_and_its_exit_code(body: str, code: int, message: 
 
 def test_refusals_of_the_file_system_name_the_path() -> None:
     for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-        known = stage.explain(OSError(code, os.strerror(code), "models/model.skops"))
+        known = errors.explain(OSError(code, os.strerror(code), "models/model.skops"))
         assert known is not None
         assert known.exit_code == 3
         assert str(known).startswith("models/model.skops: ")

@@ -3,14 +3,14 @@
 import pytest
 
 from tests.forgeserver import TOKEN, Fault, running
-from trunkline import sticky
-from trunkline.comment import MARKER
+from trunkline.adapters.forge import api
+from trunkline.adapters.forge.api import Comment, ForgeError
+from trunkline.adapters.forge.github import GitHub
+from trunkline.adapters.forge.gitlab import GitLab
 from trunkline.core.errors import UserError
-from trunkline.forges import base
-from trunkline.forges.base import Comment, ForgeError
-from trunkline.forges.github import GitHub
-from trunkline.forges.gitlab import GitLab
-from trunkline.sticky import Outcome
+from trunkline.review import post as review_post
+from trunkline.review.comment import MARKER
+from trunkline.review.post import Outcome
 
 SHA, OLD = "a" * 40, "b" * 40
 BODY = f"{MARKER}\n## answer\n"
@@ -31,7 +31,7 @@ def forge(request, server):
 
 
 def post(forge, body=BODY, sha=SHA, **more):
-    return base.retried(lambda: sticky.post(forge, sha, body, **more), lambda text: None, lambda seconds: None)
+    return api.retried(lambda: review_post.post(forge, sha, body, **more), lambda text: None, lambda seconds: None)
 
 
 def test_it_is_created_then_updated_then_left_alone(server, forge):
@@ -69,7 +69,7 @@ def test_whatever_fails_once_it_is_there_once(server, forge, fault, before):
 def test_after_a_run_that_was_cut_off_the_next_one_converges(server, forge):
     server.faults = [Fault("POST", "comments|notes", 500, done=True)]
     with pytest.raises(ForgeError, match="500"):
-        sticky.post(forge, SHA, BODY)
+        review_post.post(forge, SHA, BODY)
     assert post(forge, f"{BODY}newer").what == "updated"
     assert len(server.bodies()) == 1
 
@@ -103,7 +103,7 @@ def test_a_head_that_moves_while_the_forge_is_waited_for_is_noticed(server, forg
         server.pulls[0]["sha"] = "c" * 40
 
     server.faults = [Fault("POST", "comments|notes", 503)]
-    found = base.retried(lambda: sticky.post(forge, SHA, BODY), lambda text: None, push)
+    found = api.retried(lambda: review_post.post(forge, SHA, BODY), lambda text: None, push)
     assert found == Outcome("stale")
     assert server.bodies() == []
 
@@ -118,9 +118,9 @@ def test_a_dry_run_looks_and_writes_nothing(server, forge, before):
 
 def test_the_foot_has_the_commit_and_the_run():
     url = "https://forge.example/o/r/actions/runs/1?a=b"
-    assert sticky.signed("text\n", SHA, url) == f"text\n\n---\nOf commit {SHA}, from [this run]({url}).\n"
-    assert sticky.notice(SHA, None).startswith(f"{MARKER}\n")
-    assert sticky.mine((Comment(1, "me", sticky.notice(SHA, url)),), "me")
+    assert review_post.signed("text\n", SHA, url) == f"text\n\n---\nOf commit {SHA}, from [this run]({url}).\n"
+    assert review_post.notice(SHA, None).startswith(f"{MARKER}\n")
+    assert review_post.mine((Comment(1, "me", review_post.notice(SHA, url)),), "me")
 
 
 @pytest.mark.parametrize(
@@ -128,4 +128,4 @@ def test_the_foot_has_the_commit_and_the_run():
 )
 def test_an_address_that_could_leave_its_link_is_refused(url):
     with pytest.raises(UserError, match="--url"):
-        sticky.signed("text", SHA, url)
+        review_post.signed("text", SHA, url)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from trunkline import tables
+from trunkline.core import parquet
 
 SCRIPT = """
 import io, sys
@@ -43,7 +43,7 @@ def test_bytes_do_not_depend_on_how_the_frame_was_made(tmp_path: Path) -> None:
     written = []
     for frame in (whole, pieces, filtered):
         path = tmp_path / "table.parquet"
-        tables.write_parquet(frame, path)
+        parquet.write_parquet(frame, path)
         written.append(path.read_bytes())
         assert pl.read_parquet(path).equals(whole)
     assert pieces.n_chunks() > 1

@@ -11,12 +11,17 @@ from scipy import special
 from sklearn import metrics as sklearn_metrics
 
 from tests.test_onnx_export import CASES, dataset, model, schema_of, scores, steps
-from trunkline import calibration, distortions, explain, explanationplot, measures, onnx_export, parity, training
+from trunkline.conf.evaluation import Evaluation
+from trunkline.core.dataset import Dataset, Feature, Schema
 from trunkline.core.errors import UserError
-from trunkline.dataset import Dataset, Feature, Schema
-from trunkline.evaluation import curves
-from trunkline.metrics import Sample, measure, point
-from trunkline.params.evaluation import Evaluation
+from trunkline.pipeline.bundle import parity
+from trunkline.pipeline.bundle.explain import explain, picture, shap
+from trunkline.pipeline.bundle.onnx import export
+from trunkline.pipeline.evaluate import curves
+from trunkline.pipeline.evaluate.metrics import registry
+from trunkline.pipeline.evaluate.metrics.kinds import Sample, measure, point
+from trunkline.pipeline.gate import calibration, distortions
+from trunkline.pipeline.train import fit
 
 CLASSES = ("no", "perhaps", "ja, sicher")
 SEVERAL = [
@@ -65,26 +70,26 @@ REFERENCE = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(measures.REGISTRY["multiclass"]))
+@pytest.mark.parametrize("name", sorted(registry.REGISTRY["multiclass"]))
 @given(seed=st.integers(0, 10_000), rows=st.integers(60, 150))
 def test_metrics_of_several_classes_are_scikit_learns_on_every_resample(name: str, seed: int, rows: int) -> None:
     labels, found, clusters = chances(rows, seed)
     sample, counts, weights = drawn(labels, found, clusters, "multiclass", seed)
-    values = measure([measures.named(name, "multiclass")], sample, counts)[0]
+    values = measure([registry.named(name, "multiclass")], sample, counts)[0]
     for value, weight in zip(values, weights, strict=True):
         if set(labels[weight > 0]) == {0, 1, 2}:
             kept = weight > 0
             assert value == pytest.approx(REFERENCE[name](labels[kept], found[kept], weight[kept]), rel=1e-9)
 
 
-@pytest.mark.parametrize("name", sorted(measures.REGISTRY["regression"]))
+@pytest.mark.parametrize("name", sorted(registry.REGISTRY["regression"]))
 @given(seed=st.integers(0, 10_000), rows=st.integers(30, 100), offset=st.sampled_from([0.0, -3.0, 1e6]))
 def test_metrics_of_numbers_are_scikit_learns_on_every_resample(name: str, seed: int, rows: int, offset: float) -> None:
     random = np.random.default_rng(seed)
     labels = offset + random.normal(size=rows)
     found, clusters = labels + random.normal(size=rows), random.integers(0, 7, rows)
     sample, counts, weights = drawn(labels, found, clusters, "regression", seed)
-    values = measure([measures.named(name, "regression")], sample, counts)[0]
+    values = measure([registry.named(name, "regression")], sample, counts)[0]
     for value, weight in zip(values, weights, strict=True):
         if len(np.unique(labels[weight > 0])) > 5:
             assert value == pytest.approx(REFERENCE[name](labels, found, weight), rel=1e-7, abs=1e-9)
@@ -92,9 +97,9 @@ def test_metrics_of_numbers_are_scikit_learns_on_every_resample(name: str, seed:
 
 def test_what_is_not_defined_is_nan() -> None:
     equal = Sample(np.full(3, 0.1), np.array([1.0, 2, 3]), np.arange(3), "regression")
-    assert np.isnan(point([measures.named("r2", "regression")], equal)[0])
+    assert np.isnan(point([registry.named("r2", "regression")], equal)[0])
     absent = Sample(np.array([0, 1]), np.array([[0.5, 0.4, 0.1]] * 2), np.arange(2), "multiclass")
-    assert np.isnan(point([measures.named("roc_auc_ovr", "multiclass")], absent)[0])
+    assert np.isnan(point([registry.named("roc_auc_ovr", "multiclass")], absent)[0])
 
 
 @pytest.mark.parametrize(
@@ -114,55 +119,55 @@ def test_scores_and_labels_that_are_none_are_refused(labels: Any, given_scores: 
 
 def test_a_metric_of_another_task_is_refused() -> None:
     with pytest.raises(UserError, match="'roc_auc' is of binary, not of regression; use mae, rmse, r2"):
-        measures.named("roc_auc", "regression")
+        registry.named("roc_auc", "regression")
     with pytest.raises(UserError, match="no metric 'rsme'; did you mean 'rmse'"):
-        measures.named("rsme", "regression")
+        registry.named("rsme", "regression")
 
 
 @pytest.mark.parametrize("name", SEVERAL)
 def test_graphs_of_several_classes_score_equal_on_adversarial_rows(name: str) -> None:
     rows = several(name)
-    pipeline = training.fit(rows, CASES[name], seed=3)
-    graph = onnx_export.export(pipeline, rows.schema)
-    odd = parity.adversarial(rows, rows, onnx_export.thresholds(pipeline, rows.schema), seed=1)
+    pipeline = fit.fit(rows, CASES[name], seed=3)
+    graph = export.export(pipeline, rows.schema)
+    odd = parity.adversarial(rows, rows, export.thresholds(pipeline, rows.schema), seed=1)
     found = parity.compare(
-        lambda frame: training.scores(pipeline, frame),
+        lambda frame: fit.scores(pipeline, frame),
         lambda frame: scores(graph, frame, rows.schema),
         rows.features,
         odd,
         "multiclass",
     )
     assert (found.flips, found.difference <= 1e-9) == (0, True)
-    assert training.scores(pipeline, rows.features).std(axis=0).min() > 0.01, "the case tests nothing"
+    assert fit.scores(pipeline, rows.features).std(axis=0).min() > 0.01, "the case tests nothing"
 
 
 @pytest.mark.parametrize("name", ["logistic", "forest", "histogram", "lightgbm", "bayes"])
 def test_explanations_of_several_classes_add_up(name: str) -> None:
     rows = several(name if name in CASES else "logistic", 300)
     declared = CASES.get(name) or model("sklearn.naive_bayes.GaussianNB", steps("mean", "none", "ordinal"))
-    pipeline = training.fit(rows, declared, seed=3)
-    found = explain.attributions(pipeline, rows, rows.features, seed=1)
+    pipeline = fit.fit(rows, declared, seed=3)
+    found = shap.attributions(pipeline, rows, rows.features, seed=1)
     assert found.exact == (name != "bayes")
     total = found.values.sum(axis=1) + np.array(found.base)
     total = special.softmax(total, axis=1) if found.output == "log-odds" else total
-    np.testing.assert_allclose(total, training.scores(pipeline, rows.features)[: len(total)], atol=1e-5)
+    np.testing.assert_allclose(total, fit.scores(pipeline, rows.features)[: len(total)], atol=1e-5)
     assert found.values.shape[1:] == (len(rows.schema.features), 3)
     summary = explain.explain(pipeline, rows, rows, seed=1)
     assert summary.permutation.metric == "accuracy"
-    assert "<svg" in explanationplot.draw(summary)
+    assert "<svg" in picture.draw(summary)
 
 
 def test_a_class_that_is_not_declared_or_not_there_is_named() -> None:
     rows = several("logistic")
     foreign = Dataset(rows.frame.with_columns(late=pl.lit("maybe")), rows.schema)
     with pytest.raises(UserError, match=r"data\.target\.classes: 'maybe' is a label, but no declared class"):
-        training.fit(foreign, CASES["logistic"], 1)
+        fit.fit(foreign, CASES["logistic"], 1)
     without = Dataset(rows.frame.filter(pl.col("late") != "perhaps"), rows.schema)
     with pytest.raises(UserError, match="the class 'perhaps' is in none of"):
-        training.fit(without, CASES["logistic"], 1)
+        fit.fit(without, CASES["logistic"], 1)
     constant = Schema((Feature("x", "numeric"),), "late", "UTC", "regression")
     with pytest.raises(UserError, match="must be finite numbers, not all equal"):
-        training.fit(Dataset(rows.frame.with_columns(late=pl.lit(1.5)), constant), CASES["ridge"], 1)
+        fit.fit(Dataset(rows.frame.with_columns(late=pl.lit(1.5)), constant), CASES["ridge"], 1)
 
 
 def test_slopes_say_whether_scores_are_too_sure() -> None:
@@ -181,7 +186,7 @@ def test_distorted_scores_are_scores_still(task: Any) -> None:
     labels, found, clusters = chances(400, 2)
     good = {"binary": found[:, 1], "multiclass": found, "regression": 40 * found[:, 0]}[task]
     labels = {"binary": (labels == 1).astype(np.int8), "multiclass": labels, "regression": 40.0 * (labels == 0)}[task]
-    metric = measures.named({"regression": "rmse"}.get(task, "log_loss"), task)
+    metric = registry.named({"regression": "rmse"}.get(task, "log_loss"), task)
 
     def value(scores):
         return point([metric], Sample(labels, scores, clusters, task))[0]

@@ -7,8 +7,9 @@ import pytest
 
 from tests import bundles
 from tests.evidences import gates
-from trunkline import manifest, timing
-from trunkline.reports import Gates as Judged
+from trunkline.bundle import manifest
+from trunkline.pipeline.gate import timing
+from trunkline.pipeline.reports import Gates as Judged
 
 LATENCY = {"kind": "operational", "measure": "latency_ratio", "maximum": 1.5}
 THROUGHPUT = {"kind": "operational", "measure": "throughput_ratio", "minimum": 0.7}

@@ -17,13 +17,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trunks import NAME, RAW, START, entered, flights, rule
-from trunkline import gitprocess, lineage, predictionlog
+from trunkline.adapters.git import process
 from trunkline.cli.trace import trace
+from trunkline.conf.versions import Version
 from trunkline.core.errors import UserError
-from trunkline.declarations import Change
-from trunkline.lineage import Release
-from trunkline.provenance import Review
-from trunkline.versions import Version
+from trunkline.deploy.history import Change
+from trunkline.lineage import predictions
+from trunkline.lineage import stays as lineage_stays
+from trunkline.release.provenance import Review
+from trunkline.release.releases import Dated as Release
 
 GOLDEN = Path(__file__).parent / "golden/lineage"
 
@@ -140,7 +142,7 @@ def test_a_commit_that_is_no_version_is_placed_between_them(inside):
 
 def test_what_a_digest_comes_before_is_said(inside, monkeypatch):
     digest = told("v2")["chain"]["digest"]
-    monkeypatch.setattr("trunkline.ancestry.beginning", lambda folder, prefix: (prefix.ljust(40, "0"),))
+    monkeypatch.setattr("trunkline.adapters.git.ancestry.beginning", lambda folder, prefix: (prefix.ljust(40, "0"),))
     assert "a digest comes first" in run(digest[:8])
 
 
@@ -174,7 +176,7 @@ def test_a_prefix_of_several_commits_is_refused_with_the_candidates(inside):
 def test_a_prefix_of_several_digests_is_refused_with_the_candidates(made, monkeypatch):
     monkeypatch.chdir(made.folder)
     digests = {"ab" * 32: (Version(NAME, 1),), "abababa" + "0" * 57: (Version(NAME, 2),)}
-    monkeypatch.setattr("trunkline.trust.Releases.digests", digests)
+    monkeypatch.setattr("trunkline.release.releases.Releases.digests", digests)
     assert "abababa000000000 (v2), abababababababab (v1); name more digits" in refused("abababa")
 
 
@@ -183,10 +185,10 @@ def test_a_log_of_any_form_is_read(made, tmp_path, name):
     rows = [row("d" * 64, str(number), delay=number) for number in range(3)]
     path = log(tmp_path / "day=1" / name, *rows)
     for where in (path, str(tmp_path), str(tmp_path / "*/a.*")):
-        found = predictionlog.find([where], "1")
+        found = predictions.find([where], "1")
         assert (found.digest, found.score, found.time) == ("d" * 64, 0.25, "2026-03-01T18:00:00Z")
         assert {key: str(value) for key, value in found.inputs.items()} == {"delay": "1", "origin": "JFK"}
-    assert predictionlog.find([path], "01") is None
+    assert predictions.find([path], "01") is None
 
 
 def test_a_log_s_odd_rows_stop_nothing(tmp_path):
@@ -199,7 +201,7 @@ def test_a_log_s_odd_rows_stop_nothing(tmp_path):
     }
     path = tmp_path / "we[i]rd*.jsonl"
     path.write_text(f'{{"half": \nnot json\n{json.dumps(odd)}\n{json.dumps(row("e" * 64))}\n{{"request_id": "r-')
-    found = predictionlog.find([str(path)], "o\x1b[31m")
+    found = predictions.find([str(path)], "o\x1b[31m")
     assert (found.request, found.digest, found.score, found.time) == (
         "o[31m",
         "d[2J",
@@ -209,10 +211,10 @@ def test_a_log_s_odd_rows_stop_nothing(tmp_path):
     assert found.inputs == {"input": '{"a": "\\u0007"}'}
     log(tmp_path / "again.jsonl", row("f" * 64))
     with pytest.raises(UserError, match=r"several bundles have this id: eeeeeeeeeeee in .*, ffffffffffff in "):
-        predictionlog.find([str(tmp_path)], "r-1")
+        predictions.find([str(tmp_path)], "r-1")
     log(tmp_path / "no.csv", {"id": "r-1"})
     with pytest.raises(UserError, match="has no column request_id"):
-        predictionlog.find([str(tmp_path / "no.csv")], "r-1")
+        predictions.find([str(tmp_path / "no.csv")], "r-1")
 
 
 def moved(project):
@@ -298,7 +300,7 @@ def test_a_hostile_repository_steers_no_terminal(inside):
 def test_a_long_history_costs_no_more_processes(inside, monkeypatch):
     calls = []
     for name in ("told", "output"):
-        real = getattr(gitprocess, name)
+        real = getattr(process, name)
         for module in ("git", "ancestry"):
             monkeypatch.setattr(
                 f"trunkline.{module}.{name}",
@@ -341,7 +343,7 @@ def test_an_environment_runs_one_version_at_a_time_and_what_is_declared_last(ste
             after = data.draw(st.sampled_from([None, "latest", *range(1, len(releases) + 1)]))
             changes.append(change(step, hour, now[step], after))
             now[step] = after
-    stays = lineage.stays(reversed(changes), releases)
+    stays = lineage_stays.stays(reversed(changes), releases)
     for name, desired in now.items():
         ours = [stay for stay in stays if stay.environment == name]
         for one, other in pairwise(ours):

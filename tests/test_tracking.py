@@ -17,11 +17,12 @@ from pydantic import ValidationError
 
 from tests.forkserver import commands
 from tests.servers import mlflow_server
-from trunkline import mlflowstore, tracking
+from trunkline.adapters import mlflow
+from trunkline.conf.tracking import URI, Tracking, look
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.params.tracking import URI, Tracking, look
-from trunkline.tracking import Run, log_run
+from trunkline.pipeline.track import runs as track_runs
+from trunkline.pipeline.track.runs import Run, log_run
 
 # MLflow 3.17 with SQLAlchemy 2.1, when its store is first used.
 pytestmark = pytest.mark.filterwarnings(
@@ -189,7 +190,7 @@ def kill(*_arguments, **_named):
 def test_a_failed_attempt_is_finished_too(project):
     failed = log(project).run_id
     store(project).set_terminated(failed, "FAILED")
-    assert log(project) == tracking.Logged(failed, new=True)
+    assert log(project) == track_runs.Logged(failed, new=True)
 
 
 def test_runs_of_temporary_workspaces_are_logged_in_the_project_at_the_same_time(project):
@@ -198,7 +199,7 @@ def test_runs_of_temporary_workspaces_are_logged_in_the_project_at_the_same_time
         subprocess.Popen(
             [commands() / "python", STAGE],
             cwd=root,
-            env=os.environ | {tracking.EXPERIMENT: root.name},
+            env=os.environ | {track_runs.EXPERIMENT: root.name},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -212,7 +213,7 @@ def test_runs_of_temporary_workspaces_are_logged_in_the_project_at_the_same_time
     seen = "mlflow ui --backend-store-uri sqlite:///mlflow.db"
     line = f"RandomForestClassifier 2013-07 roc_auc 0.763: logged ({seen})\n"
     assert outputs == [(line, "")] * 3
-    logged = {run.data.tags[tracking.EXPERIMENT]: run for run in runs(store(project))}
+    logged = {run.data.tags[track_runs.EXPERIMENT]: run for run in runs(store(project))}
     assert {name: run.data.params["model.max_depth"] for name, run in logged.items()} == {
         project.name: "null",
         "3": "3",
@@ -234,7 +235,7 @@ def test_a_server_gets_the_same(project, server, monkeypatch):
 
 def test_limits_of_mlflow_are_kept(project, server):
     wide = {f"{place:03d}": {"a/b": "x" * 9000, "ключ": "й" * 600, "k" * 300: 1, "": None} for place in range(60)}
-    params = dict(tracking.flatten({"wide": wide}))
+    params = dict(track_runs.flatten({"wide": wide}))
     assert len(params) == 240
     assert log(project, uri=server, params=params).new
     assert [run.data.params for run in runs(client(server)) if len(run.data.params) == 240] == [params]
@@ -246,12 +247,12 @@ TREES = st.dictionaries(KEYS, st.integers() | st.text(max_size=600) | st.diction
 
 @given(TREES)
 def test_flattening_keeps_every_leaf_within_the_limits(tree):
-    leaves = list(tracking.flatten(tree)) if tree else []
+    leaves = list(track_runs.flatten(tree)) if tree else []
     assert len(leaves) == sum(len(value) or 1 if isinstance(value, dict) else 1 for value in tree.values())
     assert len(dict(leaves)) == len(leaves)
     for key, value in leaves:
         assert 0 < len(key) <= 250
-        assert not tracking._NOT_IN_A_KEY.search(key.replace(".", ""))
+        assert not track_runs._NOT_IN_A_KEY.search(key.replace(".", ""))
         assert len(value) <= 500
 
 
@@ -345,13 +346,13 @@ def test_where_to_look_names_no_secret(uri, place):
 )
 def test_a_reason_holds_no_secret_in_any_form(text, uri):
     secrets = ("p@ss", "p%40ss", "token", "=1", " x")
-    assert not any(secret in mlflowstore.without_secrets(text, uri) for secret in secrets)
+    assert not any(secret in mlflow.without_secrets(text, uri) for secret in secrets)
 
 
 def test_origin_is_told_as_far_as_it_is_known():
-    assert tracking.tags("abc", True, {"DVC_EXP_NAME": "wet-newt"}) == {
+    assert track_runs.tags("abc", True, {"DVC_EXP_NAME": "wet-newt"}) == {
         "mlflow.source.git.commit": "abc",
         "mlflow.source.git.dirty": "true",
         "DVC_EXP_NAME": "wet-newt",
     }
-    assert tracking.tags(None, False, {}) == {}
+    assert track_runs.tags(None, False, {}) == {}

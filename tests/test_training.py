@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 import yaml
 
-from trunkline import estimators, modelfile, training
+from trunkline.conf.model import Model
+from trunkline.core.dataset import Dataset, Feature, Schema
 from trunkline.core.errors import UserError
-from trunkline.dataset import Dataset, Feature, Schema
-from trunkline.params.model import Model
+from trunkline.pipeline.train import estimators, fit, modelfile
 
 SHIPPED = sorted((Path(__file__).parent.parent / "conf" / "model").glob("*.yaml"))
 SIZE = {"max_iter": 40, "n_estimators": 25, "C": 0.1}
@@ -93,8 +93,8 @@ def test_bytes_do_not_depend_on_process_threads_hashes_or_kernels(tmp_path: Path
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_models_learn_and_survive_their_file(path: Path, tmp_path: Path) -> None:
     dataset = synthetic()
-    fitted = training.fit(dataset, shipped(path), seed=1, threads=2)
-    scores = training.scores(fitted, dataset.frame)
+    fitted = fit.fit(dataset, shipped(path), seed=1, threads=2)
+    scores = fit.scores(fitted, dataset.frame)
     assert scores.dtype == np.float64
     assert scores.shape == (dataset.frame.height,)
     late = dataset.label.to_numpy() == 1
@@ -105,16 +105,16 @@ def test_shipped_models_learn_and_survive_their_file(path: Path, tmp_path: Path)
         kind=pl.lit(None, pl.String), code=pl.lit("never seen"), x0=pl.lit(None, pl.Float64)
     )
     for frame in (dataset.frame, unseen, dataset.frame.head(1)):
-        assert np.array_equal(training.scores(fitted, frame), training.scores(loaded, frame))
+        assert np.array_equal(fit.scores(fitted, frame), fit.scores(loaded, frame))
     # A row's score does not depend on the rows it comes with.
-    assert np.array_equal(training.scores(fitted, dataset.frame[7:8]), scores[7:8])
+    assert np.array_equal(fit.scores(fitted, dataset.frame[7:8]), scores[7:8])
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 @pytest.mark.parametrize("names", [("x0", "x1"), ("kind", "code")], ids=["numeric", "categorical"])
 def test_features_of_one_role_are_enough(path: Path, names: tuple[str, ...]) -> None:
     dataset = roles(synthetic(), *names)
-    assert np.ptp(training.scores(training.fit(dataset, shipped(path), seed=1), dataset.frame)) > 0
+    assert np.ptp(fit.scores(fit.fit(dataset, shipped(path), seed=1), dataset.frame)) > 0
 
 
 def test_numeric_steps_do_what_they_say() -> None:
@@ -126,10 +126,10 @@ def test_numeric_steps_do_what_they_say() -> None:
     for impute, filled in {"mean": 4.0, "median": 3.0, "zero": 0.0}.items():
         steps = {"numeric": {"impute": impute, "scale": "none"}}
         model = Model.parse({"_target_": LOGISTIC, "preprocess": steps})
-        given = training.fit(dataset, model, seed=1)[:-1].transform(training.inputs(dataset.features))
+        given = fit.fit(dataset, model, seed=1)[:-1].transform(fit.inputs(dataset.features))
         assert given.tolist() == [[1.0, 0.0], [filled, 0.0], [3.0, 0.0], [8.0, 0.0]]
     scaled = Model.parse({"_target_": LOGISTIC, "preprocess": {"numeric": {"impute": "zero", "scale": "min_max"}}})
-    assert training.fit(dataset, scaled, seed=1)[:-1].transform(training.inputs(dataset.features))[:, 0].tolist() == [
+    assert fit.fit(dataset, scaled, seed=1)[:-1].transform(fit.inputs(dataset.features))[:, 0].tolist() == [
         0.125,
         0,
         0.375,
@@ -142,12 +142,12 @@ def test_codes_of_unknown_missing_and_rare_categories() -> None:
     asked = pl.DataFrame({"kind": ["UA", "", None, "never", "rare"]})
 
     def encoded(encode: str, target: str) -> np.ndarray:
-        pipeline = training.fit(dataset, parse(target, "zero", encode), seed=1)
-        codes = pipeline[:-1].transform(training.inputs(asked))
+        pipeline = fit.fit(dataset, parse(target, "zero", encode), seed=1)
+        codes = pipeline[:-1].transform(fit.inputs(asked))
         return codes.toarray() if hasattr(codes, "toarray") else codes
 
     ordinal = encoded("ordinal", LOGISTIC)[:, 0].tolist()
-    assert (ordinal[2], ordinal[3]) == (training.MISSING, training.UNKNOWN)
+    assert (ordinal[2], ordinal[3]) == (fit.MISSING, fit.UNKNOWN)
     assert len(set(ordinal)) == 5
     native = encoded("native", GBM)[:, 0]
     assert np.isnan(native).tolist() == [False, False, True, True, False]
@@ -157,25 +157,23 @@ def test_codes_of_unknown_missing_and_rare_categories() -> None:
 
 def test_native_categories_reach_the_estimator() -> None:
     dataset = synthetic()
-    boosted = training.fit(dataset, parse(GBM, encode="native", max_iter=5), seed=1)[-1]
+    boosted = fit.fit(dataset, parse(GBM, encode="native", max_iter=5), seed=1)[-1]
     assert boosted.is_categorical_.tolist() == [False] * 4 + [True] * 2
-    light = training.fit(
-        dataset, parse("lightgbm.LGBMClassifier", encode="native", n_estimators=5, verbosity=-1), seed=1
-    )
+    light = fit.fit(dataset, parse("lightgbm.LGBMClassifier", encode="native", n_estimators=5, verbosity=-1), seed=1)
     assert "[categorical_feature: 4,5]" in light[-1].booster_.model_to_string()
 
 
 def test_more_categories_than_bins_keep_the_frequent_ones() -> None:
     model = Model.parse({"_target_": GBM, "max_bins": 20, "preprocess": {"categorical": {"encode": "native"}}})
-    fitted = training.fit(roles(synthetic(), "code"), model, seed=1)
-    assert fitted[:-1].transform(training.inputs(synthetic().features)).max() == 19
+    fitted = fit.fit(roles(synthetic(), "code"), model, seed=1)
+    assert fitted[:-1].transform(fit.inputs(synthetic().features)).max() == 19
 
 
 def test_a_regressor_gives_its_predictions() -> None:
     dataset = synthetic()
     model = parse("sklearn.ensemble.HistGradientBoostingRegressor", encode="native", max_iter=5)
-    fitted = training.fit(dataset, model, seed=1)
-    assert np.array_equal(training.scores(fitted, dataset.frame), fitted.predict(training.inputs(dataset.features)))
+    fitted = fit.fit(dataset, model, seed=1)
+    assert np.array_equal(fit.scores(fitted, dataset.frame), fitted.predict(fit.inputs(dataset.features)))
 
 
 def test_rows_that_nothing_can_be_learnt_from_are_refused() -> None:
@@ -183,7 +181,7 @@ def test_rows_that_nothing_can_be_learnt_from_are_refused() -> None:
 
     def refused(frame: pl.DataFrame, schema: Schema = dataset.schema) -> str:
         with pytest.raises(UserError) as caught:
-            training.fit(Dataset(frame, schema), model, seed=1)
+            fit.fit(Dataset(frame, schema), model, seed=1)
         return str(caught.value)
 
     frame, zero = dataset.frame, pl.lit(0, pl.Int8)
@@ -199,8 +197,8 @@ def test_a_combination_that_the_estimator_refuses_is_one_line() -> None:
     model = parse(LOGISTIC, "mean", solver="lbfgs", l1_ratio=1.0)
     estimators.verify(model, "binary")
     with pytest.raises(UserError, match=r"^model: LogisticRegression refuses to be fitted: ") as caught:
-        training.fit(synthetic(200), model, seed=1)
+        fit.fit(synthetic(200), model, seed=1)
     assert "\n" not in str(caught.value)
     light = parse("lightgbm.LGBMClassifier", encode="native", num_leaves=1, verbosity=-1)
     with pytest.raises(UserError, match=r"^model: LGBMClassifier refuses to be fitted: .*num_leaves"):
-        training.fit(synthetic(200), light, seed=1)
+        fit.fit(synthetic(200), light, seed=1)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
-from trunkline import treeshap
+from trunkline.pipeline.bundle.explain import treeshap
 
 
 def rows(count, seed=4):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests import bundles
 from tests.test_cli import HEAVY, trunkline
-from trunkline import manifest
+from trunkline.bundle import manifest
 from trunkline.core.errors import UserError
 
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline import versions
+from trunkline.conf import versions
+from trunkline.conf.versions import Version
 from trunkline.core.errors import UserError
-from trunkline.versions import Version
 
 NAMES = st.from_regex(r"[a-z][a-z0-9-]{0,59}", fullmatch=True)
 

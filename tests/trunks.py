@@ -15,9 +15,10 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from trunkline import provenance, signing
-from trunkline.provenance import Announced, Review, Run
-from trunkline.versions import Version
+from trunkline.conf.versions import Version
+from trunkline.release import message as release_message
+from trunkline.release import provenance, signing
+from trunkline.release.provenance import Announced, Review, Run
 
 NAME = "flight-delay"
 START = datetime(2026, 3, 1, 9, tzinfo=timezone(timedelta(hours=1)))
@@ -150,7 +151,7 @@ class Project:
         payload = provenance.encode(facts, Run(review=review))
         signed = signing.sign(payload, {signing.KEY: private(signer)})
         hashed = facts.hashes["reports/gates.json"]
-        self.tag(version.tag, provenance.message(Announced(version, facts.digest, hashed, review, signed)))
+        self.tag(version.tag, release_message.message(Announced(version, facts.digest, hashed, review, signed)))
         return version
 
     def tag(self, name, message, commit="HEAD", *, force=False):

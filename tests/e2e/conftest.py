@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 from tests.forkserver import ONE_THREAD, commands
-from trunkline.compose import compose
+from trunkline.pipeline.compose.compose import compose
 
 # What `experiment: small` says, written into the files that a test may want to edit.
 SMALL = {

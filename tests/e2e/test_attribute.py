@@ -58,7 +58,7 @@ def changed(project):
     project.run("git", "switch", "-qc", "change")
     project.edit("conf/model/boosting_small.yaml", "max_iter: 40", "max_iter: 15")
     project.edit("conf/data/flights.yaml", "{train: 2013-05,", "{train: 2013-04..2013-05,")
-    code = project.root / "src/trunkline/training.py"
+    code = project.root / "src/trunkline/pipeline/train/fit.py"
     code.write_text(code.read_text(encoding="utf-8") + "# Says nothing.\n", encoding="utf-8")
     lock = project.root / "locks/pipeline.txt"
     without = re.sub(r"^lightgbm==.*\n(?:    .*\n)*", "", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)

@@ -9,12 +9,16 @@ import pytest
 from sklearn.base import clone
 
 from tests.e2e.conftest import Checkout
-from trunkline import bundling, onnx_export, training
-from trunkline.bundle import Bundle, digest
+from trunkline.bundle.manifest import digest
+from trunkline.bundle.runtime import Bundle
+from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
-from trunkline.dataset import Dataset
-from trunkline.explain import Drop, Explanations, Permutation, Shap
-from trunkline.reports import EVALUATED, Evaluated, read
+from trunkline.pipeline.bundle import build
+from trunkline.pipeline.bundle.explain.explain import Explanations, Shap
+from trunkline.pipeline.bundle.explain.permutation import Drop, Permutation
+from trunkline.pipeline.bundle.onnx import export
+from trunkline.pipeline.reports import EVALUATED, Evaluated, read
+from trunkline.pipeline.train import fit
 
 pytestmark = pytest.mark.e2e
 
@@ -100,19 +104,19 @@ def inside(project: Checkout, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     return project
 
 
-def measured(project: Checkout) -> bundling.Measured:
+def measured(project: Checkout) -> build.Measured:
     """What the stage reads, with explanations of nothing, which take no time."""
-    from trunkline import modelfile
     from trunkline.core import paths
+    from trunkline.pipeline.train import modelfile
 
     pipeline, holdout = modelfile.load(paths.MODEL), Dataset.read("holdout")
     names = holdout.schema.names
-    return bundling.Measured(
+    return build.Measured(
         pipeline=pipeline,
         skops=paths.MODEL.read_bytes(),
         train=Dataset.read("train"),
         holdout=holdout,
-        scores=training.scores(pipeline, holdout.frame),
+        scores=fit.scores(pipeline, holdout.frame),
         reports=Evaluated.parse(read(project.root, EVALUATED)),
         explanations=Explanations(
             Permutation("roc_auc", 0.5, 1, 1, dict.fromkeys(names, Drop(0.0, 0.0, 0.0))),
@@ -122,12 +126,12 @@ def measured(project: Checkout) -> bundling.Measured:
 
 
 def test_a_graph_that_scores_otherwise_is_not_bundled(inside: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
-    declared, found = bundling.Declared.load(), measured(inside)
+    declared, found = build.Declared.load(), measured(inside)
     other = clone(found.pipeline).set_params(estimator__learning_rate=0.0501)
-    other.fit(training.inputs(found.train.features), found.train.label.to_numpy())
-    wrong = onnx_export.export(other, found.train.schema)
-    monkeypatch.setattr(onnx_export, "export", lambda *_: wrong)
-    made, comparison = bundling.build(declared, found, Path("bundle"))
+    other.fit(fit.inputs(found.train.features), found.train.label.to_numpy())
+    wrong = export.export(other, found.train.schema)
+    monkeypatch.setattr(export, "export", lambda *_: wrong)
+    made, comparison = build.build(declared, found, Path("bundle"))
     assert made.runtime == "sklearn"
     assert "the exported graph's scores differ by up to" in str(made.reason)
     assert comparison is not None
@@ -136,25 +140,25 @@ def test_a_graph_that_scores_otherwise_is_not_bundled(inside: Checkout, monkeypa
 
 
 def test_a_graph_that_does_not_load_is_not_bundled(inside: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(onnx_export, "export", lambda *_: b"no graph")
-    made, comparison = bundling.build(bundling.Declared.load(), measured(inside), Path("bundle"))
+    monkeypatch.setattr(export, "export", lambda *_: b"no graph")
+    made, comparison = build.build(build.Declared.load(), measured(inside), Path("bundle"))
     assert (made.runtime, comparison) == ("sklearn", None)
     assert "does not load" in str(made.reason)
 
 
 def test_a_holdout_that_requests_could_not_be_is_refused(inside: Checkout) -> None:
-    declared, found = bundling.Declared.load(), measured(inside)
+    declared, found = build.Declared.load(), measured(inside)
     frame = found.holdout.frame.with_columns(
         distance=pl.when(pl.int_range(pl.len()) == 7).then(-1).otherwise("distance")
     )
     broken = replace(found, holdout=replace(found.holdout, frame=frame))
     with pytest.raises(UserError, match=r"holdout.parquet: row 7: distance: is below 1 \(-1\)"):
-        bundling.build(declared, broken, Path("bundle"))
+        build.build(declared, broken, Path("bundle"))
     assert not Path("bundle").exists()
     assert not list(Path().glob(".bundle*"))
 
 
 def test_golden_rows_that_score_otherwise_are_refused(inside: Checkout) -> None:
-    declared, found = bundling.Declared.load(), measured(inside)
+    declared, found = build.Declared.load(), measured(inside)
     with pytest.raises(UserError, match=r"golden\.json: a request scores"):
-        bundling.build(declared, replace(found, scores=found.scores + 1e-6), Path("bundle"))
+        build.build(declared, replace(found, scores=found.scores + 1e-6), Path("bundle"))

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.e2e.conftest import Checkout
-from trunkline.core.files import parse_yaml
+from trunkline.core.safe_yaml import parse_yaml
 
 pytestmark = pytest.mark.e2e
 
@@ -61,7 +61,9 @@ def test_queued_experiments_run_in_checkouts_of_their_own(project: Checkout) -> 
 def test_a_queued_experiment_runs_its_own_code(project: Checkout) -> None:
     """The environment's editable install points to another checkout; the stage must use the one it runs in."""
     project.edit(
-        "src/trunkline/training.py", '"""Fits the declared model', 'print("this very tree")\n"""Fits the declared model'
+        "src/trunkline/pipeline/train/fit.py",
+        '"""Fits the declared model',
+        'print("this very tree")\n"""Fits the declared model',
     )
     printed = project.run("dvc", "exp", "run", "--temp", "-S", "model.max_iter=3", forked=False)
     assert "this very tree" in printed

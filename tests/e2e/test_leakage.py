@@ -7,14 +7,14 @@ import polars as pl
 import pytest
 
 from tests.e2e.conftest import Checkout
-from trunkline import planning, splits
+from trunkline.conf.contract import Contract
+from trunkline.conf.data import Data
+from trunkline.conf.features import Features
+from trunkline.core.dataset import EVENT_TIME, Dataset
 from trunkline.core.paths import PARAMS, VALID
-from trunkline.dataset import EVENT_TIME, Dataset
-from trunkline.duckdb_engine import DuckDBEngine
-from trunkline.params.base import midnight
-from trunkline.params.contract import Contract
-from trunkline.params.data import Data
-from trunkline.params.features import Features
+from trunkline.core.values import midnight
+from trunkline.pipeline.features import compiler, split
+from trunkline.pipeline.features.duckdb import DuckDBEngine
 
 pytestmark = pytest.mark.e2e
 
@@ -25,7 +25,7 @@ def test_rewriting_all_that_happens_after_a_prediction_changes_no_feature(
 ) -> None:
     params = small.root / PARAMS
     data, contract = Data.load(params), Contract.load(params)
-    plan = planning.plan(Features.load(params), data, contract)
+    plan = compiler.plan(Features.load(params), data, contract)
     outcomes = [name for name, column in contract.tables["flights"].columns.items() if column.known == "outcome"]
     assert set(outcomes) == {"dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"}
     moment = midnight(data.window.holdout.start, data.timezone) + timedelta(days=day, hours=14)
@@ -39,7 +39,7 @@ def test_rewriting_all_that_happens_after_a_prediction_changes_no_feature(
             frame = frame.with_columns(pl.when(later).then(99.0).otherwise(pl.col("temp")).alias("temp"))
         frame.write_parquet(tmp_path / f"{table}.parquet")
     with DuckDBEngine(plan, tmp_path) as engine:
-        splits.materialize(engine, plan, data, tmp_path / "features")
+        split.materialize(engine, plan, data, tmp_path / "features")
 
     before, after = (
         predicted_by(Dataset.read("holdout", folder), moment.isoformat(), data.prediction_lead)

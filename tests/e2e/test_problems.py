@@ -14,11 +14,12 @@ import pytest
 
 from tests.e2e.conftest import Checkout, checkout
 from tests.installed import install
-from trunkline import measures, rows
-from trunkline.bundle import Bundle
-from trunkline.dataset import Dataset
-from trunkline.evaluation.measuring import scores_of
-from trunkline.metrics import Sample, point
+from trunkline.bundle.runtime import Bundle
+from trunkline.core import rows
+from trunkline.core.dataset import Dataset
+from trunkline.pipeline.evaluate.metrics import registry
+from trunkline.pipeline.evaluate.metrics.kinds import Sample, point
+from trunkline.pipeline.evaluate.slices import scores_of
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
@@ -130,7 +131,7 @@ def holds(problem: Problem, names: list[str], task: Any, atol: float = 1e-9) -> 
     sample = Sample(holdout.label.to_numpy(), scores, np.zeros(len(scores), np.int64), task)
     for name, value in problem.json("reports/metrics.json")["holdout"].items():
         if name != "n":
-            assert point([measures.named(name, task)], sample)[0] == pytest.approx(value, abs=1e-5, rel=1e-5)
+            assert point([registry.named(name, task)], sample)[0] == pytest.approx(value, abs=1e-5, rel=1e-5)
     for runtime in ("onnx", "sklearn"):
         found = scores_of(problem.predicted("--runtime", runtime), names)
         np.testing.assert_allclose(found, scores, rtol=1e-12, atol=atol if runtime == "onnx" else 0)

@@ -9,7 +9,7 @@ from tests.e2e.conftest import Checkout
 from tests.e2e.pulls import GATES, comment, edit, hosted, iterations, outputs
 from tests.rig.repository import git
 from tests.rig.rig import Rig
-from trunkline.merging import SETTINGS
+from trunkline.pipeline.merge import SETTINGS
 
 pytestmark = [pytest.mark.e2e, pytest.mark.workflows]
 

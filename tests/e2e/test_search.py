@@ -13,8 +13,8 @@ from tests.e2e.conftest import Checkout
 from tests.e2e.test_pipeline import undeclared
 from tests.searches import laid, results
 from trunkline.core import paths
-from trunkline.search import choice
-from trunkline.search.choice import Choice
+from trunkline.pipeline.train import choice
+from trunkline.pipeline.train.choice import Choice
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 ROOT = Path(__file__).parent.parent.parent

@@ -7,8 +7,7 @@ import traceback
 import click
 
 from trunkline import __version__
-from trunkline.core.errors import nearest
-from trunkline.core.stage import explain
+from trunkline.core.errors import explain, nearest
 
 COMMANDS = {
     "attribute": "trunkline.cli.attribute:attribute",

@@ -11,8 +11,8 @@ from trunkline.core import files
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from trunkline.attributing import Question
-    from trunkline.attribution import Attribution, Share
+    from trunkline.review.attribution.measure import Question
+    from trunkline.review.attribution.shares import Attribution, Share
 
 MOST = 4  # changes of a factor
 
@@ -30,15 +30,15 @@ def attribute(base: str, metric: str | None, as_json: bool, dry_run: bool, verbo
     the project's DVC cache: what was computed before is not computed again. A share is the metric with one change
     alone, minus that of the base; what the shares leave of the whole move is the interaction.
     """
-    from trunkline import attributing, attribution
+    from trunkline.review.attribution import measure, shares
 
-    question = attributing.ask(Path(), base, metric)
+    question = measure.ask(Path(), base, metric)
     if dry_run:
         _list(question, as_json)
         return
     found = _answer(question, verbose)
     if as_json:
-        click.echo(files.canonical_json(attribution.content(found), digits=None), nl=False)
+        click.echo(files.canonical_json(shares.content(found), digits=None), nl=False)
     else:
         _show(found)
 
@@ -47,7 +47,7 @@ def _answer(question: "Question", verbose: bool) -> "Attribution":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from trunkline import attributing
+    from trunkline.review.attribution import measure
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
@@ -61,40 +61,41 @@ def _answer(question: "Question", verbose: bool) -> "Attribution":
                 click.echo(f"--- {progress.tasks[task].description}\n{log}", err=True)
             progress.advance(task)
 
-        return attributing.answer(Path(), question, began, ended)
+        return measure.answer(Path(), question, began, ended)
 
 
 def _words(name: str) -> str:
-    from trunkline.attribution import ALL, BASE
+    from trunkline.review.attribution.shares import ALL, BASE
 
     return name if name in {BASE, ALL} else f"{name} alone"
 
 
 def _list(question: "Question", as_json: bool) -> None:
     """Tell what would be run; the time is that of all stages, as if the cache had nothing."""
-    from trunkline import attributing, layout
+    from trunkline.review.attribution import measure
+    from trunkline.show import terminal
 
-    seconds = attributing.seconds(Path())
+    seconds = measure.seconds(Path())
     found = {factor.name: factor.changes for factor in question.factors}
     rows = [{"name": name, "changes": list(found.get(name, ())), "seconds": seconds} for name in question.trees]
     if as_json:
         whole = {"base": question.base, "head": question.head, "combinations": rows}
         click.echo(files.canonical_json(whole), nl=False)
         return
-    made = layout.table("run", "changed", "at most", left=(0, 1))
+    made = terminal.table("run", "changed", "at most", left=(0, 1))
     for name in question.trees:
         took = "" if seconds is None else f"{seconds:.0f} s"
         made.add_row(_words(name), _few(found.get(name, ())), took)
-    layout.show(made)
+    terminal.show(made)
     told = "not known, as not every stage has run here" if seconds is None else f"{seconds * len(rows):.0f} s at most"
     click.echo(f"{len(rows)} runs; time: {told}; what is in the cache is not run")
 
 
 def _show(found: "Attribution") -> None:
-    from trunkline import layout
+    from trunkline.show import terminal
 
     if found.shares:
-        layout.show(_table(found))
+        terminal.show(_table(found))
     for line in _lines(found):
         click.echo(line)
 
@@ -114,9 +115,9 @@ def _lines(found: "Attribution") -> Iterator[str]:
 def _table(found: "Attribution") -> "RenderableType":
     from rich.text import Text
 
-    from trunkline import layout
+    from trunkline.show import terminal
 
-    made = layout.table("factor", "changed", f"{found.metric} with it alone", "share", left=(0, 1))
+    made = terminal.table("factor", "changed", f"{found.metric} with it alone", "share", left=(0, 1))
     for share in found.shares:
         made.add_row(Text(share.factor), Text(_few(share.changes)), *map(Text, _cells(share)))
     made.add_row("interaction", "what they do together only", "", _signed(found.interaction))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from trunkline.audit import Audit
+    from trunkline.lineage.audit.judge import Audit
 
 
 @click.command(short_help="List releases, promotions and rollbacks with their evidence, and violations.")
@@ -30,26 +30,26 @@ def audit(  # noqa: PLR0913, PLR0917  an argument per option
     """
     import os
 
-    from trunkline import audit as judged
-    from trunkline import auditing
-    from trunkline.forges import environment
+    from trunkline.adapters.forge import connect
+    from trunkline.lineage.audit import gather, judge
 
-    when = auditing.period(since, until)
-    forge = None if offline else environment.named(os.environ)
+    when = gather.period(since, until)
+    forge = None if offline else connect.named(os.environ)
     if strict and forge is None:
         raise click.UsageError("--strict needs the forge: it says what is guarded.")
-    asked = auditing.Asked() if offline else auditing.fetched(Path(), trunk, os.environ)
-    found = auditing.audited(Path(), when, trunk, asked, forge)
-    found = judged.strict(found) if strict else found
+    asked = gather.Asked() if offline else gather.fetched(Path(), trunk, os.environ)
+    found = gather.audited(Path(), when, trunk, asked, forge)
+    found = judge.strict(found) if strict else found
     _show(found, as_json)
     context.exit(1 if found.violations else 3 if found.failed else 0)
 
 
 def _show(found: "Audit", as_json: bool) -> None:
-    from trunkline import audit, auditscreen, layout
     from trunkline.core import files
+    from trunkline.lineage.audit import judge, screen
+    from trunkline.show import terminal
 
     if as_json:
-        click.echo(files.canonical_json(audit.content(found), digits=None), nl=False)
+        click.echo(files.canonical_json(judge.content(found), digits=None), nl=False)
     else:
-        layout.show(auditscreen.screen(found))
+        terminal.show(screen.screen(found))

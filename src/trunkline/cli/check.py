@@ -27,14 +27,14 @@ def check(  # noqa: PLR0913, PLR0917  an argument per option
     """Set a check on a commit of this repository's forge, which the environment names as for trunkline comment."""
     import os
 
-    from trunkline import sticky
-    from trunkline.forges import base, environment
+    from trunkline.adapters.forge import api, connect
+    from trunkline.show import text as show_text
 
-    wanted = next(one for one in base.STATES if one == state)
-    page = url and sticky.address(url)
-    forge = environment.connect(os.environ)
+    wanted = next(one for one in api.STATES if one == state)
+    page = url and show_text.address(url)
+    forge = connect.connect(os.environ)
     if not dry_run:
-        base.retried(
+        api.retried(
             lambda: forge.set_status(sha, context, wanted, description, page), lambda text: click.echo(text, err=True)
         )
     click.echo(f"{sha[:10]}: {context} {state}{' (dry run: not set)' if dry_run else ''}")

@@ -8,8 +8,8 @@ import click
 from trunkline.cli.check import full_hash
 
 if TYPE_CHECKING:
-    from trunkline.review import Review
-    from trunkline.sticky import Outcome
+    from trunkline.review.data import Review
+    from trunkline.review.post import Outcome
 
 ARTIFACT, FILE = "review", "review.json"
 
@@ -32,19 +32,20 @@ def comment(  # noqa: PLR0913, PLR0917  an argument per option
     commit, is not posted; a notice is, and the exit code is 2. A SHA that is no pull request's head any more is left
     alone. GITHUB_REPOSITORY and GITHUB_TOKEN, or CI_API_V4_URL, CI_PROJECT_ID and GITLAB_TOKEN name the forge.
     """
-    from trunkline import comment as rendered
-    from trunkline import sticky
     from trunkline.core.errors import UserError
+    from trunkline.review import comment as review_comment
+    from trunkline.review import post as review_post
+    from trunkline.show import text as show_text
 
     _usage(path, run, sha, post, dry_run)
-    url = url and sticky.address(url)
+    url = url and show_text.address(url)
     try:
         found = _review(path, run, sha)
     except UserError:
         if post and sha:
-            _post(sha, sticky.notice(sha, url), dry_run)
+            _post(sha, review_post.notice(sha, url), dry_run)
         raise
-    body = sticky.signed(rendered.render(found), found.head, url)
+    body = review_post.signed(review_comment.render(found), found.head, url)
     if post:
         _post(found.head, body, dry_run)
     else:
@@ -61,22 +62,22 @@ def _usage(path: Path | None, run: int | None, sha: str | None, post: bool, dry_
 
 
 def _review(path: Path | None, run: int | None, sha: str | None) -> "Review":
-    from trunkline import reviewfile
     from trunkline.core.errors import UserError
+    from trunkline.review import file
 
-    found = reviewfile.decode(_read(path) if path else _fetch(run or 0))
+    found = file.decode(_read(path) if path else _fetch(run or 0))
     if sha is not None and found.head != sha:
         raise UserError(f"review: is of commit {found.head}, not of {sha}; nothing of it is posted")
     return found
 
 
 def _read(path: Path) -> bytes:
-    from trunkline import reviewfile
     from trunkline.core.errors import UserError
+    from trunkline.review import file
 
     try:
         with path.open("rb") as opened:
-            return opened.read(reviewfile.LIMIT + 1)
+            return opened.read(file.LIMIT + 1)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); trunkline report --review writes it") from None
 
@@ -84,22 +85,23 @@ def _read(path: Path) -> bytes:
 def _fetch(run: int) -> bytes:
     import os
 
-    from trunkline import artifact, reviewfile
-    from trunkline.forges import base, environment
+    from trunkline.adapters.forge import api, connect
+    from trunkline.adapters.forge import archive as forge_archive
+    from trunkline.review import file
 
-    forge = environment.connect(os.environ)
-    archive = base.retried(lambda: forge.artifact(run, ARTIFACT, reviewfile.LIMIT), _tell)
-    return artifact.member(archive, FILE, reviewfile.LIMIT)
+    forge = connect.connect(os.environ)
+    archive = api.retried(lambda: forge.artifact(run, ARTIFACT, file.LIMIT), _tell)
+    return forge_archive.member(archive, FILE, file.LIMIT)
 
 
 def _post(sha: str, body: str, dry_run: bool) -> None:
     import os
 
-    from trunkline import sticky
-    from trunkline.forges import base, environment
+    from trunkline.adapters.forge import api, connect
+    from trunkline.review import post as review_post
 
-    forge = environment.connect(os.environ)
-    _say(base.retried(lambda: sticky.post(forge, sha, body, write=not dry_run), _tell), sha, dry_run)
+    forge = connect.connect(os.environ)
+    _say(api.retried(lambda: review_post.post(forge, sha, body, write=not dry_run), _tell), sha, dry_run)
 
 
 def _say(outcome: "Outcome", sha: str, dry_run: bool) -> None:

@@ -10,7 +10,7 @@ from trunkline.core import files, paths
 from trunkline.core.errors import UserError
 
 if TYPE_CHECKING:
-    from trunkline.changes import Difference
+    from trunkline.show.differences import Difference
 
 
 @click.command(short_help="Compose conf/ into params.yaml, or check that they agree.")
@@ -23,13 +23,14 @@ def compose(context: click.Context, checking: bool, dry_run: bool, as_json: bool
 
     After `dvc exp apply`, --check prints the file that keeps the experiment in conf/experiment/.
     """
-    from trunkline import compose as composing
+    from trunkline.pipeline.compose import compose as compose_compose
+    from trunkline.pipeline.compose import judge
 
-    composed = composing.compose(paths.CONF)
-    composing.check(composed, paths.CONF)
+    composed = compose_compose.compose(paths.CONF)
+    judge.check(composed, paths.CONF)
     if checking:
         context.exit(0 if _agree(composed.content, as_json) else 1)
-    text = composing.render(composed.content)
+    text = compose_compose.render(composed.content)
     if dry_run:
         click.echo(text, nl=False)
         return
@@ -38,13 +39,13 @@ def compose(context: click.Context, checking: bool, dry_run: bool, as_json: bool
 
 
 def _agree(content: dict[str, Any], as_json: bool) -> bool:
-    from trunkline import changes
-    from trunkline import compose as composing
-    from trunkline.core.paramsfile import read_params
+    from trunkline.core.params import read_params
+    from trunkline.pipeline.compose import compose as compose_compose
+    from trunkline.show import differences
 
     found = read_params(paths.PARAMS)
-    different = changes.differences(content, found)
-    same_text = composing.render(found) == paths.PARAMS.read_text(encoding="utf-8")
+    different = differences.differences(content, found)
+    same_text = compose_compose.render(found) == paths.PARAMS.read_text(encoding="utf-8")
     if as_json:
         listed = [{"key": item.key, "composed": item.before, "found": item.after} for item in different]
         click.echo(json.dumps({"in_sync": not different and same_text, "differences": listed}, sort_keys=True))
@@ -58,14 +59,14 @@ def _agree(content: dict[str, Any], as_json: bool) -> bool:
 
 
 def _explain(different: "Sequence[Difference]", found: dict[str, Any]) -> None:
-    from trunkline import experiments
+    from trunkline.pipeline.compose import keep
 
     click.echo(f"{paths.PARAMS} is not what {paths.CONF}/ composes to (composed → found):")
     width = max(len(item.key) for item in different)
     for item in different:
         click.echo(f"  {item.key:<{width}}  {_shown(item.before)} → {_shown(item.after)}")
     try:
-        suggestion = experiments.suggest(paths.CONF, found)
+        suggestion = keep.suggest(paths.CONF, found)
     except UserError:  # params.yaml is so wrong that no experiment could compose to it
         suggestion = None
     click.echo("\nTo make params.yaml follow conf/ again: trunkline compose")
@@ -84,6 +85,6 @@ def _explain(different: "Sequence[Difference]", found: dict[str, Any]) -> None:
 
 
 def _shown(value: Any) -> str:
-    from trunkline.changes import MISSING
+    from trunkline.show.differences import MISSING
 
     return MISSING if value == MISSING else json.dumps(value, ensure_ascii=False, sort_keys=True)

@@ -9,9 +9,9 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trunkline.promotion import Move
-    from trunkline.reports import Gates, Verdict
-    from trunkline.selftest import Case
+    from trunkline.deploy.moves import Move
+    from trunkline.pipeline.gate.selftest import Case
+    from trunkline.pipeline.reports import Gates, Verdict
 
 
 @click.command(short_help="Say whether the model passes the declared rules.")
@@ -41,16 +41,19 @@ def gate(context: click.Context, testing: bool, base: str | None, as_json: bool)
 def _judge(base: str | None, as_json: bool) -> bool:
     from dataclasses import asdict
 
-    from trunkline import git, reports, shipping, timing
+    from trunkline.adapters.git import repository
+    from trunkline.conf.gates import Gates
     from trunkline.core import files
-    from trunkline.params.gates import Gates
+    from trunkline.deploy import moves as deploy_moves
+    from trunkline.pipeline import reports
+    from trunkline.pipeline.gate import timing
 
     judged = reports.Reports.parse(reports.read(Path())).gates
     verdicts = [*judged.gates, *timing.judge(Gates.load(), judged)]
     passed = reports.passes(verdicts)
-    commit = None if base is None else git.merge_base(Path(), base)
-    same = commit is not None and shipping.same_model(Path(), commit)
-    moves = shipping.moves(Path(), commit) if commit is not None else ()
+    commit = None if base is None else repository.merge_base(Path(), base)
+    same = commit is not None and deploy_moves.same_model(Path(), commit)
+    moves = deploy_moves.moves(Path(), commit) if commit is not None else ()
     if as_json:
         content = judged.model_copy(update={"gates": tuple(verdicts), "verdict": "pass" if passed else "fail"})
         more = {"same_model": same, "moves": [asdict(move) for move in moves]} if commit is not None else {}
@@ -62,21 +65,21 @@ def _judge(base: str | None, as_json: bool) -> bool:
 
 
 def _show_moves(moves: "Sequence[Move]", same: bool, passed: bool) -> None:
-    from trunkline import promotion
+    from trunkline.deploy import moves as deploy_moves
 
     for move in moves:
-        click.echo(f"refused: {move.refused}" if move.refused else promotion.told(move, str))
+        click.echo(f"refused: {move.refused}" if move.refused else deploy_moves.told(move, str))
     if same and not passed:
         click.echo("this does not decide here: no other model is shipped, since the bundle is that of the base")
 
 
 def _show(judged: "Gates", verdicts: "list[Verdict]", passed: bool) -> None:
-    from trunkline import layout
-    from trunkline.report import gates_table
+    from trunkline.review.summary import gates_table
+    from trunkline.show import terminal
 
     champion = judged.champion
     against = f"{champion.version}, bundle {champion.digest[:12]}" if champion else "production has none yet"
-    layout.show(gates_table(verdicts))
+    terminal.show(gates_table(verdicts))
     blocking = [verdict for verdict in verdicts if verdict.blocking and verdict.verdict == "fail"]
     click.echo(f"champion: {against}; challenger: bundle {judged.challenger[:12]}")
     click.echo("pass: nothing blocks" if passed else f"fail: {len(blocking)} of {len(verdicts)} verdicts block")
@@ -88,10 +91,10 @@ def _self_test(as_json: bool) -> bool:
     from rich.console import Console
     from rich.progress import track
 
-    from trunkline import evidence, selftest
-    from trunkline.params.base import load_seed
-    from trunkline.params.evaluation import Evaluation
-    from trunkline.params.gates import Gates
+    from trunkline.conf.evaluation import Evaluation
+    from trunkline.conf.gates import Gates
+    from trunkline.core.values import load_seed
+    from trunkline.pipeline.gate import evidence, selftest
 
     console, measured = Console(stderr=True), Evaluation.load()
     progress = partial(track, description="planting", console=console, transient=True, disable=not console.is_terminal)
@@ -108,13 +111,13 @@ def _self_test(as_json: bool) -> bool:
 def _show_cases(cases: "list[Case]") -> None:
     from rich.text import Text
 
-    from trunkline import layout
+    from trunkline.show import terminal
 
-    made = layout.table("", "planted", "wanted", "found", left=(0, 1, 2, 3))
+    made = terminal.table("", "planted", "wanted", "found", left=(0, 1, 2, 3))
     for case in cases:
         mark = Text("right", style="green") if case.right else Text("WRONG", style="bold red")
         made.add_row(mark, Text(case.name), Text(case.wanted), Text(case.found))
-    layout.show(made)
+    terminal.show(made)
     wrong = [case for case in cases if not case.right]
     for case in wrong:
         click.echo(f"{case.name}: {case.missing}")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from trunkline.history import Entry, Measured, Record
+    from trunkline.review.history.entries import Entry, Measured, Record
 
 
 @click.command(short_help="Show the history of the trunk as a model's history.")
@@ -27,13 +27,13 @@ def log(ref: str, limit: int, metric: str | None, svg: Path | None, as_json: boo
     models/registry.yaml. It has the verdict of its gates, its metric on the holdout and the change to the entry
     before, the versions tagged on it, the config keys that changed, and what production runs where that changed.
     """
-    from trunkline import history
     from trunkline.core import files
+    from trunkline.review.history import entries
 
     records = _records(ref, limit)
-    found = history.entries(records, limit, metric)
+    found = entries.entries(records, limit, metric)
     if as_json:
-        click.echo(files.canonical_json(history.content(found), digits=None), nl=False)
+        click.echo(files.canonical_json(entries.content(found), digits=None), nl=False)
     else:
         _show(found, more=len(records) > limit)
     if svg:
@@ -42,25 +42,26 @@ def log(ref: str, limit: int, metric: str | None, svg: Path | None, as_json: boo
 
 
 def _records(ref: str, limit: int) -> "tuple[Record, ...]":
-    from trunkline import git, history
+    from trunkline.adapters.git import repository
+    from trunkline.review.history import entries
 
     # One more than is shown: what the last one is compared with.
-    commits = git.trunk(Path(), _start(ref), history.CHANGED, limit + 1)
+    commits = repository.trunk(Path(), _start(ref), entries.CHANGED, limit + 1)
     _refuse_half_a_history(ref, len(commits) <= limit, len(commits))
-    texts = git.files_at(Path(), [commit.hash for commit in commits], history.READ)
-    tagged = history.versions(git.annotated_tags(Path()))
-    return tuple(history.Record(commit, tagged.get(commit.hash, ()), texts[commit.hash]) for commit in commits)
+    texts = repository.files_at(Path(), [commit.hash for commit in commits], entries.READ)
+    tagged = entries.versions(repository.annotated_tags(Path()))
+    return tuple(entries.Record(commit, tagged.get(commit.hash, ()), texts[commit.hash]) for commit in commits)
 
 
 def _start(ref: str) -> str:
-    from trunkline import git
+    from trunkline.adapters.git import repository
     from trunkline.core.errors import UserError
-    from trunkline.history import clean
+    from trunkline.show.text import clean
 
-    commit = git.resolve(Path(), ref)
+    commit = repository.resolve(Path(), ref)
     if commit:
         return commit
-    if not git.is_repository(Path()):
+    if not repository.is_repository(Path()):
         raise UserError("this folder is in no repository that git can read; run trunkline log in a project's clone")
     if ref == "HEAD":
         raise UserError("HEAD: there is no commit yet; run: git commit")
@@ -69,11 +70,12 @@ def _start(ref: str) -> str:
 
 def _refuse_half_a_history(ref: str, complete: bool, count: int) -> None:
     """Raise UserError where the first commit of the clone would pass for the first of the trunk, or there is none."""
-    from trunkline import git
+    from trunkline.adapters.git import repository
     from trunkline.core.errors import UserError
-    from trunkline.history import CHANGED, clean
+    from trunkline.review.history.entries import CHANGED
+    from trunkline.show.text import clean
 
-    if complete and git.is_shallow(Path()):
+    if complete and repository.is_shallow(Path()):
         raise UserError(
             f"{clean(ref)}: the clone is shallow and its history ends after {count} of the entries; "
             "run: git fetch --unshallow"
@@ -84,18 +86,18 @@ def _refuse_half_a_history(ref: str, complete: bool, count: int) -> None:
 
 
 def _show(found: "Sequence[Entry]", more: bool) -> None:
-    from trunkline import layout
+    from trunkline.show import terminal
 
-    layout.show(_table(found))
+    terminal.show(_table(found))
     for line in _notes(found, more):
         click.echo(line)
 
 
 def _notes(found: "Sequence[Entry]", more: bool) -> list[str]:
-    from trunkline import measures
+    from trunkline.pipeline.evaluate.metrics import registry
 
     names = sorted({entry.measured.metric for entry in found if entry.measured})
-    known = [found for name in names for found in measures.all_named(name)[:1]]
+    known = [found for name in names for found in registry.all_named(name)[:1]]
     judged = [f"{metric.name}: {metric.better} is better" for metric in known if metric.better]
     return [*judged, *([f"the newest {len(found)} entries; older ones: --limit {5 * len(found)}"] if more else [])]
 
@@ -103,7 +105,7 @@ def _notes(found: "Sequence[Entry]", more: bool) -> list[str]:
 def _table(found: "Sequence[Entry]") -> "Table":
     from rich.text import Text
 
-    from trunkline.layout import table
+    from trunkline.show.terminal import table
 
     measured = [entry.measured for entry in found if entry.measured]
     names = {item.metric for item in measured}
@@ -137,7 +139,7 @@ def _cells(measured: "Measured | None", named: bool) -> "tuple[Text, str, str]":
 def _story(entry: "Entry") -> "Text":
     from rich.text import Text
 
-    from trunkline.history import changed_keys
+    from trunkline.review.history.entries import changed_keys
 
     runs = [f"production runs {entry.production or 'nothing'}"] if entry.production_changed else []
     story = Text.assemble((" ".join((*entry.versions, "")), "bold cyan"), entry.subject)
@@ -147,7 +149,7 @@ def _story(entry: "Entry") -> "Text":
 
 
 def _draw(records: "Sequence[Record]", limit: int, metric: str | None, target: Path) -> None:
-    from trunkline import history, historyplot
     from trunkline.core import files
+    from trunkline.review.history import entries, picture
 
-    files.write_text(target, historyplot.draw(history.of_one_metric(records, limit, metric)))
+    files.write_text(target, picture.draw(entries.of_one_metric(records, limit, metric)))

@@ -6,9 +6,10 @@ from typing import Any
 
 import click
 
-from trunkline import git, merging
+from trunkline.adapters.git import repository
 from trunkline.core import files
 from trunkline.core.errors import UserError
+from trunkline.pipeline import merge
 
 
 @click.command(short_help="Merge dvc.lock, params.yaml and reports for git.")
@@ -28,7 +29,7 @@ def merge_driver(context: click.Context, versions: tuple[str, ...], install: boo
         _install(dry_run)
         return
     base, ours, theirs, path = versions
-    merged = merging.merge(path, merging.Sides(*(_read(file, path) for file in (base, ours, theirs))), _render)
+    merged = merge.merge(path, merge.Sides(*(_read(file, path) for file in (base, ours, theirs))), _render)
     if dry_run:
         click.echo(merged.text, nl=False)
     else:
@@ -45,12 +46,12 @@ def _read(file: str, path: str) -> str:
 
 
 def _render(content: Mapping[str, Any]) -> str:
-    from trunkline import compose  # Hydra takes two seconds, and few merges write params.yaml anew
+    from trunkline.pipeline.compose import compose  # Hydra takes two seconds, and few merges write params.yaml anew
 
     return compose.render(content)
 
 
-def _explain(path: str, merged: merging.Merged) -> None:
+def _explain(path: str, merged: merge.Merged) -> None:
     for conflict in merged.conflicts:
         sides = f"ours {_listed(conflict.ours)}; theirs {_listed(conflict.theirs)}"
         click.echo(f"{path}: {conflict.name}: {sides}; resolve conf/, then run dvc repro and git add {path}", err=True)
@@ -59,17 +60,17 @@ def _explain(path: str, merged: merging.Merged) -> None:
 
 
 def _listed(changes: tuple[str, ...]) -> str:
-    more = len(changes) - merging.SHOWN
-    return ", ".join(changes[: merging.SHOWN]) + (f" and {more} more" if more > 0 else "")
+    more = len(changes) - merge.SHOWN
+    return ", ".join(changes[: merge.SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def _install(dry_run: bool) -> None:
-    for key, value in merging.SETTINGS.items():
-        if git.setting(Path(), key) == value:
+    for key, value in merge.SETTINGS.items():
+        if repository.setting(Path(), key) == value:
             click.echo(f"is set already: git config {key} '{value}'")
         elif dry_run:
             click.echo(f"would run: git config {key} '{value}'")
-        elif git.set_setting(Path(), key, value):
+        elif repository.set_setting(Path(), key, value):
             click.echo(f"ran: git config {key} '{value}'")
         else:
             raise UserError(f"git config {key}: failed; run it inside a git repository that you may write to")

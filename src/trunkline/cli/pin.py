@@ -11,9 +11,9 @@ from trunkline.core import files, paths
 from trunkline.core.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from trunkline.compose import Composed
-    from trunkline.params.sources import Source
-    from trunkline.sources.pinning import Move
+    from trunkline.conf.sources import Source
+    from trunkline.pipeline.compose.files import Composed
+    from trunkline.pipeline.ingest.pins import Move
 
 GONE, NONE = "gone", "not pinned"
 
@@ -38,12 +38,12 @@ def pin(  # noqa: PLR0913, PLR0917  an argument per option
     A pin is the sha256 of a file, the version of a Delta table, the snapshot of an Iceberg table or the fingerprint of
     a database. What follows is a diff for a pull request, and dvc repro. Comments and layout of the files stay.
     """
-    from trunkline import compose
-    from trunkline.sources import pinning
+    from trunkline.pipeline.compose import compose, judge
+    from trunkline.pipeline.ingest import pins
 
     composed = compose.compose(paths.CONF, [f"experiment={experiment}"] if experiment else [])
-    chosen = _chosen(compose.data_of(composed, paths.CONF).sources, names)
-    found = [move for name, source in chosen.items() for move in pinning.moves(name, source)]
+    chosen = _chosen(judge.data_of(composed, paths.CONF).sources, names)
+    found = [move for name, source in chosen.items() for move in pins.moves(name, source)]
     edited = _edited(composed, found)
     if not (checking or dry_run):
         for path, text in edited.items():
@@ -61,14 +61,15 @@ def _chosen(sources: "Mapping[str, Source]", names: tuple[str, ...]) -> "dict[st
 
 def _edited(composed: "Composed", found: "list[Move]") -> dict[Path, str]:
     """Return the new text of each file of conf/ that changes."""
-    from trunkline import confedit, conffiles
+    from trunkline.pipeline.compose import edit
+    from trunkline.pipeline.compose import files as compose_files
 
     texts: dict[Path, str] = {}
     for move in found:
-        path, key = conffiles.holder(composed.merged, ("data", "sources", *move.key))
+        path, key = compose_files.holder(composed.merged, ("data", "sources", *move.key))
         text = texts.get(path) or path.read_text(encoding="utf-8")
         try:
-            texts[path] = confedit.drop(text, key) if move.now is None else confedit.put(text, key, move.now)
+            texts[path] = edit.drop(text, key) if move.now is None else edit.put(text, key, move.now)
         except UserError as error:
             raise UserError(f"{path}: {error}") from None
     return texts

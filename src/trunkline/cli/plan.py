@@ -10,7 +10,7 @@ from trunkline.core import files
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from trunkline.forecast import Plan
+    from trunkline.pipeline.plan.reasons import Plan
 
 MOST = 8  # reasons of a stage
 
@@ -25,22 +25,24 @@ def plan(base: str | None, as_json: bool) -> None:
     dvc.lock of the base, so that they explain the whole branch. A stage behind one that will run is told to follow: it
     runs if the result of the stage before it is another one.
     """
-    from trunkline import forecast, git, layout, workspace
+    from trunkline.adapters.git import repository
+    from trunkline.pipeline.plan import reasons, workspace
+    from trunkline.show import terminal
 
-    found, _ = workspace.plan(Path(), None if base is None else git.merge_base(Path(), base))
+    found, _ = workspace.plan(Path(), None if base is None else repository.merge_base(Path(), base))
     if as_json:
-        click.echo(files.canonical_json(forecast.content(found)), nl=False)
+        click.echo(files.canonical_json(reasons.content(found)), nl=False)
     else:
-        layout.show(_table(found))
+        terminal.show(_table(found))
         click.echo(_summary(found))
 
 
 def _table(plan: "Plan") -> "RenderableType":
     from rich.text import Text
 
-    from trunkline import layout
+    from trunkline.show import terminal
 
-    made = layout.table("stage", "", "last took", "why", left=(0, 1, 3))
+    made = terminal.table("stage", "", "last took", "why", left=(0, 1, 3))
     for step in plan.steps:
         words, style = _ACTIONS[step.action]
         took = "" if step.seconds is None or step.action == "unchanged" else f"{step.seconds:.0f} s"
@@ -59,7 +61,7 @@ _ACTIONS = {
 
 
 def _summary(plan: "Plan") -> str:
-    from trunkline.pipeline import OPEN
+    from trunkline.adapters.dvc.survey import OPEN
 
     moving = [step.name for step in plan.steps if step.action in OPEN]
     if not moving:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from trunkline.batch import Job, Policy, Runtime, Scorer, Summary
+    from trunkline.serve.batch import Job, Policy, Runtime, Scorer, Summary
 
 
 @click.command(short_help="Score a CSV or Parquet file of rows with a bundle.")
@@ -44,7 +44,7 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
     With --traceable, each row also has the digest of the bundle and, unless INPUT has one, a request id.
     A run that was interrupted goes on from its finished parts when it is run again.
     """
-    from trunkline import batch
+    from trunkline.serve import batch
 
     job = batch.plan(source, output, folder, runtime, on_bad_row)
     job = batch.traceable(job) if traceable else job
@@ -58,7 +58,7 @@ def _run(job: "Job", threads: int) -> "Summary":
     from rich import progress
     from rich.console import Console
 
-    from trunkline import batch
+    from trunkline.serve import batch
 
     columns = (
         progress.TextColumn("{task.description}"),
@@ -75,10 +75,10 @@ def _run(job: "Job", threads: int) -> "Summary":
 
 def _scorer(job: "Job") -> "Scorer":
     if job.runtime == "onnx":
-        from trunkline.bundle import Bundle
+        from trunkline.bundle.runtime import Bundle
 
         return Bundle.load(job.model).scores
-    from trunkline.pipelinescorer import scorer
+    from trunkline.serve.pipeline_scorer import scorer
 
     return scorer(job.model, job.contract)
 
@@ -114,6 +114,6 @@ def _print_json(job: "Job", more: dict[str, object]) -> None:
 def _usable() -> int:
     import os
 
-    from trunkline.core import stage
+    from trunkline.core import machine
 
-    return int(stage.settings(os.environ, frozenset())["OMP_NUM_THREADS"])
+    return int(machine.settings(os.environ, frozenset())["OMP_NUM_THREADS"])

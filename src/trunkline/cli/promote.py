@@ -8,8 +8,8 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from trunkline.forges.base import Forge
-    from trunkline.promoting import Opened, Proposal, Wish
+    from trunkline.adapters.forge.api import Forge
+    from trunkline.deploy.propose import Opened, Proposal, Wish
 
 
 @click.command(short_help="Propose that an environment runs a version.")
@@ -32,7 +32,7 @@ def promote(  # noqa: PLR0913, PLR0917  an argument per option
     checks pass, as conf/promotion says. The working tree is left alone; running it again finds what is there. Exits
     with 1 if the version is refused. GITHUB_REPOSITORY and GITHUB_TOKEN, or those of GitLab, name the forge.
     """
-    from trunkline.promoting import Wish
+    from trunkline.deploy.propose import Wish
 
     context.exit(propose(Wish("promote", environment, version), trunk, local, dry_run, as_json))
 
@@ -42,25 +42,25 @@ def propose(wish: "Wish", trunk: str, local: bool, dry_run: bool, as_json: bool)
     import os
     from dataclasses import asdict
 
-    from trunkline import promoting
-    from trunkline.verifying import RefusedError
+    from trunkline.deploy import propose as deploy_propose
+    from trunkline.release.verify import RefusedError
 
     forge = None if local or dry_run else _forge()
     try:
-        found = promoting.prepare(Path(), trunk, wish, os.environ)
+        found = deploy_propose.prepare(Path(), trunk, wish, os.environ)
     except RefusedError as error:
         _tell({"what": "refused", "reason": str(error)}, f"refused: {error}", as_json)
         return 1
-    if isinstance(found, promoting.Already):
+    if isinstance(found, deploy_propose.Already):
         facts = {"what": "already", "environment": found.environment, "declared": found.declared}
         _tell(facts, f"{found.environment} is declared to run {found.declared} already", as_json)
     elif dry_run:
         _tell(_facts(found, "dry run") | {"diff": found.diff, "body": _body(found)}, _shown(found), as_json)
     elif forge is None:
-        commit = promoting.local(Path(), found)
+        commit = deploy_propose.local(Path(), found)
         _tell(_facts(found, "local") | {"commit": commit}, _to_push(found, commit), as_json)
     else:
-        opened = promoting.publish(Path(), found, os.environ, forge, lambda line: click.echo(line, err=True))
+        opened = deploy_propose.publish(Path(), found, os.environ, forge, lambda line: click.echo(line, err=True))
         _tell(_facts(found, "opened") | asdict(opened), _opened(found, opened), as_json)
     return 0
 
@@ -68,11 +68,11 @@ def propose(wish: "Wish", trunk: str, local: bool, dry_run: bool, as_json: bool)
 def _forge() -> "Forge":
     import os
 
+    from trunkline.adapters.forge import connect
     from trunkline.core.errors import UserError
-    from trunkline.forges import environment
 
     try:
-        return environment.connect(os.environ)
+        return connect.connect(os.environ)
     except UserError as error:
         raise UserError(f"{error}; or ask no forge: --local") from None
 
@@ -107,15 +107,15 @@ def _to_push(found: "Proposal", commit: str) -> str:
 
 
 def _title(found: "Proposal") -> str:
-    from trunkline import promotion
+    from trunkline.deploy import proposal
 
-    return promotion.title(found.evidence)
+    return proposal.title(found.evidence)
 
 
 def _body(found: "Proposal") -> str:
-    from trunkline import promotion
+    from trunkline.deploy import proposal
 
-    return promotion.body(found.evidence)
+    return proposal.body(found.evidence)
 
 
 def _tell(facts: "Mapping[str, object]", told: str, as_json: bool) -> None:

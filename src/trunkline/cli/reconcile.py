@@ -9,14 +9,14 @@ import click
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trunkline.reconciling import Place, Round
-    from trunkline.watching import Attempt
+    from trunkline.deploy.reconcile.once import Place, Round
+    from trunkline.deploy.reconcile.watch import Attempt
 
 STORE = "TRUNKLINE_STORE"
 
 
 def _seconds(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    from trunkline.params.base import parse_duration
+    from trunkline.core.values import parse_duration
 
     try:
         seconds = None if value is None else parse_duration(value).total_seconds()
@@ -60,19 +60,20 @@ def reconcile(  # noqa: PLR0913, PLR0917  one per option
     """
     from functools import partial
 
-    from trunkline import reconciling, watching
+    from trunkline.deploy.reconcile import once as reconcile_once
+    from trunkline.deploy.reconcile import watch as reconcile_watch
 
     if (once and watch) or (dry_run and watch):
         raise click.UsageError("--watch does not go with --once or --dry-run; leave one out")
     here = place(trunk, store, only, keep)
     keep_gauges = _gauges(metrics, watch is not None)
-    compare = partial(reconciling.reconcile, here, partial(click.echo, err=True), write=not dry_run)
+    compare = partial(reconcile_once.reconcile, here, partial(click.echo, err=True), write=not dry_run)
     if watch:
-        _forever(partial(watching.watch, compare, watch, click.echo, keep_gauges))
+        _forever(partial(reconcile_watch.watch, compare, watch, click.echo, keep_gauges))
         return
-    found = watching.attempt(compare)
+    found = reconcile_watch.attempt(compare)
     keep_gauges(found)
-    if not isinstance(found.found, reconciling.Round):
+    if not isinstance(found.found, reconcile_once.Round):
         raise found.found
     click.echo(json.dumps(_content(found.found), sort_keys=True) if as_json else "\n".join(found.lines()))
     context.exit(found.code)
@@ -82,8 +83,8 @@ def place(trunk: str, store: str, only: tuple[str, ...] = (), keep: int = 5) -> 
     """Return this folder, which is a clone, and the store."""
     import os
 
-    from trunkline.delivery import Store
-    from trunkline.reconciling import Place
+    from trunkline.deploy.reconcile.once import Place
+    from trunkline.deploy.reconcile.store import Store
 
     return Place(Path(), trunk, Store(Path(store)), os.environ, only, keep)
 
@@ -100,21 +101,21 @@ def _forever(run: "Callable[[], None]") -> None:
 
 
 def _gauges(metrics: str | None, stays: bool) -> "Callable[[Attempt], None]":
-    from trunkline import watching
+    from trunkline.deploy.reconcile import watch as reconcile_watch
 
     if metrics is None:
-        return watching.gauged(None, None)
+        return reconcile_watch.gauged(None, None)
     try:
-        from trunkline.gauges import Gauges
+        from trunkline.deploy.reconcile.gauges import Gauges
     except ModuleNotFoundError:
         raise click.UsageError("--metrics needs the extra metrics: pip install 'trunkline[metrics]'") from None
     gauges = Gauges()
     if not metrics.isdecimal():
-        return watching.gauged(gauges, Path(metrics))
+        return reconcile_watch.gauged(gauges, Path(metrics))
     if not stays:
         raise click.UsageError("--metrics PORT needs --watch: nobody could ask it in time; name a file")
     gauges.serve(int(metrics))
-    return watching.gauged(gauges, None)
+    return reconcile_watch.gauged(gauges, None)
 
 
 def _content(found: "Round") -> dict[str, object]:

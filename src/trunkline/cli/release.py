@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from trunkline.releasing import Released
+    from trunkline.release.publish import Released
 
 
 @click.command(short_help="Tag the merged commit as a signed version, if its gates pass.")
@@ -27,11 +27,11 @@ def release(context: click.Context, trunk: str, dry_run: bool, as_json: bool) ->
     import os
     from functools import partial
 
-    from trunkline import releasing
-    from trunkline.forges import environment
+    from trunkline.adapters.forge import connect
+    from trunkline.release import publish
 
     tell = partial(click.echo, err=True)
-    found = releasing.release(Path(), trunk, os.environ, environment.named(os.environ), tell, write=not dry_run)
+    found = publish.release(Path(), trunk, os.environ, connect.named(os.environ), tell, write=not dry_run)
     click.echo(json.dumps(_content(found), sort_keys=True) if as_json else _told(found))
     context.exit(1 if found.what == "refused" else 0)
 

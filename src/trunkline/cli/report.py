@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from trunkline.report import Subject
+    from trunkline.review.summary import Subject
 
 WIDTH = 100  # of what is piped
 
@@ -42,33 +42,34 @@ def report(base: str | None, html: Path | None, review: Path | None, attributing
         return
     if html is not None or review is not None or attributing:
         raise click.UsageError("--html, --review and --attribute need --base, such as --base main.")
-    from trunkline import layout, reports
     from trunkline.core import files
-    from trunkline.report import summary
+    from trunkline.pipeline import reports
+    from trunkline.review.summary import summary
+    from trunkline.show import terminal
 
     found = reports.read(Path())
     if as_json:
         click.echo(files.canonical_json(found), nl=False)
         return
-    layout.show(summary(subject(), reports.Reports.parse(found)), WIDTH)
+    terminal.show(summary(subject(), reports.Reports.parse(found)), WIDTH)
 
 
 def _review(base: str, html: Path | None, review: Path | None, attributing: bool) -> None:
     from functools import partial
 
-    from trunkline import comment, reviewing
+    from trunkline.review import comment, gather
 
-    found = reviewing.gather(Path(), base)
+    found = gather.gather(Path(), base)
     if attributing:
-        found = reviewing.attributed(Path(), found, partial(click.echo, err=True))
+        found = gather.attributed(Path(), found, partial(click.echo, err=True))
     if html is not None:
-        from trunkline import page
+        from trunkline.review import page
 
         _write(html, page.render(found))
     if review is not None:
-        from trunkline import reviewfile
+        from trunkline.review import file
 
-        _write(review, reviewfile.encode(found).decode())
+        _write(review, file.encode(found).decode())
     click.echo(comment.render(found, html.name if html else None), nl=False)
 
 
@@ -83,13 +84,14 @@ def subject() -> "Subject":
     """Return what params.yaml declares of the run."""
     import os
 
-    from trunkline import measures
-    from trunkline.core.paramsfile import read_params
-    from trunkline.params.data import Data
-    from trunkline.params.evaluation import Evaluation
-    from trunkline.params.tracking import Tracking, look
-    from trunkline.report import Subject
-    from trunkline.search import choice, summary
+    from trunkline.conf.data import Data
+    from trunkline.conf.evaluation import Evaluation
+    from trunkline.conf.tracking import Tracking, look
+    from trunkline.core.params import read_params
+    from trunkline.pipeline.evaluate.metrics import registry
+    from trunkline.pipeline.search import summary as search_summary
+    from trunkline.pipeline.train import choice
+    from trunkline.review.summary import Subject
 
     content = read_params()
     data, evaluation = Data.load(), Evaluation.load()
@@ -100,8 +102,8 @@ def subject() -> "Subject":
         observations=data.observations,
         windows=content["data"].get("window") or data.parts,
         task=data.target.task,
-        metrics=tuple(measures.named(name, data.target.task) for name in evaluation.metrics),
+        metrics=tuple(registry.named(name, data.target.task) for name in evaluation.metrics),
         confidence=evaluation.interval.confidence,
-        search=summary.told(choice.Choice.read()),
+        search=search_summary.told(choice.Choice.read()),
         look=look(Tracking.load().address(os.environ)),
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from trunkline.reproduction import Pushed
+    from trunkline.adapters.dvc.reproduce import Pushed
 
 
 @click.command(short_help="Run the pipeline with what the remote has; check or push what it made.")
@@ -38,21 +38,22 @@ def reproduce(  # noqa: PLR0913, PLR0917  an argument per option
     """
     from functools import partial
 
-    from trunkline import git, reproduction
+    from trunkline.adapters.dvc import reproduce as dvc_reproduce
+    from trunkline.adapters.git import repository
 
     if sum([check, branch is not None, base is not None or everything]) > 1 or ((dry_run or create) and branch is None):
         raise click.UsageError(
             "--check, --push, and --base or --all exclude each other; --create and --dry-run need --push."
         )
     if check or dry_run:
-        files = reproduction.uncommitted(Path())
+        files = dvc_reproduce.uncommitted(Path())
         click.echo("".join(f"not committed: {file}\n" for file in files) or "every result is committed\n", nl=False)
         if files and check:
             click.echo("run: dvc repro, and commit these files; then: dvc push", err=True)
         context.exit(1 if files and check else 0)
     if branch is None:
-        commit = None if base is None else git.merge_base(Path(), base)
-        reproduction.reproduce(Path(), commit, partial(click.echo, err=True), everything=everything)
+        commit = None if base is None else repository.merge_base(Path(), base)
+        dvc_reproduce.reproduce(Path(), commit, partial(click.echo, err=True), everything=everything)
     else:
         _push(branch, create)
 
@@ -60,9 +61,9 @@ def reproduce(  # noqa: PLR0913, PLR0917  an argument per option
 def _push(branch: str, create: bool) -> None:
     import os
 
-    from trunkline import reproduction
+    from trunkline.adapters.dvc import reproduce as dvc_reproduce
 
-    pushed = reproduction.push(Path(), branch, os.environ, create=create)
+    pushed = dvc_reproduce.push(Path(), branch, os.environ, create=create)
     click.echo(_told(pushed, branch))
     output = os.environ.get("GITHUB_OUTPUT")
     if output and pushed.branch == "pushed":

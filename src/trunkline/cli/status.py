@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
-    from trunkline.standing import Standing
+    from trunkline.deploy.reconcile.status import Standing
 
 
 @click.command(short_help="Show what each environment is to run, and what it runs.")
@@ -26,16 +26,18 @@ def status(context: click.Context, trunk: str, store: str, as_json: bool) -> Non
     Needs no forge: who declared it when is read from the trunk's history. Exits with 1 if something is not in sync,
     with 2 if the trunk's declaration is wrong, and with 3 if something cannot be asked.
     """
-    from trunkline import layout, reconciling, standing
     from trunkline.cli.reconcile import place
+    from trunkline.deploy.reconcile import once
+    from trunkline.deploy.reconcile import status as reconcile_status
+    from trunkline.show import terminal
 
     here = place(trunk, store)
-    found = reconciling.reconcile(here, lambda _: None, write=False)
-    known = standing.standings(here.clone, found)
+    found = once.reconcile(here, lambda _: None, write=False)
+    known = reconcile_status.standings(here.clone, found)
     if as_json:
         click.echo(json.dumps({one.outcome.environment: _content(one) for one in known}, sort_keys=True))
     else:
-        layout.show(_table(known))
+        terminal.show(_table(known))
         for one in known:
             for why in one.outcome.why:
                 click.echo(f"{one.outcome.environment}: {why}")
@@ -43,10 +45,10 @@ def status(context: click.Context, trunk: str, store: str, as_json: bool) -> Non
 
 
 def _table(known: "Sequence[Standing]") -> "Table":
-    from trunkline import layout
+    from trunkline.show import terminal
 
     headings = ("environment", "declared", "MLflow", "delivered", "served", "since", "by", "state")
-    table = layout.table(*headings, left=tuple(range(len(headings))))
+    table = terminal.table(*headings, left=tuple(range(len(headings))))
     for one in known:
         outcome, served = one.outcome, ", ".join(sorted({version for _, version in one.endpoints}))
         declared = (

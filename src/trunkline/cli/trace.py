@@ -24,14 +24,16 @@ def trace(  # noqa: PLR0913, PLR0917  an argument per option
     """
     import os
 
-    from trunkline import layout, lineage, lineagescreen, tracing
+    from trunkline.adapters.forge import connect
     from trunkline.core import files
-    from trunkline.forges import environment
+    from trunkline.lineage import chain, screen
+    from trunkline.lineage import trace as lineage_trace
+    from trunkline.show import terminal
 
-    forge = None if offline else environment.named(os.environ)
-    found = tracing.trace(Path(), what, trunk, logs, forge)
+    forge = None if offline else connect.named(os.environ)
+    found = lineage_trace.trace(Path(), what, trunk, logs, forge)
     if as_json:
-        click.echo(files.canonical_json(lineage.content(found), digits=None), nl=False)
+        click.echo(files.canonical_json(chain.content(found), digits=None), nl=False)
     else:
-        layout.show(lineagescreen.screen(found))
+        terminal.show(screen.screen(found))
     context.exit(0 if found.holds else 1)

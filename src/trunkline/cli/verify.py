@@ -41,13 +41,13 @@ class _NoError(Exception):
 
 def _is_version(what: str) -> bool:
     """Tell a version's name from the path of a folder."""
-    from trunkline import versions
+    from trunkline.conf import versions
 
     return not Path(what).exists() and bool(versions.Version.of_tag(what) or versions.number(what))
 
 
 def _bundle(path: Path) -> dict[str, object]:
-    from trunkline import manifest
+    from trunkline.bundle import manifest
 
     try:
         found = manifest.read(path)
@@ -58,15 +58,16 @@ def _bundle(path: Path) -> dict[str, object]:
 
 
 def _version(what: str, chain_only: bool) -> dict[str, object]:
-    from trunkline import verifying, versions
-    from trunkline.core.paramsfile import read_params
-    from trunkline.params.promotion import Promotion
+    from trunkline.conf import versions
+    from trunkline.conf.deploy import Promotion
+    from trunkline.core.params import read_params
+    from trunkline.release import verify as release_verify
 
     version = versions.named(what, str(read_params()["name"]))
     try:
-        found = verifying.chain(Path(), version, Promotion.load().signers)
-        files = None if chain_only else verifying.check_bundle(Path(), found)
-    except verifying.RefusedError as error:
+        found = release_verify.chain(Path(), version, Promotion.load().signers)
+        files = None if chain_only else release_verify.check_bundle(Path(), found)
+    except release_verify.RefusedError as error:
         raise _NoError(str(error)) from None
     facts: dict[str, object] = {"digest": found.digest, "commit": found.tag.commit, "released": found.tag.date}
     facts |= {"verdict": found.gates.verdict, "signed by": found.signer}

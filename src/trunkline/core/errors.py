@@ -8,6 +8,9 @@ Exit code 1 is not an error: it is the answer "no" (a failed gate, a difference 
 A message is one line that names the file and the key, column or row, and says what to do.
 """
 
+import errno
+import os
+import re
 from collections.abc import Iterable
 
 
@@ -47,3 +50,45 @@ def _closest(name: str, names: list[str]) -> str | None:
         return next(iter(difflib.get_close_matches(name, names, n=1)), None)
     match = process.extractOne(name, names, score_cutoff=60)
     return match[0] if match else None
+
+
+_ADVICE = {
+    errno.ENOSPC: "free some space and run again",
+    errno.EDQUOT: "free some space or raise the quota, and run again",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f) and run again",
+    errno.EROFS: "the file system is read-only; use a folder that can be written",
+    errno.EACCES: "give yourself the permission and run again",
+    errno.EPERM: "give yourself the permission and run again",
+    errno.ENOENT: "run: dvc repro, which makes what each stage reads",
+}
+
+
+# How polars and DuckDB say that a Parquet file is none, whole; what users supply is judged where it is read.
+_DAMAGED = re.compile(
+    r"parquet: File out of specification|No magic bytes found|too small to be a Parquet file|likely corrupted"
+    r"|Corrupted file|Decompression failure|Could not read enough bytes|don't know what type|invalid TType|TProtocol"
+)
+
+
+def explain(error: BaseException) -> TrunklineError | None:
+    """Return the error as one message with an exit code, or None for a bug, which deserves its traceback."""
+    if isinstance(error, TrunklineError):
+        return error
+    if isinstance(error, MemoryError):
+        return OutsideError("out of memory; close other programs or use a machine with more, and run again")
+    code, path = _system_error(error)
+    if code in _ADVICE:
+        return OutsideError(f"{path or 'a file'}: {os.strerror(code)}; {_ADVICE[code]}")
+    package = type(error).__module__.partition(".")[0]
+    if (package in ("polars", "_duckdb") or isinstance(error, OSError)) and _DAMAGED.search(str(error)):
+        what = " ".join(str(error).splitlines()[0].split())
+        return OutsideError(f"a Parquet file of data/ is cut off or damaged ({what}); run: dvc repro, to make it again")
+    return None
+
+
+def _system_error(error: BaseException) -> tuple[int, str]:
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno, os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else ""
+    # Libraries written in Rust, such as polars, put it into the text of exceptions of their own.
+    native = re.search(r"\(os error (\d+)\)(?:: (.+))?", str(error))
+    return (int(native[1]), native[2] or "") if native else (0, "")

@@ -1,0 +1,42 @@
+"""What DVC's cache on this machine has, by hash, without opening a repository: half a second less than DVC takes."""
+
+import json
+import re
+from contextlib import chdir
+from pathlib import Path
+
+from dvc.config import Config, ConfigError
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from trunkline.adapters.dvc.parses import kept_parses
+from trunkline.show.text import clean
+
+
+def listing(root: Path, md5: str) -> tuple[tuple[str, str], ...] | None:
+    """Return the name and the MD5 of every file of a folder that DVC has hashed; None if its list is not here."""
+    try:
+        content = json.loads(_place(root, md5).read_bytes())
+        return tuple(sorted((clean(str(item["relpath"])), clean(str(item["md5"]))) for item in content))
+    except (ConfigError, OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _place(root: Path, md5: str) -> Path:
+    if not re.fullmatch(r"[0-9a-f]{32}\.dir", md5):
+        raise ValueError(f"{md5} is not the hash of a folder")
+    home = root / ".dvc"
+    configured = Config(str(home), validate=False).get("cache", {}).get("dir")
+    return Path(configured or home / "cache") / "files" / "md5" / md5[:2] / md5[2:]
+
+
+def cached_file(root: Path, commit: str, path: Path) -> bytes | None:
+    """Return a file of a commit's outputs if this machine's cache has it; nothing is fetched."""
+    try:
+        with chdir(root), kept_parses(), Repo(rev=commit) as repo:
+            out = next(out for out in repo.index.outs if path.is_relative_to(out.def_path))
+            name = path.relative_to(out.def_path).parts
+            oid = out.hash_info if not name else out.get_obj().get(name)[1]
+            return Path(repo.cache.local.oid_to_path(oid.value)).read_bytes()
+    except (DvcException, OSError, StopIteration, TypeError, AttributeError, KeyError):  # not there, in DVC's many ways
+        return None

@@ -1,0 +1,183 @@
+"""Runs the pipeline with what a remote has of it, and hands the results on: to the remote, and to the branch."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dvc.exceptions import DvcException, NotDvcRepoError
+from dvc.repo import Repo
+from dvc.stage.exceptions import StageCmdFailedError
+
+from trunkline.adapters.dvc import survey
+from trunkline.adapters.dvc.parses import kept_parses
+from trunkline.adapters.git import remote as git_remote
+from trunkline.adapters.git import repository
+from trunkline.core import paths
+from trunkline.core.errors import OutsideError, TrunklineError, UserError
+
+GATE = "gate"
+
+Tell = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What became of the results: the files that were committed now, the commit that holds all, and its branch."""
+
+    files: tuple[str, ...]
+    commit: str
+    branch: git_remote.Branch
+
+
+def reproduce(root: Path, base: str | None, tell: Tell, *, everything: bool = False) -> None:
+    """Run `dvc repro`, taking from the remote what a stage that runs needs, and what the gates and a review read.
+
+    A review compares with the scores of `base`, a commit. With `everything`, all outputs are brought here. What is
+    neither here nor can be had is made again, of which `tell` is told. Raises UserError where a stage refuses its
+    input, OutsideError where a stage fails.
+    """
+    with _dvc(root) as repo:
+        remote = _is_readable(repo, tell)
+        if remote:
+            _fetch(repo, base, tell)
+    if not (remote and _with_remote(root, tell, everything=everything)):
+        with _dvc(root) as repo:
+            _bring(repo, remote=False, everything=True)
+            repo.reproduce()
+
+
+def uncommitted(root: Path) -> tuple[str, ...]:
+    """Return the files that `dvc repro` writes into git and that differ from the commit."""
+    return repository.changed(root, [str(paths.LOCK), *results(root)])
+
+
+def results(root: Path) -> tuple[str, ...]:
+    """Return the outputs of the pipeline that are in git."""
+    with _dvc(root) as repo:
+        return survey.uncached(repo.index.outs)
+
+
+def send(root: Path, targets: Sequence[str]) -> None:
+    """Push outputs to DVC's remote; raises UserError if there is none, OutsideError where it fails."""
+    with _dvc(root) as repo:
+        if not _has_remote(repo):
+            raise UserError(
+                "there is no DVC remote, so that nobody else could have the bundle; run: dvc remote add --default …"
+            )
+        _send(repo, targets)
+
+
+def push(root: Path, branch: str, environ: Mapping[str, str], *, create: bool = False) -> Pushed:
+    """Push the results to DVC's remote, if there is one, then commit those that are in git, and push that.
+
+    Whoever can read the commit finds its results, since they are pushed first. Nothing is committed where nothing has
+    changed, so that a run which this push starts ends here; a commit that an earlier call was stopped before it could
+    push is pushed. A branch that is not there is made with `create` only. Raises OutsideError where a remote fails.
+    """
+    with _dvc(root) as repo:
+        if _has_remote(repo):
+            _send(repo)
+    files, before = uncommitted(root), repository.head(root) or ""
+    if files:
+        git_remote.commit(root, files, f"Results of {before[:10]}\n\nWhat dvc repro makes of it: {', '.join(files)}")
+    return Pushed(files, repository.head(root) or before, git_remote.push(root, branch, environ, create=create))
+
+
+def _is_readable(repo: Any, tell: Tell) -> bool:
+    """Look into the remote; a run of a fork, say, has no right to, and a new one has nothing in it."""
+    if not _has_remote(repo):
+        return False
+    try:
+        remote = repo.cloud.get_remote(None, "reproduce")
+        remote.fs.ls(remote.path)
+    except Exception as error:  # the library of every kind of storage has its own
+        tell(f"the remote cannot be read, so that what is not here is made again: {_line(error)}")
+        return False
+    return True
+
+
+def _with_remote(root: Path, tell: Tell, *, everything: bool) -> bool:
+    """Run with what the remote has; False if it turns out to lack something, as where nobody has pushed it."""
+    try:
+        with chdir(root), kept_parses(), Repo() as repo:
+            _bring(repo, remote=True, everything=everything)
+            repo.reproduce(pull=True, allow_missing=True)
+    except Exception as error:  # the library of every kind of storage has its own
+        if isinstance(error.__cause__, StageCmdFailedError):
+            raise _explained(error) from None
+        tell(f"the remote does not have all results, so that what is not here is made again: {_line(error)}")
+        return False
+    return True
+
+
+def _bring(repo: Any, *, remote: bool, everything: bool) -> None:
+    """Bring outputs that are not here, from the cache or the remote: what the gates read, and what is read in parts.
+
+    DVC would bring a part alone, and then take it for a change of the whole. What it brings itself is not brought here.
+    """
+    outs = [out for out in repo.index.outs if out.use_cache and out.hash_info and not out.exists]
+    if not everything:
+        deps = [(stage, Path(dep.fs_path)) for stage in repo.index.stages for dep in survey.files(stage)]
+        outs = [out for out in outs if any(_is_read(Path(out.fs_path), stage, path) for stage, path in deps)]
+    if outs:
+        bring = repo.pull if remote else repo.checkout
+        bring(targets=[str(out) for out in outs], allow_missing=True)
+    absent = [str(out) for out in outs if not out.exists]  # DVC itself only warns of it
+    if remote and absent:
+        raise OutsideError(f"nobody has pushed {', '.join(absent)}")
+
+
+def _is_read(out: Path, stage: Any, path: Path) -> bool:
+    return path.is_relative_to(out) and (path != out or getattr(stage, "name", None) == GATE)
+
+
+def _fetch(repo: Any, base: str | None, tell: Tell) -> None:
+    """Bring the scores of the base into the cache; one that was never pushed has none, which a review says."""
+    if base is None:
+        return
+    try:
+        repo.fetch(targets=[str(paths.PREDICTIONS)], revs=[base], workspace=False)
+        with Repo(rev=base) as then:
+            (out,) = (out for out in then.index.outs if out.def_path == str(paths.PREDICTIONS))
+            why = "nobody has pushed them" if out.changed_cache() else None
+    except Exception as error:  # the library of every kind of storage has its own
+        why = _line(error)
+    if why:
+        tell(f"the scores of {base[:10]} cannot be had: {why}")
+
+
+def _send(repo: Any, targets: Sequence[str] | None = None) -> None:
+    try:
+        repo.push(targets=targets, run_cache=targets is None)
+    except Exception as error:  # the library of every kind of storage has its own
+        raise OutsideError(f"the results cannot be pushed to the remote: {_line(error)}") from None
+
+
+def _has_remote(repo: Any) -> bool:
+    return bool(repo.config["core"].get("remote"))
+
+
+@contextmanager
+def _dvc(root: Path) -> Iterator[Any]:
+    try:
+        with chdir(root), kept_parses(), Repo() as repo:
+            yield repo
+    except NotDvcRepoError:
+        raise UserError(f"{root.resolve()} is not the root of a project: there is no .dvc; change to it") from None
+    except DvcException as error:
+        raise _explained(error) from None
+
+
+def _explained(error: Exception) -> TrunklineError:
+    """Return the error with the exit code of the stage that failed; it has said why itself."""
+    told = _line(error.__cause__ or error)
+    status = re.search(r"exited with (\d+)$", told)
+    message = f"{_line(error)}: {told}" if error.__cause__ else told
+    return UserError(message) if status and status[1] == str(UserError.exit_code) else OutsideError(message)
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,1 @@
+"""Forges: the pull requests, comments and statuses of GitHub and GitLab."""

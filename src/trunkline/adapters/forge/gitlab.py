@@ -1,0 +1,257 @@
+"""GitLab, through python-gitlab: merge requests, their notes, commit statuses, and the artifacts of jobs.
+
+It waits by itself where it is asked to (429), which posts nothing twice; its other retries are off.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TypeVar, cast
+
+import requests
+from gitlab import Gitlab
+from gitlab.base import RESTObject
+from gitlab.exceptions import GitlabError
+
+from trunkline.adapters.forge.api import (
+    TIMEOUT,
+    Comment,
+    ForgeError,
+    Guards,
+    Merged,
+    PullRequest,
+    State,
+    limited,
+    meant,
+    odd,
+    plain,
+    refused,
+    unreachable,
+)
+from trunkline.core.errors import UserError
+
+T = TypeVar("T")
+MERGES, RULES = "the scope api and a role that may merge into the target", "the scope read_api and the role Developer"
+NOBODY = 0  # an access level
+API, READ = "the scope api and the role Developer", "the scope read_api"
+
+_STATES = {"success": "success", "failure": "failed", "pending": "pending"}
+_ODD = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
+
+class GitLab:
+    """A project on GitLab: `api` is the address of its REST API, ending in /api/v4."""
+
+    def __init__(self, api: str, project: str, token: str, timeout: int = TIMEOUT) -> None:
+        self._gitlab = Gitlab(api.removesuffix("/api/v4"), private_token=token, timeout=timeout, per_page=100)
+        self._number = project
+        self._project = self._gitlab.projects.get(project, lazy=True)
+
+    def me(self) -> str:
+        """Return the login that this token's notes have."""
+        with _asking("who am I", READ):
+            self._gitlab.auth()
+            return str(self._gitlab.user.username) if self._gitlab.user else ""
+
+    def pull_request(self, sha: str) -> PullRequest | None:
+        """Return the open merge request whose head is this commit."""
+        with _asking("merge requests", READ):
+            opened = self._project.mergerequests.list(state="opened", iterator=True)
+            found = [PullRequest(one.iid, one.web_url) for one in opened if one.sha == sha]
+        return min(found, key=lambda pull: pull.number, default=None)
+
+    def comments(self, number: int) -> tuple[Comment, ...]:
+        """Return all notes on a merge request, oldest first."""
+        with _asking(f"notes on !{number}", READ):
+            notes = self._project.mergerequests.get(number, lazy=True).notes
+            found = notes.list(sort="asc", order_by="created_at", iterator=True)
+            return tuple(Comment(one.id, one.author["username"], one.body) for one in found if not one.system)
+
+    def create_comment(self, number: int, body: str) -> None:
+        """Write a note on a merge request."""
+        with _asking(f"note on !{number}", API):
+            self._project.mergerequests.get(number, lazy=True).notes.create({"body": body})
+
+    def update_comment(self, number: int, comment: int, body: str) -> None:
+        """Replace the text of a note."""
+        with _asking(f"note on !{number}", API):
+            self._project.mergerequests.get(number, lazy=True).notes.update(comment, {"body": body})
+
+    def set_status(self, sha: str, context: str, state: State, description: str, url: str | None) -> None:
+        """Set the status of this name on a commit."""
+        more = {} if url is None else {"target_url": url}
+        status = {"state": _STATES[state], "name": context, "description": description, **more}
+        with _asking(f"status {context}", API):
+            self._project.commits.get(sha, lazy=True).statuses.create(status)
+
+    def artifact(self, run: int, name: str, limit: int) -> bytes:
+        """Return the archive that the job of this name has left in a pipeline: that of its latest run."""
+        what = f"artifacts of job {name} of pipeline {run}"
+        with _asking(what, READ):
+            jobs = self._project.pipelines.get(run, lazy=True).jobs.list(iterator=True)
+            found = [one.id for one in jobs if one.name == name]
+            if not found:
+                raise UserError(f"{what}: there is no such job")
+            return self._download(what, max(found), limit)
+
+    def open_pull_request(self, branch: str, base: str, title: str, body: str) -> PullRequest:
+        """Open a merge request of a branch here, or bring the title and text of the open one up to date."""
+        sides = {"source_branch": branch, "target_branch": base}
+        with _asking(f"merge request of {branch}", API):
+            opened = self._project.mergerequests.list(state="opened", iterator=True, **sides)
+            own = [one for one in opened if one.source_project_id == one.target_project_id]
+            found = min(own, key=lambda one: int(one.iid), default=None)
+            text = {"title": title, "description": body}
+            if found is None:
+                found = self._project.mergerequests.create(sides | text)
+            elif found.title != title or plain(found.description) != plain(body):
+                self._project.mergerequests.update(found.iid, text)
+            return PullRequest(found.iid, found.web_url)
+
+    def merge_when_ready(self, number: int, sha: str) -> bool:
+        """Have a merge request merged as soon as its pipeline passes; tell whether it is merged already.
+
+        Right after it is opened GitLab refuses, until it has looked for conflicts and has made the pipeline.
+        """
+        what = f"merge of !{number}"
+        with _asking(what, MERGES):
+            found = self._project.mergerequests.get(number)
+            meant(what, found.sha, sha, closed=found.state not in ("opened", "merged"))
+            if found.state == "merged" or found.merge_when_pipeline_succeeds:
+                return bool(found.state == "merged")
+            if not self._gitlab.projects.get(self._number).only_allow_merge_if_pipeline_succeeds:
+                setting = "Settings → Merge requests → Pipelines must succeed"
+                raise ForgeError(f"{what}: nothing is checked before a merge; switch on {setting}")
+            try:
+                # The second name is that of GitLab before 17.11.
+                found.merge(sha=sha, auto_merge=True, merge_when_pipeline_succeeds=True)
+            except GitlabError as error:
+                if error.response_code not in (405, 406, 422):
+                    raise
+                raise ForgeError(str(_refused(what, error, MERGES)), passing=True) from None
+            if found.state != "merged" and not found.merge_when_pipeline_succeeds:
+                raise ForgeError(f"{what}: the forge has not taken it yet", passing=True)  # it may say 200 all the same
+            return bool(found.state == "merged")
+
+    def merged(self, sha: str, branch: str) -> Merged | None:
+        """Return the merge request that brought a commit to this branch; None where none did, as by a push."""
+        with _asking(f"merge request of {sha[:12]}", READ):
+            try:
+                listed = self._project.commits.get(sha, lazy=True).merge_requests(get_all=True)
+            except GitlabError as error:
+                if error.response_code != requests.codes.not_found or "Commit" not in str(error.error_message):
+                    raise
+                return None  # the forge does not have the commit
+            made = ("merge_commit_sha", "squash_commit_sha", "sha")
+            found = [one for one in listed if one["state"] == "merged" and one["target_branch"] == branch]
+            brought = min(found, key=lambda one: (sha not in [one[key] for key in made], one["iid"]), default=None)
+            return None if brought is None else self._described(brought["iid"])
+
+    def _described(self, number: int) -> Merged:
+        found = self._project.mergerequests.get(number)
+        author, merger = found.author["username"], (found.attributes.get("merge_user") or {}).get("username", "ghost")
+        given = found.approvals.get().approved_by
+        approvers = {one["user"]["username"] for one in given if _is_of_head(one.get("approved_at"), found)}
+        return Merged(number, found.web_url, found.title, author, merger, tuple(sorted(approvers - {author})))
+
+    def guards(self, branch: str, tag: str) -> Guards:
+        """Return what protects a branch, and tags like this one.
+
+        GitLab's one check is the pipeline. It lets maintainers delete a protected branch or tag all the same, though
+        not by git.
+        """
+        with _asking(f"rules of {branch}", RULES):
+            project = self._gitlab.projects.get(self._number)
+            holding = _seen(lambda: _about(project.protectedbranches.list(get_all=True), branch))
+            rules = _seen(lambda: project.approvalrules.list(get_all=True))
+            tags = _seen(lambda: _about(project.protectedtags.list(get_all=True), tag))
+            return Guards(
+                pull_request_required=None if holding is None else bool(holding) and all(map(_closed, holding)),
+                approvals=None if rules is None else _approvals(rules, branch),
+                code_owners=None
+                if holding is None
+                else any(one.attributes.get("code_owner_approval_required") for one in holding),
+                checks=("pipeline",) if project.only_allow_merge_if_pipeline_succeeds else (),
+                force_push_blocked=None
+                if holding is None
+                else bool(holding) and not any(one.allow_force_push for one in holding),
+                deletion_blocked=None if holding is None else bool(holding),
+                tags_protected=None if tags is None else bool(tags),
+            )
+
+    def _download(self, what: str, job: int, limit: int) -> bytes:
+        try:
+            chunks = self._project.jobs.get(job, lazy=True).artifacts(streamed=True, iterator=True, chunk_size=65_536)
+        except GitlabError as error:
+            if error.response_code == requests.codes.not_found:
+                raise UserError(f"{what}: there are none, or they have expired") from None
+            raise
+        return limited(cast("Iterator[bytes]", chunks), limit)
+
+
+def _is_of_head(approved: str | None, request: Any) -> bool:
+    """Tell whether an approval came after the commit that was merged, and before the merge.
+
+    GitLab before 18 does not tell when it came: it counts where there has been one commit only.
+    """
+    versions = list(request.diffs.list(iterator=True))
+    pushed = [_time(one.created_at) for one in versions if one.head_commit_sha == request.sha]
+    if approved is None or not pushed:
+        return len(versions) == len(pushed) == 1
+    return min(pushed) <= _time(approved) <= _time(request.merged_at)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _about(rules: Iterable[RESTObject], name: str) -> list[RESTObject]:
+    """Return the rules of protected branches or tags whose name, or pattern, is about this one."""
+    return [one for one in rules if _matches(one.name, name)]
+
+
+def _matches(pattern: str, name: str) -> bool:
+    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), name) is not None
+
+
+def _closed(rule: RESTObject) -> bool:
+    return all(level["access_level"] == NOBODY for level in rule.push_access_levels)
+
+
+def _approvals(rules: Iterable[RESTObject], branch: str) -> int:
+    """Return how many approvals a merge into a branch takes; one person may satisfy several rules."""
+    counts = []
+    for rule in rules:
+        names = [one["name"] for one in rule.protected_branches]
+        everywhere = not names and not rule.attributes.get("applies_to_all_protected_branches")
+        if everywhere or any(_matches(name, branch) for name in names):
+            counts.append(int(rule.approvals_required))
+    return max(counts, default=0)
+
+
+def _seen(call: Callable[[], T]) -> T | None:
+    """Return what is there, or None where the token, or this edition of GitLab, does not show it."""
+    try:
+        return call()
+    except GitlabError as error:
+        if error.response_code not in (403, 404):
+            raise
+        return None
+
+
+@contextmanager
+def _asking(what: str, needs: str) -> Iterator[None]:
+    """Turn what python-gitlab raises into a ForgeError."""
+    try:
+        yield
+    except GitlabError as error:
+        raise _refused(what, error, needs) from None
+    except requests.RequestException as error:
+        raise unreachable(what, error) from None
+    except _ODD as error:
+        raise odd(what, error) from None
+
+
+def _refused(what: str, error: GitlabError, needs: str) -> ForgeError:
+    return refused(what, error.response_code or 0, error.error_message, needs)

@@ -1,0 +1,1 @@
+"""git, by its command: a repository's files, its trunk, its remote."""

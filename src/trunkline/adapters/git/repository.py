@@ -1,0 +1,244 @@
+"""What git says of a repository; `remote` is what changes one, or talks to another."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trunkline.adapters.git.process import output, told
+from trunkline.core.errors import UserError
+
+# The rooms above the pipeline: no stage can reach what is in them, so that nothing in them decides a result.
+ABOVE = tuple(f"src/trunkline/{room}" for room in ("cli", "deploy", "lineage", "release", "review", "serve"))
+# What decides a result: the declaration, the code, and how they are run.
+INPUTS = ("conf", "params.yaml", "src", "stages", "dvc.yaml", "locks", *(f":(exclude){room}" for room in ABOVE))
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A commit: its hash, in short too, the day (YYYY-MM-DD) on which it was made, and its subject."""
+
+    hash: str
+    short: str
+    date: str
+    subject: str
+
+
+def head(folder: Path) -> str | None:
+    """Return the commit that is checked out in a folder; None outside a repository and before a commit."""
+    return told(folder, "rev-parse", "--verify", "HEAD")
+
+
+def is_dirty(folder: Path, paths: tuple[str, ...] = INPUTS) -> bool:
+    """Tell whether files under `paths`, relative to the folder, differ from the commit or are new to git."""
+    return bool(told(folder, "status", "--porcelain", "--untracked-files=normal", "--", *paths))
+
+
+def changed(folder: Path, paths: Sequence[str]) -> tuple[str, ...]:
+    """Return the files among the paths that differ from the commit or are new, sorted, relative to the folder."""
+    words = ("--no-renames", "--relative", "-z", "HEAD", "--", *paths)
+    tracked = output(folder, "diff", "--name-only", *words).decode(errors="surrogateescape")
+    listed = ("--others", "--exclude-standard", "-z", "--", *paths)
+    new = output(folder, "ls-files", *listed).decode(errors="surrogateescape")
+    return tuple(sorted({*filter(None, (tracked + new).split("\0"))}))
+
+
+def annotated_tag(folder: Path, name: str) -> str | None:
+    """Return the commit of an annotated tag; None if there is no such tag, or a lightweight one, which can be moved."""
+    kind = told(folder, "cat-file", "-t", f"refs/tags/{name}")
+    return told(folder, "rev-parse", "--verify", f"refs/tags/{name}^{{commit}}") if kind == "tag" else None
+
+
+@dataclass(frozen=True)
+class Tag:
+    """An annotated tag: what it is on, who made it when (ISO 8601), and its message."""
+
+    commit: str
+    tagger: str
+    date: str
+    message: str
+
+
+def tag(folder: Path, name: str) -> Tag | None:
+    """Return an annotated tag of a commit; None if there is no such tag, or it is of another kind."""
+    commit = annotated_tag(folder, name)
+    if commit is None:
+        return None
+    fields = "%(taggername) %(taggeremail)%00%(taggerdate:iso-strict)%00%(contents)"
+    found = output(folder, "for-each-ref", f"--format={fields}", f"refs/tags/{name}").decode(errors="replace")
+    tagger, date, message = found.removesuffix("\n").split("\0", 2)
+    return Tag(commit, tagger, date, message)
+
+
+def file_at(folder: Path, commit: str, path: Path) -> str | None:
+    """Return the text of a file of a commit; None if the commit has no such file."""
+    return told(folder, "show", f"{commit}:{prefix(folder)}{path.as_posix()}")
+
+
+def merge_base(folder: Path, ref: str) -> str:
+    """Return the commit where the checked-out branch left `ref`, which may be a branch of the remote origin.
+
+    Raises UserError that says what to fetch: for a ref that is not here, or a clone whose history ends too early.
+    """
+    found = tip(folder, ref)
+    if found is None:
+        raise UserError(f"--base: there is no '{ref}' here; run: git fetch origin {ref}:refs/remotes/origin/{ref}")
+    base = told(folder, "merge-base", found, "HEAD")
+    if base:
+        return base
+    if is_shallow(folder):
+        raise UserError(
+            f"--base: this clone is shallow: its history ends before it meets {ref}; run: git fetch --unshallow"
+        )
+    raise UserError(f"--base: {ref} and this branch have no commit in common; name the branch that this one left")
+
+
+def tip(folder: Path, ref: str) -> str | None:
+    """Return the commit of a ref, or of that branch of the remote origin; None if there is neither."""
+    return next(filter(None, (resolve(folder, name) for name in (ref, f"origin/{ref}"))), None)
+
+
+def is_ancestor(folder: Path, commit: str, other: str) -> bool:
+    """Tell whether a commit is another one or in its history."""
+    return told(folder, "merge-base", "--is-ancestor", commit, other) is not None
+
+
+def behind(folder: Path, ref: str) -> int:
+    """Return how many commits of a ref, or of that branch of origin, the checked-out one does not have."""
+    found = tip(folder, ref)
+    return int((found and told(folder, "rev-list", "--count", f"HEAD..{found}")) or 0)
+
+
+def last_commit(folder: Path, path: Path) -> str | None:
+    """Return the last commit that changed a file."""
+    return told(folder, "log", "-1", "--format=%H", "--", path.as_posix()) or None
+
+
+@dataclass(frozen=True)
+class Since:
+    """What has changed in the working tree since a commit; without a commit, nothing is known."""
+
+    folder: Path
+    commit: str | None
+
+    def text(self, path: str) -> str | None:
+        """Return the text of a file as it was; None if there was none."""
+        return self.commit and file_at(self.folder, self.commit, Path(path))
+
+    def current(self, path: str) -> str | None:
+        """Return the text of a file as it is; None if there is none."""
+        place = self.folder / path
+        return place.read_text(encoding="utf-8", errors="replace") if place.is_file() else None
+
+    def changed(self, *paths: str) -> list[str]:
+        """Return the files that have changed since, or are new, among the paths, which git's pathspecs may be."""
+        if self.commit is None:
+            return []
+        tracked = told(self.folder, "diff", "--name-only", "--relative", self.commit, "--", *paths) or ""
+        new = told(self.folder, "ls-files", "--others", "--exclude-standard", "--", *paths) or ""
+        return sorted({*tracked.splitlines(), *new.splitlines()})
+
+
+def changed_between(folder: Path, base: str, head: str) -> tuple[str, ...]:
+    """Return the files that differ between two commits, relative to the folder and only those in it, sorted."""
+    found = output(folder, "diff", "--name-only", "--no-renames", "--relative", "-z", base, head)
+    return tuple(sorted(filter(None, found.decode(errors="surrogateescape").split("\0"))))
+
+
+def prefix(folder: Path) -> str:
+    """Return where a folder is in its repository; empty for its root."""
+    return told(folder, "rev-parse", "--show-prefix") or ""
+
+
+def resolve(folder: Path, name: str) -> str | None:
+    """Return the commit that a name stands for; None if it stands for none."""
+    return told(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+
+
+def is_repository(folder: Path) -> bool:
+    """Tell whether a folder is in a repository that git can read."""
+    return told(folder, "rev-parse", "--git-dir") is not None
+
+
+def is_shallow(folder: Path) -> bool:
+    """Tell whether the clone holds the end of a longer history only."""
+    return told(folder, "rev-parse", "--is-shallow-repository") == "true"
+
+
+def trunk(folder: Path, commit: str, paths: Iterable[Path], limit: int) -> tuple[Commit, ...]:
+    """Return the newest commits of a commit's first-parent line that changed one of the paths, newest first.
+
+    A merge counts by what it brings to the line. Raises OutsideError where git cannot read its own history.
+    """
+    chosen = ("--first-parent", f"--max-count={limit}", "--no-show-signature", "--encoding=UTF-8")
+    fields = ("-z", "--format=%H%x00%h%x00%cs%x00%s")
+    found = output(folder, "log", *chosen, *fields, commit, "--", *(path.as_posix() for path in paths))
+    words = found.decode(errors="replace").split("\0")
+    return tuple(Commit(*words[place : place + 4]) for place in range(0, len(words) - 1, 4))
+
+
+@dataclass(frozen=True)
+class Landed:
+    """A commit of the trunk: its hash, its author, when it was made (ISO 8601), and its whole message."""
+
+    hash: str
+    author: str
+    date: str
+    message: str
+
+
+def landed(folder: Path, commit: str, path: Path) -> tuple[Landed, ...]:
+    """Return all commits of a commit's first-parent line that changed a path, newest first."""
+    fields = ("-z", "--format=%H%x00%an%x00%cI%x00%B")
+    chosen = ("--first-parent", "--no-show-signature", "--encoding=UTF-8")
+    found = output(folder, "log", *chosen, *fields, commit, "--", path.as_posix())
+    words = found.decode(errors="replace").split("\0")
+    return tuple(Landed(*words[place : place + 4]) for place in range(0, len(words) - 3, 4))
+
+
+def first_parents(folder: Path, commit: str, since: str) -> tuple[tuple[str, str], ...]:
+    """Return hash and message of the commits of a first-parent line, newest first, but for those that `since` has."""
+    chosen = ("--first-parent", "--no-show-signature", "--encoding=UTF-8", "-z", "--format=%H%x00%B")
+    words = output(folder, "log", *chosen, commit, f"^{since}", "--").decode(errors="replace").split("\0")
+    return tuple(zip(words[:-1:2], words[1::2], strict=True))
+
+
+def annotated_tags(folder: Path) -> tuple[tuple[str, str], ...]:
+    """Return the name and the commit of every annotated tag; a lightweight one can be moved, and counts for nothing."""
+    fields = "%(objecttype) %(*objecttype) %(*objectname) %(refname:strip=2)"
+    found = output(folder, "for-each-ref", f"--format={fields}", "refs/tags").decode(errors="replace")
+    rows = (line.split(" ", 3) for line in found.split("\n") if line)
+    return tuple((name, commit) for kind, of, commit, name in rows if (kind, of) == ("tag", "commit"))
+
+
+def files_at(folder: Path, commits: Iterable[str], paths: Sequence[Path]) -> dict[str, dict[Path, bytes]]:
+    """Return the files that each commit has among the paths, all read by one process."""
+    wanted = [(commit, path) for commit in commits for path in paths]
+    place = prefix(folder)  # a bare repository knows no `./`
+    lines = "".join(f"{commit}:{place}{path.as_posix()}\n" for commit, path in wanted)
+    listed = output(folder, "cat-file", "--batch", given=lines.encode())
+    found: dict[str, dict[Path, bytes]] = {commit: {} for commit, _ in wanted}
+    at = 0
+    for commit, path in wanted:
+        heading, start = _heading(listed, at)
+        if len(heading) != 3:  # `<name> missing`, without a content
+            at = start
+            continue
+        at = start + int(heading[2]) + 1
+        if heading[1] == b"blob":
+            found[commit][path] = listed[start : at - 1]
+    return found
+
+
+def _heading(told: bytes, place: int) -> tuple[list[bytes], int]:
+    end = told.index(b"\n", place)
+    return told[place:end].split(b" "), end + 1
+
+
+def setting(folder: Path, key: str) -> str | None:
+    """Return a setting of the folder's own repository; None if it is not set there."""
+    return told(folder, "config", "--local", "--get", key)
+
+
+def set_setting(folder: Path, key: str, value: str) -> bool:
+    """Set a setting of the folder's own repository; tell whether git did it."""
+    return told(folder, "config", "--local", key, value) is not None

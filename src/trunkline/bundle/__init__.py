@@ -1,0 +1,1 @@
+"""The deployable: manifest, contract, runtime; what loads one needs numpy, msgspec and onnxruntime alone."""

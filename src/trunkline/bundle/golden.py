@@ -1,0 +1,47 @@
+"""Whether a bundle gives its golden rows their scores, as it is served: one request at a time."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from trunkline.bundle.manifest import GOLDEN
+from trunkline.core.errors import UserError
+
+Score = Callable[[Mapping[str, Any]], float | dict[str, float]]
+
+
+class _Row(msgspec.Struct, frozen=True):
+    request: dict[str, Any]
+    score: float | dict[str, float]
+
+
+def check(folder: Path, score: Score, tolerance: float) -> int:
+    """Return how many golden rows of a bundle get their score, which `score` gives a request of it.
+
+    Raises UserError for a row that is scored otherwise, and for a bundle without golden rows.
+    """
+    rows = _rows(folder)
+    for row in rows:
+        found = score(row.request)
+        if not _near(found, row.score, tolerance):
+            raise UserError(f"{GOLDEN}: a request scores {found!r}, not {row.score!r}: {row.request}")
+    return len(rows)
+
+
+def _rows(folder: Path) -> list[_Row]:
+    try:
+        rows = msgspec.json.decode((folder / GOLDEN).read_bytes(), type=list[_Row])
+    except (FileNotFoundError, msgspec.DecodeError):
+        rows = []
+    if not rows:
+        raise UserError(f"{GOLDEN}: the bundle has none that could show that it scores as it should")
+    return rows
+
+
+def _near(found: Any, expected: Any, tolerance: float) -> bool:
+    if isinstance(expected, dict):
+        same = isinstance(found, dict) and found.keys() == expected.keys()
+        return same and all(_near(found[name], expected[name], tolerance) for name in expected)
+    return isinstance(found, float) and bool(abs(found - expected) <= tolerance * max(1.0, abs(expected)))

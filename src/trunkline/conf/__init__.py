@@ -1,0 +1,1 @@
+"""conf/ as types: a module for each group, models/registry.yaml, and the grammar of versions."""

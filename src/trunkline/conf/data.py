@@ -1,0 +1,132 @@
+"""conf/data: where the tables come from, what one row is, what is predicted, and over which window."""
+
+from typing import Annotated, ClassVar, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, Field, model_validator
+
+from trunkline.conf.sources import Source
+from trunkline.core.errors import nearest
+from trunkline.core.tasks import Task
+from trunkline.core.values import Columns, Duration, Expression, Group, Name, Period, Strict, Tuple
+
+
+def _zone(name: str) -> str:
+    if name not in available_timezones():
+        raise ValueError(f"no time zone '{name}'{nearest(name, available_timezones())}")
+    ZoneInfo(name)
+    return name
+
+
+class Target(Strict):
+    """What is predicted."""
+
+    name: Name = Field(description="Column name of the label.")
+    task: Task = Field("binary", description="Whether a row is true or false, of one of several classes, or a number.")
+    expression: Expression = Field(
+        description="True or false, one of `classes`, or a number per row; missing where there is no label."
+    )
+    classes: Annotated[tuple[str | int, ...], Tuple] | None = Field(
+        None, description="Of multiclass: every class, in the order of the scores.", min_length=2
+    )
+    known_after: Duration | None = Field(
+        None, description="How long after the event the label becomes known; with `window` only."
+    )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The classes as texts; none unless the task is multiclass."""
+        return tuple(map(str, self.classes or ()))
+
+    @model_validator(mode="after")
+    def _classes_fit_the_task(self) -> Self:
+        if (self.classes is None) == (self.task == "multiclass"):
+            raise ValueError(
+                "classes: the key is missing: multiclass needs all its classes"
+                if self.classes is None
+                else f"classes: has no meaning for {self.task}; remove it, or declare task: multiclass"
+            )
+        if len(set(self.class_names)) < len(self.class_names):
+            raise ValueError("classes: names a class twice; remove one")
+        return self
+
+
+class Windows(Strict):
+    """The split by time, in local days of the declared time zone."""
+
+    train: Period = Field(description="Rows to learn from, such as 2013-01..2013-06.")
+    holdout: Period = Field(description="Rows to measure on, after the training window.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.train.end > self.holdout.start:
+            raise ValueError(
+                f"train ends on {self.train.end} (exclusive), after holdout starts on {self.holdout.start}; "
+                "move one of them"
+            )
+        return self
+
+
+class Split(Strict):
+    """The split of a table without time: by a hash of columns, so that a row stays where it is when rows are added."""
+
+    holdout: float = Field(gt=0, lt=1, description="Share of the rows to measure on; learnt from are the others.")
+    by: Columns = Field(
+        (), description="Columns whose equal values stay together, such as a patient; unique_key if none is named."
+    )
+    seed: int = Field(0, ge=0, lt=2**32, description="Another seed is another split.")
+
+
+class Data(Group):
+    """Sources, the observed row, the target and the split, by windows of time or by a hash."""
+
+    key: ClassVar[str] = "data"
+
+    sources: dict[Name, Source] = Field(description="The tables, by name.")
+    observations: Name = Field(description="The table in which one row is one prediction.")
+    unique_key: Columns = Field(description="Columns that identify an observation.")
+    timezone: Annotated[str, AfterValidator(_zone)] = Field("UTC", description="Zone of local times and of windows.")
+    event_time: Expression | None = Field(
+        None, description="When the observed event is scheduled to happen; with `window` only."
+    )
+    prediction_lead: Duration | None = Field(
+        None, description="How long before the event the prediction is made; with `window` only."
+    )
+    target: Target
+    window: Windows | None = Field(None, description="The split of rows that have a time.")
+    split: Split | None = Field(None, description="The split of rows without a time, instead of `window`.")
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """What is learnt from and what is measured on, in words."""
+        if self.window is not None:
+            return {name: str(window) for name, window in self.window}
+        share, by = (self.split.holdout if self.split else 0.0), ", ".join(self.split_by)
+        return {"train": f"{1 - share:.0%} by a hash of {by}", "holdout": f"{share:.0%} by a hash of {by}"}
+
+    @property
+    def split_by(self) -> tuple[str, ...]:
+        """The columns that a hash splits by."""
+        return (self.split.by if self.split else ()) or self.unique_key
+
+    @model_validator(mode="after")
+    def _split_one_way(self) -> Self:
+        if (self.window is None) == (self.split is None):
+            raise ValueError("needs either `window`, if rows have a time, or `split`, if they have none")
+        timed = {
+            "event_time": self.event_time,
+            "prediction_lead": self.prediction_lead,
+            "target.known_after": self.target.known_after,
+        }
+        for key, value in timed.items():
+            if self.window is not None and value is None:
+                raise ValueError(f"{key}: the key is missing: window splits by time")
+            if self.split is not None and value is not None:
+                raise ValueError(f"{key}: has no meaning with split; remove it, or declare window instead of split")
+        return self
+
+    @model_validator(mode="after")
+    def _known_observations(self) -> Self:
+        if self.observations not in self.sources:
+            raise ValueError(f"observations: no source '{self.observations}'{nearest(self.observations, self.sources)}")
+        return self

@@ -1,0 +1,75 @@
+"""conf/promotion: which environments there are, who decides what they run, and whose releases are believed."""
+
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from trunkline.conf.signers import Signers
+from trunkline.core.values import Group, Name, Strict, Tuple
+
+_RESERVED = ("champion", "latest")
+
+
+def _environment(name: str) -> str:
+    if name in _RESERVED or re.fullmatch(r"v\d+", name):
+        raise ValueError(f"'{name}' has another meaning: champion is production's, and versions are latest or vN")
+    return name
+
+
+def _address(url: str) -> str:
+    # No message may repeat the address: a secret in it would end in a log.
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("is no address such as https://flights.example.org")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("holds more than host and path; a secret does not belong into git")
+    return url.rstrip("/")
+
+
+def _template(path: str) -> str:
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or pure.suffix != ".j2":
+        raise ValueError(f"'{path}' is no template of this repository, such as deploy/production.yaml.j2")
+    return pure.as_posix()
+
+
+Environment = Annotated[Name, AfterValidator(_environment)]
+
+
+class Target(Strict):
+    """An environment that runs a version."""
+
+    merge: Literal["automatic", "approval"] = Field(
+        "approval", description="Whether the pull request of a promotion merges by itself, or waits for a person."
+    )
+    endpoints: Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], Tuple] = Field(
+        (), description="Base addresses of what serves it; each answers `GET /version` with name, version and digest."
+    )
+    manifests: Annotated[tuple[Annotated[str, AfterValidator(_template)], ...], Tuple] = Field(
+        (), description="Jinja2 templates of this repository (.j2) that `trunkline reconcile` renders for it."
+    )
+
+
+def _with_production(found: dict[str, Target]) -> dict[str, Target]:
+    if "production" not in found:
+        raise ValueError("lacks production, whose version is the champion that gates compare with")
+    return found
+
+
+class Promotion(Group):
+    """Environments, whose releases they run, and what `trunkline reconcile` may do."""
+
+    key: ClassVar[str] = "promotion"
+
+    signers: Signers = Field(
+        default_factory=dict, description="Whose releases are believed; a version signed by none of these is refused."
+    )
+    mlflow: Literal["correct", "report"] = Field(
+        "correct", description="Whether a change by hand in MLflow's registry is undone, or only told."
+    )
+    environments: Annotated[dict[Environment, Target], AfterValidator(_with_production)] = Field(
+        description="What runs a version; production must be among them."
+    )

@@ -1,0 +1,52 @@
+"""conf/evaluation: which metrics, on which slices, with which intervals and curves."""
+
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, model_validator
+
+from trunkline.core.values import Expression, Group, Name, Strict, Tuple
+
+WHOLE = "all"  # the slice that is the whole holdout, and its label
+
+
+class Interval(Strict):
+    """Bootstrap intervals: whole clusters are resampled, since rows of one cluster are not independent."""
+
+    cluster: Expression | None = Field(
+        None, description="Rows with the same value are resampled together; without it, each row by itself."
+    )
+    resamples: int = Field(1000, ge=100, le=100_000, description="Number of bootstrap resamples.")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Coverage of the interval.")
+    undefined_limit: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="No interval if a metric is undefined on a larger share of the resamples.",
+    )
+
+
+class Curves(Strict):
+    """Size of the curves that are plotted."""
+
+    points: int = Field(200, ge=10, le=2000, description="Most points of the ROC and precision-recall curve.")
+    bins: int = Field(
+        15, ge=2, le=100, description="Bins of equal count of the calibration curve, or of observed by predicted."
+    )
+
+
+class Evaluation(Group):
+    """How the holdout is measured."""
+
+    key: ClassVar[str] = "evaluation"
+
+    metrics: Annotated[tuple[str, ...], Tuple] = Field(description="Names of metrics.", min_length=1)
+    slices: dict[Name, Expression] = Field(default_factory=dict, description="One slice per value of each.")
+    slice_min_rows: int = Field(100, ge=1, description="Smaller slices are counted but not measured.")
+    interval: Interval = Interval()
+    curves: Curves = Curves()
+
+    @model_validator(mode="after")
+    def _whole_is_reserved(self) -> Self:
+        if WHOLE in self.slices:
+            raise ValueError(f"slices.{WHOLE}: the name means the whole holdout; choose another")
+        return self

@@ -1,0 +1,193 @@
+"""conf/gates: the rules that a model must meet before it may be merged, and what they are judged against."""
+
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from trunkline.conf.model import Model
+from trunkline.core.values import Group, Name, Strict, Tuple
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class Limits(NamedTuple):
+    """The smallest and the largest allowed value; None where there is none."""
+
+    minimum: float | None
+    maximum: float | None
+
+
+class Rule(Strict):
+    """What every rule has."""
+
+    advisory: bool = Field(False, description="true: is reported, but blocks nothing.")
+
+
+class Limited(Rule):
+    """A rule with a limit on either side, or on both."""
+
+    minimum: Finite | None = Field(None, description="Smallest allowed value.")
+    maximum: Finite | None = Field(None, description="Largest allowed value.")
+
+    @property
+    def limits(self) -> Limits:
+        """Both limits."""
+        return Limits(self.minimum, self.maximum)
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> Self:
+        if self.minimum is None and self.maximum is None:
+            raise ValueError("needs a minimum or a maximum: without one it could not fail")
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum:g} is above maximum {self.maximum:g}")
+        return self
+
+
+class Threshold(Limited):
+    """A metric of conf/evaluation is on the right side of a limit."""
+
+    kind: Literal["threshold"] = Field(description="Selects this kind of rule.")
+    metric: str = Field(description="A metric of conf/evaluation.")
+    slice: Name | None = Field(None, description="A slice of conf/evaluation: each of its measured values must pass.")
+    tested: Literal["point", "interval"] = Field(
+        "interval", description="interval: its end on the side of the limit must pass, not only the value."
+    )
+
+
+class Champion(Rule):
+    """The model is not worse, or is better, than the one in production, on the same rows."""
+
+    kind: Literal["champion"] = Field(description="Selects this kind of rule.")
+    metric: str = Field(description="A metric that says which end is the better one.")
+    slice: Name | None = Field(None, description="A slice of conf/evaluation: each of its measured values must pass.")
+    test: Literal["non_inferiority", "superiority"] = Field(
+        "non_inferiority", description="At most `margin` worse, or better by more than `margin`."
+    )
+    margin: float = Field(ge=0, allow_inf_nan=False, description="In units of the metric.")
+
+    @model_validator(mode="after")
+    def _non_inferiority_needs_room(self) -> Self:
+        if self.test == "non_inferiority" and not self.margin:
+            raise ValueError("margin: must be above 0 for non_inferiority: an equal model could not pass")
+        return self
+
+
+class NoiseFloor(Rule):
+    """The difference to production is larger than what another training seed makes."""
+
+    kind: Literal["noise_floor"] = Field(description="Selects this kind of rule.")
+    metric: str = Field(description="A metric that says which end is the better one.")
+
+
+class Simplicity(Rule):
+    """The model is better than a simple one by a margin, with the declared confidence."""
+
+    kind: Literal["simplicity"] = Field(description="Selects this kind of rule.")
+    metric: str = Field(description="A metric that says which end is the better one.")
+    than: Literal["baseline", "base_rate"] = Field(
+        "baseline", description="gates.baseline, or the training rows' base rate as every row's score."
+    )
+    margin: float = Field(ge=0, allow_inf_nan=False, description="In units of the metric.")
+
+
+class Fairness(Limited):
+    """Groups are treated alike, by the difference or the ratio of a rate."""
+
+    kind: Literal["fairness"] = Field(description="Selects this kind of rule.")
+    group: Name = Field(description="A slice of conf/evaluation, whose values are the groups.")
+    measure: Literal["selection_rate", "true_positive_rate", "false_positive_rate", "calibration"] = Field(
+        description="What is compared between groups."
+    )
+    compared: Literal["difference", "ratio"] = Field(
+        description="Largest minus smallest group, or smallest over largest."
+    )
+    selected_above: float = Field(0.5, ge=0, lt=1, description="Rows with a score above it are selected.")
+
+    @model_validator(mode="after")
+    def _a_rate_has_a_ratio(self) -> Self:
+        if self.measure == "calibration" and self.compared == "ratio":
+            raise ValueError("compared: calibration may be negative, so it has no ratio; use difference")
+        return self
+
+
+class Data(Limited):
+    """The rows are like those before."""
+
+    kind: Literal["data"] = Field(description="Selects this kind of rule.")
+    measure: Literal["quarantined_share", "base_rate_ratio", "psi", "jensen_shannon"] = Field(
+        description="Of any source table; holdout over training; or of the feature that shifted most between them."
+    )
+
+
+class Operational(Limited):
+    """The bundle can be run as it must be."""
+
+    kind: Literal["operational"] = Field(description="Selects this kind of rule.")
+    measure: Literal["megabytes", "size_ratio", "latency_ratio", "throughput_ratio"] = Field(
+        description="Size of the bundle; or this bundle's size, time of one prediction, or rows per second over the "
+        "champion's. Times are measured by `trunkline gate`, and stand in no file."
+    )
+
+
+class Runtime(Rule):
+    """The bundle runs without scikit-learn."""
+
+    kind: Literal["runtime"] = Field(description="Selects this kind of rule.")
+    required: Literal["onnx"] = Field(description="The runtime that the bundle must have.")
+
+
+class Sanity(Rule):
+    """Scores are probabilities that differ from row to row and mean about what they say."""
+
+    kind: Literal["sanity"] = Field(description="Selects this kind of rule.")
+    slope: Annotated[tuple[float, float], Tuple] = Field(
+        description="Band of the calibration slope: the coefficient of the score's log-odds; 1 is perfect."
+    )
+
+    @model_validator(mode="after")
+    def _is_a_band(self) -> Self:
+        low, high = self.slope
+        if not low < high < float("inf"):
+            raise ValueError(f"slope: must be two numbers, the smaller one first, not {low:g} and {high:g}")
+        return self
+
+
+AnyRule = Annotated[
+    Threshold | Champion | NoiseFloor | Simplicity | Fairness | Data | Operational | Runtime | Sanity,
+    Field(discriminator="kind"),
+]
+
+
+BASELINE, SEED = "baseline", "seed_"  # names of rivals, the latter's with a number
+TIMED = ("latency_ratio", "throughput_ratio")
+
+
+def is_timed(rule: Rule) -> bool:
+    """Whether a rule needs a clock."""
+    return isinstance(rule, Operational) and rule.measure in TIMED
+
+
+class Gates(Group):
+    """The rules, and how sure a comparison must be."""
+
+    key: ClassVar[str] = "gates"
+
+    rules: dict[Name, AnyRule] = Field(description="The rules, by name.", min_length=1)
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="Of every one-sided test; families share it by Holm.")
+    resamples: int = Field(2000, ge=500, le=100_000, description="Number of bootstrap resamples of a comparison.")
+    seeds: int = Field(0, ge=0, le=20, description="How often the model is fitted again with another seed.")
+    baseline: Model | None = Field(None, description="The simple model of `than: baseline`, as in conf/model.")
+
+    def rivals(self, model: Model, seed: int) -> dict[str, tuple[Model, int]]:
+        """Return the models to compare with, and their seeds, by name: the baseline, and `model` with other seeds."""
+        simple = {BASELINE: (self.baseline, seed)} if self.baseline else {}
+        return simple | {f"{SEED}{number}": (model, seed + number) for number in range(1, self.seeds + 1)}
+
+    @model_validator(mode="after")
+    def _has_what_rules_need(self) -> Self:
+        for name, rule in self.rules.items():
+            if isinstance(rule, NoiseFloor) and self.seeds < 2:
+                raise ValueError(f"rules.{name}: needs gates.seeds of at least 2")
+            if isinstance(rule, Simplicity) and rule.than == "baseline" and self.baseline is None:
+                raise ValueError(f"rules.{name}: needs gates.baseline")
+        return self

@@ -1,0 +1,47 @@
+"""conf/model: a scikit-learn-compatible estimator with its parameters, and preprocessing by column role."""
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from trunkline.core.values import Group, Strict
+
+DECLARED = "declared"  # what a search calls conf/model itself
+
+
+class NumericSteps(Strict):
+    """What happens to numeric features before the estimator, in this order."""
+
+    impute: Literal["none", "mean", "median", "zero"] = Field("none", description="What fills a missing value.")
+    scale: Literal["none", "standard", "min_max"] = Field("none", description="Scaling fitted on the training rows.")
+
+
+class CategoricalSteps(Strict):
+    """What happens to categorical features before the estimator."""
+
+    encode: Literal["onehot", "ordinal", "native"] = Field(
+        "onehot", description="native: codes that the estimator is told to treat as categories."
+    )
+    min_frequency: int | None = Field(None, ge=1, description="Categories with fewer training rows are treated as one.")
+
+
+class Preprocess(Strict):
+    """Preprocessing by column role."""
+
+    numeric: NumericSteps = NumericSteps()
+    categorical: CategoricalSteps = CategoricalSteps()
+
+
+class Model(Group):
+    """The estimator: `_target_` names its class, every other key is a parameter of that class."""
+
+    model_config = ConfigDict(extra="allow", populate_by_name=False)
+    key: ClassVar[str] = "model"
+
+    target: str = Field(alias="_target_", description="Import path of the estimator class.")
+    preprocess: Preprocess = Preprocess()
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The estimator's own parameters, as declared."""
+        return dict(self.model_extra or {})

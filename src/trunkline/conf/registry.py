@@ -1,0 +1,152 @@
+"""models/registry.yaml, the desired state: which version of the model each environment is to run.
+
+It is changed by a commit and by nothing else; what runs is brought in line with it, never the other way round. Pure
+but for `read`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from trunkline.conf import handwritten, versions
+from trunkline.conf.versions import Version
+from trunkline.core import safe_yaml
+from trunkline.core.errors import UserError, nearest
+
+PRODUCTION = "production"
+LATEST: Literal["latest"] = "latest"
+
+# The number of a version, the newest one that there is, or none.
+Desired = int | Literal["latest"] | None
+
+
+@dataclass(frozen=True)
+class Registry:
+    """What each environment of a model is to run; `where` is the file, for messages."""
+
+    where: str
+    name: str
+    environments: Mapping[str, Desired]
+
+    def check(self, declared: Iterable[str]) -> None:
+        """Raise UserError unless it has exactly the environments that conf/promotion declares."""
+        known = sorted(declared)
+        for environment in self.environments:
+            if environment not in known:
+                advice = nearest(environment, known)
+                raise UserError(
+                    f"{self.where}: {self.name}.{environment}: no such environment in conf/promotion{advice}"
+                )
+        for environment in known:
+            if environment not in self.environments:
+                raise UserError(f"{self.where}: {self.name}: lacks {environment}; write: {environment}: null")
+
+    def resolve(self, released: Iterable[Version]) -> dict[str, Version | None]:
+        """Return the version of each environment; raises UserError for one that was never released."""
+        known = sorted(version for version in released if version.name == self.name)
+        return {
+            environment: self._resolved(environment, desired, known)
+            for environment, desired in self.environments.items()
+        }
+
+    def _resolved(self, environment: str, desired: Desired, known: list[Version]) -> Version | None:
+        if desired is None:
+            return None
+        if desired == LATEST:
+            return known[-1] if known else None
+        found = Version(self.name, desired)
+        if found not in known:
+            newest = f"the newest is {known[-1].label}" if known else "there is none yet"
+            raise UserError(
+                f"{self.where}: {self.name}.{environment}: {found.label} was never released ({newest}); "
+                f"name a version that has a tag {self.name}@vN"
+            )
+        return found
+
+
+def production(path: Path, name: str) -> int | None:
+    """Return the number of the version that production is to run; None if there is none yet; raises as `read`."""
+    found = read(path, name).environments[PRODUCTION]
+    return found if isinstance(found, int) else None
+
+
+def read(path: Path, name: str) -> Registry:
+    """Read the registry file; raises UserError where it is missing, and as `parse`."""
+    try:
+        handwritten.lint_file(path)
+    except FileNotFoundError:
+        advice = f"write: {name}: {{staging: latest, production: null}}"
+        raise UserError(f"{path}: there is no such file; {advice}") from None
+    return parse(path.read_text(encoding="utf-8"), name, path)
+
+
+def parse(text: str, name: str, path: Path) -> Registry:
+    """Return what a registry file's text says of a model.
+
+    `path` is what messages name. Raises UserError for a text that knows no such model, or is not of the form
+    `<name>: {production: vN | null, <environment>: latest | vN | null}`.
+    """
+    handwritten.lint_text(path, text)
+    content = safe_yaml.parse_yaml(text)
+    known = content if isinstance(content, dict) else {}
+    if not isinstance(known.get(name), dict):
+        raise UserError(f"{path}: has no model {name}{nearest(name, map(str, known))}")
+    environments = {str(key): understood(f"{path}: {name}.{key}", key, value) for key, value in known[name].items()}
+    if PRODUCTION not in environments:
+        found = ", ".join(environments) or "nothing"
+        raise UserError(f"{path}: {name}: lacks production, has {found}; write: production: null")
+    return Registry(str(path), name, environments)
+
+
+def edited(text: str, name: str, environment: str, desired: Desired, path: Path) -> str:
+    """Return the text of a registry file in which one environment has another version, and nothing else has changed.
+
+    Comments, spaces and the order stay, byte for byte. Raises UserError as `parse`, and for a value that is written in
+    such a way that it cannot be replaced alone.
+    """
+    before = parse(text, name, path)
+    wanted = {**before.environments, environment: desired}
+    node = _value(yaml.compose(text, Loader=yaml.CSafeLoader), name, environment)
+    if node is not None:
+        start, end = node.start_mark.index, node.end_mark.index
+        end = start + len(text[start:end].rstrip())  # a block's end is that of its line
+        space = " " if text[start - 1 : start] == ":" else ""
+        made = f"{text[:start]}{space}{written(desired)}{text[end:]}"
+        if _says(made, name, path, wanted):
+            return made
+    raise UserError(f"{path}: {name}.{environment}: cannot be edited; write by hand: {environment}: {written(desired)}")
+
+
+def _value(node: yaml.Node | None, *keys: str) -> yaml.ScalarNode | None:
+    for key in keys:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        node = next((value for found, value in pairs if found.value == key), None)
+    return node if isinstance(node, yaml.ScalarNode) else None
+
+
+def _says(text: str, name: str, path: Path, environments: Mapping[str, Desired]) -> bool:
+    try:
+        return parse(text, name, path).environments == environments
+    except UserError:
+        return False
+
+
+def written(desired: Desired) -> str:
+    """Return what an environment is to run as the file has it: v3, latest or null."""
+    return "null" if desired is None else f"v{desired}" if isinstance(desired, int) else desired
+
+
+def understood(where: str, environment: object, value: object) -> Desired:
+    """Return what a value of the file means; raises UserError that begins with `where` for one that means nothing."""
+    if value is None:
+        return None
+    if value == LATEST and environment != PRODUCTION:
+        return LATEST
+    found = versions.number(value) if isinstance(value, str) else None
+    if found is None:
+        forms = "a version such as v3, or null" if environment == PRODUCTION else "a version such as v3, latest or null"
+        raise UserError(f"{where}: must be {forms}, not {value!r}")
+    return found

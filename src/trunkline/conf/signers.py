@@ -1,0 +1,93 @@
+"""Whose releases are believed: the public half of a key, or the identity of a workflow (conf/promotion, signers).
+
+What is declared is judged by its shape alone, so that composing conf/ needs no library of cryptography.
+"""
+
+import base64
+import binascii
+import re
+import textwrap
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
+
+from trunkline.core.values import Name, Strict
+
+_PEM = re.compile(r"-----BEGIN PUBLIC KEY-----\n([A-Za-z0-9+/=\n]+)\n-----END PUBLIC KEY-----\n?")
+# What a SubjectPublicKeyInfo of each kind begins with (RFC 8410 and RFC 5480), and how many bytes of key follow.
+_KINDS = (
+    (bytes.fromhex("302a300506032b6570032100"), 32),  # Ed25519
+    (bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004"), 64),  # ECDSA P-256, uncompressed
+)
+
+
+def _public(text: str) -> str:
+    # No message may repeat the text: it may be a secret.
+    if "PRIVATE KEY" in text:
+        raise ValueError("is a private key, which is no secret any more; make a new pair, and declare its public half")
+    found = _decoded(text)
+    if not any(found.startswith(kind) and len(found) == len(kind) + size for kind, size in _KINDS):
+        raise ValueError(
+            "is no public key of Ed25519 or ECDSA P-256 in PEM; write: key: | and below it, indented, "
+            "what `openssl pkey -in release.pem -pubout` prints"
+        )
+    lines = textwrap.wrap(base64.b64encode(found).decode(), 64)  # so that a key is written in one way only
+    return "\n".join(["-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----", ""])
+
+
+def _decoded(text: str) -> bytes:
+    match = _PEM.fullmatch(text)
+    try:
+        return base64.b64decode(match[1].replace("\n", ""), validate=True) if match else b""
+    except binascii.Error:
+        return b""
+
+
+def _issuer(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme != "https" or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("is no address such as https://token.actions.githubusercontent.com")
+    return url
+
+
+class Key(Strict):
+    """Who holds the private half of this key; it is TRUNKLINE_SIGNING_KEY where versions are released."""
+
+    key: Annotated[str, AfterValidator(_public)] = Field(
+        description="The public half, in PEM, of an Ed25519 or an ECDSA P-256 key."
+    )
+
+
+class Keyless(Strict):
+    """A workflow that proves who it is to Sigstore, and has no key."""
+
+    identity: Annotated[str, StringConstraints(min_length=1, max_length=500)] = Field(
+        description="As in its certificate: "
+        "https://github.com/OWNER/REPOSITORY/.github/workflows/main.yml@refs/heads/main."
+    )
+    issuer: Annotated[str, AfterValidator(_issuer)] = Field(
+        description="Who vouches for the identity: https://token.actions.githubusercontent.com."
+    )
+
+
+def _kind(content: Any) -> str:
+    keys = content if isinstance(content, dict) else vars(content) if isinstance(content, Strict) else {}
+    return "keyless" if {"identity", "issuer"} & set(keys) else "keyed"
+
+
+Signer = Annotated[
+    Annotated[Key, Tag("keyed")] | Annotated[Keyless, Tag("keyless")],
+    Discriminator(_kind),
+]
+
+
+def _distinct(found: dict[str, Key | Keyless]) -> dict[str, Key | Keyless]:
+    names: dict[Key | Keyless, str] = {}
+    for name, signer in found.items():
+        if names.setdefault(signer, name) != name:
+            raise ValueError(f"{name}: is the same as {names[signer]}; one signer has one name")
+    return found
+
+
+Signers = Annotated[dict[Name, Signer], AfterValidator(_distinct)]

@@ -1,0 +1,1 @@
+"""Which version runs where: proposals, moves of versions between environments, reconciliation, MLflow."""

@@ -1,0 +1,74 @@
+"""Who changed what an environment is to run, when, and by which pull request: the registry file along the trunk."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trunkline.adapters.git import messages, repository
+from trunkline.adapters.git.repository import Landed
+from trunkline.conf import registry
+from trunkline.conf.registry import Desired
+from trunkline.core import paths
+from trunkline.core.errors import UserError
+
+
+@dataclass(frozen=True)
+class Change:
+    """A commit of the trunk that changed what an environment is to run.
+
+    `date` is the commit's, ISO 8601; `pull_request` is the one that its message names, as `changelog` tells it, None if
+    it names none; before the first declaration of an environment there is None, as where it is declared null.
+    """
+
+    commit: str
+    date: str
+    author: str
+    pull_request: str | None
+    environment: str
+    before: Desired
+    after: Desired
+
+
+def changes(folder: Path, tip: str, name: str) -> tuple[Change, ...]:
+    """Return every change along the first-parent line of a commit, newest first.
+
+    A commit whose registry file is broken or gone declares nothing: it changes nothing, as reconcile applies nothing of
+    it. In a shallow clone, what its oldest commit declares is no change.
+    """
+    commits = repository.landed(folder, tip, paths.REGISTRY)
+    texts = repository.files_at(folder, [one.hash for one in commits], [paths.REGISTRY])
+    found = [(one, _declared(texts[one.hash].get(paths.REGISTRY), name)) for one in reversed(commits)]
+    return _changes(found, shallow=repository.is_shallow(folder))
+
+
+def since(found: Sequence[Change], environment: str) -> Change | None:
+    """Return the change that brought what an environment is to run now, among changes that are newest first."""
+    return next((change for change in found if change.environment == environment), None)
+
+
+def _declared(text: bytes | None, name: str) -> Mapping[str, Desired] | None:
+    try:
+        return registry.parse((text or b"").decode(), name, paths.REGISTRY).environments
+    except (UserError, UnicodeDecodeError):
+        return None
+
+
+def _changes(found: Sequence[tuple[Landed, Mapping[str, Desired] | None]], *, shallow: bool) -> tuple[Change, ...]:
+    made: list[Change] = []
+    before: Mapping[str, Desired] = {}
+    for place, (commit, after) in enumerate(found):
+        if after is None:
+            continue
+        if not (shallow and place == 0):
+            made += _of_commit(commit, before, after)
+        before = after
+    return tuple(reversed(made))
+
+
+def _of_commit(commit: Landed, before: Mapping[str, Desired], after: Mapping[str, Desired]) -> list[Change]:
+    reference = messages.brought(commit.hash, commit.message).reference
+    return [
+        Change(commit.hash, commit.date, commit.author, reference, name, before.get(name), after.get(name))
+        for name in sorted({*before, *after}, reverse=True)
+        if before.get(name) != after.get(name)
+    ]

@@ -1,0 +1,94 @@
+"""Writes a bundle as an MLflow model: signature, example, requirements, and the code that loads it.
+
+MLflow's signature is not the contract: it knows no ranges, and where a value is not of the declared type it is
+converted without a word (in a request, 5.7 becomes the integer 5, and null the boolean false). So integers and booleans
+are declared as of any type: they reach the bundle as they are, and the contract decides.
+"""
+
+import platform
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from trunkline.adapters import mlflow
+from trunkline.bundle import manifest
+from trunkline.bundle.contract import Contract, Input, read_contract
+from trunkline.bundle.manifest import CONTRACT, GOLDEN, Verified
+from trunkline.deploy.mlflow import vendor
+
+LOADER = "trunkline.deploy.mlflow.loader"
+_ONLY_SKLEARN = "trunkline.serve.pipeline_scorer"
+_EXAMPLES = 5
+
+
+def write(bundle: Path, folder: Path) -> None:
+    """Write a verified bundle as an MLflow model to a folder that does not exist yet.
+
+    Raises UserError if the bundle is not what its manifest says.
+    """
+    found = manifest.read(bundle, keep=frozenset({CONTRACT, GOLDEN}))
+    contract = read_contract(bundle, found.kept[CONTRACT])
+    onnx = found.manifest.runtime == "onnx"
+    package = vendor.collect(LOADER, without=frozenset({_ONLY_SKLEARN}) if onnx else frozenset())
+    with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore"
+        )  # MLflow warns of its own types when it is imported, and of the Any of the signature
+        data = shutil.copytree(bundle, Path(temporary, found.digest))
+        mlflow.library().pyfunc.save_model(
+            folder,
+            loader_module=f"{package.name}.{LOADER.rpartition('.')[2]}",
+            data_path=str(data),
+            code_paths=[str(package.write(Path(temporary)))],
+            signature=_signature(contract),
+            input_example=_example(found, contract),
+            conda_env=_environment(_requirements(package, bundle / found.manifest.model)),
+            metadata={"trunkline.digest": found.digest},
+        )
+
+
+def _signature(contract: Contract) -> Any:
+    types, models = mlflow.library().types, mlflow.library().models
+    inputs = [types.ColSpec(_type(field), field.name, required=not field.nullable) for field in contract.inputs]
+    return models.ModelSignature(types.Schema(inputs), types.Schema([types.ColSpec("double")]))
+
+
+def _type(field: Input) -> Any:
+    match field.type:
+        case "text":
+            return "string"
+        case "number":
+            return "double"
+        case _:
+            return mlflow.library().types.schema.AnyType()
+
+
+def _example(found: Verified, contract: Contract) -> Any:
+    """Return the first golden rows as MLflow keeps an example; None if the bundle has no golden rows."""
+    import pandas as pd  # noqa: PLC0415  heavy, and MLflow has imported it by now
+
+    if GOLDEN not in found.kept:
+        return None
+    rows = [row["request"] for row in msgspec.json.decode(found.kept[GOLDEN])[:_EXAMPLES]]
+    return pd.DataFrame(rows, columns=[field.name for field in contract.inputs])
+
+
+def _environment(requirements: Iterable[str]) -> dict[str, Any]:
+    """Return what MLflow makes of requirements, but for the version of pip: where none is installed, it would warn."""
+    dependencies = [f"python={platform.python_version()}", "pip", {"pip": sorted(requirements)}]
+    return {"name": "mlflow-env", "channels": ["conda-forge"], "dependencies": dependencies}
+
+
+def _requirements(package: vendor.Package, model: Path) -> Iterator[str]:
+    """Yield what the loader imports, in the versions of this environment, which are the lock's."""
+    distributions = packages_distributions()
+    names = {distributions[name][0] for name in package.imports} | {"pandas"}
+    if b"lightgbm" in model.read_bytes() and model.suffix == ".skops":
+        names.add("lightgbm")
+    yield from (f"{name}=={version(name)}" for name in names)

@@ -1,0 +1,126 @@
+"""What a change ships: another model, or only which version runs where, which no verdict on the model is about."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from trunkline.adapters.git import repository
+from trunkline.conf import registry, versions
+from trunkline.conf.deploy import Promotion
+from trunkline.conf.registry import LATEST, Desired, Registry
+from trunkline.conf.versions import Version
+from trunkline.core import paths, safe_yaml
+from trunkline.core.errors import UserError
+from trunkline.core.params import read_params
+from trunkline.release import verify
+from trunkline.release.verify import RefusedError
+
+
+@dataclass(frozen=True)
+class Move:
+    """An environment that is to run something else: what it is declared to run, such as v3, latest or null.
+
+    `version` is what it runs then, `back` that it is an older one than before. `refused` says why that must not be,
+    else `signer` who signed it.
+    """
+
+    environment: str
+    before: str
+    after: str
+    version: str | None
+    back: bool
+    refused: str = ""
+    signer: str = ""
+
+
+def same_model(root: Path, base: str) -> bool:
+    """Tell whether the tree's bundle is that of a commit, and nothing that decides a result has changed since."""
+    since = repository.Since(root, base)
+    if since.changed(*repository.INPUTS):
+        return False
+    before, now = (_shipped(read) for read in (since.text, since.current))
+    return before is not None and before == now
+
+
+def _shipped(read: Callable[[str], str | None]) -> tuple[str, ...] | None:
+    """Return the digest that the reports name, and what dvc.lock has of the bundle; None where they cannot be read."""
+    try:
+        digest = str(json.loads(read(str(paths.BUNDLE_REPORT)) or "")["digest"])
+        stages = safe_yaml.parse_yaml(read(str(paths.LOCK)) or "")["stages"].values()
+        outs = [out for stage in stages for out in stage.get("outs", ()) if out["path"] == paths.BUNDLE.as_posix()]
+    except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):
+        return None
+    return (digest, *(str(out["md5"]) for out in outs)) if outs else None
+
+
+def moves(root: Path, base: str) -> tuple[Move, ...]:
+    """Return the environments that are to run something else than at a commit, each version checked as far as git says.
+
+    Raises UserError for a registry file, or a params.yaml, that cannot be read.
+    """
+    name = str(read_params(root / paths.PARAMS)["name"])
+    now, before = registry.read(root / paths.REGISTRY, name), _before(root, base, name)
+    if now.environments == before:
+        return ()
+    declared = Promotion.load(root / paths.PARAMS)
+    found = replace(now, where=str(paths.REGISTRY))
+    released = versions.of(name, (tag for tag, _ in repository.annotated_tags(root)))
+    return tuple(_moves(root, found, before, declared, released))
+
+
+def _before(root: Path, base: str, name: str) -> dict[str, Desired]:
+    try:
+        return dict(
+            registry.parse(repository.file_at(root, base, paths.REGISTRY) or "", name, paths.REGISTRY).environments
+        )
+    except UserError:
+        return {}
+
+
+def _moves(
+    root: Path, now: Registry, before: dict[str, Desired], declared: Promotion, released: tuple[Version, ...]
+) -> Iterator[Move]:
+    for environment in sorted({*now.environments, *before}):
+        old, new = before.get(environment), now.environments.get(environment)
+        if old == new and (environment in before) == (environment in now.environments):
+            continue
+        move = Move(environment, registry.written(old), registry.written(new), None, back=False)
+        try:
+            now.check(declared.environments)
+            version = replace(now, environments={environment: new}).resolve(released)[environment]
+        except UserError as error:
+            yield replace(move, version=move.after, refused=str(error))
+        else:
+            yield move if version is None else _checked(root, move, version, _resolved(old, released), declared)
+
+
+def _resolved(desired: Desired, released: tuple[Version, ...]) -> int:
+    """Return the number of what ran before; 0 for nothing."""
+    if desired == registry.LATEST:
+        return max((version.number for version in released), default=0)
+    return desired if isinstance(desired, int) else 0
+
+
+def _checked(root: Path, move: Move, version: Version, before: int, declared: Promotion) -> Move:
+    found = replace(move, version=version.label, back=version.number < before)
+    try:
+        return replace(found, signer=verify.chain(root, version, declared.signers).signer)
+    except RefusedError as error:
+        return replace(found, refused=str(error))
+
+
+Kind = Literal["promote", "rollback"]
+
+
+def told(move: Move, quoted: Callable[[str], str]) -> str:
+    """Say what a move does, such as `Promotes v4 to production`."""
+    if move.version is None:
+        return f"Has {quoted(move.environment)} run nothing"
+    if move.back:
+        return f"Rolls {quoted(move.environment)} back to {quoted(move.version)}"
+    latest = f" ({LATEST})" if move.after == LATEST else ""
+    return f"Promotes {quoted(move.version)}{latest} to {quoted(move.environment)}"

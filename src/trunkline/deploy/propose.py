@@ -1,0 +1,274 @@
+"""Proposes what an environment is to run: one value of the registry file, on a branch of the trunk, with evidence.
+
+The user's working tree is neither read nor changed. What is proposed twice is the same branch and the same pull
+request; where the trunk has moved on, the branch is made anew on its tip.
+"""
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from trunkline.adapters.forge import api
+from trunkline.adapters.git import ancestry, messages, remote, repository
+from trunkline.conf import registry as conf_registry
+from trunkline.conf import versions
+from trunkline.conf.bundle import Serving
+from trunkline.conf.deploy import Promotion
+from trunkline.conf.evaluation import WHOLE
+from trunkline.conf.registry import Desired, Registry
+from trunkline.conf.versions import Version
+from trunkline.core import paths
+from trunkline.core.errors import OutsideError, UserError
+from trunkline.deploy import history, rehearse
+from trunkline.deploy import proposal as deploy_proposal
+from trunkline.deploy.moves import Kind
+from trunkline.deploy.proposal import Evidence, Holdout, Measured
+from trunkline.pipeline.reports import Past
+from trunkline.release import verify
+from trunkline.release.verify import RefusedError, Verified
+from trunkline.show import differences
+
+FOLLOW = (str(paths.LOCK), str(paths.PARAMS), "reports/")  # what `dvc repro` makes of another registry file
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person asks for; without a version, a rollback goes to the one that ran before."""
+
+    kind: Kind
+    environment: str
+    version: str | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Trunk:
+    """The trunk's tip: its registry file, what conf/ declares there, and all versions."""
+
+    name: str
+    branch: str
+    tip: str
+    text: str
+    registry: Registry
+    declared: Promotion
+    tolerance: float
+    released: tuple[Version, ...]
+    moved: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Already:
+    """An environment that is declared to run just that; there is nothing to propose."""
+
+    environment: str
+    declared: str
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A change of the registry file on top of the trunk's tip, ready to be committed, and what is said of it."""
+
+    evidence: Evidence
+    trunk: Trunk
+    text: str
+    automatic: bool
+
+    @property
+    def branch(self) -> str:
+        """Name of its branch."""
+        return deploy_proposal.branch(self.evidence.kind, self.evidence.environment, self.evidence.after)
+
+    @property
+    def diff(self) -> str:
+        """The change as git would show it."""
+        name = paths.REGISTRY.as_posix()
+        before, after = (text.splitlines(keepends=True) for text in (self.trunk.text, self.text))
+        return "".join(difflib.unified_diff(before, after, f"a/{name}", f"b/{name}"))
+
+
+@dataclass(frozen=True)
+class Opened:
+    """The pull request of a proposal, the commit that is its head, and whether it is merged already."""
+
+    commit: str
+    number: int
+    url: str
+    merged: bool
+
+
+def prepare(root: Path, trunk: str, wish: Wish, environ: Mapping[str, str]) -> Proposal | Already:
+    """Fetch the trunk, verify the version, and for a rollback run it; nothing is committed.
+
+    Raises UserError for an environment or version that there is not, RefusedError for a version that must not be run,
+    OutsideError where the remote or the bundle cannot be reached.
+    """
+    found = look(root, trunk, environ)
+    desired, version, ran = _wanted(root, found, wish)
+    present = found.registry.environments[wish.environment]
+    if present == desired:
+        return Already(wish.environment, conf_registry.written(desired))
+    text = conf_registry.edited(found.text, found.name, wish.environment, desired, paths.REGISTRY)
+    proven = _proven(root, found, version)
+    rehearsed = rehearse.rehearse(root, version, found.tolerance) if wish.kind == "rollback" else None
+    change = conf_registry.written(present), conf_registry.written(desired)
+    evidence = _evidence(root, found, wish, change, proven)
+    evidence = replace(evidence, ran_before=version in ran, rehearsed=rehearsed)
+    return Proposal(evidence, found, text, found.declared.environments[wish.environment].merge == "automatic")
+
+
+def local(root: Path, proposal: Proposal) -> str:
+    """Commit to a local branch, which is not checked out, and return the commit.
+
+    Raises UserError where there is a branch of this name that holds something else.
+    """
+    found = repository.resolve(root, f"refs/heads/{proposal.branch}")
+    if found is not None and _is(root, proposal, found):
+        return found
+    commit = _commit(root, proposal)
+    remote.branch(root, proposal.branch, commit)
+    return commit
+
+
+def publish(root: Path, proposal: Proposal, environ: Mapping[str, str], forge: api.Forge, tell: Tell) -> Opened:
+    """Push the branch and open the pull request, or find both; it merges by itself where conf/promotion says so.
+
+    Raises OutsideError where the remote or the forge fails; it may be called again.
+    """
+    found = remote.fetch_branch(root, proposal.branch, environ)
+    commit = found if found is not None and _is(root, proposal, found) else _commit(root, proposal)
+    pushed = remote.push(root, proposal.branch, environ, commit=commit, create=True, replace=True)
+    if pushed == "moved":
+        raise OutsideError(f"git push origin {proposal.branch}: somebody else pushed to it meanwhile; run it again")
+    words = deploy_proposal.title(proposal.evidence), deploy_proposal.body(proposal.evidence)
+    pull = api.retried(partial(forge.open_pull_request, proposal.branch, proposal.trunk.branch, *words), tell)
+    merged = proposal.automatic and api.retried(partial(forge.merge_when_ready, pull.number, commit), tell)
+    return Opened(commit, pull.number, pull.url, merged)
+
+
+def look(root: Path, trunk: str, environ: Mapping[str, str]) -> Trunk:
+    """Fetch the trunk and the tags, and read what its tip declares; raises UserError where that is broken."""
+    if repository.is_shallow(root):
+        raise UserError(
+            "this clone is shallow: what ran before, and was merged since, is not here; run: git fetch --unshallow"
+        )
+    fetched = remote.fetch(root, trunk, environ)
+    found = repository.files_at(root, [fetched.tip], [paths.REGISTRY, paths.PARAMS])[fetched.tip]
+    params = differences.mapping(found.get(paths.PARAMS))
+    name, text = str(params.get("name")), found.get(paths.REGISTRY, b"").decode(errors="replace")
+    parsed = conf_registry.parse(text, name, paths.REGISTRY)
+    where = f"{paths.PARAMS} of {trunk}"
+    declared = Promotion.of(params, where)
+    parsed.check(declared.environments)
+    released = versions.of(name, (tag for tag, _ in repository.annotated_tags(root)))
+    parsed.resolve(released)
+    tolerance = Serving.of(params, where).tolerance
+    return Trunk(name, trunk, fetched.tip, text, parsed, declared, tolerance, released, fetched.moved)
+
+
+def _wanted(root: Path, trunk: Trunk, wish: Wish) -> tuple[Desired, Version, list[Version | None]]:
+    """Return what the environment is to run, the version that this means, and all that it has run."""
+    environments = trunk.registry.environments
+    replace(trunk.registry, environments={**environments, wish.environment: None}).check(trunk.declared.environments)
+    ran = _runs(root, trunk, wish.environment)
+    before = wish.kind == "rollback" and not wish.version
+    label = _previous(wish.environment, ran).label if before else wish.version or ""
+    if label != conf_registry.LATEST:
+        label = versions.named(label, trunk.name).label
+    desired = conf_registry.understood(f"{paths.REGISTRY}: {trunk.name}.{wish.environment}", wish.environment, label)
+    wanted = replace(trunk.registry, environments={wish.environment: desired})
+    version = wanted.resolve(trunk.released)[wish.environment]
+    if version is None:
+        raise UserError(f"{trunk.name} has no version yet; trunkline release makes the first")
+    return desired, version, ran
+
+
+def _previous(environment: str, ran: list[Version | None]) -> Version:
+    found = deploy_proposal.previous(ran)
+    if found is None:
+        raise UserError(f"nothing ran in {environment} before; name a version with --version")
+    return found
+
+
+def _runs(root: Path, trunk: Trunk, environment: str) -> list[Version | None]:
+    changed = history.changes(root, trunk.tip, trunk.name)
+    declared = {one.commit: one.after for one in changed if one.environment == environment}
+    tags = ((Version.of_tag(name), commit) for name, commit in repository.annotated_tags(root))
+    tagged = {commit: version for version, commit in sorted(tags, key=str) if version and version.name == trunk.name}
+    return deploy_proposal.runs(reversed(ancestry.line(root, trunk.tip)), trunk.name, declared, tagged)
+
+
+def _proven(root: Path, trunk: Trunk, version: Version) -> Verified:
+    if version.tag in trunk.moved:
+        raise RefusedError(f"{version}: origin has another tag of this name: it was moved, and a version never changes")
+    return verify.chain(root, version, trunk.declared.signers)
+
+
+def _evidence(root: Path, trunk: Trunk, wish: Wish, change: tuple[str, str], proven: Verified) -> Evidence:
+    present = trunk.registry.resolve(trunk.released)[wish.environment]
+    then = present and repository.annotated_tag(root, present.tag)
+    return Evidence(
+        kind=wish.kind,
+        environment=wish.environment,
+        before=change[0],
+        after=change[1],
+        new=_measured(root, proven.version, proven.tag.commit),
+        present=_measured(root, present, then) if present and then else None,
+        digest=proven.digest,
+        signer=proven.signer,
+        gates=proven.gates,
+        merged=_merged(root, proven.tag.commit, then) if then else (),
+        config=_config(root, proven.tag.commit, then) if then else (),
+        back=present is not None and proven.version < present,
+        reason=wish.reason,
+    )
+
+
+def _measured(root: Path, version: Version, commit: str) -> Measured:
+    wanted = [paths.PARAMS, paths.SLICES, paths.LOCK]
+    found = repository.files_at(root, [commit], wanted)[commit]
+    windows = _dig(differences.mapping(found.get(paths.PARAMS)), "data", "window")
+    window = {key: str(_dig(windows, key) or "not known") for key in ("train", "holdout")}
+    past = Past.understood({paths.SLICES.stem: found.get(paths.SLICES, b"").decode(errors="replace")})
+    whole = (past.slices or {}).get(WHOLE, {}).get(WHOLE)
+    data = str(_dig(differences.mapping(found.get(paths.LOCK)), "stages", "validate", "outs"))
+    holdout = None if whole is None else Holdout(window["holdout"], whole.n, data)
+    return Measured(version, commit, window["train"], holdout, {} if whole is None else whole.metrics)
+
+
+def _merged(root: Path, new: str, present: str) -> tuple[messages.Brought, ...]:
+    """Return what the trunk has between two versions, whichever is the older one."""
+    ends = (present, new) if repository.is_ancestor(root, new, present) else (new, present)
+    return tuple(messages.brought(*one) for one in repository.first_parents(root, *ends))
+
+
+def _config(root: Path, new: str, present: str) -> tuple[differences.Difference, ...]:
+    found = repository.files_at(root, [present, new], [paths.PARAMS])
+    return differences.differences(*(differences.mapping(found[commit].get(paths.PARAMS)) for commit in (present, new)))
+
+
+def _is(root: Path, proposal: Proposal, commit: str) -> bool:
+    """Tell whether a commit is the proposal on the trunk's tip, with nothing else but what `dvc repro` makes of it."""
+    tip = proposal.trunk.tip
+    if not repository.is_ancestor(root, tip, commit):
+        return False
+    found = repository.files_at(root, [commit], [paths.REGISTRY])[commit].get(paths.REGISTRY)
+    changed = repository.changed_between(root, tip, commit)
+    return found == proposal.text.encode() and all(
+        path == str(paths.REGISTRY) or path.startswith(FOLLOW) for path in changed
+    )
+
+
+def _commit(root: Path, proposal: Proposal) -> str:
+    message = deploy_proposal.message(proposal.evidence)
+    return remote.commit_file(root, proposal.trunk.tip, paths.REGISTRY, proposal.text, message)
+
+
+def _dig(value: Any, *keys: str) -> Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value

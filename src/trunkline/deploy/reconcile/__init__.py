@@ -1,0 +1,1 @@
+"""What every environment runs, brought in line with what the trunk declares."""

@@ -1,0 +1,131 @@
+"""What the trunk's tip declares: which version each environment is to run, and whether that version may run.
+
+Everything is read at the tip of origin, never from a working tree, so a bare clone with a key that may only read is
+enough.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trunkline.adapters.git import remote, repository
+from trunkline.conf import registry, versions
+from trunkline.conf.deploy import Promotion, Target
+from trunkline.conf.registry import Desired
+from trunkline.conf.signers import Key, Keyless
+from trunkline.conf.tracking import Tracking
+from trunkline.conf.versions import Version
+from trunkline.core import paths, safe_yaml
+from trunkline.core.errors import TrunklineError, UserError, nearest
+from trunkline.deploy.mlflow.state import Release
+from trunkline.deploy.reconcile import manifests
+from trunkline.deploy.reconcile.state import NOTHING, Trouble, Wanted
+from trunkline.release import verify
+from trunkline.release.verify import RefusedError
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What the trunk's tip declares: the model's name, what each environment is to run, and by which rules."""
+
+    tip: str
+    name: str
+    promotion: Promotion
+    tracking: Tracking
+    wanted: tuple[Wanted, ...]
+
+
+def read(clone: Path, trunk: str, environ: Mapping[str, str], only: Sequence[str] = ()) -> Declared:
+    """Fetch, and return what the tip of the trunk declares, of all environments or only of some.
+
+    Raises UserError for a tip whose registry file or params.yaml is wrong, OutsideError where origin cannot be asked.
+    """
+    fetched = remote.fetch(clone, trunk, environ)
+    at = _Tip(clone, fetched.tip, trunk, fetched.moved)
+    params = at.params()
+    where = at.where(paths.PARAMS)
+    name, promotion, tracking = str(params.get("name")), Promotion.of(params, where), Tracking.of(params, where)
+    said = registry.parse(at.text(paths.REGISTRY), name, Path(at.where(paths.REGISTRY)))
+    said.check(promotion.environments)
+    resolved = said.resolve(versions.of(name, (tag for tag, _ in repository.annotated_tags(clone))))
+    for environment in only:
+        if environment not in resolved:
+            raise UserError(f"--environment {environment}: no such environment{nearest(environment, resolved)}")
+    wanted = tuple(
+        _wanted(at, environment, _label(said.environments[environment]), promotion, version)
+        for environment, version in sorted(resolved.items())
+        if not only or environment in only
+    )
+    return Declared(fetched.tip, name, promotion, tracking, wanted)
+
+
+def trusted(clone: Path, version: Version, signers: Mapping[str, Key | Keyless]) -> Release:
+    """Return what a version is, if it may run; raises RefusedError, which says why, for one that may not."""
+    found = verify.chain(clone, version, signers)
+    return Release(version, found.digest, found.facts.commit, found.gates.verdict)
+
+
+@dataclass(frozen=True)
+class _Tip:
+    """The files of the trunk's tip, and the tags that were moved at origin."""
+
+    clone: Path
+    commit: str
+    trunk: str
+    moved: tuple[str, ...]
+
+    def where(self, path: Path) -> str:
+        return f"{self.trunk}:{path.as_posix()}"
+
+    def text(self, path: Path) -> str:
+        content = self.files((path,))[path]
+        if content is None:
+            raise UserError(f"{self.where(path)}: there is no such file on the trunk")
+        return content
+
+    def files(self, wanted: Sequence[Path]) -> dict[Path, str | None]:
+        found = repository.files_at(self.clone, [self.commit], wanted).get(self.commit, {})
+        return {path: found[path].decode(errors="replace") if path in found else None for path in wanted}
+
+    def params(self) -> Mapping[str, Any]:
+        try:
+            content = safe_yaml.parse_yaml(self.text(paths.PARAMS))
+        except yaml.YAMLError as error:
+            raise UserError(f"{self.where(paths.PARAMS)}: not YAML: {' '.join(str(error).split())}") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{self.where(paths.PARAMS)}: not a mapping of groups")
+        return content
+
+
+def _label(desired: Desired) -> str:
+    return f"v{desired}" if isinstance(desired, int) else desired or NOTHING
+
+
+def _wanted(at: _Tip, environment: str, declared: str, promotion: Promotion, version: Version | None) -> Wanted:
+    target = promotion.environments[environment]
+    wanted = Wanted(environment, declared, version, endpoints=target.endpoints)
+    if version is None:
+        return wanted
+    if version.tag in at.moved:
+        reason = f"{version}: origin has another tag of this name: it was moved; a version never changes"
+        return replace(wanted, trouble=Trouble(reason, 1))
+    try:
+        release = trusted(at.clone, version, promotion.signers)
+    except TrunklineError as error:
+        reason = "; ".join(str(error).splitlines())
+        return replace(wanted, trouble=Trouble(reason, 1 if isinstance(error, RefusedError) else error.exit_code))
+    try:
+        return replace(wanted, release=release, manifests=_rendered(at, environment, release, target))
+    except UserError as error:
+        return replace(wanted, trouble=Trouble(str(error), error.exit_code))
+
+
+def _rendered(at: _Tip, environment: str, release: Release, target: Target) -> dict[str, str]:
+    templates = {path.as_posix(): text for path, text in at.files([Path(one) for one in target.manifests]).items()}
+    version = {"name": release.version.name, "version": release.version.label}
+    return manifests.manifests(
+        templates, version | {"environment": environment, "digest": release.digest, "commit": release.commit}
+    )

@@ -1,0 +1,135 @@
+"""Brings what runs in line with the registry file at the trunk's tip; `reconciliation` says what that takes.
+
+Every effect can be repeated and none is half: a process that is killed anywhere leaves what the next one finishes.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trunkline.conf.deploy import Promotion
+from trunkline.core.errors import OutsideError, TrunklineError
+from trunkline.deploy.mlflow.registry import ModelRegistry
+from trunkline.deploy.mlflow.state import Registered
+from trunkline.deploy.reconcile import desired, endpoints
+from trunkline.deploy.reconcile import plan as reconcile_plan
+from trunkline.deploy.reconcile.actions import Action, Fetch, Note
+from trunkline.deploy.reconcile.apply import Tell, Work, patiently
+from trunkline.deploy.reconcile.desired import Declared
+from trunkline.deploy.reconcile.plan import Plan
+from trunkline.deploy.reconcile.state import Actual, LoadedNothing, Outcome, Reported, Trouble, Wanted
+from trunkline.deploy.reconcile.store import Store
+
+KEEP = 5
+LOADING = 120.0  # seconds after a delivery in which a server may say that it has loaded nothing
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a reconcile runs: a clone, the branch of origin it follows, its store, and the environments it looks after.
+
+    No environments: all that conf/promotion declares.
+    """
+
+    clone: Path
+    trunk: str
+    store: Store
+    environ: Mapping[str, str]
+    only: tuple[str, ...] = ()
+    keep: int = KEEP
+
+
+@dataclass(frozen=True)
+class Round:
+    """One comparison: what is declared, what there was, what was done about it (or would be), and how it is now."""
+
+    declared: Declared
+    actual: Actual
+    plan: Plan
+    outcomes: tuple[Outcome, ...]
+    applied: tuple[Action, ...] = ()
+
+    @property
+    def undone(self) -> tuple[Action, ...]:
+        """What was planned and is not applied, but what only this program's own memory is of."""
+        return tuple(one for one in self.plan.actions if one not in self.applied and not isinstance(one, Note))
+
+    @property
+    def code(self) -> int:
+        """The exit code: the gravest of the environments'."""
+        return max((one.code for one in self.outcomes), default=0)
+
+
+def reconcile(place: Place, tell: Tell, *, write: bool = True) -> Round:
+    """Compare once, and bring the environments in line; without `write`, only compare.
+
+    `tell` is told of each action before it is begun. Raises UserError where the trunk's declaration is wrong, so that
+    nothing at all is done, and OutsideError where origin cannot be asked or the store is held by another process.
+    """
+    with place.store.alone() if write else nullcontext():
+        found = desired.read(place.clone, place.trunk, place.environ, place.only)
+        mlflow = ModelRegistry.open(found.tracking, place.clone, place.environ)
+        actual = observe(place, found, mlflow)
+        plan = reconcile_plan.plan(found.wanted, actual, correct=found.promotion.mlflow == "correct")
+        work = Work(place.clone, place.store, found.name, mlflow, actual.registered, tell)
+        if write:
+            work.all(plan.actions)
+            if any(isinstance(action, Fetch) for action in work.done):
+                place.store.tidy(place.keep)
+            delivered, recent = _pointers(place.store, found.wanted), _recent(place.store, found.wanted)
+            actual = replace(actual, pointers=delivered, recent=recent)
+        outcomes = tuple(reconcile_plan.outcome(one, actual, plan, work.failed, applied=write) for one in found.wanted)
+        return Round(found, actual, plan, outcomes, tuple(work.done))
+
+
+def observe(place: Place, found: Declared, mlflow: ModelRegistry) -> Actual:
+    """Return what there is, of what concerns the environments; what cannot be asked is a trouble in its place."""
+    addresses = [address for one in found.wanted if one.release for address in one.endpoints]
+    digests = {one.release.digest for one in found.wanted if one.release}
+    with ThreadPoolExecutor(1) as aside:
+        answers = aside.submit(endpoints.ask, addresses)
+        registered = _asked(mlflow, found.name)
+        bundles = frozenset(digest for digest in digests if place.store.has(digest))
+        return Actual(
+            registered=registered,
+            bundles=bundles,
+            pointers=_pointers(place.store, found.wanted),
+            recent=_recent(place.store, found.wanted),
+            noted={one.environment: text for one in found.wanted if (text := place.store.noted(one.environment))},
+            manifests={one.environment: _manifests(place.store, one, found.promotion) for one in found.wanted},
+            endpoints={address: _reported(answer) for address, answer in answers.result().items()},
+        )
+
+
+def _asked(mlflow: ModelRegistry, name: str) -> Registered | Trouble:
+    try:
+        return patiently(lambda: mlflow.look(name))
+    except TrunklineError as error:
+        return Trouble(str(error), error.exit_code)
+
+
+def _reported(answer: endpoints.Served | OutsideError) -> Reported | Trouble:
+    if isinstance(answer, OutsideError):
+        kind = LoadedNothing if isinstance(answer, endpoints.LoadedNothingError) else Trouble
+        return kind(str(answer), answer.exit_code)
+    return Reported(answer.name, answer.version, answer.digest)
+
+
+def _pointers(store: Store, wanted: Sequence[Wanted]) -> dict[str, Reported]:
+    found = {one.environment: store.delivered(one.environment) for one in wanted}
+    return {name: Reported(one.name, one.version, one.digest) for name, one in found.items() if one}
+
+
+def _recent(store: Store, wanted: Sequence[Wanted]) -> frozenset[str]:
+    """Return the environments whose servers may still be loading; none by a clock that has gone back."""
+    now = time.time()
+    found = {one.environment: store.since(one.environment) for one in wanted}
+    return frozenset(name for name, then in found.items() if then is not None and 0 <= now - then < LOADING)
+
+
+def _manifests(store: Store, one: Wanted, promotion: Promotion) -> dict[str, str]:
+    names = [Path(path).stem for path in promotion.environments[one.environment].manifests]
+    return {name: text for name in names if (text := store.manifest(one.environment, name)) is not None}

@@ -1,0 +1,155 @@
+"""What is to be done so that every environment runs what the trunk says: desired and actual in, a plan out. Pure.
+
+The order of a plan is safe: an environment's version is brought here, then registered, then named in MLflow, then
+delivered, then written into its manifests. Whoever stops anywhere in it, and plans again, gets the rest.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from trunkline.conf.registry import PRODUCTION
+from trunkline.deploy.mlflow.state import CHAMPION, VERSION, Registered
+from trunkline.deploy.reconcile.actions import (
+    Action,
+    Alias,
+    Deliver,
+    Fetch,
+    Note,
+    Register,
+    Render,
+    Tag,
+    Unalias,
+    Withdraw,
+)
+from trunkline.deploy.reconcile.state import NOTHING, Actual, LoadedNothing, Outcome, Reported, State, Trouble, Wanted
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done, in this order, and per environment the changes in MLflow that are only told."""
+
+    actions: tuple[Action, ...]
+    drifts: Mapping[str, tuple[str, ...]]
+
+
+def plan(wanted: Sequence[Wanted], actual: Actual, *, correct: bool) -> Plan:
+    """Return what makes the environments run what they are to run.
+
+    `correct` says whether a change by hand in MLflow is undone or only told. One is known by this: what MLflow was
+    brought in line with, and what it is to be, are the same, but MLflow has something else.
+    """
+    actions: list[Action] = []
+    drifts: dict[str, tuple[str, ...]] = {}
+    for one in sorted(wanted, key=lambda one: (one.environment != PRODUCTION, one.environment)):
+        if one.trouble:
+            continue
+        of_mlflow, drift = _of_mlflow(one, actual, correct=correct)
+        if drift:
+            drifts[one.environment] = drift
+        for action in (*_of_bundle(one, actual), *of_mlflow, *_of_store(one, actual)):
+            if not _is_shared(action, actions):
+                actions.append(action)
+    return Plan(tuple(actions), drifts)
+
+
+def outcome(wanted: Wanted, actual: Actual, planned: Plan, failed: Mapping[str, Trouble], *, applied: bool) -> Outcome:
+    """Say how an environment is after a plan was applied, or where it was not, is now."""
+    own = [action for action in planned.actions if action.environment == wanted.environment]
+    pending = () if applied else tuple(f"would {action}" for action in own if not isinstance(action, Note))
+    troubles, drift = _troubles(wanted, actual, failed), planned.drifts.get(wanted.environment, ())
+    if troubles or drift:
+        code = max([trouble.code for trouble in troubles], default=1)
+        reasons = (*(trouble.reason for trouble in troubles), *drift, *pending)
+        return _outcome(wanted, actual, "degraded", tuple(dict.fromkeys(reasons)), code)
+    late = (*_late(wanted, actual), *pending)
+    return _outcome(wanted, actual, "progressing" if late else "in-sync", late, 1 if late else 0)
+
+
+def _troubles(wanted: Wanted, actual: Actual, failed: Mapping[str, Trouble]) -> list[Trouble]:
+    if wanted.trouble:
+        return [wanted.trouble]
+    answers = [actual.endpoints.get(address) for address in wanted.endpoints]
+    known = (failed.get(wanted.environment), actual.registered, *answers)
+    return [found for found in known if isinstance(found, Trouble) and not _is_loading(found, wanted, actual)]
+
+
+def _is_loading(answer: Registered | Reported | Trouble, wanted: Wanted, actual: Actual) -> bool:
+    return isinstance(answer, LoadedNothing) and wanted.environment in actual.recent
+
+
+def _late(wanted: Wanted, actual: Actual) -> Iterator[str]:
+    """Yield the endpoints that do not serve yet what the environment is to run."""
+    for address in wanted.endpoints:
+        answer = actual.endpoints.get(address)
+        if isinstance(answer, LoadedNothing):
+            yield f"{answer.reason}, and may still be loading"
+        if isinstance(answer, Reported) and wanted.release and answer.digest != wanted.release.digest:
+            yield f"{address} still serves {answer.version} ({answer.digest[:12]})"
+
+
+def _outcome(wanted: Wanted, actual: Actual, state: State, why: tuple[str, ...], code: int) -> Outcome:
+    pointer = actual.pointers.get(wanted.environment)
+    delivered = pointer.version if pointer else NOTHING
+    return Outcome(wanted.environment, wanted.declared, wanted.label, delivered, state, why, code)
+
+
+def _is_shared(action: Action, actions: Sequence[Action]) -> bool:
+    """Tell whether another environment that is to run the same release asks for it already."""
+    same = (one for one in actions if type(one) is type(action) and isinstance(one, Fetch | Register))
+    return isinstance(action, Fetch | Register) and any(one.release == action.release for one in same)
+
+
+def _of_bundle(one: Wanted, actual: Actual) -> Iterator[Action]:
+    if one.release and one.release.digest not in actual.bundles:
+        yield Fetch(one.environment, one.release)
+
+
+def _of_mlflow(one: Wanted, actual: Actual, *, correct: bool) -> tuple[tuple[Action, ...], tuple[str, ...]]:
+    """Return what is to be done in MLflow, and what is only told.
+
+    What was noted is forgotten before anything of another declaration is begun: a half of it is nobody's change.
+    """
+    if isinstance(actual.registered, Trouble):
+        return (), ()
+    changes = (*_of_entry(one, actual.registered), *_of_aliases(one, actual.registered))
+    noted, label = actual.noted.get(one.environment), one.label
+    if noted == label:
+        told = tuple(f"changed by hand in MLflow; not undone: {change}" for change in changes)
+        return (changes, ()) if correct else ((), told)
+    forget = (Note(one.environment, None),) if noted and changes else ()
+    return (*forget, *changes, Note(one.environment, label)), ()
+
+
+def _of_entry(one: Wanted, registered: Registered) -> Iterator[Action]:
+    if one.release is None:
+        return
+    found = registered.find(one.label, one.release.digest)
+    if found is None:
+        yield Register(one.environment, one.release)
+        return
+    for key, value in one.release.tags.items():
+        if found.tags.get(key) != value:
+            yield Tag(one.environment, found.number, key, value)
+
+
+def _of_aliases(one: Wanted, registered: Registered) -> Iterator[Action]:
+    target = registered.find(one.label, one.release.digest) if one.release else None
+    for alias in (one.environment, CHAMPION) if one.environment == PRODUCTION else (one.environment,):
+        number = registered.aliases.get(alias)
+        if one.release:
+            if target is None or number != target.number:
+                yield Alias(one.environment, alias, one.release)
+        elif any(VERSION in found.tags for found in registered.entries if found.number == number):
+            yield Unalias(one.environment, alias)  # one on a version of somebody else's is theirs
+
+
+def _of_store(one: Wanted, actual: Actual) -> Iterator[Action]:
+    pointer, release = actual.pointers.get(one.environment), one.release
+    if release and pointer != Reported(release.version.name, release.version.label, release.digest):
+        yield Deliver(one.environment, release)
+    if release is None and pointer:
+        yield Withdraw(one.environment)
+    found = actual.manifests.get(one.environment, {})
+    for name in sorted({*found, *one.manifests}):
+        if found.get(name) != one.manifests.get(name):
+            yield Render(one.environment, name, one.manifests.get(name))

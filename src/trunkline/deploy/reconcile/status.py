@@ -1,0 +1,85 @@
+"""Where each environment stands: what is declared and since when, by which pull request, and what there is instead."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trunkline.adapters.git import repository
+from trunkline.conf.registry import LATEST
+from trunkline.core.errors import UserError
+from trunkline.deploy import history
+from trunkline.deploy.history import Change
+from trunkline.deploy.mlflow.state import VERSION, Registered
+from trunkline.deploy.reconcile.once import Round
+from trunkline.deploy.reconcile.state import NOTHING, Actual, Outcome, Reported, Wanted
+from trunkline.release import message as release_message
+from trunkline.release.provenance import Review
+
+UNKNOWN = "?"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """An environment: how it is, what MLflow's alias, the store and each endpoint say, and since when, by whom.
+
+    `alias`, `delivered` and the endpoints' are versions such as v3, null for none, and ? for what cannot be asked.
+    `since` (ISO 8601) is when the trunk came to declare this version, None if it never did; for `latest`, when the
+    version was released.
+    """
+
+    outcome: Outcome
+    alias: str
+    delivered: str
+    endpoints: tuple[tuple[str, str], ...]
+    since: str | None
+    author: str | None
+    pull_request: str | None
+
+
+def standings(clone: Path, found: Round) -> tuple[Standing, ...]:
+    """Return where each environment of a round stands; asks git only."""
+    changes = history.changes(clone, found.declared.tip, found.declared.name)
+    wanted = {one.environment: one for one in found.declared.wanted}
+    return tuple(_standing(clone, one, wanted[one.environment], found.actual, changes) for one in found.outcomes)
+
+
+def _standing(clone: Path, outcome: Outcome, wanted: Wanted, actual: Actual, changes: Sequence[Change]) -> Standing:
+    since, author, reference = _since(clone, wanted, changes)
+    return Standing(
+        outcome=outcome,
+        alias=_alias(actual, wanted.environment),
+        delivered=outcome.actual,
+        endpoints=tuple((address, _served(actual, address)) for address in wanted.endpoints),
+        since=since,
+        author=author,
+        pull_request=reference,
+    )
+
+
+def _since(clone: Path, wanted: Wanted, changes: Sequence[Change]) -> tuple[str | None, str | None, str | None]:
+    tag = repository.tag(clone, wanted.version.tag) if wanted.version else None
+    if wanted.declared == LATEST and tag:
+        review = _review(tag.message)
+        return tag.date, review.author if review else tag.tagger, f"#{review.number}" if review else None
+    change = history.since(changes, wanted.environment)
+    return (change.date, change.author, change.pull_request) if change else (None, None, None)
+
+
+def _review(message: str) -> Review | None:
+    try:
+        return release_message.parse_message(message).review
+    except UserError:
+        return None
+
+
+def _alias(actual: Actual, alias: str) -> str:
+    if not isinstance(actual.registered, Registered):
+        return UNKNOWN
+    number = actual.registered.aliases.get(alias)
+    labels = {entry.number: entry.tags.get(VERSION) for entry in actual.registered.entries}
+    return labels.get(number) or f"MLflow's {number}" if number else NOTHING
+
+
+def _served(actual: Actual, address: str) -> str:
+    answer = actual.endpoints.get(address)
+    return answer.version if isinstance(answer, Reported) else UNKNOWN if answer else NOTHING

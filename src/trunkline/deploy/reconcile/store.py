@@ -1,0 +1,156 @@
+"""The folder that servers on this machine watch: whole bundles by digest, and per environment the one to serve.
+
+A bundle is put in place in one rename, after every byte of it was verified, and never changes. What an environment is
+to serve is one small file, replaced in one rename. So whoever reads the folder, at any moment, finds a whole bundle.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from trunkline.bundle import manifest as bundle_manifest
+from trunkline.core import files
+from trunkline.core.errors import OutsideError, UserError
+
+_ASIDE = ".aside-"  # what begins so is half of something, left by a process that was killed
+_LOCK_SECONDS = 60
+
+
+class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an environment is to serve; `bundle` is a path in the store."""
+
+    name: str
+    version: str
+    digest: str
+    bundle: str
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store in a folder, which need not exist."""
+
+    folder: Path
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the store, so that one process at a time changes it; raises OutsideError if another one stays."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(self.folder / ".lock", timeout=_LOCK_SECONDS):
+                for half in self.folder.rglob(f"{_ASIDE}*"):
+                    shutil.rmtree(half)
+                yield
+        except Timeout:
+            raise OutsideError(
+                f"{self.folder}: another reconcile has held it for {_LOCK_SECONDS} s; wait for it"
+            ) from None
+
+    def bundle(self, digest: str) -> Path:
+        """Return where the bundle of a digest is, or would be."""
+        return self.folder / "bundles" / digest
+
+    def has(self, digest: str) -> bool:
+        """Tell whether the bundle of a digest is here, every byte of it."""
+        try:
+            return bundle_manifest.verify(self.bundle(digest)) == digest
+        except (UserError, OSError):
+            return False
+
+    def put(self, digest: str, get: Callable[[Path], object]) -> None:
+        """Put a bundle in place, which `get` writes into a folder that does not exist; a broken one is replaced.
+
+        Raises OutsideError for one of another digest, and as `manifest.verify` does.
+        """
+        place = self.bundle(digest)
+        with self._aside(place.parent) as aside:
+            get(aside / "bundle")
+            found = bundle_manifest.verify(aside / "bundle")
+            if found != digest:
+                raise OutsideError(f"the bundle {digest[:12]} was asked for, but {found[:12]} was got")
+            if place.exists():
+                place.rename(aside / "broken")
+            (aside / "bundle").rename(place)
+
+    def delivered(self, environment: str) -> Pointer | None:
+        """Return what is delivered to an environment; None for nothing, or a file that says nothing."""
+        try:
+            return msgspec.json.decode(self._pointer(environment).read_bytes(), type=Pointer)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+
+    def since(self, environment: str) -> float | None:
+        """Return when what is delivered to an environment was, in seconds since 1970; None for nothing."""
+        place = self._pointer(environment)
+        return place.stat().st_mtime if place.exists() else None
+
+    def deliver(self, environment: str, name: str, version: str, digest: str) -> None:
+        """Tell an environment's servers what to serve; raises OutsideError for a bundle that is not here."""
+        place = self.bundle(digest)
+        if not place.is_dir():
+            raise OutsideError(f"{place}: the bundle of {name}@{version} is not there")
+        os.utime(place)  # the time of its last use, for `tidy`
+        content = Pointer(name, version, digest, place.relative_to(self.folder).as_posix())
+        files.write_json(self._pointer(environment), msgspec.to_builtins(content))
+
+    def withdraw(self, environment: str) -> None:
+        """Take away what is delivered to an environment."""
+        self._pointer(environment).unlink(missing_ok=True)
+
+    def noted(self, environment: str) -> str | None:
+        """Return what `note` was last told."""
+        place = self._note(environment)
+        return place.read_text(encoding="utf-8").strip() if place.exists() else None
+
+    def note(self, environment: str, text: str | None) -> None:
+        """Remember a text of an environment; None forgets it."""
+        if text is None:
+            self._note(environment).unlink(missing_ok=True)
+        else:
+            files.write_text(self._note(environment), f"{text}\n")
+
+    def manifest(self, environment: str, name: str) -> str | None:
+        """Return a rendered manifest; None if there is none."""
+        place = self._manifest(environment, name)
+        return place.read_text(encoding="utf-8", errors="replace") if place.exists() else None
+
+    def write_manifest(self, environment: str, name: str, text: str | None) -> None:
+        """Write a rendered manifest; None takes it away."""
+        if text is None:
+            self._manifest(environment, name).unlink(missing_ok=True)
+        else:
+            files.write_text(self._manifest(environment, name), text)
+
+    def tidy(self, keep: int) -> tuple[str, ...]:
+        """Delete bundles but those that are delivered and the `keep` that were used last; return what is gone."""
+        bundles = [place for place in (self.folder / "bundles").glob("*") if not place.name.startswith(".")]
+        bundles.sort(key=lambda place: (-place.stat().st_mtime_ns, place.name))
+        current = {json.loads(place.read_bytes()).get("digest") for place in self.folder.glob("*.json")}
+        gone = [place for place in bundles[keep:] if place.name not in current]
+        for place in gone:
+            with self._aside(place.parent) as aside:
+                place.rename(aside / "bundle")
+        return tuple(place.name for place in gone)
+
+    def _pointer(self, environment: str) -> Path:
+        return self.folder / f"{environment}.json"
+
+    def _note(self, environment: str) -> Path:
+        return self.folder / "noted" / environment
+
+    def _manifest(self, environment: str, name: str) -> Path:
+        return self.folder / "manifests" / environment / name
+
+    @contextmanager
+    def _aside(self, parent: Path) -> Iterator[Path]:
+        """Yield a folder on the same file system for what is half done."""
+        parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=parent, prefix=_ASIDE) as aside:
+            yield Path(aside)

@@ -1,1 +1,0 @@
-"""The forge where the repository is hosted: the only package that calls its API."""

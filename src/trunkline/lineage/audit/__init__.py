@@ -1,0 +1,1 @@
+"""Whether what an environment ran came through the trunk's rules."""

@@ -1,0 +1,281 @@
+"""Gathers what an audit judges: declarations and releases of git, chains, and what the forge and the remote tell."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+
+from trunkline.adapters.forge import owners
+from trunkline.adapters.forge.api import Forge
+from trunkline.adapters.git import ancestry, remote, repository
+from trunkline.adapters.git.process import output
+from trunkline.adapters.git.repository import Landed
+from trunkline.conf.registry import LATEST, Desired
+from trunkline.conf.versions import Version
+from trunkline.core import paths
+from trunkline.core.errors import OutsideError, UserError
+from trunkline.deploy import history
+from trunkline.deploy.history import Change
+from trunkline.lineage import facts, trace
+from trunkline.lineage import stays as lineage_stays
+from trunkline.lineage.audit import judge
+from trunkline.lineage.audit.judge import Audit, Event, Evidence, Guard, Violation
+from trunkline.lineage.chain import Reviewed, Stay
+from trunkline.release import releases
+from trunkline.release.releases import Releases
+from trunkline.show import differences
+from trunkline.show.text import clean
+
+PROMOTION = "conf/promotion"
+
+
+@dataclass(frozen=True)
+class Period:
+    """What is audited: from one moment on, up to another; None for no end."""
+
+    since: datetime
+    until: datetime | None
+
+    def holds(self, date: str) -> bool:
+        """Tell whether a date of git's, ISO 8601, is in it."""
+        at = lineage_stays.moment(date)
+        return self.since <= at and (self.until is None or at < self.until)
+
+
+def period(since: str, until: str | None) -> Period:
+    """Return the period between two days or moments (ISO 8601, UTC where no zone is named); a last day is in it.
+
+    Raises UserError for what is neither.
+    """
+    found = Period(_moment("--since", since)[0], _moment("--until", until)[1] if until else None)
+    if found.until and found.until <= found.since:
+        raise UserError(f"--until {until}: is not after --since {since}")
+    return found
+
+
+def _moment(option: str, text: str) -> tuple[datetime, datetime]:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise UserError(f"{option} {clean(text)}: is no day such as 2026-03-01 and no moment in ISO 8601") from None
+    found = found if found.tzinfo else found.replace(tzinfo=UTC)
+    return found, found + timedelta(days=1) if len(text) <= len("2026-03-01") else found
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the remote told: versions whose tags are others there, and why it could not be asked.
+
+    `before` is the trunk's tip as it was here before; None where there was none, or nothing was asked.
+    """
+
+    moved: tuple[Version, ...] = ()
+    failed: tuple[str, ...] = ()
+    before: str | None = None
+
+
+def audited(folder: Path, when: Period, trunk: str, asked: Asked, forge: Forge | None) -> Audit:
+    """Return what happened in a period, what of it should not have, and what guards the trunk.
+
+    `asked` is what the remote has told, `forge` is asked here; None: it is not. Raises UserError for a clone that does
+    not hold the trunk.
+    """
+    gathering = _Gathering(folder, releases.releases(folder, trunk), forge)
+    events, guards = gathering.events(when), (*gathering.guards(), *_owned(folder, gathering.known.trunk.tip))
+    violations = (
+        *_moved(asked, gathering.known),
+        *_light(gathering.known),
+        *gathering.rewritten(asked.before),
+        *judge.judge(events),
+    )
+    failed = (*asked.failed, *gathering.failed)
+    unasked = [f"the forge was not asked; {trace.ASK}"] if forge is None else []
+    return Audit(
+        trunk=gathering.known.trunk.ref,
+        since=when.since.isoformat(),
+        until=when.until.isoformat() if when.until else None,
+        events=events,
+        violations=violations,
+        guards=guards,
+        unknown=tuple(dict.fromkeys((*failed, *unasked))),
+        failed=bool(failed),
+    )
+
+
+def fetched(folder: Path, trunk: str, environ: Mapping[str, str]) -> Asked:
+    """Fetch the trunk and the tags; return which versions' tags are others at origin than here."""
+    if repository.setting(folder, "remote.origin.url") is None:
+        return Asked((), ("there is no remote origin, so nothing says whether a tag was moved; --offline not to ask",))
+    before = repository.resolve(folder, f"refs/remotes/origin/{trunk}")
+    try:
+        found = remote.fetch(folder, trunk, environ)
+    except OutsideError as error:
+        return Asked((), (clean(str(error)),))
+    moved = (version for name in found.moved if (version := Version.of_tag(name)))
+    return Asked(tuple(sorted(moved)), before=before)
+
+
+def _moved(asked: Asked, known: Releases) -> list[Violation]:
+    why = "origin has another tag of this name than this clone: it was moved, and a version never changes"
+    return [Violation("tag", one.label, None, why) for one in asked.moved if one.name == known.name]
+
+
+def _light(known: Releases) -> list[Violation]:
+    why = "is a lightweight tag, which says nothing and can be moved; it is no release"
+    return [Violation("tag", one.label, None, why) for one in known.light]
+
+
+def _owned(folder: Path, tip: str) -> tuple[Guard, ...]:
+    found = repository.files_at(folder, [tip], owners.PLACES)[tip]
+    where = next((place for place in owners.PLACES if place in found), None)
+    text = found[where].decode(errors="replace") if where else ""
+    listed = output(folder, "ls-tree", "-r", "-z", "--name-only", tip, "--", PROMOTION, paths.REGISTRY.as_posix())
+    files = [name for name in listed.decode(errors="surrogateescape").split("\0") if name]
+    place = where.as_posix() if where else None
+    made = []
+    for path in (paths.REGISTRY.as_posix(), PROMOTION):
+        ours = [repository.prefix(folder) + name for name in files if name == path or name.startswith(f"{path}/")]
+        made.append(judge.owned(path, tuple(map(clean, owners.shared(text, ours))), place))
+    return tuple(made)
+
+
+class _Gathering:
+    """What git and the forge say of each event; the forge is not asked again once it has failed."""
+
+    def __init__(self, folder: Path, known: Releases, forge: Forge | None) -> None:
+        self.folder, self.known, self.forge = folder, known, forge
+        self.failed: tuple[str, ...] = ()
+        self.evidences: dict[Version, Evidence | None] = {}
+
+    @cached_property
+    def changes(self) -> tuple[Change, ...]:
+        """Oldest first."""
+        return tuple(reversed(history.changes(self.folder, self.known.trunk.tip, self.known.name)))
+
+    @cached_property
+    def stays(self) -> tuple[Stay, ...]:
+        return lineage_stays.stays(reversed(self.changes), self.known.dated)
+
+    def events(self, when: Period) -> tuple[Event, ...]:
+        """Return the releases and the changes of a period, oldest first."""
+        released = [version for version, tag in sorted(self.known.tags.items()) if tag.date and when.holds(tag.date)]
+        changed = [change for change in self.changes if when.holds(change.date)]
+        commits = ancestry.commits(self.folder, [self.known.tags[one].commit for one in released])
+        messages = ancestry.commits(self.folder, [one.commit for one in changed])
+        made = [self._release(version, commits[self.known.tags[version].commit]) for version in released]
+        made += [self._change(change, messages[change.commit]) for change in changed]
+        return tuple(sorted(made, key=lambda one: lineage_stays.moment(one.date)))
+
+    def _release(self, version: Version, commit: Landed) -> Event:
+        tag, stays = self.known.tags[version], [one for one in self.stays if one.version == version.label]
+        followed = tuple(one.environment for one in stays if one.commit is None and one.since == tag.date)
+        evidence = self.evidence(version)
+        review, unknown = self._review(version, commit, trusted=evidence is not None and evidence.refused is None)
+        return Event(
+            kind="release",
+            date=tag.date,
+            actor=clean(tag.tagger),
+            commit=tag.commit,
+            version=version.label,
+            declared=version.label,
+            before=judge.NOTHING,
+            environments=followed,
+            review=review,
+            needed=self._needed(tag.commit, followed),
+            reached=bool(stays),
+            unknown=unknown,
+            evidence=evidence,
+        )
+
+    def _change(self, change: Change, commit: Landed) -> Event:
+        before, after = self._at(change.before, change.date), self._at(change.after, change.date)
+        back = before is not None and after is not None and after < before
+        review, unknown = self._review(None, commit, trusted=False)
+        return Event(
+            kind="withdrawal" if change.after is None else "rollback" if back else "promotion",
+            date=change.date,
+            actor=clean(change.author),
+            commit=change.commit,
+            version=after.label if after else None,
+            declared=_shown(change.after, after),
+            before=_shown(change.before, before),
+            environments=(change.environment,),
+            review=review,
+            needed=self._needed(change.commit, (change.environment,)),
+            reached=True,
+            unknown=unknown,
+            evidence=self.evidence(after) if after else None,
+        )
+
+    def _at(self, desired: Desired, date: str) -> Version | None:
+        """Return the version that was meant at a moment."""
+        if isinstance(desired, int):
+            return Version(self.known.name, desired)
+        released = (
+            one.version for one in self.known.dated if lineage_stays.moment(one.date) <= lineage_stays.moment(date)
+        )
+        return max(released, default=None) if desired == LATEST else None
+
+    def evidence(self, version: Version) -> Evidence | None:
+        """Return what speaks for a version; None for one that was never released."""
+        if version not in self.known.tags:
+            return None
+        if version not in self.evidences:
+            commit = self.known.tags[version].commit
+            found = repository.files_at(self.folder, [commit], [paths.GATES_REPORT])[commit]
+            signer, refused = self.known.verified(self.folder, version)
+            self.evidences[version] = judge.evidence(signer, refused, facts.judged(found))
+        return self.evidences[version]
+
+    def _review(self, version: Version | None, commit: Landed, *, trusted: bool) -> tuple[Reviewed | None, str | None]:
+        """Return the pull request of a commit of the trunk, and why it is not known who approved."""
+        announced = self.known.announced.get(version) if version else None
+        if announced and announced.review and trusted:
+            one = announced.review
+            return Reviewed(one.number, "signed", None, one.author, one.approvers), None
+        forge = None if self.failed else self.forge
+        found, unknown = trace.reviewed(commit, self.known, forge)
+        if unknown and forge is not None and unknown != trace.NONE:
+            self.failed = (unknown,)
+        return found, unknown
+
+    def _needed(self, commit: str, environments: tuple[str, ...]) -> bool:
+        """Tell whether conf/promotion asks for an approval; what the commit itself has dropped still counts."""
+        at = (commit, f"{commit}^")
+        found = repository.files_at(self.folder, at, [paths.PARAMS])
+        promotions = [releases.promoted(differences.mapping(found[one].get(paths.PARAMS))) for one in at]
+        targets = [one.environments.get(name) for one in promotions if one for name in environments]
+        return any(target is not None and target.merge == "approval" for target in targets)
+
+    def rewritten(self, before: str | None) -> tuple[Violation, ...]:
+        """Return the signs that the trunk's history is another one than it was; `before` is the tip that it had."""
+        tip, tags = self.known.trunk.tip, self.known.tags
+        lost = set(ancestry.strangers(self.folder, [tag.commit for tag in tags.values()], tip))
+        found = [
+            Violation(
+                "history", version.label, tag.commit, "its commit is not in the trunk's history: it was rewritten"
+            )
+            for version, tag in sorted(tags.items())
+            if tag.commit in lost
+        ]
+        why = "was on the trunk when this clone fetched it, and is not in its history any more: it was rewritten"
+        before_it = ancestry.strangers(self.folder, [before] if before else [], tip)
+        dropped = dict.fromkeys((*ancestry.dropped(self.folder, self.known.trunk), *before_it))
+        return (*found, *(Violation("history", self.known.trunk.ref, commit, why) for commit in dropped))
+
+    def guards(self) -> tuple[Guard, ...]:
+        """Return what the forge enforces on the trunk and on the tags of versions."""
+        if self.forge is None or self.failed:
+            return judge.guards(None, "the forge was not asked" if self.forge is None else "the forge does not answer")
+        try:
+            return judge.guards(self.forge.guards(self.known.branch, f"{self.known.name}@v1"), None)
+        except OutsideError as error:
+            self.failed = (f"the forge could not be asked: {clean(str(error))}",)
+            return judge.guards(None, "the forge could not be asked")
+
+
+def _shown(desired: Desired, version: Version | None) -> str:
+    if desired == LATEST:
+        return f"{LATEST} ({version.label})" if version else LATEST
+    return version.label if version else judge.NOTHING

@@ -1,0 +1,156 @@
+"""What the files of a commit say of a prediction's origin."""
+
+import hashlib
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from trunkline.core import paths, safe_yaml
+from trunkline.lineage.chain import Declared, Environment, Judged, Output, Rows
+from trunkline.pipeline.reports import Dataset, Gates, Verdict
+from trunkline.release.provenance import DATA, ENVIRONMENT
+from trunkline.show import differences
+from trunkline.show.text import clean
+
+PROJECT = Path("pyproject.toml")
+READ = (paths.PARAMS, paths.LOCK, ENVIRONMENT, paths.GATES_REPORT, paths.DATASET, paths.CHOICE, PROJECT)
+LIBRARIES = (
+    "scikit-learn",
+    "lightgbm",
+    "numpy",
+    "scipy",
+    "pandas",
+    "polars",
+    "pyarrow",
+    "duckdb",
+    "onnx",
+    "onnxruntime",
+)
+TOLD = ("model._target_", "data.target.expression", "data.window.train", "data.window.holdout", "seed")
+T = TypeVar("T")
+
+_PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s\\;]+)", re.MULTILINE)
+
+
+# What the files of a commit say
+
+
+def judged(found: Mapping[Path, bytes]) -> Judged | None:
+    """Return the verdict of a commit; None if it has none that can be read."""
+    gates = _understood(lambda text: Gates.model_validate(json.loads(text)), found.get(paths.GATES_REPORT))
+    if gates is None:
+        return None
+    champion = clean(gates.champion.version) if gates.champion else None
+    return Judged(gates.verdict, clean(gates.challenger), champion, tuple(map(_cleaned, gates.gates)))
+
+
+def _cleaned(rule: Verdict) -> Verdict:
+    where = rule.slice and clean(rule.slice)
+    named = replace(rule, id=clean(rule.id), kind=clean(rule.kind), reason=clean(rule.reason), slice=where)
+    return replace(named, metric=rule.metric and clean(rule.metric))
+
+
+def declared(found: Mapping[Path, bytes], before: Mapping[Path, bytes] | None, since: str | None) -> Declared | None:
+    """Return what a commit declared, compared with the commit of the version before."""
+    params = _params(found)
+    if params is None:
+        return None
+    chosen = _dig(_mapping(found.get(paths.CHOICE)), "model") or params.get("model")  # what a search put in its place
+    told = {key: _text(value) for key in TOLD if (value := _dig({**params, "model": chosen}, key)) is not None}
+    groups = {clean(str(key)): _hash(value) for key, value in params.items()}
+    earlier = _params(before) if before is not None else None
+    changed = differences.differences(earlier, params) if earlier is not None else ()
+    return Declared(told, groups, since if earlier is not None else None, tuple(clean(str(one)) for one in changed))
+
+
+def outputs(
+    found: Mapping[Path, bytes], listing: Callable[[str], tuple[tuple[str, str], ...] | None]
+) -> tuple[Output, ...]:
+    """Return the data that a commit's dvc.lock holds; `listing` returns the files of a folder's hash."""
+    lock = _mapping(found.get(paths.LOCK))
+    made = _understood(_outs, lock) or {}
+    rows = ((path.as_posix(), made[path.as_posix()]) for path in DATA if path.as_posix() in made)
+    return tuple(
+        Output(path, clean(str(out.get("md5"))), _count(out.get("nfiles")), _count(out.get("size")),
+               listing(str(out.get("md5"))) if path == paths.RAW.as_posix() else None)
+        for path, out in rows
+    )  # fmt: skip
+
+
+def _outs(lock: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {out["path"]: out for stage in lock["stages"].values() for out in stage.get("outs", ())}
+
+
+def rows(found: Mapping[Path, bytes]) -> Rows | None:
+    """Return the windows of a commit's params.yaml, and the rows that reports/dataset.json counts in them."""
+    params = _params(found) or {}
+    dataset = _understood(lambda text: Dataset.model_validate(json.loads(text)), found.get(paths.DATASET))
+    windows = [_dig(params, f"data.window.{name}") for name in ("train", "holdout")]
+    if dataset is None and windows == [None, None]:
+        return None
+    train, holdout = (clean(str(one)) if one is not None else None for one in windows)
+    counted = dataset.windows if dataset else None
+    return Rows(
+        source=dataset.source_rows if dataset else None,
+        train=train,
+        train_rows=counted.train.rows if counted else None,
+        holdout=holdout,
+        holdout_rows=counted.holdout.rows if counted else None,
+    )
+
+
+def environment(found: Mapping[Path, bytes]) -> Environment | None:
+    """Return what the lock of a commit says of the environment; None if the commit has none."""
+    lock = found.get(ENVIRONMENT)
+    if lock is None:
+        return None
+    pinned = dict(_PINNED.findall(lock.decode(errors="replace")))
+    project = _understood(lambda text: tomllib.loads(text.decode())["project"], found.get(PROJECT)) or {}
+    python = _understood(lambda one: clean(str(one["requires-python"])), project)
+    libraries = {name: clean(pinned[name]) for name in LIBRARIES if name in pinned}
+    return Environment(ENVIRONMENT.as_posix(), hashlib.sha256(lock).hexdigest(), python, libraries)
+
+
+# What others wrote is read with patience: what cannot be understood is a link that is not known
+
+
+def _understood(read: Callable[[Any], T], given: Any) -> T | None:
+    if given is None:
+        return None
+    try:
+        return read(given)
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, yaml.YAMLError):
+        return None
+
+
+def _mapping(text: bytes | None) -> Mapping[str, Any] | None:
+    parsed = _understood(lambda given: safe_yaml.parse_yaml(given.decode()), text)
+    return parsed if isinstance(parsed, dict) else None
+
+
+def _params(found: Mapping[Path, bytes]) -> Mapping[str, Any] | None:
+    return _mapping(found.get(paths.PARAMS))
+
+
+def _dig(value: Any, key: str) -> Any:
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _text(value: Any) -> str:
+    return clean(differences.shown(value))
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,131 @@
+"""Finds a prediction by its request id in prediction logs: tables of any number, of which only two columns are certain.
+
+The format is told in docs/lineage.md. A log is what others have written: every value is a text or a number, no row
+stops the search, and what is shown of it cannot steer a terminal.
+"""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from trunkline.core.errors import OutsideError, UserError
+from trunkline.serve.log import DIGEST, REQUEST, SCORE, TIME, Prediction
+from trunkline.show.text import clean
+
+MOST = 10_000  # files that a folder or a pattern may stand for
+
+# As JSON text, so that what a row holds needs no declaration; of a half-written last line, nothing.
+_READERS = {
+    ".parquet": "SELECT to_json(row) FROM read_parquet(?, hive_partitioning=false) AS row"
+    " WHERE CAST(row.request_id AS VARCHAR) = ?",
+    ".csv": "SELECT to_json(row) FROM read_csv(?, header=true, all_varchar=true, hive_partitioning=false) AS row"
+    " WHERE row.request_id = ?",
+    ".jsonl": "SELECT json FROM read_ndjson_objects(?, ignore_errors=true) WHERE json->>'request_id' = ?",
+}
+_READERS[".ndjson"] = _READERS[".jsonl"]
+
+
+def find(logs: Sequence[str], request: str) -> Prediction | None:
+    """Look in files, folders and patterns for the row of a request id.
+
+    Returns None if no row has it. Raises UserError for a log that is none, and for rows of one id by several bundles;
+    OutsideError for a file that cannot be read.
+    """
+    files = expand(logs)
+    with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connection:
+        rows = [row for path in files for row in _rows(connection, path, request)]
+    digests = sorted({row.digest for row in rows})
+    if len(digests) > 1:
+        places = ", ".join(
+            f"{digest[:12]} in {next(row.log for row in rows if row.digest == digest)}" for digest in digests
+        )
+        raise UserError(f"{clean(request)}: predictions by several bundles have this id: {places}; name one log")
+    return rows[0] if rows else None
+
+
+def expand(logs: Sequence[str]) -> tuple[Path, ...]:
+    """Return the files that are meant, sorted; raises UserError where nothing, or too much, is."""
+    found: dict[Path, None] = {}
+    for text in logs:
+        matched = sorted(_matching(text))
+        if not matched:
+            kinds = ", ".join(_READERS)
+            raise UserError(
+                f"--log {clean(text)}: no prediction log is there; name a file, a folder or a pattern of {kinds}"
+            )
+        found |= dict.fromkeys(matched)
+    if len(found) > MOST:
+        raise UserError(f"--log: {len(found):,} files are more than are searched at once ({MOST:,}); name fewer")
+    return tuple(found)
+
+
+def _matching(text: str) -> Iterator[Path]:
+    path = Path(text)
+    paths = path.rglob("*") if path.is_dir() else [path] if path.exists() else _glob(path)
+    for one in paths:
+        if one.suffix in _READERS and one.is_file():
+            yield one
+
+
+def _glob(pattern: Path) -> Sequence[Path]:
+    try:
+        return tuple(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
+    except (ValueError, NotImplementedError):  # a pattern such as a**
+        return ()
+
+
+def _rows(connection: Any, path: Path, request: str) -> Iterator[Prediction]:
+    try:
+        found = connection.execute(_READERS[path.suffix], [_literal(path), request]).fetchall()
+    except duckdb.BinderException:
+        raise UserError(f"{path}: is no prediction log: it has no column {REQUEST}; see docs/lineage.md") from None
+    except duckdb.Error as error:
+        raise OutsideError(f"{path}: cannot be read: {clean(str(error).splitlines()[0])}") from None
+    for (text,) in found:
+        yield _prediction(path, request, json.loads(text))
+
+
+def _literal(path: Path) -> str:
+    """Return a path in which DuckDB finds no pattern."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
+
+
+def _prediction(path: Path, request: str, row: Mapping[str, Any]) -> Prediction:
+    digest = row.get(DIGEST)
+    if not isinstance(digest, str) or not digest:
+        raise UserError(f"{path}: the row of {clean(request)} has no {DIGEST}, so nothing says what scored it")
+    others = {
+        clean(key): _plain(value) for key, value in sorted(row.items()) if key not in (REQUEST, DIGEST, TIME, SCORE)
+    }
+    return Prediction(clean(request), clean(digest), _time(row.get(TIME)), _number(row.get(SCORE)), str(path), others)
+
+
+def _plain(value: Any) -> str | float | bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return value if math.isfinite(value) else None
+    return clean(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True))
+
+
+def _time(value: Any) -> str | None:
+    """Return a time as ISO 8601, of a text or of seconds since 1970; any other text as it is."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return datetime.fromtimestamp(value, tz=UTC).isoformat(timespec="milliseconds")
+        except (OverflowError, ValueError, OSError):
+            return str(value)
+    return clean(str(value)) if value is not None else None
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None

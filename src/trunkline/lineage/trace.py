@@ -1,0 +1,249 @@
+"""Gathers the chain behind a version, a bundle, a commit or a prediction: from git, DVC's cache, the logs, the forge.
+
+Nothing is fetched and nothing is written. What a name means is tried in a fixed order: a version, the digest of a
+bundle, a commit, a prediction's request id; where it could mean more, a note says so.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trunkline.adapters.dvc import cache
+from trunkline.adapters.forge.api import Forge
+from trunkline.adapters.git import ancestry, messages, repository
+from trunkline.adapters.git.repository import Landed
+from trunkline.conf import versions
+from trunkline.conf.versions import Version
+from trunkline.core.errors import OutsideError, UserError
+from trunkline.deploy import history
+from trunkline.lineage import facts, predictions, stays
+from trunkline.lineage.chain import Chain, Kind, Lineage, Made, Reviewed, Stay
+from trunkline.release import releases
+from trunkline.release.releases import Releases
+from trunkline.serve.log import Prediction
+from trunkline.show.text import clean
+
+FEWEST = 7  # digits of a digest or a commit
+
+FETCH = "run: git fetch origin --tags"
+NONE = "none: the forge knows of no pull request that brought it to the trunk"
+OFF = "it is not on the trunk, so no pull request has brought it there"
+ASK = "set GITHUB_REPOSITORY and GITHUB_TOKEN, or GitLab's variables, to ask the forge"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a name means: a version, or a commit that is none; both None for a bundle that no version here has."""
+
+    kind: Kind
+    version: Version | None = None
+    commit: str | None = None
+    prediction: Prediction | None = None
+    notes: tuple[str, ...] = ()
+
+
+class UnknownError(UserError):
+    """A name that means nothing here: the answer is no."""
+
+    exit_code = 1
+
+
+def trace(folder: Path, asked: str, trunk: str, logs: Sequence[str], forge: Forge | None) -> Lineage:
+    """Return the chain behind a name; `forge` is asked for what the tag does not tell, None: it is not.
+
+    Raises UnknownError for a name that means nothing here, UserError for one that means too much.
+    """
+    known = releases.releases(folder, trunk)
+    found = identify(folder, known, asked, logs)
+    if found.commit is None:
+        digest = found.prediction.digest if found.prediction else asked
+        why = f"no version here announces the bundle {clean(digest)[:12]}; {FETCH}; or it was never released"
+        return _nothing(asked, known, found, {"chain": why})
+    return _chain(folder, known, asked, found, forge)
+
+
+def identify(folder: Path, known: Releases, asked: str, logs: Sequence[str]) -> Found:
+    """Return what a name means; the order is that of the module's text."""
+    for attempt in (_as_version, _as_digest, _as_commit):
+        found = attempt(folder, known, asked)
+        if found is not None:
+            return found
+    row = predictions.find(logs, asked) if logs else None
+    if row is None:
+        raise UnknownError(_missing(asked, logs))
+    meant = _as_digest(folder, known, row.digest) if re.fullmatch(r"[0-9a-f]{64}", row.digest) else None
+    return replace(meant or Found("request"), kind="request", prediction=row)
+
+
+def _missing(asked: str, logs: Sequence[str]) -> str:
+    searched = predictions.expand(logs) if logs else ()
+    name = clean(asked)
+    meaning = "is no version, no bundle's digest and no commit here"
+    if not searched:
+        return f"{name}: {meaning}; a prediction's request id is looked for in --log FOLDER"
+    files = ", ".join(map(str, searched[:5])) + (f" and {len(searched) - 5} more" if len(searched) > 5 else "")
+    return f"{name}: {meaning}, and no prediction in {files}"
+
+
+def _as_version(folder: Path, known: Releases, asked: str) -> Found | None:
+    if versions.number(asked.removeprefix(f"{known.name}@")) is None:
+        return None
+    version = versions.named(asked, known.name)
+    if version not in known.tags:
+        newest = f"the newest is {max(known.tags).label}" if known.tags else "there is none yet"
+        raise UnknownError(f"there is no version {version} here ({newest}); {FETCH}")
+    return Found("version", version, known.tags[version].commit)
+
+
+def _as_digest(folder: Path, known: Releases, asked: str) -> Found | None:
+    if not re.fullmatch(rf"[0-9a-f]{{{FEWEST},64}}", asked):
+        return None
+    digests = known.digests
+    matching = tuple(sorted(digest for digest in digests if digest.startswith(asked)))
+    if len(matching) > 1:
+        listed = ", ".join(f"{digest[:16]} ({digests[digest][0].label})" for digest in matching)
+        raise UserError(f"{asked}: begins the digests of several bundles: {listed}; name more digits")
+    if not matching:
+        return Found("digest") if len(asked) == 64 else None
+    also = ancestry.beginning(folder, asked)
+    notes = (
+        (f"also begins the commit {also[0][:12]}, which is not meant: a digest comes first; name more digits",)
+        if also
+        else ()
+    )
+    version = digests[matching[0]][0]
+    return Found("digest", version, known.tags[version].commit, notes=notes)
+
+
+def _as_commit(folder: Path, known: Releases, asked: str) -> Found | None:
+    if re.fullmatch(r"[0-9a-f]{4,39}", asked):
+        commits = ancestry.beginning(folder, asked)
+        if len(commits) > 1:
+            listed = ", ".join(one[:12] for one in commits[:5])
+            raise UserError(f"{asked}: begins the hashes of several commits: {listed}; name more digits")
+    commit = repository.resolve(folder, asked)
+    if commit is None:
+        return None
+    tagged = sorted(version for version, tag in known.tags.items() if tag.commit == commit)
+    notes = (f"the commit of {', '.join(one.label for one in tagged)}",) if len(tagged) > 1 else ()
+    return Found("commit", tagged[-1] if tagged else None, commit, notes=notes)
+
+
+def _chain(folder: Path, known: Releases, asked: str, found: Found, forge: Forge | None) -> Lineage:
+    commit = found.commit or ""
+    where = ancestry.landing(folder, commit, known.trunk)
+    before, first = _between(known, found.version, where)
+    read = [commit, *([known.tags[before].commit] if before else [])]
+    files = repository.files_at(folder, read, facts.READ)
+    details = ancestry.commits(folder, dict.fromkeys([commit, *([where] if where else [])]))
+    chain = _version(folder, known, found.version) if found.version else None
+    review, unknown = _signed(known, found.version, chain), dict[str, str]()
+    if review is None:
+        review, why = reviewed(details[where], known, forge) if where else (None, OFF)
+        unknown = {"review": why} if why else {}
+    if chain is None:
+        unknown["chain"] = _unreleased(before, first)
+    content = files[commit]
+    return Lineage(
+        asked=clean(asked),
+        kind=found.kind,
+        trunk=known.trunk.ref,
+        notes=found.notes,
+        prediction=found.prediction,
+        chain=chain,
+        commit=_made(details[commit], where is not None, before, first),
+        review=review,
+        verdict=facts.judged(content),
+        declared=facts.declared(content, files[read[-1]] if before else None, _label(before)),
+        data=facts.outputs(content, lambda md5: cache.listing(folder, md5)),
+        rows=facts.rows(content),
+        environment=facts.environment(content),
+        runs=_runs(folder, known, found.version),
+        unknown=unknown,
+    )
+
+
+def _between(known: Releases, version: Version | None, where: str | None) -> tuple[Version | None, Version | None]:
+    """Return the version before, and the first that holds what is asked for: by number, or else by their places."""
+    if version:
+        return max((one for one in known.tags if one < version), default=None), version
+    if where is None:
+        return None, None
+    place = {commit: number for number, commit in enumerate(reversed(known.trunk.line))}
+    ours = place[where]
+    released = sorted((place[tag.commit], one) for one, tag in known.tags.items() if tag.commit in place)
+    before = max((one for at, one in released if at < ours), default=None)
+    return before, next((one for at, one in released if at >= ours), None)
+
+
+def _label(version: Version | None) -> str | None:
+    return version.label if version else None
+
+
+def _unreleased(before: Version | None, first: Version | None) -> str:
+    if first is None:
+        newest = f"; the newest before it is {before.label}" if before else ""
+        return f"is in no version yet{newest}"
+    since = f"between {before.label} and" if before else "before"
+    return f"is no version itself: {since} {first.label}, which is the first that holds it"
+
+
+def _made(commit: Landed, on_trunk: bool, before: Version | None, first: Version | None) -> Made:
+    subject = clean(commit.message.split("\n", 1)[0])
+    return Made(
+        commit.hash,
+        clean(commit.author),
+        commit.date,
+        subject,
+        on_trunk,
+        _label(before),
+        _label(first),
+    )
+
+
+def _version(folder: Path, known: Releases, version: Version) -> Chain:
+    tag, announced = known.tags[version], known.announced.get(version)
+    digest = announced.bundle if announced else None
+    same = tuple(one.label for one in known.digests.get(digest or "", ()) if one != version)
+    signer, refused = known.verified(folder, version)
+    return Chain(version.tag, clean(tag.tagger), tag.date, digest, signer, refused, same)
+
+
+def _signed(known: Releases, version: Version | None, chain: Chain | None) -> Reviewed | None:
+    """Return the pull request of a version as its tag tells of it."""
+    announced = known.announced.get(version) if version else None
+    one = announced.review if announced else None
+    if one is None or chain is None:
+        return None
+    return Reviewed(one.number, "tag" if chain.refused else "signed", None, one.author, one.approvers)
+
+
+def reviewed(landed: Landed, known: Releases, forge: Forge | None) -> tuple[Reviewed | None, str | None]:
+    """Return the pull request that brought a commit of the trunk, and what is not known of it: who approved, or all."""
+    number = messages.brought(landed.hash, landed.message).number
+    named = Reviewed(number, "message") if number else None
+    if forge is None:
+        return named, f"author and approval are not known here; {ASK}"
+    try:
+        merged = forge.merged(landed.hash, known.branch)
+    except OutsideError as error:
+        return named, f"the forge could not be asked: {clean(str(error))}"
+    if merged is None:
+        return None, NONE
+    people = (clean(merged.author), tuple(map(clean, merged.approvers)), clean(merged.merged_by))
+    return Reviewed(merged.number, "forge", clean(merged.url), *people), None
+
+
+def _runs(folder: Path, known: Releases, version: Version | None) -> tuple[Stay, ...]:
+    if version is None:
+        return ()
+    made = stays.stays(history.changes(folder, known.trunk.tip, known.name), known.dated)
+    return tuple(stay for stay in made if stay.version == version.label)
+
+
+def _nothing(asked: str, known: Releases, found: Found, unknown: Mapping[str, str]) -> Lineage:
+    nothing = (None,) * 5
+    return Lineage(
+        clean(asked), found.kind, known.trunk.ref, found.notes, found.prediction, *nothing, (), None, None, (), unknown
+    )

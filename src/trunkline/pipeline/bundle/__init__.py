@@ -1,0 +1,1 @@
+"""Stage bundle: the deployable model, explained, exported and compared with the evaluated pipeline."""

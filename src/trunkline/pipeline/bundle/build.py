@@ -1,0 +1,289 @@
+"""Builds the bundle of an evaluated model: the graph if it proves to be exact, and all that serving needs beside it.
+
+The graph is compared as it will run, loaded from a folder with its manifest. If the estimator has no exact graph, or
+the graph's scores are not the pipeline's, the bundle holds the pipeline itself and says so.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import msgspec
+import numpy as np
+import polars as pl
+from sklearn.pipeline import Pipeline
+
+from trunkline.bundle import columns, golden
+from trunkline.bundle.contract import Contract
+from trunkline.bundle.manifest import CONTRACT, GOLDEN, MANIFEST, MODELS, BundleError, Manifest
+from trunkline.bundle.runtime import Bundle
+from trunkline.conf.bundle import Serving
+from trunkline.conf.contract import Contract as DeclaredContract
+from trunkline.conf.data import Data
+from trunkline.conf.evaluation import Evaluation
+from trunkline.conf.features import Features
+from trunkline.conf.model import Model
+from trunkline.core import files
+from trunkline.core.arrays import Floats
+from trunkline.core.dataset import Dataset
+from trunkline.core.errors import UserError
+from trunkline.core.params import read_params
+from trunkline.core.values import duration_text, load_seed
+from trunkline.pipeline.bundle import card
+from trunkline.pipeline.bundle import inputs as bundle_inputs
+from trunkline.pipeline.bundle import parity as bundle_parity
+from trunkline.pipeline.bundle.explain import picture
+from trunkline.pipeline.bundle.explain.explain import Explanations
+from trunkline.pipeline.bundle.onnx import export, trees
+from trunkline.pipeline.evaluate import reference
+from trunkline.pipeline.evaluate.metrics.registry import named
+from trunkline.pipeline.features import compiler, plan_json
+from trunkline.pipeline.features.plan import Plan
+from trunkline.pipeline.reports import Bundle as Report
+from trunkline.pipeline.reports import Evaluated
+from trunkline.pipeline.train import choice, fit
+
+FEATURES, REFERENCE, CARD = "features.json", "reference.json", "card.md"
+EXPLANATIONS, PICTURE = "explanations.json", "explanations.svg"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What conf/ says of the model."""
+
+    name: str
+    seed: int
+    data: Data
+    contract: DeclaredContract
+    features: Features
+    model: Model
+    evaluation: Evaluation
+    serving: Serving
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read it from params.yaml; raises UserError as the groups do."""
+        return cls(
+            name=str(read_params()["name"]),
+            seed=load_seed(),
+            data=Data.load(),
+            contract=DeclaredContract.load(),
+            features=Features.load(),
+            model=choice.trained(),
+            evaluation=Evaluation.load(),
+            serving=Serving.load(),
+        )
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The compiled feature plan."""
+        return compiler.plan(self.features, self.data, self.contract)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The fitted pipeline, its rows, and what was found out about it."""
+
+    pipeline: Pipeline
+    skops: bytes  # the pipeline as a file
+    train: Dataset
+    holdout: Dataset
+    scores: Floats  # of the holdout, by the pipeline
+    reports: Evaluated
+    explanations: Explanations
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The model as a bundle holds it: its runtime, its file, and how its scores compare with the pipeline's."""
+
+    runtime: Literal["onnx", "sklearn"]
+    content: bytes
+    parity: bundle_parity.Comparison | None
+    reason: str | None  # why the runtime is not onnx
+
+
+def build(declared: Declared, measured: Measured, folder: Path) -> tuple[Report, bundle_parity.Comparison | None]:
+    """Write the bundle's folder, whole or not at all; return what reports/bundle.json says, and the comparison.
+
+    Raises UserError for a holdout whose rows the bundle's own contract would refuse.
+    """
+    contract = request_contract(declared)
+    check_holdout(measured.holdout, contract)
+    with _folder(folder) as made:
+        graph = choose_graph(declared, measured, contract, made)
+        _write_parts(made, declared, measured, contract, graph)
+        digest = _seal(made, declared, measured, graph.runtime)
+        if graph.runtime == "onnx":
+            golden.check(made, Bundle.load(made).score, declared.serving.tolerance)
+        report = Report(
+            digest=digest,
+            runtime=graph.runtime,
+            reason=graph.reason,
+            parity=graph.parity.report() if graph.parity else None,
+            bytes=sum(path.stat().st_size for path in made.iterdir()),
+        )
+    return report, graph.parity
+
+
+def request_contract(declared: Declared) -> Contract:
+    """Return what a request to the model must look like."""
+    inputs = bundle_inputs.inputs(declared.features, declared.plan, declared.contract)
+    return Contract(
+        label=declared.data.target.name,
+        classes=list(declared.data.target.class_names),
+        on_bad_row=declared.serving.on_bad_row,
+        inputs=inputs,
+        request=bundle_inputs.request_schema(inputs),
+    )
+
+
+def check_holdout(holdout: Dataset, contract: Contract) -> None:
+    """Raise UserError if a row that the model was measured on would be refused when it is served."""
+    rows = _requests(holdout)
+    found = columns.check_rows(rows.to_arrow(), contract).breaches
+    for breach in found:
+        row = int(breach.rows.argmax())
+        raise UserError(
+            f"data/features/holdout.parquet: row {row}: {breach.field}: {breach.words} ({rows[breach.field][row]!r}), "
+            "by what conf/contract and conf/features say of it: correct them"
+        )
+
+
+def choose_graph(declared: Declared, measured: Measured, contract: Contract, folder: Path) -> Graph:
+    """Return the exact graph, or the pipeline with the reason why there is none; `folder` is left empty."""
+    found, reason = None, None
+    try:
+        graph = export.export(measured.pipeline, measured.train.schema)
+        found = _compare(declared, measured, contract, graph, folder)
+    except trees.NotCovered as error:
+        reason = str(error)
+    except BundleError as error:
+        reason = f"the exported graph does not load ({error})"
+    else:
+        if found.holds(declared.serving.tolerance):
+            return Graph("onnx", graph, found, None)
+        reason = (
+            f"the exported graph's scores differ by up to {found.difference:.3g}, "
+            f"with {found.flips} label flips on {found.rows} rows"
+        )
+    return Graph("sklearn", measured.skops, found, reason)
+
+
+def _compare(
+    declared: Declared, measured: Measured, contract: Contract, graph: bytes, folder: Path
+) -> bundle_parity.Comparison:
+    """Load the graph as it will be loaded, and compare its scores with the pipeline's."""
+    _write_model(folder, contract, "onnx", graph)
+    _seal(folder, declared, measured, "onnx")
+    try:
+        bundle, schema = Bundle.load(folder), measured.train.schema
+        odd = bundle_parity.adversarial(
+            measured.train, measured.holdout, export.thresholds(measured.pipeline, schema), declared.seed
+        )
+        expected = partial(fit.scores, measured.pipeline)
+        found = partial(columns.graph_scores, bundle)
+        return bundle_parity.compare(expected, found, measured.holdout.features, odd, schema.task)
+    finally:
+        for path in folder.iterdir():
+            path.unlink()
+
+
+def golden_rows(holdout: Dataset, scores: Floats, count: int) -> list[dict[str, Any]]:
+    """Return requests with their scores, from the lowest to the highest score in equal steps of the rank.
+
+    Of several classes, the score is that of each by its name, and the rank that of the first one's.
+    """
+    order, classes = np.argsort(scores if scores.ndim == 1 else scores[:, 0], kind="stable"), holdout.schema.classes
+    places = order[np.unique(np.linspace(0, len(order) - 1, count).round().astype(np.int64))]
+    requests, found = _requests(holdout)[places].to_dicts(), scores[places].tolist()
+    named_scores = [dict(zip(classes, row, strict=True)) for row in found] if classes else found
+    return [{"request": row, "score": score} for row, score in zip(requests, named_scores, strict=True)]
+
+
+def _requests(dataset: Dataset) -> pl.DataFrame:
+    """Return the features as a request has them: numbers in their own type, categories as texts."""
+    categorical = dataset.schema.of_role("categorical")
+    return dataset.frame.select(dataset.schema.names).with_columns(dataset.features.select(categorical))
+
+
+def _write_parts(folder: Path, declared: Declared, measured: Measured, contract: Contract, graph: Graph) -> None:
+    _write_model(folder, contract, graph.runtime, graph.content)
+    exact: Mapping[str, Any] = {
+        GOLDEN: golden_rows(measured.holdout, measured.scores, declared.serving.golden_rows),
+        FEATURES: plan_json.plan_content(declared.plan),
+    }
+    rounded: Mapping[str, Any] = {
+        REFERENCE: reference.histograms(measured.train, measured.scores),
+        EXPLANATIONS: measured.explanations.as_dict(),
+    }
+    for name, content in exact.items():
+        files.write_json(folder / name, content, digits=None)
+    for name, content in rounded.items():
+        files.write_json(folder / name, content)
+    files.write_text(folder / PICTURE, picture.draw(measured.explanations))
+    files.write_text(folder / CARD, card.render(_card(declared, measured, contract, graph)))
+
+
+def _write_model(folder: Path, contract: Contract, runtime: str, content: bytes) -> None:
+    files.write_json(folder / CONTRACT, msgspec.to_builtins(contract), digits=None)
+    (folder / MODELS[runtime]).write_bytes(content)
+
+
+def _seal(folder: Path, declared: Declared, measured: Measured, runtime: Literal["onnx", "sklearn"]) -> str:
+    """Write the manifest of all files in the folder; return its digest."""
+    hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    manifest = Manifest(name=declared.name, runtime=runtime, task=declared.data.target.task, files=hashes)
+    content = files.canonical_json(msgspec.to_builtins(manifest))
+    files.write_text(folder / MANIFEST, content)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _card(declared: Declared, measured: Measured, contract: Contract, graph: Graph) -> card.CardInputs:
+    data, evaluation, serving = declared.data, declared.evaluation, declared.serving
+    return card.CardInputs(
+        name=declared.name,
+        intended_use=serving.card.intended_use,
+        limits=serving.card.limits,
+        estimator=declared.model.target,
+        parameters={**declared.model.parameters, "preprocess": declared.model.preprocess.model_dump()},
+        observations=data.observations,
+        label=data.target.name,
+        label_definition=data.target.expression,
+        task=data.target.task,
+        classes=data.target.class_names,
+        label_known_after=duration_text(data.target.known_after) if data.target.known_after is not None else None,
+        prediction_lead=duration_text(data.prediction_lead) if data.prediction_lead is not None else None,
+        windows=data.parts,
+        metrics=tuple(named(name, data.target.task) for name in evaluation.metrics),
+        confidence=evaluation.interval.confidence,
+        cluster=evaluation.interval.cluster,
+        reports=measured.reports,
+        features=tuple(card.FeatureText(field.name, field.role, field.description) for field in contract.inputs),
+        runtime=graph.runtime,
+        reason=graph.reason,
+        parity=graph.parity.report() if graph.parity else None,
+        explanations=measured.explanations,
+    )
+
+
+@contextmanager
+def _folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder that takes the place of `target` when the block ends without an error."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".part"))
+    try:
+        yield temporary
+        temporary.chmod(0o755)
+        for path in temporary.iterdir():
+            path.chmod(0o644)
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

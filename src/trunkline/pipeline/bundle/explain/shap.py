@@ -1,0 +1,221 @@
+"""Says which features the model leans on: by the loss when one is shuffled, and by SHAP values.
+
+A SHAP value is what a feature adds to one row's score. How it is computed depends on the estimator; a way that
+should be exact is believed only where the values of every row add up to its score, else they are sampled.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from scipy import special
+from sklearn import ensemble, tree
+from sklearn.base import is_classifier
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+from trunkline.core.arrays import Floats
+from trunkline.core.dataset import Dataset
+from trunkline.pipeline.bundle.explain import treeshap
+from trunkline.pipeline.bundle.explain.permutation import sample
+from trunkline.pipeline.train import fit
+
+# shap's time for a forest grows with the leaves times the squared depth: some 10 s on one core.
+FOREST_WORK = 6e9
+SAMPLED_ROWS, BACKGROUND_ROWS, PERMUTATIONS = 100, 25, 2
+TOLERANCE = 1e-6
+
+_HISTOGRAM = (ensemble.HistGradientBoostingClassifier, ensemble.HistGradientBoostingRegressor)
+_FORESTS = (
+    *(ensemble.RandomForestClassifier, ensemble.ExtraTreesClassifier, ensemble.GradientBoostingClassifier),
+    *(ensemble.RandomForestRegressor, ensemble.ExtraTreesRegressor, ensemble.GradientBoostingRegressor),
+    *(tree.DecisionTreeClassifier, tree.DecisionTreeRegressor),
+)
+
+
+@dataclass(frozen=True)
+class Attributions:
+    """SHAP values, and how they were made; each row's sum and the base make its score.
+
+    Shape (rows, features); of several classes (rows, features, classes), with a base for each class.
+    """
+
+    method: str
+    exact: bool
+    output: str
+    base: float | list[float]
+    values: Floats
+
+
+def attributions(pipeline: Pipeline, train: Dataset, rows: pl.DataFrame, seed: int) -> Attributions:
+    """Return SHAP values of rows of features, exact where the estimator allows; perhaps of the first rows only."""
+    transformer, estimator = pipeline[0], pipeline[-1]
+    matrix = _matrix(transformer, rows)
+    for exact in (_histogram, _lightgbm, _forest, _linear):
+        found = exact(estimator, matrix, lambda: _matrix(transformer, train.features))
+        if found is not None:
+            method, values, base = found
+            raw = _raw(estimator, matrix[: len(values)])
+            if np.allclose(values.sum(axis=1) + base, raw, rtol=TOLERANCE, atol=TOLERANCE):
+                output = _scale(pipeline, rows[: len(values)], raw)
+                return Attributions(method, True, output, base, _by_feature(values, _owners(pipeline)))
+    return _sampled(pipeline, train.features, rows, seed)
+
+
+Found = tuple[str, Floats, Any] | None  # method, values by column of the matrix (and class), base (of each class)
+Background = Callable[[], Floats]
+
+
+def _histogram(estimator: Any, matrix: Floats, _: Background) -> Found:
+    if not isinstance(estimator, _HISTOGRAM):
+        return None
+    values, base = treeshap.histogram_boosting(estimator, matrix)
+    return "TreeSHAP, tree path dependent, by trunkline.treeshap", values, base
+
+
+def _lightgbm(estimator: Any, matrix: Floats, _: Background) -> Found:
+    """Return LightGBM's own values, which know its categories; it has none for trees with linear leaves."""
+    if not _is_lightgbm(estimator) or estimator.get_params().get("linear_tree"):
+        return None
+    values = estimator.predict(matrix, pred_contrib=True)
+    if _classes(estimator) > 2:
+        values = np.swapaxes(values.reshape(len(values), -1, matrix.shape[1] + 1), 1, 2)
+    base = values[0, -1].tolist()
+    return "TreeSHAP, tree path dependent, by LightGBM", values[:, :-1], base
+
+
+def _forest(estimator: Any, matrix: Floats, _: Background) -> Found:
+    """Return values of as many rows as the size of the forest allows."""
+    if not isinstance(estimator, _FORESTS) or (
+        isinstance(estimator, ensemble.GradientBoostingClassifier)
+        and _classes(estimator) > 2  # which shap does not know
+    ):
+        return None
+    most = max(1, int(FOREST_WORK / _work(estimator)))
+    with _shap_package() as shap:
+        explainer = shap.TreeExplainer(estimator, feature_perturbation="tree_path_dependent")
+        values = np.asarray(explainer.shap_values(matrix[:most], check_additivity=False))
+    method, base = "TreeSHAP, tree path dependent, by shap", np.ravel(explainer.expected_value)
+    if _classes(estimator) > 2:
+        return method, values, base.tolist()
+    values = values[..., -1] if values.ndim == 3 else values  # of both classes: of the positive one
+    return method, values, float(base[-1])
+
+
+def _work(forest: Any) -> float:
+    """Return what shap's time per row grows with."""
+    found = [part.tree_ for part in np.ravel(getattr(forest, "estimators_", forest))]
+    return float(sum(one.n_leaves * max(1, one.max_depth) ** 2 for one in found))
+
+
+def _linear(estimator: Any, matrix: Floats, background: Background) -> Found:
+    """Return coefficient times distance from the training mean (Lundberg and Lee, NeurIPS 2017, corollary 1)."""
+    coefficients = np.atleast_2d(getattr(estimator, "coef_", ()))
+    if coefficients.shape != (_classes(estimator) if _classes(estimator) > 2 else 1, matrix.shape[1]):
+        return None
+    method = "coefficient times distance from the training mean"
+    mean = background().mean(axis=0)
+    # einsum, not BLAS: its sums depend on the number of threads.
+    base = np.einsum("c,kc->k", mean, coefficients) + np.ravel(estimator.intercept_)
+    if len(coefficients) > 1:
+        return method, (matrix - mean)[:, :, None] * coefficients.T, base.tolist()
+    return method, (matrix - mean) * coefficients[0], float(base[0])
+
+
+def _sampled(pipeline: Pipeline, background: pl.DataFrame, rows: pl.DataFrame, seed: int) -> Attributions:
+    """Return values of few rows by shap's sampling of feature orders, through the pipeline as it is.
+
+    shap mixes rows as numbers; here a cell is the place of a row in one table, so that it may hold text.
+    """
+    known, rows = sample(background, BACKGROUND_ROWS, seed), rows[:SAMPLED_ROWS]
+    table = pl.concat([known, rows])
+    places = np.repeat(np.arange(table.height, dtype=np.float64)[:, None], table.width, axis=1)
+
+    def scores(mixed: Floats) -> Floats:
+        columns = mixed.astype(np.int64).T
+        return fit.scores(pipeline, table.select(c.gather(at) for c, at in zip(table, columns, strict=True)))
+
+    with _shap_package() as shap:
+        masker = shap.maskers.Independent(places[: known.height], max_samples=known.height)
+        explainer = shap.PermutationExplainer(scores, masker, seed=seed)
+        found = explainer(places[known.height :], max_evals=PERMUTATIONS * (2 * table.width + 1), silent=True)
+    output = "probability" if is_classifier(pipeline) else "prediction"
+    return Attributions("permutation sampling by shap", False, output, found.base_values[0].tolist(), found.values)
+
+
+@contextmanager
+def _shap_package() -> Iterator[Any]:
+    """Import shap where it is needed, which takes seconds; its warnings are about its own plots and formats."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import shap  # noqa: PLC0415
+
+        yield shap
+
+
+def _matrix(transformer: Any, features: pl.DataFrame) -> Floats:
+    """Return the columns that the estimator sees, dense."""
+    made = transformer.transform(fit.inputs(features))
+    return np.asarray(made.toarray() if hasattr(made, "toarray") else made, dtype=np.float64)
+
+
+def _by_feature(values: Floats, owners: Floats) -> Floats:
+    """Add up the columns of each feature."""
+    if values.ndim == 2:
+        return np.asarray(values @ owners)
+    return np.stack([values[..., place] @ owners for place in range(values.shape[2])], axis=2)
+
+
+def _owners(pipeline: Pipeline) -> Floats:
+    """Return 1 where a column of the estimator (down) comes from a feature (across), else 0."""
+    owners: list[str] = []
+    for _, step, names in pipeline[0].transformers_:
+        counts = _widths(step) if isinstance(step, OneHotEncoder) else [1] * len(names)
+        owners += [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
+    owned: Floats = (np.array(owners)[:, None] == np.array(pipeline.feature_names_in_)[None, :]).astype(np.float64)
+    return owned
+
+
+def _widths(encoder: OneHotEncoder) -> list[int]:
+    """Return how many columns each feature has: one per category, with all rare ones as one."""
+    rare = getattr(encoder, "infrequent_categories_", [None] * len(encoder.categories_))
+    return [
+        len(all_) if few is None else len(all_) - len(few) + 1
+        for all_, few in zip(encoder.categories_, rare, strict=True)
+    ]
+
+
+def _classes(estimator: Any) -> int:
+    """Return how many classes an estimator knows; none if it predicts a number."""
+    return len(getattr(estimator, "classes_", ()))
+
+
+def _is_lightgbm(estimator: Any) -> bool:
+    return type(estimator).__module__.partition(".")[0] == "lightgbm"
+
+
+def _raw(estimator: Any, matrix: Floats) -> Floats:
+    """Return what an estimator sums up before it makes a probability of it."""
+    if _is_lightgbm(estimator):
+        return np.asarray(estimator.predict(matrix, raw_score=True))
+    if hasattr(estimator, "decision_function"):
+        return np.asarray(estimator.decision_function(matrix))
+    if is_classifier(estimator):
+        found = np.asarray(estimator.predict_proba(matrix))
+        return found if _classes(estimator) > 2 else found[:, 1]
+    return np.asarray(estimator.predict(matrix))
+
+
+def _scale(pipeline: Pipeline, rows: pl.DataFrame, raw: Floats) -> str:
+    """Return what a raw score is, by its relation to the score."""
+    if not is_classifier(pipeline):
+        return "prediction"
+    scores = fit.scores(pipeline, rows)
+    if np.allclose(raw, scores):
+        return "probability"
+    chances = 1 / (1 + np.exp(-raw)) if raw.ndim == 1 else special.softmax(raw, axis=1)
+    return "log-odds" if np.allclose(chances, scores) else "decision function"

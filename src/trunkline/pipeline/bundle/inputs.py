@@ -1,0 +1,149 @@
+"""What a bundle tells its callers: which inputs it takes, as a JSON Schema too, and how the inputs are computed.
+
+An input that is a column of a table, unchanged, is held to that column's contract; what is computed from columns
+is held to what follows from them. Whatever does not follow is left open, since the model takes missing values.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from trunkline.bundle.contract import Input
+from trunkline.conf.contract import ColumnContract, Contract
+from trunkline.conf.features import Aggregate, Features, Latest, Lookup, Rolling, RowExpression, View
+from trunkline.core.expressions import Column, Type, infer, parse
+from trunkline.core.values import duration_text
+from trunkline.pipeline.features.plan import (
+    LatestAsOf,
+    Plan,
+    RollingAggregate,
+)
+
+SCHEMA = "https://json-schema.org/draft/2020-12/schema"
+_JSON_TYPES = {"integer": "integer", "number": "number", "text": "string", "boolean": "boolean"}
+
+
+@dataclass(frozen=True)
+class _Values:
+    """What a feature's values can be."""
+
+    description: str
+    nullable: bool = True
+    min: float | None = None
+    max: float | None = None
+    allowed: tuple[str | int, ...] | None = None
+    pattern: str | None = None
+
+
+def inputs(features: Features, plan: Plan, contract: Contract) -> list[Input]:
+    """Return what each input of the model must be, in the order of the plan's outputs."""
+    views = {name: view for view in features.views.values() for name in view.features}
+    return [_input(name, role, views[name], plan, contract) for name, role in _outputs(plan)]
+
+
+def request_schema(declared: Iterable[Input]) -> dict[str, Any]:
+    """Return the JSON Schema (draft 2020-12) of one request: an object with a property per input."""
+    declared = list(declared)
+    return {
+        "$schema": SCHEMA,
+        "type": "object",
+        "properties": {field.name: dict(_property(field)) for field in declared},
+        "required": sorted(field.name for field in declared if not field.nullable),
+        "additionalProperties": False,
+    }
+
+
+def _outputs(plan: Plan) -> Iterator[tuple[str, Literal["numeric", "categorical"]]]:
+    return ((feature.name, feature.role) for feature in plan.outputs)
+
+
+def _input(name: str, role: Literal["numeric", "categorical"], view: View, plan: Plan, contract: Contract) -> Input:
+    values = _values(name, view, plan, contract)
+    kind: Any = "text" if role == "categorical" else plan.types[name]
+    texts = None if values.allowed is None else [str(v) if role == "categorical" else v for v in values.allowed]
+    limited = role == "numeric"
+    return Input(
+        name=name,
+        role=role,
+        type=kind,
+        nullable=values.nullable,
+        description=values.description,
+        min=values.min if limited else None,
+        max=values.max if limited else None,
+        allowed=texts,
+        pattern=values.pattern,
+    )
+
+
+def _values(name: str, view: View, plan: Plan, contract: Contract) -> _Values:
+    if isinstance(view, Rolling):
+        return _aggregated(view, view.features[name], _events(plan, view.stream), contract)
+    source = view.features[name]
+    if isinstance(view, RowExpression):
+        column = _column(source, plan.request.table, contract)
+        return _same_as(column, column.nullable) if column else _Values(source)
+    table, how = _origin(view, plan)
+    column = _column(source, table, contract)
+    values = _same_as(column, nullable=True) if column else _Values(source)
+    return replace(values, description=f"{values.description}; {how} by {', '.join(view.keys)}")
+
+
+def _origin(view: Latest | Lookup, plan: Plan) -> tuple[str, str]:
+    """Return the table that a view's values come from, and how they are found in words."""
+    if isinstance(view, Lookup):
+        return view.table, f"from {view.table}"
+    age = "" if view.max_age is None else f", at most {duration_text(view.max_age)} old,"
+    return _events(plan, view.stream), f"the latest of {view.stream}{age}"
+
+
+def _aggregated(view: Rolling, aggregate: Aggregate, table: str, contract: Contract) -> _Values:
+    what = f" of {aggregate.of}" if aggregate.of else f" of {view.stream}"
+    words = f"{aggregate.aggregate}{what}, last {duration_text(view.window)} by {', '.join(view.keys)}"
+    if aggregate.aggregate == "count":
+        return _Values(words, nullable=False, min=0)
+    if aggregate.aggregate == "sum" or aggregate.of is None:
+        return _Values(words)
+    low, high = _limits(aggregate.of, table, contract)
+    default = [] if aggregate.default is None else [aggregate.default]
+    return _Values(
+        words, min=None if low is None else min([low, *default]), max=None if high is None else max([high, *default])
+    )
+
+
+def _limits(source: str, table: str, contract: Contract) -> tuple[float | None, float | None]:
+    """Return between which numbers the mean of an operand is."""
+    types: dict[str, Type] = {name: column.type for name, column in contract.tables[table].columns.items()}
+    if infer(parse(source), types) == "boolean":
+        return 0, 1
+    column = _column(source, table, contract)
+    return (column.min, column.max) if column else (None, None)
+
+
+def _events(plan: Plan, stream: str) -> str:
+    """Return the table of a stream that a view of the plan reads."""
+    streams = (part.events for part in plan.primitives if isinstance(part, LatestAsOf | RollingAggregate))
+    return next(events.table for events in streams if events.name == stream)
+
+
+def _column(source: str, table: str, contract: Contract) -> ColumnContract | None:
+    """Return the column that an expression is, unchanged; None if it is anything else."""
+    expression = parse(source)
+    return contract.tables[table].columns.get(expression.name) if isinstance(expression, Column) else None
+
+
+def _same_as(column: ColumnContract, nullable: bool) -> _Values:
+    return _Values(column.description, nullable, column.min, column.max, column.allowed, column.pattern)
+
+
+def _property(field: Input) -> Iterator[tuple[str, Any]]:
+    kind = _JSON_TYPES[field.type]
+    yield "description", field.description
+    yield "type", [kind, "null"] if field.nullable else kind
+    if field.min is not None:
+        yield "minimum", field.min
+    if field.max is not None:
+        yield "maximum", field.max
+    if field.allowed is not None:
+        yield "enum", [*field.allowed, *([None] if field.nullable else [])]
+    if field.pattern is not None:
+        yield "pattern", f"^(?:{field.pattern})$"

@@ -1,0 +1,1 @@
+"""A fitted pipeline as a graph that scores exactly as it does."""

@@ -1,0 +1,355 @@
+"""Writes a fitted pipeline as an ONNX graph that gives the same scores, from operators in double precision only.
+
+A reader can check it against the operators' specification (onnx.ai/onnx/operators): numbers are imputed and scaled as
+scikit-learn does it, in the same order of operations; a text is looked up, and what the fitted encoder makes of it is
+a row of a table; trees are one `TreeEnsemble` (ai.onnx.ml 5) whose every split is `<=`; linear models are a `MatMul`
+and one number per category. The fitted transformers are asked what they do, not read, wherever that is possible.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import polars as pl
+from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
+from sklearn.base import is_classifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
+
+from trunkline.bundle.contract import MISSING
+from trunkline.bundle.runtime import CATEGORICAL, NUMERIC
+from trunkline.core.arrays import Floats
+from trunkline.core.dataset import Schema
+from trunkline.core.tasks import SCORE
+from trunkline.pipeline.bundle.onnx import trees as onnx_trees
+from trunkline.pipeline.bundle.onnx.trees import Ensemble, NotCovered, Sets, Tree
+from trunkline.pipeline.train import fit
+
+OPERATORS, ML_OPERATORS, IR = 21, 5, 10  # of the versions that the graph is written in
+PRODUCER = "trunkline"
+
+_LINEAR = (LogisticRegression, LinearRegression, Ridge, Lasso, ElasticNet)
+_LEQ, _SUM, _NO_TRANSFORM = 0, 1, 0  # modes of a node, of the sum over trees, and of what follows it
+_UNKNOWN = "\ue001"  # a text that no training row has, or else one with more of it
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A categorical input: the place in `encoded` of each text that the encoder knows, and of any other.
+
+    `encoded` is what the encoder makes of them, shape (places, columns); `first` is the number of the first column
+    among all that the estimator sees.
+    """
+
+    texts: tuple[str, ...]
+    places: tuple[int, ...]
+    unknown: int
+    encoded: Floats
+    first: int
+
+
+@dataclass
+class _Graph:
+    """Nodes and constants, in the order in which they are made."""
+
+    nodes: list[NodeProto] = field(default_factory=list)
+    constants: list[TensorProto] = field(default_factory=list)
+
+    def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
+        """Add a node; return the name of its output."""
+        name = f"{operator}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, domain=domain, **attributes))
+        return name
+
+    def constant(self, values: npt.ArrayLike, dtype: Any = np.float64) -> str:
+        """Add a constant; return its name."""
+        name = f"constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(np.asarray(values, dtype=dtype), name))
+        return name
+
+
+def export(pipeline: Pipeline, schema: Schema) -> bytes:
+    """Return the graph of a pipeline that `training.fit` has made; equal pipelines give equal bytes.
+
+    Inputs: `numeric`, double (n, numeric features), NaN for missing; `categorical`, string (n, categorical features),
+    MISSING for missing; one without columns is left out. Output: `score`, double (n); of several classes (n, classes).
+    Raises NotCovered for what cannot be exported exactly.
+    """
+    estimator = pipeline[-1]
+    _check(estimator)
+    graph = _Graph()
+    numeric = _numeric(graph, pipeline, schema)
+    lookups = list(_lookups(pipeline, schema))
+    score = _trees if onnx_trees.is_tree_model(estimator) else _linear
+    result = score(graph, pipeline, numeric, lookups, len(schema.of_role("numeric")))
+    graph.add("Reshape", result, graph.constant([-1, *_width(schema)], np.int64))
+    graph.nodes[-1].output[0] = SCORE
+    return _serialized(graph, schema)
+
+
+def thresholds(pipeline: Pipeline, schema: Schema) -> dict[str, list[float]]:
+    """Return the numbers that decide where a tree sends a row, by numeric feature, ascending; a linear model has none.
+
+    Behind a scaler they are turned back, to the last bit or two. Where numbers are compared in single precision, the
+    doubles at which rounding changes are among them.
+    """
+    names = schema.of_role("numeric")
+    estimator = pipeline[-1]
+    if not onnx_trees.is_tree_model(estimator):
+        return {name: [] for name in names}
+    ensemble = onnx_trees.read(estimator, _sets(pipeline, list(_lookups(pipeline, schema)), len(names)))
+    found = onnx_trees.thresholds(ensemble.trees, range(len(names)))
+    return {name: _unscaled(pipeline, found, place, ensemble.single_precision) for place, name in enumerate(names)}
+
+
+def _check(estimator: Any) -> None:
+    name = type(estimator).__name__
+    if not (isinstance(estimator, _LINEAR) or onnx_trees.is_tree_model(estimator)):
+        raise NotCovered(f"{name} is not covered by the exporter")
+    classes = list(getattr(estimator, "classes_", ()))
+    if is_classifier(estimator) and (classes != list(range(len(classes))) or len(classes) < 2):
+        raise NotCovered(f"{name} has the classes {classes}, not 0, 1 and so on")
+    if not is_classifier(estimator) and np.ndim(getattr(estimator, "coef_", [0])) != 1:
+        raise NotCovered(f"{name} has more than one output")
+
+
+def _width(schema: Schema) -> list[int]:
+    """Return the shape of a row's scores."""
+    return [len(schema.classes)] if schema.classes else []
+
+
+def _step(pipeline: Pipeline, role: str) -> Any:
+    """Return the fitted transformer of the columns of a role, or None."""
+    return next((step for name, step, _ in pipeline[0].transformers_ if name == role), None)
+
+
+def _numeric_steps(pipeline: Pipeline) -> list[Any]:
+    step = _step(pipeline, "numeric")
+    return [part for _, part in step.steps] if isinstance(step, Pipeline) else []
+
+
+def _numeric(graph: _Graph, pipeline: Pipeline, schema: Schema) -> str | None:
+    """Add imputing and scaling; return the name of the matrix, None if there is no numeric feature."""
+    count = len(schema.of_role("numeric"))
+    if not count:
+        return None
+    found = NUMERIC
+    for step in _numeric_steps(pipeline):
+        if isinstance(step, SimpleImputer):
+            blank = pd.DataFrame(np.full((1, count), np.nan), columns=schema.of_role("numeric"))
+            filled = graph.constant(np.asarray(step.transform(blank), dtype=np.float64))
+            found = graph.add("Where", graph.add("IsNaN", found), filled, found)
+        elif isinstance(step, StandardScaler):
+            found = graph.add("Sub", found, graph.constant(step.mean_))
+            found = graph.add("Div", found, graph.constant(step.scale_))
+        elif isinstance(step, MinMaxScaler):
+            found = graph.add("Mul", found, graph.constant(step.scale_))
+            found = graph.add("Add", found, graph.constant(step.min_))
+        else:
+            raise NotCovered(f"{type(step).__name__} is not covered by the exporter")
+    return found
+
+
+def _lookups(pipeline: Pipeline, schema: Schema) -> Iterator[Lookup]:
+    """Ask the fitted encoder what it makes of every text that it knows, of an unknown one and of a missing one."""
+    names, encoder = schema.of_role("categorical"), _step(pipeline, "categorical")
+    if not names:
+        return
+    if not isinstance(encoder, OneHotEncoder | OrdinalEncoder):
+        raise NotCovered(f"{type(encoder).__name__} is not covered by the exporter")
+    ends = np.cumsum([0, *_widths(encoder)])
+    for place, name in enumerate(names):
+        texts = [text for text in encoder.categories_[place] if isinstance(text, str)]
+        unknown = _UNKNOWN
+        while unknown in texts:
+            unknown += _UNKNOWN
+        probes = pl.Series(name, [*texts, unknown, None], dtype=pl.String)
+        others = (pl.lit(_any(encoder, i), pl.String).alias(other) for i, other in enumerate(names) if other != name)
+        made = encoder.transform(fit.inputs(pl.DataFrame(probes).with_columns(others).select(names)))
+        block = np.asarray(made.toarray() if hasattr(made, "toarray") else made, dtype=np.float64)
+        yield _lookup([*texts, unknown, MISSING], block[:, ends[place] : ends[place + 1]], int(ends[place]), schema)
+
+
+def _any(encoder: Any, place: int) -> str | None:
+    """Return any text that the encoder knows in a column; None if it was always missing."""
+    return next((text for text in encoder.categories_[place] if isinstance(text, str)), None)
+
+
+def _widths(encoder: OneHotEncoder | OrdinalEncoder) -> list[int]:
+    """Return how many columns each feature becomes; infrequent categories share one."""
+    if isinstance(encoder, OrdinalEncoder):
+        return [1] * len(encoder.categories_)
+    none = [None] * len(encoder.categories_)
+    rare = getattr(encoder, "infrequent_categories_", none)  # there is none unless it was asked for
+    return [
+        len(known) - (0 if few is None else len(few) - 1) for known, few in zip(encoder.categories_, rare, strict=True)
+    ]
+
+
+def _lookup(texts: Sequence[str], encoded: Floats, first: int, schema: Schema) -> Lookup:
+    """Give equal rows one place; the last two texts are an unknown and the missing one."""
+    rows: dict[bytes, int] = {}
+    places = [rows.setdefault(row.tobytes(), len(rows)) for row in encoded]
+    distinct = np.array([np.frombuffer(row, dtype=np.float64) for row in rows]).reshape(len(rows), encoded.shape[1])
+    known = [*texts[:-2], texts[-1]]
+    numeric = len(schema.of_role("numeric"))
+    return Lookup(tuple(known), (*places[:-2], places[-1]), places[-2], distinct, numeric + first)
+
+
+def _codes(graph: _Graph, place: int, lookup: Lookup) -> str:
+    """Add the look-up of a categorical input; return the name of its places, int64 (n)."""
+    text = graph.add("Gather", CATEGORICAL, graph.constant(place, np.int64), axis=1)
+    return graph.add(
+        "LabelEncoder",
+        text,
+        domain="ai.onnx.ml",
+        keys_strings=list(lookup.texts),
+        values_int64s=list(lookup.places),
+        default_int64=lookup.unknown,
+    )
+
+
+def _linear(graph: _Graph, pipeline: Pipeline, numeric: str | None, lookups: Sequence[Lookup], count: int) -> str:
+    """Add the weighted sum: of the numbers at once, of each category as one number from a table."""
+    estimator = pipeline[-1]
+    several = is_classifier(estimator) and len(estimator.classes_) > 2
+    weights = np.asarray(estimator.coef_, dtype=np.float64)
+    weights = weights.T if several else weights.reshape(-1)
+    terms = []
+    if numeric:
+        terms.append(graph.add("MatMul", numeric, graph.constant(weights[:count])))
+    for place, lookup in enumerate(lookups):
+        table = lookup.encoded @ weights[lookup.first : lookup.first + lookup.encoded.shape[1]]
+        terms.append(graph.add("Gather", graph.constant(table), _codes(graph, place, lookup), axis=0))
+    intercept = np.ravel(estimator.intercept_)
+    total = graph.constant(intercept if several else float(intercept[0]))
+    for term in terms:
+        total = graph.add("Add", term, total)
+    if several:
+        return graph.add("Softmax", total, axis=1)
+    return graph.add("Sigmoid", total) if is_classifier(estimator) else total
+
+
+def _sets(pipeline: Pipeline, lookups: Sequence[Lookup], numeric: int) -> Sets:
+    """Return what a tree may meet in each categorical column that it sees as it is, if it sees any so."""
+    codes = {lookup.first: lookup.encoded[:, 0] for lookup in lookups if lookup.encoded.shape[1] == 1}
+    first = numeric + sum(lookup.encoded.shape[1] for lookup in lookups)
+    return Sets(codes, first, pipeline[0].sparse_output_)
+
+
+def _trees(graph: _Graph, pipeline: Pipeline, numeric: str | None, lookups: Sequence[Lookup], count: int) -> str:
+    """Add the columns that splits look at, the trees, and what makes a score of their sum."""
+    ensemble = onnx_trees.read(pipeline[-1], _sets(pipeline, lookups, count))
+    parts, columns = ([numeric], list(range(count))) if numeric else ([], [])
+    for place, lookup in enumerate(lookups):
+        made, table = _table(lookup, ensemble)
+        if made:
+            parts.append(graph.add("Gather", graph.constant(table), _codes(graph, place, lookup), axis=0))
+            columns += made
+    matrix = graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+    if ensemble.single_precision:
+        matrix = graph.add("Cast", graph.add("Cast", matrix, to=TensorProto.FLOAT), to=TensorProto.DOUBLE)
+    total = graph.add("TreeEnsemble", matrix, domain="ai.onnx.ml")
+    graph.nodes[-1].attribute.extend(_ensemble_attributes(ensemble, {old: new for new, old in enumerate(columns)}))
+    if ensemble.divisor != 1:
+        total = graph.add("Div", total, graph.constant(ensemble.divisor))
+    if any(ensemble.base):
+        total = graph.add("Add", total, graph.constant(ensemble.base[0] if len(ensemble.base) == 1 else ensemble.base))
+    if ensemble.link == "Softmax":
+        return graph.add(ensemble.link, total, axis=1)
+    return graph.add(ensemble.link, total) if ensemble.link else total
+
+
+def _table(lookup: Lookup, ensemble: Ensemble) -> tuple[list[int], Floats]:
+    """Return the columns that splits look at, of those that a categorical input becomes, and their values."""
+    used = {int(column) for tree in ensemble.trees for column in np.unique(tree.column)}
+    plain = [c for c in range(lookup.first, lookup.first + lookup.encoded.shape[1]) if c in used]
+    made, table = ensemble.sets.table(lookup.first) if lookup.first in ensemble.sets.codes else ([], None)
+    values = lookup.encoded[:, [column - lookup.first for column in plain]]
+    return [*plain, *made], values if table is None else np.hstack([values, table])
+
+
+def _ensemble_attributes(ensemble: Ensemble, columns: Mapping[int, int]) -> list[AttributeProto]:
+    """Write trees as the attributes of a TreeEnsemble node; every node and every leaf belongs to one tree."""
+    trees = [_with_a_split(tree) for tree in ensemble.trees]
+    nodes = np.cumsum([0, *(len(tree.column) for tree in trees)])
+    leaves = np.cumsum([0, *(len(tree.values) for tree in trees)])
+
+    def children(side: str) -> tuple[list[int], list[int]]:
+        numbers = [
+            np.where(child < 0, -1 - child + leaf, child + node)
+            for tree, node, leaf in zip(trees, nodes[:-1], leaves[:-1], strict=True)
+            for child in [getattr(tree, side)]
+        ]
+        kinds = [getattr(tree, side) < 0 for tree in trees]
+        return np.concatenate(numbers).tolist(), np.concatenate(kinds).astype(np.int64).tolist()
+
+    true_ids, true_leafs = children("left")
+    false_ids, false_leafs = children("right")
+    column = np.concatenate([tree.column for tree in trees])
+    attributes = {
+        "aggregate_function": _SUM,
+        "leaf_targetids": [place % len(ensemble.base) for place, tree in enumerate(trees) for _ in tree.values],
+        "leaf_weights": _tensor(np.concatenate([tree.values for tree in trees])),
+        "n_targets": len(ensemble.base),
+        "nodes_falseleafs": false_leafs,
+        "nodes_falsenodeids": false_ids,
+        "nodes_featureids": [columns[found] for found in column.tolist()],
+        "nodes_missing_value_tracks_true": np.concatenate([tree.missing_left for tree in trees]).astype(int).tolist(),
+        "nodes_modes": _tensor(np.full(len(column), _LEQ, dtype=np.uint8)),
+        "nodes_splits": _tensor(np.concatenate([tree.threshold for tree in trees])),
+        "nodes_trueleafs": true_leafs,
+        "nodes_truenodeids": true_ids,
+        "post_transform": _NO_TRANSFORM,
+        "tree_roots": nodes[:-1].tolist(),
+    }
+    return [helper.make_attribute(name, value) for name, value in attributes.items()]
+
+
+def _tensor(values: npt.NDArray[Any]) -> TensorProto:
+    return numpy_helper.from_array(values)
+
+
+def _with_a_split(tree: Tree) -> Tree:
+    """Return a tree with a node: one that is a leaf gets a split with that leaf on both sides."""
+    if len(tree.column):
+        return tree
+    return Tree(
+        column=np.array([0]),
+        threshold=np.array([0.0]),
+        missing_left=np.array([False]),
+        left=np.array([-1]),
+        right=np.array([-2]),
+        values=np.repeat(tree.values, 2),
+    )
+
+
+def _unscaled(pipeline: Pipeline, found: Mapping[int, list[float]], place: int, single: bool) -> list[float]:
+    values = np.array(found[place])
+    if single:  # between two neighbours in single precision, doubles round to either side of their middle
+        low = values.astype(np.float32)
+        low = np.where(low > values, np.nextafter(low, np.float32(-np.inf)), low)
+        high = np.nextafter(low, np.float32(np.inf))
+        values = (low.astype(np.float64) + high.astype(np.float64)) / 2
+    for step in reversed(_numeric_steps(pipeline)):
+        if isinstance(step, StandardScaler):
+            values = values * step.scale_[place] + step.mean_[place]
+        elif isinstance(step, MinMaxScaler):
+            values = (values - step.min_[place]) / step.scale_[place]
+    return [float(value) for value in np.unique(values[np.isfinite(values)])]
+
+
+def _serialized(graph: _Graph, schema: Schema) -> bytes:
+    widths = {NUMERIC: len(schema.of_role("numeric")), CATEGORICAL: len(schema.of_role("categorical"))}
+    kinds = {NUMERIC: TensorProto.DOUBLE, CATEGORICAL: TensorProto.STRING}
+    inputs = [helper.make_tensor_value_info(name, kinds[name], ["n", width]) for name, width in widths.items() if width]
+    output = helper.make_tensor_value_info(SCORE, TensorProto.DOUBLE, ["n", *_width(schema)])
+    content: GraphProto = helper.make_graph(graph.nodes, "model", inputs, [output], graph.constants)
+    versions = [helper.make_opsetid("", OPERATORS), helper.make_opsetid("ai.onnx.ml", ML_OPERATORS)]
+    model = helper.make_model(content, opset_imports=versions, ir_version=IR, producer_name=PRODUCER)
+    return bytes(model.SerializeToString(deterministic=True))

@@ -1,0 +1,298 @@
+"""Fitted trees of scikit-learn and LightGBM in one plain form, from which a graph can be written.
+
+In that form every split is `column <= threshold`. A split on a set of categories is one too, on a column that is 0
+for the categories that go left and 1 for the others, so that no engine's own treatment of sets, of unknown
+categories or of missing ones can matter.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.ensemble import (
+    ExtraTreesClassifier,
+    ExtraTreesRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+from trunkline.core.arrays import Floats
+
+Booleans = npt.NDArray[np.bool_]
+
+HISTOGRAM = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
+FORESTS = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor)
+SINGLE = (DecisionTreeClassifier, DecisionTreeRegressor)
+
+_ZERO = float(np.float32(1e-35))  # LightGBM's kZeroThreshold: numbers up to it, either way, are zero to its predictor
+_INFINITY = 1e300  # what LightGBM's description of a model says for an infinite threshold
+_SIDES = ("left_child", "right_child")
+_LINKS = {"squared_error": None, "absolute_error": None, "quantile": None, "poisson": "Exp", "gamma": "Exp"}
+_LIGHTGBM_LINKS = {
+    **dict.fromkeys(("regression", "regression_l1", "huber", "fair", "quantile", "mape"), None),
+    **dict.fromkeys(("poisson", "gamma", "tweedie"), "Exp"),
+}
+
+
+class NotCovered(Exception):  # noqa: N818  an answer, not a mistake
+    """What cannot be exported exactly, and why."""
+
+
+@dataclass
+class Sets:
+    """The columns made for splits on categories: for each categorical column, who goes right, by place of its codes.
+
+    `codes` are the values that the estimator may meet in each categorical column, NaN among them.
+    """
+
+    codes: Mapping[int, Floats]
+    first: int  # number of the first column that is made
+    sparse: bool = False  # whether the estimator is given a sparse matrix
+    columns: dict[tuple[int, bytes], int] = field(default_factory=dict)
+
+    def column(self, feature: int, goes_left: Callable[[Floats], Booleans]) -> int:
+        """Return the number of the column for a split; equal splits have one column."""
+        right = ~goes_left(self.codes[feature])
+        return self.columns.setdefault((feature, right.tobytes()), self.first + len(self.columns))
+
+    def table(self, feature: int) -> tuple[list[int], Floats]:
+        """Return the columns of a feature, and their values, shape (codes, columns)."""
+        found = {made: key[1] for key, made in self.columns.items() if key[0] == feature}
+        rows = [np.frombuffer(right, dtype=np.bool_).astype(np.float64) for right in found.values()]
+        return list(found), np.array(rows, dtype=np.float64).reshape(len(found), len(self.codes[feature])).T
+
+
+@dataclass(frozen=True)
+class Tree:
+    """One tree. Node i sends `column[i] <= threshold[i]` to left[i]; a child -1-j is the leaf with values[j].
+
+    A missing number goes left where `missing_left`. Node 0 is the root; a tree without nodes is its one leaf.
+    """
+
+    column: npt.NDArray[np.int64]
+    threshold: Floats
+    missing_left: Booleans
+    left: npt.NDArray[np.int64]
+    right: npt.NDArray[np.int64]
+    values: Floats
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """A tree as its library has it: leaves among the nodes, a value for each node."""
+
+    leaf: Booleans
+    left: npt.NDArray[np.int64]
+    right: npt.NDArray[np.int64]
+    column: npt.NDArray[np.int64]
+    threshold: Floats
+    missing_left: Booleans
+    value: Floats
+
+    def tree(self) -> Tree:
+        """Return the tree with inner nodes and leaves numbered apart, each in the order that they have here."""
+        leaf, inner = self.leaf, ~self.leaf
+        number = np.where(leaf, -np.cumsum(leaf, dtype=np.int64), np.cumsum(inner, dtype=np.int64) - 1)
+        return Tree(
+            column=self.column[inner].astype(np.int64),
+            threshold=self.threshold[inner].astype(np.float64),
+            missing_left=self.missing_left[inner].astype(np.bool_),
+            left=number[self.left[inner]],
+            right=number[self.right[inner]],
+            values=self.value[leaf].astype(np.float64),
+        )
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Trees whose values, summed, divided by `divisor` and with `base` added, go through `link` to make the score.
+
+    Of several classes, there is a sum and a base for each: tree i adds to that of class i modulo their number.
+    """
+
+    trees: tuple[Tree, ...]
+    base: tuple[float, ...]
+    divisor: int
+    link: str | None  # an operator of ONNX
+    single_precision: bool  # numbers are rounded to float32 before they are compared
+    sets: Sets
+
+
+def is_tree_model(estimator: Any) -> bool:
+    """Whether `read` may know the estimator."""
+    return isinstance(estimator, (*HISTOGRAM, *FORESTS, *SINGLE)) or _is_lightgbm(estimator)
+
+
+def read(estimator: Any, sets: Sets) -> Ensemble:
+    """Return the trees of a fitted estimator; a categorical column is one that has codes in `sets`.
+
+    Raises NotCovered for a loss or an option whose scores would not be those of the trees.
+    """
+    if isinstance(estimator, HISTOGRAM):
+        return _histogram(estimator, sets)
+    if _is_lightgbm(estimator):
+        return _lightgbm(estimator, sets)
+    members = [estimator] if isinstance(estimator, SINGLE) else estimator.estimators_
+    classes = len(getattr(estimator, "classes_", ()))
+    places = range(classes) if classes > 2 else [-1]  # of two classes, the positive one's share says all
+    trees = tuple(_cart(member, place) for member in members for place in places)
+    return Ensemble(trees, (0.0,) * len(places), len(members), None, True, sets)
+
+
+def _is_lightgbm(estimator: Any) -> bool:
+    return type(estimator).__module__.partition(".")[0] == "lightgbm"
+
+
+def _cart(member: Any, place: int) -> Tree:
+    """Read a tree of scikit-learn's; a classifier's leaf holds the share of each class, of which one is taken."""
+    tree = member.tree_
+    if tree.n_outputs != 1:
+        raise NotCovered(f"{type(member).__name__} has more than one output")
+    values = tree.value[:, 0, place]
+    return _Nodes(
+        leaf=tree.children_left < 0,
+        left=tree.children_left,
+        right=tree.children_right,
+        column=tree.feature,
+        threshold=tree.threshold,
+        missing_left=tree.missing_go_to_left,
+        value=values,
+    ).tree()
+
+
+def _histogram(estimator: Any, sets: Sets) -> Ensemble:
+    """Read histogram boosting; what its trees consist of is not public, and pinned by tests."""
+    link = _histogram_link(estimator)
+    columns = np.arange(estimator.n_features_in_)
+    categorical = estimator.is_categorical_
+    if categorical is not None:  # the trees see the categorical columns first
+        columns = np.concatenate([np.flatnonzero(categorical), np.flatnonzero(~categorical)])
+    trees = tuple(_histogram_tree(tree, columns, sets) for round_ in estimator._predictors for tree in round_)
+    return Ensemble(trees, tuple(np.ravel(estimator._baseline_prediction).tolist()), 1, link, False, sets)
+
+
+def _histogram_link(estimator: Any) -> str | None:
+    if isinstance(estimator, HistGradientBoostingClassifier):
+        return "Sigmoid" if len(estimator.classes_) == 2 else "Softmax"
+    if estimator.loss not in _LINKS:
+        raise NotCovered(f"the loss {estimator.loss} is not covered")
+    return _LINKS[estimator.loss]
+
+
+def _histogram_tree(tree: Any, columns: npt.NDArray[np.int64], sets: Sets) -> Tree:
+    nodes = tree.nodes
+    column, threshold = columns[nodes["feature_idx"]], nodes["num_threshold"].astype(np.float64)
+    for at in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~nodes["is_leaf"].astype(bool)):
+        bits = np.unpackbits(tree.raw_left_cat_bitsets[nodes["bitset_idx"][at]].view(np.uint8), bitorder="little")
+        column[at] = sets.column(int(column[at]), _in_bits(bits, bool(nodes["missing_go_to_left"][at])))
+        threshold[at] = 0.5
+    return _Nodes(
+        leaf=nodes["is_leaf"].astype(np.bool_),
+        left=nodes["left"],
+        right=nodes["right"],
+        column=column,
+        threshold=threshold,
+        missing_left=nodes["missing_go_to_left"],
+        value=nodes["value"],
+    ).tree()
+
+
+def _in_bits(bits: npt.NDArray[np.uint8], missing: bool) -> Callable[[Floats], Booleans]:
+    def goes_left(codes: Floats) -> Booleans:
+        known = np.where(np.isnan(codes), 0, codes).astype(np.int64)
+        return np.where(np.isnan(codes), missing, bits[known] == 1)
+
+    return goes_left
+
+
+def _lightgbm(estimator: Any, sets: Sets) -> Ensemble:
+    """Read LightGBM's own description of a model; its decisions are those of its Tree::NumericalDecision."""
+    parameters = estimator.get_params()
+    for name in ("linear_tree", "zero_as_missing"):
+        if parameters.get(name):
+            raise NotCovered(f"LightGBM's {name} is not covered")
+    model = estimator.booster_.dump_model()
+    trees = tuple(_lightgbm_tree(tree["tree_structure"], sets) for tree in model["tree_info"])
+    outputs = int(model["num_tree_per_iteration"])
+    divisor = len(trees) // outputs if model["average_output"] else 1
+    return Ensemble(trees, (0.0,) * outputs, divisor, _lightgbm_link(model["objective"]), False, sets)
+
+
+def _lightgbm_link(objective: str) -> str | None:
+    name, *options = objective.split()
+    if name == "binary":
+        if "sigmoid:1" not in options:
+            raise NotCovered(f"LightGBM's objective '{objective}' is not covered")
+        return "Sigmoid"
+    if name == "multiclass":
+        return "Softmax"
+    if name not in _LIGHTGBM_LINKS or "sqrt" in options:
+        raise NotCovered(f"LightGBM's objective '{objective}' is not covered")
+    return _LIGHTGBM_LINKS[name]
+
+
+def _lightgbm_tree(root: Mapping[str, Any], sets: Sets) -> Tree:
+    found = list(_flat(root))
+    number = {id(node): place for place, node in enumerate(found)}
+    splits = [_lightgbm_split(node, sets) if "split_index" in node else (0, 0.0, False) for node in found]
+    children = {side: [number[id(node[side])] if side in node else 0 for node in found] for side in _SIDES}
+    return _Nodes(
+        leaf=np.array(["split_index" not in node for node in found]),
+        left=np.array(children["left_child"]),
+        right=np.array(children["right_child"]),
+        column=np.array([split[0] for split in splits]),
+        threshold=np.array([split[1] for split in splits], dtype=np.float64),
+        missing_left=np.array([split[2] for split in splits], dtype=np.bool_),
+        value=np.array([node.get("leaf_value", 0.0) for node in found], dtype=np.float64),
+    ).tree()
+
+
+def _flat(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield a node and all below it, without recursion: a tree may be as deep as it has leaves."""
+    waiting = [node]
+    while waiting:
+        found = waiting.pop()
+        yield found
+        waiting += [found[side] for side in reversed(_SIDES) if side in found]
+
+
+def _lightgbm_split(node: Mapping[str, Any], sets: Sets) -> tuple[int, float, bool]:
+    """Return column, threshold, and where a missing number goes."""
+    column = int(node["split_feature"])
+    if node["decision_type"] == "==":  # a category that is not listed goes right, a missing one too
+        listed = np.array([int(code) for code in str(node["threshold"]).split("||")], dtype=np.float64)
+        return sets.column(column, lambda codes: np.isin(codes, listed)), 0.5, False
+    threshold = _beyond_zero(float(node["threshold"]), sets.sparse)
+    if node["missing_type"] == "NaN":
+        return column, threshold, bool(node["default_left"])
+    if node["missing_type"] == "None":  # where none was seen in training, a missing number is 0
+        return column, threshold, threshold >= 0
+    raise NotCovered("LightGBM's zeros as missing values are not covered")
+
+
+def _beyond_zero(threshold: float, sparse: bool) -> float:
+    """Return the threshold that sends all that LightGBM takes for zero to where it sends zero.
+
+    Of a dense matrix that is up to _ZERO, of a sparse one below it.
+    """
+    if abs(threshold) >= _INFINITY:
+        return math.copysign(math.inf, threshold)
+    if abs(threshold) > _ZERO:
+        return threshold
+    if threshold >= 0:
+        return _ZERO
+    return -_ZERO if sparse else float(np.nextafter(-_ZERO, -np.inf))
+
+
+def thresholds(trees: Iterable[Tree], columns: Sequence[int]) -> dict[int, list[float]]:
+    """Return the distinct thresholds that each of some columns is compared with, ascending."""
+    parts = list(trees)
+    column = np.concatenate([tree.column for tree in parts]) if parts else np.array([], dtype=np.int64)
+    threshold = np.concatenate([tree.threshold for tree in parts]) if parts else np.array([])
+    return {wanted: np.unique(threshold[column == wanted]).tolist() for wanted in columns}

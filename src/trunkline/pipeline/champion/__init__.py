@@ -1,0 +1,1 @@
+"""Stage champion: the scores that the model in production gives the holdout."""

@@ -1,0 +1,48 @@
+"""The model in production, which `fetching` has got and verified, and its scores of this commit's rows."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import duckdb
+
+from trunkline.bundle import columns
+from trunkline.bundle.runtime import Bundle
+from trunkline.conf.data import Data
+from trunkline.core import paths
+from trunkline.core.arrays import Floats
+from trunkline.core.dataset import Dataset
+from trunkline.core.errors import UserError
+from trunkline.pipeline.features import plan_json, split
+from trunkline.pipeline.features.duckdb import DuckDBEngine
+from trunkline.pipeline.features.plan import Plan
+from trunkline.pipeline.train import fit, modelfile
+
+BUNDLE = paths.CHAMPION / "bundle"
+
+
+def score(folder: Path, plan: Plan, data: Data, holdout: Dataset) -> Floats:
+    """Return the score of each row of the holdout by the bundle in a folder.
+
+    Where it was built with another plan of features, they are computed by its own from this commit's tables.
+    Raises UserError if that does not give the same rows.
+    """
+    own = plan_json.plan_of(json.loads((folder / "features.json").read_text(encoding="utf-8")))
+    features = (holdout if own == plan else _computed(own, data, holdout)).features
+    if (folder / "model.onnx").exists():
+        return columns.graph_scores(Bundle.load(folder), features)
+    return fit.scores(modelfile.load(folder / "model.skops"), features)
+
+
+def _computed(plan: Plan, data: Data, holdout: Dataset) -> Dataset:
+    try:
+        with tempfile.TemporaryDirectory() as folder, DuckDBEngine(plan, paths.VALID) as engine:
+            split.materialize(engine, plan, data, Path(folder))
+            found = Dataset.read("holdout", Path(folder))
+    except duckdb.Error as error:
+        message = " ".join(str(error).split())
+        raise UserError(f"the champion's features cannot be computed from this commit's tables: {message}") from error
+    key = list(data.unique_key)
+    if not found.frame.select(key).equals(holdout.frame.select(key)):
+        raise UserError("the champion's features give other rows of the holdout: its plan does not fit conf/data")
+    return found

@@ -1,0 +1,1 @@
+"""Stage compose: conf/ composed by Hydra, judged, and written as params.yaml."""

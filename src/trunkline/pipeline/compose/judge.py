@@ -1,0 +1,246 @@
+"""What must hold between groups of conf/ and is cheap to judge: no data, no pandas, no scikit-learn."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from trunkline.conf.contract import Contract
+from trunkline.conf.data import Data
+from trunkline.conf.evaluation import Evaluation
+from trunkline.conf.gates import AnyRule, Gates, Threshold
+from trunkline.conf.project import Project
+from trunkline.core import expressions
+from trunkline.core.errors import UserError, nearest
+from trunkline.core.tasks import Task
+from trunkline.pipeline.compose.files import Composed, placed
+from trunkline.pipeline.evaluate.metrics import registry
+from trunkline.pipeline.features import compiler
+from trunkline.pipeline.features.compiler import request_types
+
+_OF_TASKS: dict[str, tuple[Task, ...]] = {
+    "selection_rate": ("binary",),
+    "true_positive_rate": ("binary",),
+    "false_positive_rate": ("binary",),
+    "calibration": ("binary", "regression"),
+    "base_rate_ratio": ("binary",),
+}
+_INSTEAD = {
+    "fairness": "compare groups by a threshold with a slice",
+    "data": "compare the features by psi or jensen_shannon",
+}
+
+
+def tables(contract: Contract, data: Data) -> None:
+    """Refuse a source without a contract, or a contract without a source."""
+    undeclared = sorted(data.sources.keys() - contract.tables.keys())
+    unread = sorted(contract.tables.keys() - data.sources.keys())
+    _refuse(
+        [
+            *(f"contract.tables: source '{name}' has no contract{nearest(name, unread)}" for name in undeclared),
+            *(f"contract.tables.{name}: no such source in conf/data{nearest(name, undeclared)}" for name in unread),
+        ]
+    )
+
+
+def measures(evaluation: Evaluation, data: Data, contract: Contract) -> None:
+    """Refuse an unknown metric, and slices or clusters that the request does not allow."""
+    types = request_types(data, contract)
+    declared = {f"slices.{name}": source for name, source in evaluation.slices.items()}
+    if evaluation.interval.cluster is not None:
+        declared["interval.cluster"] = evaluation.interval.cluster
+    _refuse([*_unknown_metrics(evaluation, data.target.task), *_mistyped(declared, types)])
+
+
+def rules(gates: Gates, evaluation: Evaluation, task: Task) -> None:
+    """Refuse a rule on a metric that is not measured or cannot judge, a slice that is not declared, or another task.
+
+    What several rules miss is told once.
+    """
+    missed: dict[str, str] = {}
+    for name, rule in gates.rules.items():
+        for key, mistake in _unjudgeable(rule, evaluation, task):
+            missed.setdefault(mistake, f"gates.rules.{name}.{key}: {mistake}")
+    _refuse(list(missed.values()))
+
+
+def _unjudgeable(rule: AnyRule, evaluation: Evaluation, task: Task) -> Iterator[tuple[str, str]]:
+    metric = getattr(rule, "metric", None)
+    if metric is not None:
+        judging = [known for known, found in registry.REGISTRY[task].items() if found.better is not None]
+        known = evaluation.metrics if isinstance(rule, Threshold) else judging
+        what = "in conf/evaluation" if isinstance(rule, Threshold) else "that says which model is better"
+        if metric not in known:
+            yield "metric", f"no metric '{metric}' {what}{nearest(metric, known)}"
+    for field in ("slice", "group"):
+        declared = getattr(rule, field, None)
+        if declared is not None and declared not in evaluation.slices:
+            yield field, f"no slice '{declared}' in conf/evaluation{nearest(declared, evaluation.slices)}"
+    measure = getattr(rule, "measure", None)
+    if measure in _OF_TASKS and task not in _OF_TASKS[measure]:
+        yield "measure", f"'{measure}' is of {' and '.join(_OF_TASKS[measure])}, not of {task}; {_INSTEAD[rule.kind]}"
+
+
+def _unknown_metrics(evaluation: Evaluation, task: Task) -> Iterator[str]:
+    for name in evaluation.metrics:
+        try:
+            registry.named(name, task)
+        except UserError as error:
+            yield str(error)
+
+
+def _mistyped(declared: dict[str, str], types: dict[str, expressions.Type]) -> Iterator[str]:
+    for key, source in declared.items():
+        try:
+            expressions.infer(expressions.parse(source), types)
+        except ValueError as error:
+            yield f"evaluation.{key}: {error} (of the request)"
+
+
+def _refuse(mistakes: list[str]) -> None:
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+
+
+MAX_TOLD = 10  # mistakes: who made more of them mends these first
+
+_KEY = re.compile(r"([A-Za-z_][\w-]*(?:\.[\w-]+)*): ")
+
+
+def check(composed: Composed, fallback: Path) -> Project:
+    """Judge composed content; `fallback` is the file to name where no file of conf/ holds the key.
+
+    Raises UserError with one line per mistake.
+    """
+    try:
+        project = Project.model_validate(composed.content, strict=True)
+    except ValidationError as error:
+        found = [_structural(composed.content, item) for item in error.errors(include_url=False)[:MAX_TOLD]]
+        raise UserError("\n".join(placed(composed, fallback, key, message) for key, message in found)) from None
+    mistakes = [placed(composed, fallback, *_split_key(line)) for judge in JUDGES for line in _mistakes(judge, project)]
+    if mistakes:
+        raise UserError("\n".join(mistakes))
+    return project
+
+
+def data_of(composed: Composed, fallback: Path) -> Data:
+    """Judge conf/data alone, for what has to work while the rest does not fit to it yet.
+
+    Raises UserError with one line per mistake.
+    """
+    try:
+        return Data.parse(composed.content.get(Data.key))
+    except ValidationError as error:
+        located = [{**item, "loc": (Data.key, *item["loc"])} for item in error.errors(include_url=False)]
+        found = [_structural(composed.content, item) for item in located]
+        raise UserError("\n".join(placed(composed, fallback, key, message) for key, message in found)) from None
+
+
+def _verify_model(project: Project) -> None:
+    from trunkline.pipeline.train import estimators  # noqa: PLC0415  imports scikit-learn
+
+    estimators.verify(project.model, project.data.target.task)
+
+
+def _verify_search(project: Project) -> None:
+    if project.search.trials:
+        from trunkline.pipeline.search import spaces  # noqa: PLC0415  imports scikit-learn
+
+        spaces.verify(project.search, project.model, project.data.target.task)
+
+
+def _verify_baseline(project: Project) -> None:
+    from trunkline.pipeline.train import estimators  # noqa: PLC0415  imports scikit-learn
+
+    if project.gates.baseline:
+        estimators.verify(project.gates.baseline, project.data.target.task, "gates.baseline")
+
+
+JUDGES: tuple[Callable[[Project], object], ...] = (
+    lambda project: tables(project.contract, project.data),
+    lambda project: compiler.plan(project.features, project.data, project.contract),
+    _verify_model,
+    _verify_search,
+    _verify_baseline,
+    lambda project: measures(project.evaluation, project.data, project.contract),
+    lambda project: rules(project.gates, project.evaluation, project.data.target.task),
+)
+
+
+def _mistakes(judge: Callable[[Project], object], project: Project) -> Iterator[str]:
+    try:
+        judge(project)
+    except UserError as error:
+        yield from str(error).splitlines()
+
+
+def _split_key(line: str) -> tuple[tuple[str, ...], str]:
+    match = _KEY.match(line)
+    return (tuple(match[1].split(".")), line[match.end() :]) if match else ((), line)
+
+
+def _structural(content: Mapping[str, Any], error: Any) -> tuple[tuple[str, ...], str]:
+    """Turn a pydantic error into a key of the content, without union tags, and a message."""
+    key, schema = _walk(content, error["loc"])
+    kind, message = error["type"], error["msg"].removeprefix("Value error, ")
+    if kind == "value_error":
+        inner, message = _split_key(message)
+        return (*key, *inner), message
+    if kind == "extra_forbidden":
+        return key, f"unknown key{nearest(key[-1], schema)}"
+    if kind == "missing":
+        return key, "the key is missing"
+    if kind in ("literal_error", "union_tag_invalid"):
+        expected = re.findall(r"'([^']+)'", error["ctx"].get("expected") or error["ctx"]["expected_tags"])
+        found = str(error["input"] if kind == "literal_error" else error["ctx"]["tag"])
+        return key, f"'{found}' is not allowed{nearest(found, expected)}"
+    shown = repr(error["input"])
+    return key, message if len(shown) > 60 else f"{message}, not {shown}"
+
+
+def _walk(content: Any, location: Sequence[str | int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the key of a location, and the valid names of the mapping that its last part belongs to."""
+    schema: Any = Project.model_json_schema(by_alias=True)
+    definitions, key, siblings = schema["$defs"], [], tuple(schema["properties"])
+    last = len(location) - 1
+    for i, part in enumerate(location):
+        union = "discriminator" in schema
+        schema = _resolved(schema, definitions, content)
+        siblings = tuple(schema.get("properties", ()))
+        inside = isinstance(content, list) or (isinstance(content, dict) and part in content)
+        if union or (not inside and i < last) or part == "[key]":
+            continue  # a union's tag, or pydantic's word for the key itself
+        key.append(str(part))
+        content = content[part] if inside else None
+        schema = _child(schema, part)
+    return tuple(key), siblings
+
+
+def _child(schema: Any, part: str | int) -> Any:
+    patterns = list(schema.get("patternProperties", {}).values())
+    named, others = schema.get("properties", {}).get(part), schema.get("additionalProperties") or schema.get("items")
+    found = named or (patterns[0] if patterns else others)
+    return found if isinstance(found, dict) else {}
+
+
+def _resolved(schema: Any, definitions: Mapping[str, Any], content: Any) -> Any:
+    while True:
+        if "$ref" in schema:
+            schema = definitions[schema["$ref"].rpartition("/")[2]]
+        elif "discriminator" in schema:
+            name, mapping = schema["discriminator"]["propertyName"], schema["discriminator"]["mapping"]
+            tag = content.get(name, _default_tag(name, mapping, definitions)) if isinstance(content, dict) else None
+            reference = mapping.get(tag)
+            schema = {"$ref": reference} if reference else {}
+        elif "anyOf" in schema:
+            schema = next((option for option in schema["anyOf"] if option.get("type") != "null"), {})
+        else:
+            return schema
+
+
+def _default_tag(name: str, mapping: Mapping[str, str], definitions: Mapping[str, Any]) -> str | None:
+    """Return the tag of the structure that is meant where none is written."""
+    kinds = {tag: definitions[reference.rpartition("/")[2]]["properties"][name] for tag, reference in mapping.items()}
+    return next((tag for tag, kind in kinds.items() if "default" in kind), None)

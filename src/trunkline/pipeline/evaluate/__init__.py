@@ -1,0 +1,1 @@
+"""Stage evaluate: metrics with intervals, per slice, and curves."""

@@ -1,0 +1,180 @@
+"""The pictures of a task as numbers: ROC, precision and recall, calibration; predicted and observed; confusion."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+from typing import Any
+
+import numpy as np
+
+from trunkline.conf.evaluation import Evaluation
+from trunkline.core.arrays import Floats, Integers
+from trunkline.core.tasks import Task
+from trunkline.pipeline.evaluate.bootstrap import Interval
+from trunkline.pipeline.evaluate.metrics.kinds import Sample, cutoffs
+
+
+@dataclass(frozen=True)
+class RocPoint:
+    """Rates when scores at or above the threshold are called positive; no threshold: none is."""
+
+    false_positive_rate: float
+    true_positive_rate: float
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class PrecisionRecallPoint:
+    """Recall and precision when scores at or above the threshold are called positive."""
+
+    recall: float
+    precision: float
+    threshold: float
+
+
+@dataclass(frozen=True)
+class CalibrationBin:
+    """Rows of neighbouring scores: their mean score, and the observed rate with its interval.
+
+    DVC draws the fields in the order of their names, the first one solid: hence the names.
+    """
+
+    score: float
+    observed_rate: float
+    observed_rate_low: float
+    observed_rate_high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class ObservedBin:
+    """Rows of neighbouring scores: their mean score, and the mean label with its interval."""
+
+    score: float
+    observed: float
+    observed_low: float
+    observed_high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class ConfusionCell:
+    """How many rows of a class were called another, or the same; `share` is of the rows of the class."""
+
+    actual: str
+    predicted: str
+    n: int
+    share: float | None
+
+
+Curves = dict[str, tuple[Any, ...]]
+
+
+def curves(sample: Sample, classes: Sequence[str], params: Evaluation) -> Curves:
+    """Return what there is to draw of a task, by the name of its file."""
+    return _TASKS[sample.task](sample, classes, params)
+
+
+def content(found: Mapping[str, tuple[Any, ...]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the curves as JSON has them."""
+    return {name: [asdict(point) for point in points] for name, points in found.items()}
+
+
+def _binary(sample: Sample, _: Sequence[str], params: Evaluation) -> Curves:
+    return {
+        "roc": _roc(sample, params.curves.points),
+        "precision_recall": _precision_recall(sample, params.curves.points),
+        "calibration": _calibration(sample, params.curves.bins, params.interval.confidence),
+    }
+
+
+def _regression(sample: Sample, _: Sequence[str], params: Evaluation) -> Curves:
+    return {"observed": _observed(sample, params.curves.bins, params.interval.confidence)}
+
+
+def _multiclass(sample: Sample, classes: Sequence[str], _: Evaluation) -> Curves:
+    called, counts = sample.scores.argmax(axis=1), np.zeros((len(classes),) * 2, dtype=np.int64)
+    np.add.at(counts, (sample.labels.astype(np.int64), called), 1)
+    cells = (
+        ConfusionCell(actual, predicted, int(n), n / row.sum() if row.sum() else None)
+        for actual, row in zip(classes, counts, strict=True)
+        for predicted, n in zip(classes, row, strict=True)
+    )
+    return {"confusion": tuple(cells)}
+
+
+_TASKS: dict[Task, Callable[[Sample, Sequence[str], Evaluation], Curves]] = {
+    "binary": _binary,
+    "multiclass": _multiclass,
+    "regression": _regression,
+}
+
+
+def _roc(sample: Sample, points: int) -> tuple[RocPoint, ...]:
+    thresholds, flagged, true = cutoffs(sample.labels, sample.scores)
+    true_rate = np.append(0, true) / true[-1]
+    false_rate = np.append(0, flagged - true) / (flagged[-1] - true[-1])
+    return tuple(
+        RocPoint(float(false_rate[i]), float(true_rate[i]), float(thresholds[i - 1]) if i else None)
+        for i in _spread(true_rate + false_rate, points)
+    )
+
+
+def _precision_recall(sample: Sample, points: int) -> tuple[PrecisionRecallPoint, ...]:
+    thresholds, flagged, true = cutoffs(sample.labels, sample.scores)
+    recall, precision = true / true[-1], true / flagged
+    return tuple(
+        PrecisionRecallPoint(float(recall[i]), float(precision[i]), float(thresholds[i]))
+        for i in _spread(recall, points)
+    )
+
+
+def _spread(along: Floats, points: int) -> Integers:
+    """Return at most `points` indices, evenly spread over the values of a rising sequence, with both ends."""
+    if len(along) <= points:
+        return np.arange(len(along))
+    found = np.searchsorted(along, np.linspace(along[0], along[-1], points))
+    return np.unique(np.append(found[:-1], len(along) - 1))
+
+
+def _calibration(sample: Sample, bins: int, confidence: float) -> tuple[CalibrationBin, ...]:
+    code = _bins(sample.scores, bins)
+    counts = np.bincount(code)
+    scores, rates = (np.bincount(code, weights=of) / counts for of in (sample.scores, sample.labels))
+    return tuple(
+        CalibrationBin(score, rate, *wilson(rate, n, confidence), n)
+        for score, rate, n in zip(scores.tolist(), rates.tolist(), counts.tolist(), strict=True)
+    )
+
+
+def _observed(sample: Sample, bins: int, confidence: float) -> tuple[ObservedBin, ...]:
+    code = _bins(sample.scores, bins)
+    counts = np.bincount(code)
+    scores, means, squares = (
+        np.bincount(code, weights=of) / counts for of in (sample.scores, sample.labels, np.square(sample.labels))
+    )
+    spread = np.sqrt(np.maximum(0, squares - np.square(means)) / np.maximum(1, counts - 1))
+    half = NormalDist().inv_cdf((1 + confidence) / 2) * spread
+    columns = (scores, means, means - half, means + half, counts)
+    return tuple(ObservedBin(*row) for row in zip(*(column.tolist() for column in columns), strict=True))
+
+
+def _bins(scores: Floats, bins: int) -> Integers:
+    """Split by score into bins of equal count, rows of one score together; a bin without rows is left out."""
+    _, place, equal = np.unique(scores, return_inverse=True, return_counts=True)
+    twice_middle_rank = 2 * np.cumsum(equal) - equal
+    code = (twice_middle_rank * bins // (2 * len(place)))[place]
+    found: Integers = np.unique(code, return_inverse=True)[1]
+    return found
+
+
+def wilson(share: float, n: int, confidence: float) -> Interval:
+    """Return the score interval of a share of n rows (Wilson, J. Amer. Statist. Assoc. 22 (1927) 209-212).
+
+    It takes rows as independent; the intervals of metrics do not.
+    """
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    centre = share + z * z / (2 * n)
+    half = z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    return (centre - half) / (1 + z * z / n), (centre + half) / (1 + z * z / n)

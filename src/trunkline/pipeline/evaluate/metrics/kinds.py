@@ -1,0 +1,254 @@
+"""The metrics of each task, by name, each computed for many resamples of the rows at once.
+
+A resample says how many times each cluster of rows is taken, so a metric is written for rows with
+whole-number weights: a mean needs only the sum of each cluster; an area under a curve needs one sort by
+score, then running sums. Weights are counted in integers, and no sum is left to BLAS, whose order depends
+on the number of threads.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trunkline.core.arrays import Floats, Integers
+from trunkline.core.errors import UserError
+from trunkline.core.tasks import Task
+
+Better = Literal["larger", "smaller"]
+
+_BLOCK = 1 << 18  # running sums held at a time, 2 MB each: they stay in the processor's cache
+_SUM = 1e-6  # by which the chances of the classes of a row may miss 1
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows to measure: label, score, and the cluster's column in the counts of resamples.
+
+    Three arrays of one length; a part of the rows keeps the clusters' columns, and so the same resamples. Binary:
+    label 0 or 1, score from 0 to 1. Regression: any number each. Multiclass: label the number of its class, scores of
+    shape (rows, classes) from 0 to 1 that sum to 1.
+    Raises UserError for a score or a label that is none: a number computed from it would look like any other.
+    """
+
+    labels: NDArray[Any]
+    scores: Floats
+    clusters: Integers
+    task: Task = "binary"
+
+    def __post_init__(self) -> None:
+        shapes = self.labels.shape, self.scores.shape[:1], self.clusters.shape
+        if len(set(shapes)) > 1 or self.labels.ndim != 1 or self.scores.ndim != (2 if self.task == "multiclass" else 1):
+            raise ValueError(f"labels {self.labels.shape}, scores {self.scores.shape}, clusters {self.clusters.shape}")
+        _CHECKS[self.task](self.labels, self.scores)
+
+    def part(self, places: Integers) -> "Sample":
+        """Return the rows at these places."""
+        return replace(self, labels=self.labels[places], scores=self.scores[places], clusters=self.clusters[places])
+
+
+def _binary(labels: NDArray[Any], scores: Floats) -> None:
+    _refuse(~((scores >= 0) & (scores <= 1)), scores, "score", "from 0 to 1; check the model")
+    _refuse((labels != 0) & (labels != 1), labels, "label", "0 or 1; check the target")
+
+
+def _regression(labels: NDArray[Any], scores: Floats) -> None:
+    _refuse(~np.isfinite(scores), scores, "score", "a finite number; check the model")
+    _refuse(~np.isfinite(labels), labels, "label", "a finite number; check the target")
+
+
+def _multiclass(labels: NDArray[Any], scores: Floats) -> None:
+    chances = ((scores >= 0) & (scores <= 1)).all(axis=1) & (np.abs(scores.sum(axis=1) - 1) <= _SUM)
+    _refuse(~chances, scores, "score", "chances of the classes that sum to 1; check the model")
+    _refuse((labels < 0) | (labels >= scores.shape[1]), labels, "label", "the number of a class; check the target")
+
+
+_CHECKS: dict[Task, Callable[[NDArray[Any], Floats], None]] = {
+    "binary": _binary,
+    "multiclass": _multiclass,
+    "regression": _regression,
+}
+
+
+def _refuse(wrong: NDArray[np.bool_], values: NDArray[Any], what: str, must: str) -> None:
+    rows = np.flatnonzero(wrong)
+    if len(rows):
+        found = ", ".join(f"{values[row]} (row {row}, counted from 0)" for row in rows[:3])
+        raise UserError(f"{len(rows)} of {len(values)} rows have a wrong {what}: {found}; a {what} must be {must}")
+
+
+@dataclass(frozen=True)
+class Cutoffs:
+    """Rows at or above each distinct score that a positive row has, from the highest down, per resample.
+
+    Integers of shape (resamples, cutoffs): `flagged` are the rows at or above, `true` the positives among
+    them; `*_above` leave out the rows at the score itself. `positives` and `rows`, (resamples, 1), are all
+    there are.
+    """
+
+    true_above: Integers
+    true: Integers
+    flagged_above: Integers
+    flagged: Integers
+    positives: Integers
+    rows: Integers
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a metric is called and means; `better` is None for a number that describes and does not judge."""
+
+    name: str
+    better: Better | None
+    meaning: str
+    source: str
+
+
+@dataclass(frozen=True)
+class RowMean(Metric):
+    """The mean over rows of a number that a row has by its label and its score."""
+
+    of: Callable[[Floats, Floats], Floats]
+
+
+@dataclass(frozen=True)
+class Combined(Metric):
+    """What is made of sums over rows: `of` gives each row's numbers, shape (rows, k), `by` a value of their sums.
+
+    `by` takes sums of shape (resamples, k) and the numbers of rows, and gives NaN where it is not defined.
+    """
+
+    of: Callable[[Floats, Floats], Floats]
+    by: Callable[[Floats, Integers], Floats]
+
+
+@dataclass(frozen=True)
+class RankArea(Metric):
+    """An area under a curve, which depends on the order of the scores only; tied scores are one cutoff.
+
+    Of several classes, it is the mean over each class against all others.
+    """
+
+    under: Callable[[Cutoffs], Floats]
+
+
+def ratio(over: NDArray[np.int64 | np.float64], under: NDArray[np.int64 | np.float64]) -> Floats:
+    """Divide; NaN where the divisor is not above 0."""
+    found = np.full(over.shape, np.nan)
+    np.divide(over, under, out=found, where=under > 0)
+    return found
+
+
+def measure(metrics: Sequence[Metric], sample: Sample, counts: Integers) -> Floats:
+    """Compute metrics on resamples of a sample.
+
+    `counts`, shape (resamples, clusters), says how many times a resample takes each cluster. Returns shape
+    (metrics, resamples), with NaN where a metric is not defined: without rows; for an area without positive
+    rows; for ROC also without negative ones.
+    """
+    values = np.empty((len(metrics), len(counts)))
+    areas = [(row, metric) for row, metric in zip(values, metrics, strict=True) if isinstance(metric, RankArea)]
+    for row, metric in zip(values, metrics, strict=True):
+        if isinstance(metric, RowMean | Combined):
+            row[:] = _of_sums(metric, sample, counts)
+    if areas:
+        found = [_areas(areas, ranking, counts) for ranking in _rankings(sample)]
+        for place, (row, _) in enumerate(areas):
+            row[:] = np.mean([one[place] for one in found], axis=0)
+    return values
+
+
+def point(metrics: Sequence[Metric], sample: Sample) -> Floats:
+    """Compute metrics on the sample itself; shape (metrics,), NaN where one is not defined."""
+    clusters = int(sample.clusters.max(initial=-1)) + 1
+    return measure(metrics, sample, np.ones((1, clusters), dtype=np.int64))[:, 0]
+
+
+def cutoffs(labels: NDArray[np.int8], scores: Floats) -> tuple[Floats, Integers, Integers]:
+    """Return the distinct scores from the highest down, with the rows and the positives at or above each."""
+    order = np.argsort(-scores, kind="stable")
+    ends = _ends(scores[order])
+    return scores[order][ends], ends + 1, np.cumsum(labels[order], dtype=np.int64)[ends]
+
+
+def _of_sums(metric: RowMean | Combined, sample: Sample, counts: Integers) -> Floats:
+    clusters = counts.shape[1]
+    values = metric.of(sample.labels.astype(np.float64), sample.scores)
+    rows = np.einsum("rc,c->r", counts, np.bincount(sample.clusters, minlength=clusters))
+    # einsum keeps its own loops: a matrix product would go to BLAS, which sums in an order of its own.
+    columns = [values] if isinstance(metric, RowMean) else values.T
+    sums = [
+        np.einsum("rc,c->r", counts, np.bincount(sample.clusters, weights=column, minlength=clusters))
+        for column in columns
+    ]
+    return ratio(sums[0], rows) if isinstance(metric, RowMean) else metric.by(np.stack(sums, axis=1), rows)
+
+
+def _areas(areas: Sequence[tuple[Floats, RankArea]], ranking: "_Ranking", counts: Integers) -> Floats:
+    values = np.empty((len(areas), len(counts)))
+    step = max(1, _BLOCK // max(1, len(ranking.clusters)))
+    for start in range(0, len(counts), step):
+        cutoffs = ranking.cutoffs(counts[start : start + step])
+        for row, (_, metric) in zip(values, areas, strict=True):
+            row[start : start + step] = metric.under(cutoffs)
+    return values
+
+
+def _rankings(sample: Sample) -> "list[_Ranking]":
+    """Return the rows by score; for several classes, by the score of each, whose rows are the positive ones."""
+    if sample.task == "binary":
+        return [_Ranking.of(sample.labels, sample.scores, sample.clusters)]
+    return [
+        _Ranking.of((sample.labels == place).astype(np.int8), scores, sample.clusters)
+        for place, scores in enumerate(sample.scores.T)
+    ]
+
+
+def _ends(ordered: Floats) -> Integers:
+    """Return the index of the last row of each run of equal scores."""
+    if not len(ordered):
+        return np.empty(0, dtype=np.int64)
+    return np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(ordered) - 1).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _Ranking:
+    """A sample sorted by score, once: clusters of all and of positive rows, and where the cutoffs are."""
+
+    clusters: Integers
+    positive_clusters: Integers
+    flagged_above: Integers
+    flagged: Integers
+    true_above: Integers
+    true: Integers
+
+    @classmethod
+    def of(cls, labels: NDArray[np.int8], scores: Floats, clusters: Integers) -> "_Ranking":
+        order = np.argsort(-scores, kind="stable")
+        labels, clusters = labels[order], clusters[order]
+        flagged = _ends(scores[order]) + 1
+        true = np.concatenate([[0], np.cumsum(labels, dtype=np.int64)])[flagged]
+        flagged_above, true_above = (np.concatenate([[0], ends[:-1]]) for ends in (flagged, true))
+        gains = true > true_above  # a cutoff without positive rows adds to no area
+        kept = (ends[gains] for ends in (flagged_above, flagged, true_above, true))
+        return cls(clusters, clusters[labels == 1], *kept)
+
+    def cutoffs(self, counts: Integers) -> Cutoffs:
+        rows, positives = _running(counts, self.clusters), _running(counts, self.positive_clusters)
+        return Cutoffs(
+            true_above=np.take(positives, self.true_above, axis=1),
+            true=np.take(positives, self.true, axis=1),
+            flagged_above=np.take(rows, self.flagged_above, axis=1),
+            flagged=np.take(rows, self.flagged, axis=1),
+            positives=positives[:, -1:],
+            rows=rows[:, -1:],
+        )
+
+
+def _running(counts: Integers, clusters: Integers) -> Integers:
+    """Return running sums of the rows' counts, from 0; shape (resamples, rows + 1)."""
+    sums = np.zeros((len(counts), len(clusters) + 1), dtype=np.int64)
+    np.cumsum(np.take(counts, clusters, axis=1), axis=1, out=sums[:, 1:])
+    return sums

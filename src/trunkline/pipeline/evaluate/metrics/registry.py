@@ -1,0 +1,254 @@
+"""The registry: every metric of every task, with what it means and where it is from."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from trunkline.core.arrays import Floats, Integers
+from trunkline.core.errors import UserError, nearest
+from trunkline.core.tasks import Task
+from trunkline.pipeline.evaluate.metrics.kinds import Better, Combined, Cutoffs, Metric, RankArea, RowMean, ratio
+
+_SMALLEST = float(np.finfo(np.float64).eps)  # as in scikit-learn: a wrong certainty costs 36, not infinity
+
+
+def _log_loss(labels: Floats, scores: Floats) -> Floats:
+    given: Floats = np.clip(np.where(labels == 1, scores, 1 - scores), _SMALLEST, 1 - _SMALLEST)
+    return -np.log(given)
+
+
+def _roc_auc(cutoffs: Cutoffs) -> Floats:
+    negatives = cutoffs.rows - cutoffs.positives
+    false, false_above = cutoffs.flagged - cutoffs.true, cutoffs.flagged_above - cutoffs.true_above
+    # Negatives below, and half of those at the score itself; doubled, to stay whole.
+    twice_below = 2 * negatives - false - false_above
+    pairs = ((cutoffs.true - cutoffs.true_above) * twice_below).sum(axis=1)
+    return ratio(pairs, (2 * cutoffs.positives * negatives)[:, 0])
+
+
+def _average_precision(cutoffs: Cutoffs) -> Floats:
+    # At least 1: a resample without rows at or above a score gains nothing there, so nothing is added.
+    precision = ratio(cutoffs.true, np.maximum(cutoffs.flagged, 1))
+    weighted = ((cutoffs.true - cutoffs.true_above) * precision).sum(axis=1)
+    return ratio(weighted, cutoffs.positives[:, 0])
+
+
+def _given(labels: Floats, scores: Floats) -> Floats:
+    """Return the chance that each row's own class was given."""
+    found: Floats = np.take_along_axis(scores, labels.astype(np.int64)[:, None], axis=1)[:, 0]
+    return found
+
+
+def _one_hot(labels: Floats, scores: Floats) -> Floats:
+    found: Floats = (labels[:, None] == np.arange(scores.shape[1])).astype(np.float64)
+    return found
+
+
+def _hits(labels: Floats, scores: Floats) -> Floats:
+    """Return, for each class, whether a row is rightly called it, whether it is called it, and whether it is."""
+    called = _one_hot(scores.argmax(axis=1).astype(np.float64), scores)
+    true = _one_hot(labels, scores)
+    return np.hstack([called * true, called, true])
+
+
+def _macro(over: Floats, under: Floats) -> Floats:
+    """Return the mean over the classes that are there."""
+    there = under > 0
+    return ratio(np.where(there, ratio(over, under), 0).sum(axis=1), there.sum(axis=1))
+
+
+def _macro_f1(sums: Floats, _: Integers) -> Floats:
+    hits, called, true = np.split(sums, 3, axis=1)
+    return _macro(2 * hits, called + true)
+
+
+def _balanced_accuracy(sums: Floats, _: Integers) -> Floats:
+    hits, _called, true = np.split(sums, 3, axis=1)
+    return _macro(hits, true)
+
+
+def _squares(labels: Floats, scores: Floats) -> Floats:
+    centred = labels - (labels.mean() if len(labels) else 0)  # so that squares of large labels lose no digits
+    return np.stack([np.square(scores - labels), centred, np.square(centred)], axis=1)
+
+
+def _r2(sums: Floats, rows: Integers) -> Floats:
+    errors, first, second = sums.T
+    spread = second - ratio(np.square(first), rows)
+    return 1 - ratio(errors, np.where(spread > 1e-12 * second, spread, 0))
+
+
+_REGRESSION = (
+    RowMean(
+        "mae",
+        "smaller",
+        "Mean absolute difference of the score and the label.",
+        "Willmott and Matsuura, Climate Research 30 (2005) 79-82; sklearn.metrics.mean_absolute_error",
+        lambda labels, scores: np.abs(scores - labels),
+    ),
+    Combined(
+        "rmse",
+        "smaller",
+        "Square root of the mean squared difference of the score and the label.",
+        "sklearn.metrics.root_mean_squared_error",
+        lambda labels, scores: np.square(scores - labels)[:, None],
+        lambda sums, rows: np.sqrt(ratio(sums[:, 0], rows)),
+    ),
+    Combined(
+        "r2",
+        "larger",
+        "Share of the label's variance that the scores explain; not defined where all labels are equal.",
+        "Kvalseth, The American Statistician 39 (1985) 279-285, R²1; sklearn.metrics.r2_score",
+        _squares,
+        _r2,
+    ),
+    RowMean(
+        "bias",
+        None,
+        "Mean difference of the score and the label; above 0 the scores are too high.",
+        "Willmott and Matsuura, Climate Research 30 (2005) 79-82",
+        lambda labels, scores: scores - labels,
+    ),
+    RowMean(
+        "mean_label",
+        None,
+        "Mean label.",
+        "numpy.mean",
+        lambda labels, scores: labels,
+    ),
+    RowMean(
+        "mean_score",
+        None,
+        "Mean score.",
+        "numpy.mean",
+        lambda labels, scores: scores,
+    ),
+)
+
+_MULTICLASS = (
+    RowMean(
+        "log_loss",
+        "smaller",
+        "Mean of -log of the probability given to the row's class, clipped by 2.2e-16 as in scikit-learn.",
+        "Good, Journal of the Royal Statistical Society B 14 (1952) 107-114; sklearn.metrics.log_loss",
+        lambda labels, scores: -np.log(np.clip(_given(labels, scores), _SMALLEST, 1 - _SMALLEST)),
+    ),
+    RowMean(
+        "brier",
+        "smaller",
+        "Mean over rows of the squared differences, summed over classes, of the scores and what happened; from 0 to 2.",
+        "Brier, Monthly Weather Review 78 (1950) 1-3; sklearn.metrics.brier_score_loss, not scaled by half",
+        lambda labels, scores: np.square(scores - _one_hot(labels, scores)).sum(axis=1),
+    ),
+    RowMean(
+        "accuracy",
+        "larger",
+        "Share of rows whose class has the highest score, the first of equal ones.",
+        "sklearn.metrics.accuracy_score",
+        lambda labels, scores: (scores.argmax(axis=1) == labels).astype(np.float64),
+    ),
+    Combined(
+        "macro_f1",
+        "larger",
+        "Mean over classes of twice the hits over the rows that are called it and those that are it.",
+        "sklearn.metrics.f1_score with average='macro', over the classes that are there or are called",
+        _hits,
+        _macro_f1,
+    ),
+    Combined(
+        "balanced_accuracy",
+        "larger",
+        "Mean over classes of the share of its rows that are called it.",
+        "sklearn.metrics.balanced_accuracy_score",
+        _hits,
+        _balanced_accuracy,
+    ),
+    RankArea(
+        "roc_auc_ovr",
+        "larger",
+        "Mean over classes of the chance that a row of it is scored above one of another, a tie counting one half.",
+        "sklearn.metrics.roc_auc_score with multi_class='ovr' and average='macro'",
+        _roc_auc,
+    ),
+)
+
+_BINARY = (
+    RankArea(
+        "roc_auc",
+        "larger",
+        "Chance that a positive row is scored above a negative one, a tie counting one half.",
+        "Hanley and McNeil, Radiology 143 (1982) 29-36",
+        _roc_auc,
+    ),
+    RankArea(
+        "average_precision",
+        "larger",
+        "Precision at each distinct score, weighted by the recall gained there; not interpolated.",
+        "sklearn.metrics.average_precision_score; Manning et al., Information Retrieval, 8.4",
+        _average_precision,
+    ),
+    RowMean(
+        "log_loss",
+        "smaller",
+        "Mean of -log of the probability given to what happened, clipped by 2.2e-16 as in scikit-learn.",
+        "Good, Journal of the Royal Statistical Society B 14 (1952) 107-114; sklearn.metrics.log_loss",
+        _log_loss,
+    ),
+    RowMean(
+        "brier",
+        "smaller",
+        "Mean squared difference of the score and the label.",
+        "Brier, Monthly Weather Review 78 (1950) 1-3; sklearn.metrics.brier_score_loss",
+        lambda labels, scores: np.square(scores - labels),
+    ),
+    RowMean(
+        "accuracy",
+        "larger",
+        "Share of rows whose label is 1 exactly where the score is above one half.",
+        "sklearn.metrics.accuracy_score of a classifier's predict, which gives a tie to class 0",
+        lambda labels, scores: ((scores > 0.5) == (labels == 1)).astype(np.float64),
+    ),
+    RowMean(
+        "base_rate",
+        None,
+        "Share of rows whose label is 1.",
+        "Murphy, Journal of Applied Meteorology 12 (1973) 595-600, where it is called climatology",
+        lambda labels, scores: labels,
+    ),
+    RowMean(
+        "mean_score",
+        None,
+        "Mean score; equals the base rate when the scores are calibrated in the large.",
+        "Cox, Biometrika 45 (1958) 562-565",
+        lambda labels, scores: scores,
+    ),
+)
+
+_TASKS: dict[Task, Sequence[Metric]] = {"binary": _BINARY, "multiclass": _MULTICLASS, "regression": _REGRESSION}
+REGISTRY: dict[Task, dict[str, Metric]] = {
+    task: {metric.name: metric for metric in metrics} for task, metrics in _TASKS.items()
+}
+
+
+def named(name: str, task: Task) -> Metric:
+    """Return a task's metric by its name.
+
+    Raises UserError with the nearest valid name, or the tasks that have such a metric.
+    """
+    known = REGISTRY[task]
+    if name in known:
+        return known[name]
+    others = [other for other, metrics in REGISTRY.items() if name in metrics]
+    if others:
+        raise UserError(f"evaluation.metrics: '{name}' is of {others[0]}, not of {task}; use {', '.join(known)}")
+    raise UserError(f"evaluation.metrics: no metric '{name}'{nearest(name, known)}")
+
+
+def better(name: str) -> Better | None:
+    """Return which end of a metric is the better one, whatever the task; None for one that judges nothing, or none."""
+    return next((metric.better for metric in all_named(name)), None)
+
+
+def all_named(name: str) -> list[Metric]:
+    """Return the metrics of a name, one for each task that has one."""
+    return [metrics[name] for metrics in REGISTRY.values() if name in metrics]

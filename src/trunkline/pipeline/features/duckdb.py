@@ -1,0 +1,331 @@
+"""The feature plan in DuckDB: ASOF joins over events in order of availability, and running sums in exact decimals.
+
+Two facts carry the engine. An event is visible to a prediction when it became available strictly before it, and no
+event is available before it happens, whatever the data say. And the events of a rolling window that are visible at T
+are those that entered before T less those that left before T, where an event enters when it becomes available and
+leaves at `max(available_at, event_time + window)`; so one running sum over entries and exits, looked up by one ASOF
+join, gives the aggregate of every prediction. Sums are exact decimals, so neither their order nor the number of
+threads can change a bit.
+
+Requests are computed a slice at a time, in order, with the events that can reach the slice: what is needed at once
+does not grow with the years, and no result depends on the size of a slice.
+"""
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import duckdb
+
+from trunkline.core import files
+from trunkline.core.dataset import EVENT_TIME
+from trunkline.core.errors import OutsideError, UserError
+from trunkline.core.expressions import Expression, columns, quote, to_sql
+from trunkline.core.rows import connect, share_sql
+from trunkline.pipeline.features.plan import (
+    Aggregation,
+    Events,
+    LatestAsOf,
+    Named,
+    Part,
+    Plan,
+    Primitive,
+    RollingAggregate,
+    Share,
+    Span,
+    StaticLookup,
+)
+
+ROW_GROUP = 122_880  # DuckDB's default, spelled out because the bytes depend on it
+SLICE = 2**19  # requests
+
+# Columns of the engine's own; no declared name starts with an underscore.
+_ID, _NOW, _EVENT, _KNOWN = "_id", "_prediction_time", "_event_time", "_available_at"
+
+
+@dataclass(frozen=True)
+class _Slice:
+    """Requests that are computed together: the first and the last id, and SQL of the first and the last prediction."""
+
+    first: int
+    last: int
+    start: str = "CAST(NULL AS TIMESTAMP)"
+    end: str = "CAST(NULL AS TIMESTAMP)"
+
+    def of(self, table: str) -> str:
+        return f"(SELECT * FROM {table} WHERE {_ID} BETWEEN {self.first} AND {self.last})"
+
+
+class DuckDBEngine:
+    """Computes a plan over the Parquet tables of a folder; a context manager that leaves nothing behind."""
+
+    def __init__(self, plan: Plan, tables: Path, memory_limit: str = "1GB", size: int = SLICE) -> None:
+        self._plan = plan
+        self._size = size
+        self._slices: list[_Slice] = []
+        self._tables = tables.resolve()
+        self._spill = tempfile.TemporaryDirectory(prefix="trunkline-")
+        self._connection = connect()
+        self._connection.execute(f"SET memory_limit={_text(memory_limit)}")
+        self._connection.execute(f"SET temp_directory={_text(self._spill.name)}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.close()
+        self._spill.cleanup()
+
+    def load_requests(self, part: Part | None = None, extra: Named = ()) -> None:
+        """Take a part of the observations, or all, in order of event time, where they have one, and key.
+
+        `extra` are further columns over the observed row, such as a label; no feature can see them.
+        """
+        request = self._plan.request
+        added = [f"{self._sql(expression)} AS {quote(name)}" for name, expression in extra]
+        taken, order, now = [*map(quote, request.columns), *added], list(map(quote, request.unique)), ""
+        if request.event_time is not None:
+            taken = [f"{self._sql(request.event_time)} AS {EVENT_TIME}", *taken]
+            order, now = [EVENT_TIME, *order], f"{EVENT_TIME} - {_interval(request.lead or timedelta())} AS {_NOW}, "
+        self._run(f"""
+            CREATE TABLE requests AS
+            SELECT row_number() OVER () AS {_ID}, * FROM (
+                SELECT {now}* FROM (SELECT {", ".join(taken)} FROM {self._table(request.table)})
+                WHERE {_in_part(part)} ORDER BY {", ".join(order)})
+        """)
+        self._slices = self._sliced()
+
+    def _sliced(self, part: Part | None = None) -> list[_Slice]:
+        """Return the slices of a part's requests; one without a row if there are none."""
+        bounds = "" if self._plan.request.event_time is None else f", min({_NOW})::VARCHAR, max({_NOW})::VARCHAR"
+        found = self._run(f"""
+            SELECT min({_ID}), max({_ID}){bounds} FROM requests WHERE {_in_part(part)}
+            GROUP BY ({_ID} - 1) // {self._size} ORDER BY 1
+        """).fetchall()
+        return [_Slice(first, last, *map(_instant, times)) for first, last, *times in found] or [_Slice(0, 0)]
+
+    def compute(self, primitive: Primitive) -> None:
+        """Compute the features of one primitive for every request."""
+        for number, part in enumerate(self._slices):
+            match primitive:
+                case LatestAsOf():
+                    query = self._latest(primitive, part)
+                case RollingAggregate():
+                    query = self._rolling(primitive, part)
+                case StaticLookup():
+                    query = self._lookup(primitive, part)
+            view = quote(f"view_{primitive.name}")
+            self._run(f"INSERT INTO {view} {query}" if number else f"CREATE TABLE {view} AS {query}")
+
+    def write(self, path: Path, part: Part | None = None, extra: Iterable[str] = ()) -> int:
+        """Write the requests of a part in which all `extra` columns are present, and return their number.
+
+        Columns: those of the request, event_time, the extra ones, then the plan's outputs in order.
+        """
+        queries = [self._selection(each, part, list(extra)) for each in self._sliced(part)]
+        with files.atomic_path(path) as temporary:
+            if len(queries) == 1:
+                return self._copy(queries[0], temporary)
+            with tempfile.TemporaryDirectory(dir=self._spill.name) as folder:
+                pieces = [Path(folder, f"{number}.parquet") for number in range(len(queries))]
+                for query, piece in zip(queries, pieces, strict=True):
+                    self._copy(query, piece)
+                return self._join(pieces, temporary)
+
+    def _join(self, pieces: Iterable[Path], path: Path) -> int:
+        """Put files one after the other; by one thread, since several would end row groups by who comes first."""
+        names = ", ".join(_text(str(piece)) for piece in pieces)
+        threads = self._run("SELECT current_setting('threads')").fetchall()[0][0]
+        self._run("SET threads=1")
+        written = self._copy(f"SELECT * FROM read_parquet([{names}])", path)
+        self._run(f"SET threads={threads}")
+        return written
+
+    def _selection(self, requests: _Slice, part: Part | None, extra: list[str]) -> str:
+        request = self._plan.request
+        kept = [*request.columns, *([EVENT_TIME] if request.event_time is not None else []), *extra]
+        rows = {name: self._sql(expression) for name, expression in self._plan.rows}
+        features = [feature.name for feature in self._plan.outputs if feature.name not in kept]
+        selected = [
+            *map(quote, kept),
+            *(f"{rows.get(name, quote(name))} AS {quote(name)}" for name in features),
+        ]
+        present = [f"{quote(name)} IS NOT NULL" for name in extra]
+        views = [quote(f"view_{primitive.name}") for primitive in self._plan.primitives]
+        joins = " ".join(f"LEFT JOIN {requests.of(view)} AS {view} USING ({_ID})" for view in views)
+        return f"""
+            SELECT {", ".join(selected)} FROM {requests.of("requests")} AS requests {joins}
+            WHERE {" AND ".join([_in_part(part), *present])} ORDER BY {_ID}
+        """
+
+    def _copy(self, query: str, path: Path) -> int:
+        options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}"
+        written = self._run(f"COPY ({query}) TO {_text(str(path))} ({options})").fetchone()
+        return int(written[0]) if written else 0
+
+    def _latest(self, view: LatestAsOf, requests: _Slice) -> str:
+        keys = _keys(view.keys)
+        newest = [_EVENT, *map(quote, view.events.unique)]
+        fresh = f"event.{_EVENT} >= request.{_NOW} - {_interval(view.max_age)}" if view.max_age else "true"
+        values = [f"{self._sql(expression)} AS _value{i}" for i, (_, expression) in enumerate(view.features)]
+        picked = [
+            f"CASE WHEN {fresh} THEN event._value{i} END AS {quote(name)}" for i, (name, _) in enumerate(view.features)
+        ]
+        # An event that was overtaken, before it became known, by a later one is never the last known event.
+        return f"""
+            WITH events AS ({self._events(view.events, view.keys, values, requests, view.max_age)}),
+            running AS (
+                SELECT *, max({_EVENT}) OVER (
+                    PARTITION BY {keys} ORDER BY {_KNOWN}, {", ".join(newest)} ROWS UNBOUNDED PRECEDING) AS _newest
+                FROM events),
+            event AS (
+                SELECT * FROM running WHERE {_EVENT} = _newest
+                QUALIFY row_number() OVER (
+                    PARTITION BY {keys}, {_KNOWN} ORDER BY {", ".join(f"{name} DESC" for name in newest)}) = 1)
+            SELECT {_ID}, {", ".join(picked)} FROM {requests.of("requests")} AS request ASOF LEFT JOIN event
+            ON {_joined(view.keys)} AND request.{_NOW} > event.{_KNOWN}
+        """
+
+    def _rolling(self, view: RollingAggregate, requests: _Slice) -> str:
+        keys = _keys(view.keys)
+        operands = [self._operand(aggregation) for aggregation in view.features]
+        measures = [f"{value} AS _sum{i}, {present} AS _count{i}" for i, (value, present) in enumerate(operands)]
+        sums = [f"_{what}{i}" for i in range(len(operands)) for what in ("sum", "count")]
+        running = ", ".join(
+            f"sum(sum({name})) OVER (PARTITION BY {keys} ORDER BY _at ROWS UNBOUNDED PRECEDING) AS {name}"
+            for name in sums
+        )
+        exits = ", ".join(f"-{name} AS {name}" for name in sums)
+        leaves = f"greatest({_KNOWN}, {_EVENT} + {_interval(view.window)})"
+        results = [self._aggregate(aggregation, i) for i, aggregation in enumerate(view.features)]
+        return f"""
+            WITH events AS ({self._events(view.events, view.keys, measures, requests, view.window)}),
+            steps AS (
+                SELECT {keys}, {_KNOWN} AS _at, {", ".join(sums)} FROM events
+                UNION ALL
+                SELECT {keys}, {leaves} AS _at, {exits} FROM events),
+            event AS (SELECT {keys}, _at, {running} FROM steps GROUP BY {keys}, _at)
+            SELECT {_ID}, {", ".join(results)} FROM {requests.of("requests")} AS request ASOF LEFT JOIN event
+            ON {_joined(view.keys)} AND request.{_NOW} > event._at
+        """
+
+    def _lookup(self, view: StaticLookup, requests: _Slice) -> str:
+        named = [f"event._value{i} AS {quote(name)}" for i, (name, _) in enumerate(view.features)]
+        values = [f"{self._sql(expression)} AS _value{i}" for i, (_, expression) in enumerate(view.features)]
+        return f"""
+            WITH event AS (SELECT {_keys(view.keys)}, {", ".join(values)} FROM {self._table(view.table)})
+            SELECT {_ID}, {", ".join(named)} FROM {requests.of("requests")} AS request LEFT JOIN event
+            ON {_joined(view.keys)}
+        """
+
+    def _events(
+        self, events: Events, keys: Iterable[str], values: Iterable[str], requests: _Slice, reach: timedelta | None
+    ) -> str:
+        """Events of an entity that became known, each no earlier than it happened.
+
+        Only those that some request of the slice can see: known before its last prediction, and, with a `reach`, not
+        older than that at its first.
+        """
+        stream = quote(f"stream_{events.name}")
+        read = ", ".join(map(quote, self._read(events)))
+        self._run(f"""
+            CREATE TABLE IF NOT EXISTS {stream} AS
+            SELECT {read}, greatest({EVENT_TIME}, _known) AS {_KNOWN}, {EVENT_TIME} AS {_EVENT}
+            FROM (SELECT *, {self._sql(events.available_at)} AS _known
+                  FROM (SELECT *, {self._sql(events.event_time)} AS {EVENT_TIME} FROM {self._table(events.table)}))
+            WHERE {EVENT_TIME} IS NOT NULL AND _known IS NOT NULL
+        """)
+        tie_breakers = [name for name in events.unique if name not in set(keys)]
+        taken = [_EVENT, _KNOWN, *map(quote, [*keys, *tie_breakers]), *values]
+        seen = [f"{quote(name)} IS NOT NULL" for name in keys] + [f"{_KNOWN} < {requests.end}"]
+        seen += [f"{_EVENT} >= {requests.start} - {_interval(reach)}"] if reach else []
+        return f"SELECT {', '.join(taken)} FROM {stream} WHERE {' AND '.join(seen)}"
+
+    def _read(self, events: Events) -> list[str]:
+        """Return the columns of a stream that any view of the plan reads, each once."""
+        found = dict.fromkeys([EVENT_TIME, *events.unique])
+        for view in self._plan.primitives:
+            if isinstance(view, LatestAsOf | RollingAggregate) and view.events == events:
+                found |= dict.fromkeys([*view.keys, *_operands(view)])
+        return list(found)
+
+    def _operand(self, aggregation: Aggregation) -> tuple[str, str]:
+        if aggregation.operand is None:
+            return "CAST(1 AS DECIMAL(18, 6))", "1"
+        value = f"CAST({self._sql(aggregation.operand)} AS DECIMAL(18, 6))"
+        return f"coalesce({value}, 0)", f"CASE WHEN {value} IS NULL THEN 0 ELSE 1 END"
+
+    def _aggregate(self, aggregation: Aggregation, i: int) -> str:
+        name, count, total = quote(aggregation.name), f"coalesce(_count{i}, 0)", f"CAST(_sum{i} AS DOUBLE)"
+        if aggregation.function == "count":
+            return f"CAST({count} AS BIGINT) AS {name}"
+        empty = "0.0" if aggregation.function == "sum" else "NULL"
+        default = empty if aggregation.default is None else f"CAST({aggregation.default!r} AS DOUBLE)"
+        value = total if aggregation.function == "sum" else f"{total} / _count{i}"
+        return f"CASE WHEN {count} = 0 THEN {default} ELSE {value} END AS {name}"
+
+    def _sql(self, expression: Expression) -> str:
+        return to_sql(expression, self._plan.timezone)
+
+    def _table(self, name: str) -> str:
+        return f"read_parquet({_text(str(self._tables / f'{name}.parquet'))})"
+
+    def _run(self, statement: str) -> duckdb.DuckDBPyConnection:
+        try:
+            return self._connection.execute(statement)
+        except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
+            first = str(error).splitlines()[0]
+            raise UserError(f"{self._tables}: a value does not fit a feature's expression: {first}") from error
+        except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
+            raise OutsideError(f"{self._tables}: {str(error).splitlines()[0]}") from error
+
+
+def _operands(view: LatestAsOf | RollingAggregate) -> Iterable[str]:
+    """Yield the columns that a view's features read."""
+    if isinstance(view, LatestAsOf):
+        expressions = [expression for _, expression in view.features]
+    else:
+        expressions = [each.operand for each in view.features if each.operand is not None]
+    for expression in expressions:
+        yield from columns(expression)
+
+
+def _keys(names: Iterable[str]) -> str:
+    return ", ".join(map(quote, names))
+
+
+def _joined(names: Iterable[str]) -> str:
+    return " AND ".join(f"request.{quote(name)} = event.{quote(name)}" for name in names)
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _interval(value: timedelta) -> str:
+    return f"to_microseconds({value // timedelta(microseconds=1)})"
+
+
+def _in_part(part: Part | None) -> str:
+    match part:
+        case Span():
+            return f"{EVENT_TIME} >= {_timestamp(part.start)} AND {EVENT_TIME} < {_timestamp(part.end)}"
+        case Share():
+            share = share_sql(part.by, part.seed)
+            return f"{share} >= {part.low!r} AND {share} < {part.high!r}"
+        case None:
+            return "true"
+
+
+def _timestamp(value: datetime) -> str:
+    return f"TIMESTAMP '{value.isoformat(sep=' ')}'"
+
+
+def _instant(text: str | None) -> str:
+    return f"CAST({'NULL' if text is None else _text(text)} AS TIMESTAMP)"

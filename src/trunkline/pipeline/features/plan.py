@@ -1,0 +1,136 @@
+"""The feature plan: what an engine computes, in four primitives, knowing nothing of training and nothing of SQL.
+
+*Latest as of*, *rolling aggregate* and *static lookup* are tables to join; *row expressions* combine their columns
+with the request's. `planning` makes a plan of conf/features, `duckdb_engine` computes it; a distributed engine or an
+online store would implement the same `Engine`.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Literal, Protocol
+
+from trunkline.core.dataset import Feature
+from trunkline.core.expressions import Expression, Type
+
+Named = tuple[tuple[str, Expression], ...]
+
+
+@dataclass(frozen=True)
+class Request:
+    """The rows to compute features for; event_time and lead are None where rows have no time."""
+
+    table: str
+    columns: tuple[str, ...]
+    unique: tuple[str, ...]
+    event_time: Expression | None
+    lead: timedelta | None
+
+
+@dataclass(frozen=True)
+class Span:
+    """Requests with start <= event_time < end, in naive UTC."""
+
+    start: datetime
+    end: datetime
+
+
+@dataclass(frozen=True)
+class Share:
+    """Requests whose `rows.share` of some columns is at least `low` and below `high`."""
+
+    by: tuple[str, ...]
+    seed: int
+    low: float
+    high: float
+
+
+Part = Span | Share
+
+
+@dataclass(frozen=True)
+class Events:
+    """A stream: rows of a table with the time they happened and the time they became known.
+
+    `available_at` may read the name event_time.
+    """
+
+    name: str
+    table: str
+    unique: tuple[str, ...]
+    event_time: Expression
+    available_at: Expression
+
+
+@dataclass(frozen=True)
+class LatestAsOf:
+    """Values of the entity's last event that was known at prediction time and is not older than `max_age`."""
+
+    name: str
+    events: Events
+    keys: tuple[str, ...]
+    max_age: timedelta | None
+    features: Named
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """One aggregate: count of events, or sum or mean of an operand's present values."""
+
+    name: str
+    function: Literal["count", "sum", "mean"]
+    operand: Expression | None
+    default: float | None
+
+
+@dataclass(frozen=True)
+class RollingAggregate:
+    """Aggregates over the entity's known events that happened in the last `window` before the prediction."""
+
+    name: str
+    events: Events
+    keys: tuple[str, ...]
+    window: timedelta
+    features: tuple[Aggregation, ...]
+
+
+@dataclass(frozen=True)
+class StaticLookup:
+    """Values of the one row that a reference table has for the key."""
+
+    name: str
+    table: str
+    keys: tuple[str, ...]
+    features: Named
+
+
+Primitive = LatestAsOf | RollingAggregate | StaticLookup
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that an engine needs: `rows` are expressions over the request, event_time and the primitives' features.
+
+    `types` are those of the request's columns and of all features, by name.
+    """
+
+    request: Request
+    primitives: tuple[Primitive, ...]
+    rows: Named
+    outputs: tuple[Feature, ...]
+    types: Mapping[str, Type]
+    timezone: str
+
+
+class Engine(Protocol):
+    """The seam: what computes a plan. Times are naive UTC, `extra` columns are invisible to features."""
+
+    def load_requests(self, part: Part | None = None, extra: Named = ()) -> None:
+        """Take a part of the observations, or all, in order of event time and key."""
+
+    def compute(self, primitive: Primitive) -> None:
+        """Compute the features of one primitive for every request."""
+
+    def write(self, path: Path, part: Part | None = None, extra: Iterable[str] = ()) -> int:
+        """Write a part's requests with all `extra` columns present and the plan's outputs; return their number."""

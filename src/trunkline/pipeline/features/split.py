@@ -1,0 +1,132 @@
+"""What trains and what is held out: by windows of time, or, of rows without a time, by a hash of columns."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import get_args
+
+import polars as pl
+
+from trunkline.conf.data import Data
+from trunkline.conf.data import Split as Declared
+from trunkline.core import expressions, rows
+from trunkline.core.dataset import EVENT_TIME, Role, Schema, Split
+from trunkline.core.values import Window, midnight
+from trunkline.pipeline.features.plan import Engine, Part, Plan, Primitive, Share, Span
+
+
+@dataclass(frozen=True)
+class Period:
+    """The rows of a part, and those of them whose labels can be used, since they are known in time."""
+
+    name: Split
+    words: str
+    all: Part
+    usable: Part
+
+
+def periods(data: Data) -> tuple[Period, Period]:
+    """Return the training rows and the holdout.
+
+    With windows, the model is trained at the start of the holdout, so training labels that are not known by then are
+    not used.
+    """
+    if data.split is not None:
+        return _shares(data, data.split)
+    assert data.window is not None  # noqa: S101  the declaration has one of the two
+    assert data.target.known_after is not None  # noqa: S101  as windows need it
+    train, holdout = data.window.train, data.window.holdout
+    trained = midnight(holdout.start, data.timezone)
+    cutoff = min(midnight(train.end, data.timezone), trained - data.target.known_after)
+    return (
+        _period("train", train, data.timezone, cutoff),
+        _period("holdout", holdout, data.timezone, datetime.max),
+    )
+
+
+def _period(name: Split, window: Window, zone: str, known: datetime) -> Period:
+    start, end = midnight(window.start, zone), midnight(window.end, zone)
+    return Period(name, str(window), Span(start, end), Span(start, min(known, end)))
+
+
+def _shares(data: Data, split: Declared) -> tuple[Period, Period]:
+    train = Share(data.split_by, split.seed, split.holdout, 1.0)
+    holdout = Share(data.split_by, split.seed, 0.0, split.holdout)
+    words = data.parts
+    return Period("train", words["train"], train, train), Period("holdout", words["holdout"], holdout, holdout)
+
+
+def materialize(
+    engine: Engine,
+    plan: Plan,
+    data: Data,
+    folder: Path,
+    track: Callable[[Sequence[Primitive]], Iterable[Primitive]] = iter,
+) -> dict[Split, int]:
+    """Compute the plan's features and write both parts with their schema; return the rows of each.
+
+    `track` passes the primitives on and may show how far it is.
+    """
+    schema = Schema(plan.outputs, data.target.name, data.timezone, data.target.task, data.target.class_names)
+    split = periods(data)
+    label = (schema.label, expressions.parse(data.target.expression))
+    engine.load_requests(_both(*(period.all for period in split)), (label,))
+    for primitive in track(plan.primitives):
+        engine.compute(primitive)
+    schema.write(folder)
+    return {
+        period.name: engine.write(folder / f"{period.name}.parquet", period.usable, [schema.label]) for period in split
+    }
+
+
+def _both(train: Part, holdout: Part) -> Part | None:
+    """Return a part that holds both; None for all rows."""
+    return Span(train.start, holdout.end) if isinstance(train, Span) and isinstance(holdout, Span) else None
+
+
+def summarised(data: Data) -> list[str]:
+    """Return the columns of the observations that `summarise` reads."""
+    sources = [data.target.expression, *([data.event_time] if data.event_time else [])]
+    read = [name for source in sources for name in expressions.columns(expressions.parse(source))]
+    return list(dict.fromkeys([*read, *(data.split_by if data.split else ())]))
+
+
+def summarise(observations: pl.DataFrame, plan: Plan, data: Data) -> dict[str, object]:
+    """Count the observations, those without a label, the rows of each part, and the features by role."""
+    label, roles = data.target.name, Counter(feature.role for feature in plan.outputs)
+    sources = {label: data.target.expression} | ({EVENT_TIME: data.event_time} if data.event_time else {})
+    observed = rows.evaluate(observations, sources, data.timezone)
+    return {
+        "source_rows": observed.height,
+        "unlabelled": observed[label].null_count(),
+        "windows": {period.name: _summary(observed, observations, data, period) for period in periods(data)},
+        "features": {role: roles[role] for role in get_args(Role)},
+    }
+
+
+def _summary(observed: pl.DataFrame, observations: pl.DataFrame, data: Data, period: Period) -> dict[str, object]:
+    label = data.target.name
+    there, usable = (_inside(part, observed, observations) for part in (period.all, period.usable))
+    found = observed.filter(usable & observed[label].is_not_null())[label]
+    unlabelled = observed.filter(there)[label].null_count()
+    shares = {name: _share(found, name) for name in data.target.class_names}
+    return {
+        "window": period.words,
+        "rows": found.len(),
+        "unlabelled": unlabelled,
+        "label_not_yet_known": int(there.sum()) - unlabelled - found.len(),
+        "base_rate": None if shares else found.cast(pl.Float64).mean(),
+    } | ({"class_shares": shares} if shares else {})
+
+
+def _inside(part: Part, observed: pl.DataFrame, observations: pl.DataFrame) -> pl.Series:
+    if isinstance(part, Span):
+        return observed[EVENT_TIME].is_between(part.start, part.end, closed="left").fill_null(False)
+    shares = rows.shares(observations, part.by, part.seed)
+    return (shares >= part.low) & (shares < part.high)
+
+
+def _share(labels: pl.Series, name: str) -> float:
+    return int((labels.cast(pl.String) == name).sum()) / max(1, labels.len())

@@ -1,0 +1,56 @@
+"""Makes known-bad models of a good one's scores, for the self-test of the gates: mixed, noisy, turned around, leaked.
+
+Chances are changed on the scale of their logarithms, where they stay chances; numbers as they are.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trunkline.core.arrays import Floats
+from trunkline.core.tasks import Task
+
+LEAKED = 0.98  # share of a leaked score that is the label
+_EDGE = 1e-6  # scores of 0 and 1 have no logarithms
+
+
+def blended(scores: Floats, share: float, random: np.random.Generator, task: Task) -> Floats:
+    """Return scores that are mixed with another row's."""
+    scale = _scale(scores, task)
+    return _score((1 - share) * scale + share * random.permutation(scale), task)
+
+
+def jittered(scores: Floats, size: float, random: np.random.Generator, task: Task) -> Floats:
+    """Return scores with noise; of numbers, `size` is in units of their standard deviation."""
+    spread = scores.std() if task == "regression" else 1.0
+    return _score(_scale(scores, task) + random.normal(0, size, scores.shape) * spread, task)
+
+
+def inverted(scores: Floats, task: Task) -> Floats:
+    """Return scores that are low where they were high."""
+    if task == "binary":
+        return 1 - scores
+    return 2 * scores.mean() - scores if task == "regression" else _score(-_scale(scores, task), task)
+
+
+def leaked(scores: Floats, labels: NDArray[Any], task: Task) -> Floats:
+    """Return scores that are nearly the label itself."""
+    known = labels[:, None] == np.arange(scores.shape[1]) if task == "multiclass" else labels
+    return np.asarray(LEAKED * known + (1 - LEAKED) * scores, dtype=np.float64)
+
+
+def _scale(scores: Floats, task: Task) -> Floats:
+    if task == "regression":
+        return scores
+    kept = np.clip(scores, _EDGE, 1 - _EDGE)
+    return np.asarray(np.log(kept) if task == "multiclass" else np.log(kept / (1 - kept)), dtype=np.float64)
+
+
+def _score(scale: Floats, task: Task) -> Floats:
+    if task == "regression":
+        return scale
+    if task == "binary":
+        return np.asarray(1 / (1 + np.exp(-scale)), dtype=np.float64)
+    raised = np.exp(scale - scale.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True), dtype=np.float64)

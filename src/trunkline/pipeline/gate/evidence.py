@@ -1,0 +1,118 @@
+"""What the gates look at: the reports, and the scores of the same rows by every model that is compared.
+
+Comparisons are made of rows, not of reported numbers, so that no score can be read from another model's report.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from trunkline.bundle.manifest import Identity, identify
+from trunkline.conf.evaluation import WHOLE, Evaluation
+from trunkline.conf.gates import BASELINE, SEED
+from trunkline.core import paths
+from trunkline.core.arrays import Floats, Integers
+from trunkline.core.dataset import Dataset
+from trunkline.core.errors import UserError
+from trunkline.core.tasks import Task
+from trunkline.pipeline import reports as pipeline_reports
+from trunkline.pipeline.champion.left import read_champion
+from trunkline.pipeline.evaluate import drift
+from trunkline.pipeline.evaluate import slices as evaluate_slices
+from trunkline.pipeline.evaluate.drift import Shift
+from trunkline.pipeline.evaluate.metrics.kinds import Sample
+from trunkline.pipeline.reports import Measured
+
+Slices = Mapping[str, Mapping[str, Integers]]
+
+REFERENCE = "reference.json"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that rules look at; scores are of the holdout's rows, in their order, as labels and clusters are.
+
+    `slices` are the places of the rows of each measured value of each slice; `challenger` is this commit's model, and
+    `champion` None only where production has none: one that cannot be had has ended the stage that fetches it.
+    """
+
+    reports: Measured
+    challenger: Identity
+    champion: Identity | None
+    labels: npt.NDArray[Any]
+    clusters: Integers
+    slices: Slices
+    scores: Floats
+    champion_scores: Floats | None
+    baseline_scores: Floats | None
+    seed_scores: tuple[Floats, ...]
+    shifts: Mapping[str, Shift]
+    seed: int
+    task: Task = "binary"
+    classes: tuple[str, ...] = ()
+
+    def sample(self, scores: Floats, places: Integers | None = None) -> Sample:
+        """Return scores with the labels of their rows.
+
+        Raises UserError for scores of other rows, or one that is no probability.
+        """
+        if len(scores) != len(self.labels):
+            raise UserError(f"{len(scores)} scores for {len(self.labels)} rows of the holdout")
+        expected = (len(self.labels), *([len(self.classes)] if self.classes else []))
+        if scores.shape != expected:
+            raise UserError(f"scores of shape {scores.shape} for a holdout of {expected}: they are another model's")
+        whole = Sample(self.labels, scores, self.clusters, self.task)
+        return whole if places is None else whole.part(places)
+
+
+def read(declared: Evaluation, seed: int) -> Evidence:
+    """Gather what the stages before have left; raises UserError where files do not belong together."""
+    found = Measured.parse(pipeline_reports.read(Path(), pipeline_reports.MEASURED))
+    holdout = Dataset.read("holdout")
+    whole, _ = evaluate_slices.clustered(holdout, _predicted(holdout), declared.interval.cluster)
+    if found.slices[WHOLE][WHOLE].n != len(whole.labels):
+        raise UserError(f"{paths.SLICES}: is of another holdout than {paths.FEATURES}; run: dvc repro")
+    rivals, (champion, champion_scores) = pl.read_parquet(paths.RIVAL_SCORES), read_champion()
+    return Evidence(
+        reports=found,
+        challenger=identify("this commit", paths.BUNDLE),
+        champion=champion,
+        labels=whole.labels,
+        clusters=whole.clusters,
+        slices=_slices(holdout, declared),
+        scores=whole.scores,
+        champion_scores=champion_scores,
+        baseline_scores=_scores(rivals, BASELINE) if BASELINE in rivals.columns else None,
+        seed_scores=tuple(_scores(rivals, name) for name in rivals.columns if name.startswith(SEED)),
+        shifts=drift.shifts(json.loads((paths.BUNDLE / REFERENCE).read_text(encoding="utf-8")), holdout.features),
+        seed=seed,
+        task=holdout.schema.task,
+        classes=holdout.schema.classes,
+    )
+
+
+def _predicted(holdout: Dataset) -> Floats:
+    """Return the evaluated model's scores, if they are of these rows."""
+    predictions = pl.read_parquet(paths.PREDICTIONS / "holdout.parquet")
+    request = predictions.columns[: -len(holdout.schema.scores)]
+    if not predictions.select(request).equals(holdout.frame.select(request)):
+        raise UserError(f"{paths.PREDICTIONS}: is of other rows than {paths.FEATURES}; run: dvc repro")
+    return evaluate_slices.scores_of(predictions, holdout.schema.scores)
+
+
+def _scores(frame: pl.DataFrame, name: str) -> Floats:
+    return frame[name].to_numpy().astype(np.float64)
+
+
+def _slices(holdout: Dataset, declared: Evaluation) -> Slices:
+    found: dict[str, dict[str, Integers]] = {name: {} for name in declared.slices}
+    for name, label, places in evaluate_slices.parts(holdout, declared):
+        if name != WHOLE and len(places) >= declared.slice_min_rows:
+            found[name][label] = places
+    return found

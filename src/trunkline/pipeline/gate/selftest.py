@@ -1,0 +1,378 @@
+"""Whether the declared rules can say no, and yes: known-bad and known-good models, planted under the same rules.
+
+What is planted is made of this commit's holdout and of a model that passes: the one in production, or else this
+commit's own. A bad one must be stopped by a rule that names what is wrong with it; being stopped by chance is not
+enough. A rule set that lets one through is told what is missing from it.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trunkline.bundle.manifest import Identity
+from trunkline.conf.evaluation import WHOLE, Evaluation
+from trunkline.conf.gates import AnyRule, Champion, Gates, NoiseFloor, Threshold
+from trunkline.core import files, paths
+from trunkline.core.arrays import Floats, Integers
+from trunkline.core.errors import UserError
+from trunkline.core.tasks import Task
+from trunkline.pipeline import reports
+from trunkline.pipeline.evaluate import slices as evaluate_slices
+from trunkline.pipeline.evaluate.bootstrap import Resamples
+from trunkline.pipeline.evaluate.metrics.kinds import point
+from trunkline.pipeline.evaluate.metrics.registry import better, named
+from trunkline.pipeline.gate import distortions
+from trunkline.pipeline.gate import verdicts as gate_verdicts
+from trunkline.pipeline.gate.evidence import Evidence
+from trunkline.pipeline.reports import Estimate, Slice, Verdict, passes
+
+Cases = Sequence[Future["Case"]]
+Track = Callable[[Cases], Iterable[Future["Case"]]]
+
+SHARE_OF_NAN = 0.01
+HINTS: dict[Task, str] = {  # a metric that a useless model fails, and one to compare by
+    "binary": "roc_auc log_loss 0.005",
+    "multiclass": "balanced_accuracy log_loss 0.005",
+    "regression": "r2 rmse 1",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What became of a planted model: `wanted` and `found` in words, and what the rules lack if it went wrong."""
+
+    name: str
+    wanted: str
+    found: str
+    right: bool
+    missing: str = ""
+
+
+@dataclass(frozen=True)
+class _Planted:
+    """A model to plant: how, what must come of it, and what the rules lack if it does not."""
+
+    name: str
+    wanted: str
+    judge: Callable[[], Sequence[Verdict]]
+    right: Callable[[Sequence[Verdict]], str | None]  # which rule it was, or None
+    missing: str
+
+
+def run(declared: Gates, measured: Evaluation, evidence: Evidence, track: Track = iter) -> list[Case]:
+    """Plant every model, in as many threads as there are cores; return what became of each, in order.
+
+    `track` may show how far it is.
+    """
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # which NumPy leaves free while it computes
+        cases = [threads.submit(_case, planted) for planted in _Planter(declared, measured, evidence).all()]
+        return [case.result() for case in track(cases)]
+
+
+def content(cases: Iterable[Case]) -> list[dict[str, Any]]:
+    """Return the cases as JSON has them."""
+    return [asdict(case) for case in cases]
+
+
+def _case(planted: _Planted) -> Case:
+    try:
+        verdicts = planted.judge()
+    except UserError as error:
+        return Case(planted.name, planted.wanted, f"cannot be made: {error}", right=False, missing=planted.missing)
+    by = planted.right(verdicts)
+    if by is not None:
+        return Case(planted.name, planted.wanted, by, right=True)
+    failed = [verdict for verdict in verdicts if verdict.verdict == "fail" and verdict.blocking]
+    found = f"stopped by {', '.join(sorted({one.id for one in failed}))}" if failed else "let through"
+    return Case(planted.name, planted.wanted, found, right=False, missing=planted.missing)
+
+
+@dataclass(frozen=True)
+class _Planter:
+    declared: Gates
+    measured: Evaluation
+    evidence: Evidence
+
+    def all(self) -> Iterator[_Planted]:
+        good = self._known_good()
+        yield from self._good_ones(good)
+        yield from self._bad_scores(good)
+        for name in self.measured.slices:
+            yield from self._ruined_slice(name, good)
+        yield from self._bad_champions(good)
+        yield from self._bad_reports()
+
+    def _known_good(self) -> Floats:
+        """Return the scores of a model that passes these rules by itself, if there is one here."""
+        for scores in (self.evidence.scores, self.evidence.champion_scores):
+            if scores is not None and passes(self._judged(scores, None, None)):
+                return scores
+        return self.evidence.scores
+
+    def _judged(self, scores: Floats, champion: Identity | None, champion_scores: Floats | None) -> list[Verdict]:
+        """Judge scores as this commit's, reports measured anew, beside a champion."""
+        planted = replace(
+            self.evidence,
+            scores=scores,
+            champion=champion,
+            champion_scores=champion_scores,
+            reports=self._measured(scores),
+        )
+        return gate_verdicts.judge(self.declared, planted)
+
+    def _measured(self, scores: Floats) -> reports.Measured:
+        """Measure scores as the evaluate stage does, where a threshold looks."""
+        looked_at = [rule for rule in self.declared.rules.values() if isinstance(rule, Threshold)]
+        metrics = tuple(sorted({rule.metric for rule in looked_at}))
+        sample, params = self.evidence.sample(scores), self.measured.model_copy(update={"metrics": metrics})
+        interval = self.measured.interval
+        resamples = Resamples(int(sample.clusters.max()) + 1, interval.resamples, self.evidence.seed)
+
+        def part(places: Integers) -> Slice:
+            found = evaluate_slices.estimates(sample.part(places), params, resamples)
+            return Slice(
+                n=len(places),
+                metrics={name: Estimate(value=one.value, interval=one.interval) for name, one in found.items()},
+            )
+
+        slices = {WHOLE: {WHOLE: part(np.arange(len(scores)))}}
+        for name in sorted({rule.slice for rule in looked_at if rule.slice}):
+            slices[name] = {label: part(places) for label, places in self.evidence.slices[name].items()}
+        return self.evidence.reports.model_copy(update={"slices": slices})
+
+    def _good_ones(self, good: Floats) -> Iterator[_Planted]:
+        other = self._another()
+        missing = "no model here passes these rules by itself, so nothing shows that they let a good one through"
+        yield _Planted("a good first model", "pass", lambda: self._judged(good, None, None), _passed, missing)
+        yield _Planted(
+            "better than production",
+            "pass",
+            lambda: self._judged(good, other, self._blended(good, 0.3)),
+            _passed,
+            f"{missing}; or a margin cannot be met",
+        )
+        equal = self._jittered(good, 0.02)
+        blocking = [name for name, rule in self.declared.rules.items() if _wants_more(rule)]
+        yield _Planted(
+            "as good as production",
+            f"stopped by {', '.join(blocking)}" if blocking else "pass",
+            lambda: self._judged(equal, other, good),
+            (lambda verdicts: _stopped(verdicts, lambda one: one.id in blocking)) if blocking else _passed,
+            "a margin of a champion rule is too small to be shown to be met by an equal model: widen it",
+        )
+
+    def _bad_scores(self, good: Floats) -> Iterator[_Planted]:
+        random, labels, task = np.random.default_rng(self.evidence.seed), self.evidence.labels, self.evidence.task
+        champion, theirs = self.evidence.champion, self.evidence.champion_scores
+
+        def planted(name: str, scores: Floats, kinds: tuple[str, ...], missing: str) -> _Planted:
+            def right(verdicts: Sequence[Verdict]) -> str | None:
+                return _stopped(verdicts, lambda one: one.kind in kinds and _was_judged(one))
+
+            return _Planted(
+                name, f"stopped by {' or '.join(kinds)}", lambda: self._judged(scores, champion, theirs), right, missing
+            )
+
+        useless = ("threshold", "champion", "simplicity")
+        hint = f"add a minimum, such as {self._example('minimum: 0.6')}"
+        yield planted("shuffled scores", random.permutation(good), useless, hint)
+        yield planted("inverted scores", distortions.inverted(good, task), useless, hint)
+        constant = np.broadcast_to(good.mean(axis=0), good.shape)
+        yield _Planted(
+            "a constant score",
+            "stopped by sanity",
+            lambda: self._judged(constant, champion, theirs),
+            lambda verdicts: _stopped(verdicts, lambda one: one.kind == "sanity" and "the same" in one.reason),
+            "add {kind: sanity, slope: [0.5, 2]}, which blocks",
+        )
+        leaked = distortions.leaked(good, labels, task)
+        yield _Planted(
+            "a leaked column, absurdly good",
+            "stopped by a maximum",
+            lambda: self._judged(leaked, champion, theirs),
+            lambda verdicts: _stopped(verdicts, _too_good),
+            f"add a maximum, such as {self._example('maximum: 0.98')}: too good to be true is a leak",
+        )
+        broken = good.copy()
+        broken[random.random(len(good)) < SHARE_OF_NAN] = np.nan
+        yield _Planted(
+            "scores that are NaN",
+            "stopped for its scores",
+            lambda: gate_verdicts.judge(self.declared, replace(self.evidence, scores=broken)),
+            lambda verdicts: _stopped(verdicts, lambda one: "wrong score" in one.reason),
+            "add {kind: sanity, slope: [0.5, 2]}, which blocks: no other rule looks at every score",
+        )
+
+    def _ruined_slice(self, name: str, good: Floats) -> Iterator[_Planted]:
+        if not self.evidence.slices.get(name):
+            return
+        values = self.evidence.slices[name]
+        label = max(values, key=lambda value: (len(values[value]), value))
+        ruined, places = good.copy(), values[label]
+        ruined[places] = np.random.default_rng(self.evidence.seed).permutation(good[places])
+        yield _Planted(
+            f"{name} {label} ruined",
+            f"stopped by a rule on {name} {label}",
+            lambda: self._judged(ruined, self.evidence.champion, self.evidence.champion_scores),
+            lambda verdicts: _stopped(verdicts, lambda one: one.slice == f"{name} {label}" and _was_judged(one)),
+            f"no rule that blocks sees it: add one with slice: {name}, such as "
+            f"{self._example(f'slice: {name}, minimum: 0.6, tested: point')}",
+        )
+
+    def _bad_champions(self, good: Floats) -> Iterator[_Planted]:
+        rules = {name: rule for name, rule in self.declared.rules.items() if isinstance(rule, Champion)}
+        itself = replace(self.evidence.challenger, version="production")
+        _, metric, margin = HINTS[self.evidence.task].split()
+        none = f"no rule compares with production: add {{kind: champion, metric: {metric}, margin: {margin}}}"
+        yield _Planted(
+            "the champion itself",
+            "same model",
+            lambda: self._judged(good, itself, good),
+            lambda verdicts: _same_model(verdicts, rules),
+            none,
+        )
+        yield _Planted(
+            "a champion replaced by the challenger",
+            "stopped by champion",
+            lambda: self._judged(good, self._another(), good),
+            lambda verdicts: _stopped(verdicts, lambda one: one.id in rules and "read for the other" in one.reason),
+            none,
+        )
+        for name, rule in rules.items():
+            yield self._worse(name, rule, good)
+        if not any(not rule.advisory for rule in rules.values()):
+            yield _Planted("worse than production", "stopped by champion", lambda: [], lambda _: None, none)
+
+    def _worse(self, name: str, rule: Champion, good: Floats) -> _Planted:
+        margin = rule.margin if rule.test == "non_inferiority" else 0.0
+        values = self.evidence.slices.get(rule.slice or "", {})
+        label = max(values, key=lambda value: (len(values[value]), value)) if rule.slice and values else None
+        places = np.arange(len(good)) if label is None else values[label]
+        where = None if label is None else f"{rule.slice} {label}"
+        return _Planted(
+            f"worse by twice the margin of {name}" if margin else f"no better than production, for {name}",
+            f"stopped by {name}" if not rule.advisory else f"{name} fails",
+            lambda: self._judged(self._worse_by(rule.metric, 2 * margin, good, places), self._another(), good),
+            lambda verdicts: _failed(verdicts, name, where),
+            f"{name} lets it pass: is its margin of {rule.margin:g} more than what a useless model loses?",
+        )
+
+    def _worse_by(self, metric: str, amount: float, good: Floats, places: Integers) -> Floats:
+        """Return scores that are worse by an amount of a metric on the rows at `places`, found by bisection."""
+        if not amount:
+            return self._jittered(good, 0.02)
+        chosen, sample = named(metric, self.evidence.task), self.evidence.sample(good, places)
+        sign = 1 if chosen.better == "larger" else -1
+
+        def loss(share: float) -> float:
+            blended = self._blended(good, share)[places]
+            worse = replace(sample, scores=blended)
+            return sign * float(point([chosen], sample)[0] - point([chosen], worse)[0])
+
+        low, high = 0.0, 1.0
+        if loss(high) < amount:
+            raise UserError(f"no share of noise makes {metric} worse by {amount:g}")
+        for _ in range(30):
+            middle = (low + high) / 2
+            low, high = (low, middle) if loss(middle) >= amount else (middle, high)
+        worse = good.copy()
+        worse[places] = self._blended(good, high)[places]
+        return worse
+
+    def _blended(self, scores: Floats, share: float) -> Floats:
+        """Return scores that are mixed with another row's."""
+        return distortions.blended(scores, share, np.random.default_rng(self.evidence.seed + 1), self.evidence.task)
+
+    def _jittered(self, scores: Floats, size: float) -> Floats:
+        return distortions.jittered(scores, size, np.random.default_rng(self.evidence.seed + 2), self.evidence.task)
+
+    def _example(self, limit: str) -> str:
+        return f"{{kind: threshold, metric: {HINTS[self.evidence.task].split()[0]}, {limit}}}"
+
+    def _another(self) -> Identity:
+        """Return the identity of a model that is not this commit's, of its size."""
+        return Identity("production", "0" * 64, "0" * 64, self.evidence.challenger.bytes)
+
+    def _bad_reports(self) -> Iterator[_Planted]:
+        yield _Planted(
+            "a truncated metrics file",
+            "refused",
+            self._truncated,
+            lambda verdicts: "refused" if not verdicts else None,
+            "reports/slices.json was read although half of it was missing",
+        )
+        looked_at = {name: rule for name, rule in self.declared.rules.items() if isinstance(rule, Threshold)}
+        blocking = sorted(name for name, rule in looked_at.items() if not rule.advisory)
+        yield _Planted(
+            "a metric that is not in the reports",
+            "stopped by threshold",
+            self._without_metrics,
+            lambda verdicts: _stopped(verdicts, lambda one: one.id in blocking and "reports/slices.json" in one.reason),
+            f"no threshold that blocks: add {self._example('minimum: 0.6')}",
+        )
+
+    def _truncated(self) -> list[Verdict]:
+        """Return nothing if the reports are refused for the half file."""
+        text = paths.SLICES.read_text(encoding="utf-8")
+        with tempfile.TemporaryDirectory() as folder:
+            files.write_text(Path(folder) / paths.SLICES, text[: len(text) // 2])
+            try:
+                reports.read(Path(folder), [paths.SLICES])
+            except UserError as error:
+                if str(paths.SLICES) in str(error):
+                    return []
+                raise
+        return [Verdict("reports", "reports", True, "pass", "was read")]
+
+    def _without_metrics(self) -> list[Verdict]:
+        slices = {
+            name: {
+                label: Slice(n=one.n, metrics={"other": Estimate(value=0.5, interval=None)})
+                for label, one in values.items()
+            }
+            for name, values in self.evidence.reports.slices.items()
+        }
+        broken = self.evidence.reports.model_copy(update={"slices": slices})
+        return gate_verdicts.judge(self.declared, replace(self.evidence, reports=broken))
+
+
+def _wants_more(rule: AnyRule) -> bool:
+    """Whether a rule stops a model that is no better than production."""
+    superior = isinstance(rule, Champion) and rule.test == "superiority"
+    return not rule.advisory and (superior or isinstance(rule, NoiseFloor))
+
+
+def _passed(verdicts: Sequence[Verdict]) -> str | None:
+    return "pass" if passes(verdicts) else None
+
+
+def _too_good(verdict: Verdict) -> bool:
+    side = "above" if better(verdict.metric or "") == "larger" else "below"
+    return verdict.kind == "threshold" and side in verdict.reason
+
+
+def _was_judged(verdict: Verdict) -> bool:
+    return verdict.observed is not None
+
+
+def _stopped(verdicts: Sequence[Verdict], rightly: Callable[[Verdict], bool]) -> str | None:
+    """Return the rules that stopped a model for the right reason; None if there is none."""
+    found = {one.id for one in verdicts if one.verdict == "fail" and one.blocking and rightly(one)}
+    return f"stopped by {', '.join(sorted(found))}" if found else None
+
+
+def _failed(verdicts: Sequence[Verdict], name: str, where: str | None) -> str | None:
+    found = [one for one in verdicts if one.id == name and one.slice == where and _was_judged(one)]
+    return f"{name} fails" if found and all(one.verdict == "fail" for one in found) else None
+
+
+def _same_model(verdicts: Sequence[Verdict], rules: Iterable[str]) -> str | None:
+    found = [one for one in verdicts if one.id in set(rules)]
+    same = all(one.verdict == "not_applicable" and one.reason.startswith(gate_verdicts.SAME_MODEL) for one in found)
+    return gate_verdicts.SAME_MODEL if found and same else None

@@ -1,0 +1,1 @@
+"""Stage ingest: the declared tables, read from where they are, as Parquet."""

@@ -1,0 +1,192 @@
+"""Files into tables: unpacked by their names, decoded by the declared format, and put together where there are several.
+
+A CSV is checked field by field before it is read: a fast reader alone would fill up a line that was cut off, and give a
+repeated column a name of its own.
+"""
+
+import csv
+import gzip
+import io
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import polars as pl
+
+from trunkline.conf.sources import Files, Package, Table
+from trunkline.core.errors import UserError, nearest
+from trunkline.core.parquet import packed
+from trunkline.pipeline.ingest import plain_csv
+
+
+@dataclass(frozen=True)
+class File:
+    """The bytes of a file, and how messages call it."""
+
+    name: str
+    content: bytes
+
+
+def table(files: Iterable[File], source: Package | Files) -> pl.LazyFrame:
+    """Return the rows of all files: a CSV with every column as text, a Parquet as it is.
+
+    Files stand one after the other, those of a package beside each other. At any time, one file's rows are unpacked.
+    Raises UserError for a file that is broken or empty, or has other columns than the first.
+    """
+    if isinstance(source, Package):
+        return _frame(tuple(files), source).lazy()
+    pieces: list[pl.LazyFrame] = []
+    first: tuple[str, pl.Schema] | None = None
+    for file in files:
+        frame = _frame((file,), source)
+        first = first or (file.name, frame.schema)
+        _same_columns(*first, file.name, frame)
+        pieces.append(packed(frame) if len(source.files) > 1 else frame.lazy())
+    return pl.concat(pieces)
+
+
+def _frame(files: Sequence[File], source: Package | Files) -> pl.DataFrame:
+    """Return the table of one file, or of several that stand beside each other."""
+    file = files[0]
+    frame = _parquet(file) if source.format == "parquet" else _csv(_plain(files, source), source.nulls)
+    if frame.is_empty():
+        raise UserError(f"{file.name}: has no rows; supply a file with data")
+    return picked(frame, source, file.name)
+
+
+def picked(frame: pl.DataFrame, source: Table, title: str) -> pl.DataFrame:
+    """Return the declared columns under their declared names; all of them if none is declared.
+
+    Raises UserError for a column that is not there.
+    """
+    for theirs in source.keep.values():
+        if theirs not in frame.columns:
+            raise UserError(f"{title}: has no column '{theirs}'{nearest(theirs, frame.columns)}")
+    return frame.select(pl.col(theirs).alias(ours) for ours, theirs in source.keep.items()) if source.keep else frame
+
+
+def _plain(files: Sequence[File], source: Package | Files) -> File:
+    """Return a CSV with a header and commas."""
+    unpacked = [_unpacked(file, source.member) for file in files]
+    if not plain_csv.needed(source):
+        return unpacked[0]
+    texts = [(file.name, _decoded(file)) for file in unpacked]
+    return File(files[0].name, plain_csv.rewritten(texts, source).encode())
+
+
+def _same_columns(first: str, expected: pl.Schema, name: str, found: pl.DataFrame) -> None:
+    if found.columns != expected.names():
+        different = [
+            column for column in [*found.columns, *expected] if not (column in found.columns and column in expected)
+        ]
+        what = f"column '{different[0]}' is in one of the two only" if different else "the columns are in another order"
+        raise UserError(f"{name}: has other columns than {first}: {what}; mend it, or name the wanted ones in `keep`")
+    for column, dtype in expected.items():
+        if found.schema[column] != dtype:
+            raise UserError(
+                f"{name}: column '{column}' is stored as {found.schema[column]}, in {first} as {dtype}; write it alike"
+            )
+
+
+def _unpacked(file: File, member: str | None) -> File:
+    if file.name.endswith(".zip"):
+        return _unzipped(file, member)
+    return _gunzipped(file) if file.name.endswith(".gz") else file
+
+
+def _gunzipped(file: File) -> File:
+    try:
+        return File(file.name, gzip.decompress(file.content))
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{file.name}: is not a readable gzip file ({error}); supply a whole one") from error
+
+
+def _unzipped(file: File, member: str | None) -> File:
+    try:
+        with zipfile.ZipFile(io.BytesIO(file.content)) as archive:
+            name = _member(file.name, archive.namelist(), member)
+            return File(f"{file.name}/{name}", archive.read(name))
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise UserError(f"{file.name}: is not a readable zip file ({error}); supply a whole one") from error
+
+
+def _member(title: str, names: Sequence[str], wanted: str | None) -> str:
+    if wanted is None and len(names) != 1:
+        raise UserError(f"{title}: holds {len(names)} files; a zipped CSV holds exactly one, or `member` says which")
+    found = [name for name in names if wanted is None or fnmatchcase(name, wanted)]
+    if len(found) != 1:
+        raise UserError(
+            f"{title}: holds {len(found)} files named '{wanted}'; "
+            f"`member` must name one of: {', '.join(sorted(names)[:5])}"
+        )
+    return found[0]
+
+
+def _parquet(file: File) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(io.BytesIO(file.content))
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"{file.name}: is not a readable Parquet file ({_first_line(error)})") from error
+
+
+def _csv(file: File, nulls: Sequence[str]) -> pl.DataFrame:
+    text = _decoded(file)
+    header, rows = _records(file.name, text)
+    try:
+        frame = pl.read_csv(
+            text.encode(), infer_schema=False, null_values=list(nulls), empty_string_is_null="" in nulls
+        )
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"{file.name}: is not valid CSV ({_first_line(error)}); mend it") from error
+    if frame.columns != header or frame.height != rows:
+        raise UserError(f"{file.name}: can be read in more than one way; save it with \\n at the end of lines")
+    return _without_nameless(file.name, frame)
+
+
+def _without_nameless(name: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """Drop the empty column that a comma at the end of every line makes; one with values needs a name."""
+    if "" in frame.columns and not frame[""].replace("", None).is_null().all():
+        raise UserError(f"{name}: line 1: a column has no name; give each column a name of its own")
+    return frame.drop("", strict=False)
+
+
+def _decoded(file: File) -> str:
+    try:
+        return file.content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = file.content.count(b"\n", 0, error.start) + 1
+        raise UserError(
+            f"{file.name}: line {line}: byte 0x{file.content[error.start]:02x} is not UTF-8; save it as UTF-8"
+        ) from None
+
+
+def _records(name: str, text: str) -> tuple[list[str], int]:
+    """Return the header and the number of rows, after checking that each row has a field per column."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    line, rows, header = 1, 0, []
+    try:
+        header = _header(name, next(reader, []))
+        line = reader.line_num + 1
+        for rows, fields in enumerate(reader, 1):  # noqa: B007  the count is the result
+            if len(fields) != len(header) and (fields or len(header) > 1):  # an empty line is one empty field
+                raise UserError(f"{name}: line {line}: has {len(fields)} fields, the header has {len(header)}; mend it")
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(f"{name}: line {line}: is not valid CSV ({error}); mend it") from None
+    return header, rows
+
+
+def _header(name: str, header: list[str]) -> list[str]:
+    if not any(header):
+        raise UserError(f"{name}: is empty or has no header; name the columns in its first line")
+    repeated = sorted({column for column in header if header.count(column) > 1})
+    if repeated or "" in header[:-1]:
+        what = f"column '{repeated[0]}' appears more than once" if repeated else "a column has no name"
+        raise UserError(f"{name}: line 1: {what}; give each column a name of its own")
+    return header
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]

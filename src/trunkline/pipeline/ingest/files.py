@@ -1,0 +1,95 @@
+"""Files by their names below a folder, of the project or elsewhere, each with the sha256 that conf/data has pinned."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trunkline.conf.sources import HTTP, Files
+from trunkline.core import paths
+from trunkline.core.addresses import shown
+from trunkline.core.errors import UserError
+from trunkline.pipeline.ingest.decode import File
+
+if TYPE_CHECKING:
+    from trunkline.pipeline.ingest.download import Remote
+
+
+# Libraries for what is elsewhere are imported where a source is: files of the project need none.
+
+
+def fetch(name: str, source: Files) -> Iterator[File]:
+    """Yield the pinned files of a source in the order of their names.
+
+    Raises UserError for a file that is missing, has no pin or another content, OutsideError if it does not arrive.
+    """
+    key = f"data.sources.{name}.files"
+    if not source.files:
+        raise UserError(f"{key}: no file is pinned; run: trunkline pin {name}")
+    for file, pinned in sorted(source.files.items()):
+        if pinned is None:
+            raise UserError(f"{key}: {file}: has no sha256; run: trunkline pin {name}")
+        found = File(shown(source.url + file), locate(source.url, file, pinned).read_bytes())
+        if (digest := hashlib.sha256(found.content).hexdigest()) != pinned:
+            raise UserError(
+                f"{found.name}: is not what {key} has pinned: its sha256 is {digest}; "
+                f"if it was changed on purpose, write that, or run: trunkline pin {name}"
+            )
+        yield found
+
+
+def locate(url: str, file: str, pinned: str | None = None) -> Path:
+    """Return where a file of a source is on this machine, after downloading it if it is elsewhere.
+
+    A download has any content, not only the pinned one: the caller compares.
+    """
+    scheme, elsewhere, _ = url.partition("://")
+    if not elsewhere:
+        return _inside(url + file)
+    from trunkline.pipeline.ingest import download  # noqa: PLC0415
+
+    folder = paths.home(Path.cwd()) / paths.DOWNLOADS
+    return download.fetch(_remote(scheme, url + file), pinned, folder)
+
+
+def names(name: str, source: Files) -> list[str]:
+    """Return the files that a source has now: what its glob finds, else those that are declared.
+
+    Raises UserError where the glob finds none.
+    """
+    if source.glob is None:
+        return sorted(source.files)
+    if "://" in source.url:
+        from trunkline.pipeline.ingest import stores  # noqa: PLC0415
+
+        found = stores.listed(source.url, source.glob)
+    else:
+        found = sorted(
+            path.relative_to(source.url).as_posix() for path in Path(source.url).glob(source.glob) if path.is_file()
+        )
+    if not found:
+        raise UserError(
+            f"data.sources.{name}.glob: '{source.glob}' finds no file in {shown(source.url)}; mend one of them"
+        )
+    return found
+
+
+def _remote(scheme: str, address: str) -> "Remote":
+    if scheme not in HTTP:
+        from trunkline.pipeline.ingest import stores  # noqa: PLC0415
+
+        return stores.remote(address)
+    try:
+        from trunkline.pipeline.ingest import http  # noqa: PLC0415
+    except ModuleNotFoundError:
+        raise UserError(f"{shown(address)}: needs requests; run: pip install 'trunkline[http]'") from None
+    return http.remote(address)
+
+
+def _inside(path: str) -> Path:
+    found = Path(path)
+    if not paths.inside(found):
+        raise UserError(f"{path}: leads out of the project; copy the file into it")
+    if not found.is_file():
+        raise UserError(f"{path}: there is no such file; put it there, or mend its name in conf/data")
+    return found

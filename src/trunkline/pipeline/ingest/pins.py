@@ -1,0 +1,63 @@
+"""Looks at where the sources are kept, and says what their pins would have to be."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from trunkline.conf.sources import Delta, Files, Iceberg, Package, Query, Source
+from trunkline.core.errors import UserError
+from trunkline.core.files import sha256
+from trunkline.pipeline.ingest import files
+
+
+@dataclass(frozen=True)
+class Move:
+    """A pin that is not what is found: its key below data.sources; None before is no pin yet, None now is gone."""
+
+    key: tuple[str, ...]
+    before: str | int | None
+    now: str | int | None
+
+
+def moves(name: str, source: Source) -> Iterator[Move]:
+    """Yield the pins of a source that would have to move; a package, and a SQL query without a fingerprint, have none.
+
+    Raises UserError for a source that is not there, or has a pin that only a person can write; OutsideError where it
+    cannot be reached.
+    """
+    match source:
+        case Package():
+            return
+        case Files():
+            yield from _of_files(name, source)
+        case Query():
+            from trunkline.pipeline.ingest import sql  # noqa: PLC0415
+
+            found = sql.fingerprint(name, source)
+            if found is None and source.pin is None:
+                raise UserError(
+                    f"data.sources.{name}.pin: the key is missing; write a text that says which rows are meant"
+                )
+            yield from _one(name, "pin", source.pin, source.pin if found is None else found)
+        case Delta():
+            from trunkline.pipeline.ingest import lakehouse  # noqa: PLC0415
+
+            yield from _one(name, "version", source.version, lakehouse.delta_version(name, source))
+        case Iceberg():
+            from trunkline.pipeline.ingest import lakehouse  # noqa: PLC0415
+
+            yield from _one(name, "snapshot", source.snapshot, lakehouse.iceberg_snapshot(name, source))
+
+
+def _one(name: str, key: str, before: str | int | None, now: str | int | None) -> Iterator[Move]:
+    if before != now:
+        yield Move((name, key), before, now)
+
+
+def _of_files(name: str, source: Files) -> Iterator[Move]:
+    present = files.names(name, source)
+    for file in present:
+        digest, pinned = sha256(files.locate(source.url, file)), source.files.get(file)
+        if digest != pinned:
+            yield Move((name, "files", file), pinned, digest)
+    for file in sorted(source.files.keys() - set(present)):
+        yield Move((name, "files", file), source.files[file], None)

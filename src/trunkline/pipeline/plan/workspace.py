@@ -1,0 +1,48 @@
+"""The working tree as it is: what `dvc repro` would do here, and why."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from trunkline.adapters.dvc import survey
+from trunkline.adapters.dvc.survey import Stage
+from trunkline.adapters.git import repository
+from trunkline.core import paths, safe_yaml
+from trunkline.core.errors import UserError
+from trunkline.core.params import read_params
+from trunkline.pipeline.plan import durations, reasons
+from trunkline.pipeline.plan.reasons import Entry, Plan
+
+
+def plan(root: Path, base: str | None) -> tuple[Plan, list[Stage]]:
+    """Return the plan, with reasons against dvc.lock or against that of a base's commit, and its stages.
+
+    Raises UserError for a conf/ that the compose stage would refuse, or files that cannot be read.
+    """
+    params = read_params(root / paths.PARAMS)
+    stages = survey.survey(root, params, partial(_composed, params))
+    since = repository.Since(root, base or repository.last_commit(root, paths.LOCK))
+    locked = _entries(since.current(str(paths.LOCK)), str(paths.LOCK))
+    before = locked if base is None else _entries(since.text(str(paths.LOCK)), f"{base[:10]}:{paths.LOCK}")
+    return reasons.plan(stages, before, locked, durations.read(root), since, base), stages
+
+
+def _composed(params: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Compose conf/, and refuse what the compose stage would refuse; what params.yaml holds already was not refused."""
+    from trunkline.pipeline.compose import compose, judge  # noqa: PLC0415  imports Hydra
+
+    composed = compose.compose(paths.CONF)
+    if composed.content != params:
+        judge.check(composed, paths.CONF)
+    return composed.content
+
+
+def _entries(text: str | None, where: str) -> dict[str, Entry]:
+    try:
+        return reasons.entries(safe_yaml.parse_yaml(text or ""))
+    except Exception as error:  # of a file that anybody may have edited, DVC's parser raises what it comes across
+        message = " ".join(str(error).split())
+        raise UserError(
+            f"{where}: is no lock file of DVC ({message}); restore it with: git restore {paths.LOCK}"
+        ) from None

@@ -1,0 +1,219 @@
+"""What the stages leave in reports/, read into typed structures; whatever is missing or odd is refused here."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+from pydantic.dataclasses import dataclass
+
+from trunkline.conf.evaluation import WHOLE
+from trunkline.core import paths
+from trunkline.core.errors import UserError
+
+EVALUATED = (paths.METRICS, paths.SLICES, paths.DATASET, paths.VALIDATION)
+MEASURED = (*EVALUATED, paths.BUNDLE_REPORT)
+FILES = (*MEASURED, paths.GATES_REPORT)
+
+
+Answer = Literal["pass", "fail", "not_applicable"]
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Estimate(_File):
+    """A metric's value and its interval; None where it is not defined."""
+
+    value: float | None
+    interval: tuple[float, float] | None
+
+
+class Slice(_File):
+    """Rows of one value of a slice; without metrics when there are too few rows to measure."""
+
+    n: int
+    metrics: dict[str, Estimate]
+
+
+class Window(_File):
+    """Rows of a window: those used, and those left out for want of a label, or of one in time."""
+
+    rows: int
+    unlabelled: int
+    label_not_yet_known: int
+    base_rate: float | None  # the mean label of a regression; None of several classes
+    class_shares: dict[str, float] | None = None
+
+
+class Windows(_File):
+    """The two windows."""
+
+    train: Window
+    holdout: Window
+
+
+class Dataset(_File):
+    """Rows and features that the features stage made."""
+
+    source_rows: int
+    unlabelled: int
+    windows: Windows
+    features: dict[str, int]
+
+
+class Checked(_File):
+    """What became of the rows of a source table, and how many broke which rule."""
+
+    rows: int
+    quarantined: int
+    checks: dict[str, int]
+
+
+class Evaluated(_File):
+    """The files of reports/, by name, up to and with those of the evaluation."""
+
+    slices: dict[str, dict[str, Slice]]
+    dataset: Dataset
+    validation: dict[str, Checked]
+
+    @field_validator("slices")
+    @classmethod
+    def _holds_the_whole(cls, slices: dict[str, dict[str, Slice]]) -> dict[str, dict[str, Slice]]:
+        if WHOLE not in slices.get(WHOLE, {}):
+            raise ValueError(f"the whole holdout is missing ({WHOLE}.{WHOLE})")
+        return slices
+
+    @classmethod
+    def parse(cls, found: dict[str, Any]) -> Self:
+        """Check content as `read` returns it; raises UserError naming the file and the first wrong key."""
+        try:
+            return cls.model_validate(found)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            file, *keys = map(str, first["loc"] or ("*",))
+            where = ": ".join([f"reports/{file}.json", *filter(None, [".".join(keys)])])
+            raise UserError(f"{where}: {first['msg'].removeprefix('Value error, ')}; run: dvc repro") from None
+
+
+class Parity(_File):
+    """How the bundle's scores compare with those of the evaluated pipeline, over `rows` rows.
+
+    `adversarial` of them were made to find differences; `flips` have another predicted label.
+    """
+
+    rows: int
+    adversarial: int
+    difference_below: float
+    flips: int
+
+
+class Bundle(_File):
+    """The bundle; runtime sklearn has a reason why, and parity is None where no graph could be compared."""
+
+    digest: str
+    runtime: Literal["onnx", "sklearn"]
+    reason: str | None
+    parity: Parity | None
+    bytes: int
+
+
+class Measured(Evaluated):
+    """The files of reports/, by name, up to and with that of the bundle."""
+
+    bundle: Bundle
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one rule, or of one value of its slice.
+
+    `observed`, `interval` and `threshold` are what was tested and against what, in the rule's unit; `baseline` is what
+    the observed value is seen beside, such as the spread from seed to seed.
+    """
+
+    id: str
+    kind: str
+    blocking: bool
+    verdict: Answer
+    reason: str
+    metric: str | None = None
+    slice: str | None = None
+    observed: float | None = None
+    baseline: float | None = None
+    threshold: float | None = None
+    interval: tuple[float, float] | None = None
+
+
+class Version(_File):
+    """A version of the model, and the digest of its bundle."""
+
+    version: str
+    digest: str
+
+
+class Gates(_File):
+    """The verdicts on the bundle of digest `challenger`; `champion` is None where production has none."""
+
+    verdict: Literal["pass", "fail"]
+    challenger: str
+    champion: Version | None
+    gates: tuple[Verdict, ...]
+
+    @model_validator(mode="after")
+    def _follows_from_its_rules(self) -> Self:
+        if self.verdict != ("pass" if passes(self.gates) else "fail"):
+            raise ValueError(f"verdict: is '{self.verdict}', which does not follow from its gates")
+        return self
+
+
+class Reports(Measured):
+    """The files of reports/, by name."""
+
+    gates: Gates
+
+    @model_validator(mode="after")
+    def _judges_this_bundle(self) -> Self:
+        if self.gates.challenger != self.bundle.digest:
+            raise ValueError("reports/gates.json judges another bundle than reports/bundle.json describes")
+        return self
+
+
+class Past(_File):
+    """What an older commit has left, which may be of another version; None for what is missing or not understood."""
+
+    slices: dict[str, dict[str, Slice]] | None = None
+    bundle: Bundle | None = None
+
+    @classmethod
+    def understood(cls, texts: Mapping[str, str | None]) -> Self:
+        """Take the files that can be understood, of texts by name."""
+        found = cls()
+        for name in cls.model_fields:
+            try:
+                read = cls.model_validate({name: json.loads(texts.get(name) or "null")})
+            except (ValueError, RecursionError):
+                continue
+            found = found.model_copy(update={name: getattr(read, name)})
+        return found
+
+
+def passes(verdicts: Sequence[Verdict]) -> bool:
+    """Whether nothing blocks: at least one rule was judged, and no blocking one failed."""
+    judged = [verdict for verdict in verdicts if verdict.verdict != "not_applicable"]
+    return bool(judged) and not any(verdict.blocking and verdict.verdict == "fail" for verdict in judged)
+
+
+def read(root: Path, files: Iterable[Path] = FILES) -> dict[str, Any]:
+    """Return the content of report files by name; raises UserError for one that is missing or broken."""
+    found = {}
+    for path in files:
+        try:
+            found[path.stem] = json.loads((root / path).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{path}: is missing; run: dvc repro") from None
+        except ValueError as error:
+            raise UserError(f"{path}: is not JSON ({error}); run: dvc repro") from None
+    return found

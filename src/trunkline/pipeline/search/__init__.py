@@ -1,0 +1,1 @@
+"""Stage search: the trials of the declared search, and what it chose."""

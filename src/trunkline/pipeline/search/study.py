@@ -1,0 +1,130 @@
+"""Runs a declared search in a project: what it reads, what it keeps while it runs, what it leaves in reports/search."""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from trunkline.conf.data import Data
+from trunkline.conf.evaluation import Evaluation
+from trunkline.conf.model import Model
+from trunkline.conf.search import Search
+from trunkline.core import files, paths
+from trunkline.core.dataset import Schema
+from trunkline.core.values import load_seed
+from trunkline.pipeline.evaluate.metrics import registry
+from trunkline.pipeline.search import plots, spaces
+from trunkline.pipeline.search import score as search_score
+from trunkline.pipeline.search.folds import Cut
+from trunkline.pipeline.search.score import Ground, Job, Journal, Score
+from trunkline.pipeline.search.summary import TRIALS, Tried
+from trunkline.pipeline.search.trials import Found, Study, Trial
+from trunkline.pipeline.train.choice import Choice
+
+
+def run(declared: Search, workers: int, console: Console, folder: Path = paths.FEATURES) -> Choice:
+    """Search, write reports/search, and return what was chosen; what a killed run had measured is not measured again.
+
+    Raises UserError where folds or the declared model do not fit the rows.
+    """
+    ground = _ground(declared, folder)
+    search_score.check(ground)
+    study = _study(declared, ground)
+    ends = float("inf") if declared.minutes is None else declared.minutes * 60
+    journal = Journal(paths.home(Path.cwd()) / paths.SEARCHING / f"{ground.key[:32]}.jsonl")
+    with journal as kept, _progress(console) as progress:
+        measuring = _Measuring(
+            ground, kept, workers, progress, max(declared.trials, len(study.families)) * ground.count
+        )
+        found = study.run(measuring, lambda: measuring.goes_on(study, ends))
+        chosen = choice(found, ground.metric, declared.folds)
+        write(found, chosen)
+    return chosen
+
+
+def _ground(declared: Search, folder: Path) -> Ground:
+    task = Schema.read(folder).task
+    judging = (name for name in Evaluation.load().metrics if registry.named(name, task).better)
+    metric = declared.metric or next(judging, None) or _first(task)
+    return Ground(folder, declared.folds, metric, load_seed(), search_score.digest(folder), Cut.of(Data.load()))
+
+
+def _first(task: Any) -> str:
+    return next(name for name, metric in registry.REGISTRY[task].items() if metric.better)
+
+
+def _study(declared: Search, ground: Ground) -> Study:
+    larger = registry.better(ground.metric) == "larger"
+    return Study(declared, spaces.families(declared, Model.load()), larger, ground.seed)
+
+
+class _Measuring:
+    """Measures jobs that the journal does not know, writes them down, and shows how far the search is."""
+
+    def __init__(self, ground: Ground, kept: Journal, workers: int, progress: Progress, total: int) -> None:
+        self._ground, self._kept, self._workers = ground, kept, workers
+        self._progress, self._task = progress, progress.add_task("searching", total=total, best="")
+        self._began = time.monotonic() - kept.spent
+
+    def spent(self) -> float:
+        """Return the seconds that the search has taken, with those of runs that were killed."""
+        return time.monotonic() - self._began
+
+    def __call__(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Score]]:
+        new = {job.key: job for job in jobs if job.key not in self._kept.scores}
+        self._progress.advance(self._task, len(jobs) - len(new))
+        for job, score in search_score.run(self._ground, list(new.values()), self._workers):
+            self._kept.add(job, score, self.spent())
+            self._progress.advance(self._task)
+        yield from ((job, self._kept.scores[job.key]) for job in jobs)
+
+    def goes_on(self, study: Study, ends: float) -> bool:
+        """Show how far the search is, what was pruned counted as done, and tell whether there is time left."""
+        best = f"best {self._ground.metric} {study.best.mean():.5g} ({study.best.family})"
+        self._progress.update(self._task, completed=len(study.trials) * self._ground.count, best=best)
+        return self.spent() < ends
+
+
+def _progress(console: Console) -> Progress:
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    best = TextColumn("{task.fields[best]}")
+    return Progress(*columns, best, console=console, transient=True, disable=not console.is_terminal)
+
+
+def choice(found: Found, metric: str, count: int) -> Choice:
+    """Return what a search came to."""
+    best, states = found.best, [trial.state for trial in found.trials]
+    model = best.model.model_dump(by_alias=True, mode="json") if best.number else None
+    value, declared = (float(files.rounded(trial.mean())) for trial in (best, found.trials[0]))
+    return Choice(
+        model=model,
+        metric=metric,
+        family=best.family,
+        value=value,
+        declared=declared,
+        folds=count,
+        trials=len(states),
+        pruned=states.count("pruned"),
+        failed=states.count("failed"),
+        stopped=found.stopped,
+    )
+
+
+def write(found: Found, chosen: Choice) -> None:
+    """Write the choice, all trials and the pictures into reports/search, the choice last."""
+    metric, shares = str(chosen.metric), list(found.importance.items())
+    trials = [_row(trial) for trial in found.trials]
+    tried = [Tried(trial.family, trial.state, trial.mean() if trial.scores else None) for trial in found.trials]
+    files.write_json(TRIALS, {"trials": trials, "importance": found.importance})
+    files.write_text(paths.SEARCH / "history.svg", plots.history_svg(tried, metric))
+    if shares:
+        files.write_text(paths.SEARCH / "importance.svg", plots.importance_svg(shares, metric))
+    files.write_json(paths.CHOICE, chosen.model_dump(), digits=None)
+
+
+def _row(trial: Trial) -> dict[str, Any]:
+    content = {"number": trial.number, "family": trial.family, "values": trial.values, "state": trial.state}
+    return content | {"scores": list(trial.scores)} | ({"reason": trial.reason} if trial.reason else {})

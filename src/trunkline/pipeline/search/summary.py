@@ -1,0 +1,81 @@
+"""What a search came to, for people: in a line, and as what its pictures are drawn of."""
+
+import json
+import statistics
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
+
+from trunkline.conf.model import DECLARED
+from trunkline.core import paths
+from trunkline.core.errors import UserError
+from trunkline.pipeline.train.choice import Choice
+
+TRIALS = paths.SEARCH / "trials.json"
+MOST = 2000  # trials of a picture
+
+State = Literal["complete", "pruned", "failed"]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A trial: the metric's mean over the folds that it was measured on, if any."""
+
+    family: str
+    state: State
+    value: float | None
+
+
+@dataclass(frozen=True)
+class Searched:
+    """A search in a line; its first `MOST` trials in order, and the share of each parameter in the best of them."""
+
+    told: str
+    metric: str
+    trials: tuple[Tried, ...]
+    importance: tuple[tuple[str, float], ...]
+
+
+class _Trial(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    family: str
+    state: State
+    scores: tuple[FiniteFloat, ...]
+
+
+class _Trials(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    trials: tuple[_Trial, ...]
+    importance: dict[str, FiniteFloat]
+
+
+def told(found: Choice) -> str:
+    """Say what a search came to, in one line; nothing where there was none."""
+    if found.metric is None:
+        return ""
+    spared = [f"{count} {word}" for word, count in (("pruned", found.pruned), ("failed", found.failed)) if count]
+    tried = f"{found.trials} trials" + (f" ({', '.join(spared)})" if spared else "")
+    over = f"{found.metric} over {found.folds} folds"
+    if found.model is None:
+        return f"{tried}, none better than the declared model: {over} {found.value:.5g}"
+    estimator = str(found.model.get("_target_")).rpartition(".")[2]
+    name = estimator if found.family == DECLARED else found.family
+    return f"{tried}, best {over} {found.value:.5g} ({name}), was {found.declared:.5g}"
+
+
+def read(root: Path = Path()) -> Searched | None:
+    """Read what a search left under a project's root, if there was one; raises UserError for what it did not write."""
+    found = Choice.read(root)
+    if found.metric is None:
+        return None
+    try:
+        left = _Trials.model_validate(json.loads((root / TRIALS).read_text(encoding="utf-8")))
+    except (OSError, ValidationError, ValueError):
+        raise UserError(f"{TRIALS}: is not what the search stage writes; run: dvc repro") from None
+    tried = (Tried(one.family, one.state, statistics.fmean(one.scores) if one.scores else None) for one in left.trials)
+    shares = sorted(left.importance.items(), key=lambda item: (-item[1], item[0]))
+    return Searched(told(found), found.metric, tuple(tried)[:MOST], tuple(shares))

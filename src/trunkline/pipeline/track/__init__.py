@@ -1,0 +1,1 @@
+"""Stage track: a run of MLflow for what the pipeline made."""

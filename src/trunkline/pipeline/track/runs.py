@@ -1,0 +1,173 @@
+"""Logs a finished pipeline run to MLflow, once per distinct result.
+
+A run is identified by the hash of all that is logged of it, so logging is idempotent: an attempt that was
+killed halfway is continued by the next, which writes the same values again, and a result that is there
+is left alone. Run ids and times are MLflow's and appear in no file of the project.
+"""
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from trunkline.adapters import mlflow
+from trunkline.conf.evaluation import WHOLE
+from trunkline.conf.tracking import Tracking
+from trunkline.core import paths
+from trunkline.core.params import read_params
+
+if TYPE_CHECKING:
+    from trunkline.adapters.mlflow import Client, LoggedRun
+
+
+EXPERIMENT = "DVC_EXP_NAME"
+RESULT = "trunkline.result"
+
+_KEY_LENGTH = 250
+_VALUE_LENGTH = 500  # of older servers; this one allows 6000, and params.yaml is attached in full
+_NOT_IN_A_KEY = re.compile(r"[^\w\- ]", re.ASCII)  # a dot in a name would look like a level
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run: params and metrics by dotted key, artifacts relative to `root`, the model's hash."""
+
+    name: str
+    root: Path
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
+    artifacts: tuple[Path, ...]
+    model: str
+    tags: Mapping[str, str]
+
+    @classmethod
+    def read(cls, root: Path, tags: Mapping[str, str]) -> Self:
+        """Read what the pipeline left under a project's root: params.yaml with the trained model, the reports."""
+        params = read_params(root / paths.PARAMS)
+        # Where a run is logged is no property of its result: the same result is the same run.
+        params = {key: value for key, value in params.items() if key != Tracking.key}
+        params["model"] = _chosen(root / paths.CHOICE) or params["model"]
+        reports = (root / paths.METRICS).parent.rglob("*.json")
+        return cls(
+            name=_name(params, _json(root / paths.METRICS)),
+            root=root,
+            params=dict(flatten(params)),
+            metrics=dict(_metrics(_json(root / paths.METRICS), _json(root / paths.SLICES))),
+            artifacts=tuple(sorted(path.relative_to(root) for path in reports)),
+            model=_sha256(root / paths.MODEL),
+            tags=tags,
+        )
+
+    @cached_property
+    def result(self) -> str:
+        """SHA-256 of the parameters, the metrics, the model and the artifacts; not of commit and time."""
+        files = {str(path): _sha256(self.root / path) for path in self.artifacts}
+        content = [dict(self.params), dict(self.metrics), self.model, files]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Logged:
+    """The run that holds the result; `new` if this call logged it."""
+
+    run_id: str
+    new: bool
+
+
+def tags(commit: str | None, dirty: bool, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return where a result came from: the commit, whether files differ from it, and DVC's experiment."""
+    origin = {"mlflow.source.git.commit": commit, EXPERIMENT: environ.get(EXPERIMENT)}
+    origin["mlflow.source.git.dirty"] = str(dirty).lower() if commit else None
+    return {key: value for key, value in origin.items() if value}
+
+
+def log_run(run: Run, tracking: Tracking, home: Path) -> Logged:
+    """Log a run to MLflow, unless its result is there already; safe to repeat, also after a kill.
+
+    Raises OutsideError if MLflow cannot be reached or refuses, UserError if its experiment was deleted.
+    """
+    store = mlflow.Store(tracking.address(os.environ), home)
+    result = run.result
+    with store.client("then: dvc repro") as client:
+        experiment = mlflow.experiment(client, tracking.experiment, store.artifacts)
+        attempts = _attempts(client, experiment, result)
+        if finished := attempts.get("FINISHED"):
+            return Logged(finished.info.run_id, new=False)
+        attempt = next(iter(attempts.values()), None)
+        if attempt is None:
+            attempt = client.create_run(experiment, run_name=run.name, tags={**run.tags, RESULT: result})
+        _write(client, attempt, run)
+        return Logged(attempt.info.run_id, new=True)
+
+
+def flatten(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Yield dotted keys and texts within MLflow's limits; lists, numbers and missing values as JSON."""
+    if isinstance(value, dict) and value:
+        for key, item in value.items():
+            yield from flatten(item, (*path, str(key)))
+    else:
+        key = ".".join(_NOT_IN_A_KEY.sub("_", part) or "_" for part in path)
+        text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+        yield _fitted(key, ".".join(path) == key, path, _KEY_LENGTH), _fitted(text, True, text, _VALUE_LENGTH)
+
+
+def _fitted(text: str, exact: bool, original: object, length: int) -> str:
+    """Return the text if it is exact and not too long, else with a hash that keeps different ones apart."""
+    if exact and len(text) <= length:
+        return text
+    return f"{text[: length - 9]}-{hashlib.sha256(json.dumps(original).encode()).hexdigest()[:8]}"
+
+
+def _write(client: "Client", attempt: "LoggedRun", run: Run) -> None:
+    entities = mlflow.library().entities
+    params = [entities.Param(key, value) for key, value in run.params.items()]
+    # At the time of the run, not of the call: a metric that is written again is then the same point.
+    time = attempt.info.start_time
+    metrics = [entities.Metric(key, value, time, 0) for key, value in run.metrics.items()]
+    run_id = attempt.info.run_id
+    client.log_batch(run_id, metrics=metrics, params=params)  # MLflow splits what is too much for one request
+    for path in (paths.PARAMS, *run.artifacts):
+        folder = None if path.parent == Path() else path.parent.as_posix()
+        client.log_artifact(run_id, str(run.root / path), folder)
+    client.set_terminated(run_id, "FINISHED")
+
+
+def _attempts(client: "Client", experiment: str, result: str) -> "dict[str, LoggedRun]":
+    """Return a run with this result per status; there are two only if two were begun at the same moment."""
+    found = client.search_runs([experiment], f"tags.`{RESULT}` = '{result}'")
+    return {run.info.status: run for run in found}
+
+
+def _name(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    estimator = params["model"]["_target_"].rpartition(".")[2]
+    metric = params["evaluation"]["metrics"][0]
+    window = params["data"]["window"]  # rows without a time have none
+    words = [estimator, *([window["holdout"]] if window else []), metric, f"{metrics['holdout'][metric]:.3f}"]
+    return " ".join(words)
+
+
+def _metrics(metrics: Mapping[str, Any], slices: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    for split, values in metrics.items():
+        yield from ((f"{split}.{name}", value) for name, value in values.items() if value is not None)
+    for name, measured in slices[WHOLE][WHOLE]["metrics"].items():
+        if measured["interval"]:
+            yield from zip((f"holdout.{name}.low", f"holdout.{name}.high"), measured["interval"], strict=True)
+
+
+def _chosen(path: Path) -> Any:
+    """Return the model that a search put in the place of the declared one, if it did."""
+    return _json(path).get("model") if path.exists() else None
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Stage train: the chosen estimator, fitted and kept."""

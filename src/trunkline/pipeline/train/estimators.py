@@ -1,0 +1,229 @@
+"""From conf/model to an estimator object, such that a config file can name estimators and nothing else.
+
+`_target_` is an import path, and a config arrives in pull requests: the path is checked as text first, then
+only its module is imported, and the class must be a classifier or regressor of an allowed package's own.
+What could make results depend on the machine (threads, seeds, modes) is set here, not in conf/.
+"""
+
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils import get_tags
+from sklearn.utils._param_validation import InvalidParameterError
+
+from trunkline.conf.model import Model
+from trunkline.core.errors import OutsideError, UserError, nearest
+from trunkline.core.tasks import Task
+
+TARGET = "_target_"
+
+# Allowed packages and, if not always installed, the extra of trunkline that installs them.
+PACKAGES: dict[str, str | None] = {"sklearn": None, "lightgbm": "lightgbm"}
+
+# Modules of these packages that run or import what no estimator needs.
+_INTERNAL = {"conftest", "experimental", "externals", "tests"}
+
+_RESERVED = {
+    "n_jobs": "set TRUNKLINE_THREADS in the environment instead, since no result depends on it",
+    "categorical_features": "set model.preprocess.categorical.encode: native instead",
+    "categorical_feature": "set model.preprocess.categorical.encode: native instead",
+}
+# n_jobs 0 is "as many as OpenMP has": LightGBM writes the number into the model, which must not depend on it.
+_ALWAYS = {"lightgbm": {"n_jobs": 0, "deterministic": True, "force_row_wise": True}}
+# What LightGBM takes besides its signature; left out is what names files, machines or devices.
+_EXTRA = {
+    "lightgbm": frozenset(
+        re.findall(
+            r"\w+",
+            """
+        bagging_by_query bin_construct_sample_cnt boost_from_average cat_l2 cat_smooth data_sample_strategy
+        deterministic drop_rate enable_bundle extra_trees feature_fraction_bynode feature_pre_filter
+        force_row_wise interaction_constraints is_unbalance linear_lambda linear_tree max_bin
+        max_bin_by_feature max_cat_threshold max_cat_to_onehot max_delta_step max_drop min_data_in_bin
+        min_data_per_group monotone_constraints monotone_constraints_method monotone_penalty
+        neg_bagging_fraction num_grad_quant_bins other_rate path_smooth pos_bagging_fraction
+        quant_train_renew_leaf scale_pos_weight skip_drop stochastic_rounding top_rate uniform_drop
+        use_missing use_quantized_grad verbosity xgboost_dart_mode zero_as_missing
+    """,
+        )
+    )
+}
+_PLAIN = bool | int | float | str | list[Any] | dict[Any, Any] | None
+
+
+def verify(model: Model, task: Task, key: str = "model") -> None:
+    """Raise UserError for a model that no training could make; imports the estimator's package only.
+
+    It checks the class, the parameters, and that estimator, task and preprocessing fit each other; `key` is where they
+    stand.
+    """
+    estimator = build(model, 0, key)
+    name, wanted = type(estimator).__name__, kind(task)
+    if get_tags(estimator).estimator_type != wanted:
+        raise UserError(f"{key}.{TARGET}: {name} is no {wanted}, which data.target.task: {task} needs")
+    if get_tags(estimator).estimator_type == "classifier" and not hasattr(estimator, "predict_proba"):
+        wrapper = "sklearn.calibration.CalibratedClassifierCV"
+        raise UserError(f"{key}.{TARGET}: {name} gives no probabilities; wrap it as `estimator` of {wrapper}")
+    if model.preprocess.numeric.impute == "none" and not get_tags(estimator).input_tags.allow_nan:
+        raise UserError(f"{key}.preprocess.numeric.impute: {name} takes no missing values; use mean, median or zero")
+    if model.preprocess.categorical.encode == "native" and native_support(estimator) is None:
+        raise UserError(f"{key}.preprocess.categorical.encode: {name} has no native categories; use onehot or ordinal")
+
+
+def kind(task: Task) -> str:
+    """Return the type of estimator that a task needs, as scikit-learn calls it."""
+    return "regressor" if task == "regression" else "classifier"
+
+
+def build(model: Model, seed: int, key: str = "model") -> BaseEstimator:
+    """Return the unfitted estimator that conf/model declares, with `seed` wherever the config gives none.
+
+    Raises UserError naming the key of an unknown class or parameter, or of a value that the class refuses.
+    """
+    return _build(model.target, model.parameters, seed, key)
+
+
+def native_support(estimator: BaseEstimator) -> Literal["parameter", "fit"] | None:
+    """Return how an estimator learns which columns are categories: by a parameter, by fit, or not at all."""
+    if "categorical_features" in estimator.get_params(deep=False):
+        return "parameter"
+    fit = inspect.signature(estimator.fit).parameters
+    return "fit" if "categorical_feature" in fit else None
+
+
+def refusals() -> tuple[type[Exception], ...]:
+    """Return the exceptions by which the allowed packages refuse parameters or data."""
+    lightgbm = sys.modules.get("lightgbm.basic")
+    return (ValueError, lightgbm.LightGBMError) if lightgbm else (ValueError,)
+
+
+def resolve(path: str, key: str = f"model.{TARGET}") -> type[BaseEstimator]:
+    """Return the estimator class at an import path; nothing outside the allowed packages is ever imported.
+
+    Raises UserError for anything but a classifier or regressor that an allowed package defines, and
+    OutsideError for a missing system library that the package needs.
+    """
+    package, module, name = _split(path, key)
+    try:
+        content = vars(importlib.import_module(module))
+    except ModuleNotFoundError as error:
+        raise UserError(f"{key}: {_missing_module(package, module, error)}") from error
+    except OSError as error:
+        library = "libgomp" if "libgomp" in str(error) else "library that the message names"
+        raise OutsideError(f"{package} cannot be loaded ({error}); install the system {library}") from error
+    if not _is_estimator(content.get(name)):
+        known = [other for other, value in content.items() if _is_estimator(value) and other[0] != "_"]
+        raise UserError(f"{key}: '{path}' is not a classifier or regressor{nearest(name, known)}")
+    return typing.cast("type[BaseEstimator]", content[name])
+
+
+def _split(path: str, key: str) -> tuple[str, str, str]:
+    parts = path.split(".")
+    if parts[0] not in PACKAGES:
+        raise UserError(f"{key}: '{path}' is not in an allowed package{nearest(parts[0], PACKAGES)}")
+    named = 2 <= len(parts) <= 6 and all(re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{,60}", part) for part in parts)
+    if not named or not _INTERNAL.isdisjoint(parts):
+        raise UserError(f"{key}: '{path}' is not the public import path of a class, such as {parts[0]}.module.Name")
+    return parts[0], ".".join(parts[:-1]), parts[-1]
+
+
+def _missing_module(package: str, module: str, error: ModuleNotFoundError) -> str:
+    if error.name == package:
+        return f"{package} is not installed; run: pip install 'trunkline[{PACKAGES[package]}]'"
+    submodules = [found.name for found in pkgutil.iter_modules(sys.modules[package].__path__)]
+    public = [name for name in submodules if not name.startswith("_")]
+    return f"no module '{module}'{nearest(module.split('.')[1], public)}"
+
+
+def _is_estimator(value: object) -> bool:
+    return (
+        isinstance(value, type)
+        and issubclass(value, BaseEstimator)
+        and issubclass(value, ClassifierMixin | RegressorMixin)
+        and not inspect.isabstract(value)
+        and value.__module__.split(".")[0] in PACKAGES
+    )
+
+
+def _build(path: object, declared: Mapping[str, Any], seed: int, key: str) -> BaseEstimator:
+    if not isinstance(path, str):
+        raise UserError(f"{key}.{TARGET}: must be text, the import path of a class")
+    cls = resolve(path, f"{key}.{TARGET}")
+    package = cls.__module__.split(".")[0]
+    hints = _parameters(cls)
+    for name in declared:
+        _check_name(name, [*hints, *_EXTRA.get(package, ())], cls.__name__, f"{key}.{name}")
+    values = {name: _nested(value, seed, f"{key}.{name}") for name, value in declared.items()}
+    _check_values(cls, values, hints, key)
+    if "random_state" in hints and values.get("random_state") is None:
+        values["random_state"] = seed
+    return cls(**values | _fixed(package, values, key))
+
+
+def _fixed(package: str, values: Mapping[str, Any], key: str) -> dict[str, Any]:
+    fixed = _ALWAYS.get(package, {})
+    for name, value in fixed.items():
+        if values.get(name, value) != value:
+            raise UserError(f"{key}.{name}: must be {value}, so that every machine builds the same model; remove it")
+    return fixed
+
+
+def _parameters(cls: type) -> dict[str, Any]:
+    """Return the named parameters of a class with their types (Any where it states none)."""
+    named = inspect.signature(cls, eval_str=True).parameters.values()
+    skipped = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return {
+        parameter.name: Any if parameter.annotation is parameter.empty else parameter.annotation
+        for parameter in named
+        if parameter.kind not in skipped
+    }
+
+
+def _check_name(name: str, valid: list[str], cls: str, key: str) -> None:
+    if name in _RESERVED:
+        raise UserError(f"{key}: is not set here; {_RESERVED[name]}")
+    if name not in valid:
+        allowed = [other for other in valid if other not in _RESERVED]
+        raise UserError(f"{key}: {cls} has no such parameter{nearest(name, allowed)}")
+
+
+def _nested(value: Any, seed: int, key: str) -> Any:
+    """Replace every mapping that has `_target_` by the estimator it declares."""
+    if isinstance(value, list):
+        return [_nested(item, seed, f"{key}.{index}") for index, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    if TARGET in value:
+        return _build(value[TARGET], {name: item for name, item in value.items() if name != TARGET}, seed, key)
+    return {name: _nested(item, seed, f"{key}.{name}") for name, item in value.items()}
+
+
+def _check_values(cls: type[BaseEstimator], values: Mapping[str, Any], hints: Mapping[str, Any], key: str) -> None:
+    if hasattr(cls, "_parameter_constraints"):
+        _check_as_sklearn_does(cls, values, key)
+        return
+    for name, value in values.items():
+        hint = hints.get(name, _PLAIN)
+        try:
+            TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value, strict=True)
+        except ValidationError as error:
+            message = error.errors(include_url=False)[0]["msg"]
+            raise UserError(f"{key}.{name}: {message}; got {value!r}") from error
+
+
+def _check_as_sklearn_does(cls: type[BaseEstimator], values: Mapping[str, Any], key: str) -> None:
+    try:
+        cls(**values)._validate_params()
+    except InvalidParameterError as error:
+        message = " ".join(str(error).split())
+        named = re.match(r"The '(\w+)' parameter of \w+ ", message)
+        where, what = (f"{key}.{named[1]}", message[named.end() :]) if named else (key, message)
+        raise UserError(f"{where}: {what}") from error

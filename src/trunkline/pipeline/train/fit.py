@@ -1,0 +1,145 @@
+"""Fits the declared model: preprocessing by column role, then the estimator; equal for any number of threads.
+
+Only scikit-learn's own transformers are used, so that the pipeline can be audited, saved without pickle and
+exported. The estimator sees the numeric columns first, then the categorical ones, each in the schema's order.
+"""
+
+from typing import Any
+
+import joblib
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import polars as pl
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.utils import get_tags
+from threadpoolctl import threadpool_limits
+
+from trunkline.conf.model import CategoricalSteps, Model, NumericSteps
+from trunkline.core.dataset import Dataset, Schema
+from trunkline.core.errors import UserError
+from trunkline.pipeline.train import estimators
+
+UNKNOWN, MISSING = -1, -2
+
+
+def fit(dataset: Dataset, model: Model, seed: int, threads: int = 1) -> Pipeline:
+    """Return the fitted pipeline `preprocess` -> `estimator`; its result does not depend on `threads`.
+
+    Raises UserError for rows that nothing can be learnt from, and with the estimator's own words for a
+    combination of parameters, or of parameters and data, that it refuses.
+    """
+    _check(dataset)
+    estimator = estimators.build(model, seed)
+    pipeline, arguments = assemble(estimator, model, dataset.schema)
+    with joblib.parallel_config("threading", n_jobs=threads), threadpool_limits(threads, user_api="openmp"):
+        try:
+            return pipeline.fit(inputs(dataset.features), dataset.label.to_numpy(), **arguments)
+        except estimators.refusals() as error:
+            message = " ".join(str(error).split())
+            raise UserError(f"model: {type(estimator).__name__} refuses to be fitted: {message}") from error
+
+
+def scores(pipeline: Pipeline, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
+    """Return the probability of the positive class per row, those of several classes, or a regressor's prediction.
+
+    Those of several classes, shape (rows, classes), are in the order of the schema.
+    `frame` has at least the feature columns. The sum over a forest's trees is made in one thread, in order.
+    """
+    features = inputs(frame.select(pipeline.feature_names_in_))
+    if is_classifier(pipeline):
+        found = pipeline.predict_proba(features)
+        chosen = found if len(pipeline.classes_) > 2 else found[:, list(pipeline.classes_).index(1)]
+        return np.ascontiguousarray(chosen, dtype=np.float64)
+    return np.asarray(pipeline.predict(features), dtype=np.float64)
+
+
+def inputs(features: pl.DataFrame) -> pd.DataFrame:
+    """Return feature columns as the pipeline takes them: missing values, of text too, are NaN.
+
+    In polars' own frames missing text is None, which scikit-learn's encoders take for an ordinary category.
+    """
+    return features.to_pandas()
+
+
+def assemble(estimator: BaseEstimator, model: Model, schema: Schema) -> tuple[Pipeline, dict[str, Any]]:
+    """Return the unfitted pipeline, and the arguments that its fit needs besides rows and labels."""
+    numeric, categorical = schema.of_role("numeric"), schema.of_role("categorical")
+    steps = model.preprocess
+    parts = [
+        ("numeric", _numeric(steps.numeric), numeric),
+        ("categorical", _categorical(steps.categorical, estimator), categorical),
+    ]
+    transformer = ColumnTransformer([part for part in parts if part[2]], verbose_feature_names_out=False)
+    arguments = {}
+    if steps.categorical.encode == "native" and categorical:
+        positions = list(range(len(numeric), len(numeric) + len(categorical)))
+        if estimators.native_support(estimator) == "parameter":
+            estimator.set_params(categorical_features=positions)
+        else:
+            arguments["estimator__categorical_feature"] = positions
+    return Pipeline([("preprocess", transformer), ("estimator", estimator)]), arguments
+
+
+def _numeric(steps: NumericSteps) -> Any:
+    made: list[tuple[str, Any]] = []
+    if steps.impute == "zero":
+        made.append(("impute", SimpleImputer(strategy="constant", fill_value=0.0, keep_empty_features=True)))
+    elif steps.impute != "none":
+        made.append(("impute", SimpleImputer(strategy=steps.impute, keep_empty_features=True)))
+    if steps.scale != "none":
+        made.append(("scale", StandardScaler() if steps.scale == "standard" else MinMaxScaler()))
+    return Pipeline(made) if made else "passthrough"
+
+
+def _categorical(steps: CategoricalSteps, estimator: BaseEstimator) -> OneHotEncoder | OrdinalEncoder:
+    """Return the encoder; missing is a category of its own, one never seen in training is none of them."""
+    if steps.encode == "onehot":
+        sparse = get_tags(estimator).input_tags.sparse
+        return OneHotEncoder(handle_unknown="ignore", min_frequency=steps.min_frequency, sparse_output=sparse)
+    native = steps.encode == "native"
+    return OrdinalEncoder(
+        handle_unknown="use_encoded_value",
+        unknown_value=np.nan if native else UNKNOWN,
+        encoded_missing_value=np.nan if native else MISSING,
+        min_frequency=steps.min_frequency,
+        # Histogram boosting has a bin per category: beyond its bins, the rarest categories become one.
+        max_categories=getattr(estimator, "max_bins", None) if native else None,
+    )
+
+
+def _check(dataset: Dataset) -> None:
+    frame, schema = dataset.frame, dataset.schema
+    if not schema.features:
+        raise UserError("conf/features: no feature is left for the model; declare one or hide fewer")
+    if frame.is_empty():
+        raise UserError("data/features/train.parquet: no rows; move data.window.train to where the label is known")
+    _check_label(dataset)
+    numeric = frame.select(pl.col(schema.of_role("numeric")).is_infinite().any())
+    for name in (column.name for column in numeric if column[0]):
+        row = int(frame[name].is_infinite().arg_max() or 0)
+        raise UserError(f"data/features/train.parquet: '{name}' is infinite, first in row {row}; mend conf/features")
+
+
+def _check_label(dataset: Dataset) -> None:
+    """Raise UserError for labels that nothing, or not every class, can be learnt from."""
+    schema, label = dataset.schema, dataset.label
+    seen = label.unique().sort().to_list()
+    where, rows = f"data/features/train.parquet: '{schema.label}'", dataset.frame.height
+    mend = "widen data.window.train or mend data.target"
+    if schema.task == "regression":
+        if len(seen) < 2 or not label.is_finite().all():
+            shown = ", ".join(map(str, seen[:3]))
+            raise UserError(f"{where} must be finite numbers, not all equal, but is {shown} in {rows} rows; {mend}")
+        return
+    if schema.classes:
+        absent = [name for place, name in enumerate(schema.classes) if place not in seen]
+        if absent:
+            raise UserError(f"{where}: the class '{absent[0]}' is in none of {rows} rows; {mend}")
+    elif seen != [0, 1]:
+        shown = ", ".join("missing" if value is None else str(value) for value in seen)
+        raise UserError(f"{where} must be 0 and 1, but is {shown} in all {rows} rows; {mend}")

@@ -1,0 +1,1 @@
+"""Stage validate: tables held to their contract, offending rows set aside."""

@@ -1,0 +1,1 @@
+"""A version: provenance, signature, tag, verification."""

@@ -1,0 +1,257 @@
+"""What a release says of itself: an in-toto statement with SLSA's provenance, and the tag's message that carries it.
+
+Pure: no git, no clock. Everything that is read must be, byte for byte, what this module writes from it, so that there
+is one way to say a thing, and what is not understood is refused.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from trunkline.conf import versions
+from trunkline.conf.versions import Version
+from trunkline.core import files, paths, safe_yaml
+from trunkline.core.errors import UserError
+
+STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
+BUILD = "urn:trunkline:release:v1"  # how versions are built
+LOCAL = "urn:trunkline:local"  # a builder that is no workflow
+ENVIRONMENT = Path("locks/pipeline.txt")
+DATA = (paths.RAW, paths.VALID, paths.FEATURES)
+READ = (paths.PARAMS, paths.LOCK, ENVIRONMENT, paths.GATES_REPORT)
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Review:
+    """The pull request that brought a commit to the trunk, by whom, and who had approved it; as the forge told."""
+
+    number: int
+    author: str
+    approvers: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Write it on one line."""
+        approved = f", approved by {', '.join(self.approvers)}" if self.approvers else ""
+        return f"#{self.number} by {self.author}{approved}"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a commit makes of a version; anyone who has the commit can say it.
+
+    `digest` is the bundle's that was judged, `verdict` what its gates say, `hashes` the sha256 of each file of `READ`,
+    `data` what dvc.lock has of each output of `DATA`: an MD5, with .dir where it is of a folder's list.
+    """
+
+    version: Version
+    digest: str
+    commit: str
+    verdict: str
+    hashes: Mapping[str, str]
+    data: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Who released: a workflow and its run, or a person; and the review, where the forge told of one."""
+
+    builder: str = LOCAL
+    invocation: str | None = None
+    review: Review | None = None
+
+
+@dataclass(frozen=True)
+class Announced:
+    """A tag's message: the bundle's digest, the sha256 of reports/gates.json, the review, and the signed provenance."""
+
+    version: Version
+    bundle: str
+    verdict: str
+    review: Review | None
+    signed: str
+
+
+def facts_of(found: Mapping[Path, bytes], commit: str, version: Version) -> Facts:
+    """Return what the files of `READ`, as they are in a commit, make of a version.
+
+    Raises UserError for a file that is missing, lacks what is needed of it, or is of a model of another name.
+    """
+    for path in READ:
+        if path not in found:
+            raise UserError(f"{path}: is not in commit {commit[:10]}; a version is made of a commit that has it")
+    gates, name = _mapping(paths.GATES_REPORT, found), _mapping(paths.PARAMS, found).get("name")
+    digest, verdict = (str(gates.get(key)) for key in ("challenger", "verdict"))
+    if not SHA256.fullmatch(digest) or verdict not in ("pass", "fail"):
+        raise UserError(f"{paths.GATES_REPORT}: is no verdict on a bundle; run: dvc repro")
+    if name != version.name:
+        raise UserError(f"{paths.PARAMS}: name: is {name} in commit {commit[:10]}, which can be no {version}")
+    hashes = {path.as_posix(): hashlib.sha256(found[path]).hexdigest() for path in READ}
+    return Facts(version, digest, commit, verdict, hashes, _outputs(_mapping(paths.LOCK, found)))
+
+
+def _mapping(path: Path, found: Mapping[Path, bytes]) -> dict[str, Any]:
+    try:
+        text = found[path].decode()
+        content = json.loads(text) if path.suffix == ".json" else safe_yaml.parse_yaml(text)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: is not what the pipeline writes; run: dvc repro")
+    return content
+
+
+def _outputs(lock: dict[str, Any]) -> dict[str, str]:
+    try:
+        outs = {out["path"]: str(out["md5"]) for stage in lock["stages"].values() for out in stage.get("outs", ())}
+    except (AttributeError, KeyError, TypeError):
+        raise UserError(f"{paths.LOCK}: is not what DVC writes; run: dvc repro") from None
+    for path in DATA:
+        if not re.fullmatch(r"[0-9a-f]{32}(\.dir)?", outs.get(path.as_posix(), "")):
+            raise UserError(f"{paths.LOCK}: has no MD5 of {path}; run: dvc repro")
+    return {path.as_posix(): outs[path.as_posix()] for path in DATA}
+
+
+def run_of(environ: Mapping[str, str], review: Review | None = None) -> Run:
+    """Return who releases, by the variables of GitHub Actions or GitLab CI; without them, a person does."""
+    if environ.get("GITHUB_WORKFLOW_REF"):
+        server = environ.get("GITHUB_SERVER_URL", "https://github.com")
+        attempt = f"actions/runs/{environ.get('GITHUB_RUN_ID')}/attempts/{environ.get('GITHUB_RUN_ATTEMPT', '1')}"
+        repository = environ.get("GITHUB_REPOSITORY")
+        return Run(f"{server}/{environ['GITHUB_WORKFLOW_REF']}", f"{server}/{repository}/{attempt}", review)
+    if environ.get("CI_PROJECT_URL"):
+        return Run(f"{environ['CI_PROJECT_URL']}/-/pipelines", environ.get("CI_JOB_URL"), review)
+    return Run(review=review)
+
+
+# The statement
+
+
+def statement(facts: Facts, run: Run) -> dict[str, Any]:
+    """Return the in-toto statement: of the bundle, that this run made it of these things."""
+    return {
+        "_type": STATEMENT,
+        "subject": [{"name": facts.version.name, "digest": {"sha256": facts.digest}}],
+        "predicateType": PREDICATE,
+        "predicate": {
+            "buildDefinition": {
+                "buildType": BUILD,
+                "externalParameters": {"name": facts.version.name, "version": facts.version.label},
+                "resolvedDependencies": [
+                    {"name": "commit", "digest": {"gitCommit": facts.commit}},
+                    *(_file(name, sha256, facts.verdict) for name, sha256 in sorted(facts.hashes.items())),
+                    *({"name": name, "digest": _md5(md5)} for name, md5 in sorted(facts.data.items())),
+                ],
+            },
+            "runDetails": {
+                "builder": {"id": run.builder},
+                "metadata": {"invocationId": run.invocation} if run.invocation else {},
+                "byproducts": [_reviewed(run.review)] if run.review else [],
+            },
+        },
+    }
+
+
+def _file(name: str, sha256: str, verdict: str) -> dict[str, Any]:
+    said = {"annotations": {"verdict": verdict}} if name == paths.GATES_REPORT.as_posix() else {}
+    return {"name": name, "digest": {"sha256": sha256}, **said}
+
+
+def _md5(value: str) -> dict[str, str]:
+    """Say of a folder that it is the MD5 of DVC's list of its files, and of no bytes that it has."""
+    plain = value.removesuffix(".dir")
+    return {"md5": plain} if plain == value else {"dvcDirMd5": plain}
+
+
+def _reviewed(review: Review) -> dict[str, Any]:
+    said = {"number": review.number, "author": review.author, "approvedBy": list(review.approvers)}
+    return {"name": "pull request", "annotations": said}
+
+
+def encode(facts: Facts, run: Run) -> bytes:
+    """Return the statement as JSON; equal facts give equal bytes."""
+    return files.canonical_json(statement(facts, run), digits=None).encode()
+
+
+def decode(payload: bytes) -> tuple[Facts, Run]:
+    """Return what a statement says; raises UserError for bytes that `encode` would not have written."""
+    try:
+        facts, run = _said(json.loads(payload))
+        if encode(facts, run) == payload:
+            return facts, run
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, msgspec.ValidationError):
+        pass  # in which way it is another document says nothing
+    raise UserError("the provenance is not a statement as trunkline release writes it")
+
+
+def _said(content: Any) -> tuple[Facts, Run]:
+    """Take from a statement what `statement` puts there; whether there is more, `decode` finds out."""
+    build, details = content["predicate"]["buildDefinition"], content["predicate"]["runDetails"]
+    commit, *inputs = build["resolvedDependencies"]
+    parameters, byproducts = build["externalParameters"], details["byproducts"]
+    digests = {item["name"]: item["digest"] for item in inputs}
+    facts = {
+        "version": {"name": parameters["name"], "number": versions.number(parameters["version"])},
+        "digest": content["subject"][0]["digest"]["sha256"],
+        "commit": commit["digest"]["gitCommit"],
+        "verdict": next((item["annotations"]["verdict"] for item in inputs if "annotations" in item), None),
+        "hashes": {name: digest["sha256"] for name, digest in digests.items() if "sha256" in digest},
+        "data": {name: _value(digest) for name, digest in digests.items() if "sha256" not in digest},
+    }
+    run = {
+        "builder": details["builder"]["id"],
+        "invocation": details["metadata"].get("invocationId"),
+        "review": _review(byproducts[0]["annotations"]) if byproducts else None,
+    }
+    return msgspec.convert(facts, Facts), msgspec.convert(run, Run)
+
+
+def _value(digest: Mapping[str, str]) -> str:
+    return digest["md5"] if "md5" in digest else f"{digest['dvcDirMd5']}.dir"
+
+
+def _review(said: Mapping[str, Any]) -> dict[str, Any]:
+    return {"number": said["number"], "author": said["author"], "approvers": said["approvedBy"]}
+
+
+def differences(announced: Announced, facts: Facts, run: Run, found: Facts) -> list[str]:
+    """Compare a tag's message, the provenance in it, and what the tag's commit makes of the version.
+
+    Returns a line for each thing in which they differ, or for which the version may not exist; none: all is well.
+    """
+    gates = paths.GATES_REPORT.as_posix()
+    pairs = (
+        (announced.version, facts.version, "the tag's message is of {}, but its provenance of {}"),
+        (announced.bundle, facts.digest, "the tag's message announces the bundle {}, but its provenance the bundle {}"),
+        (
+            announced.verdict,
+            facts.hashes.get(gates),
+            f"the tag's message and its provenance differ in {gates}: {{}}, {{}}",
+        ),
+        (announced.review, run.review, "the tag's message tells of the pull request {}, but its provenance of {}"),
+        (facts.version, found.version, "the provenance is of {}, but the tag is {}"),
+        (facts.commit, found.commit, "the provenance is of commit {}, but the tag is on commit {}: the tag was moved"),
+        (facts.digest, found.digest, f"the provenance is of the bundle {{}}, but {gates} of the bundle {{}}"),
+    )
+    differing = [words.format(one, other) for one, other, words in pairs if one != other]
+    failed = [f"the version's gates did not pass: {gates} says {found.verdict}"] if found.verdict != "pass" else []
+    if facts.verdict != found.verdict:
+        failed.append(
+            f"the provenance says that the gates' verdict is {facts.verdict}, but {gates} says {found.verdict}"
+        )
+    return [*differing, *failed, *_changed(facts, found)]
+
+
+def _changed(facts: Facts, found: Facts) -> Iterator[str]:
+    kinds = ((facts.hashes, found.hashes, "sha256"), (facts.data, found.data, f"MD5 in {paths.LOCK}"))
+    for said, present, what in kinds:
+        for name in sorted({*said, *present}):
+            if said.get(name) != present.get(name):
+                yield f"{name}: its {what} is {present.get(name)}, but the provenance has {said.get(name)}"

@@ -1,0 +1,103 @@
+"""The versions that a clone knows, and whether each is believed: the ground on which trace and audit stand.
+
+Who may sign is read at the trunk's tip, so that a working tree cannot add a signer, and a bare clone is enough.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from trunkline.adapters.git import ancestry, repository
+from trunkline.adapters.git.ancestry import Tagged, Trunk
+from trunkline.conf.deploy import Promotion
+from trunkline.conf.versions import Version
+from trunkline.core import paths
+from trunkline.core.errors import OutsideError, UserError
+from trunkline.release import message, verify
+from trunkline.release.provenance import Announced
+from trunkline.release.verify import RefusedError
+from trunkline.show import differences
+from trunkline.show.text import clean
+
+
+@dataclass(frozen=True)
+class Dated:
+    """A version, and when its tag was made (ISO 8601)."""
+
+    version: Version
+    date: str
+
+
+@dataclass(frozen=True)
+class Releases:
+    """The annotated tags of a model's versions, what those announce that can be read, and what the trunk declares."""
+
+    name: str
+    branch: str
+    trunk: Trunk
+    promotion: Promotion
+    tags: Mapping[Version, Tagged]
+    light: tuple[Version, ...]
+
+    @cached_property
+    def announced(self) -> dict[Version, Announced]:
+        """What each tag's message announces, of those that are messages of a release."""
+        found = {}
+        for version, tag in self.tags.items():
+            try:
+                found[version] = message.parse_message(tag.message)
+            except UserError:
+                continue
+        return found
+
+    @cached_property
+    def digests(self) -> dict[str, tuple[Version, ...]]:
+        """The versions of each bundle, oldest first."""
+        found: dict[str, list[Version]] = defaultdict(list)
+        for version, announced in sorted(self.announced.items()):
+            found[announced.bundle].append(version)
+        return {digest: tuple(same) for digest, same in found.items()}
+
+    @property
+    def dated(self) -> tuple[Dated, ...]:
+        """The versions and when they were released."""
+        return tuple(Dated(version, tag.date) for version, tag in sorted(self.tags.items()) if tag.date)
+
+    def verified(self, folder: Path, version: Version) -> tuple[str | None, str | None]:
+        """Return who signed a version; or None, and why it is refused; raises UserError as `verifying.chain` does."""
+        try:
+            return verify.chain(folder, version, self.promotion.signers).signer, None
+        except (RefusedError, OutsideError) as error:
+            lines = (line.removeprefix(f"{version}: ") for line in str(error).splitlines())
+            return None, clean("; ".join(lines))
+
+
+def releases(folder: Path, branch: str) -> Releases:
+    """Return the versions of the model whose params.yaml is at the trunk's tip; raises UserError without one."""
+    trunk = ancestry.trunk(folder, branch)
+    params = differences.mapping(repository.files_at(folder, [trunk.tip], [paths.PARAMS])[trunk.tip].get(paths.PARAMS))
+    where = f"{paths.PARAMS} at the tip of {trunk.ref}"
+    if not isinstance(params.get("name"), str):
+        raise UserError(f"{where}: has no name of a model; run: trunkline compose, and merge what it writes")
+    promotion = promoted(params)
+    if promotion is None:
+        raise UserError(f"{where}: promotion: is no such group; run: trunkline compose --check")
+    tags = [(version, tag) for tag in ancestry.tags(folder) if (version := Version.of_tag(tag.name))]
+    ours = [(version, tag) for version, tag in tags if version.name == params["name"]]
+    light = tuple(sorted(version for version, tag in ours if not tag.annotated))
+    return Releases(
+        params["name"], branch, trunk, promotion, {version: tag for version, tag in ours if tag.annotated}, light
+    )
+
+
+def promoted(params: Mapping[str, Any]) -> Promotion | None:
+    """Return what a params.yaml declares of environments; None if that cannot be understood."""
+    try:
+        return Promotion.parse(params.get("promotion"))
+    except ValidationError:
+        return None

@@ -1,0 +1,111 @@
+"""Whether a version is what its tag says: the signature, the commit, what it was built from, the verdict, the bytes.
+
+Offline: the tag holds the signed provenance, git the files, and DVC's cache the bundle. Who may sign is read from
+conf/promotion of now, not of the version's commit: a key that is taken out is believed no more.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from trunkline.adapters.git import repository
+from trunkline.bundle.manifest import MANIFEST, Manifest
+from trunkline.conf.signers import Key, Keyless
+from trunkline.conf.versions import Version
+from trunkline.core import paths
+from trunkline.core.errors import OutsideError, UserError
+from trunkline.pipeline.reports import Gates
+from trunkline.release import message, provenance, signing
+from trunkline.release.provenance import Facts, Run
+
+
+class RefusedError(UserError):
+    """A version that must not be used; the message says what of it is not as it should be."""
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A version whose chain holds from the tag to the verdict: who signed it, what it is made of, who made it how."""
+
+    version: Version
+    tag: repository.Tag
+    signer: str
+    facts: Facts
+    run: Run
+    gates: Gates
+
+    @property
+    def digest(self) -> str:
+        """Digest of its bundle."""
+        return self.facts.digest
+
+
+def chain(folder: Path, version: Version, signers: Mapping[str, Key | Keyless]) -> Verified:
+    """Check a version's tag, signature, materials and verdict; nothing is fetched, and the bundle is not looked at.
+
+    Raises RefusedError that says what does not hold, and UserError for a version that there is not, and where the
+    libraries that verify are not installed.
+    """
+    signing.installed()
+    tag = _tag(folder, version)
+    try:
+        return _proved(folder, version, tag, signers)
+    except UserError as error:
+        raise RefusedError("\n".join(f"{version}: {line}" for line in str(error).splitlines())) from None
+
+
+def _proved(folder: Path, version: Version, tag: repository.Tag, signers: Mapping[str, Key | Keyless]) -> Verified:
+    announced = message.parse_message(tag.message)
+    signed = signing.verify(announced.signed, signers)
+    facts, run = provenance.decode(signed.payload)
+    files = repository.files_at(folder, [tag.commit], provenance.READ)[tag.commit]
+    wrong = provenance.differences(announced, facts, run, provenance.facts_of(files, tag.commit, version))
+    if wrong:
+        raise UserError("\n".join(wrong))
+    return Verified(version, tag, signed.signer, facts, run, _gates(files[paths.GATES_REPORT]))
+
+
+def check_bundle(folder: Path, found: Verified) -> int:
+    """Compare the bundle in DVC's cache with the version's digest, byte by byte; return how many files it has.
+
+    Raises RefusedError for a byte that changed, OutsideError for a bundle that is not in the cache.
+    """
+    content = _cached(folder, found, MANIFEST)
+    if hashlib.sha256(content).hexdigest() != found.digest:
+        raise RefusedError(f"{found.version}: the bundle's {MANIFEST} does not have the digest {found.digest[:12]}")
+    names = msgspec.json.decode(content, type=Manifest).files
+    for name, expected in sorted(names.items()):
+        if hashlib.sha256(_cached(folder, found, name)).hexdigest() != expected:
+            raise RefusedError(f"{found.version}: the bundle's {name} was changed: its sha256 is not the manifest's")
+    return len(names)
+
+
+def _cached(folder: Path, found: Verified, name: str) -> bytes:
+    from trunkline.adapters.dvc import cache  # noqa: PLC0415  DVC takes its time, and the chain needs none
+
+    content = cache.cached_file(folder, found.tag.commit, paths.BUNDLE / name)
+    if content is None:
+        advice = f"run: git checkout {found.version} && dvc fetch {paths.BUNDLE}"
+        raise OutsideError(
+            f"{found.version}: the bundle's {name} is not in DVC's cache, so nothing is said of it; {advice}"
+        )
+    return content
+
+
+def _tag(folder: Path, version: Version) -> repository.Tag:
+    found = repository.tag(folder, version.tag)
+    if found is not None:
+        return found
+    if repository.resolve(folder, f"refs/tags/{version.tag}"):
+        raise RefusedError(f"{version}: is a lightweight tag, which says nothing and can be moved; it is no release")
+    raise UserError(f"there is no version {version} here; run: git fetch --tags")
+
+
+def _gates(content: bytes) -> Gates:
+    try:
+        return Gates.model_validate_json(content)
+    except ValueError:
+        raise UserError(f"{paths.GATES_REPORT} of its commit is no verdict that follows from its gates") from None

@@ -1,0 +1,1 @@
+"""How much of a change of the metrics each cause has."""

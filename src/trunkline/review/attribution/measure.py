@@ -1,0 +1,149 @@
+"""Measures what `attribution` puts together: two commits and what lies between them, run in temporary checkouts."""
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trunkline.adapters import checkouts
+from trunkline.adapters.checkouts import Run, Tree
+from trunkline.adapters.git import repository
+from trunkline.core import paths, safe_yaml
+from trunkline.core.errors import OutsideError, UserError, nearest
+from trunkline.core.params import read_params
+from trunkline.pipeline.evaluate.metrics import registry
+from trunkline.pipeline.plan import durations
+from trunkline.review.attribution import shares
+from trunkline.review.attribution.shares import ALL, BASE, LOCK, Attribution, Change, Factor, Measured
+
+STAGE = "evaluate"
+SEPARATED = (*repository.INPUTS, "pyproject.toml")
+
+Announce = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: the two commits, what differs, the metric, and the tree of every combination by its name."""
+
+    base: str
+    head: str
+    change: Change
+    metric: str
+    better: str | None
+    factors: tuple[Factor, ...]
+    trees: Mapping[str, Tree]
+
+
+def ask(root: Path, ref: str, metric: str | None = None) -> Question:
+    """Return what there is to run, for the first declared metric if none is named.
+
+    Raises UserError for a base that cannot be found, a metric that is not declared, or what is not committed.
+    """
+    head = repository.head(root)
+    if head is None:
+        raise UserError("there is no commit here; run trunkline attribute in a project's clone")
+    base = repository.merge_base(root, ref)
+    if repository.is_dirty(root, SEPARATED):
+        raise UserError(
+            "something that decides a result is not committed, and commits are compared; commit it first: git status"
+        )
+    name, better = _chosen(read_params(root / paths.PARAMS), metric)
+    change = _change(root, base, head)
+    found = shares.factors(change)
+    return Question(base, head, change, name, better, found, _trees(base, head, found))
+
+
+def seconds(root: Path) -> float | None:
+    """Return how long the stages of one combination took when they last ran here; None if one never has."""
+    stages = shares.stages_before(safe_yaml.parse_yaml((root / "dvc.yaml").read_text(encoding="utf-8")), STAGE)
+    known = durations.read(root)
+    return sum(known[name] for name in stages) if stages and set(stages) <= set(known) else None
+
+
+def answer(root: Path, question: Question, began: Announce, ended: Announce = str) -> Attribution:
+    """Run every combination, and attribute the move; `began` is given each one's name, and `ended` its log.
+
+    Raises OutsideError where the base or the head cannot be measured: there is no move to explain then.
+    """
+    found = {}
+    with ExitStack() as stack:
+        cache = checkouts.cache_folder(root) if question.trees else root
+        before = _base_python(root, question, stack)
+        for name, tree in question.trees.items():
+            began(name)
+            python = before if shares.in_base_environment(name, question.factors) else checkouts.PRESENT
+            run = checkouts.reproduce(root, tree, cache, STAGE, paths.METRICS, python=python)
+            ended(run.log)
+            found[name] = _required(name, _read(run, question.metric))
+    return shares.attribute(
+        question.change,
+        found,
+        metric=question.metric,
+        better=question.better,
+        base=question.base,
+        head=question.head,
+    )
+
+
+def _base_python(root: Path, question: Question, stack: ExitStack) -> Path:
+    """Return the base's own Python where its environment is another one; it is there until the stack ends."""
+    if shares.in_base_environment(BASE, question.factors):
+        return stack.enter_context(checkouts.environment(root, question.base))
+    return checkouts.PRESENT
+
+
+def _chosen(params: Mapping[str, Any], metric: str | None) -> tuple[str, str | None]:
+    declared = (params.get("evaluation") or {}).get("metrics") or []
+    name = metric or next(iter(declared), "")
+    if name not in declared:
+        raise UserError(f"--metric: '{name}' is not in evaluation.metrics of {paths.PARAMS}{nearest(name, declared)}")
+    return name, registry.better(name)
+
+
+def _change(root: Path, base: str, head: str) -> Change:
+    changed = repository.changed_between(root, base, head)
+    data = [Path(path) for path in changed if Path(path).parent == paths.CONF / "data" and path.endswith(".yaml")]
+    read = repository.files_at(root, (base, head), (*data, paths.PARAMS, Path(LOCK)))
+    texts = [
+        {path.as_posix(): text.decode(errors="surrogateescape") for path, text in read[commit].items() if path in data}
+        for commit in (base, head)
+    ]
+    params = [_params(read[commit].get(paths.PARAMS, b""), commit) for commit in (base, head)]
+    before, after = (read[commit].get(Path(LOCK), b"").decode(errors="replace") for commit in (base, head))
+    return Change(changed, texts[0], texts[1], params[0], params[1], (before, after))
+
+
+def _params(text: bytes, commit: str) -> dict[str, Any]:
+    try:
+        content = safe_yaml.parse_yaml(text.decode(errors="replace"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{commit[:12]}:{paths.PARAMS}: not YAML: {' '.join(str(error).split())}") from None
+    return content if isinstance(content, dict) else {}
+
+
+def _trees(base: str, head: str, found: tuple[Factor, ...]) -> dict[str, Tree]:
+    if not found:
+        return {}
+    alone = {factor.name: Tree(base, head, factor.paths, factor.texts) for factor in found}
+    return {BASE: Tree(base, head, (), {}), ALL: Tree(head, head, (), {}), **alone}
+
+
+def _read(run: Run, metric: str) -> Measured:
+    if run.report is None:
+        error = shares.last_error(run.log) if not run.succeeded else f"it made no {paths.METRICS}"
+        return Measured(None, error=error)
+    holdout = json.loads(run.report).get("holdout") or {}
+    value = holdout.get(metric)
+    error = "" if value is not None else f"{paths.METRICS} has no {metric}"
+    return Measured(None if value is None else float(value), holdout.get("n"), error)
+
+
+def _required(name: str, measured: Measured) -> Measured:
+    if measured.value is None and name in {BASE, ALL}:
+        raise OutsideError(f"{name} cannot be measured in its environment: {measured.error}; see --verbose")
+    return measured

@@ -1,0 +1,338 @@
+"""The comment on a pull request, in GitHub's Markdown: "may I merge this?" in five seconds, "why?" in sixty.
+
+Texts of others (keys, labels, reasons, names of branches) are written by `markdown`, so that they stay text. Every
+section has a budget, and the whole stays below what GitHub takes.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from trunkline.deploy import moves as deploy_moves
+from trunkline.pipeline.plan.reasons import Step
+from trunkline.pipeline.reports import Estimate, Verdict
+from trunkline.review.data import CurveKind, Moved, Pending, Review
+from trunkline.show.differences import shown
+from trunkline.show.markdown import code, table, text
+
+MARKER = "<!-- trunkline:report -->"
+LIMIT = 65_536  # characters that GitHub takes
+SLICES = 8
+MOST, STAGES = 4, 30  # conflicts or changes of a factor by name, and stages that the merged tree would run
+_MARKS = {"stale": "⚠️", "blocked": "❌", "free": "✅"}
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The answer to "may I merge this?": in a few words, and why."""
+
+    state: Literal["stale", "blocked", "free"]
+    answer: str
+    why: str
+
+
+def render(review: Review, page: str | None = None) -> str:
+    """Return the comment; sections that would make it too long are left out from the end, and said to be.
+
+    `page` is the name of the HTML report beside it, which has everything.
+    """
+    parts = [MARKER, *_headline(review)]
+    if page is not None:
+        parts.append(f"\nEverything, with pictures, is in {code(page)}.")
+    left: list[str] = []
+    for title, body in _sections(review):
+        section = f"\n### {title}\n\n{body}"
+        if sum(map(len, parts)) + len(section) > LIMIT - 2_000:
+            left.append(title)
+        else:
+            parts.append(section)
+    if left:
+        parts.append(f"\nLeft out, since the comment is full: {', '.join(left)}.")
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _headline(review: Review) -> Iterator[str]:
+    said = verdict(review, code)
+    yield f"## {_MARKS[said.state]} {said.answer}: {said.why}"
+    yield ""
+    dirty = ", with changes that are not committed" if review.dirty else ""
+    here = f"{code(review.name)} at {code(review.head[:10])}{dirty}"
+    yield f"{here}, against {code(review.base[:10])} of {code(review.target)}."
+    if review.search:
+        yield f"\nSearch: {text(review.search.told)}."
+    if review.behind:
+        commits = "1 commit" if review.behind == 1 else f"{review.behind} commits"
+        moved = f"{code(review.target)} has moved on by {commits} since: the merged tree is another one."
+        yield f"\n> {moved} {_merged(review)}"
+
+
+def _merged(review: Review) -> str:
+    """Say what has to be done about the merged tree."""
+    merge = review.merge
+    if merge is None:
+        return "Merge it into the branch and run `dvc repro` to see its verdict."
+    if merge.conflicts:
+        more = f" and {len(merge.conflicts) - MOST} more" if len(merge.conflicts) > MOST else ""
+        return f"The merge has conflicts, in {', '.join(map(code, merge.conflicts[:MOST]))}{more}."
+    if not merge.steps:
+        return "Nothing would run on it: its results are there already."
+    steps = ", ".join(f"{code(step.name)}{_because(step)}" for step in merge.steps[:STAGES])
+    more = f" and {len(merge.steps) - STAGES} more" if len(merge.steps) > STAGES else ""
+    return (
+        f"These stages would run on it: {steps}{more}. Merge it into the branch and run `dvc repro` to see its verdict."
+    )
+
+
+def _because(step: Pending) -> str:
+    return f" ({'; '.join(code(reason, 90) for reason in step.reasons[:2])})" if step.reasons else ""
+
+
+def verdict(review: Review, quoted: Callable[[str], str]) -> Headline:
+    """Return whether the commit may be merged; `quoted` writes names, some of which are the texts of others."""
+    if review.stale:
+        count = "1 stage has" if len(review.stale) == 1 else f"{len(review.stale)} stages have"
+        return Headline(
+            "stale", "Not reproduced", f"{count} not run on this tree. Run {quoted('dvc repro')} and commit."
+        )
+    refused = next((move for move in review.moves if move.refused), None)
+    if refused is not None:
+        return Headline("blocked", "Do not merge", f"{quoted(refused.after)} is refused: {quoted(refused.refused)}")
+    names = list(dict.fromkeys(one.id for one in review.reports.gates.gates if one.verdict == "fail" and one.blocking))
+    if names and not review.same_model:
+        return Headline("blocked", "Do not merge", f"blocked by {_some(names, 3, quoted)}")
+    passed = "ships no other model" if review.same_model else "all gates pass"
+    if review.uncommitted:
+        why = f"{passed}, but {_some(review.uncommitted, 1, quoted)} belong to no commit. Run {quoted('dvc repro')}"
+        return Headline("stale", "Not committed", f"{why} and commit.")
+    if review.same_model:
+        return _unshipped(review, names, quoted)
+    first = review.whole[0] if review.whole else None
+    return Headline("free", "May be merged", f"{passed}{'' if first is None else f', {_told(first, quoted)}'}")
+
+
+def _some(names: Sequence[str], most: int, quoted: Callable[[str], str]) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(map(quoted, names[:most]))}{more}"
+
+
+def _unshipped(review: Review, blocking: Sequence[str], quoted: Callable[[str], str]) -> Headline:
+    """Return the answer for a change that ships no other model, so that no verdict on one stops it."""
+    trunk = f"; {_some(blocking, 3, quoted)} blocks the trunk's own model, which this does not ship" if blocking else ""
+    if not review.moves:
+        return Headline("free", "May be merged", f"ships no other model{trunk}")
+    moves = ", ".join(deploy_moves.told(move, quoted) for move in review.moves[:MOST])
+    chain = [f", {quoted(one.version)} {_chain(one, quoted)}" for one in review.moves[:MOST] if one.version]
+    return Headline("free", moves, f"may be merged{''.join(chain)}{trunk}")
+
+
+def _chain(move: deploy_moves.Move, quoted: Callable[[str], str]) -> str:
+    return f"passed its gates and is signed by {quoted(move.signer)}"
+
+
+def _told(moved: Moved, quoted: Callable[[str], str]) -> str:
+    value = number(moved.now)
+    if moved.before is None or moved.better is None:
+        return f"{quoted(moved.metric)} {value}"
+    words = {True: "better" if moved.better > 0 else "worse", False: "within noise", None: "noise not known"}
+    word = words[moved.clear] if moved.better else "the same"
+    return f"{quoted(moved.metric)} {number(moved.before)} → {value} ({word})"
+
+
+def _sections(review: Review) -> Iterator[tuple[str, str]]:
+    if review.moves:
+        yield "What runs where", _moves(review)
+    yield "Metrics on the holdout", _metrics(review)
+    if review.attribution or review.unattributed:
+        yield "What moved it", _attribution(review)
+    yield "Gates", _gates(review)
+    yield "What changed in conf/", _config(review)
+    yield "Plan", _plan(review)
+    if any(moved.better for moved in review.slices):
+        yield "Slices that moved most", _slices(review)
+    if review.curves:
+        yield "Curves", _curves(review)
+    yield "Data and bundle", _facts(review)
+    yield (
+        "Reproduce",
+        f"```sh\ngit fetch origin && git switch --detach {review.head} && make repro && trunkline gate\n```",
+    )
+
+
+def _moves(review: Review) -> str:
+    rows = ((code(one.environment), code(one.before), code(one.after), _standing(one)) for one in review.moves)
+    return table(("environment", "base", "this", "the version"), rows)
+
+
+def _standing(move: deploy_moves.Move) -> str:
+    return text(move.refused) or (_chain(move, code) if move.version else "")
+
+
+def _metrics(review: Review) -> str:
+    rows = (
+        (text(moved.metric), number(moved.before), number(moved.now), _range(moved.now.interval), *_change(moved))
+        for moved in review.whole
+    )
+    return f"{table(('metric', 'base', 'this', '95 % interval', 'change', ''), rows)}\n\n{noise(review)}"
+
+
+def noise(review: Review) -> str:
+    """Return what the intervals of the changes are, or why there are none."""
+    if any(moved.interval for moved in review.whole):
+        what = "its interval is of the same rows, paired, whole clusters resampled."
+        return f"The change is positive for the better; {what}"
+    if not any(moved.before for moved in review.whole):
+        return "The base has no metrics that could be compared with these."
+    missing = "The base's scores are not in this cache or are of other rows, so nothing is said of noise."
+    return f"The change is positive for the better. {missing}"
+
+
+def _change(moved: Moved) -> tuple[str, str]:
+    if moved.better is None:
+        return "", "new"
+    words = {True: "**better**" if moved.better > 0 else "**worse**", False: "within noise", None: ""}
+    interval = f" ({_range(moved.interval)})" if moved.interval and moved.better else ""
+    return (f"{moved.better:+.4f}{interval}", words[moved.clear]) if moved.better else ("0", "the same")
+
+
+def _attribution(review: Review) -> str:
+    found = review.attribution
+    if found is None or found.before is None or found.after is None:
+        command = code(f"trunkline attribute --base {review.target}")
+        return f"Not told apart: {text(review.unattributed)}. On a laptop: {command}"
+    rows = [(text(share.factor), _few(share.changes), _signed(share.share, share.error)) for share in found.shares]
+    rows.append(("interaction", "what they do together only", _signed(found.interaction)))
+    rows.append(("whole move", f"{found.before:.4f} → {found.after:.4f}", _signed(found.move)))
+    notes = "".join(f"\n\nNote: {text(note)}." for note in found.notes)
+    return f"{table(('factor', 'changed', f'{text(found.metric)}, alone'), rows)}{notes}"
+
+
+def _signed(value: float | None, error: str = "") -> str:
+    return f"cannot run alone: {text(error, 90)}" if error else "" if value is None else f"{value:+.4f}"
+
+
+def _few(changes: Sequence[str]) -> str:
+    more = [f"and {len(changes) - MOST} more"] if len(changes) > MOST else []
+    return "; ".join([*(code(change, 90) for change in changes[:MOST]), *more])
+
+
+def _gates(review: Review) -> str:
+    judged = review.reports.gates
+    champion = judged.champion
+    against = f"{code(champion.version)}, bundle {code(champion.digest[:12])}" if champion else "none in production yet"
+    marks = {"fail": "❌", "warn": "⚠️", "pass": "✅", "not_applicable": "—"}
+
+    def rows(verdicts: Iterable[Verdict]) -> Iterator[tuple[str, str, str]]:
+        for one in verdicts:
+            mark = marks["warn" if one.verdict == "fail" and not one.blocking else one.verdict]
+            yield mark, code(" ".join(filter(None, [one.id, one.slice]))), text(one.reason)
+
+    failed = sorted((one for one in judged.gates if one.verdict == "fail"), key=lambda one: not one.blocking)
+    others = [one for one in judged.gates if one.verdict != "fail"]
+    head = ("", "rule", "why")
+    shown_first = f"{table(head, rows(failed))}\n\n" if failed else ""
+    folded = f"<details><summary>{len(others)} that did not fail</summary>\n\n{table(head, rows(others))}\n\n</details>"
+    return f"Champion: {against}.\n\n{shown_first}{folded}"
+
+
+def _config(review: Review) -> str:
+    if not review.config:
+        return "Nothing."
+    rows = (
+        (
+            code(item.change.key),
+            code(shown(item.change.before)),
+            code(shown(item.change.after)),
+            ", ".join(map(text, item.stages)),
+        )
+        for item in review.config
+    )
+    return table(("key", "base", "this", "stages that read it"), rows)
+
+
+def _plan(review: Review) -> str:
+    changed = [step for step in review.plan.steps if step.reasons]
+    line = kept(review.plan.steps)
+    if not changed:
+        return line
+    rows = ((text(step.name), "; ".join(code(reason, 90) for reason in step.reasons[:4])) for step in changed)
+    return f"{line}\n\n{table(('changed', 'why'), rows)}"
+
+
+def kept(steps: Sequence[Step]) -> str:
+    """Return how many stages are those of the base, and the time that this saves."""
+    same = [step for step in steps if not step.reasons]
+    saved = [step.seconds for step in same if step.seconds is not None]
+    return f"{len(same)} of {len(steps)} stages are those of the base{f', {sum(saved):.0f} s saved' if saved else ''}."
+
+
+def _slices(review: Review) -> str:
+    rows = (
+        (code(moved.where), f"{moved.rows:,}", number(moved.before), number(moved.now), f"{moved.better or 0:+.4f}")
+        for moved in review.slices[:SLICES]
+        if moved.better
+    )
+    name = text(review.slices[0].metric)
+    return table(("slice", "rows", f"{name} at the base", "this", "change"), rows)
+
+
+def _curves(review: Review) -> str:
+    return "\n\n".join(_chart(*_CHARTS[curve.kind], curve.points) for curve in review.curves)
+
+
+_CHARTS: dict[CurveKind, tuple[str, str, str]] = {
+    "calibration": ("Calibration: observed rate by score (the straight line is perfect)", "score", "rate"),
+    "roc": ("ROC: true positive rate by false positive rate", "false positive rate", "rate"),
+    "observed": ("Mean label by score (the straight line is perfect)", "score", "label"),
+}
+
+
+def _chart(title: str, axis: str, up: str, points: Sequence[tuple[float, float]]) -> str:
+    """Draw points as lines of a chart whose x axis is in equal steps, which is all that mermaid knows."""
+    low, high = (points[0][0], points[-1][0]) if points else (0.0, 1.0)
+    steps = [low + (high - low) * step / 10 for step in range(11)]
+    values = ", ".join(f"{_at(step, points):.3f}" for step in steps)
+    diagonal = ", ".join(f"{step:.3f}" for step in steps)
+    values_of = [value for point in points for value in point]
+    ends = "0 --> 1" if up == "rate" else f"{min(values_of, default=0):.2f} --> {max(values_of, default=1):.2f}"
+    return (
+        f'```mermaid\nxychart-beta\n  title "{title}"\n  x-axis "{axis}" {low:.2f} --> {high:.2f}\n'
+        f'  y-axis "{up}" {ends}\n  line [{values}]\n  line [{diagonal}]\n```'
+    )
+
+
+def _at(step: float, points: Sequence[tuple[float, float]]) -> float:
+    """Return the height of the points at a step, on the straight line between its neighbours."""
+    before = max((point for point in points if point[0] <= step), default=points[0] if points else (0.0, 0.0))
+    after = min((point for point in points if point[0] >= step), default=before)
+    if after[0] == before[0]:
+        return before[1]
+    return before[1] + (after[1] - before[1]) * (step - before[0]) / (after[0] - before[0])
+
+
+def _facts(review: Review) -> str:
+    now, past = review.reports, review.past
+    tables = (
+        (code(name), f"{found.rows:,}", f"{found.quarantined:,}", _broken(found.checks))
+        for name, found in sorted(now.validation.items())
+    )
+    before = "" if past.bundle is None else f" (base: {past.bundle.bytes / 1e6:.2f} MB)"
+    size = f"{now.bundle.bytes / 1e6:.2f} MB{before}"
+    bundle = f"Bundle {code(now.bundle.digest[:12])}: {size}, runs on {text(now.bundle.runtime)}"
+    reason = f": {text(now.bundle.reason)}" if now.bundle.reason else ""
+    took = (
+        "" if review.latency is None else f", {review.latency * 1e6:.0f} µs for one prediction where this was written"
+    )
+    return f"{table(('table', 'rows', 'quarantined', 'rules broken'), tables)}\n\n{bundle}{reason}{took}."
+
+
+def _broken(checks: dict[str, int]) -> str:
+    return ", ".join(f"{code(rule)} {count:,}" for rule, count in sorted(checks.items()) if count)
+
+
+def number(estimate: Estimate | None) -> str:
+    """Return the value as tables show it."""
+    return "—" if estimate is None or estimate.value is None else f"{estimate.value:.4f}"
+
+
+def _range(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"

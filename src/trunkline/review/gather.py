@@ -1,0 +1,166 @@
+"""Gathers what a review shows: from git, the reports of both commits, and DVC's cache; times are measured now."""
+
+import io
+import json
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+
+from trunkline.adapters import checkouts
+from trunkline.adapters.dvc import cache
+from trunkline.adapters.dvc.survey import OPEN
+from trunkline.adapters.git import repository
+from trunkline.conf.data import Data
+from trunkline.conf.evaluation import Evaluation
+from trunkline.conf.gates import Gates
+from trunkline.conf.review import Review as Declared
+from trunkline.core import paths
+from trunkline.core.dataset import Dataset, Schema
+from trunkline.core.errors import UserError
+from trunkline.core.params import read_params
+from trunkline.core.tasks import Task
+from trunkline.deploy import moves
+from trunkline.pipeline import merge, reports
+from trunkline.pipeline.evaluate import slices
+from trunkline.pipeline.evaluate.metrics.kinds import Sample
+from trunkline.pipeline.gate import timing
+from trunkline.pipeline.plan import workspace
+from trunkline.pipeline.reports import Past, Reports, passes
+from trunkline.pipeline.search import summary
+from trunkline.review import data as review_data
+from trunkline.review.attribution import measure
+from trunkline.review.data import Curve, CurveKind, Merge, Pending, Review
+from trunkline.show import differences
+
+HOLDOUT = paths.PREDICTIONS / "holdout.parquet"
+
+
+def gather(root: Path, target: str) -> Review:
+    """Return what there is to say of the checked-out commit, beside the commit where it left the target branch.
+
+    Raises UserError for a base that cannot be found, and for reports that are missing or broken.
+    """
+    base = repository.merge_base(root, target)
+    plan, stages = workspace.plan(root, base)
+    now, past = _timed(root, Reports.parse(reports.read(root))), _past(root, base)
+    behind, before = (
+        repository.behind(root, target),
+        repository.files_at(root, [base], [paths.PARAMS])[base].get(paths.PARAMS),
+    )
+    params, declared = read_params(root / paths.PARAMS), Evaluation.load(root / paths.PARAMS)
+    return Review(
+        name=str(params["name"]),
+        target=target,
+        base=base,
+        head=repository.head(root) or "",
+        dirty=repository.is_dirty(root),
+        behind=behind,
+        plan=plan,
+        config=review_data.config(differences.mapping(before), params, stages),
+        whole=review_data.whole(declared.metrics, past, now, _pair(root, base, declared)),
+        slices=review_data.slices(declared.metrics[0], past, now),
+        reports=now,
+        past=past,
+        curves=_curves(root, Data.load(root / paths.PARAMS).target.task),
+        merge=_merge(root, target) if behind else None,
+        latency=timing.prediction(root / paths.BUNDLE),
+        uncommitted=repository.changed(root, [str(paths.LOCK), *(path for stage in stages for path in stage.uncached)]),
+        same_model=moves.same_model(root, base),
+        moves=moves.moves(root, base),
+        search=summary.read(root),
+    )
+
+
+def attributed(root: Path, found: Review, began: measure.Announce) -> Review:
+    """Add which of several changes moved the metric, if that fits the time that conf/review declares.
+
+    `began` is given the name of every run; they take the declared time at most.
+    """
+    if found.stale or repository.is_dirty(root, measure.SEPARATED):
+        return replace(found, unattributed="the pipeline has not been run on a commit of these files")
+    question = measure.ask(root, found.target)
+    if len(question.factors) < 2:
+        return found
+    why = _unaffordable(root, question, Declared.load(root / paths.PARAMS).attribution)
+    if why:
+        return replace(found, unattributed=why)
+    return replace(found, attribution=measure.answer(root, question, began))
+
+
+def _unaffordable(root: Path, question: measure.Question, budget: timedelta) -> str:
+    """Say why the runs do not fit the budget; the base and the head are in the cache, and what each has is known."""
+    each = measure.seconds(root)
+    if each is None:
+        return "how long the stages take is not known here"
+    needed = each * len(question.factors)
+    if needed <= budget.total_seconds():
+        return ""
+    return f"{needed:.0f} s at most is more than review.attribution allows, {budget.total_seconds():.0f} s"
+
+
+def _timed(root: Path, now: Reports) -> Reports:
+    """Add the verdicts on times, which stand in no file since they are measured."""
+    judged = now.gates
+    verdicts = (*judged.gates, *timing.judge(Gates.load(root / paths.PARAMS), judged, root))
+    verdict = "pass" if passes(verdicts) else "fail"
+    return now.model_copy(update={"gates": judged.model_copy(update={"gates": verdicts, "verdict": verdict})})
+
+
+def _merge(root: Path, target: str) -> Merge:
+    """Merge what the target has of its own, aside, and plan that."""
+    commit = repository.tip(root, target) or target
+    text, conflicts = checkouts.plan_merged(root, commit, checkouts.cache_folder(root), merge.SETTINGS)
+    steps = json.loads(text)["stages"] if not conflicts else ()
+    pending = (Pending(step["name"], tuple(step["reasons"])) for step in steps if step["action"] in OPEN)
+    return Merge(conflicts, tuple(pending))
+
+
+def _past(root: Path, base: str) -> Past:
+    return Past.understood({path.stem: repository.file_at(root, base, path) for path in reports.FILES})
+
+
+def _pair(root: Path, base: str, declared: Evaluation) -> tuple[Sample, Sample] | None:
+    """Return the scores of both commits, if the base's are in the cache and of the same rows."""
+    content = cache.cached_file(root, base, HOLDOUT)
+    if content is None or not (root / HOLDOUT).exists():
+        return None
+    before, now = pl.read_parquet(io.BytesIO(content)), pl.read_parquet(root / HOLDOUT)
+    data = Data.load(root / paths.PARAMS)
+    schema = Schema((), data.target.name, data.timezone, data.target.task, data.target.class_names)
+    rows = [frame.drop(schema.scores, strict=False) for frame in (before, now)]
+    if not rows[0].equals(rows[1]) or before.columns != now.columns:
+        return None
+    dataset = Dataset(rows[1], schema)
+    cluster = declared.interval.cluster
+    old, new = (
+        slices.clustered(dataset, slices.scores_of(frame, schema.scores), cluster)[0] for frame in (before, now)
+    )
+    return old, new
+
+
+def _curves(root: Path, task: Task) -> tuple[Curve, ...]:
+    """Return the curves of a task; a confusion matrix is none."""
+    return tuple(_curve(root, kind, *_CURVES[kind]) for kind in _DRAWN[task])
+
+
+_DRAWN: dict[Task, tuple[CurveKind, ...]] = {
+    "binary": ("calibration", "roc"),
+    "multiclass": (),
+    "regression": ("observed",),
+}
+_CURVES: dict[CurveKind, tuple[str, str]] = {
+    "calibration": ("score", "observed_rate"),
+    "roc": ("false_positive_rate", "true_positive_rate"),
+    "observed": ("score", "observed"),
+}
+
+
+def _curve(root: Path, kind: CurveKind, across: str, up: str) -> Curve:
+    path = paths.CURVES / f"{kind}.json"
+    try:
+        points = json.loads((root / path).read_text(encoding="utf-8"))
+        return Curve(kind, tuple((float(point[across]), float(point[up])) for point in points))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); run: dvc repro") from None

@@ -1,0 +1,1 @@
+"""The commits of the trunk and what each changed and measured."""

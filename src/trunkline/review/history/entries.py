@@ -1,0 +1,303 @@
+"""The trunk's history as a model's history: what each commit declared, measured, was judged and put into production.
+
+Pure: it is given the files of commits as bytes. An old commit may hold anything, and nothing in it stops the rest:
+what cannot be read is a blank. Texts of others are stripped of what could steer a terminal.
+"""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trunkline.adapters.git.repository import Commit
+from trunkline.conf.evaluation import WHOLE
+from trunkline.conf.versions import Version
+from trunkline.core import files as core_files
+from trunkline.core import paths, safe_yaml
+from trunkline.core.errors import UserError, nearest
+from trunkline.show import differences
+from trunkline.show.text import clean
+
+READ = (paths.PARAMS, paths.METRICS, paths.GATES_REPORT, paths.SLICES, paths.REGISTRY)
+CHANGED = (paths.PARAMS, paths.METRICS, paths.GATES_REPORT, paths.LOCK, paths.REGISTRY)
+SHOWN = 3  # config keys of a commit
+LONG = 24  # characters of a value that are shown
+
+# What the parsers and their constructors raise for content that is none; deep nesting included.
+_UNREADABLE = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A commit, the versions that are tagged on it, and the files it has."""
+
+    commit: Commit
+    versions: tuple[str, ...]
+    files: Mapping[Path, bytes]
+
+
+@dataclass(frozen=True)
+class Change:
+    """A key of params.yaml whose value changed; values are JSON, and None where there is no such key."""
+
+    key: str
+    before: str | None
+    after: str | None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A metric on the whole holdout; `change` is to the entry before, None where that has no such metric."""
+
+    metric: str
+    value: float
+    interval: tuple[float, float] | None
+    confidence: float | None
+    change: float | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A commit of the model's history.
+
+    `production` is what production runs, None if nothing or not known; it has changed if the entry before says another,
+    or does not say.
+    """
+
+    commit: str
+    short: str
+    date: str
+    subject: str
+    versions: tuple[str, ...]
+    verdict: str | None
+    measured: Measured | None
+    config: tuple[Change, ...]
+    production: str | None
+    production_changed: bool
+
+
+@dataclass(frozen=True)
+class _State:
+    """What the files of a commit say."""
+
+    params: Mapping[str, Any] | None
+    declared: tuple[str, ...]
+    confidence: float | None
+    verdict: str | None
+    values: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    registered: bool
+    production: str | None
+
+
+def entries(records: Sequence[Record], limit: int, metric: str | None = None) -> tuple[Entry, ...]:
+    """Return the entries of the first `limit` records, newest first; one more record is what the last is compared with.
+
+    Raises UserError for a metric that no commit has.
+    """
+    states = [_state(record.files) for record in records]
+    known = {name for state in states for name in state.values}
+    if metric is not None and metric not in known:
+        raise UserError(f"--metric {clean(metric)}: no commit shown has it{nearest(metric, known)}")
+    before = [*states[1:], None]
+    rows = list(zip(records, states, before, strict=True))[:limit]
+    return tuple(_entry(record, state, earlier, metric) for record, state, earlier in rows)
+
+
+def of_one_metric(records: Sequence[Record], limit: int, metric: str | None = None) -> tuple[Entry, ...]:
+    """Return the entries with the metric that the newest measured one has, so that they share an axis.
+
+    Raises UserError where nothing is measured.
+    """
+    found = entries(records, limit, metric)
+    newest = next((entry.measured.metric for entry in found if entry.measured), None)
+    if newest is None:
+        raise UserError("there is nothing to draw: no commit shown has a declared metric in reports/metrics.json")
+    return entries(records, limit, newest)
+
+
+def versions(tags: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """Return the versions of each commit, of the names and commits of annotated tags, by model and number."""
+    found = [(version, commit) for name, commit in tags if (version := Version.of_tag(name))]
+    made: dict[str, tuple[str, ...]] = {}
+    for version, commit in sorted(found):
+        made[commit] = (*made.get(commit, ()), version.tag)
+    return made
+
+
+def content(found: Sequence[Entry]) -> dict[str, Any]:
+    """Return entries as plain content; a value of a key that is not there is left out."""
+    return {"entries": [{**asdict(entry), "config": [_change(item) for item in entry.config]} for entry in found]}
+
+
+def changed_keys(entry: Entry) -> Iterator[str]:
+    """Yield lines such as `model.max_iter 200 → 150`: a few, then how many more there are."""
+    for change in entry.config[:SHOWN]:
+        yield f"{_cut(change.key, 0, 2 * LONG)} {_told(change)}"
+    if len(entry.config) > SHOWN:
+        yield f"and {len(entry.config) - SHOWN} more"
+
+
+def _entry(record: Record, state: _State, before: _State | None, metric: str | None) -> Entry:
+    commit, earlier = record.commit, before or _EMPTY
+    return Entry(
+        commit=commit.hash,
+        short=commit.short,
+        date=commit.date,
+        subject=clean(commit.subject),
+        versions=tuple(map(clean, record.versions)),
+        verdict=state.verdict,
+        measured=_measured(state, earlier, metric),
+        config=_compared(state, earlier),
+        production=state.production,
+        production_changed=state.registered and state.production != earlier.production,
+    )
+
+
+def _measured(state: _State, before: _State, metric: str | None) -> Measured | None:
+    name = next((name for name in ([metric] if metric else state.declared) if name in state.values), None)
+    if name is None:
+        return None
+    value = state.values[name]
+    # Rounded: the difference of two rounded numbers has digits that mean nothing.
+    change = core_files.rounded(value - before.values[name]) if name in before.values else None
+    return Measured(clean(name), value, state.intervals.get(name), state.confidence, change)
+
+
+def _compared(state: _State, before: _State) -> tuple[Change, ...]:
+    if state.params is None or before.params is None:
+        return ()
+    found = differences.differences(before.params, state.params)
+    return tuple(Change(clean(item.key), _json(item.before), _json(item.after)) for item in found)
+
+
+def _json(value: Any) -> str | None:
+    """Write what `_leaves` made: JSON texts in mappings."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{json.dumps(clean(name))}: {_json(item)}' for name, item in value.items())}}}"
+    return None if value == differences.MISSING else clean(value)
+
+
+def _change(change: Change) -> dict[str, Any]:
+    values = {"before": change.before, "after": change.after}
+    return {"key": change.key} | {name: json.loads(text) for name, text in values.items() if text is not None}
+
+
+def _told(change: Change) -> str:
+    if change.before is None and (change.after or "").startswith("{"):
+        return "added"
+    if change.after is None and (change.before or "").startswith("{"):
+        return "removed"
+    before, after = _brief(change.before), _brief(change.after)
+    alike = next((place for place, (one, other) in enumerate(zip(before, after, strict=False)) if one != other), 0)
+    # Two long values are shown from about where they begin to differ.
+    start = max(0, alike - LONG // 2) if max(len(before), len(after)) > LONG else 0
+    return f"{_cut(before, start)} → {_cut(after, start)}"
+
+
+def _brief(text: str | None) -> str:
+    """Return a value as a person writes it; a window of one year names the year once."""
+    if text is None:
+        return "(none)"
+    value = json.loads(text)
+    shown = value if isinstance(value, str) and value else text
+    return clean(re.sub(r"^(\d{4})-(\S+)\.\.\1-", r"\1-\2..", shown))
+
+
+def _cut(text: str, start: int = 0, most: int = LONG) -> str:
+    end = "…" if len(text) > start + most else ""
+    return f"{'…' if start else ''}{text[start : start + most]}{end}"
+
+
+def _state(found: Mapping[Path, bytes]) -> _State:
+    params, registry = _parsed(found, paths.PARAMS), _parsed(found, paths.REGISTRY)
+    environments = _environments(registry, _dig(params, "name"))
+    declared = _dig(params, "evaluation", "metrics")
+    verdict = _dig(_parsed(found, paths.GATES_REPORT), "verdict")
+    measured = _dig(_parsed(found, paths.SLICES), WHOLE, WHOLE, "metrics")
+    return _State(
+        params=_params(params),
+        declared=tuple(name for name in declared if isinstance(name, str)) if isinstance(declared, list) else (),
+        confidence=_number(_dig(params, "evaluation", "interval", "confidence")),
+        verdict=verdict if verdict in ("pass", "fail") else None,
+        values=_numbers(_dig(_parsed(found, paths.METRICS), "holdout")),
+        intervals=_intervals(measured),
+        registered=isinstance(environments, Mapping) and "production" in environments,
+        production=_version(_dig(environments, "production")),
+    )
+
+
+def _environments(registry: Any, name: Any) -> Any:
+    """Return what a registry says of a model; of its only one where no params.yaml says which is meant."""
+    alone = next(iter(registry)) if isinstance(registry, Mapping) and len(registry) == 1 else None
+    return _dig(registry, alone if name is None else name)
+
+
+def _parsed(found: Mapping[Path, bytes], path: Path) -> Any:
+    parse = json.loads if path.suffix == ".json" else safe_yaml.parse_yaml
+    try:
+        return parse(found[path].decode()) if path in found else None
+    except _UNREADABLE:
+        return None
+
+
+def _params(value: Any) -> Mapping[str, Any] | None:
+    try:
+        return _leaves(value) if isinstance(value, Mapping) else None
+    except _UNREADABLE:
+        return None
+
+
+def _leaves(value: Any) -> Any:
+    """Return nested mappings whose leaves are JSON texts: values that can be compared, whatever they are."""
+    if isinstance(value, Mapping) and value:
+        return {str(key): _leaves(item) for key, item in value.items()}
+    return json.dumps(core_files.rounded(value, None), default=str, ensure_ascii=False, sort_keys=True)
+
+
+def _dig(value: Any, *keys: Any) -> Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) and isinstance(key, str) else None
+    return value
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:  # a whole number that no float can hold
+        return None
+
+
+def _numbers(value: Any) -> dict[str, float]:
+    """Return the metrics of metrics.json; `n` counts rows and measures nothing."""
+    if not isinstance(value, Mapping):
+        return {}
+    pairs = ((name, _number(item)) for name, item in value.items() if name != "n")
+    return {name: number for name, number in pairs if number is not None}
+
+
+def _intervals(value: Any) -> dict[str, tuple[float, float]]:
+    if not isinstance(value, Mapping):
+        return {}
+    pairs = ((name, _interval(_dig(item, "interval"))) for name, item in value.items())
+    return {name: interval for name, interval in pairs if interval is not None}
+
+
+def _interval(value: Any) -> tuple[float, float] | None:
+    ends = [_number(end) for end in value] if isinstance(value, list) and len(value) == 2 else [None]
+    low, high = ends[0], ends[-1]
+    return (low, high) if low is not None and high is not None and low <= high else None
+
+
+def _version(value: Any) -> str | None:
+    return None if value is None else clean(str(value))
+
+
+_EMPTY = _state({})

@@ -1,0 +1,81 @@
+"""Draws the history of the model: its metric commit by commit, readable without colours."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from trunkline.pipeline.evaluate.metrics import registry
+from trunkline.review.history.entries import Entry, Measured
+from trunkline.show import drawing
+
+WIDTH, STEP = 24.0, 0.66  # inches: of the widest picture, and what the name of a commit takes
+# By verdict: what the legend says, marker, face and edge. Shape and filling tell them apart without colours.
+_LOOKS = {
+    "pass": ("gates pass", "o", "#1b7837", "#1b7837"),
+    "fail": ("gates fail", "X", "#b2182b", "#b2182b"),
+    None: ("no gates", "s", "white", "#444"),
+}
+
+
+def draw(entries: Sequence[Entry]) -> str:
+    """Return an SVG of entries of one metric, newest first."""
+    line = list(reversed(entries))
+    return drawing.svg(_size(line), lambda figure: _fill(figure, line), padding=(0.12, 0.1))
+
+
+def _size(line: Sequence[Entry]) -> tuple[float, float]:
+    versions = max((len(version) for entry in line for version in entry.versions), default=0)
+    return min(WIDTH, max(7.0, 1.5 + STEP * len(line))), 4.2 + 0.085 * versions
+
+
+def _fill(figure: Any, line: Sequence[Entry]) -> None:
+    axes = figure.subplots()
+    measured = [(place, entry, entry.measured) for place, entry in enumerate(line) if entry.measured]
+    values = [entry.measured.value if entry.measured else math.nan for entry in line]
+    axes.plot(range(len(line)), values, color="#aaa", lw=1, zorder=2)  # broken where nothing was measured
+    _values(axes, measured)
+    _versions(axes, line)
+    _finish(axes, line, measured[-1][2])
+    figure.suptitle(f"{measured[-1][2].metric}, commit by commit", x=0.02, ha="left", fontsize=13, fontweight="bold")
+    figure.legend(loc="outside lower left", ncols=4, frameon=False, fontsize=9)
+
+
+def _values(axes: Any, measured: Sequence[tuple[int, Entry, Measured]]) -> None:
+    bars = [(place, *item.interval) for place, _, item in measured if item.interval]
+    if bars:
+        places, lows, highs = zip(*bars, strict=True)
+        level = measured[-1][2].confidence
+        label = f"{level:.0%} interval" if level else "interval"
+        axes.vlines(places, lows, highs, color="#777", lw=1.4, zorder=3, label=label)
+        axes.plot([*places, *places], [*lows, *highs], ls="", marker="_", ms=8, color="#777", zorder=3)
+    for verdict, (label, marker, face, edge) in _LOOKS.items():
+        points = [(place, item.value) for place, entry, item in measured if entry.verdict == verdict]
+        if points:
+            look = {"marker": marker, "markersize": 9, "mfc": face, "mec": edge, "mew": 1.4}
+            axes.plot(*zip(*points, strict=True), ls="", label=label, zorder=4, **look)
+
+
+def _versions(axes: Any, line: Sequence[Entry]) -> None:
+    for place, entry in enumerate(line):
+        if entry.versions:
+            axes.axvline(place, color="#bbb", lw=0.9, ls=":", zorder=1)
+            at = {"xy": (place, 1), "xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            axes.annotate(
+                "\n".join(entry.versions), xytext=(0, 4), ha="center", va="bottom", rotation=90, fontsize=9, **at
+            )
+
+
+def _finish(axes: Any, line: Sequence[Entry], newest: Measured) -> None:
+    step = math.ceil(STEP * len(line) / (WIDTH - 1.5))
+    shown = range(len(line))[::-step][::-1]
+    names = [f"{line[place].short}\n{line[place].date}" for place in shown]
+    axes.set_xticks(list(shown), names, fontsize=7)
+    axes.set_xlim(-0.6, len(line) - 0.4)
+    axes.margins(y=0.12)
+    side = registry.better(newest.metric)
+    better = f" ({side} is better)" if side else ""
+    axes.set_ylabel(f"{newest.metric} on the holdout{better}", fontsize=9)
+    axes.set_xlabel("commit, oldest first", fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#ddd", lw=0.8)
+    axes.set_axisbelow(True)

@@ -1,0 +1,151 @@
+"""The report as one HTML file: what the comment says, in full and with pictures, for a browser without a network.
+
+It has no script, and loads nothing: its style is inside, and a policy in its head forbids the rest. Texts of others
+stay text, since Jinja2 escapes whatever is put into the page.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from trunkline.conf.evaluation import WHOLE
+from trunkline.pipeline.evaluate.metrics import registry
+from trunkline.pipeline.reports import Estimate, Verdict
+from trunkline.pipeline.search.summary import Searched
+from trunkline.review import pictures
+from trunkline.review.comment import kept, noise, number, verdict
+from trunkline.review.data import Moved, Review
+from trunkline.show.differences import shown
+from trunkline.show.markdown import plain
+
+TEMPLATE = "page.html.j2"
+LONGEST, NAME = 5_000, 80  # characters of someone's text, and of a name in the headline
+
+_ACTIONS = {
+    "unchanged": "reproduced",
+    "restored": "comes from the cache",
+    "runs": "has not run",
+    "changed": "has not run",
+    "follows": "may have to follow",
+}
+_ANSWERS = {
+    ("fail", True): ("bad", "fails, blocks"),
+    ("fail", False): ("warn", "fails, warns only"),
+    ("pass", True): ("good", "passes"),
+    ("pass", False): ("good", "passes"),
+    ("not_applicable", True): ("none", "not applicable"),
+    ("not_applicable", False): ("none", "not applicable"),
+}
+
+
+def render(review: Review) -> str:
+    """Return the page; equal reviews give equal text."""
+    text = _environment().get_template(TEMPLATE).render(_content(review))
+    return "".join(f"{line.rstrip()}\n" for line in text.splitlines() if line.strip())
+
+
+def _content(review: Review) -> dict[str, Any]:
+    slices = tuple(_slices(review))
+    whole = review.whole[0].now.value if review.whole else None
+    return {
+        "review": review,
+        "verdict": verdict(review, lambda name: plain(name, NAME)),
+        "gates": sorted(review.reports.gates.gates, key=_urgency),
+        "slices": slices,
+        "noise": noise(review),
+        "kept": kept(review.plan.steps),
+        "longest": LONGEST,
+        "changes": pictures.changes([_labelled(moved) for moved in review.whole]),
+        "forest": pictures.forest([_labelled(moved) for moved in slices[: pictures.MOST]], whole),
+        "most": pictures.MOST,
+        "searches": pictures.searches(_named(review.search)) if review.search else (),
+        "curves": tuple(pictures.curve(curve) for curve in review.curves),
+    }
+
+
+def _labelled(moved: Moved) -> Moved:
+    """Return it with names that a picture can hold."""
+    return replace(moved, metric=plain(moved.metric, NAME), where=plain(moved.where, NAME))
+
+
+def _named(search: Searched) -> Searched:
+    """Return it with names that a picture can hold."""
+    trials = tuple(replace(trial, family=plain(trial.family, NAME)) for trial in search.trials)
+    shares = tuple((plain(name, NAME), share) for name, share in search.importance)
+    return replace(search, metric=plain(search.metric, NAME), trials=trials, importance=shares)
+
+
+def _environment() -> Environment:
+    """Return an environment that escapes every value, after it has been made one line of visible letters."""
+    environment = Environment(
+        loader=PackageLoader("trunkline.review", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_visible,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, interval=_interval, shown=shown, count="{:,}".format, word=_word)
+    environment.filters.update(action=_ACTIONS.__getitem__, answer=_answer, direction=_direction, signed=_signed)
+    return environment
+
+
+def _visible(value: object) -> object:
+    return plain(value, LONGEST) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _urgency(verdict: Verdict) -> tuple[int, bool]:
+    return ("fail", "pass", "not_applicable").index(verdict.verdict), not verdict.blocking
+
+
+def _answer(verdict: Verdict) -> tuple[str, str]:
+    return _ANSWERS[verdict.verdict, verdict.blocking]
+
+
+def _slices(review: Review) -> Iterator[Moved]:
+    """Yield every slice: those that can be compared, those measured now only, and those with too few rows."""
+    yield from review.slices
+    compared = {moved.where for moved in review.slices}
+    others = [moved for moved in _alone(review) if moved.where not in compared]
+    yield from sorted(others, key=lambda moved: moved.now.value is None)
+
+
+def _alone(review: Review) -> Iterator[Moved]:
+    """Yield the slices of this commit on the first metric, not compared with anything."""
+    if not review.whole:
+        return
+    name = review.whole[0].metric
+    for group, values in sorted(review.reports.slices.items()):
+        for label, part in sorted(values.items()):
+            if group != WHOLE:
+                now = part.metrics.get(name) or Estimate(value=None, interval=None)
+                before = (review.past.slices or {}).get(group, {}).get(label)
+                old = before.metrics.get(name) if before else None
+                yield Moved(name, f"{group} {label}", part.n, old, now, None, None)
+
+
+def _word(moved: Moved) -> tuple[str, str]:
+    """Return what the change is called, and how it looks."""
+    if moved.better is None:
+        return "none", "new" if moved.now.value is not None else "too few rows"
+    if not moved.better:
+        return "none", "the same"
+    if moved.clear is None:
+        return "none", ""
+    return ("none", "within noise") if not moved.clear else ("good", "better") if moved.better > 0 else ("bad", "worse")
+
+
+def _interval(interval: tuple[float, float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
+
+
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.4f}"
+
+
+def _direction(name: str) -> str:
+    better = registry.better(name)
+    return f"{better} is better" if better else ""

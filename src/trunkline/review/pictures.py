@@ -1,0 +1,210 @@
+"""Draws the pictures of the HTML report: SVG that takes its colours from the page, so that it is as dark or light."""
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from trunkline.pipeline.search import plots
+from trunkline.pipeline.search.summary import Searched
+from trunkline.review.data import Curve, CurveKind, Moved
+from trunkline.show import drawing
+
+MOST = 40  # rows of a picture
+LABEL = 22  # characters of a row's name
+_PROLOGUE = r"<!--.*?-->|<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*</defs>"
+_WIDTH = 4.4  # inches, so that letters stay readable on a phone
+
+# Colours that stand for those of the page's style sheet, which knows whether it is dark.
+_INK, _MUTED, _GRID, _THIS, _GOOD, _BAD = (f"#0f0f0{number}" for number in range(6))
+_NAMES = {_INK: "ink", _MUTED: "muted", _GRID: "grid", _THIS: "this", _GOOD: "good", _BAD: "bad"}
+_LOOK = plots.Look(_INK, _MUTED, _GRID, (_THIS,), columns=2, longest=LABEL)
+_LOOKS = {
+    "better": ("D", _GOOD, _GOOD),
+    "worse": ("X", _BAD, _BAD),
+    "within noise": ("o", "none", _MUTED),
+    "noise not known": ("s", "none", _MUTED),
+}
+
+_CURVES: dict[CurveKind, tuple[str, str, str, str]] = {  # title, axes, mark
+    "calibration": (
+        "Calibration: observed rate by score; on the dashed line both are the same",
+        "score",
+        "observed rate",
+        "o",
+    ),
+    "roc": (
+        "ROC: true positive rate by false positive rate; the dashed line is chance",
+        "false positive rate",
+        "true positive rate",
+        "",
+    ),
+    "observed": ("Mean label by score; on the dashed line both are the same", "score", "mean label", "o"),
+}
+
+Points = Sequence[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An SVG for the inside of an HTML page, and what it shows."""
+
+    svg: Markup
+    title: str
+
+
+def curve(found: Curve) -> Picture:
+    """Draw a curve beside the line on which both numbers are the same."""
+    title, across, up, marker = _CURVES[found.kind]
+    low, high = _limits(found)
+    inside = [point for point in found.points if all(low <= value <= high for value in point)]
+    return _picture(found.kind, title, 4.0, lambda axes: _curve(axes, inside, (low, high), (across, up, marker)))
+
+
+def _limits(found: Curve) -> tuple[float, float]:
+    """Return the ends of both axes: those of rates, or of what there is to draw."""
+    values = [value for point in found.points if all(map(_drawable, point)) for value in point]
+    if found.kind != "observed" or not values or min(values) == max(values):
+        return 0.0, 1.0
+    return min(values), max(values)
+
+
+def changes(whole: Sequence[Moved]) -> Picture | None:
+    """Draw the change of each metric with its noise, the better to the right; None where no change is known."""
+    known = [moved for moved in whole if _drawable(moved.better)][:MOST]
+    if not known:
+        return None
+    title = "Change of each metric, with its interval: right of the line is better"
+    return _picture("changes", title, 1.4 + 0.36 * len(known), lambda axes: _changes(axes, known))
+
+
+def forest(slices: Sequence[Moved], whole: float | None) -> Picture | None:
+    """Draw a metric slice by slice, at the base and now, with intervals; `whole` is that of the whole holdout."""
+    known = [moved for moved in slices if _drawable(moved.now.value)][:MOST]
+    if not known:
+        return None
+    title = f"{known[0].metric} of each slice, with its interval, at the base and now"
+    return _picture("forest", title, 1.5 + 0.3 * len(known), lambda axes: _forest(axes, known, whole))
+
+
+def searches(found: Searched) -> Iterator[Picture]:
+    """Draw what was tried, and what the metric depends on where that is known; nothing if no trial was measured."""
+    metric = found.metric
+    trials = [trial for trial in found.trials if trial.value is None or _drawable(trial.value)]
+    if any(trial.state == "complete" for trial in trials):
+        title = f"Search: {metric} of each trial"
+        yield _picture("tried", title, 4.0, lambda axes: plots.history(axes, trials, metric, _LOOK))
+    if found.importance:
+        title = f"Search: what {metric} depends on among the trials"
+        high, shares = plots.height(found.importance), found.importance
+        yield _picture("depends", title, high, lambda axes: plots.importance(axes, shares, metric, _LOOK))
+
+
+def _picture(name: str, title: str, height: float, fill: Callable[[Any], None]) -> Picture:
+    def draw(figure: Any) -> None:
+        axes = figure.subplots()
+        axes.set_facecolor("none")
+        fill(axes)
+
+    colours = dict.fromkeys(("text.color", "xtick.labelcolor", "ytick.labelcolor"), _INK)
+    colours |= dict.fromkeys(("axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _MUTED)
+    svg = drawing.svg((_WIDTH, height), draw, padding=(0.08, 0.08), settings=colours, background="none")
+    return Picture(_inline(svg, name, title), title)
+
+
+def _inline(svg: str, name: str, title: str) -> Markup:
+    """Return an SVG for the inside of a page: no prologue, comment or style, its names its own, the page's colours."""
+    svg = re.sub(
+        _PROLOGUE,
+        "",
+        svg[svg.index("<svg") :],
+        flags=re.DOTALL,
+    )
+    svg = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    svg = re.sub("|".join(_NAMES), lambda found: f"var(--{_NAMES[found[0]]})", svg)
+    svg = "".join(f"{line.rstrip()}\n" for line in svg.splitlines() if line.strip())
+    label = Markup('<svg role="img" aria-label="{}"').format(title)
+    return Markup(svg.replace("<svg", label, 1))  # noqa: S704  without comments, it has no text of others
+
+
+def _curve(axes: Any, inside: Points, limits: tuple[float, float], words: tuple[str, str, str]) -> None:
+    across, up, marker = words
+    room = 0.02 * (limits[1] - limits[0])
+    ends = limits[0] - room, limits[1] + room
+    axes.plot(limits, limits, color=_MUTED, lw=1, ls="--")
+    axes.plot(*(zip(*inside, strict=True) if inside else ((), ())), color=_THIS, lw=1.8, marker=marker, ms=5)
+    axes.set(xlim=ends, ylim=ends, aspect="equal")
+    _finish(axes, across)
+    axes.set_ylabel(up, fontsize=10)
+    axes.grid(axis="y", color=_GRID, lw=0.8)
+
+
+def _changes(axes: Any, known: Sequence[Moved]) -> None:
+    seen = set()
+    axes.axvline(0, color=_INK, lw=1)
+    for place, moved in enumerate(known):
+        look = _look(moved)
+        marker, face, edge = _LOOKS[look]
+        if moved.interval and all(map(_drawable, moved.interval)):
+            axes.hlines(place, *moved.interval, color=edge, lw=1.8)
+        label = None if look in seen else look
+        axes.plot(moved.better, place, ls="", marker=marker, ms=8, mfc=face, mec=edge, mew=1.5, label=label)
+        seen.add(look)
+    _rows(axes, [moved.metric for moved in known])
+    _finish(axes, "change, positive for the better")
+
+
+def _look(moved: Moved) -> str:
+    if not moved.clear:
+        return "noise not known" if moved.clear is None else "within noise"
+    return "better" if (moved.better or 0) > 0 else "worse"
+
+
+def _forest(axes: Any, known: Sequence[Moved], whole: float | None) -> None:
+    if _drawable(whole):
+        axes.axvline(whole, color=_INK, lw=1, ls=":", label="whole holdout")
+    _points(axes, known, "now", 0.14, {"marker": "o", "color": _THIS, "mfc": _THIS, "label": "now"})
+    _points(axes, known, "before", -0.14, {"marker": "s", "color": _MUTED, "mfc": "none", "label": "base"})
+    _rows(axes, [moved.where for moved in known])
+    _finish(axes, _short(known[0].metric))
+
+
+def _points(axes: Any, known: Sequence[Moved], side: str, shift: float, look: dict[str, Any]) -> None:
+    """Draw one side of every slice, a little above or below the middle of its row."""
+    found = [(place + shift, getattr(moved, side)) for place, moved in enumerate(known)]
+    shown = [(place, one) for place, one in found if one is not None and _drawable(one.value)]
+    for place, one in shown:
+        if one.interval and all(map(_drawable, one.interval)):
+            axes.hlines(place, *one.interval, color=look["color"], lw=1.4)
+    if shown:
+        axes.plot([one.value for _, one in shown], [place for place, _ in shown], ls="", ms=5, **look)
+
+
+def _rows(axes: Any, names: Sequence[str]) -> None:
+    """Name the rows, the first on top, and explain the marks below."""
+    axes.set_yticks(range(len(names)), [_short(name) for name in names], fontsize=10)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    if axes.get_legend_handles_labels()[1]:
+        axes.figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=9)
+
+
+def _short(name: str) -> str:
+    """Return a name that leaves room for the picture: the middle of a long one is left out."""
+    return name if len(name) <= LABEL else f"{name[: LABEL // 2]}…{name[1 - LABEL // 2 :]}"
+
+
+def _drawable(value: float | None) -> bool:
+    return value is not None and math.isfinite(value) and abs(value) < 1e9  # what an axis can hold
+
+
+def _finish(axes: Any, across: str) -> None:
+    axes.set_xlabel(across, fontsize=10)
+    axes.tick_params(axis="both", labelsize=10)
+    axes.locator_params(axis="x", nbins=5)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="x", color=_GRID, lw=0.8)
+    axes.set_axisbelow(True)

@@ -1,0 +1,68 @@
+"""The one comment that a pull request has: found again by its hidden marker and its author, and kept up to date.
+
+The marker alone proves nothing, since anybody can write it. What is done is looked up first, so that doing it again
+after a failure changes nothing that is already done.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from trunkline.adapters.forge.api import Comment, Forge
+from trunkline.review.comment import MARKER
+from trunkline.show.text import address
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the comment, where it can be seen, and how many more of ours there are, which is one too many.
+
+    stale: the commit is no pull request's head, or no longer, so that nothing is said of it.
+    """
+
+    what: Literal["created", "updated", "unchanged", "stale"]
+    url: str = ""
+    more: int = 0
+
+
+def post(forge: Forge, sha: str, body: str, *, write: bool = True) -> Outcome:
+    """Put the comment on the pull request whose head is this commit; without `write`, say what would be done.
+
+    To be called again after a ForgeError. The head is looked up each time: it moves while one waits.
+    """
+    pull = forge.pull_request(sha)
+    return Outcome("stale") if pull is None else upsert(forge, pull.number, pull.url, body, write=write)
+
+
+def upsert(forge: Forge, number: int, url: str, body: str, *, write: bool) -> Outcome:
+    """Update our comment if its text is another one, or create it."""
+    ours = mine(forge.comments(number), forge.me())
+    if not ours:
+        if write:
+            forge.create_comment(number, body)
+        return Outcome("created", url)
+    if _text(ours[0].body) == _text(body):
+        return Outcome("unchanged", url, len(ours) - 1)
+    if write:
+        forge.update_comment(number, ours[0].id, body)
+    return Outcome("updated", url, len(ours) - 1)
+
+
+def mine(comments: tuple[Comment, ...], me: str) -> tuple[Comment, ...]:
+    """Return the comments that begin with the marker and that we have written."""
+    return tuple(one for one in comments if one.author == me and one.body.startswith(MARKER))
+
+
+def signed(markdown: str, sha: str, url: str | None) -> str:
+    """Return a comment with its foot: the commit and the run that it is of."""
+    run = "" if url is None else f", from [this run]({address(url)})"
+    return f"{markdown}\n---\nOf commit {sha}{run}.\n"
+
+
+def notice(sha: str, url: str | None) -> str:
+    """Return the comment for a run whose review cannot be read; nothing in it is of that run."""
+    text = "## ⚠️ No review\n\nThe run left no review that can be read: see the run's log."
+    return signed(f"{MARKER}\n{text}\n", sha, url)
+
+
+def _text(body: str) -> str:
+    return body.replace("\r\n", "\n").strip()  # forges keep neither line ends nor what is at the ends

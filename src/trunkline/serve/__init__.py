@@ -1,0 +1,1 @@
+"""Scores with a bundle: files of rows, in batches."""

@@ -1,0 +1,359 @@
+"""Scores files of any size with a bundle: in parallel, in bounded memory, and never leaving a half-written file.
+
+The rows are cut into parts of equal length. Each part, once scored, is a file in OUTPUT.parts/, and the parts
+are joined in order as they come; only then does OUTPUT appear. A run that was killed is resumed by running it
+again: what it finished is kept if the input, the bundle and the runtime are the same, and dropped otherwise.
+What is written depends on the rows and the bundle alone, not on the number of threads.
+"""
+
+import hashlib
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
+
+from trunkline.bundle import columns as bundle_columns
+from trunkline.bundle import manifest
+from trunkline.bundle.contract import Contract, read_contract
+from trunkline.core import files
+from trunkline.core.arrays import Floats
+from trunkline.core.errors import UserError
+from trunkline.serve import tables
+from trunkline.serve.log import DIGEST, REQUEST
+from trunkline.serve.tables import REASONS, ROW, Table
+
+Runtime = Literal["onnx", "sklearn"]
+Policy = Literal["stop", "quarantine"]
+Scorer = Callable[[Floats, npt.NDArray[np.object_]], Floats]
+
+PART = 1 << 16  # rows of a part, which is also a row group of the output
+_CALL = 1 << 9  # rows that the model is given at once: they and what it makes of them stay in the CPU's cache
+_OURS = re.compile(r"run\.json|lock|joined|rejected|\d{8}\.(arrow|rejected\.arrow|json)|\..*\.part")
+
+
+class Part(msgspec.Struct, frozen=True):
+    """What became of one part's rows; `first` says what is wrong with the first one that was refused."""
+
+    number: int
+    rows: int
+    rejected: int
+    first: str | None
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file to score, where the scores go, and with what."""
+
+    table: Table
+    output: Path
+    contract: Contract
+    digest: str  # of the bundle
+    runtime: Runtime
+    model: Path  # that the runtime loads: the bundle, or a skops file
+    policy: Policy
+    passed: tuple[str, ...]  # columns that are no inputs; the output has them besides the scores
+    ids: str | None = None  # what its request ids begin with, where the output is to be a prediction log
+
+    @property
+    def rejected(self) -> Path:
+        """Where refused rows go."""
+        return self.output.with_suffix(f".rejected{self.output.suffix}")
+
+    @property
+    def parts(self) -> Path:
+        """The folder of the finished parts."""
+        return self.output.with_name(f"{self.output.name}.parts")
+
+    @property
+    def output_schema(self) -> Any:
+        """The columns of the output, as a pa.Schema."""
+        passed = [self.table.schema.field(name) for name in self.passed]
+        texts = (REQUEST, DIGEST) if self.ids else ()
+        added = [pa.field(name, pa.string(), nullable=False) for name in texts if name not in self.passed]
+        scores = (pa.field(name, pa.float64(), nullable=False) for name in self.contract.scores)
+        return pa.schema([*passed, *scores, *added])
+
+    @property
+    def rejected_schema(self) -> Any:
+        """The columns of the refused rows, as a pa.Schema: as they came, with their number and the reasons."""
+        return pa.schema([pa.field(ROW, pa.int64()), *self.table.schema, pa.field(REASONS, pa.string())])
+
+    def identity(self) -> dict[str, Any]:
+        """Return what the parts are made of: runs with the same identity make the same parts."""
+        found = self.table.path.stat()
+        model = "" if self.runtime == "onnx" else hashlib.sha256(self.model.read_bytes()).hexdigest()
+        return {
+            "input": {"path": str(self.table.path.resolve()), "bytes": found.st_size, "modified": found.st_mtime_ns},
+            "bundle": self.digest,
+            "runtime": self.runtime,
+            "model": model,
+            "part": PART,
+            "ids": self.ids,
+        }
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did: rows by fate, and how many parts there were and were already finished."""
+
+    rows: int
+    rejected: int
+    parts: int
+    reused: int
+
+
+def plan(source: Path, output: Path, folder: Path, runtime: Runtime | None, policy: Policy | None) -> Job:
+    """Check the bundle, the paths and the input's columns; no row is read.
+
+    Raises UserError for whatever would make the run fail before its first row.
+    """
+    table = tables.open_table(source)
+    tables.format_of(output)
+    if output.resolve() == source.resolve():
+        raise UserError(f"{output}: is the input; name another file for the scores")
+    found = manifest.read(folder, keep=frozenset({manifest.CONTRACT}))
+    contract = read_contract(folder, found.kept[manifest.CONTRACT])
+    chosen = runtime or found.manifest.runtime
+    job = Job(
+        table=table,
+        output=output,
+        contract=contract,
+        digest=found.digest,
+        runtime=chosen,
+        model=folder if chosen == "onnx" else _skops(folder),
+        policy=policy or contract.on_bad_row,
+        passed=tables.check_columns(table, contract),
+    )
+    if tables.format_of(output) == "csv":
+        _check_csv(job)
+    return job
+
+
+def traceable(job: Job) -> Job:
+    """Return a job whose output is a prediction log: each row has the bundle's digest, and a request id unless it had.
+
+    An id is made of the bundle, the input's content and the row's number: it is the same in every run. Reads the input
+    once. Raises UserError for an input that has a column of the digest's name.
+    """
+    if DIGEST in job.passed:
+        raise UserError(f"{job.table.path}: column {DIGEST}: is the name of a column that is added; rename yours")
+    with job.table.path.open("rb") as content:
+        rows = hashlib.file_digest(content, "sha256").hexdigest()
+    return replace(job, ids=hashlib.sha256(f"{job.digest} {rows}".encode()).hexdigest()[:12])
+
+
+def run(job: Job, score: Scorer, threads: int, advance: Callable[[int], None]) -> Summary:
+    """Score every row and write the output; `advance` is called with the number of rows that are done.
+
+    Several threads call `score` at once, with matrices as intake.Rows has them.
+
+    Raises UserError for the first refused row, if the policy is to stop.
+    """
+    with _locked(job):
+        _start(job)
+        finished = _finished(job.parts)
+        done: list[Part] = []
+        with _writer(job.parts / "joined", job.output_schema, job.output) as writer:
+            for part in _parts(job, score, threads, finished):
+                if part.first is not None and job.policy == "stop":
+                    raise UserError(
+                        f"{job.table.path}: {part.first}, counted from 1 below the header; correct it, "
+                        "or set such rows aside: --on-bad-row quarantine"
+                    )
+                _append(writer, job.parts / f"{part.number:08}.arrow")
+                done.append(part)
+                advance(part.rows)
+        _publish(job, done)
+    return Summary(
+        rows=sum(part.rows for part in done),
+        rejected=sum(part.rejected for part in done),
+        parts=len(done),
+        reused=len(finished),
+    )
+
+
+def _parts(job: Job, score: Scorer, threads: int, finished: dict[int, Part]) -> Iterator[Part]:
+    """Yield the parts in order; those that are not finished are made by a pool, a few ahead of the reader."""
+    pending: deque[Part | Future[Part]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for number, chunk in enumerate(job.table.chunks(PART)):
+                if number in finished:
+                    pending.append(finished[number])
+                else:
+                    pending.append(pool.submit(_make, job, score, number, chunk))
+                while len(pending) > threads + 1:
+                    yield _result(pending.popleft())
+            while pending:
+                yield _result(pending.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _result(item: Part | Future[Part]) -> Part:
+    return item if isinstance(item, Part) else item.result()
+
+
+def _make(job: Job, score: Scorer, number: int, chunk: Any) -> Part:
+    """Check and score one part and write it; its JSON file comes last and says that it is finished."""
+    rows = bundle_columns.check_rows(chunk, job.contract)
+    bad = bundle_columns.reasons(chunk, rows.breaches)
+    numeric, categorical, good = rows.numeric, rows.categorical, chunk
+    keep = np.ones(len(chunk), dtype=np.bool_)
+    if bad:
+        keep[list(bad)] = False
+        numeric, categorical, good = numeric[keep], categorical[keep], chunk.filter(pa.array(keep))
+        _write_part(job.parts / f"{number:08}.rejected.arrow", _refused(job, number, chunk, bad))
+    found = _score(score, numeric, categorical, len(job.contract.scores))
+    scores = (pl.Series(column).to_arrow() for column in found.T)  # pa.array would import pandas
+    columns = [*(good[name] for name in job.passed), *scores, *_ids(job, number * PART + 1 + np.flatnonzero(keep))]
+    _write_part(job.parts / f"{number:08}.arrow", pa.table(columns, schema=job.output_schema))
+    first = next((f"row {number * PART + row + 1}: {why}" for row, why in bad.items()), None)
+    part = Part(number, len(chunk), len(bad), first)
+    with files.atomic_path(job.parts / f"{number:08}.json") as temporary:
+        temporary.write_bytes(msgspec.json.encode(part))
+    return part
+
+
+def _ids(job: Job, numbers: npt.NDArray[np.int64]) -> Iterator[Any]:
+    """Yield what makes a prediction log of the output, for rows of these numbers."""
+    if job.ids is None:
+        return
+    if REQUEST not in job.passed:
+        yield pl.Series([f"{job.ids}-{number}" for number in numbers], dtype=pl.String).to_arrow().cast(pa.string())
+    yield pl.Series([job.digest] * len(numbers), dtype=pl.String).to_arrow().cast(pa.string())
+
+
+def _score(score: Scorer, numeric: Floats, categorical: npt.NDArray[np.object_], width: int) -> Floats:
+    """Return the scores of a row in a row of their own."""
+    scores = np.empty((len(numeric), width))
+    for start in range(0, len(numeric), _CALL):
+        block = slice(start, start + _CALL)
+        scores[block] = score(numeric[block], categorical[block]).reshape(-1, width)
+    return scores
+
+
+def _refused(job: Job, number: int, chunk: Any, bad: dict[int, str]) -> Any:
+    rows = pa.array(bad)
+    numbers = pa.array([number * PART + row + 1 for row in bad], pa.int64())
+    columns = [numbers, *chunk.take(rows).columns, pa.array(bad.values(), pa.string())]
+    return pa.table(columns, schema=job.rejected_schema)
+
+
+def _write_part(path: Path, table: Any) -> None:
+    with files.atomic_path(path) as temporary, pa.ipc.new_file(temporary, table.schema) as writer:
+        writer.write_table(table)
+
+
+@contextmanager
+def _locked(job: Job) -> Iterator[None]:
+    """Hold the folder of the parts; raises UserError if another run does, or if it holds others' files."""
+    job.parts.mkdir(parents=True, exist_ok=True)
+    foreign = sorted(path.name for path in job.parts.iterdir() if not _OURS.fullmatch(path.name))
+    if foreign:
+        raise UserError(f"{job.parts}: holds {foreign[0]}, which is no part of a prediction; move it away")
+    try:
+        with FileLock(job.parts / "lock", timeout=0):
+            yield
+    except Timeout:
+        raise UserError(f"{job.output}: another run is writing it; wait for its end") from None
+
+
+def _start(job: Job) -> None:
+    """Keep what an equal run has finished, and clear away all else."""
+    path, identity = job.parts / "run.json", job.identity()
+    same = path.exists() and path.read_text(encoding="utf-8") == files.canonical_json(identity)
+    if not same:
+        _clear(job.parts)
+        files.write_json(path, identity)
+
+
+def _finished(folder: Path) -> dict[int, Part]:
+    parts = (msgspec.json.decode(path.read_bytes(), type=Part) for path in folder.glob("[0-9]*.json"))
+    return {part.number: part for part in parts}
+
+
+def _clear(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name != "lock":
+            path.unlink()
+
+
+def _publish(job: Job, done: list[Part]) -> None:
+    """Put the files in their places, the output last; then the parts have served."""
+    refused = [part for part in done if part.rejected]
+    if refused:
+        with _writer(job.parts / "rejected", job.rejected_schema, job.output) as writer:
+            for part in refused:
+                _append(writer, job.parts / f"{part.number:08}.rejected.arrow")
+        _replace(job.parts / "rejected", job.rejected)
+    else:
+        job.rejected.unlink(missing_ok=True)  # of an earlier run
+    _replace(job.parts / "joined", job.output)
+    _clear(job.parts)
+    with suppress(OSError):  # another run has begun to wait for it
+        (job.parts / "lock").unlink(missing_ok=True)
+        job.parts.rmdir()
+
+
+def _replace(path: Path, target: Path) -> None:
+    with path.open("rb") as written:
+        os.fsync(written.fileno())
+    path.replace(target)
+
+
+@contextmanager
+def _writer(path: Path, schema: Any, output: Path) -> Iterator[Any]:
+    """Open a file in the output's format, to be written a table at a time."""
+    if tables.format_of(output) == "csv":
+        with pyarrow.csv.CSVWriter(path, _plain(schema)) as writer:
+            yield writer
+    else:
+        repeating = [field.name for field in schema if not pa.types.is_floating(field.type)]
+        with pq.ParquetWriter(path, schema, use_dictionary=repeating) as writer:
+            yield writer
+
+
+def _append(writer: Any, part: Path) -> None:
+    with pa.memory_map(str(part)) as source:
+        table = pa.ipc.open_file(source).read_all()
+        if isinstance(writer, pyarrow.csv.CSVWriter):
+            writer.write_table(table.cast(_plain(table.schema)))
+        elif len(table):
+            writer.write_table(table, row_group_size=len(table))
+
+
+def _plain(schema: Any) -> Any:
+    """Return a schema without dictionaries, which CSV cannot have."""
+    return pa.schema(
+        field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field for field in schema
+    )
+
+
+def _check_csv(job: Job) -> None:
+    for field in job.rejected_schema:
+        if pa.types.is_nested(field.type):
+            raise UserError(f"{job.output}: column {field.name}: CSV cannot hold {field.type}; write .parquet instead")
+
+
+def _skops(folder: Path) -> Path:
+    """Return the scikit-learn model that a bundle has, or was made from and stands beside."""
+    inside = folder / "model.skops"
+    path = inside if inside.exists() else folder.parent / "model.skops"
+    if not path.is_file():
+        raise UserError(f"{path}: is missing, and is what --runtime sklearn scores with; run: dvc repro")
+    return path

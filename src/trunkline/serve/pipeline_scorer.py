@@ -1,0 +1,37 @@
+"""Scores with the scikit-learn pipeline what otherwise a bundle's graph scores, to compare the two.
+
+A module of its own, because scikit-learn takes seconds to import and nothing else of a batch prediction needs it.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+from threadpoolctl import ThreadpoolController
+
+from trunkline.bundle.contract import MISSING, Contract
+from trunkline.pipeline.train import fit, modelfile
+
+
+def scorer(
+    model: Path, contract: Contract
+) -> Callable[[npt.NDArray[np.float64], npt.NDArray[np.object_]], npt.NDArray[np.float64]]:
+    """Load a skops file; what is returned takes the matrices that `Bundle.scores` takes, in any thread.
+
+    Raises UserError for a file that is no model.
+    """
+    pipeline, pools = modelfile.load(model), ThreadpoolController()
+    numeric = [field.name for field in contract.inputs if field.role == "numeric"]
+    categorical = [field.name for field in contract.inputs if field.role == "categorical"]
+
+    def score(numbers: npt.NDArray[np.float64], texts: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
+        columns = {name: pl.Series(name, column) for name, column in zip(numeric, numbers.T, strict=True)} | {
+            name: pl.Series(name, column.tolist(), dtype=pl.String).replace(MISSING, None)
+            for name, column in zip(categorical, texts.T, strict=True)
+        }
+        with pools.limit(limits=1):  # the parts are what runs side by side
+            return fit.scores(pipeline, pl.DataFrame(columns))
+
+    return score

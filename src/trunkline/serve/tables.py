@@ -1,0 +1,157 @@
+"""Reads the rows that a batch prediction is asked for, and checks them against a bundle's contract by column.
+
+A file of any size is read in chunks of equal length, so that memory does not grow with it. Of a chunk, a number
+is a numpy column and a text is checked once for each of its distinct values: no loop runs over the rows, except
+over those that are refused. CSV is read as text, which keeps what is only passed through as it was written.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from trunkline.bundle.contract import Contract, Input
+from trunkline.core import convert
+from trunkline.core.errors import UserError, nearest
+
+ROW, REASONS = "row_number", "reasons"  # the columns that predictions add, besides the scores
+
+Format = Literal["csv", "parquet"]
+
+_FORMATS: dict[str, Format] = {".csv": "csv", ".parquet": "parquet"}
+_BLOCK = 4 << 20  # bytes of CSV parsed at a time
+_BUFFER = 1 << 16  # bytes of a Parquet column read at a time
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file of rows: its columns, and how many rows it has if its format says so."""
+
+    path: Path
+    format: Format
+    schema: Any  # pa.Schema
+    rows: int | None
+
+    def chunks(self, rows: int) -> Iterator[Any]:
+        """Yield the rows in order as pa.Tables of `rows` rows each, the last one with what is left.
+
+        Raises UserError for a file that turns out to be broken.
+        """
+        waiting: list[Any] = []
+        with _readable(self.path):
+            for batch in self._batches(rows):
+                waiting.append(batch)
+                while sum(map(len, waiting)) >= rows:
+                    table = pa.Table.from_batches(waiting, self.schema)
+                    yield table.slice(0, rows).combine_chunks()
+                    waiting = table.slice(rows).to_batches()
+        if any(map(len, waiting)):
+            yield pa.Table.from_batches(waiting, self.schema).combine_chunks()
+
+    def _batches(self, rows: int) -> Iterator[Any]:
+        if self.format == "csv":
+            with _open_csv(self.path, self.schema.names) as reader:
+                yield from reader
+        else:
+            # Unbuffered and group by group: else the reader keeps whole groups, and the groups before, in memory.
+            with pq.ParquetFile(self.path, pre_buffer=False, buffer_size=_BUFFER) as file:
+                for group in range(file.num_row_groups):
+                    yield from file.iter_batches(batch_size=rows, row_groups=[group])
+
+
+def format_of(path: Path) -> Format:
+    """Return the format that a file's suffix stands for; raises UserError for any other."""
+    if path.suffix not in _FORMATS:
+        raise UserError(f"{path}: is neither .csv nor .parquet; name it by its format")
+    return _FORMATS[path.suffix]
+
+
+def open_table(path: Path) -> Table:
+    """Open a file of rows; raises UserError if it is missing, broken, or names a column twice."""
+    kind = format_of(path)
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file; name a CSV or Parquet file of rows to score")
+    schema, rows = _csv_header(path) if kind == "csv" else _parquet_header(path)
+    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if twice:
+        raise UserError(f"{path}: column {twice[0]}: is there twice; remove or rename one")
+    return Table(path, kind, schema, rows)
+
+
+def check_columns(table: Table, contract: Contract) -> tuple[str, ...]:
+    """Return the columns that are no inputs, which pass through; a nullable input may be left out.
+
+    Raises UserError for an input that is missing or of a type that cannot hold it, or a name that is taken.
+    """
+    inputs = {field.name: field for field in contract.inputs}
+    extra = tuple(name for name in table.schema.names if name not in inputs)
+    for field in contract.inputs:
+        if field.name not in table.schema.names:
+            if not field.nullable or nearest(field.name, extra).startswith("; did"):
+                raise UserError(f"{table.path}: column {field.name}: is missing; supply it{_near(field.name, extra)}")
+        elif not _fits(table.schema.field(field.name).type, field):
+            stored = table.schema.field(field.name).type
+            raise UserError(
+                f"{table.path}: column {field.name}: is stored as {stored}, which is not {convert.MEANING[field.type]};"
+                " convert it"
+            )
+    for name in (*contract.scores, ROW, REASONS):
+        if name in extra:
+            raise UserError(f"{table.path}: column {name}: is the name of a column that is added; rename yours")
+    return extra
+
+
+def _fits(stored: Any, field: Input) -> bool:
+    """Tell whether a column's type can hold such values, by the rules that converted the training data."""
+    try:
+        convert.parse(pl.Series(pl.from_arrow(pa.nulls(0, stored))), field.type)
+    except (TypeError, pl.exceptions.PolarsError, pa.ArrowException):
+        return False
+    return True
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}; mend the file") from error
+
+
+def _csv_header(path: Path) -> tuple[Any, None]:
+    with _readable(path), path.open("rb") as file:
+        first = file.readline()
+        if not first.strip():
+            raise UserError(f"{path}: is empty; supply a line with the names of the columns")
+        names = pyarrow.csv.read_csv(pa.BufferReader(first)).schema.names
+    return pa.schema([(name, pa.string()) for name in names]), None
+
+
+def _parquet_header(path: Path) -> tuple[Any, int]:
+    with _readable(path), pq.ParquetFile(path) as file:
+        return file.schema_arrow.remove_metadata(), file.metadata.num_rows
+
+
+def _open_csv(path: Path, names: Sequence[str]) -> Any:
+    return pyarrow.csv.open_csv(
+        path,
+        read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(names, pa.string()),
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+        ),
+    )
+
+
+def _near(name: str, extra: Sequence[str]) -> str:
+    found = nearest(name, extra) if extra else ""
+    return found if found.startswith("; did") else ""

@@ -1,0 +1,1 @@
+"""How values and texts are shown: on a terminal, in Markdown, in pictures."""
