@@ -6,8 +6,8 @@ from trunkline.core.stage import run
 def main() -> None:
     """Read both windows, fit each rival on the training rows, write its scores of the holdout."""
     import os
+    from functools import partial
 
-    import polars as pl
     from rich.console import Console
     from rich.progress import track
 
@@ -16,16 +16,16 @@ def main() -> None:
     from trunkline.core.dataset import Dataset
     from trunkline.core.parquet import write_parquet
     from trunkline.core.values import load_seed
-    from trunkline.pipeline.train import choice, fit
+    from trunkline.pipeline.rivals import score
+    from trunkline.pipeline.train import choice
 
     console = Console(stderr=True, highlight=False)
-    train, holdout = Dataset.read("train"), Dataset.read("holdout")
-    rivals = Gates.load().rivals(choice.trained(), load_seed())
-    shown = track(rivals.items(), "fitting rivals", console=console, transient=True, disable=not console.is_terminal)
-    threads = int(os.environ["OMP_NUM_THREADS"])
-    scores = {name: fit.scores(fit.fit(train, *rival, threads), holdout.features) for name, rival in shown}
-    write_parquet(pl.DataFrame([pl.Series(name, of) for name, of in scores.items()]), paths.RIVAL_SCORES)
-    console.print(f"{paths.RIVALS}: {', '.join(scores) or 'no rivals are declared'}", soft_wrap=True)
+    shown = console.is_terminal
+    progress = partial(track, description="fitting rivals", console=console, transient=True, disable=not shown)
+    rivals = score.rivals(Gates.load(), choice.trained(), load_seed())
+    train, holdout, threads = Dataset.read("train"), Dataset.read("holdout"), int(os.environ["OMP_NUM_THREADS"])
+    write_parquet(score.scores(rivals, train, holdout, threads, progress), paths.RIVAL_SCORES)
+    console.print(f"{paths.RIVALS}: {', '.join(rivals) or 'no rivals are declared'}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -178,11 +178,6 @@ class Gates(Group):
     seeds: int = Field(0, ge=0, le=20, description="How often the model is fitted again with another seed.")
     baseline: Model | None = Field(None, description="The simple model of `than: baseline`, as in conf/model.")
 
-    def rivals(self, model: Model, seed: int) -> dict[str, tuple[Model, int]]:
-        """Return the models to compare with, and their seeds, by name: the baseline, and `model` with other seeds."""
-        simple = {BASELINE: (self.baseline, seed)} if self.baseline else {}
-        return simple | {f"{SEED}{number}": (model, seed + number) for number in range(1, self.seeds + 1)}
-
     @model_validator(mode="after")
     def _has_what_rules_need(self) -> Self:
         for name, rule in self.rules.items():

@@ -1,0 +1,1 @@
+"""Stage rivals: the models that the gates compare with."""
