@@ -5,7 +5,7 @@ from pathlib import Path
 
 import polars as pl
 
-from tests.test_training import synthetic
+from tests.pipeline.train.test_fit import synthetic
 from trunkline.core import paths
 from trunkline.core.dataset import Schema
 from trunkline.pipeline.compose.compose import compose, render

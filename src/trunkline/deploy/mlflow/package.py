@@ -43,7 +43,7 @@ def write(bundle: Path, folder: Path) -> None:
         data = shutil.copytree(bundle, Path(temporary, found.digest))
         mlflow.library().pyfunc.save_model(
             folder,
-            loader_module=f"{package.name}.{LOADER.rpartition('.')[2]}",
+            loader_module=f"{package.name}.{LOADER.partition('.')[2]}",
             data_path=str(data),
             code_paths=[str(package.write(Path(temporary)))],
             signature=_signature(contract),

@@ -1,0 +1,422 @@
+"""Reconciling with real parts: bare git remotes, a DVC remote, an MLflow server, and processes that serve."""
+
+import dataclasses
+import hashlib
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+import requests
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests import endpoint
+from tests.deployment import Project, environment, git
+from tests.servers import mlflow_server, nobody, postgres
+from trunkline.adapters.git import process as git_process
+from trunkline.adapters.git import remote as git_remote
+from trunkline.bundle import manifest
+from trunkline.conf.tracking import Tracking
+from trunkline.core.errors import OutsideError, UserError
+from trunkline.deploy.mlflow.registry import ModelRegistry
+from trunkline.deploy.mlflow.state import CHAMPION, COMMIT, VERSION
+from trunkline.deploy.reconcile import once
+from trunkline.deploy.reconcile.once import Place
+from trunkline.deploy.reconcile.store import Store
+
+# MLflow 3.17 with SQLAlchemy 2.1, when its store is first used.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:The ``noload`` loader strategy is deprecated:sqlalchemy.exc.SADeprecationWarning"
+)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory):
+    """A project with two releases, which tests copy: `DVC` takes seconds to make one."""
+    project = Project(tmp_path_factory.mktemp("template") / "project", "sums").create()
+    project.release()
+    project.release()
+    return project
+
+
+@pytest.fixture
+def project(template, server, tmp_path, request):
+    """A project of the test's own, whose model has a name of its own in MLflow."""
+    return copied(template, tmp_path / "project", server, request.node.name)
+
+
+def copied(template, folder, server, test):
+    made = template.copy(folder, f"m{hashlib.sha256(test.encode()).hexdigest()[:10]}", server)
+    made.declare(staging="latest", production="v1")
+    return made
+
+
+class Site:
+    """A place where reconcile runs: a bare clone and a store."""
+
+    def __init__(self, project, name="site", **more):
+        self.project = project
+        self.told = []
+        clone = project.clone(f"{name}.git", "--bare")
+        self.place = Place(clone, "main", Store(project.folder / f"{name}-store"), environment())
+        self.place = dataclasses.replace(self.place, **more)
+
+    @property
+    def store(self):
+        return self.place.store
+
+    def reconcile(self, write=True):
+        self.told.clear()
+        return once.reconcile(self.place, self.told.append, write=write)
+
+    def states(self, write=True):
+        return {one.environment: one.state for one in self.reconcile(write).outcomes}
+
+    def delivered(self):
+        found = {name: self.store.delivered(name) for name in ("staging", "production")}
+        return {name: one and one.version for name, one in found.items()}
+
+
+def mlflow(project):
+    return ModelRegistry.open(Tracking(uri=project.address, experiment="releases"), project.folder, {})
+
+
+def aliases(project):
+    """The version that each alias stands for."""
+    found = mlflow(project).look(project.name)
+    labels = {entry.number: entry.tags.get(VERSION) for entry in found.entries}
+    return {alias: labels[number] for alias, number in found.aliases.items()}
+
+
+IN_SYNC = {"production": "in-sync", "staging": "in-sync"}
+RIGHT = {"production": "v1", CHAMPION: "v1", "staging": "v2"}
+
+
+def test_environments_follow_the_trunk(project):
+    site = Site(project)
+    assert site.states(write=False) == {"production": "progressing", "staging": "progressing"}
+    assert site.told == []
+    assert not site.store.folder.exists(), "a dry run writes nothing"
+    assert site.states() == IN_SYNC
+    assert (aliases(project), site.delivered()) == (RIGHT, {"production": "v1", "staging": "v2"})
+    assert site.states() == IN_SYNC
+    assert site.told == []
+
+    project.declare(staging="latest", production="v2")
+    assert site.states() == IN_SYNC
+    assert [line.partition(": ")[2].partition(" of ")[0] for line in site.told] == (
+        ["point the alias production", "point the alias champion", f"deliver {project.name}@v2 to production"]
+    )
+    project.declare(staging=None, production="v1")
+    assert site.states() == IN_SYNC
+    assert (aliases(project), site.delivered()) == (
+        {"production": "v1", CHAMPION: "v1"},
+        {"production": "v1", "staging": None},
+    )
+    assert len(mlflow(project).look(project.name).entries) == 2, "a version is never deleted"
+
+
+def test_nothing_to_do_is_one_fetch_and_one_look(project, monkeypatch):
+    site = Site(project)
+    site.reconcile()
+    calls = Counter()
+    remote, send = git_process.attempt, requests.Session.send
+
+    def attempt(folder, environ, *arguments):
+        calls[next(word for word in arguments if word in ("fetch", "push", "ls-remote"))] += 1
+        return remote(folder, environ, *arguments)
+
+    def sent(session, request, **options):
+        calls[f"{request.method} {request.path_url.partition('?')[0].rpartition('/2.0/mlflow/')[2]}"] += 1
+        return send(session, request, **options)
+
+    monkeypatch.setattr(git_remote, "attempt", attempt)
+    monkeypatch.setattr(requests.Session, "send", sent)
+    assert site.reconcile().code == 0
+    assert calls == {"fetch": 1, "GET registered-models/get": 1, "GET model-versions/search": 1}
+
+
+@pytest.mark.parametrize(
+    ("environments", "said"),
+    [
+        ({"staging": "latest", "production": "v9"}, r"main:models/registry\.yaml: .*production: v9 was never released"),
+        ({"staging": "latest", "production": "v1", "canary": "v1"}, r"canary: no such environment in conf/promotion"),
+        ({"staging": "lates", "production": "v2"}, r"staging: must be a version such as v3, latest or null"),
+        ({"production": "v2"}, r"lacks staging"),
+    ],
+    ids=["version", "environment", "typo", "missing"],
+)
+def test_a_wrong_declaration_changes_nothing(project, environments, said):
+    site = Site(project)
+    site.reconcile()
+    project.declare(**environments)
+    with pytest.raises(UserError, match=said):
+        site.reconcile()
+    assert (aliases(project), site.delivered()) == (RIGHT, {"production": "v1", "staging": "v2"})
+    project.declare(staging="latest", production="v2")
+    assert site.states() == IN_SYNC
+
+
+def test_a_tag_that_was_moved_stops_those_that_use_it(project):
+    site = Site(project)
+    site.reconcile()
+    project.tag(1, force=True)  # on what is checked out: another commit
+    project.declare(staging="v1", production="v2")
+    found = {one.environment: one for one in site.reconcile().outcomes}
+    assert found["staging"].why == (f"{project.name}@v1: origin has another tag of this name: it was moved; "
+                                    "a version never changes",)  # fmt: skip
+    assert (found["staging"].state, found["staging"].code, found["production"].state) == ("degraded", 1, "in-sync")
+    assert site.delivered() == {"production": "v2", "staging": "v2"}
+
+
+def test_a_version_that_must_not_run_is_not_run(project, monkeypatch):
+    site = Site(project)
+    site.reconcile()
+    project.report("fail")
+    project.push("a bad one")
+    project.tag(3)
+    production, staging = site.reconcile().outcomes
+    assert (production.state, staging.state, staging.code) == ("in-sync", "degraded", 1)
+    assert "the version's gates did not pass" in staging.why[0]
+    assert (aliases(project), site.delivered()) == (RIGHT, {"production": "v1", "staging": "v2"})
+
+    other = ed25519.Ed25519PrivateKey.generate().public_key()
+    text = other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    project.configure(signers={"other": {"key": text}})
+    project.declare(staging=None, production="v2")
+    production, staging = site.reconcile().outcomes
+    assert (production.state, production.code, staging.state) == ("degraded", 1, "in-sync"), "its key was taken out"
+    monkeypatch.setattr("trunkline.release.signing.find_spec", lambda name: None)
+    production = site.reconcile().outcomes[0]
+    assert (production.state, production.code) == ("degraded", 2), "nothing is refused where nothing can be verified"
+    assert site.delivered() == {"production": "v1", "staging": None}
+
+
+def test_a_change_by_hand_in_mlflow_is_undone(project):
+    site, registry = Site(project), mlflow(project)
+    site.reconcile()
+    first, second = registry.look(project.name).entries
+    registry.alias(project.name, "production", second.number)
+    registry.unalias(project.name, CHAMPION)
+    registry.tag(project.name, first.number, COMMIT, "another")
+    registry.alias(project.name, "somebody", second.number)
+    with registry.store.client("") as client:
+        client.delete_model_version(project.name, second.number)
+    assert site.states(write=False) == {"production": "progressing", "staging": "progressing"}
+    assert site.states() == IN_SYNC
+    assert aliases(project) == RIGHT
+    assert registry.look(project.name).entries[0] == first
+    assert site.states() == IN_SYNC
+    assert site.told == []
+
+
+def test_a_change_by_hand_is_only_told_where_that_is_declared(project):
+    project.configure(mlflow="report")
+    project.declare(staging="latest", production="v1")
+    site, registry = Site(project), mlflow(project)
+    assert site.states() == IN_SYNC
+    _, second = registry.look(project.name).entries
+    registry.alias(project.name, "production", second.number)
+    found = site.reconcile()
+    assert [(one.state, one.code) for one in found.outcomes] == [("degraded", 1), ("in-sync", 0)]
+    why = f"changed by hand in MLflow; not undone: point the alias production of MLflow at {project.name}@v1"
+    assert found.outcomes[0].why == (why,)
+    assert aliases(project)["production"] == "v2"
+    project.declare(staging="latest", production="v2")
+    assert site.states() == IN_SYNC, "a declaration is not a change by hand"
+    assert aliases(project) == dict.fromkeys(RIGHT, "v2")
+
+
+def test_without_mlflow_the_rest_goes_on(project, server):
+    site = Site(project)
+    site.reconcile()
+    with nobody() as port:
+        project.address = f"http://127.0.0.1:{port}"
+        project.configure()
+        project.declare(staging="latest", production="v2")
+        found = site.reconcile()
+    assert [(one.state, one.code) for one in found.outcomes] == [("degraded", 3)] * 2
+    assert site.delivered() == {"production": "v2", "staging": "v2"}
+    project.address = server
+    project.configure()
+    project.declare(staging="latest", production="v2")
+    assert site.states() == IN_SYNC
+    assert aliases(project) == dict.fromkeys(RIGHT, "v2")
+
+
+def test_a_bundle_that_cannot_be_had_stops_its_environment_only(project):
+    site = Site(project)
+    files, away = project.folder / "remote/files", project.folder / "away"
+    site.place = dataclasses.replace(site.place, only=("staging",))
+    site.reconcile()
+    site.place = dataclasses.replace(site.place, only=())
+    files.rename(away)
+    try:
+        found = site.reconcile()
+    finally:
+        away.rename(files)
+    assert [(one.environment, one.state, one.code) for one in found.outcomes] == (
+        [("production", "degraded", 3), ("staging", "in-sync", 0)]
+    )
+    assert "its bundle cannot be had" in found.outcomes[0].why[0]
+    assert aliases(project) == {"staging": "v2"}, "nothing points at what cannot be run"
+    assert site.states() == IN_SYNC
+    assert aliases(project) == RIGHT
+
+
+def test_a_bundle_of_the_store_that_broke_is_fetched_again(project):
+    site = Site(project)
+    site.reconcile()
+    (site.store.bundle(project.digests[0]) / "card.md").write_text("changed")
+    assert site.states() == IN_SYNC
+    assert [line for line in site.told if "fetch" in line] == site.told
+    assert manifest.verify(site.store.bundle(project.digests[0])) == project.digests[0]
+    with pytest.raises(UserError, match="--environment producton: no such environment; did you mean 'production'"):
+        Site(project, "typo", only=("producton",)).reconcile()
+
+
+def test_manifests_are_rendered_at_the_tip(project):
+    template = project.work / "deploy/app.yaml.j2"
+    template.parent.mkdir()
+    template.write_text("{{ environment }} {{ name }} {{ version }} {{ digest }} {{ commit }}\n")
+    targets = {name: {"manifests": ["deploy/app.yaml.j2"]} for name in ("staging", "production")}
+    project.configure(environments=targets)
+    project.declare(staging="v1", production=None)
+    site = Site(project)
+    assert site.states() == IN_SYNC
+    rendered = site.store.folder / "manifests/staging/app.yaml"
+    commit = git(project.work, "rev-parse", f"{project.name}@v1^{{commit}}")
+    assert rendered.read_text() == f"staging {project.name} v1 {project.digests[0]} {commit}\n"
+    assert not (site.store.folder / "manifests/production").exists()
+    rendered.write_text("by hand")
+    assert site.states() == IN_SYNC
+    assert rendered.read_text().startswith("staging ")
+
+    template.write_text("{{ envronment }}")
+    project.declare(staging="v2", production=None)
+    found = site.reconcile().outcomes[1]
+    assert (found.state, found.code) == ("degraded", 2)
+    assert found.why[0].startswith("deploy/app.yaml.j2: 'envronment' is undefined; it may use commit, digest, env")
+    assert site.delivered()["staging"] == "v1"
+    project.declare(staging=None, production=None)
+    assert site.states() == IN_SYNC
+    assert not rendered.exists()
+
+
+def test_what_serves_follows_and_a_rollback_brings_the_old_bundle_back(project):
+    site = Site(project)
+    site.store.folder.mkdir()
+    request = {"hour": 3, "origin": "EWR"}
+    with endpoint.endpoint(site.store.folder, "production") as address:
+        project.configure(environments={"staging": {}, "production": {"endpoints": [address]}})
+        for version, state in (("v2", "progressing"), ("v2", "in-sync"), ("v1", "progressing"), ("v1", "in-sync")):
+            project.declare(staging=None, production=version)
+            assert site.states()["production"] == state
+            digest = project.digests[int(version[1:]) - 1]
+            endpoint.until(lambda digest=digest: endpoint.get(address).get("digest") == digest)
+            answer = endpoint.predict(address, request)
+            assert (answer["digest"], answer["score"] > 0) == (digest, True)
+            assert answer["request"]
+    found = site.reconcile().outcomes[0]
+    assert (found.state, found.code) == ("degraded", 3)
+    assert found.why == (f"{address}/version: no answer (NewConnectionError)",)
+
+
+def test_a_server_that_loads_nothing_is_waited_for_but_not_for_ever(project, tmp_path):
+    site = Site(project)
+    with endpoint.endpoint(tmp_path / "another", "production") as address:
+        project.configure(environments={"staging": {}, "production": {"endpoints": [address]}})
+        project.declare(staging=None, production="v1")
+        assert site.states(write=False)["production"] == "degraded", "nothing was delivered"
+        found = site.reconcile().outcomes[0]
+        why = f"{address}/version: answers 404, and may still be loading"
+        assert (found.state, found.code, found.why) == ("progressing", 1, (why,))
+        pointer = site.store.folder / "production.json"
+        for seconds, state in ((100, "progressing"), (125, "degraded"), (-60, "degraded")):
+            os.utime(pointer, times=(time.time() - seconds,) * 2)
+            assert site.states()["production"] == state
+
+
+@contextmanager
+def killing(site):
+    """Yield a function that reconciles in a process which is killed before its so-many-th effect."""
+    command = [sys.executable, "-m", "tests.killing", str(site.place.clone), str(site.store.folder)]
+    root, environ = Path(__file__).parents[3], environment()
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environ, cwd=root) as process:
+
+        def run(effect):
+            process.stdin.write(f"{effect}\n")
+            process.stdin.flush()
+            return process.stdout.readline().strip()
+
+        yield run
+        process.stdin.close()
+
+
+def test_a_process_that_is_killed_anywhere_does_no_harm(project):
+    site = Site(project)
+    with killing(site) as run:
+        kills = 1
+        while run(kills) == "killed":  # from nothing, each getting two effects further than the one before
+            kills += 2
+        assert kills > 5
+        assert (aliases(project), site.delivered()) == (RIGHT, {"production": "v1", "staging": "v2"})
+        assert len(mlflow(project).look(project.name).entries) == 2
+        assert sorted(path.name for path in (site.store.folder / "bundles").iterdir()) == sorted(project.digests)
+
+        effect, ended = 0, "killed"
+        while ended == "killed":  # a promotion, killed before each of its effects
+            effect += 1
+            project.declare(staging="latest", production=f"v{effect % 2 + 1}")
+            ended = run(effect)
+            for name, pointer in site.delivered().items():
+                digest = site.store.delivered(name).digest
+                assert site.store.has(digest), f"{pointer} is delivered, but not whole"
+            assert run(0) == "0"
+            assert aliases(project)["production"] == aliases(project)[CHAMPION] == f"v{effect % 2 + 1}"
+            assert site.delivered() == {"production": f"v{effect % 2 + 1}", "staging": "v2"}
+        assert effect > 5
+
+
+def test_reconcilers_at_once_agree(project):
+    one, other, same = Site(project, "one"), Site(project, "other"), Site(project, "third")
+    same.place = dataclasses.replace(same.place, store=one.store)
+    with ExitStack() as stack, ThreadPoolExecutor(3) as threads:
+        runs = [stack.enter_context(killing(site)) for site in (one, other, same)]
+        assert list(threads.map(lambda run: run(0), runs)) == ["0"] * 3
+    assert aliases(project) == RIGHT
+    assert one.delivered() == other.delivered() == {"production": "v1", "staging": "v2"}
+    assert one.states() == other.states() == IN_SYNC
+
+
+def test_a_store_that_is_held_is_waited_for(project, monkeypatch):
+    from trunkline.deploy.reconcile import store as reconcile_store
+
+    monkeypatch.setattr(reconcile_store, "_LOCK_SECONDS", 0.1)
+    site = Site(project)
+    with site.store.alone(), pytest.raises(OutsideError, match="another reconcile has held it for"):
+        Site(project, "second", store=Store(site.store.folder)).reconcile()
+
+
+def test_postgresql(template, tmp_path):
+    with postgres() as store, mlflow_server(tmp_path / "mlflow", store) as address:
+        project = copied(template, tmp_path / "project", address, "postgresql")
+        site = Site(project)
+        assert site.states() == IN_SYNC
+        assert aliases(project) == RIGHT
+        project.declare(staging="v1", production="v2")
+        assert site.states() == IN_SYNC
+        assert aliases(project) == {"production": "v2", CHAMPION: "v2", "staging": "v1"}

@@ -1,0 +1,367 @@
+"""`trunkline trace`, on real repositories; `python -m tests.lineage.test_trace` writes the golden files anew."""
+
+import json
+import re
+import subprocess
+import tempfile
+import time
+from contextlib import chdir
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.trunks import NAME, RAW, START, entered, flights, rule
+from trunkline.adapters.git import process
+from trunkline.cli.trace import trace
+from trunkline.conf.versions import Version
+from trunkline.core.errors import UserError
+from trunkline.deploy.history import Change
+from trunkline.lineage import predictions
+from trunkline.lineage import stays as lineage_stays
+from trunkline.release.provenance import Review
+from trunkline.release.releases import Dated as Release
+
+GOLDEN = Path(__file__).parents[1] / "golden/lineage"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return flights(tmp_path_factory.mktemp("flights") / "project")
+
+
+@pytest.fixture
+def inside(made, tmp_path, monkeypatch):
+    """A copy of the flights' project, which a test may break."""
+    return entered(made, tmp_path / "project", monkeypatch)
+
+
+def run(*arguments, code=0):
+    done = CliRunner().invoke(trace, arguments, catch_exceptions=False)
+    assert done.exit_code == code, done.output
+    return done.stdout
+
+
+def told(*arguments, code=0):
+    return json.loads(run(*arguments, "--json", code=code))
+
+
+def refused(*arguments, code=2):
+    with pytest.raises(UserError) as error:
+        CliRunner().invoke(trace, arguments, catch_exceptions=False)
+    assert error.value.exit_code == code
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def log(path, *rows):
+    """A prediction log, in the format of its suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".jsonl":
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    elif path.suffix == ".csv":
+        pl.DataFrame(rows).write_csv(path)
+    else:
+        pl.DataFrame(rows).write_parquet(path)
+    return str(path)
+
+
+def row(digest, request="r-1", **more):
+    return {
+        "request_id": request,
+        "digest": digest,
+        "time": "2026-03-01T18:00:00Z",
+        "score": 0.25,
+        "origin": "JFK",
+    } | more
+
+
+def listed(inside):
+    place = inside.folder / f".dvc/cache/files/md5/{RAW[:2]}/{RAW[2:]}.dir"
+    place.parent.mkdir(parents=True)
+    place.write_text(
+        json.dumps([{"md5": "1" * 32, "relpath": "planes.csv"}, {"md5": "2" * 32, "relpath": "flights.csv"}])
+    )
+
+
+def golden(inside):
+    """What the golden files show: a prediction of the second version, with the list of its data."""
+    listed(inside)
+    return ("r-1", "--log", log(Path("logs/a.jsonl"), row(told("v2")["chain"]["digest"])))
+
+
+@pytest.mark.parametrize(("name", "options"), [("trace.txt", ()), ("trace.json", ("--json",))])
+def test_a_prediction_is_traced_as_agreed(inside, name, options):
+    text = run(*golden(inside), *options)
+    assert text == (GOLDEN / name).read_text(encoding="utf-8")
+    assert max(map(len, text.splitlines())) <= 140 or options
+    assert len(text.splitlines()) < 45 or options
+
+
+def test_every_name_of_a_version_leads_to_it(inside):
+    first = told("v1")
+    digest, commit = first["chain"]["digest"], first["commit"]["hash"]
+    for name in (f"{NAME}@v1", digest, digest[:7], commit, commit[:9], f"{NAME}@v1^{{commit}}"):
+        found = told(name)
+        assert (found["chain"], found["commit"], found["holds"]) == (first["chain"], first["commit"], True), name
+    assert [told(name)["kind"] for name in ("v1", digest[:7], commit)] == ["version", "digest", "commit"]
+
+
+def test_a_version_ran_where_and_when_it_was_declared(inside):
+    runs = [
+        (one["environment"], one["since"][5:16], (one["until"] or "")[5:16], one["pull_request"])
+        for one in told("v1")["runs"]
+    ]
+    assert runs == [
+        ("staging", "03-01T15:00", "03-01T20:00", None),
+        ("production", "03-01T17:00", "03-01T22:00", "#12"),
+        ("production", "03-02T00:00", "", "#15"),
+    ]
+    inside.declare(production=None)
+    assert told("v1")["runs"][-1]["until"] is not None
+
+
+def test_a_commit_that_is_no_version_is_placed_between_them(inside):
+    found = told("change-13")
+    assert (found["commit"]["after"], found["commit"]["first_in"], found["chain"]) == ("v1", "v2", None)
+    assert found["review"] == {
+        "number": 13, "source": "message", "url": None, "author": None, "approvers": None, "merged_by": None
+    }  # fmt: skip
+    assert "between v1 and v2, which is the first that holds it" in run("change-13")
+    assert "set GITHUB_REPOSITORY" in run("change-13")
+    assert "in no version yet; the newest before it is v2" in run("HEAD")
+    inside.git("checkout", "--quiet", "-b", "side")
+    inside.commit("Never merged")
+    assert "not in the trunk's history" in run("side")
+
+
+def test_what_a_digest_comes_before_is_said(inside, monkeypatch):
+    digest = told("v2")["chain"]["digest"]
+    monkeypatch.setattr("trunkline.adapters.git.ancestry.beginning", lambda folder, prefix: (prefix.ljust(40, "0"),))
+    assert "a digest comes first" in run(digest[:8])
+
+
+def test_names_that_mean_too_much_or_nothing(inside):
+    assert (
+        refused("v7", code=1) == f"there is no version {NAME}@v7 here (the newest is v2); run: git fetch origin --tags"
+    )
+    assert "a prediction's request id is looked for in --log" in refused("nobody\x1b[2J", code=1)
+    assert "\x1b" not in refused("nobody\x1b[2J", code=1)
+    there = log(Path("logs/a.csv"), row("0" * 64))
+    assert refused("r-2", "--log", "logs", code=1).endswith(f"and no prediction in {there}")
+    assert "no prediction log is there" in refused("r-2", "--log", "gone/*.parquet")
+    assert "there is no branch 'trunk' here" in refused("v1", "--trunk", "trunk")
+    assert "no version here announces the bundle 000000000000" in run("r-1", "--log", "logs", code=1)
+    assert told("0" * 64, code=1)["holds"] is False
+
+
+def test_a_prefix_of_several_commits_is_refused_with_the_candidates(inside):
+    commits = inside.git("rev-list", "--all").split()
+    seen: dict[str, str] = {}
+    while True:
+        commit = inside.git("commit-tree", "HEAD^{tree}", "-p", "HEAD", given=str(len(commits)))
+        commits.append(commit)
+        if commit[:4] in seen and commit not in seen.values():
+            break
+        seen[commit[:4]] = commit
+    assert "begins the hashes of several commits: " in refused(commit[:4])
+    assert seen[commit[:4]][:12] in refused(commit[:4])
+
+
+def test_a_prefix_of_several_digests_is_refused_with_the_candidates(made, monkeypatch):
+    monkeypatch.chdir(made.folder)
+    digests = {"ab" * 32: (Version(NAME, 1),), "abababa" + "0" * 57: (Version(NAME, 2),)}
+    monkeypatch.setattr("trunkline.release.releases.Releases.digests", digests)
+    assert "abababa000000000 (v2), abababababababab (v1); name more digits" in refused("abababa")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
+def test_a_log_of_any_form_is_read(made, tmp_path, name):
+    rows = [row("d" * 64, str(number), delay=number) for number in range(3)]
+    path = log(tmp_path / "day=1" / name, *rows)
+    for where in (path, str(tmp_path), str(tmp_path / "*/a.*")):
+        found = predictions.find([where], "1")
+        assert (found.digest, found.score, found.time) == ("d" * 64, 0.25, "2026-03-01T18:00:00Z")
+        assert {key: str(value) for key, value in found.inputs.items()} == {"delay": "1", "origin": "JFK"}
+    assert predictions.find([path], "01") is None
+
+
+def test_a_log_s_odd_rows_stop_nothing(tmp_path):
+    odd = {
+        "request_id": "o\x1b[31m",
+        "digest": "d\x1b[2J",
+        "time": 1772388000,
+        "score": "high",
+        "in\u202eput": {"a": "\x07"},
+    }
+    path = tmp_path / "we[i]rd*.jsonl"
+    path.write_text(f'{{"half": \nnot json\n{json.dumps(odd)}\n{json.dumps(row("e" * 64))}\n{{"request_id": "r-')
+    found = predictions.find([str(path)], "o\x1b[31m")
+    assert (found.request, found.digest, found.score, found.time) == (
+        "o[31m",
+        "d[2J",
+        None,
+        "2026-03-01T18:00:00.000+00:00",
+    )
+    assert found.inputs == {"input": '{"a": "\\u0007"}'}
+    log(tmp_path / "again.jsonl", row("f" * 64))
+    with pytest.raises(UserError, match=r"several bundles have this id: eeeeeeeeeeee in .*, ffffffffffff in "):
+        predictions.find([str(tmp_path)], "r-1")
+    log(tmp_path / "no.csv", {"id": "r-1"})
+    with pytest.raises(UserError, match="has no column request_id"):
+        predictions.find([str(tmp_path / "no.csv")], "r-1")
+
+
+def moved(project):
+    project.tag(f"{NAME}@v1", project.message(f"{NAME}@v1"), "HEAD", force=True)
+    return "the tag was moved"
+
+
+def foreign(project):
+    project.build(max_iter=7)
+    project.merge(20, "Foreign")
+    project.released = 0
+    project.git("tag", "--delete", f"{NAME}@v1")
+    project.release(Review(20, "mallory", ("bob",)), signer="mallory")
+    return "signed by the key"
+
+
+def revoked(project):
+    project.signers = ("other",)
+    project.build()
+    project.merge(21, "The key is not believed any more")
+    return "which conf/promotion does not declare, or no longer does"
+
+
+def edited(project):
+    """The verdict is edited, and the very message of the version is put on the edited commit."""
+    message = project.message(f"{NAME}@v1")
+    project.git("checkout", "--quiet", f"{NAME}@v1^{{commit}}")
+    gates = project.folder / "reports/gates.json"
+    gates.write_text(gates.read_text().replace("0.7649", "0.9999"))
+    edit = project.commit("Better")
+    project.git("checkout", "--quiet", "main")
+    project.tag(f"{NAME}@v1", message, edit, force=True)
+    return "reports/gates.json: its sha256 is"
+
+
+def bare(project):
+    project.tag(f"{NAME}@v1", "Nothing to see\n", f"{NAME}@v1^{{commit}}", force=True)
+    return "the tag's message is not one of trunkline release"
+
+
+@pytest.mark.parametrize("breach", [moved, foreign, revoked, edited, bare])
+def test_a_broken_chain_is_shown_and_the_answer_is_no(inside, breach):
+    said = breach(inside)
+    found = told("v1", code=1)
+    assert said in found["chain"]["refused"]
+    assert (found["chain"]["signer"], found["holds"]) == (None, False)
+    text = " ".join(run("v1", code=1).split())
+    assert "signer refused: " in text
+    if found["review"]:
+        assert found["review"]["source"] == "tag" or breach is bare
+
+
+def test_it_is_traced_in_a_bare_clone_and_a_working_tree_adds_no_signer(inside, tmp_path, monkeypatch):
+    wanted = told("v2")
+    (inside.folder / "params.yaml").write_text("promotion: {signers: {}}")
+    assert told("v2") == wanted
+    subprocess.run(["git", "clone", "--quiet", "--bare", inside.folder, tmp_path / "bare.git"], check=True)
+    monkeypatch.chdir(tmp_path / "bare.git")
+    assert told("v2") == wanted
+
+
+def test_files_that_cannot_be_read_are_links_that_are_not_known(inside):
+    inside.write(
+        params_yaml="a: [", dvc_lock="[]", reports__gates_json="{", reports__dataset_json="7", pyproject_toml="]"
+    )
+    inside.write(locks__pipeline_txt=None)
+    commit = inside.commit("broken")
+    inside.git("reset", "--quiet", "--hard", "HEAD^")
+    found = told(commit)
+    assert [found[name] for name in ("verdict", "declared", "rows", "environment", "data")] == [None] * 4 + [[]]
+    run(commit)
+
+
+def test_a_hostile_repository_steers_no_terminal(inside):
+    evil = "\x1b[2J[red]x\u202e"
+    inside.build(gates=[rule("ranks" + evil, reason=evil)], max_iter=evil)
+    inside.commit(f"Evil {evil}", who="M\x1b[1mallory")
+    for text in (run("HEAD"), run("HEAD", "--json")):
+        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+    assert "[red]x" in run("HEAD")
+
+
+def test_a_long_history_costs_no_more_processes(inside, monkeypatch):
+    calls = []
+    for name in ("told", "output"):
+        real = getattr(process, name)
+        for module in ("repository", "ancestry"):
+            monkeypatch.setattr(
+                f"trunkline.adapters.git.{module}.{name}",
+                lambda *given, real=real, **more: calls.append(given) or real(*given, **more),
+            )
+    told("v2")
+    few = len(calls)
+    calls.clear()
+    lines = []
+    for number in range(500):
+        lines += ["commit refs/heads/main", f"committer A <a@b> {1772400000 + number} +0000", "data 1", "x"]
+        lines += [f"from {inside.git('rev-parse', 'HEAD')}"] * (number == 0) + [""]
+        if number % 10 == 0:
+            lines += [
+                f"tag {NAME}@v{number + 10}",
+                "from refs/heads/main",
+                "tagger A <a@b> 1772400000 +0000",
+                "data 1",
+                "x",
+            ]
+    inside.git("fast-import", "--quiet", "--force", given="\n".join(lines) + "\n")
+    start = time.perf_counter()
+    assert told("v2")["holds"]
+    assert time.perf_counter() - start < 2
+    assert len(calls) <= few < 30
+
+
+def change(environment, hour, before, after):
+    date = (START + timedelta(hours=hour, minutes=1)).isoformat()
+    return Change("c" * 40, date, "a", None, environment, before, after)
+
+
+@given(st.lists(st.sampled_from(["release", "a", "b"]), max_size=12), st.data())
+def test_an_environment_runs_one_version_at_a_time_and_what_is_declared_last(steps, data):
+    now, changes, releases = {"a": None, "b": None}, [], []
+    for hour, step in enumerate(steps):
+        if step == "release":
+            releases.append(Release(Version("m", len(releases) + 1), (START + timedelta(hours=hour)).isoformat()))
+        else:
+            after = data.draw(st.sampled_from([None, "latest", *range(1, len(releases) + 1)]))
+            changes.append(change(step, hour, now[step], after))
+            now[step] = after
+    stays = lineage_stays.stays(reversed(changes), releases)
+    for name, desired in now.items():
+        ours = [stay for stay in stays if stay.environment == name]
+        for one, other in pairwise(ours):
+            assert datetime.fromisoformat(one.until) <= datetime.fromisoformat(other.since)
+        wanted = (
+            f"v{len(releases)}"
+            if desired == "latest" and releases
+            else f"v{desired}"
+            if isinstance(desired, int)
+            else None
+        )
+        assert [stay.version for stay in ours if stay.until is None] == ([wanted] if wanted else [])
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder, chdir(folder):
+        project = flights(Path(folder) / "project")
+        with chdir(project.folder):
+            arguments = golden(project)
+            (GOLDEN / "trace.txt").write_text(run(*arguments), encoding="utf-8")
+            (GOLDEN / "trace.json").write_text(run(*arguments, "--json"), encoding="utf-8")

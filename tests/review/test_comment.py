@@ -1,0 +1,198 @@
+"""The comment on a pull request: compared with golden text, kept short, and deaf to hostile texts."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from tests.reviews import (
+    BLOCKED,
+    HOSTILE,
+    MOVED_ON,
+    PROMOTES,
+    REPORTS,
+    REVIEW,
+    ROLLS_BACK,
+    STALE,
+    hostile,
+    many,
+    words_of_others,
+)
+from trunkline.adapters.dvc.survey import Stage
+from trunkline.pipeline.reports import Estimate, Past, Slice
+from trunkline.review import comment, data
+from trunkline.review.data import Merge
+
+GOLDEN = Path(__file__).parents[1] / "golden/comment"
+
+
+CASES = {
+    "pass.md": REVIEW,
+    "blocked.md": BLOCKED,
+    "stale.md": STALE,
+    "moved_on.md": MOVED_ON,
+    "rolls_back.md": ROLLS_BACK,
+}
+
+
+@pytest.mark.parametrize(("golden", "content"), CASES.items(), ids=CASES)
+def test_a_comment_reads_as_it_did(golden, content):
+    assert comment.render(content) == (GOLDEN / golden).read_text(encoding="utf-8")
+
+
+def test_the_first_line_a_person_sees_is_the_answer():
+    first = [comment.render(content).splitlines()[1] for content in (REVIEW, BLOCKED, STALE)]
+    assert first[0] == "## ✅ May be merged: all gates pass, `roc_auc` 0.7649 → 0.7712 (better)"
+    assert first[1] == "## ❌ Do not merge: blocked by `every_airport`"
+    assert first[2] == "## ⚠️ Not reproduced: 1 stage has not run on this tree. Run `dvc repro` and commit."
+
+
+@pytest.mark.parametrize(
+    ("merge", "told"),
+    [
+        (Merge((), ()), "Nothing would run on it: its results are there already."),
+        (Merge(("conf/model/gbm.yaml", "b", "c", "d", "e"), ()), "in `conf/model/gbm.yaml`, `b`, `c`, `d` and 1 more."),
+        (None, "run `dvc repro` to see its verdict."),
+    ],
+    ids=["nothing to run", "conflicts", "not looked at"],
+)
+def test_a_target_that_has_moved_on_is_said(merge, told):
+    [line] = [line for line in comment.render(replace(REVIEW, behind=1, merge=merge)).splitlines() if line[:1] == ">"]
+    assert line.startswith("> `main` has moved on by 1 commit since: the merged tree is another one.")
+    assert line.endswith(told)
+
+
+def test_what_was_not_told_apart_names_the_command():
+    text = comment.render(replace(REVIEW, unattributed="400 s at most is more than 300 s"))
+    assert "Not told apart: 400 s at most is more than 300 s. On a laptop: `trunkline attribute --base main`" in text
+
+
+def test_results_that_belong_to_no_commit_are_not_merged():
+    found = replace(REVIEW, uncommitted=("dvc.lock", "params.yaml"))
+    said = comment.render(found).splitlines()[1]
+    told = "all gates pass, but `dvc.lock` and 1 more belong to no commit. Run `dvc repro` and commit."
+    assert said == f"## ⚠️ Not committed: {told}"
+    assert "## ❌" in comment.render(replace(BLOCKED, uncommitted=found.uncommitted))
+    assert "## ⚠️ Not reproduced" in comment.render(replace(STALE, uncommitted=found.uncommitted))
+
+
+def first(content):
+    return comment.render(content).splitlines()[1]
+
+
+def test_a_change_that_ships_no_other_model_says_what_it_moves():
+    chain = "may be merged, `v4` passed its gates and is signed by `release`"
+    assert first(PROMOTES) == f"## ✅ Promotes `v4` to `production`: {chain}"
+    assert first(ROLLS_BACK) == (
+        "## ✅ Rolls `production` back to `v3`: may be merged, `v3` passed its gates and is signed by `release`; "
+        "`every_airport` blocks the trunk's own model, which this does not ship"
+    )
+    assert first(replace(PROMOTES, moves=())) == "## ✅ May be merged: ships no other model"
+    assert first(replace(ROLLS_BACK, same_model=False)) == "## ❌ Do not merge: blocked by `every_airport`"
+    nothing = replace(PROMOTES.moves[0], after="null", version=None)
+    assert first(replace(PROMOTES, moves=(nothing,))) == "## ✅ Has `production` run nothing: may be merged"
+
+
+def test_a_version_that_may_not_run_is_not_merged():
+    refused = replace(
+        PROMOTES.moves[0], refused="flight-delay@v4: signed by key 1, which conf/promotion does not declare"
+    )
+    for content in (PROMOTES, replace(PROMOTES, same_model=False), replace(PROMOTES, uncommitted=("dvc.lock",))):
+        found = first(replace(content, moves=(*content.moves, refused)))
+        assert found.startswith("## ❌ Do not merge: `v4` is refused: `flight-delay@v4: signed by key 1, which ")
+    stale = first(replace(STALE, moves=(refused,)))
+    assert stale.startswith("## ⚠️ Not reproduced")
+
+
+def html(text):
+    return MarkdownIt("commonmark", {"html": True, "linkify": False}).enable(["table", "strikethrough"]).render(text)
+
+
+def of_kinds(made):
+    """A review that is refused, one that is blocked, and one that ships no other model."""
+    moves = tuple(replace(move, refused="") for move in made.moves)
+    return {"refused": made, "blocked": replace(made, moves=()), "moves": replace(made, moves=moves, same_model=True)}
+
+
+@given(words_of_others(), st.sampled_from(["refused", "blocked", "moves"]))
+def test_texts_of_others_stay_text(words, kind):
+    text = comment.render(of_kinds(hostile(words))[kind])
+    assert text.count(comment.MARKER) == 1
+    assert text.startswith(comment.MARKER)
+    page = html(text).replace(comment.MARKER, "")
+    tags = set(re.findall(r"<([a-zA-Z][a-zA-Z0-9]*|!)", page))
+    assert tags <= {
+        "h2", "h3", "p", "code", "pre", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "blockquote",
+        "strong",
+    }  # fmt: skip
+    assert page.count("<h2>") == 1
+    assert page.count("<strong>") == 1  # a change that is better: ours
+    assert page.count("<details>") == page.count("</details>") == 1
+    outside = re.sub(r"<code.*?</code>", "", page, flags=re.DOTALL)
+    assert not re.search(r"@\w|(?<!&)#\w|https?://|www\.\w|GH-\d", outside), outside
+    assert len(set(re.findall(r"[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e]", text))) == 0
+
+
+def test_it_names_the_page_where_there_is_one():
+    said = "Everything, with pictures, is in"
+    assert said not in comment.render(REVIEW)
+    assert f"{said} `report.html`." in comment.render(REVIEW, "report.html")
+    assert html(comment.render(REVIEW, HOSTILE)).count("<script") == 0
+
+
+def test_without_a_base_nothing_is_said_of_noise():
+    alone = replace(REVIEW, whole=tuple(replace(one, before=None, better=None, interval=None) for one in REVIEW.whole))
+    assert "The base has no metrics that could be compared with these." in comment.render(alone)
+
+
+def test_every_row_of_a_table_has_its_columns():
+    tables = re.findall(r"(?:^\|.*\n)+", comment.render(hostile(HOSTILE)), re.MULTILINE)
+    assert len(tables) >= 6
+    for table in tables:
+        columns = [len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()]
+        assert len(set(columns)) == 1, table
+
+
+@pytest.mark.parametrize("size", [10, 300, 5000])
+def test_it_fits_whatever_there_is_to_say(size):
+    text = comment.render(many("@" * 400, size))
+    assert len(text) < comment.LIMIT
+    assert "more." in text
+    assert "make repro" in text
+
+
+def test_changes_are_mapped_to_the_stages_that_read_them():
+    def stage(name, *keys):
+        return Stage(name, "", {}, {}, dict.fromkeys(keys), {}, "unchanged")
+
+    stages = [stage("ingest", "data.sources"), stage("features", "data"), stage("train", "model")]
+    before, now = {"data": {"window": 1, "sources": {"a": 1}}, "model": 1}, {"data": {"window": 2, "sources": {"a": 2}}}
+    found = {item.change.key: item.stages for item in data.config(before, now, stages)}
+    assert found == {
+        "data.sources.a": ("ingest", "features"), "data.window": ("features",), "model": ("train",),
+    }  # fmt: skip
+
+
+def test_a_change_is_better_or_worse_by_the_metrics_own_direction():
+    def measured(value):
+        return {"all": {"all": Slice(n=9, metrics={"brier": Estimate(value=value, interval=None)})}}
+
+    now = REVIEW.reports.model_copy(update={"slices": measured(0.2)})
+    [found] = data.whole(["brier"], Past(slices=measured(0.25)), now, None)
+    assert found.better == pytest.approx(0.05)
+    assert found.clear is None
+    [alone] = data.whole(["brier"], Past(), now, None)
+    assert (alone.before, alone.better) == (None, None)
+
+
+def test_an_older_commit_is_understood_as_far_as_it_can_be():
+    slices = json.dumps(REPORTS["slices"])
+    found = Past.understood({"slices": slices, "bundle": '{"digest": 7}', "metrics": None})
+    assert found.slices is not None
+    assert found.bundle is None
+    assert Past.understood({"slices": "{", "bundle": "[" * 100_000}) == Past()
