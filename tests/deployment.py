@@ -85,10 +85,10 @@ class Project:
         return self
 
     def configure(self, **promotion):
-        """Change conf/promotion; `declare` pushes it."""
+        """Change conf/deploy; `declare` pushes it."""
         self.promotion |= promotion
         tracking = {"uri": self.address, "experiment": "releases"}
-        params = {"name": self.name, "tracking": tracking, "promotion": self.promotion}
+        params = {"name": self.name, "tracking": tracking, "deploy": self.promotion}
         (self.work / "params.yaml").write_text(yaml.safe_dump(params))
 
     def declare(self, message="declare", **environments):

@@ -57,7 +57,7 @@ class Project:
             config["core"] |= {"remote": "store", "analytics": False}
             config["remote"] = {"store": {"url": str(remote)}}
         params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-        params["promotion"]["signers"] = {"release": {"key": PUBLIC}}
+        params["deploy"]["signers"] = {"release": {"key": PUBLIC}}
         made.write("params.yaml", yaml.safe_dump(params))
         made.write("locks/pipeline.txt", "numpy==2.4\n")
         made.write("models/registry.yaml", f"{COMMENT}{NAME}: {{staging: latest, production: null}}  # two of them\n")

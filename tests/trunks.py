@@ -114,7 +114,7 @@ class Project:
             "seed": 7,
             "model": self.model,
             "data": {"window": {"train": "2013-01..2013-06", "holdout": "2013-07"}},
-            "promotion": {"signers": signers, "environments": self.environments},
+            "deploy": {"signers": signers, "environments": self.environments},
         }
 
     def commit(self, message, who="Ada"):

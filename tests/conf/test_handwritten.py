@@ -100,6 +100,13 @@ TEXTS: list[tuple[str, str, str | bytes, str]] = [
     ("package hydra", TRACKING, "# @package hydra\nrun: {dir: /}\n", "@package hydra is not allowed"),
     ("package _global_", TRACKING, "# @package _global_\nseed: 1\n", "@package _global_ is not allowed"),
     ("an experiment's package", "experiment/x.yaml", "# @package model\nx: 1\n", "@package model is not allowed"),
+    (
+        "a comment that Hydra reads",
+        TRACKING,
+        "#@The tracking: where runs go.\n",
+        "@The tracking: where runs go. is not",
+    ),
+    ("a header without a value", "experiment/x.yaml", "# @package\nx: 1\n", "@package is not allowed"),
     ("an option of itself", MODEL, "defaults: [gbm]\n", "inherits from itself"),
     ("no list of defaults", TRACKING, "defaults: other\n", "must be a list"),
     ("an address in defaults", "config.yaml", "defaults: ['file:///etc/passwd']\n", "leaves conf/"),

@@ -88,7 +88,7 @@ def test_latest_is_the_highest_number_and_none_stays_none():
         ("flights: {staging: latest, production: v2}", "flights: lacks shadow; write: shadow: null"),
         (
             "flights: {stagging: latest, production: v2}",
-            "stagging: no such environment in conf/promotion; did you mean 'stag",
+            "stagging: no such environment in conf/deploy; did you mean 'stag",
         ),
     ],
 )

@@ -119,7 +119,7 @@ def test_a_change_of_neither_moves_nothing(project):
         ({"staging": "v9"}, "refused: models/registry.yaml: flight-delay.staging: v9 was never released"),
         (
             {"staging": "v2", "production": "v1, shadow: v1"},
-            "flight-delay.shadow: no such environment in conf/promotion",
+            "flight-delay.shadow: no such environment in conf/deploy",
         ),
     ],
 )

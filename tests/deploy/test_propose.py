@@ -112,7 +112,7 @@ def test_what_is_declared_already_is_said(project, words, told):
         ),
         (
             ("v3", "prodution"),
-            "flight-delay.prodution: no such environment in conf/promotion; did you mean 'production'",
+            "flight-delay.prodution: no such environment in conf/deploy; did you mean 'production'",
         ),
         (("latest", "production"), "flight-delay.production: must be a version such as v3, or null, not 'latest'"),
         (("", "production"), "'' is no version of flight-delay; name one such as v3 or flight-delay@v3"),

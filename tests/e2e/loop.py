@@ -29,7 +29,7 @@ from tests.rig.runner import machine
 from tests.rig.state import Pull
 from tests.servers import mlflow_server
 
-CONF = "conf/promotion/flights.yaml"
+CONF = "conf/deploy/flights.yaml"
 OWNER, COLLEAGUE, OPENER = "owner", "colleague", "opener"
 
 
@@ -182,7 +182,7 @@ def prepare(project: Checkout, rig: Rig, addresses: dict[str, str]) -> None:
         content["environments"][name]["endpoints"] = [address]
     (project.root / CONF).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     (project.root / ".github/CODEOWNERS").write_text(
-        f"/models/registry.yaml @{OWNER}\n/conf/promotion/ @{OWNER}\n", encoding="utf-8"
+        f"/models/registry.yaml @{OWNER}\n/conf/deploy/ @{OWNER}\n", encoding="utf-8"
     )
     keys = rig.remote_s3.environment
     opener = rig.state.grant(OPENER, {"contents": "write", "pull-requests": "write"})

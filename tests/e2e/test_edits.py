@@ -12,7 +12,7 @@ pytestmark = pytest.mark.e2e
 WHY = {
     "evaluation.interval.resamples 200 → 250",
     "model.max_iter 40 → 20",
-    "serving.golden_rows 20 → 5",
+    "bundle.golden_rows 20 → 5",
     "tracking.experiment flight-delay → other",
     'contract.tables.planes.columns.tailnum.description "Tail number" → "The tail number"',
     "data.window.holdout 2013-06-01..2013-06-14 → 2013-06-01..2013-06-15",
@@ -38,7 +38,7 @@ EDITS = [
     ),
     (
         "the model card",
-        "conf/serving/flights.yaml",
+        "conf/bundle/flights.yaml",
         "golden_rows: 20",
         "golden_rows: 5",
         ["compose", "bundle", "gate", "track"],

@@ -83,7 +83,7 @@ def test_a_champion_with_other_features_computes_its_own(project: Checkout, smal
 
 def test_the_model_in_production_is_the_same_model_in_another_bundle(project: Checkout) -> None:
     project.edit("conf/model/boosting_small.yaml", "max_iter: 20", "max_iter: 40")
-    project.edit("conf/serving/flights.yaml", "golden_rows: 20", "golden_rows: 5")
+    project.edit("conf/bundle/flights.yaml", "golden_rows: 20", "golden_rows: 5")
     project.repro("gate")
     judged = json.loads(project.read("reports/gates.json"))
     assert judged["challenger"] != judged["champion"]["digest"]

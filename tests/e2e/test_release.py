@@ -20,7 +20,7 @@ from tests.forkserver import commands
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 QUIET = {"PYTHONWARNINGS": "ignore"}
-PROMOTION = "conf/promotion/flights.yaml"
+PROMOTION = "conf/deploy/flights.yaml"
 
 
 def pair() -> tuple[str, str]:
@@ -209,7 +209,7 @@ def test_every_broken_link_of_the_chain_is_refused_in_words_of_its_own(copy: Che
 
     tag = copy.run("git", "rev-parse", "flight-delay@v1").strip()
     declare(copy, {"second": pair()[1]})
-    assert "which conf/promotion does not declare, or no longer does; declared signers: second" in refusal()
+    assert "which conf/deploy does not declare, or no longer does; declared signers: second" in refusal()
     declare(copy, {"first": keys[1]})
     bundle = copy.root / "models/bundle/model.onnx"
     cache = [path for path in (copy.root / ".dvc/cache/files").rglob("*") if path.is_file()]

@@ -38,7 +38,7 @@ def clock(action, times):
     return result, min(taken)
 
 start = time.perf_counter()
-from trunkline.bundle import Bundle
+from trunkline.bundle.runtime import Bundle
 import onnxruntime
 imports_ms = 1000 * (time.perf_counter() - start)
 folder = Path(sys.argv[1])

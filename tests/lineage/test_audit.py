@@ -212,9 +212,9 @@ def test_strictness_needs_a_forge():
         ("models/", "models/registry.yaml", True),
         ("registry.yaml", "models/registry.yaml", True),
         ("/registry.yaml", "models/registry.yaml", False),
-        ("conf/*", "conf/promotion/flights.yaml", False),
-        ("conf/promotion/*", "conf/promotion/flights.yaml", True),
-        ("**/promotion", "conf/promotion/flights.yaml", True),
+        ("conf/*", "conf/deploy/flights.yaml", False),
+        ("conf/deploy/*", "conf/deploy/flights.yaml", True),
+        ("**/deploy", "conf/deploy/flights.yaml", True),
         ("!models", "models/registry.yaml", False),
         ("[models]", "models/registry.yaml", False),
         ("*.yaml", "models/registry.yaml", True),
@@ -273,7 +273,7 @@ def test_the_forge_tells_who_approved_and_what_is_guarded(tmp_path, monkeypatch)
         rig.protect("trunkline", approvals=1, code_owners=True)
         rig.protect_tags(f"{NAME}@v*")
         guards = {one["name"]: one["answer"] for one in told(code=1)["guards"]}
-        assert [name for name, answer in guards.items() if not answer] == ["conf/promotion has an owner"]
+        assert [name for name, answer in guards.items() if not answer] == ["conf/deploy has an owner"]
         rig.forge.fail("GET", "/pulls", 50, 403)
         assert "the forge could not be asked" in told(code=1)["unknown"][0]
 

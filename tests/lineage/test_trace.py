@@ -235,7 +235,7 @@ def revoked(project):
     project.signers = ("other",)
     project.build()
     project.merge(21, "The key is not believed any more")
-    return "which conf/promotion does not declare, or no longer does"
+    return "which conf/deploy does not declare, or no longer does"
 
 
 def edited(project):
@@ -269,7 +269,7 @@ def test_a_broken_chain_is_shown_and_the_answer_is_no(inside, breach):
 
 def test_it_is_traced_in_a_bare_clone_and_a_working_tree_adds_no_signer(inside, tmp_path, monkeypatch):
     wanted = told("v2")
-    (inside.folder / "params.yaml").write_text("promotion: {signers: {}}")
+    (inside.folder / "params.yaml").write_text("deploy: {signers: {}}")
     assert told("v2") == wanted
     subprocess.run(["git", "clone", "--quiet", "--bare", inside.folder, tmp_path / "bare.git"], check=True)
     monkeypatch.chdir(tmp_path / "bare.git")

@@ -146,7 +146,7 @@ def swapped(envelope):
         (edited(lambda it: it["signatures"].clear()), "the envelope has 0 signatures"),
         (edited(lambda it: it.update(extra=1)), "the signature is unreadable"),
         (edited(lambda it: it["signatures"][0].pop("keyid")), "the signature is unreadable"),
-        (edited(lambda it: it["signatures"][0].update(keyid="\n")), "signed by the key \\n, which conf/promotion does"),
+        (edited(lambda it: it["signatures"][0].update(keyid="\n")), "signed by the key \\n, which conf/deploy does"),
         (SIGNED["p256"] + " ", "the signature is unreadable"),
         (SIGNED["p256"].replace('{"payload"', '{"payload":"","payload"'), "the signature is unreadable"),
         ("", "the signature is unreadable"),
@@ -163,7 +163,7 @@ def test_what_is_wrong_with_an_envelope_is_told(signed, told):
 def test_a_key_that_is_no_longer_declared_is_told_by_its_id():
     told = refused(SIGNED["ed25519"], {"p256": SIGNERS["p256"], "workflow": WORKFLOW})
     keyid = json.loads(SIGNED["ed25519"])["signatures"][0]["keyid"]
-    assert f"signed by the key {keyid}, which conf/promotion does not declare, or no longer does" in told
+    assert f"signed by the key {keyid}, which conf/deploy does not declare, or no longer does" in told
     assert told.endswith("declared signers: p256, workflow")
     assert refused(SIGNED["ed25519"], {}).endswith("declared signers: none")
 
@@ -252,7 +252,7 @@ def test_a_key_is_declared_in_one_way():
 def test_a_point_that_is_on_no_curve_is_told_when_it_is_needed():
     der = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004") + bytes(64)
     key = f"-----BEGIN PUBLIC KEY-----\n{base64.b64encode(der).decode()}\n-----END PUBLIC KEY-----"
-    with pytest.raises(UserError, match=r"conf/promotion: signers\.ci\.key: is no point of its curve"):
+    with pytest.raises(UserError, match=r"conf/deploy: signers\.ci\.key: is no point of its curve"):
         signing.verify(SIGNED["p256"], {"ci": Key(key=key)})
 
 
@@ -288,7 +288,7 @@ def test_a_recorded_signature_of_a_workflow_is_verified():
 @pytest.mark.parametrize("change", [{"identity": f"{WORKFLOW.identity}0"}, {"issuer": "https://gitlab.com"}])
 def test_the_signature_of_another_workflow_is_refused(change):
     told = refused(RECORDED, SIGNERS | {"main": WORKFLOW.model_copy(update=change)})
-    assert f"signed by {WORKFLOW.identity}, which conf/promotion does not declare" in told
+    assert f"signed by {WORKFLOW.identity}, which conf/deploy does not declare" in told
 
 
 def recorded(edit) -> str:

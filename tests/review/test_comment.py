@@ -99,9 +99,7 @@ def test_a_change_that_ships_no_other_model_says_what_it_moves():
 
 
 def test_a_version_that_may_not_run_is_not_merged():
-    refused = replace(
-        PROMOTES.moves[0], refused="flight-delay@v4: signed by key 1, which conf/promotion does not declare"
-    )
+    refused = replace(PROMOTES.moves[0], refused="flight-delay@v4: signed by key 1, which conf/deploy does not declare")
     for content in (PROMOTES, replace(PROMOTES, same_model=False), replace(PROMOTES, uncommitted=("dvc.lock",))):
         found = first(replace(content, moves=(*content.moves, refused)))
         assert found.startswith("## ❌ Do not merge: `v4` is refused: `flight-delay@v4: signed by key 1, which ")

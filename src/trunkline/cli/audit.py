@@ -22,7 +22,7 @@ def audit(  # noqa: PLR0913, PLR0917  an argument per option
 ) -> None:
     """List every release, promotion and rollback of a period: by whom, by which pull request, and on what evidence.
 
-    Exits with 1 if one reached an environment without a pull request, or without an approval that conf/promotion asked
+    Exits with 1 if one reached an environment without a pull request, or without an approval that conf/deploy asked
     for; if a version is refused, its verdict is not a pass, or its tag was moved; or if history was rewritten. What
     keeps such things from happening is listed under guards. Fetches the trunk and the tags, and asks the forge that
     GITHUB_REPOSITORY and GITHUB_TOKEN, or CI_API_V4_URL, CI_PROJECT_ID and GITLAB_TOKEN name; without one, who approved

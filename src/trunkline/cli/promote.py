@@ -29,7 +29,7 @@ def promote(  # noqa: PLR0913, PLR0917  an argument per option
 
     The version must be a release whose gates passed. The pull request has the evidence: metrics beside those of the
     present version, the gates, what was merged in between. It waits for an approval, or merges by itself when its
-    checks pass, as conf/promotion says. The working tree is left alone; running it again finds what is there. Exits
+    checks pass, as conf/deploy says. The working tree is left alone; running it again finds what is there. Exits
     with 1 if the version is refused. GITHUB_REPOSITORY and GITHUB_TOKEN, or those of GitLab, name the forge.
     """
     from trunkline.deploy.propose import Wish

@@ -14,7 +14,7 @@ import click
 def verify(context: click.Context, what: str, chain_only: bool, as_json: bool) -> None:
     """Check every file of a bundle's folder against its manifest, or a version such as v3; nothing is written or run.
 
-    Of a version: that its tag is a release, the signature one of a signer that conf/promotion declares now, the
+    Of a version: that its tag is a release, the signature one of a signer that conf/deploy declares now, the
     commit the signed one, params.yaml, dvc.lock, the environment's lock and the data's hashes those that were signed,
     the verdict a pass on this bundle, and the bundle's bytes in DVC's cache the announced digest. Nothing is fetched.
     Exits with 1 if it is refused, and with 2 if there is no such bundle or version, or the extra `sign`, which verifies

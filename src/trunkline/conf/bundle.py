@@ -1,4 +1,4 @@
-"""conf/serving: what the bundle says of itself, and what it does with a row that is not as it should be."""
+"""conf/bundle: what the bundle says of itself, and what it does with a row that is not as it should be."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -19,7 +19,7 @@ class Card(Strict):
 class Serving(Group):
     """What the bundle holds besides the model."""
 
-    key: ClassVar[str] = "serving"
+    key: ClassVar[str] = "bundle"
 
     on_bad_row: Literal["stop", "quarantine"] = Field(
         "stop", description="stop a batch at the first row against the contract, or set such rows aside."

@@ -1,4 +1,4 @@
-"""conf/promotion: which environments there are, who decides what they run, and whose releases are believed."""
+"""conf/deploy: which environments there are, who decides what they run, and whose releases are believed."""
 
 import re
 from pathlib import PurePosixPath
@@ -62,7 +62,7 @@ def _with_production(found: dict[str, Target]) -> dict[str, Target]:
 class Promotion(Group):
     """Environments, whose releases they run, and what `trunkline reconcile` may do."""
 
-    key: ClassVar[str] = "promotion"
+    key: ClassVar[str] = "deploy"
 
     signers: Signers = Field(
         default_factory=dict, description="Whose releases are believed; a version signed by none of these is refused."

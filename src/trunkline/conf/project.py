@@ -32,7 +32,7 @@ class Project(Strict):
     search: Search
     evaluation: Evaluation
     gates: Gates
-    serving: Serving
-    promotion: Promotion
+    bundle: Serving
+    deploy: Promotion
     review: Review
     tracking: Tracking

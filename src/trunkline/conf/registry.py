@@ -32,14 +32,12 @@ class Registry:
     environments: Mapping[str, Desired]
 
     def check(self, declared: Iterable[str]) -> None:
-        """Raise UserError unless it has exactly the environments that conf/promotion declares."""
+        """Raise UserError unless it has exactly the environments that conf/deploy declares."""
         known = sorted(declared)
         for environment in self.environments:
             if environment not in known:
                 advice = nearest(environment, known)
-                raise UserError(
-                    f"{self.where}: {self.name}.{environment}: no such environment in conf/promotion{advice}"
-                )
+                raise UserError(f"{self.where}: {self.name}.{environment}: no such environment in conf/deploy{advice}")
         for environment in known:
             if environment not in self.environments:
                 raise UserError(f"{self.where}: {self.name}: lacks {environment}; write: {environment}: null")

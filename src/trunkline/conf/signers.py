@@ -1,4 +1,4 @@
-"""Whose releases are believed: the public half of a key, or the identity of a workflow (conf/promotion, signers).
+"""Whose releases are believed: the public half of a key, or the identity of a workflow (conf/deploy, signers).
 
 What is declared is judged by its shape alone, so that composing conf/ needs no library of cryptography.
 """

@@ -135,7 +135,7 @@ def local(root: Path, proposal: Proposal) -> str:
 
 
 def publish(root: Path, proposal: Proposal, environ: Mapping[str, str], forge: api.Forge, tell: Tell) -> Opened:
-    """Push the branch and open the pull request, or find both; it merges by itself where conf/promotion says so.
+    """Push the branch and open the pull request, or find both; it merges by itself where conf/deploy says so.
 
     Raises OutsideError where the remote or the forge fails; it may be called again.
     """

@@ -86,7 +86,7 @@ def releases(folder: Path, branch: str) -> Releases:
         raise UserError(f"{where}: has no name of a model; run: trunkline compose, and merge what it writes")
     promotion = promoted(params)
     if promotion is None:
-        raise UserError(f"{where}: promotion: is no such group; run: trunkline compose --check")
+        raise UserError(f"{where}: deploy: is no such group; run: trunkline compose --check")
     tags = [(version, tag) for tag in ancestry.tags(folder) if (version := Version.of_tag(tag.name))]
     ours = [(version, tag) for version, tag in tags if version.name == params["name"]]
     light = tuple(sorted(version for version, tag in ours if not tag.annotated))
@@ -98,6 +98,6 @@ def releases(folder: Path, branch: str) -> Releases:
 def promoted(params: Mapping[str, Any]) -> Promotion | None:
     """Return what a params.yaml declares of environments; None if that cannot be understood."""
     try:
-        return Promotion.parse(params.get("promotion"))
+        return Promotion.parse(params.get(Promotion.key))
     except ValidationError:
         return None

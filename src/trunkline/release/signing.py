@@ -32,12 +32,12 @@ TYPE = "application/vnd.in-toto+json"
 LIMIT = 1_000_000  # bytes; an envelope of ours has some thousand
 
 _NO_KEY = (
-    f"nothing to sign with: {KEY} is not set, and this is no workflow with `id-token: write` that conf/promotion "
+    f"nothing to sign with: {KEY} is not set, and this is no workflow with `id-token: write` that conf/deploy "
     "declares; make a key:\n"
     "  openssl genpkey -algorithm ed25519 -out release.pem\n"
     "  openssl pkey -in release.pem -pubout\n"
     f"set {KEY} to release.pem, or in a workflow to a secret that holds its text, keep it out of git, and declare what "
-    "the second command prints in conf/promotion, in a pull request: signers: {release: {key: …}}"
+    "the second command prints in conf/deploy, in a pull request: signers: {release: {key: …}}"
 )
 
 
@@ -47,7 +47,7 @@ class SignatureError(UserError):
 
 @dataclass(frozen=True)
 class Signed:
-    """What was signed, byte for byte, and the name in conf/promotion of who signed it."""
+    """What was signed, byte for byte, and the name in conf/deploy of who signed it."""
 
     signer: str
     payload: bytes
@@ -116,7 +116,7 @@ def _unfit() -> SignatureError:
 def _undeclared(who: str, signers: Mapping[str, Key | Keyless]) -> SignatureError:
     declared = ", ".join(sorted(signers)) or "none"
     return SignatureError(
-        f"signed by {who}, which conf/promotion does not declare, or no longer does; declared signers: {declared}"
+        f"signed by {who}, which conf/deploy does not declare, or no longer does; declared signers: {declared}"
     )
 
 
@@ -218,9 +218,7 @@ def _declared(name: str, signer: Key) -> "SSlibKey":
     try:
         return _known(load_pem_public_key(signer.key.encode()))
     except ValueError:
-        raise UserError(
-            f"conf/promotion: signers.{name}.key: is no point of its curve; declare the key again"
-        ) from None
+        raise UserError(f"conf/deploy: signers.{name}.key: is no point of its curve; declare the key again") from None
 
 
 def _known(public: Any) -> "SSlibKey":

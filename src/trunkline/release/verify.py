@@ -1,7 +1,7 @@
 """Whether a version is what its tag says: the signature, the commit, what it was built from, the verdict, the bytes.
 
 Offline: the tag holds the signed provenance, git the files, and DVC's cache the bundle. Who may sign is read from
-conf/promotion of now, not of the version's commit: a key that is taken out is believed no more.
+conf/deploy of now, not of the version's commit: a key that is taken out is believed no more.
 """
 
 import hashlib

@@ -152,7 +152,7 @@ def test_nothing_to_do_is_one_fetch_and_one_look(project, monkeypatch):
     ("environments", "said"),
     [
         ({"staging": "latest", "production": "v9"}, r"main:models/registry\.yaml: .*production: v9 was never released"),
-        ({"staging": "latest", "production": "v1", "canary": "v1"}, r"canary: no such environment in conf/promotion"),
+        ({"staging": "latest", "production": "v1", "canary": "v1"}, r"canary: no such environment in conf/deploy"),
         ({"staging": "lates", "production": "v2"}, r"staging: must be a version such as v3, latest or null"),
         ({"production": "v2"}, r"lacks staging"),
     ],

@@ -21,9 +21,9 @@ def manifests(templates: Mapping[str, str | None], values: Mapping[str, str]) ->
     for path, text in templates.items():
         name = PurePosixPath(path).stem
         if text is None:
-            raise UserError(f"conf/promotion: manifests: {path}: there is no such template on the trunk")
+            raise UserError(f"conf/deploy: manifests: {path}: there is no such template on the trunk")
         if name in found:
-            raise UserError(f"conf/promotion: manifests: {path}: another template of this environment gives {name} too")
+            raise UserError(f"conf/deploy: manifests: {path}: another template of this environment gives {name} too")
         found[name] = _rendered(path, text, values)
     return found
 

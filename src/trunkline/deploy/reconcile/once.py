@@ -31,7 +31,7 @@ LOADING = 120.0  # seconds after a delivery in which a server may say that it ha
 class Place:
     """Where a reconcile runs: a clone, the branch of origin it follows, its store, and the environments it looks after.
 
-    No environments: all that conf/promotion declares.
+    No environments: all that conf/deploy declares.
     """
 
     clone: Path

@@ -27,7 +27,7 @@ from trunkline.release.releases import Releases
 from trunkline.show import differences
 from trunkline.show.text import clean
 
-PROMOTION = "conf/promotion"
+PROMOTION = "conf/deploy"
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ class _Gathering:
         return found, unknown
 
     def _needed(self, commit: str, environments: tuple[str, ...]) -> bool:
-        """Tell whether conf/promotion asks for an approval; what the commit itself has dropped still counts."""
+        """Tell whether conf/deploy asks for an approval; what the commit itself has dropped still counts."""
         at = (commit, f"{commit}^")
         found = repository.files_at(self.folder, at, [paths.PARAMS])
         promotions = [releases.promoted(differences.mapping(found[one].get(paths.PARAMS))) for one in at]

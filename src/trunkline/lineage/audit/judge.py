@@ -36,7 +36,7 @@ class Event:
 
     `environments` are those that it is of: of a release, those that followed it at once. `version` is a label such as
     v3, None for nothing; `declared` and `before` are as a person reads them: v3, latest (v3), nothing. `needed` says
-    whether conf/promotion asked for an approval, `reached` whether an environment has come to run it. `unknown` is why
+    whether conf/deploy asked for an approval, `reached` whether an environment has come to run it. `unknown` is why
     it is not known who approved, None where it is.
     """
 

@@ -26,7 +26,7 @@ SEARCH = "search"
 _OPTION = re.compile(r"[A-Za-z_][\w-]*")
 _FAMILY = re.compile(r"[A-Za-z_][\w-]*|/model@families\.[a-z][a-z0-9_]*\.model: [A-Za-z_][\w-]*")
 _CHOICE = re.compile(r"_self_|(?:override /|/)?[a-z_]+: [A-Za-z_][\w-]*|[a-z_]+: None")
-_PACKAGE = re.compile(r"\s*#\s*@package\s*(.*?)\s*")
+_HEADER = re.compile(r"\s*#[\s#]*@(.*)")  # what Hydra takes for a setting of its own
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ def _lint_layer(path: Path, relative: Path) -> None:
     text = path.read_text(encoding="utf-8")
     overall = relative.parts[0] == EXPERIMENT
     for number, line in enumerate(text.splitlines(), 1):
-        header = _PACKAGE.fullmatch(line)
-        if header and not (overall and header[1] == "_global_"):
-            allowed = "`# @package _global_`" if overall else "no @package, since its content belongs to its group"
-            raise UserError(f"{path}:{number}: @package {header[1][:60]} is not allowed; write {allowed}")
+        header = _HEADER.fullmatch(line)
+        if header and not (overall and header[1].split() == ["package", "_global_"]):
+            allowed = "only `# @package _global_`" if overall else "no comment that begins with @"
+            raise UserError(f"{path}:{number}: @{header[1].strip()[:60]} is not allowed; write {allowed}")
     content = safe_yaml.parse_yaml(text) or {}
     entries = content.get("defaults", [])
     if not isinstance(entries, list):
