@@ -1,6 +1,6 @@
 """The verbs of a review beside the DVC commands that they stand in for, as processes, in one run.
 
-`trunkline plan` beside `dvc status`; `trunkline report --base HEAD~1` beside `dvc metrics diff` and `dvc params diff`,
+`trunkline plan` beside `dvc status`; `trunkline review --base HEAD~1` beside `dvc metrics diff` and `dvc params diff`,
 one after the other. Rounds alternate, and each one's best round counts, so that a busy machine harms none alone. Needs
 what `make repro` leaves, committed, with a commit before it. Run: python benchmarks/review_speed.py
 """
@@ -15,7 +15,7 @@ BIN = Path(sys.executable).parent
 COMMANDS = {
     "trunkline plan": [["trunkline", "plan"]],
     "dvc status": [["dvc", "status"]],
-    "trunkline report --base HEAD~1": [["trunkline", "report", "--base", "HEAD~1"]],
+    "trunkline review --base HEAD~1": [["trunkline", "review", "--base", "HEAD~1"]],
     "dvc metrics diff + dvc params diff": [["dvc", "metrics", "diff", "HEAD~1"], ["dvc", "params", "diff", "HEAD~1"]],
 }
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
@@ -267,10 +268,12 @@ def test_every_line_is_set_up_or_a_verb_that_exists(runs):
     lines = [line for jobs in runs.values() for job in jobs.values() for line in job]
     assert {line for line in lines if not line.startswith("trunkline ")} == SETUP
     for line in (line for line in lines if line not in SETUP):
-        _, name, *words = shlex.split(re.split(r"\s>", line)[0], comments=True)
+        words = shlex.split(re.split(r"\s>", line)[0], comments=True)[1:]
         given = ["success" if word == "$STATE" else "7" * 40 if word.startswith("$") else word for word in words]
-        command = cli.trunkline.get_command(None, name)
-        assert command is not None, line
+        command = cli.trunkline
+        while isinstance(command, click.Group):
+            name, command = given[0], command.get_command(click.Context(command), given.pop(0))
+            assert command is not None, line
         command.make_context(name, given)
 
 

@@ -1,4 +1,4 @@
-"""trunkline comment and trunkline check as a workflow calls them: a process, an environment, a forge."""
+"""trunkline ci comment and trunkline ci status as a workflow calls them: a process, an environment, a forge."""
 
 import io
 import os
@@ -55,14 +55,14 @@ def archive(members, method=zipfile.ZIP_DEFLATED):
 
 def test_a_review_is_printed_without_a_forge(tmp_path):
     (tmp_path / "review.json").write_bytes(JSON)
-    done = trunkline("comment", "--review", "review.json", cwd=tmp_path)
+    done = trunkline("ci", "comment", "--review", "review.json", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout == comment.render(REVIEW) + f"\n---\nOf commit {SHA}.\n"
 
 
 def test_a_review_of_a_run_is_posted_once_and_kept_up_to_date(server, tmp_path):
     server.artifact(archive([("review.json", JSON)]))
-    call = ("comment", "--run", 7, "--sha", SHA, "--url", RUN, "--post")
+    call = ("ci", "comment", "--run", 7, "--sha", SHA, "--url", RUN, "--post")
     first = trunkline(*call, "--dry-run", server=server, cwd=tmp_path)
     assert (first.returncode, server.writes) == (0, [])
     assert "comment created (dry run: not done)" in first.stdout
@@ -101,7 +101,7 @@ def test_an_artifact_that_is_no_review_gives_a_notice_of_ours(server, content, t
     server.pull(2, "d" * 40)
     if content is not None:
         server.artifact(content)
-    done = trunkline("comment", "--run", 7, "--sha", SHA, "--url", RUN, "--post", server=server, cwd=tmp_path)
+    done = trunkline("ci", "comment", "--run", 7, "--sha", SHA, "--url", RUN, "--post", server=server, cwd=tmp_path)
     assert done.returncode == 2
     assert re.fullmatch(r"error: .+\n", done.stderr)
     [body] = server.bodies(1)
@@ -117,7 +117,7 @@ def test_an_artifact_that_is_no_review_gives_a_notice_of_ours(server, content, t
 
 def test_hostile_texts_are_posted_as_text(server, tmp_path):
     server.artifact(archive([("review.json", file.encode(hostile("@octocat <img src=x> ::error::x\n::warning::y")))]))
-    assert trunkline("comment", "--run", 7, "--sha", SHA, "--post", server=server, cwd=tmp_path).returncode == 0
+    assert trunkline("ci", "comment", "--run", 7, "--sha", SHA, "--post", server=server, cwd=tmp_path).returncode == 0
     [body] = server.bodies()
     assert "<img" not in re.sub(r"`[^`]*`", "", body)
     assert not re.search(r"^::", body, re.MULTILINE)
@@ -126,7 +126,7 @@ def test_hostile_texts_are_posted_as_text(server, tmp_path):
 def test_a_commit_that_is_the_head_no_more_is_left_alone(server, tmp_path):
     server.pulls[0]["sha"] = "e" * 40
     server.artifact(archive([("review.json", JSON)]))
-    done = trunkline("comment", "--run", 7, "--sha", SHA, "--post", server=server, cwd=tmp_path)
+    done = trunkline("ci", "comment", "--run", 7, "--sha", SHA, "--post", server=server, cwd=tmp_path)
     assert (done.returncode, server.writes) == (0, [])
     assert "not any more: nothing posted" in done.stdout
 
@@ -134,7 +134,7 @@ def test_a_commit_that_is_the_head_no_more_is_left_alone(server, tmp_path):
 def test_a_forge_that_refuses_is_exit_code_3(server, tmp_path):
     (tmp_path / "review.json").write_bytes(JSON)
     server.faults = [Fault("POST", "comments", 403, body={"message": "Resource not accessible by integration"})]
-    done = trunkline("comment", "--review", "review.json", "--sha", SHA, "--post", server=server, cwd=tmp_path)
+    done = trunkline("ci", "comment", "--review", "review.json", "--sha", SHA, "--post", server=server, cwd=tmp_path)
     assert done.returncode == 3
     assert "the token needs pull-requests: write" in done.stderr
 
@@ -156,13 +156,13 @@ def test_a_forge_that_refuses_is_exit_code_3(server, tmp_path):
 )
 def test_what_is_wrong_is_exit_code_2(arguments, reason, tmp_path):
     (tmp_path / "review.json").write_bytes(JSON)
-    done = trunkline("comment", *arguments, cwd=tmp_path)
+    done = trunkline("ci", "comment", *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert reason in done.stderr
 
 
 def test_a_check_is_set_on_a_commit(server, tmp_path):
-    call = ("check", "--sha", SHA, "--context", "trunkline", "--state", "success", "--description", "reproduced")
+    call = ("ci", "status", "--sha", SHA, "--context", "trunkline", "--state", "success", "--description", "reproduced")
     assert "not set" in trunkline(*call, "--dry-run", server=server, cwd=tmp_path).stdout
     assert server.statuses == []
     server.faults = [Fault("POST", "statuses", 502)]
@@ -171,7 +171,7 @@ def test_a_check_is_set_on_a_commit(server, tmp_path):
     assert server.statuses == [
         {"sha": SHA, "context": "trunkline", "state": "success", "description": "reproduced", "target_url": RUN}
     ]
-    assert trunkline("check", *call[1:6], "yes", server=server, cwd=tmp_path).returncode == 2
+    assert trunkline("ci", "status", *call[2:7], "yes", server=server, cwd=tmp_path).returncode == 2
 
 
 def lying():

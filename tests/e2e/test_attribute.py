@@ -100,7 +100,7 @@ def test_the_shares_sum_to_the_move_and_are_in_the_comment(changed, tmp_path):
     changed.repro()
     changed.commit("reproduced")
     env = {"PYTHONWARNINGS": "ignore"} | compiled()
-    told = changed.run("trunkline", "report", "--base", "main", "--attribute", env=env)
+    told = changed.run("trunkline", "review", "--base", "main", "--attribute", env=env)
     table = told.partition("### What moved it")[2]
     rows = dict(
         re.findall(r"^\| (window|config|code|environment|interaction|whole move) \|.*\| (\S+) \|$", table, re.M)

@@ -155,12 +155,12 @@ def test_the_comment_says_what_changed_and_whether_it_may_be_merged(project: Che
     project.run("git", "checkout", "--quiet", "-b", "work")
     project.edit("conf/evaluation/binary.yaml", "slice_min_rows: 200", "slice_min_rows: 250")
     quiet = {"PYTHONWARNINGS": "ignore"}  # those of DVC's packages
-    stale = project.run("trunkline", "report", "--base", "main", env=quiet)
+    stale = project.run("trunkline", "review", "--base", "main", env=quiet)
     assert "## ⚠️ Not reproduced: " in stale
     assert "with changes that are not committed" in stale
     project.repro()
     project.commit("larger slices")
-    text = project.run("trunkline", "report", "--base", "main", env=quiet)
+    text = project.run("trunkline", "review", "--base", "main", env=quiet)
     assert text.startswith("<!-- trunkline:report -->\n## ")
     assert "Not reproduced" not in text
     assert "| `evaluation.slice_min_rows` | `200` | `250` | evaluate, bundle, gate |" in text
@@ -174,7 +174,7 @@ def test_the_comment_says_what_changed_and_whether_it_may_be_merged(project: Che
         project.edit(file, old, new)
         project.commit("the trunk moves on")
         project.run("git", "checkout", "--quiet", "work")
-        told = project.run("trunkline", "report", "--base", "main", env=quiet)
+        told = project.run("trunkline", "review", "--base", "main", env=quiet)
         return next(line for line in told.splitlines() if line.startswith("> `main` has moved on by "))
 
     told = moved_on("README.md", "# Trunkline", "# Trunk line")

@@ -107,7 +107,7 @@ def made(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Checkout:
     project.run("git", "init", "--quiet", "--initial-branch=main")
     project.run("git", "config", "user.name", "Test")
     project.run("git", "config", "user.email", "test@example.org")
-    project.run("trunkline", "merge-driver", "--install")
+    project.run("trunkline", "ci", "merge-driver", "--install")
     repro(folder)
     project.commit("main")
     return project

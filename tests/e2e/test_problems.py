@@ -173,7 +173,7 @@ def test_the_comment_on_a_regression(diabetes: Problem, tmp_path: Path) -> None:
     project.edit("conf/model/ridge.yaml", "alpha: 10.0", "alpha: 500.0")
     project.repro()
     project.commit("worse")
-    told = project.run("trunkline", "report", "--base", "main", "--html", "report.html")
+    told = project.run("trunkline", "review", "--base", "main", "--html", "report.html")
     assert "**worse**" in told
     assert "Mean label by score" in told
     assert "ROC" not in told

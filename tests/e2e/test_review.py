@@ -13,7 +13,7 @@ def test_the_comment_and_the_page_of_a_branch(project: Checkout) -> None:
     def reported() -> tuple[str, str]:
         """The comment and the page, without what is measured: the time of a prediction."""
         quiet = {"PYTHONWARNINGS": "ignore"}  # those of DVC's packages
-        said = project.run("trunkline", "report", "--base", "main", "--html", "review/page.html", env=quiet)
+        said = project.run("trunkline", "review", "--base", "main", "--html", "review/page.html", env=quiet)
         first, second = (re.sub(r"\d+ µs", "some µs", text) for text in (said, project.read("review/page.html")))
         return first, second
 

@@ -83,7 +83,7 @@ def test_the_pipeline_trains_what_the_search_found(small: Checkout, root: Path, 
     assert f"| max_iter | `{chosen['max_iter']}` |" in project.read("models/bundle/card.md")
     project.commit("searched")
     told = project.run(
-        *["trunkline", "report", "--base", "main", "--html", "report.html"], env={"PYTHONWARNINGS": "ignore"}
+        *["trunkline", "review", "--base", "main", "--html", "report.html"], env={"PYTHONWARNINGS": "ignore"}
     )
     assert "Search: 10 trials" in told
     assert 'aria-label="Search: log_loss of each trial"' in project.read("report.html")

@@ -367,7 +367,7 @@ def trunkline(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
 
     def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["trunkline", "merge-driver", *arguments])
+        monkeypatch.setattr(sys, "argv", ["trunkline", "ci", "merge-driver", *arguments])
         with pytest.raises(SystemExit) as ended:
             cli.main()
         return ended.value.code, *capsys.readouterr()
@@ -440,7 +440,7 @@ def test_install_sets_the_driver_once(tmp_path, trunkline):
         assert printed == "".join(f"{said}: git config {key} '{value}'\n" for key, value in SETTINGS.items())
         wanted = dict.fromkeys(SETTINGS) if arguments else SETTINGS
         assert {key: repository.setting(tmp_path, key) for key in SETTINGS} == wanted
-    assert SETTINGS["merge.trunkline.driver"] == "trunkline merge-driver %O %A %B %P"
+    assert SETTINGS["merge.trunkline.driver"] == "trunkline ci merge-driver %O %A %B %P"
 
 
 def test_git_hands_these_files_to_the_driver(root):

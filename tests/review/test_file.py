@@ -153,7 +153,7 @@ def test_bytes_that_are_no_review_are_refused(data):
     ("edit", "reason"),
     [
         ({"extra": 1}, "does not write"),
-        ({"behind": "3"}, "behind is not what trunkline report writes"),
+        ({"behind": "3"}, "behind is not what trunkline review writes"),
         ({"behind": 10**30}, "integer beyond"),
         ({"behind": True}, "behind is not"),
         ({"dirty": 1}, "dirty is not"),

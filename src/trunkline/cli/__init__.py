@@ -1,23 +1,21 @@
-"""The command line: a verb is imported when it is called, so that help and typing mistakes answer at once."""
+"""The command line: `trunkline VERB`, and under `trunkline ci` what only workflows call."""
 
-import importlib
 import sys
 import traceback
 
 import click
 
 from trunkline import __version__
-from trunkline.core.errors import explain, nearest
+from trunkline.cli.commands import Commands
+from trunkline.core.errors import explain
 
 COMMANDS = {
     "attribute": "trunkline.cli.attribute:attribute",
     "audit": "trunkline.cli.audit:audit",
-    "check": "trunkline.cli.check:check",
-    "comment": "trunkline.cli.comment:comment",
+    "ci": "trunkline.cli.ci:ci",
     "compose": "trunkline.cli.compose:compose",
     "gate": "trunkline.cli.gate:gate",
     "log": "trunkline.cli.log:log",
-    "merge-driver": "trunkline.cli.merge_driver:merge_driver",
     "pin": "trunkline.cli.pin:pin",
     "plan": "trunkline.cli.plan:plan",
     "predict": "trunkline.cli.predict:predict",
@@ -25,7 +23,7 @@ COMMANDS = {
     "reconcile": "trunkline.cli.reconcile:reconcile",
     "release": "trunkline.cli.release:release",
     "report": "trunkline.cli.report:report",
-    "reproduce": "trunkline.cli.reproduce:reproduce",
+    "review": "trunkline.cli.review:review",
     "rollback": "trunkline.cli.rollback:rollback",
     "status": "trunkline.cli.status:status",
     "trace": "trunkline.cli.trace:trace",
@@ -41,33 +39,7 @@ Exit codes, the same for every command:
 """
 
 
-class Commands(click.Group):
-    """A group whose commands are named here and imported when they are needed."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command; None if there is none of that name."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
-        command = getattr(importlib.import_module(module), attribute)
-        if not isinstance(command, click.Command):
-            raise TypeError(f"{COMMANDS[cmd_name]} is no click command")
-        return command
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the arguments begin with; an unknown one is answered with the nearest."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f"no command '{args[0]}'{nearest(args[0], COMMANDS)}")
-        return super().resolve_command(ctx, args)
-
-
-@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Commands, commands=COMMANDS, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def trunkline() -> None:
     """Production is whatever the trunk says it is: declare, reproduce, measure and ship a model from git."""

@@ -1,4 +1,4 @@
-"""trunkline attribute: which of the things that changed moved the metric, and by how much."""
+"""`trunkline attribute`: which of the things that changed moved the metric, and by how much."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trunkline.core import files
+from trunkline.cli import options, output
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,10 +18,10 @@ MOST = 4  # changes of a factor
 
 
 @click.command(short_help="Say which of several changes moved the metric.")
-@click.option("--base", metavar="REF", default="main", show_default=True, help="The branch that this one has left.")
+@options.base("The branch that this one has left.", default="main")
 @click.option("--metric", metavar="NAME", help="The metric to explain, instead of the first that is declared.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--dry-run", is_flag=True, help="List what would be run, and how long that may take; run nothing.")
+@options.as_json("Print the result as JSON.")
+@options.dry_run("List what would be run, and how long that may take; run nothing.")
 @click.option("--verbose", is_flag=True, help="Print what DVC says, on stderr.")
 def attribute(base: str, metric: str | None, as_json: bool, dry_run: bool, verbose: bool) -> None:
     """Say how much of the metric's move since the base is due to window, config, code and environment.
@@ -38,7 +38,7 @@ def attribute(base: str, metric: str | None, as_json: bool, dry_run: bool, verbo
         return
     found = _answer(question, verbose)
     if as_json:
-        click.echo(files.canonical_json(shares.content(found), digits=None), nl=False)
+        output.echo_json(shares.content(found))
     else:
         _show(found)
 
@@ -80,7 +80,7 @@ def _list(question: "Question", as_json: bool) -> None:
     rows = [{"name": name, "changes": list(found.get(name, ())), "seconds": seconds} for name in question.trees]
     if as_json:
         whole = {"base": question.base, "head": question.head, "combinations": rows}
-        click.echo(files.canonical_json(whole), nl=False)
+        output.echo_json(whole)
         return
     made = terminal.table("run", "changed", "at most", left=(0, 1))
     for name in question.trees:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trunkline.cli import options, output
+
 if TYPE_CHECKING:
     from trunkline.lineage.audit.judge import Audit
 
@@ -12,10 +14,10 @@ if TYPE_CHECKING:
 @click.command(short_help="List releases, promotions and rollbacks with their evidence, and violations.")
 @click.option("--since", required=True, metavar="DATE", help="The first day, or moment, in ISO 8601; UTC if no zone.")
 @click.option("--until", metavar="DATE", help="The last day, or the moment before which.")
-@click.option("--trunk", default="main", show_default=True, help="The branch that production follows.")
+@options.trunk
 @click.option("--offline", is_flag=True, help="Neither fetch nor ask the forge.")
 @click.option("--strict", is_flag=True, help="A guard that is missing, or cannot be seen, is a violation too.")
-@click.option("--json", "as_json", is_flag=True, help="Print the audit as JSON, with every field.")
+@options.as_json("Print the audit as JSON, with every field.")
 @click.pass_context
 def audit(  # noqa: PLR0913, PLR0917  an argument per option
     context: click.Context, since: str, until: str | None, trunk: str, offline: bool, strict: bool, as_json: bool
@@ -45,11 +47,10 @@ def audit(  # noqa: PLR0913, PLR0917  an argument per option
 
 
 def _show(found: "Audit", as_json: bool) -> None:
-    from trunkline.core import files
     from trunkline.lineage.audit import judge, screen
     from trunkline.show import terminal
 
     if as_json:
-        click.echo(files.canonical_json(judge.content(found), digits=None), nl=False)
+        output.echo_json(judge.content(found))
     else:
         terminal.show(screen.screen(found))

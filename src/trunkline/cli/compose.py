@@ -1,4 +1,4 @@
-"""trunkline compose: conf/ into params.yaml, or whether they agree."""
+"""`trunkline compose`: conf/ into params.yaml, or whether they agree."""
 
 import json
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trunkline.cli import options, output
 from trunkline.core import files, paths
 from trunkline.core.errors import UserError
 
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Compose conf/ into params.yaml, or check that they agree.")
 @click.option("--check", "checking", is_flag=True, help="Write nothing; exit 1 and show the difference if they differ.")
-@click.option("--dry-run", is_flag=True, help="Write nothing; print what would be written.")
-@click.option("--json", "as_json", is_flag=True, help="With --check: print the answer as JSON.")
+@options.dry_run("Write nothing; print what would be written.")
+@options.as_json("With --check: print the answer as JSON.")
 @click.pass_context
 def compose(context: click.Context, checking: bool, dry_run: bool, as_json: bool) -> None:
     """Compose conf/ into params.yaml; with --check, say whether params.yaml is what conf/ composes to.
@@ -48,7 +49,7 @@ def _agree(content: dict[str, Any], as_json: bool) -> bool:
     same_text = compose_compose.render(found) == paths.PARAMS.read_text(encoding="utf-8")
     if as_json:
         listed = [{"key": item.key, "composed": item.before, "found": item.after} for item in different]
-        click.echo(json.dumps({"in_sync": not different and same_text, "differences": listed}, sort_keys=True))
+        output.echo_json({"in_sync": not different and same_text, "differences": listed})
     elif different:
         _explain(different, found)
     elif not same_text:

@@ -1,10 +1,11 @@
-"""trunkline gate: whether the model may be merged, and why not."""
+"""`trunkline gate`: whether the model may be merged, and why not."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from trunkline.cli import options, output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Say whether the model passes the declared rules.")
 @click.option("--self-test", "testing", is_flag=True, help="Try the rules on models that are known to be bad or good.")
-@click.option("--base", metavar="REF", help="Let a change pass that ships the very model of REF, such as a rollback.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@options.base("Let a change pass that ships the very model of REF, such as a rollback.")
+@options.as_json()
 @click.pass_context
 def gate(context: click.Context, testing: bool, base: str | None, as_json: bool) -> None:
     """Print what became of each rule of conf/gates; exit 1 if one that blocks has failed.
@@ -43,7 +44,6 @@ def _judge(base: str | None, as_json: bool) -> bool:
 
     from trunkline.adapters.git import repository
     from trunkline.conf.gates import Gates
-    from trunkline.core import files
     from trunkline.deploy import moves as deploy_moves
     from trunkline.pipeline import reports
     from trunkline.pipeline.gate import timing
@@ -57,7 +57,7 @@ def _judge(base: str | None, as_json: bool) -> bool:
     if as_json:
         content = judged.model_copy(update={"gates": tuple(verdicts), "verdict": "pass" if passed else "fail"})
         more = {"same_model": same, "moves": [asdict(move) for move in moves]} if commit is not None else {}
-        click.echo(files.canonical_json(content.model_dump() | more), nl=False)
+        output.echo_json(content.model_dump() | more)
     else:
         _show(judged, verdicts, passed)
         _show_moves(moves, same, passed)
@@ -102,7 +102,7 @@ def _self_test(as_json: bool) -> bool:
     passed = all(case.right for case in cases)
     if as_json:
         content = {"passed": passed, "cases": selftest.content(cases)}
-        click.echo(json.dumps(content, sort_keys=True, ensure_ascii=False))
+        output.echo_json(content)
     else:
         _show_cases(cases)
     return passed

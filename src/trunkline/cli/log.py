@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trunkline.cli import options, output
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Most entries to show.")
 @click.option("--metric", metavar="NAME", help="The metric to show, instead of the first that is declared.")
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw the metric into this file too.")
-@click.option("--json", "as_json", is_flag=True, help="Print the entries as JSON, with every field.")
+@options.as_json("Print the entries as JSON, with every field.")
 def log(ref: str, limit: int, metric: str | None, svg: Path | None, as_json: bool) -> None:
     """Show what became of the model, commit by commit along the first parents of REF, newest first.
 
@@ -27,13 +29,12 @@ def log(ref: str, limit: int, metric: str | None, svg: Path | None, as_json: boo
     models/registry.yaml. It has the verdict of its gates, its metric on the holdout and the change to the entry
     before, the versions tagged on it, the config keys that changed, and what production runs where that changed.
     """
-    from trunkline.core import files
     from trunkline.review.history import entries
 
     records = _records(ref, limit)
     found = entries.entries(records, limit, metric)
     if as_json:
-        click.echo(files.canonical_json(entries.content(found), digits=None), nl=False)
+        output.echo_json(entries.content(found))
     else:
         _show(found, more=len(records) > limit)
     if svg:

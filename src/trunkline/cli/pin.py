@@ -1,12 +1,12 @@
-"""trunkline pin: which version of each source is meant, looked up and written into conf/."""
+"""`trunkline pin`: which version of each source is meant, looked up and written into conf/."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from trunkline.cli import options, output
 from trunkline.core import files, paths
 from trunkline.core.errors import UserError, nearest
 
@@ -21,8 +21,8 @@ GONE, NONE = "gone", "not pinned"
 @click.command(short_help="Write what the sources are now into conf/, for a pull request.")
 @click.argument("names", nargs=-1, metavar="[SOURCE]...")
 @click.option("--check", "checking", is_flag=True, help="Write nothing; exit 1 if a source is not what is pinned.")
-@click.option("--dry-run", is_flag=True, help="Write nothing; print what would be written.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@options.dry_run("Write nothing; print what would be written.")
+@options.as_json()
 @click.option("--experiment", metavar="NAME", help="Of this option of conf/experiment, not of conf/config.yaml's.")
 @click.pass_context
 def pin(  # noqa: PLR0913, PLR0917  an argument per option
@@ -78,7 +78,7 @@ def _edited(composed: "Composed", found: "list[Move]") -> dict[Path, str]:
 def _tell(found: "list[Move]", edited: Mapping[Path, str], as_json: bool, *, written: bool) -> None:
     if as_json:
         moved = [{"key": _key(move), "before": move.before, "now": move.now} for move in found]
-        click.echo(json.dumps({"moved": moved, "files": sorted(map(str, edited)), "written": written}, sort_keys=True))
+        output.echo_json({"moved": moved, "files": sorted(map(str, edited)), "written": written})
         return
     for move in found:
         before, now = (NONE if move.before is None else move.before), (GONE if move.now is None else move.now)

@@ -1,11 +1,11 @@
-"""trunkline plan: what `dvc repro` would do, and why."""
+"""`trunkline plan`: what `dvc repro` would do, and why."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from trunkline.core import files
+from trunkline.cli import options, output
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -16,8 +16,8 @@ MOST = 8  # reasons of a stage
 
 
 @click.command(short_help="Say which stages would run, and why.")
-@click.option("--base", metavar="REF", help="Explain against the commit where this branch left REF, such as main.")
-@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@options.base("Explain against the commit where this branch left REF, such as main.")
+@options.as_json("Print the plan as JSON.")
 def plan(base: str | None, as_json: bool) -> None:
     """Say for every stage whether `dvc repro` would run it, and why; nothing is run, fetched or written.
 
@@ -31,7 +31,7 @@ def plan(base: str | None, as_json: bool) -> None:
 
     found, _ = workspace.plan(Path(), None if base is None else repository.merge_base(Path(), base))
     if as_json:
-        click.echo(files.canonical_json(reasons.content(found)), nl=False)
+        output.echo_json(reasons.content(found))
     else:
         terminal.show(_table(found))
         click.echo(_summary(found))

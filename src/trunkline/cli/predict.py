@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trunkline.cli import options, output
+
 if TYPE_CHECKING:
     from trunkline.serve.batch import Job, Policy, Runtime, Scorer, Summary
 
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 @click.option("--on-bad-row", type=click.Choice(["stop", "quarantine"]), help="Instead of what the contract says.")
 @click.option("--traceable", is_flag=True, help="Add request_id and digest, by which trunkline trace finds a row.")
 @click.option("--threads", type=click.IntRange(1, 9999), help="Parts scored at once; the usable CPUs if not given.")
-@click.option("--dry-run", is_flag=True, help="Check the bundle, the paths and the columns; write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@options.dry_run("Check the bundle, the paths and the columns; write nothing.")
+@options.as_json("Print what was done as JSON.")
 def predict(  # noqa: PLR0913, PLR0917  an argument per option
     source: Path,
     output: Path,
@@ -105,10 +107,9 @@ def _tell(job: "Job", summary: "Summary", as_json: bool) -> None:
 
 
 def _print_json(job: "Job", more: dict[str, object]) -> None:
-    import json
 
     content = {"input": str(job.table.path), "output": str(job.output), "bundle": job.digest, "runtime": job.runtime}
-    click.echo(json.dumps(content | more, sort_keys=True))
+    output.echo_json(content | more)
 
 
 def _usable() -> int:

@@ -1,13 +1,13 @@
-"""trunkline promote: propose that an environment runs a version."""
+"""`trunkline promote`: propose that an environment runs a version."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from trunkline.cli import options, output
 
+if TYPE_CHECKING:
     from trunkline.adapters.forge.api import Forge
     from trunkline.deploy.propose import Opened, Proposal, Wish
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 @click.option(
     "--to", "environment", required=True, metavar="ENVIRONMENT", help="What is to run it, such as production."
 )
-@click.option("--trunk", default="main", show_default=True, help="The branch that production follows.")
+@options.trunk
 @click.option("--local", is_flag=True, help="Ask no forge: commit to a branch here, and say what to push.")
-@click.option("--dry-run", is_flag=True, help="Print the change and the pull request's text; commit and push nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@options.dry_run("Print the change and the pull request's text; commit and push nothing.")
+@options.as_json("Print what was done as JSON.")
 @click.pass_context
 def promote(  # noqa: PLR0913, PLR0917  an argument per option
     context: click.Context, version: str, environment: str, trunk: str, local: bool, dry_run: bool, as_json: bool
@@ -49,19 +49,19 @@ def propose(wish: "Wish", trunk: str, local: bool, dry_run: bool, as_json: bool)
     try:
         found = deploy_propose.prepare(Path(), trunk, wish, os.environ)
     except RefusedError as error:
-        _tell({"what": "refused", "reason": str(error)}, f"refused: {error}", as_json)
+        output.answer({"what": "refused", "reason": str(error)}, f"refused: {error}", as_json)
         return 1
     if isinstance(found, deploy_propose.Already):
         facts = {"what": "already", "environment": found.environment, "declared": found.declared}
-        _tell(facts, f"{found.environment} is declared to run {found.declared} already", as_json)
+        output.answer(facts, f"{found.environment} is declared to run {found.declared} already", as_json)
     elif dry_run:
-        _tell(_facts(found, "dry run") | {"diff": found.diff, "body": _body(found)}, _shown(found), as_json)
+        output.answer(_facts(found, "dry run") | {"diff": found.diff, "body": _body(found)}, _shown(found), as_json)
     elif forge is None:
         commit = deploy_propose.local(Path(), found)
-        _tell(_facts(found, "local") | {"commit": commit}, _to_push(found, commit), as_json)
+        output.answer(_facts(found, "local") | {"commit": commit}, _to_push(found, commit), as_json)
     else:
         opened = deploy_propose.publish(Path(), found, os.environ, forge, lambda line: click.echo(line, err=True))
-        _tell(_facts(found, "opened") | asdict(opened), _opened(found, opened), as_json)
+        output.answer(_facts(found, "opened") | asdict(opened), _opened(found, opened), as_json)
     return 0
 
 
@@ -116,9 +116,3 @@ def _body(found: "Proposal") -> str:
     from trunkline.deploy import proposal
 
     return proposal.body(found.evidence)
-
-
-def _tell(facts: "Mapping[str, object]", told: str, as_json: bool) -> None:
-    import json
-
-    click.echo(json.dumps(facts, sort_keys=True, ensure_ascii=False) if as_json else told)

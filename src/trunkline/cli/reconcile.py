@@ -1,10 +1,11 @@
-"""trunkline reconcile: what runs, brought in line with what the trunk declares."""
+"""`trunkline reconcile`: what runs, brought in line with what the trunk declares."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from trunkline.cli import options, output
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,13 +31,13 @@ def _seconds(context: click.Context, parameter: click.Parameter, value: str | No
 @click.command(short_help="Bring what runs in line with the trunk.")
 @click.option("--once", is_flag=True, help="Compare once, and end with the exit code; so it is without --watch too.")
 @click.option("--watch", metavar="DURATION", callback=_seconds, help="Compare again and again, such as every 30s.")
-@click.option("--dry-run", is_flag=True, help="Print what would be done; change nothing.")
-@click.option("--trunk", default="main", show_default=True, help="The branch of origin that production follows.")
+@options.dry_run("Print what would be done; change nothing.")
+@options.trunk
 @click.option("--store", envvar=STORE, default=".trunkline", show_default=True, help="The folder that servers watch.")
 @click.option("--environment", "only", multiple=True, metavar="NAME", help="Look after this one only; repeatable.")
 @click.option("--keep", type=click.IntRange(min=1), default=5, show_default=True, help="Bundles to keep.")
 @click.option("--metrics", metavar="PORT|FILE", help="Serve gauges for Prometheus, or write them to a .prom file.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@options.as_json()
 @click.pass_context
 def reconcile(  # noqa: PLR0913, PLR0917  one per option
     context: click.Context,
@@ -75,7 +76,7 @@ def reconcile(  # noqa: PLR0913, PLR0917  one per option
     keep_gauges(found)
     if not isinstance(found.found, reconcile_once.Round):
         raise found.found
-    click.echo(json.dumps(_content(found.found), sort_keys=True) if as_json else "\n".join(found.lines()))
+    output.answer(_content(found.found), "\n".join(found.lines()), as_json)
     context.exit(found.code)
 
 

@@ -1,19 +1,20 @@
-"""trunkline release: the merged commit as a version, if its gates pass."""
+"""`trunkline release`: the merged commit as a version, if its gates pass."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from trunkline.cli import options, output
 
 if TYPE_CHECKING:
     from trunkline.release.publish import Released
 
 
 @click.command(short_help="Tag the merged commit as a signed version, if its gates pass.")
-@click.option("--trunk", default="main", show_default=True, help="The branch of origin that production follows.")
-@click.option("--dry-run", is_flag=True, help="Check everything, and say which version it would be.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@options.trunk
+@options.dry_run("Check everything, and say which version it would be.")
+@options.as_json()
 @click.pass_context
 def release(context: click.Context, trunk: str, dry_run: bool, as_json: bool) -> None:
     """Make the checked-out commit of the trunk a version: its bundle is pushed to DVC's remote, and the tag to origin.
@@ -32,7 +33,7 @@ def release(context: click.Context, trunk: str, dry_run: bool, as_json: bool) ->
 
     tell = partial(click.echo, err=True)
     found = publish.release(Path(), trunk, os.environ, connect.named(os.environ), tell, write=not dry_run)
-    click.echo(json.dumps(_content(found), sort_keys=True) if as_json else _told(found))
+    output.answer(_content(found), _told(found), as_json)
     context.exit(1 if found.what == "refused" else 0)
 
 

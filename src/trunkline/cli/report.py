@@ -5,79 +5,27 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trunkline.cli import options, output
+
 if TYPE_CHECKING:
     from trunkline.review.summary import Subject
 
 WIDTH = 100  # of what is piped
 
 
-@click.command()
-@click.option(
-    "--base", metavar="REF", help="Print a comment for reviewers, in Markdown: this beside REF, such as main."
-)
-@click.option(
-    "--html",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="With --base: write all of it into this file too, with pictures, as a page that needs no network.",
-)
-@click.option(
-    "--review",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="With --base: write it into this file too, as data from which trunkline comment makes the comment.",
-)
-@click.option(
-    "--attribute", "attributing", is_flag=True, help="With --base: also run what tells several changes apart."
-)
-@click.option("--json", "as_json", is_flag=True, help="The files of reports/ as one JSON object.")
-def report(base: str | None, html: Path | None, review: Path | None, attributing: bool, as_json: bool) -> None:
-    """Show the metrics of the last run, its gates, its slices, its data and its bundle.
-
-    With --base, print what the pull request's comment says: whether this may be merged, and why, beside the commit
-    where the branch left REF. Nothing is run or fetched, but for --attribute, within review.attribution of conf/.
-    """
-    if base is not None:
-        _review(base, html, review, attributing)
-        return
-    if html is not None or review is not None or attributing:
-        raise click.UsageError("--html, --review and --attribute need --base, such as --base main.")
-    from trunkline.core import files
+@click.command(short_help="Show what the last run found.")
+@options.as_json("Print the files of reports/ as one JSON object.")
+def report(as_json: bool) -> None:
+    """Show the metrics of the last run, its gates, its slices, its data and its bundle."""
     from trunkline.pipeline import reports
     from trunkline.review.summary import summary
     from trunkline.show import terminal
 
-    found = reports.read(Path())
+    content = reports.read(Path())
     if as_json:
-        click.echo(files.canonical_json(found), nl=False)
-        return
-    terminal.show(summary(subject(), reports.Reports.parse(found)), WIDTH)
-
-
-def _review(base: str, html: Path | None, review: Path | None, attributing: bool) -> None:
-    from functools import partial
-
-    from trunkline.review import comment, gather
-
-    found = gather.gather(Path(), base)
-    if attributing:
-        found = gather.attributed(Path(), found, partial(click.echo, err=True))
-    if html is not None:
-        from trunkline.review import page
-
-        _write(html, page.render(found))
-    if review is not None:
-        from trunkline.review import file
-
-        _write(review, file.encode(found).decode())
-    click.echo(comment.render(found, html.name if html else None), nl=False)
-
-
-def _write(path: Path, text: str) -> None:
-    from trunkline.core import files
-
-    files.write_text(path, text)
-    click.echo(f"{path}: written", err=True)
+        output.echo_json(content)
+    else:
+        terminal.show(summary(subject(), reports.Reports.parse(content)), WIDTH)
 
 
 def subject() -> "Subject":

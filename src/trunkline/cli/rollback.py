@@ -1,7 +1,8 @@
-"""trunkline rollback: propose that an environment runs an older version again."""
+"""`trunkline rollback`: propose that an environment runs an older version again."""
 
 import click
 
+from trunkline.cli import options
 from trunkline.cli.promote import propose
 
 
@@ -11,10 +12,10 @@ from trunkline.cli.promote import propose
 )
 @click.option("--version", metavar="VERSION", help="The version; if none is given, the one that ran before.")
 @click.option("--reason", default="", metavar="TEXT", help="Why; it stands in the commit and the pull request.")
-@click.option("--trunk", default="main", show_default=True, help="The branch that production follows.")
+@options.trunk
 @click.option("--local", is_flag=True, help="Ask no forge: commit to a branch here, and say what to push.")
-@click.option("--dry-run", is_flag=True, help="Print the change and the pull request's text; commit and push nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@options.dry_run("Print the change and the pull request's text; commit and push nothing.")
+@options.as_json("Print what was done as JSON.")
 @click.pass_context
 def rollback(  # noqa: PLR0913, PLR0917  an argument per option
     context: click.Context,

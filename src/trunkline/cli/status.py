@@ -1,10 +1,10 @@
-"""trunkline status: what each environment is to run, what it runs, since when and by which pull request."""
+"""`trunkline status`: what each environment is to run, what it runs, since when and by which pull request."""
 
-import json
 from typing import TYPE_CHECKING
 
 import click
 
+from trunkline.cli import options, output
 from trunkline.cli.reconcile import STORE
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Show what each environment is to run, and what it runs.")
-@click.option("--trunk", default="main", show_default=True, help="The branch of origin that production follows.")
+@options.trunk
 @click.option("--store", envvar=STORE, default=".trunkline", show_default=True, help="The folder that servers watch.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@options.as_json()
 @click.pass_context
 def status(context: click.Context, trunk: str, store: str, as_json: bool) -> None:
     """Show what the trunk declares, beside what MLflow, the servers' folder and the endpoints say; changes nothing.
@@ -35,7 +35,7 @@ def status(context: click.Context, trunk: str, store: str, as_json: bool) -> Non
     found = once.reconcile(here, lambda _: None, write=False)
     known = reconcile_status.standings(here.clone, found)
     if as_json:
-        click.echo(json.dumps({one.outcome.environment: _content(one) for one in known}, sort_keys=True))
+        output.echo_json({one.outcome.environment: _content(one) for one in known})
     else:
         terminal.show(_table(known))
         for one in known:

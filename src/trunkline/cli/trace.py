@@ -4,13 +4,15 @@ from pathlib import Path
 
 import click
 
+from trunkline.cli import options, output
+
 
 @click.command(short_help="Show the whole chain behind a prediction, a version, a bundle or a commit.")
 @click.argument("what", metavar="ID")
 @click.option("--log", "logs", metavar="FILE|FOLDER|GLOB", multiple=True, help="A prediction log; may be repeated.")
-@click.option("--trunk", default="main", show_default=True, help="The branch that production follows.")
+@options.trunk
 @click.option("--offline", is_flag=True, help="Do not ask the forge, even if the environment names one.")
-@click.option("--json", "as_json", is_flag=True, help="Print the chain as JSON, with every field.")
+@options.as_json("Print the chain as JSON, with every field.")
 @click.pass_context
 def trace(  # noqa: PLR0913, PLR0917  an argument per option
     context: click.Context, what: str, logs: tuple[str, ...], trunk: str, offline: bool, as_json: bool
@@ -25,7 +27,6 @@ def trace(  # noqa: PLR0913, PLR0917  an argument per option
     import os
 
     from trunkline.adapters.forge import connect
-    from trunkline.core import files
     from trunkline.lineage import chain, screen
     from trunkline.lineage import trace as lineage_trace
     from trunkline.show import terminal
@@ -33,7 +34,7 @@ def trace(  # noqa: PLR0913, PLR0917  an argument per option
     forge = None if offline else connect.named(os.environ)
     found = lineage_trace.trace(Path(), what, trunk, logs, forge)
     if as_json:
-        click.echo(files.canonical_json(chain.content(found), digits=None), nl=False)
+        output.echo_json(chain.content(found))
     else:
         terminal.show(screen.screen(found))
     context.exit(0 if found.holds else 1)

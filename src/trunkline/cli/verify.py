@@ -1,15 +1,16 @@
-"""trunkline verify: whether a bundle is what its manifest says, or a version what its tag says."""
+"""`trunkline verify`: whether a bundle is what its manifest says, or a version what its tag says."""
 
-import json
 from pathlib import Path
 
 import click
+
+from trunkline.cli import options, output
 
 
 @click.command(short_help="Check a bundle, or a version's whole chain, offline.")
 @click.argument("what", metavar="BUNDLE|VERSION")
 @click.option("--chain-only", is_flag=True, help="Of a version: leave out the bundle's bytes, which may not be here.")
-@click.option("--json", "as_json", is_flag=True, help="Print the answer as JSON.")
+@options.as_json()
 @click.pass_context
 def verify(context: click.Context, what: str, chain_only: bool, as_json: bool) -> None:
     """Check every file of a bundle's folder against its manifest, or a version such as v3; nothing is written or run.
@@ -24,10 +25,10 @@ def verify(context: click.Context, what: str, chain_only: bool, as_json: bool) -
     try:
         facts = _version(what, chain_only) if is_version else _bundle(Path(what))
     except _NoError as error:
-        click.echo(json.dumps({"reason": str(error), "verified": False}) if as_json else f"refused: {error}")
+        output.answer({"reason": str(error), "verified": False}, f"refused: {error}", as_json)
         context.exit(1)
     if as_json:
-        click.echo(json.dumps(facts | {"verified": True}, sort_keys=True))
+        output.echo_json(facts | {"verified": True})
         return
     click.echo(f"{what} is what its {'tag' if is_version else 'manifest'} says")
     width = max(map(len, facts))

@@ -13,5 +13,5 @@ class Review(Group):
     key: ClassVar[str] = "review"
 
     attribution: Duration = Field(
-        description="Time that `trunkline report --attribute` may take to tell several changes apart; 0s: none.",
+        description="Time that `trunkline review --attribute` may take to tell several changes apart; 0s: none.",
     )

@@ -22,7 +22,7 @@ from trunkline.core.errors import UserError
 # What git has to be told, once per clone, so that it calls the driver.
 SETTINGS = {
     "merge.trunkline.name": "Trunkline: dvc.lock by stage, params.yaml by key, reports as a whole",
-    "merge.trunkline.driver": "trunkline merge-driver %O %A %B %P",
+    "merge.trunkline.driver": "trunkline ci merge-driver %O %A %B %P",
 }
 SHOWN = 3  # changes of a side in one message: an edit of the locked environment changes every stage
 WIDTH = 60  # of a value in a message

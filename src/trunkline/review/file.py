@@ -40,11 +40,11 @@ def decode(data: bytes) -> Review:
         found = _ADAPTER.validate_json(data, strict=True)
     except ValidationError as error:
         place = ".".join(map(str, error.errors(include_url=False, include_input=False)[0]["loc"]))
-        raise UserError(f"review: {ascii(place[:60])[1:-1]} is not what trunkline report writes") from None
+        raise UserError(f"review: {ascii(place[:60])[1:-1]} is not what trunkline review writes") from None
     except (ValueError, RecursionError):
-        raise UserError("review: is not JSON as trunkline report writes it") from None
+        raise UserError("review: is not JSON as trunkline review writes it") from None
     if encode(found) != data:
-        raise UserError("review: has keys, values or spaces that trunkline report does not write")
+        raise UserError("review: has keys, values or spaces that trunkline review does not write")
     _named(found)
     return found
 

@@ -1,6 +1,6 @@
 """Lets DVC parse a text once: by itself it parses dvc.lock for each target that it is given and stage that it runs.
 
-It does so in Python; with a lock of 100 kB that was most of a minute of one `trunkline reproduce`. This reaches into
+It does so in Python; with a lock of 100 kB that was most of a minute of one `trunkline ci reproduce`. This reaches into
 private parts of DVC (`dvc.utils.serialize._yaml`), and the tests say when a release has moved them. What is written has
 the bytes that DVC's own dumper gives: it is asked for each stage by itself, and for those only that have changed.
 """

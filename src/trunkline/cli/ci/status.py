@@ -1,8 +1,10 @@
-"""`trunkline check`: a check on a commit that a run has pushed itself, which starts no run that would set it."""
+"""`trunkline ci status`: a status on a commit that a run has pushed itself, which starts no run that would set it."""
 
 import re
 
 import click
+
+from trunkline.cli import options
 
 STATES = ("success", "failure", "pending")
 
@@ -14,17 +16,17 @@ def full_hash(_: click.Context, __: click.Parameter, value: str | None) -> str |
     return value
 
 
-@click.command(short_help="Set a check on a commit.")
+@click.command(short_help="Set a status on a commit.")
 @click.option("--sha", required=True, metavar="SHA", callback=full_hash, help="The commit.")
-@click.option("--context", required=True, metavar="NAME", help="The name of the check, as branch protection has it.")
-@click.option("--state", required=True, type=click.Choice(STATES), help="What the check says.")
+@click.option("--context", required=True, metavar="NAME", help="The name of the status, as branch protection has it.")
+@click.option("--state", required=True, type=click.Choice(STATES), help="What the status says.")
 @click.option("--description", default="", metavar="TEXT", help="A line for a person.")
 @click.option("--url", help="The page with more.")
-@click.option("--dry-run", is_flag=True, help="Set nothing.")
-def check(  # noqa: PLR0913, PLR0917  an argument per option
+@options.dry_run("Set nothing.")
+def status(  # noqa: PLR0913, PLR0917  an argument per option
     sha: str, context: str, state: str, description: str, url: str | None, dry_run: bool
 ) -> None:
-    """Set a check on a commit of this repository's forge, which the environment names as for trunkline comment."""
+    """Set a status on a commit of this repository's forge, which the environment names as for trunkline ci comment."""
     import os
 
     from trunkline.adapters.forge import api, connect

@@ -1,4 +1,4 @@
-"""trunkline merge-driver: what git calls to merge dvc.lock, params.yaml and reports."""
+"""`trunkline ci merge-driver`: what git calls to merge dvc.lock, params.yaml and reports."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from trunkline.adapters.git import repository
+from trunkline.cli import options
 from trunkline.core import files
 from trunkline.core.errors import UserError
 from trunkline.pipeline import merge
@@ -15,7 +16,7 @@ from trunkline.pipeline import merge
 @click.command(short_help="Merge dvc.lock, params.yaml and reports for git.")
 @click.argument("versions", nargs=-1, metavar="BASE OURS THEIRS PATH")
 @click.option("--install", is_flag=True, help="Tell the git repository of this folder to use it; once per clone.")
-@click.option("--dry-run", is_flag=True, help="Write nothing; print what would be written.")
+@options.dry_run("Write nothing; print what would be written.")
 @click.pass_context
 def merge_driver(context: click.Context, versions: tuple[str, ...], install: bool, dry_run: bool) -> None:
     """Merge BASE, OURS and THEIRS, three versions of PATH, into OURS; git calls it with %O %A %B %P.

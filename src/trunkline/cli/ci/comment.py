@@ -1,11 +1,12 @@
-"""`trunkline comment`: the review as the one comment of a pull request."""
+"""`trunkline ci comment`: the review as the one comment of a pull request."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from trunkline.cli.check import full_hash
+from trunkline.cli import options
+from trunkline.cli.ci.status import full_hash
 
 if TYPE_CHECKING:
     from trunkline.review.data import Review
@@ -15,14 +16,14 @@ ARTIFACT, FILE = "review", "review.json"
 
 
 @click.command(short_help="Post a review as the one comment of its pull request.")
-@click.option("--review", "path", metavar="FILE", type=click.Path(path_type=Path), help="What report --review wrote.")
+@click.option("--review", "path", metavar="FILE", type=click.Path(path_type=Path), help="What review --data wrote.")
 @click.option("--run", metavar="ID", type=click.IntRange(min=1), help=f"Or: the run whose artifact {ARTIFACT} has it.")
 @click.option(
     "--sha", metavar="SHA", callback=full_hash, help="The pull request's head, as the forge says; for --post."
 )
 @click.option("--url", help="The run's page, for the foot of the comment.")
 @click.option("--post", is_flag=True, help="Create or update the comment, instead of printing it.")
-@click.option("--dry-run", is_flag=True, help="With --post: look everything up, and say what would be done.")
+@options.dry_run("With --post: look everything up, and say what would be done.")
 def comment(  # noqa: PLR0913, PLR0917  an argument per option
     path: Path | None, run: int | None, sha: str | None, url: str | None, post: bool, dry_run: bool
 ) -> None:
@@ -79,7 +80,7 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as opened:
             return opened.read(file.LIMIT + 1)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); trunkline report --review writes it") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror}); trunkline review --data writes it") from None
 
 
 def _fetch(run: int) -> bytes:

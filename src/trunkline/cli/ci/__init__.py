@@ -1,0 +1,17 @@
+"""`trunkline ci`: what only workflows call, and git on their behalf."""
+
+import click
+
+from trunkline.cli.commands import Commands
+
+COMMANDS = {
+    "comment": "trunkline.cli.ci.comment:comment",
+    "merge-driver": "trunkline.cli.ci.merge_driver:merge_driver",
+    "reproduce": "trunkline.cli.ci.reproduce:reproduce",
+    "status": "trunkline.cli.ci.status:status",
+}
+
+
+@click.group(cls=Commands, commands=COMMANDS, short_help="What workflows call: reproduce, comment, status, merge.")
+def ci() -> None:
+    """Run what changed, comment, set a status, merge dvc.lock: for workflows, and for git."""

@@ -1,0 +1,85 @@
+"""`trunkline ci reproduce`: dvc repro with what the remote has, and the results back to the remote and the branch."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from trunkline.cli import options
+
+if TYPE_CHECKING:
+    from trunkline.adapters.dvc.reproduce import Pushed
+
+
+@click.group(short_help="Run the pipeline with what the remote has; check or push what it made.")
+def reproduce() -> None:
+    """Run the pipeline in a workflow; on a laptop, dvc repro, dvc push and git do the same."""
+
+
+@reproduce.command()
+@options.base("Also fetch what a review with this --base compares with.")
+@click.option("--all", "everything", is_flag=True, help="Bring every output here, as a cache for later runs.")
+def run(base: str | None, everything: bool) -> None:
+    """Run `dvc repro`, pulling from the remote only what a stage that runs, the gates or a review reads.
+
+    Without a remote that can be read, what is not here is made again.
+    """
+    from trunkline.adapters.dvc import reproduce as dvc_reproduce
+    from trunkline.adapters.git import repository
+
+    commit = None if base is None else repository.merge_base(Path(), base)
+    dvc_reproduce.reproduce(Path(), commit, partial(click.echo, err=True), everything=everything)
+
+
+@reproduce.command()
+@click.pass_context
+def check(context: click.Context) -> None:
+    """Run nothing; exit 1 if results that belong into git are not committed."""
+    if _list_uncommitted():
+        click.echo("run: dvc repro, and commit these files; then: dvc push", err=True)
+        context.exit(1)
+
+
+@reproduce.command()
+@click.argument("branch")
+@click.option("--create", is_flag=True, help="Make the branch if it is not there.")
+@options.dry_run("Push nothing; say what would be committed.")
+def push(branch: str, create: bool, dry_run: bool) -> None:
+    """Run nothing; push and commit the results to BRANCH of origin.
+
+    Outputs and the run cache go to the remote first, and then dvc.lock, params.yaml and reports as one commit to the
+    branch; where nothing has changed there is none. The commit is also written as `commit` into the file that
+    GITHUB_OUTPUT names. GITHUB_TOKEN or GITLAB_TOKEN, if set, is what git pushes with to the server of
+    GITHUB_SERVER_URL or CI_SERVER_URL.
+    """
+    import os
+
+    from trunkline.adapters.dvc import reproduce as dvc_reproduce
+
+    if dry_run:
+        _list_uncommitted()
+        return
+    pushed = dvc_reproduce.push(Path(), branch, os.environ, create=create)
+    click.echo(_summary(pushed, branch))
+    output = os.environ.get("GITHUB_OUTPUT")
+    if output and pushed.branch == "pushed":
+        with Path(output).open("a", encoding="utf-8") as opened:
+            opened.write(f"commit={pushed.commit}\n")
+
+
+def _list_uncommitted() -> bool:
+    """Print the results that differ from git, and tell whether there are any."""
+    from trunkline.adapters.dvc import reproduce as dvc_reproduce
+
+    files = dvc_reproduce.uncommitted(Path())
+    click.echo("".join(f"not committed: {file}\n" for file in files) or "every result is committed\n", nl=False)
+    return bool(files)
+
+
+def _summary(pushed: "Pushed", branch: str) -> str:
+    if pushed.branch == "moved":
+        return f"{branch} has moved on, or is gone: nothing pushed to it; a new commit of it has a run of its own"
+    if pushed.branch == "same":
+        return f"{branch}: every result is committed and pushed"
+    return f"{branch}: {pushed.commit[:10]}, {', '.join(pushed.files) or 'committed before'}"

@@ -1,0 +1,31 @@
+"""The options that several verbs have, each declared once."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Option = Callable[[Command], Command]
+
+
+def trunk(command: Command) -> Command:
+    """Add --trunk: the branch whose tip says what production is."""
+    return click.option(
+        "--trunk", metavar="BRANCH", default="main", show_default=True, help="The branch that production follows."
+    )(command)
+
+
+def base(text: str, default: str | None = None) -> Callable[[Command], Command]:
+    """Add --base: the branch, tag or commit that this one is compared with."""
+    return click.option("--base", metavar="REF", default=default, show_default=default is not None, help=text)
+
+
+def as_json(text: str = "Print the answer as JSON.") -> Callable[[Command], Command]:
+    """Add --json, as the argument `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help=text)
+
+
+def dry_run(text: str = "Change nothing; say what would be done.") -> Callable[[Command], Command]:
+    """Add --dry-run."""
+    return click.option("--dry-run", is_flag=True, help=text)
