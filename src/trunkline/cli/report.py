@@ -57,11 +57,13 @@ def report(base: str | None, html: Path | None, review: Path | None, attributing
 def _review(base: str, html: Path | None, review: Path | None, attributing: bool) -> None:
     from functools import partial
 
+    from trunkline.core.params import Params
     from trunkline.review import comment, gather
 
-    found = gather.gather(Path(), base)
+    params = Params.read()
+    found = gather.gather(Path(), params, base)
     if attributing:
-        found = gather.attributed(Path(), found, partial(click.echo, err=True))
+        found = gather.attributed(Path(), params, found, partial(click.echo, err=True))
     if html is not None:
         from trunkline.review import page
 
@@ -86,24 +88,25 @@ def subject() -> "Subject":
 
     from trunkline.conf.data import Data
     from trunkline.conf.evaluation import Evaluation
+    from trunkline.conf.model import Model
     from trunkline.conf.tracking import Tracking, look
-    from trunkline.core.params import read_params
+    from trunkline.core.params import Params
     from trunkline.pipeline.evaluate.metrics import registry
     from trunkline.pipeline.search import summary as search_summary
     from trunkline.pipeline.train import choice
     from trunkline.review.summary import Subject
 
-    content = read_params()
-    data, evaluation = Data.load(), Evaluation.load()
+    params = Params.read()
+    data, evaluation = params.group(Data), params.group(Evaluation)
     return Subject(
-        name=content["name"],
-        estimator=choice.trained().target,
+        name=params.name,
+        estimator=choice.trained(params.group(Model)).target,
         target=data.target.name,
         observations=data.observations,
-        windows=content["data"].get("window") or data.parts,
+        windows=params.content["data"].get("window") or data.parts,
         task=data.target.task,
         metrics=tuple(registry.named(name, data.target.task) for name in evaluation.metrics),
         confidence=evaluation.interval.confidence,
         search=search_summary.told(choice.Choice.read()),
-        look=look(Tracking.load().address(os.environ)),
+        look=look(params.group(Tracking).address(os.environ)),
     )

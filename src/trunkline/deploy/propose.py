@@ -22,6 +22,7 @@ from trunkline.conf.registry import Desired, Registry
 from trunkline.conf.versions import Version
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
+from trunkline.core.params import Params
 from trunkline.deploy import history, rehearse
 from trunkline.deploy import proposal as deploy_proposal
 from trunkline.deploy.moves import Kind
@@ -158,15 +159,14 @@ def look(root: Path, trunk: str, environ: Mapping[str, str]) -> Trunk:
         )
     fetched = remote.fetch(root, trunk, environ)
     found = repository.files_at(root, [fetched.tip], [paths.REGISTRY, paths.PARAMS])[fetched.tip]
-    params = differences.mapping(found.get(paths.PARAMS))
-    name, text = str(params.get("name")), found.get(paths.REGISTRY, b"").decode(errors="replace")
+    params = Params(differences.mapping(found.get(paths.PARAMS)), f"{paths.PARAMS} of {trunk}")
+    name, text = params.name, found.get(paths.REGISTRY, b"").decode(errors="replace")
     parsed = conf_registry.parse(text, name, paths.REGISTRY)
-    where = f"{paths.PARAMS} of {trunk}"
-    declared = Promotion.of(params, where)
+    declared = params.group(Promotion)
     parsed.check(declared.environments)
     released = versions.of(name, (tag for tag, _ in repository.annotated_tags(root)))
     parsed.resolve(released)
-    tolerance = Serving.of(params, where).tolerance
+    tolerance = params.group(Serving).tolerance
     return Trunk(name, trunk, fetched.tip, text, parsed, declared, tolerance, released, fetched.moved)
 
 
