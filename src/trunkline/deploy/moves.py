@@ -8,7 +8,7 @@ from typing import Literal
 
 import yaml
 
-from trunkline.adapters.git import repository
+from trunkline.adapters.git import ancestry, repository
 from trunkline.conf import registry, versions
 from trunkline.conf.deploy import Promotion
 from trunkline.conf.registry import LATEST, Desired, Registry
@@ -68,7 +68,7 @@ def moves(root: Path, params: Params, base: str) -> tuple[Move, ...]:
         return ()
     declared = params.group(Promotion)
     found = replace(now, where=str(paths.REGISTRY))
-    released = versions.of(name, (tag for tag, _ in repository.annotated_tags(root)))
+    released = versions.of(name, (tag.name for tag in ancestry.annotated(root)))
     return tuple(_moves(root, found, before, declared, released))
 
 

@@ -15,7 +15,8 @@ from typing import Literal
 from trunkline.adapters.dvc import reproduce
 from trunkline.adapters.dvc.survey import OPEN
 from trunkline.adapters.forge import api
-from trunkline.adapters.git import remote, repository
+from trunkline.adapters.git import ancestry, remote, repository
+from trunkline.adapters.git.ancestry import Tag
 from trunkline.bundle import manifest
 from trunkline.conf import versions
 from trunkline.conf.deploy import Promotion
@@ -104,14 +105,13 @@ def release(  # noqa: PLR0913  each part of the outside world
 
 def existing(folder: Path, name: str) -> tuple[Known, ...]:
     """Return the versions of a model that a clone knows, oldest first; raises UserError for a tag that is none."""
-    commits = dict(repository.annotated_tags(folder))
-    return tuple(_known(folder, version, commits[version.tag]) for version in versions.of(name, commits))
+    tags = {tag.name: tag for tag in ancestry.annotated(folder)}
+    return tuple(_known(version, tags[version.tag]) for version in versions.of(name, tags))
 
 
-def _known(folder: Path, version: Version, commit: str) -> Known:
-    tag = repository.tag(folder, version.tag)
+def _known(version: Version, tag: Tag) -> Known:
     try:
-        return Known(version, commit, release_message.parse_message(tag.message if tag else "").bundle)
+        return Known(version, tag.commit, release_message.parse_message(tag.message).bundle)
     except UserError as error:
         raise UserError(f"{version}: {str(error).splitlines()[0]}; versions are made by trunkline release") from None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from trunkline.adapters.git import remote, repository
+from trunkline.adapters.git import ancestry, remote, repository
 from trunkline.conf import registry, versions
 from trunkline.conf.deploy import Promotion, Target
 from trunkline.conf.registry import Desired
@@ -49,7 +49,7 @@ def read(clone: Path, trunk: str, environ: Mapping[str, str], only: Sequence[str
     name, promotion, tracking = params.name, params.group(Promotion), params.group(Tracking)
     said = registry.parse(at.text(paths.REGISTRY), name, Path(at.where(paths.REGISTRY)))
     said.check(promotion.environments)
-    resolved = said.resolve(versions.of(name, (tag for tag, _ in repository.annotated_tags(clone))))
+    resolved = said.resolve(versions.of(name, (tag.name for tag in ancestry.annotated(clone))))
     for environment in only:
         if environment not in resolved:
             raise UserError(f"--environment {environment}: no such environment{nearest(environment, resolved)}")
