@@ -248,15 +248,16 @@ def declared():  # type: ignore[no-untyped-def]
     from trunkline.conf.contract import Contract
     from trunkline.conf.data import Data
     from trunkline.conf.features import Features
-    from trunkline.core.params import read_params
+    from trunkline.core.params import Params
     from trunkline.pipeline.features import compiler
 
-    content = read_params()["data"]
+    params = Params.read()
+    content = params.content["data"]
     target = content["target"] | {"known_after": "0s"}
     data = Data.parse(
         content | {"target": target, "window": {"train": "2013-01..2013-06", "holdout": "2013-07..2013-12"}}
     )
-    return compiler.plan(Features.load(), data, Contract.load()), data
+    return compiler.plan(params.group(Features), data, params.group(Contract)), data
 
 
 def prepare(folder: Path) -> None:

@@ -11,13 +11,14 @@ def main() -> None:
 
     from trunkline.core import files, paths
     from trunkline.core.dataset import Dataset
+    from trunkline.core.params import Params
     from trunkline.pipeline import reports
     from trunkline.pipeline.bundle import build
     from trunkline.pipeline.bundle.explain import explain
     from trunkline.pipeline.train import fit, modelfile
 
     console = Console(stderr=True, highlight=False)
-    declared = build.Declared.load()
+    declared = build.Declared.of(Params.read())
     pipeline, train, holdout = modelfile.load(paths.MODEL), Dataset.read("train"), Dataset.read("holdout")
     with console.status("explaining the model"):
         explanations = explain.explain(pipeline, train, holdout, declared.seed)

@@ -12,12 +12,12 @@ def main() -> None:
 
     from trunkline.conf import registry
     from trunkline.core import paths
-    from trunkline.core.params import read_params
+    from trunkline.core.params import Params
     from trunkline.pipeline.champion import left
 
     console = Console(stderr=True, highlight=False)
-    name = str(read_params()["name"])
-    number = registry.production(paths.REGISTRY, name)
+    params = Params.read()
+    number = registry.production(paths.REGISTRY, params.name)
     shutil.rmtree(paths.CHAMPION, ignore_errors=True)
     if number is None:
         left.write_champion(None, None)
@@ -33,10 +33,10 @@ def main() -> None:
     from trunkline.pipeline.champion import score
     from trunkline.pipeline.features import compiler
 
-    data = Data.load()
-    plan = compiler.plan(Features.load(), data, Contract.load())
+    data = params.group(Data)
+    plan = compiler.plan(params.group(Features), data, params.group(Contract))
     with console.status("scoring with the model in production"):
-        found = fetch.fetch(paths.home(Path.cwd()), Version(name, number), score.BUNDLE)
+        found = fetch.fetch(paths.home(Path.cwd()), Version(params.name, number), score.BUNDLE)
         scores = score.score(score.BUNDLE, plan, data, Dataset.read("holdout"))
     left.write_champion(found, scores)
     console.print(f"{paths.CHAMPION}: {found.version}, bundle {found.digest[:12]}", soft_wrap=True)

@@ -9,7 +9,7 @@ def main() -> None:
     """Merge, judge and write; under `dvc exp run` keep the parameters that DVC has just composed from -S."""
     from trunkline.core import files as core_files
     from trunkline.core import paths
-    from trunkline.core.params import read_params
+    from trunkline.core.params import Params
     from trunkline.pipeline.compose import files
     from trunkline.pipeline.compose.compose import completed, compose, render
     from trunkline.pipeline.compose.files import Composed
@@ -17,7 +17,7 @@ def main() -> None:
 
     if "DVC_EXP_NAME" in os.environ:
         files.lint(paths.CONF)
-        composed = Composed(completed(read_params()), merged=())
+        composed = Composed(completed(Params.read().content), merged=())
     else:
         composed = compose(paths.CONF)
     check(composed, fallback=paths.PARAMS)

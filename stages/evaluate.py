@@ -13,16 +13,16 @@ def main() -> None:
     from trunkline.conf.evaluation import Evaluation
     from trunkline.core import paths
     from trunkline.core.dataset import Dataset
+    from trunkline.core.params import Params
     from trunkline.core.parquet import write_parquet
-    from trunkline.core.values import load_seed
     from trunkline.pipeline.evaluate import slices
     from trunkline.pipeline.train import fit, modelfile
 
     console = Console(stderr=True, highlight=False)
-    params, holdout = Evaluation.load(), Dataset.read("holdout")
+    params, holdout = Params.read(), Dataset.read("holdout")
     scores = fit.scores(modelfile.load(paths.MODEL), holdout.features)
     progress = partial(track, description="measuring", console=console, transient=True, disable=not console.is_terminal)
-    report = slices.evaluate(holdout, scores, params, load_seed(), progress)
+    report = slices.evaluate(holdout, scores, params.group(Evaluation), params.seed, progress)
     slices.write(report)
     write_parquet(slices.predictions(holdout, scores), paths.PREDICTIONS / "holdout.parquet")
     parts = sum(map(len, report.slices.values())) - 1

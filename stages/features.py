@@ -15,13 +15,15 @@ def main() -> None:
     from trunkline.conf.data import Data
     from trunkline.conf.features import Features
     from trunkline.core import files, paths
+    from trunkline.core.params import Params
     from trunkline.pipeline.features import compiler, split
     from trunkline.pipeline.features.duckdb import DuckDBEngine
 
     console = Console(stderr=True, highlight=False)
     progress = partial(track, description="joining", console=console, transient=True, disable=not console.is_terminal)
-    data = Data.load()
-    plan = compiler.plan(Features.load(), data, Contract.load())
+    params = Params.read()
+    data = params.group(Data)
+    plan = compiler.plan(params.group(Features), data, params.group(Contract))
 
     with DuckDBEngine(plan, paths.VALID) as engine:
         written = split.materialize(engine, plan, data, paths.FEATURES, progress)

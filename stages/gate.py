@@ -10,15 +10,16 @@ def main() -> None:
     from trunkline.conf.evaluation import Evaluation
     from trunkline.conf.gates import Gates
     from trunkline.core import files, paths
-    from trunkline.core.values import load_seed
+    from trunkline.core.params import Params
     from trunkline.pipeline.gate import evidence
     from trunkline.pipeline.gate import verdicts as gate_verdicts
 
     console = Console(stderr=True, highlight=False)
-    declared = Gates.load()
+    params = Params.read()
+    gates = params.group(Gates)
     with console.status("judging"):
-        found = evidence.read(Evaluation.load(), load_seed())
-        verdicts = gate_verdicts.judge(declared, found)
+        found = evidence.read(params.group(Evaluation), params.seed)
+        verdicts = gate_verdicts.judge(gates, found)
     content = gate_verdicts.content(verdicts, found)
     files.write_json(paths.GATES_REPORT, content)
     failed = sum(verdict.verdict == "fail" and verdict.blocking for verdict in verdicts)

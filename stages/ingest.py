@@ -9,13 +9,14 @@ def main() -> None:
 
     from trunkline.conf.data import Data
     from trunkline.core.files import write_json
+    from trunkline.core.params import Params
     from trunkline.core.parquet import write_parquet
     from trunkline.core.paths import INGESTED, RAW
     from trunkline.pipeline.ingest import read
 
     console = Console(stderr=True, highlight=False)
     report = {}
-    for name, source in Data.load().sources.items():
+    for name, source in Params.read().group(Data).sources.items():
         found = read.read(name, source)
         path = RAW / f"{name}.parquet"
         write_parquet(found.table, path)

@@ -12,17 +12,18 @@ def main() -> None:
     from rich.progress import track
 
     from trunkline.conf.gates import Gates
+    from trunkline.conf.model import Model
     from trunkline.core import paths
     from trunkline.core.dataset import Dataset
+    from trunkline.core.params import Params
     from trunkline.core.parquet import write_parquet
-    from trunkline.core.values import load_seed
     from trunkline.pipeline.rivals import score
     from trunkline.pipeline.train import choice
 
-    console = Console(stderr=True, highlight=False)
+    console, params = Console(stderr=True, highlight=False), Params.read()
     shown = console.is_terminal
     progress = partial(track, description="fitting rivals", console=console, transient=True, disable=not shown)
-    rivals = score.rivals(Gates.load(), choice.trained(), load_seed())
+    rivals = score.rivals(params.group(Gates), choice.trained(params.group(Model)), params.seed)
     train, holdout, threads = Dataset.read("train"), Dataset.read("holdout"), int(os.environ["OMP_NUM_THREADS"])
     write_parquet(score.scores(rivals, train, holdout, threads, progress), paths.RIVAL_SCORES)
     console.print(f"{paths.RIVALS}: {', '.join(rivals) or 'no rivals are declared'}", soft_wrap=True)

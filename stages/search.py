@@ -11,16 +11,17 @@ def main() -> None:
 
     from trunkline.conf.search import Search
     from trunkline.core import files, paths
+    from trunkline.core.params import Params
     from trunkline.pipeline.search.summary import told
     from trunkline.pipeline.train.choice import Choice
 
-    console, declared = Console(stderr=True, highlight=False), Search.load()
-    if not declared.trials:
+    console, params = Console(stderr=True, highlight=False), Params.read()
+    if not params.group(Search).trials:
         files.write_json(paths.CHOICE, Choice().model_dump(exclude_defaults=True))
         return
     from trunkline.pipeline.search import study  # imports scikit-learn and Optuna
 
-    found = study.run(declared, int(os.environ["OMP_NUM_THREADS"]), console)
+    found = study.run(params, int(os.environ["OMP_NUM_THREADS"]), console)
     console.print(f"{paths.CHOICE}: {told(found)}", soft_wrap=True)
 
 

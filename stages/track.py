@@ -12,11 +12,13 @@ def main() -> None:
     from trunkline.adapters.git import repository
     from trunkline.conf.tracking import Tracking, look
     from trunkline.core import paths
+    from trunkline.core.params import Params
     from trunkline.pipeline.track import runs
 
     root = Path.cwd()
-    finished = runs.Run.read(root, tags=runs.tags(repository.head(root), repository.is_dirty(root), os.environ))
-    declared = Tracking.load()
+    params = Params.read(root)
+    tags = runs.tags(repository.head(root), repository.is_dirty(root), os.environ)
+    finished, declared = runs.Run.read(root, params, tags), params.group(Tracking)
     logged = runs.log_run(finished, declared, paths.home(root))
     state = "logged" if logged.new else "this result is logged already"
     sys.stdout.write(f"{finished.name}: {state} ({look(declared.address(os.environ))})\n")

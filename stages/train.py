@@ -9,18 +9,20 @@ def main() -> None:
 
     from rich.console import Console
 
+    from trunkline.conf.model import Model
     from trunkline.core import paths
     from trunkline.core.dataset import Dataset
-    from trunkline.core.values import load_seed
+    from trunkline.core.params import Params
     from trunkline.pipeline.train import choice, fit, modelfile
 
     console = Console(stderr=True, highlight=False)
-    dataset, model = Dataset.read("train"), choice.trained()
+    dataset, params = Dataset.read("train"), Params.read()
+    model = choice.trained(params.group(Model))
     subject = (
         f"{model.target.rpartition('.')[2]} on {dataset.frame.height:,} rows x {len(dataset.schema.features)} features"
     )
     with console.status(f"fitting {subject}"):
-        pipeline = fit.fit(dataset, model, load_seed(), threads=int(os.environ["OMP_NUM_THREADS"]))
+        pipeline = fit.fit(dataset, model, params.seed, threads=int(os.environ["OMP_NUM_THREADS"]))
     modelfile.save(pipeline, paths.MODEL)
     console.print(f"{paths.MODEL}: {subject}", soft_wrap=True)
 

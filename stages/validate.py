@@ -13,14 +13,16 @@ def main() -> None:
     from trunkline.conf.contract import Contract
     from trunkline.conf.data import Data
     from trunkline.core import files, paths
+    from trunkline.core.params import Params
     from trunkline.core.parquet import write_parquet
     from trunkline.pipeline.validate import check
 
     console = Console(stderr=True, highlight=False)
-    data = Data.load()
+    params = Params.read()
+    data = params.group(Data)
     raw = {name: pl.scan_parquet(paths.RAW / f"{name}.parquet") for name in data.sources}
     months = [month for _, window in data.window or () for month in window.months()]
-    checked = check.check_tables(raw, Contract.load(), data.timezone, months)
+    checked = check.check_tables(raw, params.group(Contract), data.timezone, months)
     for name, table in checked.items():
         write_parquet(table.valid, paths.VALID / f"{name}.parquet")
         write_parquet(table.rejected, paths.QUARANTINE / f"{name}.parquet")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from trunkline.conf import registry
 from trunkline.core import expressions, safe_yaml
 from trunkline.core.errors import UserError
-from trunkline.core.params import read_params
+from trunkline.core.params import Params
 from trunkline.pipeline.compose.compose import compose
 from trunkline.pipeline.compose.judge import check
 
@@ -240,7 +240,7 @@ def test_a_bomb_in_a_file_of_another_commit_is_refused(tmp_path: Path, text: str
         registry.parse(text, "flight-delay", Path("models/registry.yaml"))
     (tmp_path / "params.yaml").write_text(text)
     with pytest.raises(UserError, match=r"params.yaml: not YAML: "):
-        read_params(tmp_path / "params.yaml")
+        Params.read(tmp_path)
 
 
 def test_anchors_that_are_harmless_can_be_read() -> None:

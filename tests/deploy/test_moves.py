@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from tests.releases import NAME, Project, history
 from tests.rig.repository import git
 from trunkline.cli import trunkline
+from trunkline.core.params import Params
 from trunkline.deploy import moves
 from trunkline.deploy.moves import Move
 
@@ -61,7 +62,7 @@ def test_a_rollback_passes_whatever_the_gates_say_of_the_trunks_own_model(projec
     found, code = judged("--base", "main")
     assert (found["verdict"], found["same_model"], code) == ("fail", True, 0)
     move = Move("production", "v2", "v1", "v1", back=True, signer="release")
-    assert moves.moves(project.root, git(project.root, "rev-parse", "main")) == (move,)
+    assert moves.moves(project.root, Params.read(project.root), git(project.root, "rev-parse", "main")) == (move,)
     found, code = judged()
     assert (found["verdict"], code) == ("fail", 1)
     assert "same_model" not in found

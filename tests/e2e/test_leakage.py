@@ -11,7 +11,8 @@ from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.features import Features
 from trunkline.core.dataset import EVENT_TIME, Dataset
-from trunkline.core.paths import PARAMS, VALID
+from trunkline.core.params import Params
+from trunkline.core.paths import VALID
 from trunkline.core.values import midnight
 from trunkline.pipeline.features import compiler, split
 from trunkline.pipeline.features.duckdb import DuckDBEngine
@@ -23,9 +24,9 @@ pytestmark = pytest.mark.e2e
 def test_rewriting_all_that_happens_after_a_prediction_changes_no_feature(
     small: Checkout, tmp_path: Path, day: int
 ) -> None:
-    params = small.root / PARAMS
-    data, contract = Data.load(params), Contract.load(params)
-    plan = compiler.plan(Features.load(params), data, contract)
+    params = Params.read(small.root)
+    data, contract = params.group(Data), params.group(Contract)
+    plan = compiler.plan(params.group(Features), data, contract)
     outcomes = [name for name, column in contract.tables["flights"].columns.items() if column.known == "outcome"]
     assert set(outcomes) == {"dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"}
     moment = midnight(data.window.holdout.start, data.timezone) + timedelta(days=day, hours=14)

@@ -12,7 +12,9 @@ import yaml
 from tests.e2e.conftest import Checkout
 from tests.e2e.test_pipeline import undeclared
 from tests.searches import laid, results
+from trunkline.conf.model import Model
 from trunkline.core import paths
+from trunkline.core.params import Params
 from trunkline.pipeline.train import choice
 from trunkline.pipeline.train.choice import Choice
 
@@ -56,7 +58,8 @@ def test_any_number_of_cores_and_a_kill_give_the_same_bytes(tmp_path: Path) -> N
     assert chosen.value is not None
     assert chosen.declared is not None
     assert chosen.value < chosen.declared
-    assert choice.trained(project).model_dump(by_alias=True, mode="json") == chosen.model
+    trained = choice.trained(Params.read(project).group(Model), project)
+    assert trained.model_dump(by_alias=True, mode="json") == chosen.model
 
 
 def await_scores(project: Path, count: int) -> Path:

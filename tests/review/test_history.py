@@ -17,7 +17,7 @@ import yaml
 from click.testing import CliRunner
 
 from tests.cli.test_cli import trunkline
-from trunkline.adapters.git import repository
+from trunkline.adapters.git import ancestry, repository
 from trunkline.cli.log import log
 from trunkline.core.errors import UserError
 from trunkline.review.history import entries as history_entries
@@ -404,7 +404,7 @@ def test_the_picture_depends_on_no_setting_and_is_of_one_metric(tmp_path):
 
 @pytest.mark.usefixtures("inside")
 def test_the_picture_marks_each_verdict_and_skips_what_was_not_measured():
-    commits = repository.trunk(Path(), "HEAD", history_entries.CHANGED, 50)
+    commits = ancestry.first_parents(Path(), "HEAD", history_entries.CHANGED, limit=50)
     files = repository.files_at(Path(), [commit.hash for commit in commits], history_entries.READ)
     entries = history_entries.of_one_metric([Record(commit, (), files[commit.hash]) for commit in commits], 50)
     verdicts = [entry.verdict for entry in entries if entry.measured]

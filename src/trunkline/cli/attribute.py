@@ -30,9 +30,10 @@ def attribute(base: str, metric: str | None, as_json: bool, dry_run: bool, verbo
     the project's DVC cache: what was computed before is not computed again. A share is the metric with one change
     alone, minus that of the base; what the shares leave of the whole move is the interaction.
     """
+    from trunkline.core.params import Params
     from trunkline.review.attribution import measure, shares
 
-    question = measure.ask(Path(), base, metric)
+    question = measure.ask(Path(), Params.read(), base, metric)
     if dry_run:
         _list(question, as_json)
         return

@@ -1,7 +1,7 @@
 """`trunkline compose`: conf/ into params.yaml, or whether they agree."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,11 +40,11 @@ def compose(context: click.Context, checking: bool, dry_run: bool, as_json: bool
 
 
 def _agree(content: dict[str, Any], as_json: bool) -> bool:
-    from trunkline.core.params import read_params
+    from trunkline.core.params import Params
     from trunkline.pipeline.compose import compose as compose_compose
     from trunkline.show import differences
 
-    found = read_params(paths.PARAMS)
+    found = Params.read().content
     different = differences.differences(content, found)
     same_text = compose_compose.render(found) == paths.PARAMS.read_text(encoding="utf-8")
     if as_json:
@@ -59,7 +59,7 @@ def _agree(content: dict[str, Any], as_json: bool) -> bool:
     return not different and same_text
 
 
-def _explain(different: "Sequence[Difference]", found: dict[str, Any]) -> None:
+def _explain(different: "Sequence[Difference]", found: Mapping[str, Any]) -> None:
     from trunkline.pipeline.compose import keep
 
     click.echo(f"{paths.PARAMS} is not what {paths.CONF}/ composes to (composed → found):")

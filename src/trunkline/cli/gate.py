@@ -44,16 +44,17 @@ def _judge(base: str | None, as_json: bool) -> bool:
 
     from trunkline.adapters.git import repository
     from trunkline.conf.gates import Gates
+    from trunkline.core.params import Params
     from trunkline.deploy import moves as deploy_moves
     from trunkline.pipeline import reports
     from trunkline.pipeline.gate import timing
 
-    judged = reports.Reports.parse(reports.read(Path())).gates
-    verdicts = [*judged.gates, *timing.judge(Gates.load(), judged)]
+    judged, params = reports.Reports.parse(reports.read(Path())).gates, Params.read()
+    verdicts = [*judged.gates, *timing.judge(params.group(Gates), judged)]
     passed = reports.passes(verdicts)
     commit = None if base is None else repository.merge_base(Path(), base)
     same = commit is not None and deploy_moves.same_model(Path(), commit)
-    moves = deploy_moves.moves(Path(), commit) if commit is not None else ()
+    moves = deploy_moves.moves(Path(), params, commit) if commit is not None else ()
     if as_json:
         content = judged.model_copy(update={"gates": tuple(verdicts), "verdict": "pass" if passed else "fail"})
         more = {"same_model": same, "moves": [asdict(move) for move in moves]} if commit is not None else {}
@@ -93,12 +94,13 @@ def _self_test(as_json: bool) -> bool:
 
     from trunkline.conf.evaluation import Evaluation
     from trunkline.conf.gates import Gates
-    from trunkline.core.values import load_seed
+    from trunkline.core.params import Params
     from trunkline.pipeline.gate import evidence, selftest
 
-    console, measured = Console(stderr=True), Evaluation.load()
+    console, params = Console(stderr=True), Params.read()
+    measured = params.group(Evaluation)
     progress = partial(track, description="planting", console=console, transient=True, disable=not console.is_terminal)
-    cases = selftest.run(Gates.load(), measured, evidence.read(measured, load_seed()), progress)
+    cases = selftest.run(params.group(Gates), measured, evidence.read(measured, params.seed), progress)
     passed = all(case.right for case in cases)
     if as_json:
         content = {"passed": passed, "cases": selftest.content(cases)}

@@ -43,14 +43,14 @@ def log(ref: str, limit: int, metric: str | None, svg: Path | None, as_json: boo
 
 
 def _records(ref: str, limit: int) -> "tuple[Record, ...]":
-    from trunkline.adapters.git import repository
+    from trunkline.adapters.git import ancestry, repository
     from trunkline.review.history import entries
 
     # One more than is shown: what the last one is compared with.
-    commits = repository.trunk(Path(), _start(ref), entries.CHANGED, limit + 1)
+    commits = ancestry.first_parents(Path(), _start(ref), entries.CHANGED, limit=limit + 1)
     _refuse_half_a_history(ref, len(commits) <= limit, len(commits))
     texts = repository.files_at(Path(), [commit.hash for commit in commits], entries.READ)
-    tagged = entries.versions(repository.annotated_tags(Path()))
+    tagged = entries.versions(ancestry.annotated(Path()))
     return tuple(entries.Record(commit, tagged.get(commit.hash, ()), texts[commit.hash]) for commit in commits)
 
 

@@ -26,10 +26,12 @@ def plan(base: str | None, as_json: bool) -> None:
     runs if the result of the stage before it is another one.
     """
     from trunkline.adapters.git import repository
+    from trunkline.core.params import Params
     from trunkline.pipeline.plan import reasons, workspace
     from trunkline.show import terminal
 
-    found, _ = workspace.plan(Path(), None if base is None else repository.merge_base(Path(), base))
+    commit = None if base is None else repository.merge_base(Path(), base)
+    found, _ = workspace.plan(Path(), Params.read(), commit)
     if as_json:
         output.echo_json(reasons.content(found))
     else:

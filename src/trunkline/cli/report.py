@@ -34,24 +34,25 @@ def subject() -> "Subject":
 
     from trunkline.conf.data import Data
     from trunkline.conf.evaluation import Evaluation
+    from trunkline.conf.model import Model
     from trunkline.conf.tracking import Tracking, look
-    from trunkline.core.params import read_params
+    from trunkline.core.params import Params
     from trunkline.pipeline.evaluate.metrics import registry
     from trunkline.pipeline.search import summary as search_summary
     from trunkline.pipeline.train import choice
     from trunkline.review.summary import Subject
 
-    content = read_params()
-    data, evaluation = Data.load(), Evaluation.load()
+    params = Params.read()
+    data, evaluation = params.group(Data), params.group(Evaluation)
     return Subject(
-        name=content["name"],
-        estimator=choice.trained().target,
+        name=params.name,
+        estimator=choice.trained(params.group(Model)).target,
         target=data.target.name,
         observations=data.observations,
-        windows=content["data"].get("window") or data.parts,
+        windows=params.content["data"].get("window") or data.parts,
         task=data.target.task,
         metrics=tuple(registry.named(name, data.target.task) for name in evaluation.metrics),
         confidence=evaluation.interval.confidence,
         search=search_summary.told(choice.Choice.read()),
-        look=look(Tracking.load().address(os.environ)),
+        look=look(params.group(Tracking).address(os.environ)),
     )

@@ -20,11 +20,13 @@ def review(base: str, html: Path | None, data: Path | None, attributing: bool) -
 
     Nothing is run or fetched, but for --attribute, within review.attribution of conf/.
     """
+    from trunkline.core.params import Params
     from trunkline.review import comment, gather
 
-    gathered = gather.gather(Path(), base)
+    params = Params.read()
+    gathered = gather.gather(Path(), params, base)
     if attributing:
-        gathered = gather.attributed(Path(), gathered, partial(click.echo, err=True))
+        gathered = gather.attributed(Path(), params, gathered, partial(click.echo, err=True))
     if html is not None:
         from trunkline.review import page
 

@@ -61,12 +61,13 @@ def _bundle(path: Path) -> dict[str, object]:
 def _version(what: str, chain_only: bool) -> dict[str, object]:
     from trunkline.conf import versions
     from trunkline.conf.deploy import Promotion
-    from trunkline.core.params import read_params
+    from trunkline.core.params import Params
     from trunkline.release import verify as release_verify
 
-    version = versions.named(what, str(read_params()["name"]))
+    params = Params.read()
+    version = versions.named(what, params.name)
     try:
-        found = release_verify.chain(Path(), version, Promotion.load().signers)
+        found = release_verify.chain(Path(), version, params.group(Promotion).signers)
         files = None if chain_only else release_verify.check_bundle(Path(), found)
     except release_verify.RefusedError as error:
         raise _NoError(str(error)) from None

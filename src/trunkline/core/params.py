@@ -1,7 +1,9 @@
-"""params.yaml as plain content, for whoever needs no types."""
+"""params.yaml, parsed once: the groups that conf/ declares are taken from it as values."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import yaml
 
@@ -9,18 +11,51 @@ from trunkline.core import safe_yaml
 from trunkline.core.errors import UserError
 from trunkline.core.paths import PARAMS
 
+if TYPE_CHECKING:  # a plan needs no types, and starts sooner without them
+    from trunkline.core.values import Group
 
-def read_params(path: Path = PARAMS) -> dict[str, Any]:
-    """Read a params.yaml as plain content.
+_Group = TypeVar("_Group", bound="Group")
 
-    Raises UserError where there is none, or it is not a mapping.
+
+@dataclass(frozen=True)
+class Params:
+    """The content of a params.yaml, and where it is from, for messages.
+
+    A group is checked when it is asked for: a stage needs only those that it names in dvc.yaml.
     """
-    try:
-        content = safe_yaml.parse_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; run: trunkline compose") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}; run: trunkline compose") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a mapping of groups; run: trunkline compose")
-    return content
+
+    content: Mapping[str, Any]
+    where: Path | str = PARAMS
+
+    @classmethod
+    def read(cls, root: Path = Path()) -> Self:
+        """Parse the params.yaml of a project; raises UserError where there is none, or it is not a mapping."""
+        path = root / PARAMS
+        try:
+            content = safe_yaml.parse_yaml(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"{path}: there is no such file; run: trunkline compose") from None
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}; run: trunkline compose") from None
+        if not isinstance(content, dict):
+            raise UserError(f"{path}: not a mapping of groups; run: trunkline compose")
+        return cls(content, path)
+
+    @property
+    def name(self) -> str:
+        """Name of the model; raises UserError where there is none."""
+        if "name" not in self.content:
+            raise UserError(f"{self.where}: name: is missing; run: trunkline compose")
+        return str(self.content["name"])
+
+    @property
+    def seed(self) -> int:
+        """Seed of everything that is random; raises UserError where it is no whole number."""
+        seed = self.content.get("seed")
+        if not isinstance(seed, int) or seed < 0:
+            raise UserError(f"{self.where}: seed: must be a whole number of at least 0; run: trunkline compose")
+        return seed
+
+    def group(self, group: type[_Group]) -> _Group:
+        """Return one group, such as Data; raises UserError that names the first wrong key."""
+        return group.of(self.content, self.where)

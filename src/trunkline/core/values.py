@@ -19,8 +19,6 @@ from pydantic import (
 
 from trunkline.core import expressions
 from trunkline.core.errors import UserError
-from trunkline.core.params import read_params
-from trunkline.core.paths import PARAMS
 
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 
@@ -37,17 +35,12 @@ class Group(Strict):
     key: ClassVar[str]
 
     @classmethod
-    def load(cls, path: Path = PARAMS) -> Self:
-        """Read this group from a params.yaml.
-
-        Raises UserError naming the file and the first wrong key. `trunkline compose --check` gives the
-        place in conf/ as well; this is the last line of defence against a hand-edited params.yaml.
-        """
-        return cls.of(read_params(path), path)
-
-    @classmethod
     def of(cls, params: Mapping[str, Any], where: Path | str) -> Self:
-        """Return this group of a whole params.yaml; raises UserError that names `where` and the first wrong key."""
+        """Return this group of a whole params.yaml; raises UserError that names `where` and the first wrong key.
+
+        `trunkline compose --check` gives the place in conf/ as well; this is the last line of defence against a
+        params.yaml that was edited by hand.
+        """
         if cls.key not in params:
             raise UserError(f"{where}: {cls.key}: the group is missing; run: trunkline compose")
         try:
@@ -61,14 +54,6 @@ class Group(Strict):
     def parse(cls, content: Any) -> Self:
         """Validate plain YAML content (lists for tuples, text for durations and windows)."""
         return cls.model_validate(content, strict=True)
-
-
-def load_seed(path: Path = PARAMS) -> int:
-    """Read the project's seed."""
-    seed = read_params(path).get("seed")
-    if not isinstance(seed, int) or seed < 0:
-        raise UserError(f"{path}: seed: must be a whole number of at least 0; run: trunkline compose")
-    return seed
 
 
 def parse_duration(text: str) -> timedelta:

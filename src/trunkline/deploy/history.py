@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trunkline.adapters.git import messages, repository
-from trunkline.adapters.git.repository import Landed
+from trunkline.adapters.git import ancestry, messages, repository
+from trunkline.adapters.git.ancestry import Commit
 from trunkline.conf import registry
 from trunkline.conf.registry import Desired
 from trunkline.core import paths
@@ -35,7 +35,7 @@ def changes(folder: Path, tip: str, name: str) -> tuple[Change, ...]:
     A commit whose registry file is broken or gone declares nothing: it changes nothing, as reconcile applies nothing of
     it. In a shallow clone, what its oldest commit declares is no change.
     """
-    commits = repository.landed(folder, tip, paths.REGISTRY)
+    commits = ancestry.first_parents(folder, tip, [paths.REGISTRY])
     texts = repository.files_at(folder, [one.hash for one in commits], [paths.REGISTRY])
     found = [(one, _declared(texts[one.hash].get(paths.REGISTRY), name)) for one in reversed(commits)]
     return _changes(found, shallow=repository.is_shallow(folder))
@@ -53,7 +53,7 @@ def _declared(text: bytes | None, name: str) -> Mapping[str, Desired] | None:
         return None
 
 
-def _changes(found: Sequence[tuple[Landed, Mapping[str, Desired] | None]], *, shallow: bool) -> tuple[Change, ...]:
+def _changes(found: Sequence[tuple[Commit, Mapping[str, Desired] | None]], *, shallow: bool) -> tuple[Change, ...]:
     made: list[Change] = []
     before: Mapping[str, Desired] = {}
     for place, (commit, after) in enumerate(found):
@@ -65,7 +65,7 @@ def _changes(found: Sequence[tuple[Landed, Mapping[str, Desired] | None]], *, sh
     return tuple(reversed(made))
 
 
-def _of_commit(commit: Landed, before: Mapping[str, Desired], after: Mapping[str, Desired]) -> list[Change]:
+def _of_commit(commit: Commit, before: Mapping[str, Desired], after: Mapping[str, Desired]) -> list[Change]:
     reference = messages.brought(commit.hash, commit.message).reference
     return [
         Change(commit.hash, commit.date, commit.author, reference, name, before.get(name), after.get(name))

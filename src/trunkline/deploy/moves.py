@@ -8,14 +8,14 @@ from typing import Literal
 
 import yaml
 
-from trunkline.adapters.git import repository
+from trunkline.adapters.git import ancestry, repository
 from trunkline.conf import registry, versions
 from trunkline.conf.deploy import Promotion
 from trunkline.conf.registry import LATEST, Desired, Registry
 from trunkline.conf.versions import Version
 from trunkline.core import paths, safe_yaml
 from trunkline.core.errors import UserError
-from trunkline.core.params import read_params
+from trunkline.core.params import Params
 from trunkline.release import verify
 from trunkline.release.verify import RefusedError
 
@@ -57,18 +57,18 @@ def _shipped(read: Callable[[str], str | None]) -> tuple[str, ...] | None:
     return (digest, *(str(out["md5"]) for out in outs)) if outs else None
 
 
-def moves(root: Path, base: str) -> tuple[Move, ...]:
+def moves(root: Path, params: Params, base: str) -> tuple[Move, ...]:
     """Return the environments that are to run something else than at a commit, each version checked as far as git says.
 
-    Raises UserError for a registry file, or a params.yaml, that cannot be read.
+    Raises UserError for a registry file that cannot be read, or a wrong group.
     """
-    name = str(read_params(root / paths.PARAMS)["name"])
+    name = params.name
     now, before = registry.read(root / paths.REGISTRY, name), _before(root, base, name)
     if now.environments == before:
         return ()
-    declared = Promotion.load(root / paths.PARAMS)
+    declared = params.group(Promotion)
     found = replace(now, where=str(paths.REGISTRY))
-    released = versions.of(name, (tag for tag, _ in repository.annotated_tags(root)))
+    released = versions.of(name, (tag.name for tag in ancestry.annotated(root)))
     return tuple(_moves(root, found, before, declared, released))
 
 

@@ -22,6 +22,7 @@ from trunkline.conf.registry import Desired, Registry
 from trunkline.conf.versions import Version
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
+from trunkline.core.params import Params
 from trunkline.deploy import history, rehearse
 from trunkline.deploy import proposal as deploy_proposal
 from trunkline.deploy.moves import Kind
@@ -158,15 +159,14 @@ def look(root: Path, trunk: str, environ: Mapping[str, str]) -> Trunk:
         )
     fetched = remote.fetch(root, trunk, environ)
     found = repository.files_at(root, [fetched.tip], [paths.REGISTRY, paths.PARAMS])[fetched.tip]
-    params = differences.mapping(found.get(paths.PARAMS))
-    name, text = str(params.get("name")), found.get(paths.REGISTRY, b"").decode(errors="replace")
+    params = Params(differences.mapping(found.get(paths.PARAMS)), f"{paths.PARAMS} of {trunk}")
+    name, text = params.name, found.get(paths.REGISTRY, b"").decode(errors="replace")
     parsed = conf_registry.parse(text, name, paths.REGISTRY)
-    where = f"{paths.PARAMS} of {trunk}"
-    declared = Promotion.of(params, where)
+    declared = params.group(Promotion)
     parsed.check(declared.environments)
-    released = versions.of(name, (tag for tag, _ in repository.annotated_tags(root)))
+    released = versions.of(name, (tag.name for tag in ancestry.annotated(root)))
     parsed.resolve(released)
-    tolerance = Serving.of(params, where).tolerance
+    tolerance = params.group(Serving).tolerance
     return Trunk(name, trunk, fetched.tip, text, parsed, declared, tolerance, released, fetched.moved)
 
 
@@ -197,7 +197,7 @@ def _previous(environment: str, ran: list[Version | None]) -> Version:
 def _runs(root: Path, trunk: Trunk, environment: str) -> list[Version | None]:
     changed = history.changes(root, trunk.tip, trunk.name)
     declared = {one.commit: one.after for one in changed if one.environment == environment}
-    tags = ((Version.of_tag(name), commit) for name, commit in repository.annotated_tags(root))
+    tags = ((Version.of_tag(tag.name), tag.commit) for tag in ancestry.annotated(root))
     tagged = {commit: version for version, commit in sorted(tags, key=str) if version and version.name == trunk.name}
     return deploy_proposal.runs(reversed(ancestry.line(root, trunk.tip)), trunk.name, declared, tagged)
 
@@ -210,7 +210,8 @@ def _proven(root: Path, trunk: Trunk, version: Version) -> Verified:
 
 def _evidence(root: Path, trunk: Trunk, wish: Wish, change: tuple[str, str], proven: Verified) -> Evidence:
     present = trunk.registry.resolve(trunk.released)[wish.environment]
-    then = present and repository.annotated_tag(root, present.tag)
+    tag = present and ancestry.tag(root, present.tag)
+    then = tag and tag.commit
     return Evidence(
         kind=wish.kind,
         environment=wish.environment,
@@ -242,8 +243,8 @@ def _measured(root: Path, version: Version, commit: str) -> Measured:
 
 def _merged(root: Path, new: str, present: str) -> tuple[messages.Brought, ...]:
     """Return what the trunk has between two versions, whichever is the older one."""
-    ends = (present, new) if repository.is_ancestor(root, new, present) else (new, present)
-    return tuple(messages.brought(*one) for one in repository.first_parents(root, *ends))
+    newer, older = (present, new) if repository.is_ancestor(root, new, present) else (new, present)
+    return tuple(messages.brought(one.hash, one.message) for one in ancestry.first_parents(root, newer, since=older))
 
 
 def _config(root: Path, new: str, present: str) -> tuple[differences.Difference, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from trunkline.adapters.dvc import cache
 from trunkline.adapters.forge.api import Forge
 from trunkline.adapters.git import ancestry, messages, repository
-from trunkline.adapters.git.repository import Landed
+from trunkline.adapters.git.ancestry import Commit
 from trunkline.conf import versions
 from trunkline.conf.versions import Version
 from trunkline.core.errors import OutsideError, UserError
@@ -189,7 +189,7 @@ def _unreleased(before: Version | None, first: Version | None) -> str:
     return f"is no version itself: {since} {first.label}, which is the first that holds it"
 
 
-def _made(commit: Landed, on_trunk: bool, before: Version | None, first: Version | None) -> Made:
+def _made(commit: Commit, on_trunk: bool, before: Version | None, first: Version | None) -> Made:
     subject = clean(commit.message.split("\n", 1)[0])
     return Made(
         commit.hash,
@@ -219,7 +219,7 @@ def _signed(known: Releases, version: Version | None, chain: Chain | None) -> Re
     return Reviewed(one.number, "tag" if chain.refused else "signed", None, one.author, one.approvers)
 
 
-def reviewed(landed: Landed, known: Releases, forge: Forge | None) -> tuple[Reviewed | None, str | None]:
+def reviewed(landed: Commit, known: Releases, forge: Forge | None) -> tuple[Reviewed | None, str | None]:
     """Return the pull request that brought a commit of the trunk, and what is not known of it: who approved, or all."""
     number = messages.brought(landed.hash, landed.message).number
     named = Reviewed(number, "message") if number else None

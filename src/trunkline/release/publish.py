@@ -15,16 +15,17 @@ from typing import Literal
 from trunkline.adapters.dvc import reproduce
 from trunkline.adapters.dvc.survey import OPEN
 from trunkline.adapters.forge import api
-from trunkline.adapters.git import remote, repository
+from trunkline.adapters.git import ancestry, remote, repository
+from trunkline.adapters.git.ancestry import Tag
 from trunkline.bundle import manifest
 from trunkline.conf import versions
 from trunkline.conf.deploy import Promotion
 from trunkline.conf.gates import Gates
-from trunkline.conf.signers import Keyless
+from trunkline.conf.signers import Key, Keyless
 from trunkline.conf.versions import Version
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.core.params import read_params
+from trunkline.core.params import Params
 from trunkline.pipeline.gate import timing
 from trunkline.pipeline.plan import workspace
 from trunkline.pipeline.reports import Reports, read
@@ -68,9 +69,9 @@ def release(  # noqa: PLR0913  each part of the outside world
     Raises UserError for reports that are broken, no key to sign with or no remote of DVC; OutsideError where a remote
     or the forge fails.
     """
-    name = str(read_params(root / paths.PARAMS)["name"])
-    found = Reports.parse(read(root))
-    answer = Released("refused", None, found.bundle.digest, tuple(_reasons(root, found)))
+    params = Params.read(root)
+    name, found = params.name, Reports.parse(read(root))
+    answer = Released("refused", None, found.bundle.digest, tuple(_reasons(root, params, found)))
     fetched = remote.fetch(root, trunk, environ)
     _unmoved(name, fetched.moved)
     head = repository.head(root) or ""
@@ -79,7 +80,7 @@ def release(  # noqa: PLR0913  each part of the outside world
         answer = replace(answer, why=(*answer.why, why))
     if answer.why:
         return answer
-    failed = _failed(root, found)  # of a bundle that is a version, it decides nothing: that one passed
+    failed = _failed(root, params, found)  # of a bundle that is a version, it decides nothing: that one passed
     for _ in range(ATTEMPTS):
         known = existing(root, name)
         taken = decided(
@@ -93,7 +94,8 @@ def release(  # noqa: PLR0913  each part of the outside world
         if not write:
             return replace(answer, what="would", version=version)
         reproduce.send(root, (str(paths.BUNDLE),))
-        tags = _tags(root, version, head, environ, _review(root, head, trunk, forge, tell))
+        review = _review(root, head, trunk, forge, tell)
+        tags = _tags(root, version, head, environ, review, signers=params.group(Promotion).signers)
         if remote.push_tags(root, tags, environ):
             return replace(answer, what="released", version=version)
         tell(f"{version.tag} was taken meanwhile; trying the next number")
@@ -103,14 +105,13 @@ def release(  # noqa: PLR0913  each part of the outside world
 
 def existing(folder: Path, name: str) -> tuple[Known, ...]:
     """Return the versions of a model that a clone knows, oldest first; raises UserError for a tag that is none."""
-    commits = dict(repository.annotated_tags(folder))
-    return tuple(_known(folder, version, commits[version.tag]) for version in versions.of(name, commits))
+    tags = {tag.name: tag for tag in ancestry.annotated(folder)}
+    return tuple(_known(version, tags[version.tag]) for version in versions.of(name, tags))
 
 
-def _known(folder: Path, version: Version, commit: str) -> Known:
-    tag = repository.tag(folder, version.tag)
+def _known(version: Version, tag: Tag) -> Known:
     try:
-        return Known(version, commit, release_message.parse_message(tag.message if tag else "").bundle)
+        return Known(version, tag.commit, release_message.parse_message(tag.message).bundle)
     except UserError as error:
         raise UserError(f"{version}: {str(error).splitlines()[0]}; versions are made by trunkline release") from None
 
@@ -150,7 +151,7 @@ def _tip(root: Path, tip: str, head: str) -> str | None:
     return str(found) if found else None
 
 
-def _reasons(root: Path, found: Reports) -> list[str]:
+def _reasons(root: Path, params: Params, found: Reports) -> list[str]:
     """Return why nothing can be said of the tree: it differs from the commit, or is not run."""
     changed = (
         *repository.changed(root, repository.INPUTS),
@@ -158,7 +159,7 @@ def _reasons(root: Path, found: Reports) -> list[str]:
     )
     if changed:
         return [f"not committed: {path}" for path in sorted(set(changed))]
-    plan, _ = workspace.plan(root, None)
+    plan, _ = workspace.plan(root, params, None)
     stale = [step.name for step in plan.steps if step.action in OPEN]
     if stale:
         return [f"its results are not those of this commit: dvc repro would run {', '.join(stale)}"]
@@ -167,20 +168,27 @@ def _reasons(root: Path, found: Reports) -> list[str]:
     return []
 
 
-def _failed(root: Path, found: Reports) -> list[str]:
+def _failed(root: Path, params: Params, found: Reports) -> list[str]:
     """Return which gates keep a bundle from being a version."""
-    verdicts = (*found.gates.gates, *timing.judge(Gates.load(root / paths.PARAMS), found.gates, root))
+    verdicts = (*found.gates.gates, *timing.judge(params.group(Gates), found.gates, root))
     failed = [f"gate {one.id}: {one.reason}" for one in verdicts if one.blocking and one.verdict == "fail"]
     return failed or (
         [] if found.gates.verdict == "pass" else ["no rule was judged; a model without a verdict is none"]
     )
 
 
-def _tags(root: Path, version: Version, head: str, environ: Mapping[str, str], review: Review | None) -> dict[str, str]:
+def _tags(  # noqa: PLR0913  what is signed, and by whom
+    root: Path,
+    version: Version,
+    head: str,
+    environ: Mapping[str, str],
+    review: Review | None,
+    *,
+    signers: Mapping[str, Key | Keyless],
+) -> dict[str, str]:
     """Make the signed tag, and the one that GTO reads, which no ref names yet."""
     files = repository.files_at(root, [head], provenance.READ)[head]
     facts, run = provenance.facts_of(files, head, version), provenance.run_of(environ, review)
-    signers = Promotion.load(root / paths.PARAMS).signers
     # A keyless signature is public for ever, names and all: it is asked for only where a workflow is declared.
     keyless = any(isinstance(one, Keyless) for one in signers.values())
     given = environ if keyless else {**environ, signing.TOKEN_ADDRESS: ""}

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from trunkline.adapters.git import ancestry, repository
-from trunkline.adapters.git.ancestry import Tagged, Trunk
+from trunkline.adapters.git.ancestry import Tag, Trunk
 from trunkline.conf.deploy import Promotion
 from trunkline.conf.versions import Version
 from trunkline.core import paths
@@ -41,7 +41,7 @@ class Releases:
     branch: str
     trunk: Trunk
     promotion: Promotion
-    tags: Mapping[Version, Tagged]
+    tags: Mapping[Version, Tag]
     light: tuple[Version, ...]
 
     @cached_property

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from trunkline.adapters.git import repository
+from trunkline.adapters.git import ancestry, repository
+from trunkline.adapters.git.ancestry import Tag
 from trunkline.bundle.manifest import MANIFEST, Manifest
 from trunkline.conf.signers import Key, Keyless
 from trunkline.conf.versions import Version
@@ -31,7 +32,7 @@ class Verified:
     """A version whose chain holds from the tag to the verdict: who signed it, what it is made of, who made it how."""
 
     version: Version
-    tag: repository.Tag
+    tag: Tag
     signer: str
     facts: Facts
     run: Run
@@ -57,7 +58,7 @@ def chain(folder: Path, version: Version, signers: Mapping[str, Key | Keyless]) 
         raise RefusedError("\n".join(f"{version}: {line}" for line in str(error).splitlines())) from None
 
 
-def _proved(folder: Path, version: Version, tag: repository.Tag, signers: Mapping[str, Key | Keyless]) -> Verified:
+def _proved(folder: Path, version: Version, tag: Tag, signers: Mapping[str, Key | Keyless]) -> Verified:
     announced = message.parse_message(tag.message)
     signed = signing.verify(announced.signed, signers)
     facts, run = provenance.decode(signed.payload)
@@ -95,8 +96,8 @@ def _cached(folder: Path, found: Verified, name: str) -> bytes:
     return content
 
 
-def _tag(folder: Path, version: Version) -> repository.Tag:
-    found = repository.tag(folder, version.tag)
+def _tag(folder: Path, version: Version) -> Tag:
+    found = ancestry.tag(folder, version.tag)
     if found is not None:
         return found
     if repository.resolve(folder, f"refs/tags/{version.tag}"):

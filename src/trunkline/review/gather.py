@@ -19,7 +19,7 @@ from trunkline.conf.review import Review as Declared
 from trunkline.core import paths
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError
-from trunkline.core.params import read_params
+from trunkline.core.params import Params
 from trunkline.core.tasks import Task
 from trunkline.deploy import moves
 from trunkline.pipeline import merge, reports
@@ -37,53 +37,53 @@ from trunkline.show import differences
 HOLDOUT = paths.PREDICTIONS / "holdout.parquet"
 
 
-def gather(root: Path, target: str) -> Review:
+def gather(root: Path, params: Params, target: str) -> Review:
     """Return what there is to say of the checked-out commit, beside the commit where it left the target branch.
 
     Raises UserError for a base that cannot be found, and for reports that are missing or broken.
     """
     base = repository.merge_base(root, target)
-    plan, stages = workspace.plan(root, base)
-    now, past = _timed(root, Reports.parse(reports.read(root))), _past(root, base)
+    plan, stages = workspace.plan(root, params, base)
+    now, past = _timed(root, params.group(Gates), Reports.parse(reports.read(root))), _past(root, base)
     behind, before = (
         repository.behind(root, target),
         repository.files_at(root, [base], [paths.PARAMS])[base].get(paths.PARAMS),
     )
-    params, declared = read_params(root / paths.PARAMS), Evaluation.load(root / paths.PARAMS)
+    data, declared = params.group(Data), params.group(Evaluation)
     return Review(
-        name=str(params["name"]),
+        name=params.name,
         target=target,
         base=base,
         head=repository.head(root) or "",
         dirty=repository.is_dirty(root),
         behind=behind,
         plan=plan,
-        config=review_data.config(differences.mapping(before), params, stages),
-        whole=review_data.whole(declared.metrics, past, now, _pair(root, base, declared)),
+        config=review_data.config(differences.mapping(before), params.content, stages),
+        whole=review_data.whole(declared.metrics, past, now, _pair(root, base, data, declared)),
         slices=review_data.slices(declared.metrics[0], past, now),
         reports=now,
         past=past,
-        curves=_curves(root, Data.load(root / paths.PARAMS).target.task),
+        curves=_curves(root, data.target.task),
         merge=_merge(root, target) if behind else None,
         latency=timing.prediction(root / paths.BUNDLE),
         uncommitted=repository.changed(root, [str(paths.LOCK), *(path for stage in stages for path in stage.uncached)]),
         same_model=moves.same_model(root, base),
-        moves=moves.moves(root, base),
+        moves=moves.moves(root, params, base),
         search=summary.read(root),
     )
 
 
-def attributed(root: Path, found: Review, began: measure.Announce) -> Review:
+def attributed(root: Path, params: Params, found: Review, began: measure.Announce) -> Review:
     """Add which of several changes moved the metric, if that fits the time that conf/review declares.
 
     `began` is given the name of every run; they take the declared time at most.
     """
     if found.stale or repository.is_dirty(root, measure.SEPARATED):
         return replace(found, unattributed="the pipeline has not been run on a commit of these files")
-    question = measure.ask(root, found.target)
+    question = measure.ask(root, params, found.target)
     if len(question.factors) < 2:
         return found
-    why = _unaffordable(root, question, Declared.load(root / paths.PARAMS).attribution)
+    why = _unaffordable(root, question, params.group(Declared).attribution)
     if why:
         return replace(found, unattributed=why)
     return replace(found, attribution=measure.answer(root, question, began))
@@ -100,10 +100,10 @@ def _unaffordable(root: Path, question: measure.Question, budget: timedelta) -> 
     return f"{needed:.0f} s at most is more than review.attribution allows, {budget.total_seconds():.0f} s"
 
 
-def _timed(root: Path, now: Reports) -> Reports:
+def _timed(root: Path, gates: Gates, now: Reports) -> Reports:
     """Add the verdicts on times, which stand in no file since they are measured."""
     judged = now.gates
-    verdicts = (*judged.gates, *timing.judge(Gates.load(root / paths.PARAMS), judged, root))
+    verdicts = (*judged.gates, *timing.judge(gates, judged, root))
     verdict = "pass" if passes(verdicts) else "fail"
     return now.model_copy(update={"gates": judged.model_copy(update={"gates": verdicts, "verdict": verdict})})
 
@@ -121,13 +121,12 @@ def _past(root: Path, base: str) -> Past:
     return Past.understood({path.stem: repository.file_at(root, base, path) for path in reports.FILES})
 
 
-def _pair(root: Path, base: str, declared: Evaluation) -> tuple[Sample, Sample] | None:
+def _pair(root: Path, base: str, data: Data, declared: Evaluation) -> tuple[Sample, Sample] | None:
     """Return the scores of both commits, if the base's are in the cache and of the same rows."""
     content = cache.cached_file(root, base, HOLDOUT)
     if content is None or not (root / HOLDOUT).exists():
         return None
     before, now = pl.read_parquet(io.BytesIO(content)), pl.read_parquet(root / HOLDOUT)
-    data = Data.load(root / paths.PARAMS)
     schema = Schema((), data.target.name, data.timezone, data.target.task, data.target.class_names)
     rows = [frame.drop(schema.scores, strict=False) for frame in (before, now)]
     if not rows[0].equals(rows[1]) or before.columns != now.columns:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from werkzeug.serving import make_server
 from tests.rig.forge import Quiet, served
 from tests.rig.repository import ISOLATED, Repository
 from tests.rig.state import Token
-from trunkline.adapters.git import remote
+from trunkline.adapters.git import ancestry, remote
 from trunkline.adapters.git import repository as git_repository
 from trunkline.core.errors import OutsideError, UserError
 
@@ -141,14 +142,14 @@ def test_a_trunk_is_the_first_parents_that_changed_a_path(repository):
     other = commit(repository)
     run(repository, "merge", "--quiet", "--no-ff", "--message", "merged: ü", "side")
     merge = run(repository, "rev-parse", "HEAD")
-    found = git_repository.trunk(repository, "HEAD", [Path("conf/file")], 9)
+    found = ancestry.first_parents(repository, "HEAD", [Path("conf/file")])
     assert [item.hash for item in found] == [merge, first]
     assert (found[0].subject, len(found[0].short)) == ("merged: ü", 7)
-    assert found[0].date == run(repository, "log", "-1", "--format=%cs")
-    assert [item.hash for item in git_repository.trunk(repository, side, [Path("conf/file")], 1)] == [side]
-    assert [item.hash for item in git_repository.trunk(repository, other, [Path("reports")], 9)] == [other, first]
-    assert git_repository.trunk(repository, "HEAD", [Path("nothing")], 9) == ()
-    assert [item.hash for item in git_repository.trunk(repository / "conf", "HEAD", [Path("file")], 9)] == [
+    assert found[0].day == run(repository, "log", "-1", "--format=%cs")
+    assert [item.hash for item in ancestry.first_parents(repository, side, [Path("conf/file")], limit=1)] == [side]
+    assert [item.hash for item in ancestry.first_parents(repository, other, [Path("reports")])] == [other, first]
+    assert ancestry.first_parents(repository, "HEAD", [Path("nothing")]) == ()
+    assert [item.hash for item in ancestry.first_parents(repository / "conf", "HEAD", [Path("file")])] == [
         merge,
         first,
     ]
@@ -159,11 +160,11 @@ def test_a_subject_may_hold_anything(repository):
     (repository / "message").write_bytes(b"\xff \x1b[1m\nsecond\n\nbody")
     run(repository, "add", "--all")
     run(repository, "-c", "i18n.commitEncoding=binary", "commit", "--quiet", "--file", "message")
-    (found,) = git_repository.trunk(repository, "HEAD", [Path("message")], 9)
+    (found,) = ancestry.first_parents(repository, "HEAD", [Path("message")])
     assert found.subject.endswith(" \x1b[1m second")
     run(repository, "rm", "--quiet", "-f", "message")
     run(repository, "commit", "--quiet", "--allow-empty-message", "--message", "")
-    assert [item.subject for item in git_repository.trunk(repository, "HEAD", [Path("message")], 9)] == [
+    assert [item.subject for item in ancestry.first_parents(repository, "HEAD", [Path("message")])] == [
         "",
         found.subject,
     ]
@@ -182,7 +183,7 @@ def test_signatures_are_not_shown_in_between(repository):
     (repository / ".git/signed").write_text(signed + "\n")
     found = run(repository, "hash-object", "-t", "commit", "-w", ".git/signed")
     assert "shown" in run(repository, "log", found)
-    assert [item.hash for item in git_repository.trunk(repository, found, [Path("conf")], 9)] == [found]
+    assert [item.hash for item in ancestry.first_parents(repository, found, [Path("conf")])] == [found]
 
 
 def test_files_are_read_as_they_are(repository):
@@ -207,7 +208,11 @@ def test_only_annotated_tags_of_commits_are_told(repository):
     run(repository, "tag", "light")
     run(repository, "tag", "--annotate", "m@v1", "--message", "1")
     run(repository, "tag", "--annotate", "tree", "--message", "1", "HEAD^{tree}")
-    assert git_repository.annotated_tags(repository) == (("m@v1", found),)
+    assert [(tag.name, tag.commit) for tag in ancestry.annotated(repository)] == [("m@v1", found)]
+    assert {tag.name: tag.annotated for tag in ancestry.tags(repository)} == {"light": False, "m@v1": True}
+    assert (
+        ancestry.tag(repository, "light") is ancestry.tag(repository, "tree") is ancestry.tag(repository, "m") is None
+    )
 
 
 def test_names_and_the_kind_of_a_clone_are_known(repository, tmp_path, monkeypatch):
@@ -229,7 +234,7 @@ def test_a_history_that_cannot_be_read_is_an_error_of_the_outside(repository):
     found = commit(repository)
     (repository / ".git/objects" / found[:2] / found[2:]).unlink()
     with pytest.raises(OutsideError, match=r"git log failed: .*bad object"):
-        git_repository.trunk(repository, found, [Path("conf")], 9)
+        ancestry.first_parents(repository, found, [Path("conf")])
 
 
 SECRET = "ghs_c12c15883d185efca50f0d8111df863d"
@@ -357,11 +362,12 @@ def test_a_tag_is_pushed_once_and_read_back_by_any_clone(clones):
     message = "flights v1\n\nbundle: 1\n\n  spaces and ü stay\n"
     assert released(first, "flights@v1", message)
     assert not released(second, "flights@v1")
-    assert git_repository.tag(second, "flights@v1") is None  # what was not pushed is not here either
+    assert ancestry.tag(second, "flights@v1") is None  # what was not pushed is not here either
     remote.fetch(second, "main", environment())
-    found = git_repository.tag(second, "flights@v1")
+    found = ancestry.tag(second, "flights@v1")
     assert (found.commit, found.message) == (git_repository.head(first), message)
-    assert found == git_repository.tag(first, "flights@v1") == git_repository.tag(second, "flights@v1.0.0")
+    assert found == ancestry.tag(first, "flights@v1")
+    assert replace(found, name="flights@v1.0.0") == ancestry.tag(second, "flights@v1.0.0")
     assert found.date.startswith("20")
 
 
@@ -372,9 +378,9 @@ def test_a_fetch_brings_the_trunk_and_refuses_a_tag_that_was_moved(clones):
     write(first, "b")
     run(first, "tag", "--annotate", "--force", "--message", "other", "flights@v1")
     run(first, "push", "--quiet", "--force", "origin", "main", "flights@v1")
-    before = git_repository.tag(second, "flights@v1")
+    before = ancestry.tag(second, "flights@v1")
     assert remote.fetch(second, "main", environment()) == remote.Fetched(git_repository.head(first), ("flights@v1",))
-    assert git_repository.tag(second, "flights@v1") == before
+    assert ancestry.tag(second, "flights@v1") == before
 
 
 def test_a_fetch_says_what_is_wrong(clones, tmp_path):
@@ -409,10 +415,10 @@ def test_a_first_parent_line_is_told_with_its_messages(repository):
     merge = run(repository, "rev-parse", "HEAD")
     run(repository, "commit", "--quiet", "--allow-empty", "--message", "last")
     last = run(repository, "rev-parse", "HEAD")
-    found = git_repository.first_parents(repository, last, first)
-    assert [(one, message.strip()) for one, message in found] == [(last, "last"), (merge, "merged: ü\n\nbody")]
-    assert [one for one, _ in git_repository.first_parents(repository, merge, first)] == [merge]
-    assert git_repository.first_parents(repository, first, merge) == ()
+    found = ancestry.first_parents(repository, last, since=first)
+    assert [(one.hash, one.message.strip()) for one in found] == [(last, "last"), (merge, "merged: ü\n\nbody")]
+    assert [one.hash for one in ancestry.first_parents(repository, merge, since=first)] == [merge]
+    assert ancestry.first_parents(repository, first, since=merge) == ()
 
 
 @pytest.mark.parametrize("place", ["first", "second"])

@@ -425,8 +425,9 @@ def test_the_example_of_the_page_is_right(root: Path) -> None:
 
 def test_a_package_needs_no_library_of_another_kind(root: Path) -> None:
     code = (
-        "import sys; from trunkline.pipeline.ingest import read; from trunkline.conf.data import Data; "
-        "[read.read(name, source) for name, source in Data.load().sources.items()]; "
+        "import sys; from trunkline.pipeline.ingest import read; "
+        "from trunkline.conf.data import Data; from trunkline.core.params import Params; "
+        "[read.read(name, source) for name, source in Params.read().group(Data).sources.items()]; "
         "print({'requests', 'fsspec', 'sqlalchemy', 'deltalake', 'pyiceberg', 'psycopg'} & set(sys.modules))"
     )
     done = subprocess.run(

@@ -30,6 +30,7 @@ from trunkline.conf.search import Domain, Search
 from trunkline.core import paths
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError
+from trunkline.core.params import Params
 from trunkline.lineage import facts
 from trunkline.pipeline.compose.compose import compose, render
 from trunkline.pipeline.compose.judge import check
@@ -62,16 +63,16 @@ def test_what_was_measured_is_not_measured_again(project: Path, monkeypatch: pyt
         return measure(*arguments)
 
     monkeypatch.setattr(score, "measure", counted)
-    console, declared = Console(stderr=True), Search.parse({**SEARCH, "trials": 6})
+    console, params = Console(stderr=True), Params({**Params.read().content, "search": {**SEARCH, "trials": 6}})
     stop = -1
-    whole = study.run(declared, 1, console)
+    whole = study.run(params, 1, console)
     count = len(measured)
     measured.clear()
     stop = 11
     with pytest.raises(KeyboardInterrupt):
-        study.run(declared, 1, console)
+        study.run(params, 1, console)
     stop = -1
-    assert study.run(declared, 1, console) == whole
+    assert study.run(params, 1, console) == whole
     assert len(measured) == count
 
 
@@ -290,7 +291,7 @@ def test_without_a_search_the_stage_loads_nothing_heavy_and_chooses_nothing(proj
     loaded = subprocess.run(command, capture_output=True, text=True, check=True, cwd=project).stdout
     assert not [name for name in ("sklearn", "optuna", "polars", "pandas", "matplotlib") if f"'{name}'" in loaded]
     assert results(project) == {"choice.json": b"{}\n"}
-    assert choice.trained(project).parameters["C"] == LOGISTIC["C"]
+    assert choice.trained(Params.read(project).group(Model), project).parameters["C"] == LOGISTIC["C"]
     assert summary.told(Choice.read(project)) == ""
 
 
@@ -299,7 +300,7 @@ def test_a_choice_that_no_search_wrote_is_refused(project: Path, text: str) -> N
     (project / paths.SEARCH).mkdir(parents=True)
     (project / paths.CHOICE).write_text(text)
     with pytest.raises(UserError, match=r"choice\.json: is not what the search stage writes; run: dvc repro"):
-        choice.trained(project)
+        choice.trained(Params.read(project).group(Model), project)
 
 
 def test_folds_that_the_rows_do_not_give_are_one_message(project: Path) -> None:
@@ -308,11 +309,11 @@ def test_folds_that_the_rows_do_not_give_are_one_message(project: Path) -> None:
     frame = pl.read_parquet(project / paths.FEATURES / "train.parquet").head(30)
     frame.write_parquet(project / paths.FEATURES / "train.parquet")
     with pytest.raises(UserError, match=r"search\.folds: fold 1 of 50 has no rows; declare fewer, or more to train on"):
-        study.run(Search.load(), 1, Console(stderr=True))
+        study.run(Params.read(), 1, Console(stderr=True))
 
 
 def test_every_row_of_the_artifact_says_what_was_tried(project: Path) -> None:
-    study.run(Search.load(), 1, Console(stderr=True))
+    study.run(Params.read(), 1, Console(stderr=True))
     found = json.loads((project / paths.SEARCH / "trials.json").read_text())
     assert [trial["number"] for trial in found["trials"]] == list(range(14))
     assert found["trials"][0]["values"] == {"C": 1e-4, "preprocess.numeric.impute": "median"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dvc.api import DVCFileSystem
 
-from trunkline.adapters.git import repository
+from trunkline.adapters.git import ancestry, repository
 from trunkline.bundle import manifest
 from trunkline.bundle.manifest import Identity
 from trunkline.conf.versions import Version
@@ -23,18 +23,17 @@ def fetch(home: Path, version: Version, target: Path) -> Identity:
     `home` is the repository with the tags and DVC's remotes. Raises OutsideError for a version that cannot be had,
     UserError for one that is not what its tag says.
     """
-    tag = version.tag
-    commit = repository.annotated_tag(home, tag)
-    if commit is None:
-        raise OutsideError(f"{paths.REGISTRY}: there is no annotated tag {tag} here; run: git fetch --tags")
-    announced = repository.file_at(home, commit, paths.BUNDLE_REPORT)
+    name, tag = version.tag, ancestry.tag(home, version.tag)
+    if tag is None:
+        raise OutsideError(f"{paths.REGISTRY}: there is no annotated tag {name} here; run: git fetch --tags")
+    announced = repository.file_at(home, tag.commit, paths.BUNDLE_REPORT)
     if announced is None:
-        raise UserError(f"{tag}: its commit has no {paths.BUNDLE_REPORT}; tag a commit that built a bundle")
-    _get(home, commit, tag, target)
-    found, expected = manifest.identify(tag, target), json.loads(announced)["digest"]
-    if found.digest != expected:
-        raise UserError(f"{tag}: its bundle has the digest {found.digest[:12]}, but its commit says {expected[:12]}")
-    return found
+        raise UserError(f"{name}: its commit has no {paths.BUNDLE_REPORT}; tag a commit that built a bundle")
+    _get(home, tag.commit, name, target)
+    bundle, expected = manifest.identify(name, target), json.loads(announced)["digest"]
+    if bundle.digest != expected:
+        raise UserError(f"{name}: its bundle has the digest {bundle.digest[:12]}, but its commit says {expected[:12]}")
+    return bundle
 
 
 def _get(home: Path, commit: str, tag: str, target: Path) -> None:

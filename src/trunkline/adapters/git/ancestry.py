@@ -6,8 +6,7 @@ from pathlib import Path
 
 from trunkline.adapters.git import repository
 from trunkline.adapters.git.process import output, told
-from trunkline.adapters.git.repository import Landed
-from trunkline.core.errors import UserError
+from trunkline.core.errors import OutsideError, UserError
 
 
 @dataclass(frozen=True)
@@ -44,44 +43,92 @@ def line(folder: Path, tip: str) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
-class Tagged:
+class Commit:
+    """A commit: its hash, in short too, its author, when it was made (ISO 8601), its subject, its whole message."""
+
+    hash: str
+    short: str
+    author: str
+    date: str
+    subject: str
+    message: str
+
+    @property
+    def day(self) -> str:
+        """The day on which it was made, YYYY-MM-DD."""
+        return self.date[:10]
+
+
+def first_parents(
+    folder: Path, tip: str, paths: Iterable[Path] = (), *, since: str | None = None, limit: int | None = None
+) -> tuple[Commit, ...]:
+    """Return commits of the first-parent line of one, newest first: those that changed one of the paths, if any.
+
+    A merge counts by what it brings to the line. Commits that `since` has are left out, and those beyond the `limit`.
+    Raises OutsideError where git cannot read its own history.
+    """
+    chosen = ["--first-parent", *([] if limit is None else [f"--max-count={limit}"])]
+    ends = [tip, *([] if since is None else [f"^{since}"])]
+    return _log(folder, *chosen, *ends, "--", *(path.as_posix() for path in paths))
+
+
+def commits(folder: Path, hashes: Iterable[str]) -> dict[str, Commit]:
+    """Return commits by their hashes."""
+    wanted = "".join(f"{one}\n" for one in hashes).encode()
+    if not wanted:
+        return {}
+    return {commit.hash: commit for commit in _log(folder, "--stdin", "--no-walk=unsorted", given=wanted)}
+
+
+def _log(folder: Path, *chosen: str, given: bytes = b"") -> tuple[Commit, ...]:
+    layout = ("--no-show-signature", "--encoding=UTF-8", "-z", "--format=%H%x00%h%x00%an%x00%cI%x00%s%x00%B")
+    words = output(folder, "log", *layout, *chosen, given=given).decode(errors="replace").split("\0")
+    return tuple(Commit(*words[place : place + 6]) for place in range(0, len(words) - 5, 6))
+
+
+@dataclass(frozen=True)
+class Tag:
     """A tag of a commit: its name, and if it is annotated, who made it when (ISO 8601), and its message."""
 
     name: str
     commit: str
     annotated: bool
     tagger: str
+    email: str
     date: str
     message: str
 
 
-def tags(folder: Path) -> tuple[Tagged, ...]:
-    """Return all tags of commits."""
+def tags(folder: Path, name: str = "") -> tuple[Tag, ...]:
+    """Return all tags of commits, or those of one name."""
     of = ("objecttype", "objectname", "*objecttype", "*objectname")
-    fields = (*of, "refname:strip=2", "taggername", "taggerdate:iso-strict", "contents")
+    fields = (*of, "refname:strip=2", "taggername", "taggeremail", "taggerdate:iso-strict", "contents")
     layout = "".join(f"%({field})%00" for field in fields)
-    words = output(folder, "for-each-ref", f"--format={layout}", "refs/tags").decode(errors="replace").split("\0")
-    rows = [words[place : place + len(fields)] for place in range(0, len(words) - 1, len(fields))]
-    found = []
-    for kind, commit, of_kind, of_commit, name, tagger, date, message in rows:
-        kinds = (kind.strip(), of_kind)
-        if kinds == ("tag", "commit"):
-            found.append(Tagged(name, of_commit, True, tagger, date, message.removesuffix("\n")))
-        elif kinds[0] == "commit":
-            found.append(Tagged(name, commit, False, "", "", ""))
-    return tuple(found)
+    listed = output(folder, "for-each-ref", f"--format={layout}", f"refs/tags/{name}").decode(errors="replace")
+    words = listed.split("\0")
+    rows = (words[place : place + len(fields)] for place in range(0, len(words) - 1, len(fields)))
+    return tuple(tag for row in rows if (tag := _tag(*row)))
 
 
-def commits(folder: Path, hashes: Iterable[str]) -> dict[str, Landed]:
-    """Return commits by their hashes."""
-    wanted = "".join(f"{one}\n" for one in hashes).encode()
-    if not wanted:
-        return {}
-    fields = ("-z", "--format=%H%x00%an%x00%cI%x00%B")
-    chosen = ("--stdin", "--no-walk=unsorted", "--no-show-signature", "--encoding=UTF-8")
-    words = output(folder, "log", *chosen, *fields, given=wanted).decode(errors="replace").split("\0")
-    rows = [Landed(*words[place : place + 4]) for place in range(0, len(words) - 3, 4)]
-    return {row.hash: row for row in rows}
+def _tag(kind: str, own: str, of_kind: str, of: str, name: str, *more: str) -> Tag | None:
+    """Return a tag of a commit; None for one of something else."""
+    kind = kind.strip()  # the end of the line before
+    if (kind, of_kind) == ("tag", "commit"):
+        return Tag(name, of, True, *more)
+    return Tag(name, own, False, "", "", "", "") if kind == "commit" else None
+
+
+def annotated(folder: Path) -> tuple[Tag, ...]:
+    """Return the annotated tags of commits; a lightweight one can be moved, and counts for nothing."""
+    return tuple(tag for tag in tags(folder) if tag.annotated)
+
+
+def tag(folder: Path, name: str) -> Tag | None:
+    """Return an annotated tag of a commit; None if there is no such tag, or a lightweight one, or no repository."""
+    try:
+        return next((tag for tag in tags(folder, name) if tag.name == name and tag.annotated), None)
+    except (OutsideError, FileNotFoundError):  # git is not installed
+        return None
 
 
 def landing(folder: Path, commit: str, found: Trunk) -> str | None:

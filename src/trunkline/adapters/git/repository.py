@@ -13,16 +13,6 @@ ABOVE = tuple(f"src/trunkline/{room}" for room in ("cli", "deploy", "lineage", "
 INPUTS = ("conf", "params.yaml", "src", "stages", "dvc.yaml", "locks", *(f":(exclude){room}" for room in ABOVE))
 
 
-@dataclass(frozen=True)
-class Commit:
-    """A commit: its hash, in short too, the day (YYYY-MM-DD) on which it was made, and its subject."""
-
-    hash: str
-    short: str
-    date: str
-    subject: str
-
-
 def head(folder: Path) -> str | None:
     """Return the commit that is checked out in a folder; None outside a repository and before a commit."""
     return told(folder, "rev-parse", "--verify", "HEAD")
@@ -40,33 +30,6 @@ def changed(folder: Path, paths: Sequence[str]) -> tuple[str, ...]:
     listed = ("--others", "--exclude-standard", "-z", "--", *paths)
     new = output(folder, "ls-files", *listed).decode(errors="surrogateescape")
     return tuple(sorted({*filter(None, (tracked + new).split("\0"))}))
-
-
-def annotated_tag(folder: Path, name: str) -> str | None:
-    """Return the commit of an annotated tag; None if there is no such tag, or a lightweight one, which can be moved."""
-    kind = told(folder, "cat-file", "-t", f"refs/tags/{name}")
-    return told(folder, "rev-parse", "--verify", f"refs/tags/{name}^{{commit}}") if kind == "tag" else None
-
-
-@dataclass(frozen=True)
-class Tag:
-    """An annotated tag: what it is on, who made it when (ISO 8601), and its message."""
-
-    commit: str
-    tagger: str
-    date: str
-    message: str
-
-
-def tag(folder: Path, name: str) -> Tag | None:
-    """Return an annotated tag of a commit; None if there is no such tag, or it is of another kind."""
-    commit = annotated_tag(folder, name)
-    if commit is None:
-        return None
-    fields = "%(taggername) %(taggeremail)%00%(taggerdate:iso-strict)%00%(contents)"
-    found = output(folder, "for-each-ref", f"--format={fields}", f"refs/tags/{name}").decode(errors="replace")
-    tagger, date, message = found.removesuffix("\n").split("\0", 2)
-    return Tag(commit, tagger, date, message)
 
 
 def file_at(folder: Path, commit: str, path: Path) -> str | None:
@@ -162,52 +125,6 @@ def is_repository(folder: Path) -> bool:
 def is_shallow(folder: Path) -> bool:
     """Tell whether the clone holds the end of a longer history only."""
     return told(folder, "rev-parse", "--is-shallow-repository") == "true"
-
-
-def trunk(folder: Path, commit: str, paths: Iterable[Path], limit: int) -> tuple[Commit, ...]:
-    """Return the newest commits of a commit's first-parent line that changed one of the paths, newest first.
-
-    A merge counts by what it brings to the line. Raises OutsideError where git cannot read its own history.
-    """
-    chosen = ("--first-parent", f"--max-count={limit}", "--no-show-signature", "--encoding=UTF-8")
-    fields = ("-z", "--format=%H%x00%h%x00%cs%x00%s")
-    found = output(folder, "log", *chosen, *fields, commit, "--", *(path.as_posix() for path in paths))
-    words = found.decode(errors="replace").split("\0")
-    return tuple(Commit(*words[place : place + 4]) for place in range(0, len(words) - 1, 4))
-
-
-@dataclass(frozen=True)
-class Landed:
-    """A commit of the trunk: its hash, its author, when it was made (ISO 8601), and its whole message."""
-
-    hash: str
-    author: str
-    date: str
-    message: str
-
-
-def landed(folder: Path, commit: str, path: Path) -> tuple[Landed, ...]:
-    """Return all commits of a commit's first-parent line that changed a path, newest first."""
-    fields = ("-z", "--format=%H%x00%an%x00%cI%x00%B")
-    chosen = ("--first-parent", "--no-show-signature", "--encoding=UTF-8")
-    found = output(folder, "log", *chosen, *fields, commit, "--", path.as_posix())
-    words = found.decode(errors="replace").split("\0")
-    return tuple(Landed(*words[place : place + 4]) for place in range(0, len(words) - 3, 4))
-
-
-def first_parents(folder: Path, commit: str, since: str) -> tuple[tuple[str, str], ...]:
-    """Return hash and message of the commits of a first-parent line, newest first, but for those that `since` has."""
-    chosen = ("--first-parent", "--no-show-signature", "--encoding=UTF-8", "-z", "--format=%H%x00%B")
-    words = output(folder, "log", *chosen, commit, f"^{since}", "--").decode(errors="replace").split("\0")
-    return tuple(zip(words[:-1:2], words[1::2], strict=True))
-
-
-def annotated_tags(folder: Path) -> tuple[tuple[str, str], ...]:
-    """Return the name and the commit of every annotated tag; a lightweight one can be moved, and counts for nothing."""
-    fields = "%(objecttype) %(*objecttype) %(*objectname) %(refname:strip=2)"
-    found = output(folder, "for-each-ref", f"--format={fields}", "refs/tags").decode(errors="replace")
-    rows = (line.split(" ", 3) for line in found.split("\n") if line)
-    return tuple((name, commit) for kind, of, commit, name in rows if (kind, of) == ("tag", "commit"))
 
 
 def files_at(folder: Path, commits: Iterable[str], paths: Sequence[Path]) -> dict[str, dict[Path, bytes]]:

@@ -7,11 +7,10 @@ enough.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from trunkline.adapters.git import remote, repository
+from trunkline.adapters.git import ancestry, remote, repository
 from trunkline.conf import registry, versions
 from trunkline.conf.deploy import Promotion, Target
 from trunkline.conf.registry import Desired
@@ -20,6 +19,7 @@ from trunkline.conf.tracking import Tracking
 from trunkline.conf.versions import Version
 from trunkline.core import paths, safe_yaml
 from trunkline.core.errors import TrunklineError, UserError, nearest
+from trunkline.core.params import Params
 from trunkline.deploy.mlflow.state import Release
 from trunkline.deploy.reconcile import manifests
 from trunkline.deploy.reconcile.state import NOTHING, Trouble, Wanted
@@ -46,11 +46,10 @@ def read(clone: Path, trunk: str, environ: Mapping[str, str], only: Sequence[str
     fetched = remote.fetch(clone, trunk, environ)
     at = _Tip(clone, fetched.tip, trunk, fetched.moved)
     params = at.params()
-    where = at.where(paths.PARAMS)
-    name, promotion, tracking = str(params.get("name")), Promotion.of(params, where), Tracking.of(params, where)
+    name, promotion, tracking = params.name, params.group(Promotion), params.group(Tracking)
     said = registry.parse(at.text(paths.REGISTRY), name, Path(at.where(paths.REGISTRY)))
     said.check(promotion.environments)
-    resolved = said.resolve(versions.of(name, (tag for tag, _ in repository.annotated_tags(clone))))
+    resolved = said.resolve(versions.of(name, (tag.name for tag in ancestry.annotated(clone))))
     for environment in only:
         if environment not in resolved:
             raise UserError(f"--environment {environment}: no such environment{nearest(environment, resolved)}")
@@ -90,14 +89,14 @@ class _Tip:
         found = repository.files_at(self.clone, [self.commit], wanted).get(self.commit, {})
         return {path: found[path].decode(errors="replace") if path in found else None for path in wanted}
 
-    def params(self) -> Mapping[str, Any]:
+    def params(self) -> Params:
         try:
             content = safe_yaml.parse_yaml(self.text(paths.PARAMS))
         except yaml.YAMLError as error:
             raise UserError(f"{self.where(paths.PARAMS)}: not YAML: {' '.join(str(error).split())}") from None
         if not isinstance(content, dict):
             raise UserError(f"{self.where(paths.PARAMS)}: not a mapping of groups")
-        return content
+        return Params(content, self.where(paths.PARAMS))
 
 
 def _label(desired: Desired) -> str:

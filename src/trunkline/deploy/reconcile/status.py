@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trunkline.adapters.git import repository
+from trunkline.adapters.git import ancestry
 from trunkline.conf.registry import LATEST
 from trunkline.core.errors import UserError
 from trunkline.deploy import history
@@ -57,10 +57,14 @@ def _standing(clone: Path, outcome: Outcome, wanted: Wanted, actual: Actual, cha
 
 
 def _since(clone: Path, wanted: Wanted, changes: Sequence[Change]) -> tuple[str | None, str | None, str | None]:
-    tag = repository.tag(clone, wanted.version.tag) if wanted.version else None
+    tag = ancestry.tag(clone, wanted.version.tag) if wanted.version else None
     if wanted.declared == LATEST and tag:
         review = _review(tag.message)
-        return tag.date, review.author if review else tag.tagger, f"#{review.number}" if review else None
+        return (
+            tag.date,
+            review.author if review else f"{tag.tagger} {tag.email}",
+            f"#{review.number}" if review else None,
+        )
     change = history.since(changes, wanted.environment)
     return (change.date, change.author, change.pull_request) if change else (None, None, None)
 

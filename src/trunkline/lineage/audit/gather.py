@@ -9,8 +9,8 @@ from pathlib import Path
 from trunkline.adapters.forge import owners
 from trunkline.adapters.forge.api import Forge
 from trunkline.adapters.git import ancestry, remote, repository
+from trunkline.adapters.git.ancestry import Commit
 from trunkline.adapters.git.process import output
-from trunkline.adapters.git.repository import Landed
 from trunkline.conf.registry import LATEST, Desired
 from trunkline.conf.versions import Version
 from trunkline.core import paths
@@ -167,7 +167,7 @@ class _Gathering:
         made += [self._change(change, messages[change.commit]) for change in changed]
         return tuple(sorted(made, key=lambda one: lineage_stays.moment(one.date)))
 
-    def _release(self, version: Version, commit: Landed) -> Event:
+    def _release(self, version: Version, commit: Commit) -> Event:
         tag, stays = self.known.tags[version], [one for one in self.stays if one.version == version.label]
         followed = tuple(one.environment for one in stays if one.commit is None and one.since == tag.date)
         evidence = self.evidence(version)
@@ -188,7 +188,7 @@ class _Gathering:
             evidence=evidence,
         )
 
-    def _change(self, change: Change, commit: Landed) -> Event:
+    def _change(self, change: Change, commit: Commit) -> Event:
         before, after = self._at(change.before, change.date), self._at(change.after, change.date)
         back = before is not None and after is not None and after < before
         review, unknown = self._review(None, commit, trusted=False)
@@ -228,7 +228,7 @@ class _Gathering:
             self.evidences[version] = judge.evidence(signer, refused, facts.judged(found))
         return self.evidences[version]
 
-    def _review(self, version: Version | None, commit: Landed, *, trusted: bool) -> tuple[Reviewed | None, str | None]:
+    def _review(self, version: Version | None, commit: Commit, *, trusted: bool) -> tuple[Reviewed | None, str | None]:
         """Return the pull request of a commit of the trunk, and why it is not known who approved."""
         announced = self.known.announced.get(version) if version else None
         if announced and announced.review and trusted:

@@ -33,8 +33,8 @@ from trunkline.core import files
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
-from trunkline.core.params import read_params
-from trunkline.core.values import duration_text, load_seed
+from trunkline.core.params import Params
+from trunkline.core.values import duration_text
 from trunkline.pipeline.bundle import card
 from trunkline.pipeline.bundle import inputs as bundle_inputs
 from trunkline.pipeline.bundle import parity as bundle_parity
@@ -67,17 +67,17 @@ class Declared:
     serving: Serving
 
     @classmethod
-    def load(cls) -> Self:
-        """Read it from params.yaml; raises UserError as the groups do."""
+    def of(cls, params: Params) -> Self:
+        """Take it from params.yaml, with the model that a search chose; raises UserError for a wrong group."""
         return cls(
-            name=str(read_params()["name"]),
-            seed=load_seed(),
-            data=Data.load(),
-            contract=DeclaredContract.load(),
-            features=Features.load(),
-            model=choice.trained(),
-            evaluation=Evaluation.load(),
-            serving=Serving.load(),
+            name=params.name,
+            seed=params.seed,
+            data=params.group(Data),
+            contract=params.group(DeclaredContract),
+            features=params.group(Features),
+            model=choice.trained(params.group(Model)),
+            evaluation=params.group(Evaluation),
+            serving=params.group(Serving),
         )
 
     @cached_property

@@ -10,18 +10,17 @@ from trunkline.adapters.dvc.survey import Stage
 from trunkline.adapters.git import repository
 from trunkline.core import paths, safe_yaml
 from trunkline.core.errors import UserError
-from trunkline.core.params import read_params
+from trunkline.core.params import Params
 from trunkline.pipeline.plan import durations, reasons
 from trunkline.pipeline.plan.reasons import Entry, Plan
 
 
-def plan(root: Path, base: str | None) -> tuple[Plan, list[Stage]]:
+def plan(root: Path, params: Params, base: str | None) -> tuple[Plan, list[Stage]]:
     """Return the plan, with reasons against dvc.lock or against that of a base's commit, and its stages.
 
     Raises UserError for a conf/ that the compose stage would refuse, or files that cannot be read.
     """
-    params = read_params(root / paths.PARAMS)
-    stages = survey.survey(root, params, partial(_composed, params))
+    stages = survey.survey(root, params.content, partial(_composed, params.content))
     since = repository.Since(root, base or repository.last_commit(root, paths.LOCK))
     locked = _entries(since.current(str(paths.LOCK)), str(paths.LOCK))
     before = locked if base is None else _entries(since.text(str(paths.LOCK)), f"{base[:10]}:{paths.LOCK}")

@@ -14,7 +14,7 @@ from trunkline.conf.model import Model
 from trunkline.conf.search import Search
 from trunkline.core import files, paths
 from trunkline.core.dataset import Schema
-from trunkline.core.values import load_seed
+from trunkline.core.params import Params
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.search import plots, spaces
 from trunkline.pipeline.search import score as search_score
@@ -25,14 +25,19 @@ from trunkline.pipeline.search.trials import Found, Study, Trial
 from trunkline.pipeline.train.choice import Choice
 
 
-def run(declared: Search, workers: int, console: Console, folder: Path = paths.FEATURES) -> Choice:
+def run(params: Params, workers: int, console: Console, folder: Path = paths.FEATURES) -> Choice:
     """Search, write reports/search, and return what was chosen; what a killed run had measured is not measured again.
 
     Raises UserError where folds or the declared model do not fit the rows.
     """
-    ground = _ground(declared, folder)
+    declared, ground = params.group(Search), _ground(params, folder)
     search_score.check(ground)
-    study = _study(declared, ground)
+    study = Study(
+        declared,
+        spaces.families(declared, params.group(Model)),
+        registry.better(ground.metric) == "larger",
+        ground.seed,
+    )
     ends = float("inf") if declared.minutes is None else declared.minutes * 60
     journal = Journal(paths.home(Path.cwd()) / paths.SEARCHING / f"{ground.key[:32]}.jsonl")
     with journal as kept, _progress(console) as progress:
@@ -45,20 +50,16 @@ def run(declared: Search, workers: int, console: Console, folder: Path = paths.F
     return chosen
 
 
-def _ground(declared: Search, folder: Path) -> Ground:
-    task = Schema.read(folder).task
-    judging = (name for name in Evaluation.load().metrics if registry.named(name, task).better)
+def _ground(params: Params, folder: Path) -> Ground:
+    task, declared = Schema.read(folder).task, params.group(Search)
+    judging = (name for name in params.group(Evaluation).metrics if registry.named(name, task).better)
     metric = declared.metric or next(judging, None) or _first(task)
-    return Ground(folder, declared.folds, metric, load_seed(), search_score.digest(folder), Cut.of(Data.load()))
+    cut = Cut.of(params.group(Data))
+    return Ground(folder, declared.folds, metric, params.seed, search_score.digest(folder), cut)
 
 
 def _first(task: Any) -> str:
     return next(name for name, metric in registry.REGISTRY[task].items() if metric.better)
-
-
-def _study(declared: Search, ground: Ground) -> Study:
-    larger = registry.better(ground.metric) == "larger"
-    return Study(declared, spaces.families(declared, Model.load()), larger, ground.seed)
 
 
 class _Measuring:

@@ -19,7 +19,7 @@ from trunkline.adapters import mlflow
 from trunkline.conf.evaluation import WHOLE
 from trunkline.conf.tracking import Tracking
 from trunkline.core import paths
-from trunkline.core.params import read_params
+from trunkline.core.params import Params
 
 if TYPE_CHECKING:
     from trunkline.adapters.mlflow import Client, LoggedRun
@@ -46,11 +46,10 @@ class Run:
     tags: Mapping[str, str]
 
     @classmethod
-    def read(cls, root: Path, tags: Mapping[str, str]) -> Self:
+    def read(cls, root: Path, declared: Params, tags: Mapping[str, str]) -> Self:
         """Read what the pipeline left under a project's root: params.yaml with the trained model, the reports."""
-        params = read_params(root / paths.PARAMS)
         # Where a run is logged is no property of its result: the same result is the same run.
-        params = {key: value for key, value in params.items() if key != Tracking.key}
+        params = {key: value for key, value in declared.content.items() if key != Tracking.key}
         params["model"] = _chosen(root / paths.CHOICE) or params["model"]
         reports = (root / paths.METRICS).parent.rglob("*.json")
         return cls(

@@ -42,12 +42,12 @@ class Choice(BaseModel):
             raise UserError(f"{path}: is not what the search stage writes; run: dvc repro") from error
 
 
-def trained(root: Path = Path()) -> Model:
-    """Return conf/model, unless a search chose another model; raises UserError as the groups do."""
-    declared, found = Model.load(root / paths.PARAMS), Choice.read(root)
-    if found.model is None:
+def trained(declared: Model, root: Path = Path()) -> Model:
+    """Return the declared model, unless a search chose another; raises UserError for a choice that is no model."""
+    choice = Choice.read(root)
+    if choice.model is None:
         return declared
     try:
-        return Model.parse(found.model)
+        return Model.parse(choice.model)
     except ValidationError as error:
         raise UserError(f"{root / paths.CHOICE}: model: {error.errors()[0]['msg']}; run: dvc repro") from None

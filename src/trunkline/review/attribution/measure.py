@@ -14,7 +14,7 @@ from trunkline.adapters.checkouts import Run, Tree
 from trunkline.adapters.git import repository
 from trunkline.core import paths, safe_yaml
 from trunkline.core.errors import OutsideError, UserError, nearest
-from trunkline.core.params import read_params
+from trunkline.core.params import Params
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.plan import durations
 from trunkline.review.attribution import shares
@@ -39,7 +39,7 @@ class Question:
     trees: Mapping[str, Tree]
 
 
-def ask(root: Path, ref: str, metric: str | None = None) -> Question:
+def ask(root: Path, params: Params, ref: str, metric: str | None = None) -> Question:
     """Return what there is to run, for the first declared metric if none is named.
 
     Raises UserError for a base that cannot be found, a metric that is not declared, or what is not committed.
@@ -52,7 +52,7 @@ def ask(root: Path, ref: str, metric: str | None = None) -> Question:
         raise UserError(
             "something that decides a result is not committed, and commits are compared; commit it first: git status"
         )
-    name, better = _chosen(read_params(root / paths.PARAMS), metric)
+    name, better = _chosen(params.content, metric)
     change = _change(root, base, head)
     found = shares.factors(change)
     return Question(base, head, change, name, better, found, _trees(base, head, found))

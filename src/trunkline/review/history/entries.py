@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from trunkline.adapters.git.repository import Commit
+from trunkline.adapters.git.ancestry import Commit, Tag
 from trunkline.conf.evaluation import WHOLE
 from trunkline.conf.versions import Version
 from trunkline.core import files as core_files
@@ -121,9 +121,9 @@ def of_one_metric(records: Sequence[Record], limit: int, metric: str | None = No
     return entries(records, limit, newest)
 
 
-def versions(tags: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
-    """Return the versions of each commit, of the names and commits of annotated tags, by model and number."""
-    found = [(version, commit) for name, commit in tags if (version := Version.of_tag(name))]
+def versions(tags: Iterable[Tag]) -> dict[str, tuple[str, ...]]:
+    """Return the versions of each commit, of annotated tags, by model and number."""
+    found = [(version, tag.commit) for tag in tags if (version := Version.of_tag(tag.name))]
     made: dict[str, tuple[str, ...]] = {}
     for version, commit in sorted(found):
         made[commit] = (*made.get(commit, ()), version.tag)
@@ -148,7 +148,7 @@ def _entry(record: Record, state: _State, before: _State | None, metric: str | N
     return Entry(
         commit=commit.hash,
         short=commit.short,
-        date=commit.date,
+        date=commit.day,
         subject=clean(commit.subject),
         versions=tuple(map(clean, record.versions)),
         verdict=state.verdict,
