@@ -32,9 +32,13 @@ def main() -> None:
         explanations=explanations,
     )
     with console.status("comparing the exported graph with the pipeline"):
-        report, found = build.build(declared, measured, paths.BUNDLE)
+        report, comparison = build.build(declared, measured, paths.BUNDLE)
     files.write_json(paths.BUNDLE_REPORT, report.model_dump())
-    compared = f"{found.rows:,} rows compared, largest difference {found.difference:.1e}" if found else "not compared"
+    compared = (
+        f"{comparison.rows:,} rows compared, largest difference {comparison.difference:.1e}"
+        if comparison
+        else "not compared"
+    )
     console.print(f"{paths.BUNDLE}: {report.runtime}, {report.bytes:,} bytes, {compared}", soft_wrap=True)
     if report.reason:
         console.print(f"the bundle needs scikit-learn to run: {report.reason}", style="yellow", soft_wrap=True)

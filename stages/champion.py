@@ -36,10 +36,10 @@ def main() -> None:
     data = params.group(Data)
     plan = compiler.plan(params.group(Features), data, params.group(Contract))
     with console.status("scoring with the model in production"):
-        found = fetch.fetch(paths.home(Path.cwd()), Version(params.name, number), score.BUNDLE)
+        identity = fetch.fetch(paths.home(Path.cwd()), Version(params.name, number), score.BUNDLE)
         scores = score.score(score.BUNDLE, plan, data, Dataset.read("holdout"))
-    left.write_champion(found, scores)
-    console.print(f"{paths.CHAMPION}: {found.version}, bundle {found.digest[:12]}", soft_wrap=True)
+    left.write_champion(identity, scores)
+    console.print(f"{paths.CHAMPION}: {identity.version}, bundle {identity.digest[:12]}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,9 @@ def main() -> None:
     params = Params.read()
     gates = params.group(Gates)
     with console.status("judging"):
-        found = evidence.read(params.group(Evaluation), params.seed)
-        verdicts = gate_verdicts.judge(gates, found)
-    content = gate_verdicts.content(verdicts, found)
+        measured = evidence.read(params.group(Evaluation), params.seed)
+        verdicts = gate_verdicts.judge(gates, measured)
+    content = gate_verdicts.content(verdicts, measured)
     files.write_json(paths.GATES_REPORT, content)
     failed = sum(verdict.verdict == "fail" and verdict.blocking for verdict in verdicts)
     console.print(

@@ -17,10 +17,10 @@ def main() -> None:
     console = Console(stderr=True, highlight=False)
     report = {}
     for name, source in Params.read().group(Data).sources.items():
-        found = read.read(name, source)
+        reading = read.read(name, source)
         path = RAW / f"{name}.parquet"
-        write_parquet(found.table, path)
-        report[name] = read.report(found, path)
+        write_parquet(reading.table, path)
+        report[name] = read.report(reading, path)
         rows, columns = report[name]["table"]["rows"], report[name]["table"]["columns"]
         console.print(f"{path}: {rows:,} rows x {columns} columns, {path.stat().st_size:,} bytes", soft_wrap=True)
     write_json(INGESTED, report)

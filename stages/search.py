@@ -21,8 +21,8 @@ def main() -> None:
         return
     from trunkline.pipeline.search import study  # imports scikit-learn and Optuna
 
-    found = study.run(params, int(os.environ["OMP_NUM_THREADS"]), console)
-    console.print(f"{paths.CHOICE}: {told(found)}", soft_wrap=True)
+    result = study.run(params, int(os.environ["OMP_NUM_THREADS"]), console)
+    console.print(f"{paths.CHOICE}: {told(result)}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ def main() -> None:
     for name, table in checked.items():
         write_parquet(table.valid, paths.VALID / f"{name}.parquet")
         write_parquet(table.rejected, paths.QUARANTINE / f"{name}.parquet")
-        found = table.report
-        console.print(f"{name}: {found.valid:,} rows valid, {found.quarantined:,} in quarantine", soft_wrap=True)
+        report = table.report
+        console.print(f"{name}: {report.valid:,} rows valid, {report.quarantined:,} in quarantine", soft_wrap=True)
     files.write_json(paths.VALIDATION, {name: asdict(table.report) for name, table in checked.items()})
 
 

@@ -85,8 +85,8 @@ def reproduce(  # noqa: PLR0913  where, what, and with which Python
         fetched = _started(folder, checkout, own, together=True)
         _lay_over(folder, tree)
         done = _started(folder, _dvc("repro", stage, python=python), own, together=True)
-        made = folder / report
-        text = made.read_text(encoding="utf-8") if done.code == 0 and made.is_file() else None
+        written = folder / report
+        text = written.read_text(encoding="utf-8") if done.code == 0 and written.is_file() else None
     return Run(done.code == 0, fetched.told + done.told, text)
 
 

@@ -60,11 +60,11 @@ def check_rows(chunk: Any, contract: Contract) -> Rows:
 
 def reasons(chunk: Any, breaches: Sequence[Breach]) -> dict[int, str]:
     """Return, for each refused row of a chunk in order, what is wrong with it and with which value."""
-    found: dict[int, list[str]] = {}
+    lines: dict[int, list[str]] = {}
     for breach in breaches:
         for row in np.flatnonzero(breach.rows).tolist():
-            found.setdefault(row, []).append(f"{breach.field}: {breach.words}{_value(chunk, breach.field, row)}")
-    return {row: "; ".join(found[row]) for row in sorted(found)}
+            lines.setdefault(row, []).append(f"{breach.field}: {breach.words}{_value(chunk, breach.field, row)}")
+    return {row: "; ".join(lines[row]) for row in sorted(lines)}
 
 
 def _good_numbers(chunk: Any, field: Input) -> Floats | None:

@@ -24,9 +24,9 @@ def check(folder: Path, score: Score, tolerance: float) -> int:
     """
     rows = _rows(folder)
     for row in rows:
-        found = score(row.request)
-        if not _near(found, row.score, tolerance):
-            raise UserError(f"{GOLDEN}: a request scores {found!r}, not {row.score!r}: {row.request}")
+        score_now = score(row.request)
+        if not _near(score_now, row.score, tolerance):
+            raise UserError(f"{GOLDEN}: a request scores {score_now!r}, not {row.score!r}: {row.request}")
     return len(rows)
 
 

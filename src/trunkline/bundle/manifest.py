@@ -81,11 +81,11 @@ def read(folder: Path, keep: frozenset[str] = frozenset()) -> Verified:
     _same_names(folder, manifest)
     kept = {}
     for name, expected in sorted(manifest.files.items()):
-        found = _read(folder, name)
-        if _hash(found) != expected:
+        contents = _read(folder, name)
+        if _hash(contents) != expected:
             raise BundleError(f"{folder / name}: was changed: its sha256 is not the one in {MANIFEST}; {_ADVICE}")
         if name in keep:
-            kept[name] = found
+            kept[name] = contents
     return Verified(_hash(content), manifest, kept)
 
 
@@ -101,9 +101,9 @@ def _is_bundle(folder: Path) -> None:
 def _parsed(folder: Path, content: bytes) -> Manifest:
     where = folder / MANIFEST
     try:
-        found = msgspec.json.decode(content, type=_Format).format
-        if found != FORMAT:
-            raise BundleError(f"{where}: is of format {found}, not {FORMAT}; install the version that made it")
+        format = msgspec.json.decode(content, type=_Format).format
+        if format != FORMAT:
+            raise BundleError(f"{where}: is of format {format}, not {FORMAT}; install the version that made it")
         manifest = msgspec.json.decode(content, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"{where}: is not a manifest: {error}; {_ADVICE}") from None
@@ -126,8 +126,8 @@ def _same_names(folder: Path, manifest: Manifest) -> None:
     """Compare the folder with the manifest before any file is opened."""
     listed = {MANIFEST, *manifest.files}
     with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
+        present = sorted(entries, key=lambda entry: entry.name)
+    for entry in present:
         if entry.is_symlink():
             raise BundleError(f"{folder / entry.name}: is a symlink, which could lead anywhere; {_ADVICE}")
         if entry.is_dir():
@@ -136,7 +136,7 @@ def _same_names(folder: Path, manifest: Manifest) -> None:
             raise BundleError(f"{folder / entry.name}: is not a regular file; {_ADVICE}")
         if entry.name not in listed:
             raise BundleError(f"{folder / entry.name}: is not listed in {MANIFEST}; {_ADVICE}")
-    for name in sorted(listed - {entry.name for entry in found}):
+    for name in sorted(listed - {entry.name for entry in present}):
         raise BundleError(f"{folder / name}: is missing, but is listed in {MANIFEST}; {_ADVICE}")
 
 
@@ -168,6 +168,6 @@ class Identity:
 
 def identify(version: str, folder: Path) -> Identity:
     """Return what the bundle in a folder is; raises UserError as `manifest.verify` does."""
-    found = read(folder)
+    verified = read(folder)
     size = sum(path.stat().st_size for path in folder.iterdir())
-    return Identity(version, found.digest, found.manifest.files[found.manifest.model], size)
+    return Identity(version, verified.digest, verified.manifest.files[verified.manifest.model], size)

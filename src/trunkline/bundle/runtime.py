@@ -51,27 +51,31 @@ class Bundle:
         Raises UserError if `folder` is no bundle or not what its manifest says (see `verify`), if only an
         install with scikit-learn can run it, or if its graph is not one that its contract describes.
         """
-        found = read(folder, keep=frozenset({CONTRACT, "model.onnx"}))
-        if found.manifest.runtime != "onnx":
+        verified = read(folder, keep=frozenset({CONTRACT, "model.onnx"}))
+        if verified.manifest.runtime != "onnx":
             raise UserError(
-                f"{folder}: its runtime is {found.manifest.runtime}: this install cannot run it; "
+                f"{folder}: its runtime is {verified.manifest.runtime}: this install cannot run it; "
                 f"install all of trunkline (locks/pipeline.txt) and use: trunkline predict"
             )
-        contract = read_contract(folder, found.kept[CONTRACT])
+        contract = read_contract(folder, verified.kept[CONTRACT])
         numeric = tuple((field.name, number_check(field)) for field in contract.inputs if field.role == "numeric")
         categorical = tuple((field.name, text_check(field)) for field in contract.inputs if field.role == "categorical")
         widths = {NUMERIC: len(numeric), CATEGORICAL: len(categorical)}
         return cls(
-            manifest=found.manifest,
+            manifest=verified.manifest,
             contract=contract,
-            digest=found.digest,
+            digest=verified.digest,
             numeric=tuple(name for name, _ in numeric),
             categorical=tuple(name for name, _ in categorical),
             _fields=frozenset(field.name for field in contract.inputs),
             _numbers=numeric,
             _texts=categorical,
             _session=_session(
-                folder / found.manifest.model, found.kept[found.manifest.model], widths, len(contract.classes), threads
+                folder / verified.manifest.model,
+                verified.kept[verified.manifest.model],
+                widths,
+                len(contract.classes),
+                threads,
             ),
         )
 
@@ -112,12 +116,12 @@ class Bundle:
         if self._texts:
             feed[CATEGORICAL] = np.array([[check(get(name)) for name, check in self._texts]], object)
         try:
-            found = self._session.run([SCORE], feed)[0][0]
+            scores = self._session.run([SCORE], feed)[0][0]
         except UnicodeEncodeError:
             raise UserError(_no_unicode(request)) from None
         if not self.contract.classes:
-            return float(found)
-        return dict(zip(self.contract.classes, found.tolist(), strict=True))
+            return float(scores)
+        return dict(zip(self.contract.classes, scores.tolist(), strict=True))
 
 
 def _session(path: Path, graph: bytes, widths: Mapping[str, int], classes: int, threads: int) -> "InferenceSession":

@@ -37,11 +37,11 @@ def attribute(base: str, metric: str | None, as_json: bool, dry_run: bool, verbo
     if dry_run:
         _list(question, as_json)
         return
-    found = _answer(question, verbose)
+    attribution = _answer(question, verbose)
     if as_json:
-        output.echo_json(shares.content(found))
+        output.echo_json(shares.content(attribution))
     else:
-        _show(found)
+        _show(attribution)
 
 
 def _answer(question: "Question", verbose: bool) -> "Attribution":
@@ -77,53 +77,60 @@ def _list(question: "Question", as_json: bool) -> None:
     from trunkline.show import terminal
 
     seconds = measure.seconds(Path())
-    found = {factor.name: factor.changes for factor in question.factors}
-    rows = [{"name": name, "changes": list(found.get(name, ())), "seconds": seconds} for name in question.trees]
+    changes = {factor.name: factor.changes for factor in question.factors}
+    rows = [{"name": name, "changes": list(changes.get(name, ())), "seconds": seconds} for name in question.trees]
     if as_json:
         whole = {"base": question.base, "head": question.head, "combinations": rows}
         output.echo_json(whole)
         return
-    made = terminal.table("run", "changed", "at most", left=(0, 1))
+    table = terminal.table("run", "changed", "at most", left=(0, 1))
     for name in question.trees:
         took = "" if seconds is None else f"{seconds:.0f} s"
-        made.add_row(_words(name), _few(found.get(name, ())), took)
-    terminal.show(made)
-    told = "not known, as not every stage has run here" if seconds is None else f"{seconds * len(rows):.0f} s at most"
-    click.echo(f"{len(rows)} runs; time: {told}; what is in the cache is not run")
+        table.add_row(_words(name), _few(changes.get(name, ())), took)
+    terminal.show(table)
+    duration = (
+        "not known, as not every stage has run here" if seconds is None else f"{seconds * len(rows):.0f} s at most"
+    )
+    click.echo(f"{len(rows)} runs; time: {duration}; what is in the cache is not run")
 
 
-def _show(found: "Attribution") -> None:
+def _show(attribution: "Attribution") -> None:
     from trunkline.show import terminal
 
-    if found.shares:
-        terminal.show(_table(found))
-    for line in _lines(found):
+    if attribution.shares:
+        terminal.show(_table(attribution))
+    for line in _lines(attribution):
         click.echo(line)
 
 
-def _lines(found: "Attribution") -> Iterator[str]:
-    if not found.shares:
-        since = f"has changed since {found.base[:12]}; name another base with --base"
+def _lines(attribution: "Attribution") -> Iterator[str]:
+    if not attribution.shares:
+        since = f"has changed since {attribution.base[:12]}; name another base with --base"
         yield f"nothing of window, config, code and environment {since}"
-    elif found.better:
-        yield f"{found.metric}: {found.better} is better; against {found.base[:12]}"
-    for share in found.shares:
+    elif attribution.better:
+        yield f"{attribution.metric}: {attribution.better} is better; against {attribution.base[:12]}"
+    for share in attribution.shares:
         if share.value is None:
             yield f"{share.factor} cannot run alone, so its effect is in the interaction: {share.error}"
-    yield from (f"note: {note}" for note in found.notes)
+    yield from (f"note: {note}" for note in attribution.notes)
 
 
-def _table(found: "Attribution") -> "RenderableType":
+def _table(attribution: "Attribution") -> "RenderableType":
     from rich.text import Text
 
     from trunkline.show import terminal
 
-    made = terminal.table("factor", "changed", f"{found.metric} with it alone", "share", left=(0, 1))
-    for share in found.shares:
-        made.add_row(Text(share.factor), Text(_few(share.changes)), *map(Text, _cells(share)))
-    made.add_row("interaction", "what they do together only", "", _signed(found.interaction))
-    made.add_row("whole move", f"{found.before:.6g} → {found.after:.6g}", f"{found.after:.6g}", _signed(found.move))
-    return made
+    table = terminal.table("factor", "changed", f"{attribution.metric} with it alone", "share", left=(0, 1))
+    for share in attribution.shares:
+        table.add_row(Text(share.factor), Text(_few(share.changes)), *map(Text, _cells(share)))
+    table.add_row("interaction", "what they do together only", "", _signed(attribution.interaction))
+    table.add_row(
+        "whole move",
+        f"{attribution.before:.6g} → {attribution.after:.6g}",
+        f"{attribution.after:.6g}",
+        _signed(attribution.move),
+    )
+    return table
 
 
 def _cells(share: "Share") -> tuple[str, str]:

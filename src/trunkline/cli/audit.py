@@ -40,17 +40,17 @@ def audit(  # noqa: PLR0913, PLR0917  an argument per option
     if strict and forge is None:
         raise click.UsageError("--strict needs the forge: it says what is guarded.")
     asked = gather.Asked() if offline else gather.fetched(Path(), trunk, os.environ)
-    found = gather.audited(Path(), when, trunk, asked, forge)
-    found = judge.strict(found) if strict else found
-    _show(found, as_json)
-    context.exit(1 if found.violations else 3 if found.failed else 0)
+    events = gather.audited(Path(), when, trunk, asked, forge)
+    events = judge.strict(events) if strict else events
+    _show(events, as_json)
+    context.exit(1 if events.violations else 3 if events.failed else 0)
 
 
-def _show(found: "Audit", as_json: bool) -> None:
+def _show(audit: "Audit", as_json: bool) -> None:
     from trunkline.lineage.audit import judge, screen
     from trunkline.show import terminal
 
     if as_json:
-        output.echo_json(judge.content(found))
+        output.echo_json(judge.content(audit))
     else:
-        terminal.show(screen.screen(found))
+        terminal.show(screen.screen(audit))

@@ -44,14 +44,14 @@ def _agree(content: dict[str, Any], as_json: bool) -> bool:
     from trunkline.pipeline.compose import compose as compose_compose
     from trunkline.show import differences
 
-    found = Params.read().content
-    different = differences.differences(content, found)
-    same_text = compose_compose.render(found) == paths.PARAMS.read_text(encoding="utf-8")
+    written = Params.read().content
+    different = differences.differences(content, written)
+    same_text = compose_compose.render(written) == paths.PARAMS.read_text(encoding="utf-8")
     if as_json:
         listed = [{"key": item.key, "composed": item.before, "found": item.after} for item in different]
         output.echo_json({"in_sync": not different and same_text, "differences": listed})
     elif different:
-        _explain(different, found)
+        _explain(different, written)
     elif not same_text:
         click.echo(f"{paths.PARAMS} holds the right values but was written by hand; mend it with: trunkline compose")
     else:
@@ -59,7 +59,7 @@ def _agree(content: dict[str, Any], as_json: bool) -> bool:
     return not different and same_text
 
 
-def _explain(different: "Sequence[Difference]", found: Mapping[str, Any]) -> None:
+def _explain(different: "Sequence[Difference]", written: Mapping[str, Any]) -> None:
     from trunkline.pipeline.compose import keep
 
     click.echo(f"{paths.PARAMS} is not what {paths.CONF}/ composes to (composed → found):")
@@ -67,7 +67,7 @@ def _explain(different: "Sequence[Difference]", found: Mapping[str, Any]) -> Non
     for item in different:
         click.echo(f"  {item.key:<{width}}  {_shown(item.before)} → {_shown(item.after)}")
     try:
-        suggestion = keep.suggest(paths.CONF, found)
+        suggestion = keep.suggest(paths.CONF, written)
     except UserError:  # params.yaml is so wrong that no experiment could compose to it
         suggestion = None
     click.echo("\nTo make params.yaml follow conf/ again: trunkline compose")

@@ -115,11 +115,11 @@ def _show_cases(cases: "list[Case]") -> None:
 
     from trunkline.show import terminal
 
-    made = terminal.table("", "planted", "wanted", "found", left=(0, 1, 2, 3))
+    table = terminal.table("", "planted", "wanted", "found", left=(0, 1, 2, 3))
     for case in cases:
         mark = Text("right", style="green") if case.right else Text("WRONG", style="bold red")
-        made.add_row(mark, Text(case.name), Text(case.wanted), Text(case.found))
-    terminal.show(made)
+        table.add_row(mark, Text(case.name), Text(case.wanted), Text(case.found))
+    terminal.show(table)
     wrong = [case for case in cases if not case.right]
     for case in wrong:
         click.echo(f"{case.name}: {case.missing}")

@@ -32,11 +32,11 @@ def log(ref: str, limit: int, metric: str | None, svg: Path | None, as_json: boo
     from trunkline.review.history import entries
 
     records = _records(ref, limit)
-    found = entries.entries(records, limit, metric)
+    shown = entries.entries(records, limit, metric)
     if as_json:
-        output.echo_json(entries.content(found))
+        output.echo_json(entries.content(shown))
     else:
-        _show(found, more=len(records) > limit)
+        _show(shown, more=len(records) > limit)
     if svg:
         _draw(records, limit, metric, svg)
         click.echo(f"{svg}: drawn", err=True)
@@ -86,44 +86,44 @@ def _refuse_half_a_history(ref: str, complete: bool, count: int) -> None:
         raise UserError(f"{clean(ref)}: no commit changed any of {names} here; run trunkline log in a project's folder")
 
 
-def _show(found: "Sequence[Entry]", more: bool) -> None:
+def _show(entries: "Sequence[Entry]", more: bool) -> None:
     from trunkline.show import terminal
 
-    terminal.show(_table(found))
-    for line in _notes(found, more):
+    terminal.show(_table(entries))
+    for line in _notes(entries, more):
         click.echo(line)
 
 
-def _notes(found: "Sequence[Entry]", more: bool) -> list[str]:
+def _notes(entries: "Sequence[Entry]", more: bool) -> list[str]:
     from trunkline.pipeline.evaluate.metrics import registry
 
-    names = sorted({entry.measured.metric for entry in found if entry.measured})
-    known = [found for name in names for found in registry.all_named(name)[:1]]
+    names = sorted({entry.measured.metric for entry in entries if entry.measured})
+    known = [entries for name in names for entries in registry.all_named(name)[:1]]
     judged = [f"{metric.name}: {metric.better} is better" for metric in known if metric.better]
-    return [*judged, *([f"the newest {len(found)} entries; older ones: --limit {5 * len(found)}"] if more else [])]
+    return [*judged, *([f"the newest {len(entries)} entries; older ones: --limit {5 * len(entries)}"] if more else [])]
 
 
-def _table(found: "Sequence[Entry]") -> "Table":
+def _table(entries: "Sequence[Entry]") -> "Table":
     from rich.text import Text
 
     from trunkline.show.terminal import table
 
-    measured = [entry.measured for entry in found if entry.measured]
+    measured = [entry.measured for entry in entries if entry.measured]
     names = {item.metric for item in measured}
     levels = {item.confidence for item in measured}
     level = next(iter(levels)) if len(levels) == 1 else None
     name = next(iter(names)) if len(names) == 1 else ""
     interval = f"{level:.0%} interval" if level else "interval"
-    made = table("commit", "day", "gates", name or "metric", interval, "change", "", left=(0, 1, 2, 6))
-    for column in made.columns[:-1]:
+    rows = table("commit", "day", "gates", name or "metric", interval, "change", "", left=(0, 1, 2, 6))
+    for column in rows.columns[:-1]:
         column.no_wrap = True
-    for entry in found:
+    for entry in entries:
         mark = {"pass": Text("pass", style="green"), "fail": Text("FAIL", style="bold red")}.get(
             entry.verdict or "", ""
         )
         cells = _cells(entry.measured, named=not name)
-        made.add_row(Text(entry.short, style="yellow"), entry.date, mark, *cells, _story(entry))
-    return made
+        rows.add_row(Text(entry.short, style="yellow"), entry.date, mark, *cells, _story(entry))
+    return rows
 
 
 def _cells(measured: "Measured | None", named: bool) -> "tuple[Text, str, str]":

@@ -43,13 +43,13 @@ def pin(  # noqa: PLR0913, PLR0917  an argument per option
 
     composed = compose.compose(paths.CONF, [f"experiment={experiment}"] if experiment else [])
     chosen = _chosen(judge.data_of(composed, paths.CONF).sources, names)
-    found = [move for name, source in chosen.items() for move in pins.moves(name, source)]
-    edited = _edited(composed, found)
+    moves = [move for name, source in chosen.items() for move in pins.moves(name, source)]
+    edited = _edited(composed, moves)
     if not (checking or dry_run):
         for path, text in edited.items():
             files.write_text(path, text)
-    _tell(found, edited, as_json, written=not (checking or dry_run))
-    context.exit(1 if checking and found else 0)
+    _tell(moves, edited, as_json, written=not (checking or dry_run))
+    context.exit(1 if checking and moves else 0)
 
 
 def _chosen(sources: "Mapping[str, Source]", names: tuple[str, ...]) -> "dict[str, Source]":
@@ -59,13 +59,13 @@ def _chosen(sources: "Mapping[str, Source]", names: tuple[str, ...]) -> "dict[st
     return {name: source for name, source in sources.items() if not names or name in names}
 
 
-def _edited(composed: "Composed", found: "list[Move]") -> dict[Path, str]:
+def _edited(composed: "Composed", moves: "list[Move]") -> dict[Path, str]:
     """Return the new text of each file of conf/ that changes."""
     from trunkline.pipeline.compose import edit
     from trunkline.pipeline.compose import files as compose_files
 
     texts: dict[Path, str] = {}
-    for move in found:
+    for move in moves:
         path, key = compose_files.holder(composed.merged, ("data", "sources", *move.key))
         text = texts.get(path) or path.read_text(encoding="utf-8")
         try:
@@ -75,15 +75,15 @@ def _edited(composed: "Composed", found: "list[Move]") -> dict[Path, str]:
     return texts
 
 
-def _tell(found: "list[Move]", edited: Mapping[Path, str], as_json: bool, *, written: bool) -> None:
+def _tell(moves: "list[Move]", edited: Mapping[Path, str], as_json: bool, *, written: bool) -> None:
     if as_json:
-        moved = [{"key": _key(move), "before": move.before, "now": move.now} for move in found]
+        moved = [{"key": _key(move), "before": move.before, "now": move.now} for move in moves]
         output.echo_json({"moved": moved, "files": sorted(map(str, edited)), "written": written})
         return
-    for move in found:
+    for move in moves:
         before, now = (NONE if move.before is None else move.before), (GONE if move.now is None else move.now)
         click.echo(f"{_key(move)}: {before} → {now}")
-    if not found:
+    if not moves:
         click.echo("every source is what conf/ has pinned")
     elif written:
         click.echo(f"written to {', '.join(sorted(map(str, edited)))}; next: dvc repro")

@@ -44,13 +44,13 @@ def _table(plan: "Plan") -> "RenderableType":
 
     from trunkline.show import terminal
 
-    made = terminal.table("stage", "", "last took", "why", left=(0, 1, 3))
+    table = terminal.table("stage", "", "last took", "why", left=(0, 1, 3))
     for step in plan.steps:
         words, style = _ACTIONS[step.action]
         took = "" if step.seconds is None or step.action == "unchanged" else f"{step.seconds:.0f} s"
         shown = [*step.reasons[:MOST], *([f"and {len(step.reasons) - MOST} more"] if len(step.reasons) > MOST else [])]
-        made.add_row(Text(step.name), Text(words, style=style), took, Text("\n".join(shown)))
-    return made
+        table.add_row(Text(step.name), Text(words, style=style), took, Text("\n".join(shown)))
+    return table
 
 
 _ACTIONS = {

@@ -47,21 +47,23 @@ def propose(wish: "Wish", trunk: str, local: bool, dry_run: bool, as_json: bool)
 
     forge = None if local or dry_run else _forge()
     try:
-        found = deploy_propose.prepare(Path(), trunk, wish, os.environ)
+        proposal = deploy_propose.prepare(Path(), trunk, wish, os.environ)
     except RefusedError as error:
         output.answer({"what": "refused", "reason": str(error)}, f"refused: {error}", as_json)
         return 1
-    if isinstance(found, deploy_propose.Already):
-        facts = {"what": "already", "environment": found.environment, "declared": found.declared}
-        output.answer(facts, f"{found.environment} is declared to run {found.declared} already", as_json)
+    if isinstance(proposal, deploy_propose.Already):
+        facts = {"what": "already", "environment": proposal.environment, "declared": proposal.declared}
+        output.answer(facts, f"{proposal.environment} is declared to run {proposal.declared} already", as_json)
     elif dry_run:
-        output.answer(_facts(found, "dry run") | {"diff": found.diff, "body": _body(found)}, _shown(found), as_json)
+        output.answer(
+            _facts(proposal, "dry run") | {"diff": proposal.diff, "body": proposal.body}, _shown(proposal), as_json
+        )
     elif forge is None:
-        commit = deploy_propose.local(Path(), found)
-        output.answer(_facts(found, "local") | {"commit": commit}, _to_push(found, commit), as_json)
+        commit = deploy_propose.local(Path(), proposal)
+        output.answer(_facts(proposal, "local") | {"commit": commit}, _to_push(proposal, commit), as_json)
     else:
-        opened = deploy_propose.publish(Path(), found, os.environ, forge, lambda line: click.echo(line, err=True))
-        output.answer(_facts(found, "opened") | asdict(opened), _opened(found, opened), as_json)
+        opened = deploy_propose.publish(Path(), proposal, os.environ, forge, lambda line: click.echo(line, err=True))
+        output.answer(_facts(proposal, "opened") | asdict(opened), _opened(proposal, opened), as_json)
     return 0
 
 
@@ -77,8 +79,8 @@ def _forge() -> "Forge":
         raise UserError(f"{error}; or ask no forge: --local") from None
 
 
-def _facts(found: "Proposal", what: str) -> dict[str, object]:
-    evidence = found.evidence
+def _facts(proposal: "Proposal", what: str) -> dict[str, object]:
+    evidence = proposal.evidence
     return {
         "what": what,
         "environment": evidence.environment,
@@ -86,33 +88,20 @@ def _facts(found: "Proposal", what: str) -> dict[str, object]:
         "after": evidence.after,
         "version": evidence.new.version.label,
         "digest": evidence.digest,
-        "branch": found.branch,
-        "title": _title(found),
+        "branch": proposal.branch,
+        "title": proposal.title,
     }
 
 
-def _shown(found: "Proposal") -> str:
-    return f"{found.diff}\n{_title(found)}\n\n{_body(found)}".rstrip()
+def _shown(proposal: "Proposal") -> str:
+    return f"{proposal.diff}\n{proposal.title}\n\n{proposal.body}".rstrip()
 
 
-def _opened(found: "Proposal", opened: "Opened") -> str:
-    waits = "merges when its checks pass" if found.automatic else "waits for an approval"
-    return f"#{opened.number} {_title(found)}: {'merged' if opened.merged else waits}\n{opened.url}"
+def _opened(proposal: "Proposal", opened: "Opened") -> str:
+    waits = "merges when its checks pass" if proposal.automatic else "waits for an approval"
+    return f"#{opened.number} {proposal.title}: {'merged' if opened.merged else waits}\n{opened.url}"
 
 
-def _to_push(found: "Proposal", commit: str) -> str:
-    return (
-        f"{found.branch}: {commit[:10]} {_title(found)}\nrun: git push origin {found.branch}, and open a pull request"
-    )
-
-
-def _title(found: "Proposal") -> str:
-    from trunkline.deploy import proposal
-
-    return proposal.title(found.evidence)
-
-
-def _body(found: "Proposal") -> str:
-    from trunkline.deploy import proposal
-
-    return proposal.body(found.evidence)
+def _to_push(proposal: "Proposal", commit: str) -> str:
+    push = f"git push origin {proposal.branch}"
+    return f"{proposal.branch}: {commit[:10]} {proposal.title}\nrun: {push}, and open a pull request"

@@ -72,12 +72,12 @@ def reconcile(  # noqa: PLR0913, PLR0917  one per option
     if watch:
         _forever(partial(reconcile_watch.watch, compare, watch, click.echo, keep_gauges))
         return
-    found = reconcile_watch.attempt(compare)
-    keep_gauges(found)
-    if not isinstance(found.found, reconcile_once.Round):
-        raise found.found
-    output.answer(_content(found.found), "\n".join(found.lines()), as_json)
-    context.exit(found.code)
+    attempt = reconcile_watch.attempt(compare)
+    keep_gauges(attempt)
+    if attempt.round is None:
+        raise attempt.error or AssertionError(attempt)
+    output.answer(_content(attempt.round), "\n".join(attempt.lines()), as_json)
+    context.exit(attempt.code)
 
 
 def place(trunk: str, store: str, only: tuple[str, ...] = (), keep: int = 5) -> "Place":
@@ -119,19 +119,19 @@ def _gauges(metrics: str | None, stays: bool) -> "Callable[[Attempt], None]":
     return reconcile_watch.gauged(gauges, None)
 
 
-def _content(found: "Round") -> dict[str, object]:
+def _content(round_: "Round") -> dict[str, object]:
     outcomes = {
-        one.environment: {
-            "declared": one.declared,
-            "delivered": one.actual,
-            "state": one.state,
-            "version": one.version,
-            "why": list(one.why),
+        outcome.environment: {
+            "declared": outcome.declared,
+            "delivered": outcome.actual,
+            "state": outcome.state,
+            "version": outcome.version,
+            "why": list(outcome.why),
         }
-        for one in found.outcomes
+        for outcome in round_.outcomes
     }
     actions = [
         {"environment": action.environment, "kind": type(action).__name__.lower(), "what": str(action)}
-        for action in (found.applied or found.undone)
+        for action in (round_.applied or round_.undone)
     ]
-    return {"actions": actions, "applied": bool(found.applied), "environments": outcomes, "trunk": found.declared.tip}
+    return {"actions": actions, "applied": bool(round_.applied), "environments": outcomes, "trunk": round_.declared.tip}

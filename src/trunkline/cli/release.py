@@ -32,23 +32,23 @@ def release(context: click.Context, trunk: str, dry_run: bool, as_json: bool) ->
     from trunkline.release import publish
 
     tell = partial(click.echo, err=True)
-    found = publish.release(Path(), trunk, os.environ, connect.named(os.environ), tell, write=not dry_run)
-    output.answer(_content(found), _told(found), as_json)
-    context.exit(1 if found.what == "refused" else 0)
+    released = publish.release(Path(), trunk, os.environ, connect.named(os.environ), tell, write=not dry_run)
+    output.answer(_content(released), _told(released), as_json)
+    context.exit(1 if released.what == "refused" else 0)
 
 
-def _content(found: "Released") -> dict[str, object]:
-    version = found.version and found.version.tag
-    return {"digest": found.digest, "outcome": found.what, "version": version, "why": list(found.why)}
+def _content(released: "Released") -> dict[str, object]:
+    version = released.version and released.version.tag
+    return {"digest": released.digest, "outcome": released.what, "version": version, "why": list(released.why)}
 
 
-def _told(found: "Released") -> str:
-    bundle = f"bundle {found.digest[:12]}"
-    if found.what == "refused":
-        return "\n".join([f"not released: {bundle}", *(f"  {why}" for why in found.why)])
+def _told(released: "Released") -> str:
+    bundle = f"bundle {released.digest[:12]}"
+    if released.what == "refused":
+        return "\n".join([f"not released: {bundle}", *(f"  {why}" for why in released.why)])
     return {
-        "released": f"{found.version}: {bundle}",
-        "would": f"would be {found.version}: {bundle} (dry run: not done)",
-        "same": f"{found.version} is this bundle already, {found.digest[:12]}: nothing to do",
-        "superseded": f"passed over: {''.join(found.why)}",
-    }[found.what]
+        "released": f"{released.version}: {bundle}",
+        "would": f"would be {released.version}: {bundle} (dry run: not done)",
+        "same": f"{released.version} is this bundle already, {released.digest[:12]}: nothing to do",
+        "superseded": f"passed over: {''.join(released.why)}",
+    }[released.what]

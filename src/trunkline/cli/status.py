@@ -32,44 +32,46 @@ def status(context: click.Context, trunk: str, store: str, as_json: bool) -> Non
     from trunkline.show import terminal
 
     here = place(trunk, store)
-    found = once.reconcile(here, lambda _: None, write=False)
-    known = reconcile_status.standings(here.clone, found)
+    round_ = once.reconcile(here, lambda _: None, write=False)
+    standings = reconcile_status.standings(here.clone, round_)
     if as_json:
-        output.echo_json({one.outcome.environment: _content(one) for one in known})
+        output.echo_json({standing.outcome.environment: _content(standing) for standing in standings})
     else:
-        terminal.show(_table(known))
-        for one in known:
-            for why in one.outcome.why:
-                click.echo(f"{one.outcome.environment}: {why}")
-    context.exit(found.code)
+        terminal.show(_table(standings))
+        for standing in standings:
+            for why in standing.outcome.why:
+                click.echo(f"{standing.outcome.environment}: {why}")
+    context.exit(round_.code)
 
 
-def _table(known: "Sequence[Standing]") -> "Table":
+def _table(standings: "Sequence[Standing]") -> "Table":
     from trunkline.show import terminal
 
     headings = ("environment", "declared", "MLflow", "delivered", "served", "since", "by", "state")
     table = terminal.table(*headings, left=tuple(range(len(headings))))
-    for one in known:
-        outcome, served = one.outcome, ", ".join(sorted({version for _, version in one.endpoints}))
+    for standing in standings:
+        outcome, served = standing.outcome, ", ".join(sorted({version for _, version in standing.endpoints}))
         declared = (
             outcome.declared if outcome.declared == outcome.version else f"{outcome.declared} → {outcome.version}"
         )
-        since = (one.since or "").replace("T", " ")[:16]
-        by = " ".join(filter(None, (one.pull_request, one.author)))
-        table.add_row(outcome.environment, declared, one.alias, one.delivered, served or "-", since, by, outcome.state)
+        since = (standing.since or "").replace("T", " ")[:16]
+        by = " ".join(filter(None, (standing.pull_request, standing.author)))
+        table.add_row(
+            outcome.environment, declared, standing.alias, standing.delivered, served or "-", since, by, outcome.state
+        )
     return table
 
 
-def _content(one: "Standing") -> dict[str, object]:
-    outcome = one.outcome
+def _content(standing: "Standing") -> dict[str, object]:
+    outcome = standing.outcome
     return {
-        "alias": one.alias,
-        "author": one.author,
+        "alias": standing.alias,
+        "author": standing.author,
         "declared": outcome.declared,
-        "delivered": one.delivered,
-        "endpoints": dict(one.endpoints),
-        "pull_request": one.pull_request,
-        "since": one.since,
+        "delivered": standing.delivered,
+        "endpoints": dict(standing.endpoints),
+        "pull_request": standing.pull_request,
+        "since": standing.since,
         "state": outcome.state,
         "version": outcome.version,
         "why": list(outcome.why),

@@ -32,9 +32,9 @@ def trace(  # noqa: PLR0913, PLR0917  an argument per option
     from trunkline.show import terminal
 
     forge = None if offline else connect.named(os.environ)
-    found = lineage_trace.trace(Path(), what, trunk, logs, forge)
+    lineage = lineage_trace.trace(Path(), what, trunk, logs, forge)
     if as_json:
-        output.echo_json(chain.content(found))
+        output.echo_json(chain.content(lineage))
     else:
-        terminal.show(screen.screen(found))
-    context.exit(0 if found.holds else 1)
+        terminal.show(screen.screen(lineage))
+    context.exit(0 if lineage.holds else 1)

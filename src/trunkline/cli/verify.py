@@ -51,11 +51,11 @@ def _bundle(path: Path) -> dict[str, object]:
     from trunkline.bundle import manifest
 
     try:
-        found = manifest.read(path)
+        verified = manifest.read(path)
     except manifest.BundleError as error:
         raise _NoError(str(error)) from None
-    said = found.manifest
-    return {"digest": found.digest, "files": len(said.files), "name": said.name, "runtime": said.runtime}
+    said = verified.manifest
+    return {"digest": verified.digest, "files": len(said.files), "name": said.name, "runtime": said.runtime}
 
 
 def _version(what: str, chain_only: bool) -> dict[str, object]:
@@ -67,12 +67,12 @@ def _version(what: str, chain_only: bool) -> dict[str, object]:
     params = Params.read()
     version = versions.named(what, params.name)
     try:
-        found = release_verify.chain(Path(), version, params.group(Promotion).signers)
-        files = None if chain_only else release_verify.check_bundle(Path(), found)
+        verified = release_verify.chain(Path(), version, params.group(Promotion).signers)
+        files = None if chain_only else release_verify.check_bundle(Path(), verified)
     except release_verify.RefusedError as error:
         raise _NoError(str(error)) from None
-    facts: dict[str, object] = {"digest": found.digest, "commit": found.tag.commit, "released": found.tag.date}
-    facts |= {"verdict": found.gates.verdict, "signed by": found.signer}
-    if found.run.review:
-        facts["pull request"] = str(found.run.review)
+    facts: dict[str, object] = {"digest": verified.digest, "commit": verified.tag.commit, "released": verified.tag.date}
+    facts |= {"verdict": verified.gates.verdict, "signed by": verified.signer}
+    if verified.run.review:
+        facts["pull request"] = str(verified.run.review)
     return facts if files is None else facts | {"files": files}

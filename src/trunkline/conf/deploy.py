@@ -53,10 +53,10 @@ class Target(Strict):
     )
 
 
-def _with_production(found: dict[str, Target]) -> dict[str, Target]:
-    if "production" not in found:
+def _with_production(environments: dict[str, Target]) -> dict[str, Target]:
+    if "production" not in environments:
         raise ValueError("lacks production, whose version is the champion that gates compare with")
-    return found
+    return environments
 
 
 class Promotion(Group):

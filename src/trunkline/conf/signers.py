@@ -26,13 +26,13 @@ def _public(text: str) -> str:
     # No message may repeat the text: it may be a secret.
     if "PRIVATE KEY" in text:
         raise ValueError("is a private key, which is no secret any more; make a new pair, and declare its public half")
-    found = _decoded(text)
-    if not any(found.startswith(kind) and len(found) == len(kind) + size for kind, size in _KINDS):
+    content = _decoded(text)
+    if not any(content.startswith(kind) and len(content) == len(kind) + size for kind, size in _KINDS):
         raise ValueError(
             "is no public key of Ed25519 or ECDSA P-256 in PEM; write: key: | and below it, indented, "
             "what `openssl pkey -in release.pem -pubout` prints"
         )
-    lines = textwrap.wrap(base64.b64encode(found).decode(), 64)  # so that a key is written in one way only
+    lines = textwrap.wrap(base64.b64encode(content).decode(), 64)  # so that a key is written in one way only
     return "\n".join(["-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----", ""])
 
 
@@ -82,12 +82,12 @@ Signer = Annotated[
 ]
 
 
-def _distinct(found: dict[str, Key | Keyless]) -> dict[str, Key | Keyless]:
+def _distinct(signers: dict[str, Key | Keyless]) -> dict[str, Key | Keyless]:
     names: dict[Key | Keyless, str] = {}
-    for name, signer in found.items():
+    for name, signer in signers.items():
         if names.setdefault(signer, name) != name:
             raise ValueError(f"{name}: is the same as {names[signer]}; one signer has one name")
-    return found
+    return signers
 
 
 Signers = Annotated[dict[Name, Signer], AfterValidator(_distinct)]

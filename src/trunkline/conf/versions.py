@@ -54,13 +54,13 @@ def number(label: str) -> int | None:
 def named(text: str, name: str) -> Version:
     """Return the version that a person means by `v3` or `<name>@v3`; raises UserError for any other text."""
     label = text.removeprefix(f"{name}@")
-    found = number(label)
-    if found is None:
+    count = number(label)
+    if count is None:
         raise UserError(f"'{text}' is no version of {name}; name one such as v3 or {name}@v3")
-    return Version(name, found)
+    return Version(name, count)
 
 
 def of(name: str, tags: Iterable[str]) -> tuple[Version, ...]:
     """Return the versions of a model among tags, oldest first."""
-    found = filter(None, map(Version.of_tag, tags))
-    return tuple(sorted(version for version in found if version.name == name))
+    versions = filter(None, map(Version.of_tag, tags))
+    return tuple(sorted(version for version in versions if version.name == name))

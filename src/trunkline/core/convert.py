@@ -109,8 +109,8 @@ def _formatted(raw: pl.Series, notation: str) -> pl.Series:
     return raw.str.to_datetime(notation, time_unit="us", strict=False)
 
 
-def _coalesced(found: Sequence[pl.Series]) -> pl.Series:
-    return pl.select(pl.coalesce(found)).to_series().alias(found[0].name)
+def _coalesced(series: Sequence[pl.Series]) -> pl.Series:
+    return pl.select(pl.coalesce(series)).to_series().alias(series[0].name)
 
 
 def _where(keep: pl.Series, values: pl.Series) -> pl.Series:

@@ -94,12 +94,12 @@ class Dataset:
 
         Raises UserError for a class that is not declared.
         """
-        found, classes = self.frame[self.schema.label], self.schema.classes
+        values, classes = self.frame[self.schema.label], self.schema.classes
         if self.schema.task == "binary":
-            return found.cast(pl.Int8)
+            return values.cast(pl.Int8)
         if self.schema.task == "regression":
-            return found.cast(pl.Float64)
-        texts = found.cast(pl.String)
+            return values.cast(pl.Float64)
+        texts = values.cast(pl.String)
         foreign = texts.filter(~texts.is_in(classes)).unique().sort().to_list()
         if foreign:
             raise UserError(f"data.target.classes: '{foreign[0]}' is a label, but no declared class; add it")

@@ -285,8 +285,8 @@ def _comparison(operator: ast.cmpop, left: ast.expr, right: ast.expr) -> Express
     if type(operator) in _COMPARISONS:
         return Call(_COMPARISONS[type(operator)], (_convert(left), _convert(right)))
     if isinstance(operator, ast.In | ast.NotIn) and isinstance(right, ast.Tuple | ast.List) and right.elts:
-        found = _fold("or", [Call("equal", (_convert(left), _convert(item))) for item in right.elts])
-        return found if isinstance(operator, ast.In) else Call("not", (found,))
+        equals = _fold("or", [Call("equal", (_convert(left), _convert(item))) for item in right.elts])
+        return equals if isinstance(operator, ast.In) else Call("not", (equals,))
     raise ValueError(f"'{ast.unparse(right)}' cannot be compared that way; write x in ('a', 'b')")
 
 

@@ -48,11 +48,11 @@ def firsts(pieces: Callable[[], Iterable[pl.DataFrame]]) -> list[pl.Series]:
     """
     hashes = [piece.hash_rows() for piece in pieces()]
     repeated = pl.concat(hashes).is_duplicated()
-    found = ~repeated
+    first_rows = ~repeated
     if repeated.any():
         first = _repeated(pieces(), repeated).select(pl.struct(pl.all()).is_first_distinct()).to_series()
-        found = found.scatter(repeated.arg_true().filter(first), True)
-    return _split(found, [each.len() for each in hashes])
+        first_rows = first_rows.scatter(repeated.arg_true().filter(first), True)
+    return _split(first_rows, [each.len() for each in hashes])
 
 
 def _repeated(pieces: Iterable[pl.DataFrame], repeated: pl.Series) -> pl.DataFrame:
@@ -63,9 +63,9 @@ def _repeated(pieces: Iterable[pl.DataFrame], repeated: pl.Series) -> pl.DataFra
     return pl.concat(kept)
 
 
-def _split(found: pl.Series, lengths: Iterable[int]) -> list[pl.Series]:
+def _split(series: pl.Series, lengths: Iterable[int]) -> list[pl.Series]:
     parts, start = [], 0
     for length in lengths:
-        parts.append(found.slice(start, length))
+        parts.append(series.slice(start, length))
         start += length
     return parts

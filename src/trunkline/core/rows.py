@@ -31,8 +31,8 @@ def shares(frame: pl.DataFrame, columns: Iterable[str], seed: int) -> pl.Series:
     with connect() as connection:
         connection.register("frame", frame.select(columns := list(columns)).to_arrow())
         connection.execute("SET enable_external_access=false; SET lock_configuration=true")
-        found: pl.DataFrame = connection.sql(f"SELECT {share_sql(columns, seed)} AS share FROM frame").pl()
-    return found["share"]
+        frame_shares: pl.DataFrame = connection.sql(f"SELECT {share_sql(columns, seed)} AS share FROM frame").pl()
+    return frame_shares["share"]
 
 
 def evaluate(frame: pl.DataFrame, sources: Mapping[str, str], zone: str) -> pl.DataFrame:

@@ -36,14 +36,14 @@ def changes(folder: Path, tip: str, name: str) -> tuple[Change, ...]:
     it. In a shallow clone, what its oldest commit declares is no change.
     """
     commits = ancestry.first_parents(folder, tip, [paths.REGISTRY])
-    texts = repository.files_at(folder, [one.hash for one in commits], [paths.REGISTRY])
-    found = [(one, _declared(texts[one.hash].get(paths.REGISTRY), name)) for one in reversed(commits)]
-    return _changes(found, shallow=repository.is_shallow(folder))
+    texts = repository.files_at(folder, [commit.hash for commit in commits], [paths.REGISTRY])
+    declared = [(commit, _declared(texts[commit.hash].get(paths.REGISTRY), name)) for commit in reversed(commits)]
+    return _changes(declared, shallow=repository.is_shallow(folder))
 
 
-def since(found: Sequence[Change], environment: str) -> Change | None:
+def since(changes: Sequence[Change], environment: str) -> Change | None:
     """Return the change that brought what an environment is to run now, among changes that are newest first."""
-    return next((change for change in found if change.environment == environment), None)
+    return next((change for change in changes if change.environment == environment), None)
 
 
 def _declared(text: bytes | None, name: str) -> Mapping[str, Desired] | None:
@@ -53,16 +53,16 @@ def _declared(text: bytes | None, name: str) -> Mapping[str, Desired] | None:
         return None
 
 
-def _changes(found: Sequence[tuple[Commit, Mapping[str, Desired] | None]], *, shallow: bool) -> tuple[Change, ...]:
-    made: list[Change] = []
+def _changes(declared: Sequence[tuple[Commit, Mapping[str, Desired] | None]], *, shallow: bool) -> tuple[Change, ...]:
+    changed: list[Change] = []
     before: Mapping[str, Desired] = {}
-    for place, (commit, after) in enumerate(found):
+    for place, (commit, after) in enumerate(declared):
         if after is None:
             continue
         if not (shallow and place == 0):
-            made += _of_commit(commit, before, after)
+            changed += _of_commit(commit, before, after)
         before = after
-    return tuple(reversed(made))
+    return tuple(reversed(changed))
 
 
 def _of_commit(commit: Commit, before: Mapping[str, Desired], after: Mapping[str, Desired]) -> list[Change]:

@@ -70,30 +70,30 @@ def runs(
 
     `declared` has the commits that changed the declaration, `tagged` those of versions, by which `latest` is decided.
     """
-    found: list[Version | None] = []
+    environments: list[Version | None] = []
     desired: Desired = None
     newest: Version | None = None
     for commit in line:
         desired = declared.get(commit, desired)
         newest = max(filter(None, (newest, tagged.get(commit))), default=None)
         version = newest if desired == LATEST else Version(name, desired) if isinstance(desired, int) else None
-        if not found or found[-1] != version:
-            found.append(version)
-    return found
+        if not environments or environments[-1] != version:
+            environments.append(version)
+    return environments
 
 
-def previous(found: Sequence[Version | None]) -> Version | None:
+def previous(versions: Sequence[Version | None]) -> Version | None:
     """Return the version to roll back to: the one that ran before the present one; None if there is none.
 
     One that was rolled back is not it: after v3, v4, v3 it is what ran before v3, and never v4 again.
     """
     kept: list[Version] = []
-    for version in filter(None, found):
+    for version in filter(None, versions):
         if version in kept:
             del kept[kept.index(version) + 1 :]
         else:
             kept.append(version)
-    if found and found[-1] is None:
+    if versions and versions[-1] is None:
         return kept[-1] if kept else None
     return kept[-2] if len(kept) > 1 else None
 
@@ -103,71 +103,72 @@ def branch(kind: Kind, environment: str, after: str) -> str:
     return f"{kind}/{environment}-{after}"
 
 
-def title(found: Evidence) -> str:
+def title(evidence: Evidence) -> str:
     """Return the title of the pull request, and the subject of its commit."""
-    which = f"{found.new.version.name} {found.after}"
-    if found.kind == "promote":
-        return f"Promote {which} to {found.environment}"
-    return f"Roll {found.environment} back to {which}"
+    which = f"{evidence.new.version.name} {evidence.after}"
+    if evidence.kind == "promote":
+        return f"Promote {which} to {evidence.environment}"
+    return f"Roll {evidence.environment} back to {which}"
 
 
-def message(found: Evidence) -> str:
+def message(evidence: Evidence) -> str:
     """Return the message of the commit."""
-    why = f"Reason: {plain(found.reason, REASON).strip()}\n" if found.reason.strip() else ""
-    return f"{title(found)}\n\nIn place of {found.before}. Bundle: {found.digest}\n{why}"
+    why = f"Reason: {plain(evidence.reason, REASON).strip()}\n" if evidence.reason.strip() else ""
+    return f"{title(evidence)}\n\nIn place of {evidence.before}. Bundle: {evidence.digest}\n{why}"
 
 
-def body(found: Evidence) -> str:
+def body(evidence: Evidence) -> str:
     """Return the text of the pull request."""
-    parts = [*_opening(found), *(f"\n### {heading}\n\n{content}" for heading, content in _sections(found))]
+    parts = [*_opening(evidence), *(f"\n### {heading}\n\n{content}" for heading, content in _sections(evidence))]
     return "\n".join(parts) + "\n"
 
 
-def _opening(found: Evidence) -> Iterator[str]:
-    where = f"{found.environment}: {found.before}", f"{found.environment}: {found.after}"
-    yield f"**{found.new.version.name} {found.new.version.label}** for {code(found.environment)}{_in_place(found)}."
+def _opening(evidence: Evidence) -> Iterator[str]:
+    where = f"{evidence.environment}: {evidence.before}", f"{evidence.environment}: {evidence.after}"
+    version = evidence.new.version
+    yield f"**{version.name} {version.label}** for {code(evidence.environment)}{_in_place(evidence)}."
     yield f"One value of `models/registry.yaml` changes: {code(where[0])} → {code(where[1])}."
-    if found.reason.strip():
-        yield f"\nReason: {text(found.reason, REASON)}"
+    if evidence.reason.strip():
+        yield f"\nReason: {text(evidence.reason, REASON)}"
 
 
-def _in_place(found: Evidence) -> str:
-    if found.present is None:
+def _in_place(evidence: Evidence) -> str:
+    if evidence.present is None:
         return ", which runs nothing yet"
-    if found.present.version == found.new.version:
+    if evidence.present.version == evidence.new.version:
         return ", which runs it already and is declared in another way"
-    return f", in place of {found.present.version.label}"
+    return f", in place of {evidence.present.version.label}"
 
 
-def _sections(found: Evidence) -> Iterator[tuple[str, str]]:
-    if found.kind == "rollback":
-        yield "Checked before this was opened", _checked(found)
-        if found.merged:
-            yield "What is taken back", _merged(found.merged)
+def _sections(evidence: Evidence) -> Iterator[tuple[str, str]]:
+    if evidence.kind == "rollback":
+        yield "Checked before this was opened", _checked(evidence)
+        if evidence.merged:
+            yield "What is taken back", _merged(evidence.merged)
         return
-    yield "Measured", _measured(found)
-    yield "Gates that block", _gates(found)
-    if found.present is not None:
-        yield ("What is taken back" if found.back else "What was merged"), _merged(found.merged)
-        yield "What differs in conf/", _config(found.config)
+    yield "Measured", _measured(evidence)
+    yield "Gates that block", _gates(evidence)
+    if evidence.present is not None:
+        yield ("What is taken back" if evidence.back else "What was merged"), _merged(evidence.merged)
+        yield "What differs in conf/", _config(evidence.config)
 
 
-def _checked(found: Evidence) -> str:
-    label = found.new.version.label
-    ran = "ran here before" if found.ran_before else "has **never run here**"
-    rows = "1 golden row its score" if found.rehearsed == 1 else f"its {found.rehearsed} golden rows their scores"
+def _checked(evidence: Evidence) -> str:
+    label = evidence.new.version.label
+    ran = "ran here before" if evidence.ran_before else "has **never run here**"
+    rows = "1 golden row its score" if evidence.rehearsed == 1 else f"its {evidence.rehearsed} golden rows their scores"
     return "\n".join(
         [
-            f"- {label} {ran}; its commit is {code(found.new.commit[:10])}.",
-            f"- It is signed by {code(found.signer)}, and the verdict of its gates is {found.gates.verdict}.",
-            f"- Its bundle {code(found.digest[:12])} could be fetched and loaded, and gives {rows}.",
+            f"- {label} {ran}; its commit is {code(evidence.new.commit[:10])}.",
+            f"- It is signed by {code(evidence.signer)}, and the verdict of its gates is {evidence.gates.verdict}.",
+            f"- Its bundle {code(evidence.digest[:12])} could be fetched and loaded, and gives {rows}.",
             "- No other model is made, so the check does not wait for a verdict on the trunk's own.",
         ]
     )
 
 
-def _measured(found: Evidence) -> str:
-    sides = [found.new] if found.present is None else [found.present, found.new]
+def _measured(evidence: Evidence) -> str:
+    sides = [evidence.new] if evidence.present is None else [evidence.present, evidence.new]
     names = list(dict.fromkeys(name for side in sides for name in side.metrics))
     rows = [
         ["commit", *(code(side.commit[:10]) for side in sides)],
@@ -176,26 +177,26 @@ def _measured(found: Evidence) -> str:
         *([text(name), *(_estimate(side.metrics.get(name)) for side in sides)] for name in names),
     ]
     head = ["", *(side.version.label for side in sides)]
-    facts = f"Bundle {code(found.digest)}, signed by {code(found.signer)}."
-    return "\n\n".join(filter(None, [table(head, rows), _comparable(found), facts]))
+    facts = f"Bundle {code(evidence.digest)}, signed by {code(evidence.signer)}."
+    return "\n\n".join(filter(None, [table(head, rows), _comparable(evidence), facts]))
 
 
 def _rows(holdout: Holdout | None) -> str:
     return "not known" if holdout is None else f"{holdout.rows:,} rows of {code(holdout.window)}"
 
 
-def _estimate(found: Estimate | None) -> str:
-    if found is None or found.value is None:
+def _estimate(estimate: Estimate | None) -> str:
+    if estimate is None or estimate.value is None:
         return "—"
-    interval = "" if found.interval is None else f" ({found.interval[0]:.4f} to {found.interval[1]:.4f})"
-    return f"{found.value:.4f}{interval}"
+    interval = "" if estimate.interval is None else f" ({estimate.interval[0]:.4f} to {estimate.interval[1]:.4f})"
+    return f"{estimate.value:.4f}{interval}"
 
 
-def _comparable(found: Evidence) -> str:
+def _comparable(evidence: Evidence) -> str:
     """Say whether the two columns may be compared: one holdout, or the difference may be that of the rows."""
-    if found.present is None:
+    if evidence.present is None:
         return ""
-    old, new = found.present.holdout, found.new.holdout
+    old, new = evidence.present.holdout, evidence.new.holdout
     if old is not None and old == new:
         return "Both are measured on the same rows, each at its own commit; intervals are of each alone."
     if old is not None and new is not None and (old.window, old.rows) == (new.window, new.rows):
@@ -203,29 +204,35 @@ def _comparable(found: Evidence) -> str:
     return "**The holdouts differ**: a difference between the columns may be that of the rows."
 
 
-def _gates(found: Evidence) -> str:
-    judged = found.gates
+def _gates(evidence: Evidence) -> str:
+    judged = evidence.gates
     beside = f"beside {code(judged.champion.version)}" if judged.champion else "while production had none"
-    blocking = [one for one in judged.gates if one.blocking and one.verdict != "not_applicable"]
+    blocking = [verdict for verdict in judged.gates if verdict.blocking and verdict.verdict != "not_applicable"]
     marks = {"fail": "❌", "pass": "✅"}
     rows = (
-        (marks[one.verdict], code(" ".join(filter(None, [one.id, one.slice]))), text(one.reason)) for one in blocking
+        (marks[verdict.verdict], code(" ".join(filter(None, [verdict.id, verdict.slice]))), text(verdict.reason))
+        for verdict in blocking
     )
-    return f"Verdict: {judged.verdict}, {beside}.{_other(found)}\n\n{table(('', 'rule', 'why'), rows)}"
+    return f"Verdict: {judged.verdict}, {beside}.{_other(evidence)}\n\n{table(('', 'rule', 'why'), rows)}"
 
 
-def _other(found: Evidence) -> str:
+def _other(evidence: Evidence) -> str:
     """Say where the gates compared with another version than the one that is replaced."""
-    against, present = found.gates.champion, found.present
-    if present is None or against is None or found.environment != PRODUCTION or against.version == present.version.tag:
+    against, present = evidence.gates.champion, evidence.present
+    if (
+        present is None
+        or against is None
+        or evidence.environment != PRODUCTION
+        or against.version == present.version.tag
+    ):
         return ""
     return f" **That is not {present.version.label}**, which it replaces."
 
 
 def _merged(merged: Sequence[Brought]) -> str:
-    pulls = [one for one in merged if one.reference]
+    pulls = [commit for commit in merged if commit.reference]
     alone = len(merged) - len(pulls)
-    rows = ((one.reference or "", text(one.title)) for one in pulls)
+    rows = ((commit.reference or "", text(commit.title)) for commit in pulls)
     listed = table(("pull request", "title"), rows) if pulls else "No pull request."
     return f"{listed}\n\nCommits without one: {alone}." if alone else listed
 
@@ -233,5 +240,7 @@ def _merged(merged: Sequence[Brought]) -> str:
 def _config(config: Sequence[Difference]) -> str:
     if not config:
         return "Nothing."
-    rows = ((code(one.key), code(shown(one.before)), code(shown(one.after))) for one in config)
+    rows = (
+        (code(difference.key), code(shown(difference.before)), code(shown(difference.after))) for difference in config
+    )
     return table(("key", "present", "new"), rows)

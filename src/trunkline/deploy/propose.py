@@ -85,6 +85,16 @@ class Proposal:
         return deploy_proposal.branch(self.evidence.kind, self.evidence.environment, self.evidence.after)
 
     @property
+    def title(self) -> str:
+        """Title of its pull request."""
+        return deploy_proposal.title(self.evidence)
+
+    @property
+    def body(self) -> str:
+        """Text of its pull request, in Markdown."""
+        return deploy_proposal.body(self.evidence)
+
+    @property
     def diff(self) -> str:
         """The change as git would show it."""
         name = paths.REGISTRY.as_posix()
@@ -145,7 +155,7 @@ def publish(root: Path, proposal: Proposal, environ: Mapping[str, str], forge: a
     pushed = remote.push(root, proposal.branch, environ, commit=commit, create=True, replace=True)
     if pushed == "moved":
         raise OutsideError(f"git push origin {proposal.branch}: somebody else pushed to it meanwhile; run it again")
-    words = deploy_proposal.title(proposal.evidence), deploy_proposal.body(proposal.evidence)
+    words = proposal.title, proposal.body
     pull = api.retried(partial(forge.open_pull_request, proposal.branch, proposal.trunk.branch, *words), tell)
     merged = proposal.automatic and api.retried(partial(forge.merge_when_ready, pull.number, commit), tell)
     return Opened(commit, pull.number, pull.url, merged)

@@ -156,6 +156,6 @@ class Lineage:
         return self.commit is not None and (self.chain is None or self.chain.refused is None)
 
 
-def content(found: Lineage) -> dict[str, Any]:
+def content(lineage: Lineage) -> dict[str, Any]:
     """Return a chain as plain content, and whether it holds."""
-    return {**asdict(found), "holds": found.holds}
+    return {**asdict(lineage), "holds": lineage.holds}

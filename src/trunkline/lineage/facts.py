@@ -41,9 +41,9 @@ _PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s\\;]+)", re.MULTILINE)
 # What the files of a commit say
 
 
-def judged(found: Mapping[Path, bytes]) -> Judged | None:
+def judged(files: Mapping[Path, bytes]) -> Judged | None:
     """Return the verdict of a commit; None if it has none that can be read."""
-    gates = _understood(lambda text: Gates.model_validate(json.loads(text)), found.get(paths.GATES_REPORT))
+    gates = _understood(lambda text: Gates.model_validate(json.loads(text)), files.get(paths.GATES_REPORT))
     if gates is None:
         return None
     champion = clean(gates.champion.version) if gates.champion else None
@@ -56,26 +56,26 @@ def _cleaned(rule: Verdict) -> Verdict:
     return replace(named, metric=rule.metric and clean(rule.metric))
 
 
-def declared(found: Mapping[Path, bytes], before: Mapping[Path, bytes] | None, since: str | None) -> Declared | None:
+def declared(files: Mapping[Path, bytes], before: Mapping[Path, bytes] | None, since: str | None) -> Declared | None:
     """Return what a commit declared, compared with the commit of the version before."""
-    params = _params(found)
+    params = _params(files)
     if params is None:
         return None
-    chosen = _dig(_mapping(found.get(paths.CHOICE)), "model") or params.get("model")  # what a search put in its place
+    chosen = _dig(_mapping(files.get(paths.CHOICE)), "model") or params.get("model")  # what a search put in its place
     told = {key: _text(value) for key in TOLD if (value := _dig({**params, "model": chosen}, key)) is not None}
     groups = {clean(str(key)): _hash(value) for key, value in params.items()}
     earlier = _params(before) if before is not None else None
     changed = differences.differences(earlier, params) if earlier is not None else ()
-    return Declared(told, groups, since if earlier is not None else None, tuple(clean(str(one)) for one in changed))
+    return Declared(told, groups, since if earlier is not None else None, tuple(clean(str(line)) for line in changed))
 
 
 def outputs(
-    found: Mapping[Path, bytes], listing: Callable[[str], tuple[tuple[str, str], ...] | None]
+    files: Mapping[Path, bytes], listing: Callable[[str], tuple[tuple[str, str], ...] | None]
 ) -> tuple[Output, ...]:
     """Return the data that a commit's dvc.lock holds; `listing` returns the files of a folder's hash."""
-    lock = _mapping(found.get(paths.LOCK))
-    made = _understood(_outs, lock) or {}
-    rows = ((path.as_posix(), made[path.as_posix()]) for path in DATA if path.as_posix() in made)
+    lock = _mapping(files.get(paths.LOCK))
+    outs = _understood(_outs, lock) or {}
+    rows = ((path.as_posix(), outs[path.as_posix()]) for path in DATA if path.as_posix() in outs)
     return tuple(
         Output(path, clean(str(out.get("md5"))), _count(out.get("nfiles")), _count(out.get("size")),
                listing(str(out.get("md5"))) if path == paths.RAW.as_posix() else None)
@@ -87,14 +87,14 @@ def _outs(lock: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {out["path"]: out for stage in lock["stages"].values() for out in stage.get("outs", ())}
 
 
-def rows(found: Mapping[Path, bytes]) -> Rows | None:
+def rows(files: Mapping[Path, bytes]) -> Rows | None:
     """Return the windows of a commit's params.yaml, and the rows that reports/dataset.json counts in them."""
-    params = _params(found) or {}
-    dataset = _understood(lambda text: Dataset.model_validate(json.loads(text)), found.get(paths.DATASET))
+    params = _params(files) or {}
+    dataset = _understood(lambda text: Dataset.model_validate(json.loads(text)), files.get(paths.DATASET))
     windows = [_dig(params, f"data.window.{name}") for name in ("train", "holdout")]
     if dataset is None and windows == [None, None]:
         return None
-    train, holdout = (clean(str(one)) if one is not None else None for one in windows)
+    train, holdout = (clean(str(window)) if window is not None else None for window in windows)
     counted = dataset.windows if dataset else None
     return Rows(
         source=dataset.source_rows if dataset else None,
@@ -105,13 +105,13 @@ def rows(found: Mapping[Path, bytes]) -> Rows | None:
     )
 
 
-def environment(found: Mapping[Path, bytes]) -> Environment | None:
+def environment(files: Mapping[Path, bytes]) -> Environment | None:
     """Return what the lock of a commit says of the environment; None if the commit has none."""
-    lock = found.get(ENVIRONMENT)
+    lock = files.get(ENVIRONMENT)
     if lock is None:
         return None
     pinned = dict(_PINNED.findall(lock.decode(errors="replace")))
-    project = _understood(lambda text: tomllib.loads(text.decode())["project"], found.get(PROJECT)) or {}
+    project = _understood(lambda text: tomllib.loads(text.decode())["project"], files.get(PROJECT)) or {}
     python = _understood(lambda one: clean(str(one["requires-python"])), project)
     libraries = {name: clean(pinned[name]) for name in LIBRARIES if name in pinned}
     return Environment(ENVIRONMENT.as_posix(), hashlib.sha256(lock).hexdigest(), python, libraries)
@@ -134,8 +134,8 @@ def _mapping(text: bytes | None) -> Mapping[str, Any] | None:
     return parsed if isinstance(parsed, dict) else None
 
 
-def _params(found: Mapping[Path, bytes]) -> Mapping[str, Any] | None:
-    return _mapping(found.get(paths.PARAMS))
+def _params(files: Mapping[Path, bytes]) -> Mapping[str, Any] | None:
+    return _mapping(files.get(paths.PARAMS))
 
 
 def _dig(value: Any, key: str) -> Any:

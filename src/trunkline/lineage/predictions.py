@@ -50,7 +50,7 @@ def find(logs: Sequence[str], request: str) -> Prediction | None:
 
 def expand(logs: Sequence[str]) -> tuple[Path, ...]:
     """Return the files that are meant, sorted; raises UserError where nothing, or too much, is."""
-    found: dict[Path, None] = {}
+    files: dict[Path, None] = {}
     for text in logs:
         matched = sorted(_matching(text))
         if not matched:
@@ -58,10 +58,10 @@ def expand(logs: Sequence[str]) -> tuple[Path, ...]:
             raise UserError(
                 f"--log {clean(text)}: no prediction log is there; name a file, a folder or a pattern of {kinds}"
             )
-        found |= dict.fromkeys(matched)
-    if len(found) > MOST:
-        raise UserError(f"--log: {len(found):,} files are more than are searched at once ({MOST:,}); name fewer")
-    return tuple(found)
+        files |= dict.fromkeys(matched)
+    if len(files) > MOST:
+        raise UserError(f"--log: {len(files):,} files are more than are searched at once ({MOST:,}); name fewer")
+    return tuple(files)
 
 
 def _matching(text: str) -> Iterator[Path]:
@@ -81,12 +81,12 @@ def _glob(pattern: Path) -> Sequence[Path]:
 
 def _rows(connection: Any, path: Path, request: str) -> Iterator[Prediction]:
     try:
-        found = connection.execute(_READERS[path.suffix], [_literal(path), request]).fetchall()
+        rows = connection.execute(_READERS[path.suffix], [_literal(path), request]).fetchall()
     except duckdb.BinderException:
         raise UserError(f"{path}: is no prediction log: it has no column {REQUEST}; see docs/lineage.md") from None
     except duckdb.Error as error:
         raise OutsideError(f"{path}: cannot be read: {clean(str(error).splitlines()[0])}") from None
-    for (text,) in found:
+    for (text,) in rows:
         yield _prediction(path, request, json.loads(text))
 
 

@@ -17,38 +17,41 @@ MOST = 8  # inputs of a prediction, and keys that changed; --json has all of the
 _REFUSED, _UNKNOWN, _DIM = "bold red", "yellow", "dim"
 
 
-def screen(found: Lineage) -> Table:
+def screen(lineage: Lineage) -> Table:
     """Return the chain as a table; what was read as what comes first."""
-    made = terminal.table()
-    made.add_column(no_wrap=True)
-    made.add_column(overflow="fold")
+    table = terminal.table()
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     rows = (
-        (found.asked, [Text(f"is read as {KINDS[found.kind]}; the trunk is {found.trunk}", _DIM), *_notes(found)]),
-        ("prediction", _prediction(found.prediction)),
-        ("bundle", _bundle(found)),
-        ("version", _version(found)),
-        ("signer", _signer(found.chain)),
-        ("commit", _commit(found)),
-        ("pull request", _review(found)),
-        ("gates", _gates(found.verdict)),
-        ("declared", _declared(found.declared)),
-        ("data", _data(found.data)),
-        ("rows", _rows(found.rows)),
-        ("environment", _environment(found)),
-        ("runs in", _runs(found)),
+        (
+            lineage.asked,
+            [Text(f"is read as {KINDS[lineage.kind]}; the trunk is {lineage.trunk}", _DIM), *_notes(lineage)],
+        ),
+        ("prediction", _prediction(lineage.prediction)),
+        ("bundle", _bundle(lineage)),
+        ("version", _version(lineage)),
+        ("signer", _signer(lineage.chain)),
+        ("commit", _commit(lineage)),
+        ("pull request", _review(lineage)),
+        ("gates", _gates(lineage.verdict)),
+        ("declared", _declared(lineage.declared)),
+        ("data", _data(lineage.data)),
+        ("rows", _rows(lineage.rows)),
+        ("environment", _environment(lineage)),
+        ("runs in", _runs(lineage)),
     )
     for label, lines in rows:
         for place, line in enumerate(lines):
-            made.add_row(Text(label if place == 0 else "", "bold"), line)
-    return made
+            table.add_row(Text(label if place == 0 else "", "bold"), line)
+    return table
 
 
-def _notes(found: Lineage) -> list[Text]:
-    return [Text(note, _UNKNOWN) for note in found.notes]
+def _notes(lineage: Lineage) -> list[Text]:
+    return [Text(note, _UNKNOWN) for note in lineage.notes]
 
 
-def _not_known(found: Lineage, link: str) -> list[Text]:
-    return [Text(found.unknown[link], _UNKNOWN)] if link in found.unknown else []
+def _not_known(lineage: Lineage, link: str) -> list[Text]:
+    return [Text(lineage.unknown[link], _UNKNOWN)] if link in lineage.unknown else []
 
 
 def _prediction(row: Prediction | None) -> Iterator[Text]:
@@ -62,22 +65,22 @@ def _prediction(row: Prediction | None) -> Iterator[Text]:
         yield Text(", ".join(shown + more), _DIM)
 
 
-def _bundle(found: Lineage) -> Iterator[Text]:
-    digest = found.prediction.digest if found.prediction else None
-    announced = found.chain.digest if found.chain else None
-    judged = found.verdict.challenger if found.verdict else None
+def _bundle(lineage: Lineage) -> Iterator[Text]:
+    digest = lineage.prediction.digest if lineage.prediction else None
+    announced = lineage.chain.digest if lineage.chain else None
+    judged = lineage.verdict.challenger if lineage.verdict else None
     if digest or announced:
         yield Text(f"{digest or announced}")
     elif judged:
         yield Text(f"{judged} (of the commit's verdict)")
-    if found.chain and found.chain.same:
-        yield Text(f"is also that of {', '.join(found.chain.same)}", _DIM)
+    if lineage.chain and lineage.chain.same:
+        yield Text(f"is also that of {', '.join(lineage.chain.same)}", _DIM)
 
 
-def _version(found: Lineage) -> list[Text]:
-    chain = found.chain
+def _version(lineage: Lineage) -> list[Text]:
+    chain = lineage.chain
     if chain is None:
-        return _not_known(found, "chain")
+        return _not_known(lineage, "chain")
     return [Text.assemble((chain.version, "bold cyan"), f", tagged {chain.date} by {chain.tagger}")]
 
 
@@ -90,24 +93,27 @@ def _signer(chain: Chain | None) -> Iterator[Text]:
         yield Text(f"{chain.signer}: the signature, the tag, the commit, the verdict and all hashes fit", "green")
 
 
-def _commit(found: Lineage) -> Iterator[Text]:
-    made = found.commit
-    if made is None:
+def _commit(lineage: Lineage) -> Iterator[Text]:
+    commit = lineage.commit
+    if commit is None:
         return
-    yield Text.assemble((made.hash[:12], "yellow"), f" {made.date} by {made.author}: {made.subject}")
-    if not made.on_trunk:
-        style = _REFUSED if found.chain else _UNKNOWN
+    yield Text.assemble((commit.hash[:12], "yellow"), f" {commit.date} by {commit.author}: {commit.subject}")
+    if not commit.on_trunk:
+        style = _REFUSED if lineage.chain else _UNKNOWN
         yield Text("is not in the trunk's history: it was never merged, or history was rewritten", style)
 
 
-def _review(found: Lineage) -> Iterator[Text]:
-    one = found.review
-    if one:
-        yield Text(f"{_request(one)}{_approved(one)}{f', merged by {one.merged_by}' if one.merged_by else ''}")
+def _review(lineage: Lineage) -> Iterator[Text]:
+    review = lineage.review
+    if review:
         yield Text(
-            _WITNESS[one.source] + (f"; {one.url}" if one.url else ""), _REFUSED if one.source == "tag" else _DIM
+            f"{_request(review)}{_approved(review)}{f', merged by {review.merged_by}' if review.merged_by else ''}"
         )
-    yield from _not_known(found, "review")
+        yield Text(
+            _WITNESS[review.source] + (f"; {review.url}" if review.url else ""),
+            _REFUSED if review.source == "tag" else _DIM,
+        )
+    yield from _not_known(lineage, "review")
 
 
 _WITNESS = {
@@ -118,14 +124,14 @@ _WITNESS = {
 }
 
 
-def _request(one: Reviewed) -> str:
-    return f"#{one.number}" + (f" by {one.author}" if one.author else "")
+def _request(review: Reviewed) -> str:
+    return f"#{review.number}" + (f" by {review.author}" if review.author else "")
 
 
-def _approved(one: Reviewed) -> str:
-    if one.approvers is None:
+def _approved(review: Reviewed) -> str:
+    if review.approvers is None:
         return ""
-    return f", approved by {', '.join(one.approvers) or 'nobody'}"
+    return f", approved by {', '.join(review.approvers) or 'nobody'}"
 
 
 def _gates(judged: Judged | None) -> Iterator[Text]:
@@ -143,34 +149,36 @@ def _gates(judged: Judged | None) -> Iterator[Text]:
 
 def _first_of_each(rules: list[Verdict]) -> list[Verdict]:
     """Return a verdict of each rule: the first that fails, or else the first."""
-    found: dict[str, Verdict] = {}
+    first: dict[str, Verdict] = {}
     for rule in rules:
-        if rule.id not in found or (rule.verdict == "fail" and found[rule.id].verdict != "fail"):
-            found[rule.id] = rule
-    return list(found.values())
+        if rule.id not in first or (rule.verdict == "fail" and first[rule.id].verdict != "fail"):
+            first[rule.id] = rule
+    return list(first.values())
 
 
-def _declared(one: Declared | None) -> Iterator[Text]:
-    if one is None:
+def _declared(declared: Declared | None) -> Iterator[Text]:
+    if declared is None:
         return
-    yield Text(", ".join(f"{key} {value}" for key, value in one.told.items()))
-    if one.since is None:
+    yield Text(", ".join(f"{key} {value}" for key, value in declared.told.items()))
+    if declared.since is None:
         return
-    if not one.changed:
-        yield Text(f"no key differs from {one.since}", _DIM)
-    for line in one.changed[:MOST]:
-        yield Text(f"since {one.since}: {line}")
-    if len(one.changed) > MOST:
-        yield Text(f"and {len(one.changed) - MOST} keys more since {one.since}", _DIM)
+    if not declared.changed:
+        yield Text(f"no key differs from {declared.since}", _DIM)
+    for line in declared.changed[:MOST]:
+        yield Text(f"since {declared.since}: {line}")
+    if len(declared.changed) > MOST:
+        yield Text(f"and {len(declared.changed) - MOST} keys more since {declared.since}", _DIM)
 
 
 def _data(data: tuple[Output, ...]) -> Iterator[Text]:
-    for one in data:
-        size = ", ".join(f"{count:,} {what}" for count, what in ((one.count, "files"), (one.bytes, "bytes")) if count)
-        yield Text(f"{one.path}: MD5 {one.md5}{f' ({size})' if size else ''}")
-        for name, md5 in one.files or ():
+    for output in data:
+        size = ", ".join(
+            f"{count:,} {what}" for count, what in ((output.count, "files"), (output.bytes, "bytes")) if count
+        )
+        yield Text(f"{output.path}: MD5 {output.md5}{f' ({size})' if size else ''}")
+        for name, md5 in output.files or ():
             yield Text(f"  {name}: {md5}", _DIM)
-        if one.files is None and one is data[0] and one.md5.endswith(".dir"):
+        if output.files is None and output is data[0] and output.md5.endswith(".dir"):
             yield Text("  its files are not known here; run dvc fetch in the commit's tree", _UNKNOWN)
 
 
@@ -185,27 +193,27 @@ def _rows(rows: Rows | None) -> Iterator[Text]:
     yield Text("; ".join(told + source))
 
 
-def _environment(found: Lineage) -> Iterator[Text]:
-    one = found.environment
-    if one is None:
+def _environment(lineage: Lineage) -> Iterator[Text]:
+    environment = lineage.environment
+    if environment is None:
         return
-    yield Text(f"{one.path}: sha256 {one.sha256}")
-    python = [f"Python {one.python}"] if one.python else []
-    yield Text(", ".join([*python, *(f"{name} {version}" for name, version in one.libraries.items())]), _DIM)
+    yield Text(f"{environment.path}: sha256 {environment.sha256}")
+    python = [f"Python {environment.python}"] if environment.python else []
+    yield Text(", ".join([*python, *(f"{name} {version}" for name, version in environment.libraries.items())]), _DIM)
 
 
-def _runs(found: Lineage) -> Iterator[Text]:
-    if found.chain is None:
+def _runs(lineage: Lineage) -> Iterator[Text]:
+    if lineage.chain is None:
         return
-    if not found.runs:
+    if not lineage.runs:
         yield Text("nothing, now or ever", _DIM)
-    for one in found.runs:
-        yield Text(_stay(one))
+    for stay in lineage.runs:
+        yield Text(_stay(stay))
 
 
-def _stay(one: Stay) -> str:
-    by = f", by pull request {one.pull_request}" if one.pull_request else ""
-    if one.commit and not by:
-        by = f", by {one.commit[:12]}, which names no pull request"
-    follows = ", as its latest" if one.how == "latest" else ""
-    return f"{one.environment} from {one.since} {f'to {one.until}' if one.until else 'on'}{follows}{by}"
+def _stay(stay: Stay) -> str:
+    by = f", by pull request {stay.pull_request}" if stay.pull_request else ""
+    if stay.commit and not by:
+        by = f", by {stay.commit[:12]}, which names no pull request"
+    follows = ", as its latest" if stay.how == "latest" else ""
+    return f"{stay.environment} from {stay.since} {f'to {stay.until}' if stay.until else 'on'}{follows}{by}"

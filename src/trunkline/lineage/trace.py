@@ -55,20 +55,20 @@ def trace(folder: Path, asked: str, trunk: str, logs: Sequence[str], forge: Forg
     Raises UnknownError for a name that means nothing here, UserError for one that means too much.
     """
     known = releases.releases(folder, trunk)
-    found = identify(folder, known, asked, logs)
-    if found.commit is None:
-        digest = found.prediction.digest if found.prediction else asked
+    subject = identify(folder, known, asked, logs)
+    if subject.commit is None:
+        digest = subject.prediction.digest if subject.prediction else asked
         why = f"no version here announces the bundle {clean(digest)[:12]}; {FETCH}; or it was never released"
-        return _nothing(asked, known, found, {"chain": why})
-    return _chain(folder, known, asked, found, forge)
+        return _nothing(asked, known, subject, {"chain": why})
+    return _chain(folder, known, asked, subject, forge)
 
 
 def identify(folder: Path, known: Releases, asked: str, logs: Sequence[str]) -> Found:
     """Return what a name means; the order is that of the module's text."""
     for attempt in (_as_version, _as_digest, _as_commit):
-        found = attempt(folder, known, asked)
-        if found is not None:
-            return found
+        subject = attempt(folder, known, asked)
+        if subject is not None:
+            return subject
     row = predictions.find(logs, asked) if logs else None
     if row is None:
         raise UnknownError(_missing(asked, logs))
@@ -130,15 +130,15 @@ def _as_commit(folder: Path, known: Releases, asked: str) -> Found | None:
     return Found("commit", tagged[-1] if tagged else None, commit, notes=notes)
 
 
-def _chain(folder: Path, known: Releases, asked: str, found: Found, forge: Forge | None) -> Lineage:
-    commit = found.commit or ""
+def _chain(folder: Path, known: Releases, asked: str, subject: Found, forge: Forge | None) -> Lineage:
+    commit = subject.commit or ""
     where = ancestry.landing(folder, commit, known.trunk)
-    before, first = _between(known, found.version, where)
+    before, first = _between(known, subject.version, where)
     read = [commit, *([known.tags[before].commit] if before else [])]
     files = repository.files_at(folder, read, facts.READ)
     details = ancestry.commits(folder, dict.fromkeys([commit, *([where] if where else [])]))
-    chain = _version(folder, known, found.version) if found.version else None
-    review, unknown = _signed(known, found.version, chain), dict[str, str]()
+    chain = _version(folder, known, subject.version) if subject.version else None
+    review, unknown = _signed(known, subject.version, chain), dict[str, str]()
     if review is None:
         review, why = reviewed(details[where], known, forge) if where else (None, OFF)
         unknown = {"review": why} if why else {}
@@ -147,10 +147,10 @@ def _chain(folder: Path, known: Releases, asked: str, found: Found, forge: Forge
     content = files[commit]
     return Lineage(
         asked=clean(asked),
-        kind=found.kind,
+        kind=subject.kind,
         trunk=known.trunk.ref,
-        notes=found.notes,
-        prediction=found.prediction,
+        notes=subject.notes,
+        prediction=subject.prediction,
         chain=chain,
         commit=_made(details[commit], where is not None, before, first),
         review=review,
@@ -159,7 +159,7 @@ def _chain(folder: Path, known: Releases, asked: str, found: Found, forge: Forge
         data=facts.outputs(content, lambda md5: cache.listing(folder, md5)),
         rows=facts.rows(content),
         environment=facts.environment(content),
-        runs=_runs(folder, known, found.version),
+        runs=_runs(folder, known, subject.version),
         unknown=unknown,
     )
 
@@ -213,10 +213,10 @@ def _version(folder: Path, known: Releases, version: Version) -> Chain:
 def _signed(known: Releases, version: Version | None, chain: Chain | None) -> Reviewed | None:
     """Return the pull request of a version as its tag tells of it."""
     announced = known.announced.get(version) if version else None
-    one = announced.review if announced else None
-    if one is None or chain is None:
+    review = announced.review if announced else None
+    if review is None or chain is None:
         return None
-    return Reviewed(one.number, "tag" if chain.refused else "signed", None, one.author, one.approvers)
+    return Reviewed(review.number, "tag" if chain.refused else "signed", None, review.author, review.approvers)
 
 
 def reviewed(landed: Commit, known: Releases, forge: Forge | None) -> tuple[Reviewed | None, str | None]:
@@ -238,12 +238,22 @@ def reviewed(landed: Commit, known: Releases, forge: Forge | None) -> tuple[Revi
 def _runs(folder: Path, known: Releases, version: Version | None) -> tuple[Stay, ...]:
     if version is None:
         return ()
-    made = stays.stays(history.changes(folder, known.trunk.tip, known.name), known.dated)
-    return tuple(stay for stay in made if stay.version == version.label)
+    ran = stays.stays(history.changes(folder, known.trunk.tip, known.name), known.dated)
+    return tuple(stay for stay in ran if stay.version == version.label)
 
 
-def _nothing(asked: str, known: Releases, found: Found, unknown: Mapping[str, str]) -> Lineage:
+def _nothing(asked: str, known: Releases, subject: Found, unknown: Mapping[str, str]) -> Lineage:
     nothing = (None,) * 5
     return Lineage(
-        clean(asked), found.kind, known.trunk.ref, found.notes, found.prediction, *nothing, (), None, None, (), unknown
+        clean(asked),
+        subject.kind,
+        known.trunk.ref,
+        subject.notes,
+        subject.prediction,
+        *nothing,
+        (),
+        None,
+        None,
+        (),
+        unknown,
     )

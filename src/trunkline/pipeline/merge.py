@@ -148,11 +148,11 @@ def _has_keys(value: Any) -> bool:
     return value is _Absent.KEY or isinstance(value, dict)
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(left: Any, other: Any) -> bool:
     """Compare values with their types: to Python, 1 equals 1.0 and True, but an estimator can tell them apart."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
-    return _text(one) == _text(other)
+    if isinstance(left, dict) and isinstance(other, dict):
+        return left.keys() == other.keys() and all(_same(left[key], other[key]) for key in left)
+    return _text(left) == _text(other)
 
 
 def _text(value: Any) -> str:
@@ -207,25 +207,25 @@ def _direct_inputs(lock: _Lock, key: Key) -> Inputs | None:
     Not the outputs of others, which follow from their stages; nor what a stage before it reads as well, whose change is
     first of all that stage's: a model card reads all parameters, and is not what a change of any of them is about.
     """
-    found = _inputs(lock, key)
-    if found is None or key[0] != _STAGES:
-        return found
+    inputs = _inputs(lock, key)
+    if inputs is None or key[0] != _STAGES:
+        return inputs
     earlier = {name for other in _before(lock, key) for name in _inputs(lock, other) or () if name != ("cmd",)}
-    return {name: value for name, value in found.items() if name not in earlier}
+    return {name: value for name, value in inputs.items() if name not in earlier}
 
 
 def _before(lock: _Lock, key: Key) -> set[Key]:
     """Return the stages that a stage depends on, directly or not."""
-    found: set[Key] = set()
+    before: set[Key] = set()
     waiting = [key]
     while waiting:
         reads = [dep["path"] for dep in lock[waiting.pop()].content.get("deps", ())]
         for other, entry in lock.items():
             makes = [out["path"] for out in entry.content.get("outs", ())] if other[0] == _STAGES else []
-            if other != key and other not in found and any(_overlaps(path, makes) for path in reads):
-                found.add(other)
+            if other != key and other not in before and any(_overlaps(path, makes) for path in reads):
+                before.add(other)
                 waiting.append(other)
-    return found
+    return before
 
 
 def _inputs(lock: _Lock, key: Key) -> Inputs | None:
@@ -236,8 +236,8 @@ def _inputs(lock: _Lock, key: Key) -> Inputs | None:
     if key[0] != _STAGES:
         return {key: _text(content)}
     others = [entry.content for other, entry in lock.items() if other[0] == _STAGES and other != key]
-    made = [out["path"] for other in others for out in other.get("outs", ())]
-    deps = {("deps", dep["path"]): _text(dep) for dep in content.get("deps", ()) if not _overlaps(dep["path"], made)}
+    outs = [out["path"] for other in others for out in other.get("outs", ())]
+    deps = {("deps", dep["path"]): _text(dep) for dep in content.get("deps", ()) if not _overlaps(dep["path"], outs)}
     inputs: Inputs = {("cmd",): _text(content.get("cmd"))}
     files = content.get("params", {})
     params = [
@@ -258,8 +258,8 @@ def _overlaps(path: str, others: list[str]) -> bool:
 def _leaves(key: Key, value: Any) -> Inputs:
     if not isinstance(value, dict) or not value:
         return {key: _text(value)}
-    found = [_leaves((*key, str(name)), item) for name, item in value.items()]
-    return {leaf: text for leaves in found for leaf, text in leaves.items()}
+    nested = [_leaves((*key, str(name)), item) for name, item in value.items()]
+    return {leaf: text for leaves in nested for leaf, text in leaves.items()}
 
 
 def _changes(before: Inputs | None, after: Inputs | None) -> tuple[str, ...]:
@@ -279,17 +279,17 @@ def _change(key: Key, before: str | None, after: str | None) -> str:
 
 def _entries(path: str, text: str) -> _Lock:
     """Cut dvc.lock into its entries, in their order."""
-    found: _Lock = {}
+    entries: _Lock = {}
     for key, piece in _pieces(path, text):
         content = _mapping(path, piece)
         names = tuple(map(str, content))
-        if len(names) != 1 or (*key, *names) in found:
+        if len(names) != 1 or (*key, *names) in entries:
             raise _no_lock(path, piece)
         value = next(iter(content.values()))
         if key and not _is_stage(value):
             raise _no_lock(path, piece)
-        found[(*key, *names)] = _Entry(piece, value)
-    return found
+        entries[(*key, *names)] = _Entry(piece, value)
+    return entries
 
 
 def _pieces(path: str, text: str) -> Iterator[tuple[Key, str]]:

@@ -87,10 +87,10 @@ class Evaluated(_File):
         return slices
 
     @classmethod
-    def parse(cls, found: dict[str, Any]) -> Self:
+    def parse(cls, content: dict[str, Any]) -> Self:
         """Check content as `read` returns it; raises UserError naming the file and the first wrong key."""
         try:
-            return cls.model_validate(found)
+            return cls.model_validate(content)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             file, *keys = map(str, first["loc"] or ("*",))
@@ -190,14 +190,14 @@ class Past(_File):
     @classmethod
     def understood(cls, texts: Mapping[str, str | None]) -> Self:
         """Take the files that can be understood, of texts by name."""
-        found = cls()
+        past = cls()
         for name in cls.model_fields:
             try:
                 read = cls.model_validate({name: json.loads(texts.get(name) or "null")})
             except (ValueError, RecursionError):
                 continue
-            found = found.model_copy(update={name: getattr(read, name)})
-        return found
+            past = past.model_copy(update={name: getattr(read, name)})
+        return past
 
 
 def passes(verdicts: Sequence[Verdict]) -> bool:
@@ -208,12 +208,12 @@ def passes(verdicts: Sequence[Verdict]) -> bool:
 
 def read(root: Path, files: Iterable[Path] = FILES) -> dict[str, Any]:
     """Return the content of report files by name; raises UserError for one that is missing or broken."""
-    found = {}
+    contents = {}
     for path in files:
         try:
-            found[path.stem] = json.loads((root / path).read_text(encoding="utf-8"))
+            contents[path.stem] = json.loads((root / path).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UserError(f"{path}: is missing; run: dvc repro") from None
         except ValueError as error:
             raise UserError(f"{path}: is not JSON ({error}); run: dvc repro") from None
-    return found
+    return contents

@@ -57,10 +57,12 @@ def parse_message(text: str) -> Announced:
         defects.append("its provenance is not base64 of a text")
     if version is None or signed is None or defects:
         raise _no_message(defects)
-    found = Announced(version, headers["bundle"], headers["verdict"], _reviewed_by(headers.get("pull request")), signed)
-    if message(found).rstrip("\n") != text.removesuffix("\n"):
+    announced = Announced(
+        version, headers["bundle"], headers["verdict"], _reviewed_by(headers.get("pull request")), signed
+    )
+    if message(announced).rstrip("\n") != text.removesuffix("\n"):
         raise _no_message(["is spaced, ordered or wrapped in another way"])
-    return found
+    return announced
 
 
 def _no_message(defects: list[str]) -> UserError:

@@ -79,27 +79,27 @@ class Announced:
     signed: str
 
 
-def facts_of(found: Mapping[Path, bytes], commit: str, version: Version) -> Facts:
+def facts_of(files: Mapping[Path, bytes], commit: str, version: Version) -> Facts:
     """Return what the files of `READ`, as they are in a commit, make of a version.
 
     Raises UserError for a file that is missing, lacks what is needed of it, or is of a model of another name.
     """
     for path in READ:
-        if path not in found:
+        if path not in files:
             raise UserError(f"{path}: is not in commit {commit[:10]}; a version is made of a commit that has it")
-    gates, name = _mapping(paths.GATES_REPORT, found), _mapping(paths.PARAMS, found).get("name")
+    gates, name = _mapping(paths.GATES_REPORT, files), _mapping(paths.PARAMS, files).get("name")
     digest, verdict = (str(gates.get(key)) for key in ("challenger", "verdict"))
     if not SHA256.fullmatch(digest) or verdict not in ("pass", "fail"):
         raise UserError(f"{paths.GATES_REPORT}: is no verdict on a bundle; run: dvc repro")
     if name != version.name:
         raise UserError(f"{paths.PARAMS}: name: is {name} in commit {commit[:10]}, which can be no {version}")
-    hashes = {path.as_posix(): hashlib.sha256(found[path]).hexdigest() for path in READ}
-    return Facts(version, digest, commit, verdict, hashes, _outputs(_mapping(paths.LOCK, found)))
+    hashes = {path.as_posix(): hashlib.sha256(files[path]).hexdigest() for path in READ}
+    return Facts(version, digest, commit, verdict, hashes, _outputs(_mapping(paths.LOCK, files)))
 
 
-def _mapping(path: Path, found: Mapping[Path, bytes]) -> dict[str, Any]:
+def _mapping(path: Path, files: Mapping[Path, bytes]) -> dict[str, Any]:
     try:
-        text = found[path].decode()
+        text = files[path].decode()
         content = json.loads(text) if path.suffix == ".json" else safe_yaml.parse_yaml(text)
     except (yaml.YAMLError, ValueError, RecursionError):
         content = None
@@ -221,7 +221,7 @@ def _review(said: Mapping[str, Any]) -> dict[str, Any]:
     return {"number": said["number"], "author": said["author"], "approvers": said["approvedBy"]}
 
 
-def differences(announced: Announced, facts: Facts, run: Run, found: Facts) -> list[str]:
+def differences(announced: Announced, facts: Facts, run: Run, actual: Facts) -> list[str]:
     """Compare a tag's message, the provenance in it, and what the tag's commit makes of the version.
 
     Returns a line for each thing in which they differ, or for which the version may not exist; none: all is well.
@@ -236,21 +236,21 @@ def differences(announced: Announced, facts: Facts, run: Run, found: Facts) -> l
             f"the tag's message and its provenance differ in {gates}: {{}}, {{}}",
         ),
         (announced.review, run.review, "the tag's message tells of the pull request {}, but its provenance of {}"),
-        (facts.version, found.version, "the provenance is of {}, but the tag is {}"),
-        (facts.commit, found.commit, "the provenance is of commit {}, but the tag is on commit {}: the tag was moved"),
-        (facts.digest, found.digest, f"the provenance is of the bundle {{}}, but {gates} of the bundle {{}}"),
+        (facts.version, actual.version, "the provenance is of {}, but the tag is {}"),
+        (facts.commit, actual.commit, "the provenance is of commit {}, but the tag is on commit {}: the tag was moved"),
+        (facts.digest, actual.digest, f"the provenance is of the bundle {{}}, but {gates} of the bundle {{}}"),
     )
-    differing = [words.format(one, other) for one, other, words in pairs if one != other]
-    failed = [f"the version's gates did not pass: {gates} says {found.verdict}"] if found.verdict != "pass" else []
-    if facts.verdict != found.verdict:
+    differing = [words.format(pair, other) for pair, other, words in pairs if pair != other]
+    failed = [f"the version's gates did not pass: {gates} says {actual.verdict}"] if actual.verdict != "pass" else []
+    if facts.verdict != actual.verdict:
         failed.append(
-            f"the provenance says that the gates' verdict is {facts.verdict}, but {gates} says {found.verdict}"
+            f"the provenance says that the gates' verdict is {facts.verdict}, but {gates} says {actual.verdict}"
         )
-    return [*differing, *failed, *_changed(facts, found)]
+    return [*differing, *failed, *_changed(facts, actual)]
 
 
-def _changed(facts: Facts, found: Facts) -> Iterator[str]:
-    kinds = ((facts.hashes, found.hashes, "sha256"), (facts.data, found.data, f"MD5 in {paths.LOCK}"))
+def _changed(facts: Facts, actual: Facts) -> Iterator[str]:
+    kinds = ((facts.hashes, actual.hashes, "sha256"), (facts.data, actual.data, f"MD5 in {paths.LOCK}"))
     for said, present, what in kinds:
         for name in sorted({*said, *present}):
             if said.get(name) != present.get(name):

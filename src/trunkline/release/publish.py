@@ -129,9 +129,9 @@ def decided(
         return None
     if newest.digest == digest:
         return Released("same", newest.version, digest)
-    for one in known:
-        if one.commit == head and one.digest == digest:
-            return Released("same", one.version, digest)
+    for release in known:
+        if release.commit == head and release.digest == digest:
+            return Released("same", release.version, digest)
     if newest.commit != head and is_ancestor(head, newest.commit):
         why = f"{newest.version} is of a later commit of the trunk, {newest.commit[:10]}, which holds this one"
         return Released("superseded", newest.version, digest, (why,))
@@ -171,7 +171,9 @@ def _reasons(root: Path, params: Params, found: Reports) -> list[str]:
 def _failed(root: Path, params: Params, found: Reports) -> list[str]:
     """Return which gates keep a bundle from being a version."""
     verdicts = (*found.gates.gates, *timing.judge(params.group(Gates), found.gates, root))
-    failed = [f"gate {one.id}: {one.reason}" for one in verdicts if one.blocking and one.verdict == "fail"]
+    failed = [
+        f"gate {verdict.id}: {verdict.reason}" for verdict in verdicts if verdict.blocking and verdict.verdict == "fail"
+    ]
     return failed or (
         [] if found.gates.verdict == "pass" else ["no rule was judged; a model without a verdict is none"]
     )
@@ -190,7 +192,7 @@ def _tags(  # noqa: PLR0913  what is signed, and by whom
     files = repository.files_at(root, [head], provenance.READ)[head]
     facts, run = provenance.facts_of(files, head, version), provenance.run_of(environ, review)
     # A keyless signature is public for ever, names and all: it is asked for only where a workflow is declared.
-    keyless = any(isinstance(one, Keyless) for one in signers.values())
+    keyless = any(isinstance(signer, Keyless) for signer in signers.values())
     given = environ if keyless else {**environ, signing.TOKEN_ADDRESS: ""}
     signed = signing.sign(provenance.encode(facts, run), given)
     signing.verify(signed, signers)  # a number is not spent on what nobody believes

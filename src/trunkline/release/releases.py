@@ -47,21 +47,21 @@ class Releases:
     @cached_property
     def announced(self) -> dict[Version, Announced]:
         """What each tag's message announces, of those that are messages of a release."""
-        found = {}
+        announced = {}
         for version, tag in self.tags.items():
             try:
-                found[version] = message.parse_message(tag.message)
+                announced[version] = message.parse_message(tag.message)
             except UserError:
                 continue
-        return found
+        return announced
 
     @cached_property
     def digests(self) -> dict[str, tuple[Version, ...]]:
         """The versions of each bundle, oldest first."""
-        found: dict[str, list[Version]] = defaultdict(list)
+        by_digest: dict[str, list[Version]] = defaultdict(list)
         for version, announced in sorted(self.announced.items()):
-            found[announced.bundle].append(version)
-        return {digest: tuple(same) for digest, same in found.items()}
+            by_digest[announced.bundle].append(version)
+        return {digest: tuple(same) for digest, same in by_digest.items()}
 
     @property
     def dated(self) -> tuple[Dated, ...]:

@@ -142,8 +142,8 @@ def _sign_with(private: "Ed25519PrivateKey | EllipticCurvePrivateKey", payload: 
     from securesystemslib.dsse import Envelope
     from securesystemslib.signer import CryptoSigner
 
-    made = Envelope(payload, TYPE, {}).sign(CryptoSigner(private, _known(private.public_key())))
-    signature = _Signature(made.keyid, bytes.fromhex(made.signature))
+    envelope = Envelope(payload, TYPE, {}).sign(CryptoSigner(private, _known(private.public_key())))
+    signature = _Signature(envelope.keyid, bytes.fromhex(envelope.signature))
     return msgspec.json.encode(_Envelope(payload, TYPE, [signature])).decode()
 
 
@@ -174,7 +174,7 @@ def _check(key: "SSlibKey", envelope: _Envelope) -> None:
     from securesystemslib.exceptions import VerificationError
     from securesystemslib.signer import Signature
 
-    signatures = {one.keyid: Signature(one.keyid, one.sig.hex()) for one in envelope.signatures}
+    signatures = {signature.keyid: Signature(signature.keyid, signature.sig.hex()) for signature in envelope.signatures}
     try:
         Envelope(envelope.payload, envelope.payload_type, signatures).verify([key], threshold=1)
     except VerificationError:
@@ -250,8 +250,8 @@ def _sign_keyless(payload: bytes, environ: Mapping[str, str], trust: "ClientTrus
         with context.signer(IdentityToken(token)) as signer:
             bundle = signer.sign_dsse(statement)
     except Exception as error:  # whatever network, token, certificate authority and log make of it
-        told = _without(f"{type(error).__name__}: {error}", token, environ.get(TOKEN))
-        raise OutsideError(f"a keyless signature could not be had: {told}; try again, or set {KEY}") from None
+        reason = _without(f"{type(error).__name__}: {error}", token, environ.get(TOKEN))
+        raise OutsideError(f"a keyless signature could not be had: {reason}; try again, or set {KEY}") from None
     return _compact(json.loads(bundle.to_json()))
 
 
@@ -276,12 +276,12 @@ def _verify_keyless(signed: str, signers: Mapping[str, Key | Keyless], root: "Tr
         raise _unreadable() from None
     policy = _Identities(signers)
     try:
-        found, payload = Verifier(trusted_root=root or _public_root()).verify_dsse(bundle, policy)
+        verified, payload = Verifier(trusted_root=root or _public_root()).verify_dsse(bundle, policy)
     except SignatureError:
         raise
     except Exception as error:  # what cannot be verified is refused, however it cannot
         raise SignatureError(f"{_unfit()} ({_without(str(error))})") from None
-    _one_of_type(found, 1)
+    _one_of_type(verified, 1)
     return Signed(policy.name, payload)
 
 
@@ -324,5 +324,8 @@ def _holder(cert: "Certificate") -> str:
     from cryptography import x509
 
     names = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    found = [*names.get_values_for_type(x509.UniformResourceIdentifier), *names.get_values_for_type(x509.RFC822Name)]
-    return ascii(found[0][:300])[1:-1] if found else "somebody without a name"
+    identities = [
+        *names.get_values_for_type(x509.UniformResourceIdentifier),
+        *names.get_values_for_type(x509.RFC822Name),
+    ]
+    return ascii(identities[0][:300])[1:-1] if identities else "somebody without a name"

@@ -69,37 +69,39 @@ def _proved(folder: Path, version: Version, tag: Tag, signers: Mapping[str, Key 
     return Verified(version, tag, signed.signer, facts, run, _gates(files[paths.GATES_REPORT]))
 
 
-def check_bundle(folder: Path, found: Verified) -> int:
+def check_bundle(folder: Path, verified: Verified) -> int:
     """Compare the bundle in DVC's cache with the version's digest, byte by byte; return how many files it has.
 
     Raises RefusedError for a byte that changed, OutsideError for a bundle that is not in the cache.
     """
-    content = _cached(folder, found, MANIFEST)
-    if hashlib.sha256(content).hexdigest() != found.digest:
-        raise RefusedError(f"{found.version}: the bundle's {MANIFEST} does not have the digest {found.digest[:12]}")
+    content = _cached(folder, verified, MANIFEST)
+    if hashlib.sha256(content).hexdigest() != verified.digest:
+        raise RefusedError(
+            f"{verified.version}: the bundle's {MANIFEST} does not have the digest {verified.digest[:12]}"
+        )
     names = msgspec.json.decode(content, type=Manifest).files
     for name, expected in sorted(names.items()):
-        if hashlib.sha256(_cached(folder, found, name)).hexdigest() != expected:
-            raise RefusedError(f"{found.version}: the bundle's {name} was changed: its sha256 is not the manifest's")
+        if hashlib.sha256(_cached(folder, verified, name)).hexdigest() != expected:
+            raise RefusedError(f"{verified.version}: the bundle's {name} was changed: its sha256 is not the manifest's")
     return len(names)
 
 
-def _cached(folder: Path, found: Verified, name: str) -> bytes:
+def _cached(folder: Path, verified: Verified, name: str) -> bytes:
     from trunkline.adapters.dvc import cache  # noqa: PLC0415  DVC takes its time, and the chain needs none
 
-    content = cache.cached_file(folder, found.tag.commit, paths.BUNDLE / name)
+    content = cache.cached_file(folder, verified.tag.commit, paths.BUNDLE / name)
     if content is None:
-        advice = f"run: git checkout {found.version} && dvc fetch {paths.BUNDLE}"
+        advice = f"run: git checkout {verified.version} && dvc fetch {paths.BUNDLE}"
         raise OutsideError(
-            f"{found.version}: the bundle's {name} is not in DVC's cache, so nothing is said of it; {advice}"
+            f"{verified.version}: the bundle's {name} is not in DVC's cache, so nothing is said of it; {advice}"
         )
     return content
 
 
 def _tag(folder: Path, version: Version) -> Tag:
-    found = ancestry.tag(folder, version.tag)
-    if found is not None:
-        return found
+    tagged = ancestry.tag(folder, version.tag)
+    if tagged is not None:
+        return tagged
     if repository.resolve(folder, f"refs/tags/{version.tag}"):
         raise RefusedError(f"{version}: is a lightweight tag, which says nothing and can be moved; it is no release")
     raise UserError(f"there is no version {version} here; run: git fetch --tags")

@@ -97,7 +97,9 @@ def verdict(review: Review, quoted: Callable[[str], str]) -> Headline:
     refused = next((move for move in review.moves if move.refused), None)
     if refused is not None:
         return Headline("blocked", "Do not merge", f"{quoted(refused.after)} is refused: {quoted(refused.refused)}")
-    names = list(dict.fromkeys(one.id for one in review.reports.gates.gates if one.verdict == "fail" and one.blocking))
+    names = list(
+        dict.fromkeys(gate.id for gate in review.reports.gates.gates if gate.verdict == "fail" and gate.blocking)
+    )
     if names and not review.same_model:
         return Headline("blocked", "Do not merge", f"blocked by {_some(names, 3, quoted)}")
     passed = "ships no other model" if review.same_model else "all gates pass"
@@ -159,7 +161,7 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
 
 
 def _moves(review: Review) -> str:
-    rows = ((code(one.environment), code(one.before), code(one.after), _standing(one)) for one in review.moves)
+    rows = ((code(move.environment), code(move.before), code(move.after), _standing(move)) for move in review.moves)
     return table(("environment", "base", "this", "the version"), rows)
 
 
@@ -195,15 +197,17 @@ def _change(moved: Moved) -> tuple[str, str]:
 
 
 def _attribution(review: Review) -> str:
-    found = review.attribution
-    if found is None or found.before is None or found.after is None:
+    attribution = review.attribution
+    if attribution is None or attribution.before is None or attribution.after is None:
         command = code(f"trunkline attribute --base {review.target}")
         return f"Not told apart: {text(review.unattributed)}. On a laptop: {command}"
-    rows = [(text(share.factor), _few(share.changes), _signed(share.share, share.error)) for share in found.shares]
-    rows.append(("interaction", "what they do together only", _signed(found.interaction)))
-    rows.append(("whole move", f"{found.before:.4f} → {found.after:.4f}", _signed(found.move)))
-    notes = "".join(f"\n\nNote: {text(note)}." for note in found.notes)
-    return f"{table(('factor', 'changed', f'{text(found.metric)}, alone'), rows)}{notes}"
+    rows = [
+        (text(share.factor), _few(share.changes), _signed(share.share, share.error)) for share in attribution.shares
+    ]
+    rows.append(("interaction", "what they do together only", _signed(attribution.interaction)))
+    rows.append(("whole move", f"{attribution.before:.4f} → {attribution.after:.4f}", _signed(attribution.move)))
+    notes = "".join(f"\n\nNote: {text(note)}." for note in attribution.notes)
+    return f"{table(('factor', 'changed', f'{text(attribution.metric)}, alone'), rows)}{notes}"
 
 
 def _signed(value: float | None, error: str = "") -> str:
@@ -222,9 +226,9 @@ def _gates(review: Review) -> str:
     marks = {"fail": "❌", "warn": "⚠️", "pass": "✅", "not_applicable": "—"}
 
     def rows(verdicts: Iterable[Verdict]) -> Iterator[tuple[str, str, str]]:
-        for one in verdicts:
-            mark = marks["warn" if one.verdict == "fail" and not one.blocking else one.verdict]
-            yield mark, code(" ".join(filter(None, [one.id, one.slice]))), text(one.reason)
+        for verdict in verdicts:
+            mark = marks["warn" if verdict.verdict == "fail" and not verdict.blocking else verdict.verdict]
+            yield mark, code(" ".join(filter(None, [verdict.id, verdict.slice]))), text(verdict.reason)
 
     failed = sorted((one for one in judged.gates if one.verdict == "fail"), key=lambda one: not one.blocking)
     others = [one for one in judged.gates if one.verdict != "fail"]
@@ -312,8 +316,8 @@ def _at(step: float, points: Sequence[tuple[float, float]]) -> float:
 def _facts(review: Review) -> str:
     now, past = review.reports, review.past
     tables = (
-        (code(name), f"{found.rows:,}", f"{found.quarantined:,}", _broken(found.checks))
-        for name, found in sorted(now.validation.items())
+        (code(name), f"{counts.rows:,}", f"{counts.quarantined:,}", _broken(counts.checks))
+        for name, counts in sorted(now.validation.items())
     )
     before = "" if past.bundle is None else f" (base: {past.bundle.bytes / 1e6:.2f} MB)"
     size = f"{now.bundle.bytes / 1e6:.2f} MB{before}"

@@ -138,13 +138,13 @@ def whole(names: Sequence[str], past: Past, now: Reports, pair: tuple[Sample, Sa
 
 def slices(name: str, past: Past, now: Reports) -> tuple[Moved, ...]:
     """Compare a metric on every slice that was measured on both sides, those that moved most first."""
-    found = []
+    rows = []
     for group, values in sorted(now.slices.items()):
         for label, part in sorted(values.items()):
             before = (past.slices or {}).get(group, {}).get(label)
             if group != WHOLE and before is not None and part.metrics.get(name) and before.metrics.get(name):
-                found.append(_moved(name, f"{group} {label}", before, part, None))
-    return tuple(sorted(found, key=lambda moved: -abs(moved.better or 0.0)))
+                rows.append(_moved(name, f"{group} {label}", before, part, None))
+    return tuple(sorted(rows, key=lambda moved: -abs(moved.better or 0.0)))
 
 
 def _moved(metric: str, where: str, before: Slice | None, now: Slice, pair: tuple[Sample, Sample] | None) -> Moved:

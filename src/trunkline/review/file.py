@@ -37,16 +37,16 @@ def decode(data: bytes) -> Review:
         raise UserError(f"review: has more than {LIMIT:,} bytes, which no review has")
     try:
         _bounded(json.loads(data, parse_constant=_no_number))
-        found = _ADAPTER.validate_json(data, strict=True)
+        review = _ADAPTER.validate_json(data, strict=True)
     except ValidationError as error:
         place = ".".join(map(str, error.errors(include_url=False, include_input=False)[0]["loc"]))
         raise UserError(f"review: {ascii(place[:60])[1:-1]} is not what trunkline review writes") from None
     except (ValueError, RecursionError):
         raise UserError("review: is not JSON as trunkline review writes it") from None
-    if encode(found) != data:
+    if encode(review) != data:
         raise UserError("review: has keys, values or spaces that trunkline review does not write")
-    _named(found)
-    return found
+    _named(review)
+    return review
 
 
 def _written(config: Any) -> Any:

@@ -56,50 +56,50 @@ class Picture:
     title: str
 
 
-def curve(found: Curve) -> Picture:
+def curve(points: Curve) -> Picture:
     """Draw a curve beside the line on which both numbers are the same."""
-    title, across, up, marker = _CURVES[found.kind]
-    low, high = _limits(found)
-    inside = [point for point in found.points if all(low <= value <= high for value in point)]
-    return _picture(found.kind, title, 4.0, lambda axes: _curve(axes, inside, (low, high), (across, up, marker)))
+    title, across, up, marker = _CURVES[points.kind]
+    low, high = _limits(points)
+    inside = [point for point in points.points if all(low <= value <= high for value in point)]
+    return _picture(points.kind, title, 4.0, lambda axes: _curve(axes, inside, (low, high), (across, up, marker)))
 
 
-def _limits(found: Curve) -> tuple[float, float]:
+def _limits(points: Curve) -> tuple[float, float]:
     """Return the ends of both axes: those of rates, or of what there is to draw."""
-    values = [value for point in found.points if all(map(_drawable, point)) for value in point]
-    if found.kind != "observed" or not values or min(values) == max(values):
+    values = [value for point in points.points if all(map(_drawable, point)) for value in point]
+    if points.kind != "observed" or not values or min(values) == max(values):
         return 0.0, 1.0
     return min(values), max(values)
 
 
 def changes(whole: Sequence[Moved]) -> Picture | None:
     """Draw the change of each metric with its noise, the better to the right; None where no change is known."""
-    known = [moved for moved in whole if _drawable(moved.better)][:MOST]
-    if not known:
+    drawable = [moved for moved in whole if _drawable(moved.better)][:MOST]
+    if not drawable:
         return None
     title = "Change of each metric, with its interval: right of the line is better"
-    return _picture("changes", title, 1.4 + 0.36 * len(known), lambda axes: _changes(axes, known))
+    return _picture("changes", title, 1.4 + 0.36 * len(drawable), lambda axes: _changes(axes, drawable))
 
 
 def forest(slices: Sequence[Moved], whole: float | None) -> Picture | None:
     """Draw a metric slice by slice, at the base and now, with intervals; `whole` is that of the whole holdout."""
-    known = [moved for moved in slices if _drawable(moved.now.value)][:MOST]
-    if not known:
+    drawable = [moved for moved in slices if _drawable(moved.now.value)][:MOST]
+    if not drawable:
         return None
-    title = f"{known[0].metric} of each slice, with its interval, at the base and now"
-    return _picture("forest", title, 1.5 + 0.3 * len(known), lambda axes: _forest(axes, known, whole))
+    title = f"{drawable[0].metric} of each slice, with its interval, at the base and now"
+    return _picture("forest", title, 1.5 + 0.3 * len(drawable), lambda axes: _forest(axes, drawable, whole))
 
 
-def searches(found: Searched) -> Iterator[Picture]:
+def searches(searched: Searched) -> Iterator[Picture]:
     """Draw what was tried, and what the metric depends on where that is known; nothing if no trial was measured."""
-    metric = found.metric
-    trials = [trial for trial in found.trials if trial.value is None or _drawable(trial.value)]
+    metric = searched.metric
+    trials = [trial for trial in searched.trials if trial.value is None or _drawable(trial.value)]
     if any(trial.state == "complete" for trial in trials):
         title = f"Search: {metric} of each trial"
         yield _picture("tried", title, 4.0, lambda axes: plots.history(axes, trials, metric, _LOOK))
-    if found.importance:
+    if searched.importance:
         title = f"Search: what {metric} depends on among the trials"
-        high, shares = plots.height(found.importance), found.importance
+        high, shares = plots.height(searched.importance), searched.importance
         yield _picture("depends", title, high, lambda axes: plots.importance(axes, shares, metric, _LOOK))
 
 
@@ -142,10 +142,10 @@ def _curve(axes: Any, inside: Points, limits: tuple[float, float], words: tuple[
     axes.grid(axis="y", color=_GRID, lw=0.8)
 
 
-def _changes(axes: Any, known: Sequence[Moved]) -> None:
+def _changes(axes: Any, moves: Sequence[Moved]) -> None:
     seen = set()
     axes.axvline(0, color=_INK, lw=1)
-    for place, moved in enumerate(known):
+    for place, moved in enumerate(moves):
         look = _look(moved)
         marker, face, edge = _LOOKS[look]
         if moved.interval and all(map(_drawable, moved.interval)):
@@ -153,7 +153,7 @@ def _changes(axes: Any, known: Sequence[Moved]) -> None:
         label = None if look in seen else look
         axes.plot(moved.better, place, ls="", marker=marker, ms=8, mfc=face, mec=edge, mew=1.5, label=label)
         seen.add(look)
-    _rows(axes, [moved.metric for moved in known])
+    _rows(axes, [moved.metric for moved in moves])
     _finish(axes, "change, positive for the better")
 
 
@@ -163,24 +163,24 @@ def _look(moved: Moved) -> str:
     return "better" if (moved.better or 0) > 0 else "worse"
 
 
-def _forest(axes: Any, known: Sequence[Moved], whole: float | None) -> None:
+def _forest(axes: Any, moves: Sequence[Moved], whole: float | None) -> None:
     if _drawable(whole):
         axes.axvline(whole, color=_INK, lw=1, ls=":", label="whole holdout")
-    _points(axes, known, "now", 0.14, {"marker": "o", "color": _THIS, "mfc": _THIS, "label": "now"})
-    _points(axes, known, "before", -0.14, {"marker": "s", "color": _MUTED, "mfc": "none", "label": "base"})
-    _rows(axes, [moved.where for moved in known])
-    _finish(axes, _short(known[0].metric))
+    _points(axes, moves, "now", 0.14, {"marker": "o", "color": _THIS, "mfc": _THIS, "label": "now"})
+    _points(axes, moves, "before", -0.14, {"marker": "s", "color": _MUTED, "mfc": "none", "label": "base"})
+    _rows(axes, [moved.where for moved in moves])
+    _finish(axes, _short(moves[0].metric))
 
 
-def _points(axes: Any, known: Sequence[Moved], side: str, shift: float, look: dict[str, Any]) -> None:
+def _points(axes: Any, moves: Sequence[Moved], side: str, shift: float, look: dict[str, Any]) -> None:
     """Draw one side of every slice, a little above or below the middle of its row."""
-    found = [(place + shift, getattr(moved, side)) for place, moved in enumerate(known)]
-    shown = [(place, one) for place, one in found if one is not None and _drawable(one.value)]
-    for place, one in shown:
-        if one.interval and all(map(_drawable, one.interval)):
-            axes.hlines(place, *one.interval, color=look["color"], lw=1.4)
+    points = [(place + shift, getattr(moved, side)) for place, moved in enumerate(moves)]
+    shown = [(place, point) for place, point in points if point is not None and _drawable(point.value)]
+    for place, point in shown:
+        if point.interval and all(map(_drawable, point.interval)):
+            axes.hlines(place, *point.interval, color=look["color"], lw=1.4)
     if shown:
-        axes.plot([one.value for _, one in shown], [place for place, _ in shown], ls="", ms=5, **look)
+        axes.plot([point.value for _, point in shown], [place for place, _ in shown], ls="", ms=5, **look)
 
 
 def _rows(axes: Any, names: Sequence[str]) -> None:

@@ -49,7 +49,7 @@ def upsert(forge: Forge, number: int, url: str, body: str, *, write: bool) -> Ou
 
 def mine(comments: tuple[Comment, ...], me: str) -> tuple[Comment, ...]:
     """Return the comments that begin with the marker and that we have written."""
-    return tuple(one for one in comments if one.author == me and one.body.startswith(MARKER))
+    return tuple(comment for comment in comments if comment.author == me and comment.body.startswith(MARKER))
 
 
 def signed(markdown: str, sha: str, url: str | None) -> str:

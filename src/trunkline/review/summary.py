@@ -57,12 +57,12 @@ def summary(subject: Subject, reports: Reports) -> RenderableType:
 
 def gates_table(verdicts: Iterable[Verdict]) -> Table:
     """Show verdicts, those that block first."""
-    made = table("", "rule", "why", left=(0, 1, 2))
+    rows = table("", "rule", "why", left=(0, 1, 2))
     for verdict in sorted(verdicts, key=lambda verdict: (tuple(_MARKS).index(_mark(verdict)), verdict.id)):
         mark = _mark(verdict)
         name = " ".join(filter(None, [verdict.id, verdict.slice]))
-        made.add_row(Text(mark, style=_MARKS[mark]), Text(name), Text(verdict.reason))
-    return made
+        rows.add_row(Text(mark, style=_MARKS[mark]), Text(name), Text(verdict.reason))
+    return rows
 
 
 def _mark(verdict: Verdict) -> str:
@@ -89,11 +89,11 @@ def _headline(subject: Subject, reports: Reports) -> RenderableType:
 
 
 def _metrics(subject: Subject, whole: Slice) -> Table:
-    made = table("metric", "value", f"{subject.confidence:.0%} interval", "", left=(0, 3))
+    rows = table("metric", "value", f"{subject.confidence:.0%} interval", "", left=(0, 3))
     for metric in subject.metrics:
         better = f"{metric.better} is better" if metric.better else ""
-        made.add_row(metric.name, *_estimate(whole.metrics.get(metric.name)), better)
-    return made
+        rows.add_row(metric.name, *_estimate(whole.metrics.get(metric.name)), better)
+    return rows
 
 
 def _slices(subject: Subject, slices: Mapping[str, Mapping[str, Slice]]) -> Iterator[tuple[str, Table]]:
@@ -118,24 +118,24 @@ def _too_small(count: int) -> str:
 
 
 def _ends(metric: Metric, measured: list[tuple[float, str, int, Estimate]]) -> Table:
-    made = table("slice", metric.name, "interval", "rows", left=(0,))
+    rows = table("slice", metric.name, "interval", "rows", left=(0,))
     gap = len(measured) > 2 * SHOWN
     shown = [*measured[:SHOWN], *measured[-SHOWN:]] if gap else measured
     for place, (_, name, n, estimate) in enumerate(shown):
         if gap and place == SHOWN:
-            made.add_row("…")
-        made.add_row(Text(name), *_estimate(estimate), f"{n:,}")  # a label may look like markup
-    return made
+            rows.add_row("…")
+        rows.add_row(Text(name), *_estimate(estimate), f"{n:,}")  # a label may look like markup
+    return rows
 
 
 def _rows(subject: Subject, dataset: Dataset) -> RenderableType:
-    made = table("window", "", "rows", subject.target, "no label", "label too late", left=(0, 1))
+    rows = table("window", "", "rows", subject.target, "no label", "label too late", left=(0, 1))
     for name, window in dataset.windows:
         rate = _base(window, subject.task)
         left_out = (f"{window.unlabelled:,}", f"{window.label_not_yet_known:,}")
-        made.add_row(name, subject.windows[name], f"{window.rows:,}", rate, *left_out)
+        rows.add_row(name, subject.windows[name], f"{window.rows:,}", rate, *left_out)
     source = f"of {dataset.source_rows:,} valid rows of {subject.observations}"
-    return Group(made, Text(f"{source}, {dataset.unlabelled:,} have no label", style="dim"))
+    return Group(rows, Text(f"{source}, {dataset.unlabelled:,} have no label", style="dim"))
 
 
 def _base(window: Window, task: Task) -> str:
@@ -148,15 +148,15 @@ def _base(window: Window, task: Task) -> str:
 
 
 def _sources(validation: Mapping[str, Checked]) -> Table:
-    made = table("table", "rows", "quarantined", "", "rules that rows broke", left=(0, 4))
+    rows = table("table", "rows", "quarantined", "", "rules that rows broke", left=(0, 4))
     for name, checked in validation.items():
         most = sorted(checked.checks.items(), key=lambda check: (-check[1], check[0]))
         reasons = [f"{rule} {count:,}" for rule, count in most if count]
         more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
         share = _percent(checked.quarantined, checked.rows)
         cells = (f"{checked.rows:,}", f"{checked.quarantined:,}", share)
-        made.add_row(name, *cells, ", ".join([*reasons[:SHOWN], *more]))
-    return made
+        rows.add_row(name, *cells, ", ".join([*reasons[:SHOWN], *more]))
+    return rows
 
 
 def _bundle(bundle: Bundle) -> RenderableType:
@@ -181,15 +181,15 @@ def _gates(gates: Gates) -> RenderableType:
 
 
 def _next(subject: Subject) -> Table:
-    made = table()
-    made.add_column(no_wrap=True)  # a command is there to be copied
-    made.add_row("trunkline gate", "every rule, and why it passed or not")
-    made.add_row("models/bundle/card.md", "the model card; explanations.svg beside it")
-    made.add_row("dvc plots show", PLOTS[subject.task])
-    made.add_row("dvc exp show", "this run beside its experiments")
-    made.add_row(subject.look, "every run that was logged")
-    made.add_row("docs/tour.md", "how the project is read, in one page")
-    return made
+    rows = table()
+    rows.add_column(no_wrap=True)  # a command is there to be copied
+    rows.add_row("trunkline gate", "every rule, and why it passed or not")
+    rows.add_row("models/bundle/card.md", "the model card; explanations.svg beside it")
+    rows.add_row("dvc plots show", PLOTS[subject.task])
+    rows.add_row("dvc exp show", "this run beside its experiments")
+    rows.add_row(subject.look, "every run that was logged")
+    rows.add_row("docs/tour.md", "how the project is read, in one page")
+    return rows
 
 
 def _estimate(estimate: Estimate | None) -> tuple[str, str]:

@@ -94,10 +94,10 @@ class Job:
 
     def identity(self) -> dict[str, Any]:
         """Return what the parts are made of: runs with the same identity make the same parts."""
-        found = self.table.path.stat()
+        status = self.table.path.stat()
         model = "" if self.runtime == "onnx" else hashlib.sha256(self.model.read_bytes()).hexdigest()
         return {
-            "input": {"path": str(self.table.path.resolve()), "bytes": found.st_size, "modified": found.st_mtime_ns},
+            "input": {"path": str(self.table.path.resolve()), "bytes": status.st_size, "modified": status.st_mtime_ns},
             "bundle": self.digest,
             "runtime": self.runtime,
             "model": model,
@@ -125,14 +125,14 @@ def plan(source: Path, output: Path, folder: Path, runtime: Runtime | None, poli
     tables.format_of(output)
     if output.resolve() == source.resolve():
         raise UserError(f"{output}: is the input; name another file for the scores")
-    found = manifest.read(folder, keep=frozenset({manifest.CONTRACT}))
-    contract = read_contract(folder, found.kept[manifest.CONTRACT])
-    chosen = runtime or found.manifest.runtime
+    verified = manifest.read(folder, keep=frozenset({manifest.CONTRACT}))
+    contract = read_contract(folder, verified.kept[manifest.CONTRACT])
+    chosen = runtime or verified.manifest.runtime
     job = Job(
         table=table,
         output=output,
         contract=contract,
-        digest=found.digest,
+        digest=verified.digest,
         runtime=chosen,
         model=folder if chosen == "onnx" else _skops(folder),
         policy=policy or contract.on_bad_row,
@@ -218,8 +218,8 @@ def _make(job: Job, score: Scorer, number: int, chunk: Any) -> Part:
         keep[list(bad)] = False
         numeric, categorical, good = numeric[keep], categorical[keep], chunk.filter(pa.array(keep))
         _write_part(job.parts / f"{number:08}.rejected.arrow", _refused(job, number, chunk, bad))
-    found = _score(score, numeric, categorical, len(job.contract.scores))
-    scores = (pl.Series(column).to_arrow() for column in found.T)  # pa.array would import pandas
+    graph_scores = _score(score, numeric, categorical, len(job.contract.scores))
+    scores = (pl.Series(column).to_arrow() for column in graph_scores.T)  # pa.array would import pandas
     columns = [*(good[name] for name in job.passed), *scores, *_ids(job, number * PART + 1 + np.flatnonzero(keep))]
     _write_part(job.parts / f"{number:08}.arrow", pa.table(columns, schema=job.output_schema))
     first = next((f"row {number * PART + row + 1}: {why}" for row, why in bad.items()), None)

@@ -153,5 +153,5 @@ def _open_csv(path: Path, names: Sequence[str]) -> Any:
 
 
 def _near(name: str, extra: Sequence[str]) -> str:
-    found = nearest(name, extra) if extra else ""
-    return found if found.startswith("; did") else ""
+    advice = nearest(name, extra) if extra else ""
+    return advice if advice.startswith("; did") else ""

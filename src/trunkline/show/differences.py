@@ -33,10 +33,10 @@ class Difference:
 def mapping(content: bytes | None) -> dict[str, Any]:
     """Return the YAML of a file of a commit; nothing where there is none that is a mapping."""
     try:
-        found = safe_yaml.parse_yaml((content or b"").decode())
+        parsed = safe_yaml.parse_yaml((content or b"").decode())
     except (yaml.YAMLError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Difference, ...]:

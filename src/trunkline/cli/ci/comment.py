@@ -41,14 +41,14 @@ def comment(  # noqa: PLR0913, PLR0917  an argument per option
     _usage(path, run, sha, post, dry_run)
     url = url and show_text.address(url)
     try:
-        found = _review(path, run, sha)
+        review = _review(path, run, sha)
     except UserError:
         if post and sha:
             _post(sha, review_post.notice(sha, url), dry_run)
         raise
-    body = review_post.signed(review_comment.render(found), found.head, url)
+    body = review_post.signed(review_comment.render(review), review.head, url)
     if post:
-        _post(found.head, body, dry_run)
+        _post(review.head, body, dry_run)
     else:
         click.echo(body, nl=False)
 
@@ -66,10 +66,10 @@ def _review(path: Path | None, run: int | None, sha: str | None) -> "Review":
     from trunkline.core.errors import UserError
     from trunkline.review import file
 
-    found = file.decode(_read(path) if path else _fetch(run or 0))
-    if sha is not None and found.head != sha:
-        raise UserError(f"review: is of commit {found.head}, not of {sha}; nothing of it is posted")
-    return found
+    review = file.decode(_read(path) if path else _fetch(run or 0))
+    if sha is not None and review.head != sha:
+        raise UserError(f"review: is of commit {review.head}, not of {sha}; nothing of it is posted")
+    return review
 
 
 def _read(path: Path) -> bytes:

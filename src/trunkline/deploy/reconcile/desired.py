@@ -63,8 +63,8 @@ def read(clone: Path, trunk: str, environ: Mapping[str, str], only: Sequence[str
 
 def trusted(clone: Path, version: Version, signers: Mapping[str, Key | Keyless]) -> Release:
     """Return what a version is, if it may run; raises RefusedError, which says why, for one that may not."""
-    found = verify.chain(clone, version, signers)
-    return Release(version, found.digest, found.facts.commit, found.gates.verdict)
+    verified = verify.chain(clone, version, signers)
+    return Release(version, verified.digest, verified.facts.commit, verified.gates.verdict)
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,8 @@ class _Tip:
         return content
 
     def files(self, wanted: Sequence[Path]) -> dict[Path, str | None]:
-        found = repository.files_at(self.clone, [self.commit], wanted).get(self.commit, {})
-        return {path: found[path].decode(errors="replace") if path in found else None for path in wanted}
+        contents = repository.files_at(self.clone, [self.commit], wanted).get(self.commit, {})
+        return {path: contents[path].decode(errors="replace") if path in contents else None for path in wanted}
 
     def params(self) -> Params:
         try:

@@ -44,10 +44,10 @@ class Gauges:
         if outcomes:
             self._state.clear()
             self._info.clear()
-        for one in outcomes:
+        for outcome in outcomes:
             for state in get_args(State):
-                self._state.labels(one.environment, state).set(state == one.state)
-            self._info.labels(one.environment, one.declared, one.actual).set(1)
+                self._state.labels(outcome.environment, state).set(state == outcome.state)
+            self._info.labels(outcome.environment, outcome.declared, outcome.actual).set(1)
         for action in actions:
             self._actions.labels(action).inc()
         self._code.set(code)

@@ -17,15 +17,15 @@ def manifests(templates: Mapping[str, str | None], values: Mapping[str, str]) ->
 
     Raises UserError for a template that the commit has not (None), one that cannot be filled in, or two of one name.
     """
-    found: dict[str, str] = {}
+    rendered: dict[str, str] = {}
     for path, text in templates.items():
         name = PurePosixPath(path).stem
         if text is None:
             raise UserError(f"conf/deploy: manifests: {path}: there is no such template on the trunk")
-        if name in found:
+        if name in rendered:
             raise UserError(f"conf/deploy: manifests: {path}: another template of this environment gives {name} too")
-        found[name] = _rendered(path, text, values)
-    return found
+        rendered[name] = _rendered(path, text, values)
+    return rendered
 
 
 def _rendered(path: str, text: str, values: Mapping[str, str]) -> str:

@@ -55,12 +55,14 @@ class Round:
     @property
     def undone(self) -> tuple[Action, ...]:
         """What was planned and is not applied, but what only this program's own memory is of."""
-        return tuple(one for one in self.plan.actions if one not in self.applied and not isinstance(one, Note))
+        return tuple(
+            action for action in self.plan.actions if action not in self.applied and not isinstance(action, Note)
+        )
 
     @property
     def code(self) -> int:
         """The exit code: the gravest of the environments'."""
-        return max((one.code for one in self.outcomes), default=0)
+        return max((outcome.code for outcome in self.outcomes), default=0)
 
 
 def reconcile(place: Place, tell: Tell, *, write: bool = True) -> Round:
@@ -70,36 +72,44 @@ def reconcile(place: Place, tell: Tell, *, write: bool = True) -> Round:
     nothing at all is done, and OutsideError where origin cannot be asked or the store is held by another process.
     """
     with place.store.alone() if write else nullcontext():
-        found = desired.read(place.clone, place.trunk, place.environ, place.only)
-        mlflow = ModelRegistry.open(found.tracking, place.clone, place.environ)
-        actual = observe(place, found, mlflow)
-        plan = reconcile_plan.plan(found.wanted, actual, correct=found.promotion.mlflow == "correct")
-        work = Work(place.clone, place.store, found.name, mlflow, actual.registered, tell)
+        declared = desired.read(place.clone, place.trunk, place.environ, place.only)
+        mlflow = ModelRegistry.open(declared.tracking, place.clone, place.environ)
+        actual = observe(place, declared, mlflow)
+        plan = reconcile_plan.plan(declared.wanted, actual, correct=declared.promotion.mlflow == "correct")
+        work = Work(place.clone, place.store, declared.name, mlflow, actual.registered, tell)
         if write:
             work.all(plan.actions)
             if any(isinstance(action, Fetch) for action in work.done):
                 place.store.tidy(place.keep)
-            delivered, recent = _pointers(place.store, found.wanted), _recent(place.store, found.wanted)
+            delivered, recent = _pointers(place.store, declared.wanted), _recent(place.store, declared.wanted)
             actual = replace(actual, pointers=delivered, recent=recent)
-        outcomes = tuple(reconcile_plan.outcome(one, actual, plan, work.failed, applied=write) for one in found.wanted)
-        return Round(found, actual, plan, outcomes, tuple(work.done))
+        outcomes = tuple(
+            reconcile_plan.outcome(wanted, actual, plan, work.failed, applied=write) for wanted in declared.wanted
+        )
+        return Round(declared, actual, plan, outcomes, tuple(work.done))
 
 
-def observe(place: Place, found: Declared, mlflow: ModelRegistry) -> Actual:
+def observe(place: Place, declared: Declared, mlflow: ModelRegistry) -> Actual:
     """Return what there is, of what concerns the environments; what cannot be asked is a trouble in its place."""
-    addresses = [address for one in found.wanted if one.release for address in one.endpoints]
-    digests = {one.release.digest for one in found.wanted if one.release}
+    addresses = [address for wanted in declared.wanted if wanted.release for address in wanted.endpoints]
+    digests = {wanted.release.digest for wanted in declared.wanted if wanted.release}
     with ThreadPoolExecutor(1) as aside:
         answers = aside.submit(endpoints.ask, addresses)
-        registered = _asked(mlflow, found.name)
+        registered = _asked(mlflow, declared.name)
         bundles = frozenset(digest for digest in digests if place.store.has(digest))
         return Actual(
             registered=registered,
             bundles=bundles,
-            pointers=_pointers(place.store, found.wanted),
-            recent=_recent(place.store, found.wanted),
-            noted={one.environment: text for one in found.wanted if (text := place.store.noted(one.environment))},
-            manifests={one.environment: _manifests(place.store, one, found.promotion) for one in found.wanted},
+            pointers=_pointers(place.store, declared.wanted),
+            recent=_recent(place.store, declared.wanted),
+            noted={
+                wanted.environment: text
+                for wanted in declared.wanted
+                if (text := place.store.noted(wanted.environment))
+            },
+            manifests={
+                wanted.environment: _manifests(place.store, wanted, declared.promotion) for wanted in declared.wanted
+            },
             endpoints={address: _reported(answer) for address, answer in answers.result().items()},
         )
 
@@ -119,17 +129,17 @@ def _reported(answer: endpoints.Served | OutsideError) -> Reported | Trouble:
 
 
 def _pointers(store: Store, wanted: Sequence[Wanted]) -> dict[str, Reported]:
-    found = {one.environment: store.delivered(one.environment) for one in wanted}
-    return {name: Reported(one.name, one.version, one.digest) for name, one in found.items() if one}
+    delivered = {one.environment: store.delivered(one.environment) for one in wanted}
+    return {name: Reported(one.name, one.version, one.digest) for name, one in delivered.items() if one}
 
 
 def _recent(store: Store, wanted: Sequence[Wanted]) -> frozenset[str]:
     """Return the environments whose servers may still be loading; none by a clock that has gone back."""
     now = time.time()
-    found = {one.environment: store.since(one.environment) for one in wanted}
-    return frozenset(name for name, then in found.items() if then is not None and 0 <= now - then < LOADING)
+    since = {item.environment: store.since(item.environment) for item in wanted}
+    return frozenset(name for name, then in since.items() if then is not None and 0 <= now - then < LOADING)
 
 
-def _manifests(store: Store, one: Wanted, promotion: Promotion) -> dict[str, str]:
-    names = [Path(path).stem for path in promotion.environments[one.environment].manifests]
-    return {name: text for name in names if (text := store.manifest(one.environment, name)) is not None}
+def _manifests(store: Store, wanted: Wanted, promotion: Promotion) -> dict[str, str]:
+    names = [Path(path).stem for path in promotion.environments[wanted.environment].manifests]
+    return {name: text for name in names if (text := store.manifest(wanted.environment, name)) is not None}

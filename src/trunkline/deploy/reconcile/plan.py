@@ -70,7 +70,7 @@ def _troubles(wanted: Wanted, actual: Actual, failed: Mapping[str, Trouble]) -> 
         return [wanted.trouble]
     answers = [actual.endpoints.get(address) for address in wanted.endpoints]
     known = (failed.get(wanted.environment), actual.registered, *answers)
-    return [found for found in known if isinstance(found, Trouble) and not _is_loading(found, wanted, actual)]
+    return [trouble for trouble in known if isinstance(trouble, Trouble) and not _is_loading(trouble, wanted, actual)]
 
 
 def _is_loading(answer: Registered | Reported | Trouble, wanted: Wanted, actual: Actual) -> bool:
@@ -95,61 +95,61 @@ def _outcome(wanted: Wanted, actual: Actual, state: State, why: tuple[str, ...],
 
 def _is_shared(action: Action, actions: Sequence[Action]) -> bool:
     """Tell whether another environment that is to run the same release asks for it already."""
-    same = (one for one in actions if type(one) is type(action) and isinstance(one, Fetch | Register))
-    return isinstance(action, Fetch | Register) and any(one.release == action.release for one in same)
+    same = (other for other in actions if type(other) is type(action) and isinstance(other, Fetch | Register))
+    return isinstance(action, Fetch | Register) and any(other.release == action.release for other in same)
 
 
-def _of_bundle(one: Wanted, actual: Actual) -> Iterator[Action]:
-    if one.release and one.release.digest not in actual.bundles:
-        yield Fetch(one.environment, one.release)
+def _of_bundle(wanted: Wanted, actual: Actual) -> Iterator[Action]:
+    if wanted.release and wanted.release.digest not in actual.bundles:
+        yield Fetch(wanted.environment, wanted.release)
 
 
-def _of_mlflow(one: Wanted, actual: Actual, *, correct: bool) -> tuple[tuple[Action, ...], tuple[str, ...]]:
+def _of_mlflow(wanted: Wanted, actual: Actual, *, correct: bool) -> tuple[tuple[Action, ...], tuple[str, ...]]:
     """Return what is to be done in MLflow, and what is only told.
 
     What was noted is forgotten before anything of another declaration is begun: a half of it is nobody's change.
     """
     if isinstance(actual.registered, Trouble):
         return (), ()
-    changes = (*_of_entry(one, actual.registered), *_of_aliases(one, actual.registered))
-    noted, label = actual.noted.get(one.environment), one.label
+    changes = (*_of_entry(wanted, actual.registered), *_of_aliases(wanted, actual.registered))
+    noted, label = actual.noted.get(wanted.environment), wanted.label
     if noted == label:
-        told = tuple(f"changed by hand in MLflow; not undone: {change}" for change in changes)
-        return (changes, ()) if correct else ((), told)
-    forget = (Note(one.environment, None),) if noted and changes else ()
-    return (*forget, *changes, Note(one.environment, label)), ()
+        notes = tuple(f"changed by hand in MLflow; not undone: {change}" for change in changes)
+        return (changes, ()) if correct else ((), notes)
+    forget = (Note(wanted.environment, None),) if noted and changes else ()
+    return (*forget, *changes, Note(wanted.environment, label)), ()
 
 
-def _of_entry(one: Wanted, registered: Registered) -> Iterator[Action]:
-    if one.release is None:
+def _of_entry(wanted: Wanted, registered: Registered) -> Iterator[Action]:
+    if wanted.release is None:
         return
-    found = registered.find(one.label, one.release.digest)
-    if found is None:
-        yield Register(one.environment, one.release)
+    entry = registered.find(wanted.label, wanted.release.digest)
+    if entry is None:
+        yield Register(wanted.environment, wanted.release)
         return
-    for key, value in one.release.tags.items():
-        if found.tags.get(key) != value:
-            yield Tag(one.environment, found.number, key, value)
+    for key, value in wanted.release.tags.items():
+        if entry.tags.get(key) != value:
+            yield Tag(wanted.environment, entry.number, key, value)
 
 
-def _of_aliases(one: Wanted, registered: Registered) -> Iterator[Action]:
-    target = registered.find(one.label, one.release.digest) if one.release else None
-    for alias in (one.environment, CHAMPION) if one.environment == PRODUCTION else (one.environment,):
+def _of_aliases(wanted: Wanted, registered: Registered) -> Iterator[Action]:
+    target = registered.find(wanted.label, wanted.release.digest) if wanted.release else None
+    for alias in (wanted.environment, CHAMPION) if wanted.environment == PRODUCTION else (wanted.environment,):
         number = registered.aliases.get(alias)
-        if one.release:
+        if wanted.release:
             if target is None or number != target.number:
-                yield Alias(one.environment, alias, one.release)
-        elif any(VERSION in found.tags for found in registered.entries if found.number == number):
-            yield Unalias(one.environment, alias)  # one on a version of somebody else's is theirs
+                yield Alias(wanted.environment, alias, wanted.release)
+        elif any(VERSION in entry.tags for entry in registered.entries if entry.number == number):
+            yield Unalias(wanted.environment, alias)  # one on a version of somebody else's is theirs
 
 
-def _of_store(one: Wanted, actual: Actual) -> Iterator[Action]:
-    pointer, release = actual.pointers.get(one.environment), one.release
+def _of_store(wanted: Wanted, actual: Actual) -> Iterator[Action]:
+    pointer, release = actual.pointers.get(wanted.environment), wanted.release
     if release and pointer != Reported(release.version.name, release.version.label, release.digest):
-        yield Deliver(one.environment, release)
+        yield Deliver(wanted.environment, release)
     if release is None and pointer:
-        yield Withdraw(one.environment)
-    found = actual.manifests.get(one.environment, {})
-    for name in sorted({*found, *one.manifests}):
-        if found.get(name) != one.manifests.get(name):
-            yield Render(one.environment, name, one.manifests.get(name))
+        yield Withdraw(wanted.environment)
+    rendered = actual.manifests.get(wanted.environment, {})
+    for name in sorted({*rendered, *wanted.manifests}):
+        if rendered.get(name) != wanted.manifests.get(name):
+            yield Render(wanted.environment, name, wanted.manifests.get(name))

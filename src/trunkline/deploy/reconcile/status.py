@@ -36,11 +36,11 @@ class Standing:
     pull_request: str | None
 
 
-def standings(clone: Path, found: Round) -> tuple[Standing, ...]:
+def standings(clone: Path, round_: Round) -> tuple[Standing, ...]:
     """Return where each environment of a round stands; asks git only."""
-    changes = history.changes(clone, found.declared.tip, found.declared.name)
-    wanted = {one.environment: one for one in found.declared.wanted}
-    return tuple(_standing(clone, one, wanted[one.environment], found.actual, changes) for one in found.outcomes)
+    changes = history.changes(clone, round_.declared.tip, round_.declared.name)
+    wanted = {one.environment: one for one in round_.declared.wanted}
+    return tuple(_standing(clone, one, wanted[one.environment], round_.actual, changes) for one in round_.outcomes)
 
 
 def _standing(clone: Path, outcome: Outcome, wanted: Wanted, actual: Actual, changes: Sequence[Change]) -> Standing:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from trunkline.core.errors import TrunklineError, explain
 from trunkline.deploy.reconcile.once import Round
+from trunkline.deploy.reconcile.state import Outcome
 
 if TYPE_CHECKING:
     from trunkline.deploy.reconcile.gauges import Gauges  # needs an extra
@@ -18,38 +19,40 @@ Tell = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Attempt:
-    """How a comparison ended: a round, or the error that kept it from being one; and its seconds."""
+    """How a comparison ended: a round, or the error that kept it from being one; and how many seconds it took."""
 
-    found: Round | TrunklineError
+    round: Round | None
+    error: TrunklineError | None
     seconds: float
 
     @property
     def code(self) -> int:
         """The exit code that it means."""
-        return self.found.code if isinstance(self.found, Round) else self.found.exit_code
+        return self.error.exit_code if self.error else self.round.code if self.round else 0
 
     def lines(self) -> tuple[str, ...]:
-        """Return what a person is told of it, one line per environment."""
-        if not isinstance(self.found, Round):
-            return (f"error: {self.found}",)
-        return tuple(
-            f"{one.environment}: {one.state}: {one.declared}{f' is {one.version}' * (one.declared != one.version)}"
-            f"{''.join(f'; {why}' for why in one.why)}"
-            for one in self.found.outcomes
-        )
+        """Return it for people, one line per environment."""
+        if self.round is None:
+            return (f"error: {self.error}",)
+        return tuple(map(_line, self.round.outcomes))
+
+
+def _line(outcome: Outcome) -> str:
+    version = f" is {outcome.version}" if outcome.declared != outcome.version else ""
+    reasons = "".join(f"; {reason}" for reason in outcome.why)
+    return f"{outcome.environment}: {outcome.state}: {outcome.declared}{version}{reasons}"
 
 
 def attempt(compare: Callable[[], Round]) -> Attempt:
-    """Compare once; an error that is known is an answer, another one is raised."""
+    """Compare once; an error that can be explained is an answer, a bug is raised."""
     began = time.monotonic()
     try:
-        found: Round | TrunklineError = compare()
-    except Exception as error:  # whatever it is: one that is known is an answer, a bug is raised
-        known = explain(error)
-        if known is None:
+        return Attempt(compare(), None, time.monotonic() - began)
+    except Exception as error:
+        explained = explain(error)
+        if explained is None:
             raise
-        found = known
-    return Attempt(found, time.monotonic() - began)
+        return Attempt(None, explained, time.monotonic() - began)
 
 
 def watch(compare: Callable[[], Round], seconds: float, tell: Tell, keep: Callable[[Attempt], object]) -> None:
@@ -57,28 +60,27 @@ def watch(compare: Callable[[], Round], seconds: float, tell: Tell, keep: Callab
 
     A round that takes longer than the interval is followed by the next at once.
     """
-    told: tuple[str, ...] = ()
+    shown: tuple[str, ...] = ()
     while True:
-        found = attempt(compare)
-        keep(found)
-        lines = found.lines()
+        attempted = attempt(compare)
+        keep(attempted)
+        lines = attempted.lines()
         for line in lines:
-            if line not in told:
+            if line not in shown:
                 tell(line)
-        told = lines
-        time.sleep(max(0.0, seconds - found.seconds))
+        shown = lines
+        time.sleep(max(0.0, seconds - attempted.seconds))
 
 
 def gauged(gauges: "Gauges | None", path: Path | None) -> Callable[[Attempt], None]:
     """Return what tells the gauges of an attempt, and writes them to a file, if there is one."""
 
-    def keep(found: Attempt) -> None:
+    def keep(attempted: Attempt) -> None:
         if gauges is None:
             return
-        outcomes = found.found.outcomes if isinstance(found.found, Round) else ()
-        applied = found.found.applied if isinstance(found.found, Round) else ()
-        kinds = [type(action).__name__.lower() for action in applied]
-        gauges.tell(outcomes, kinds, found.code, found.seconds, time.time())
+        outcomes = attempted.round.outcomes if attempted.round else ()
+        kinds = [type(action).__name__.lower() for action in (attempted.round.applied if attempted.round else ())]
+        gauges.tell(outcomes, kinds, attempted.code, attempted.seconds, time.time())
         if path:
             gauges.write(path)
 

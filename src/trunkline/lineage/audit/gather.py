@@ -48,19 +48,19 @@ def period(since: str, until: str | None) -> Period:
 
     Raises UserError for what is neither.
     """
-    found = Period(_moment("--since", since)[0], _moment("--until", until)[1] if until else None)
-    if found.until and found.until <= found.since:
+    period_ = Period(_moment("--since", since)[0], _moment("--until", until)[1] if until else None)
+    if period_.until and period_.until <= period_.since:
         raise UserError(f"--until {until}: is not after --since {since}")
-    return found
+    return period_
 
 
 def _moment(option: str, text: str) -> tuple[datetime, datetime]:
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise UserError(f"{option} {clean(text)}: is no day such as 2026-03-01 and no moment in ISO 8601") from None
-    found = found if found.tzinfo else found.replace(tzinfo=UTC)
-    return found, found + timedelta(days=1) if len(text) <= len("2026-03-01") else found
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment, moment + timedelta(days=1) if len(text) <= len("2026-03-01") else moment
 
 
 @dataclass(frozen=True)
@@ -109,27 +109,27 @@ def fetched(folder: Path, trunk: str, environ: Mapping[str, str]) -> Asked:
         return Asked((), ("there is no remote origin, so nothing says whether a tag was moved; --offline not to ask",))
     before = repository.resolve(folder, f"refs/remotes/origin/{trunk}")
     try:
-        found = remote.fetch(folder, trunk, environ)
+        fetched_ = remote.fetch(folder, trunk, environ)
     except OutsideError as error:
         return Asked((), (clean(str(error)),))
-    moved = (version for name in found.moved if (version := Version.of_tag(name)))
+    moved = (version for name in fetched_.moved if (version := Version.of_tag(name)))
     return Asked(tuple(sorted(moved)), before=before)
 
 
-def _moved(asked: Asked, known: Releases) -> list[Violation]:
+def _moved(asked: Asked, releases_: Releases) -> list[Violation]:
     why = "origin has another tag of this name than this clone: it was moved, and a version never changes"
-    return [Violation("tag", one.label, None, why) for one in asked.moved if one.name == known.name]
+    return [Violation("tag", name.label, None, why) for name in asked.moved if name.name == releases_.name]
 
 
 def _light(known: Releases) -> list[Violation]:
     why = "is a lightweight tag, which says nothing and can be moved; it is no release"
-    return [Violation("tag", one.label, None, why) for one in known.light]
+    return [Violation("tag", version.label, None, why) for version in known.light]
 
 
 def _owned(folder: Path, tip: str) -> tuple[Guard, ...]:
-    found = repository.files_at(folder, [tip], owners.PLACES)[tip]
-    where = next((place for place in owners.PLACES if place in found), None)
-    text = found[where].decode(errors="replace") if where else ""
+    texts = repository.files_at(folder, [tip], owners.PLACES)[tip]
+    where = next((place for place in owners.PLACES if place in texts), None)
+    text = texts[where].decode(errors="replace") if where else ""
     listed = output(folder, "ls-tree", "-r", "-z", "--name-only", tip, "--", PROMOTION, paths.REGISTRY.as_posix())
     files = [name for name in listed.decode(errors="surrogateescape").split("\0") if name]
     place = where.as_posix() if where else None
@@ -168,8 +168,8 @@ class _Gathering:
         return tuple(sorted(made, key=lambda one: lineage_stays.moment(one.date)))
 
     def _release(self, version: Version, commit: Commit) -> Event:
-        tag, stays = self.known.tags[version], [one for one in self.stays if one.version == version.label]
-        followed = tuple(one.environment for one in stays if one.commit is None and one.since == tag.date)
+        tag, stays = self.known.tags[version], [stay for stay in self.stays if stay.version == version.label]
+        followed = tuple(stay.environment for stay in stays if stay.commit is None and stay.since == tag.date)
         evidence = self.evidence(version)
         review, unknown = self._review(version, commit, trusted=evidence is not None and evidence.refused is None)
         return Event(
@@ -213,7 +213,9 @@ class _Gathering:
         if isinstance(desired, int):
             return Version(self.known.name, desired)
         released = (
-            one.version for one in self.known.dated if lineage_stays.moment(one.date) <= lineage_stays.moment(date)
+            release.version
+            for release in self.known.dated
+            if lineage_stays.moment(release.date) <= lineage_stays.moment(date)
         )
         return max(released, default=None) if desired == LATEST else None
 
@@ -223,9 +225,9 @@ class _Gathering:
             return None
         if version not in self.evidences:
             commit = self.known.tags[version].commit
-            found = repository.files_at(self.folder, [commit], [paths.GATES_REPORT])[commit]
+            files = repository.files_at(self.folder, [commit], [paths.GATES_REPORT])[commit]
             signer, refused = self.known.verified(self.folder, version)
-            self.evidences[version] = judge.evidence(signer, refused, facts.judged(found))
+            self.evidences[version] = judge.evidence(signer, refused, facts.judged(files))
         return self.evidences[version]
 
     def _review(self, version: Version | None, commit: Commit, *, trusted: bool) -> tuple[Reviewed | None, str | None]:
@@ -235,16 +237,16 @@ class _Gathering:
             one = announced.review
             return Reviewed(one.number, "signed", None, one.author, one.approvers), None
         forge = None if self.failed else self.forge
-        found, unknown = trace.reviewed(commit, self.known, forge)
+        reviewed, unknown = trace.reviewed(commit, self.known, forge)
         if unknown and forge is not None and unknown != trace.NONE:
             self.failed = (unknown,)
-        return found, unknown
+        return reviewed, unknown
 
     def _needed(self, commit: str, environments: tuple[str, ...]) -> bool:
         """Tell whether conf/deploy asks for an approval; what the commit itself has dropped still counts."""
         at = (commit, f"{commit}^")
-        found = repository.files_at(self.folder, at, [paths.PARAMS])
-        promotions = [releases.promoted(differences.mapping(found[one].get(paths.PARAMS))) for one in at]
+        files = repository.files_at(self.folder, at, [paths.PARAMS])
+        promotions = [releases.promoted(differences.mapping(files[one].get(paths.PARAMS))) for one in at]
         targets = [one.environments.get(name) for one in promotions if one for name in environments]
         return any(target is not None and target.merge == "approval" for target in targets)
 
@@ -252,7 +254,7 @@ class _Gathering:
         """Return the signs that the trunk's history is another one than it was; `before` is the tip that it had."""
         tip, tags = self.known.trunk.tip, self.known.tags
         lost = set(ancestry.strangers(self.folder, [tag.commit for tag in tags.values()], tip))
-        found = [
+        violations = [
             Violation(
                 "history", version.label, tag.commit, "its commit is not in the trunk's history: it was rewritten"
             )
@@ -262,7 +264,7 @@ class _Gathering:
         why = "was on the trunk when this clone fetched it, and is not in its history any more: it was rewritten"
         before_it = ancestry.strangers(self.folder, [before] if before else [], tip)
         dropped = dict.fromkeys((*ancestry.dropped(self.folder, self.known.trunk), *before_it))
-        return (*found, *(Violation("history", self.known.trunk.ref, commit, why) for commit in dropped))
+        return (*violations, *(Violation("history", self.known.trunk.ref, commit, why) for commit in dropped))
 
     def guards(self) -> tuple[Guard, ...]:
         """Return what the forge enforces on the trunk and on the tags of versions."""

@@ -93,22 +93,22 @@ class Audit:
     failed: bool
 
 
-def content(found: Audit) -> dict[str, Any]:
+def content(audit: Audit) -> dict[str, Any]:
     """Return an audit as plain content."""
-    return asdict(found)
+    return asdict(audit)
 
 
 def evidence(signer: str | None, refused: str | None, judged: Judged | None) -> Evidence:
     """Return what speaks for a version, of its chain and of the verdict of its commit."""
-    rules = [one for one in (judged.rules if judged else ()) if one.blocking and one.verdict != "not_applicable"]
-    passed = sum(one.verdict == "pass" for one in rules)
+    rules = [rule for rule in (judged.rules if judged else ()) if rule.blocking and rule.verdict != "not_applicable"]
+    passed = sum(rule.verdict == "pass" for rule in rules)
     return Evidence(signer, refused, judged.verdict if judged else None, passed, len(rules))
 
 
 def judge(events: Sequence[Event]) -> tuple[Violation, ...]:
     """Return what of each event should not be, in the order of the events; of a version once."""
-    found = [violation for event in events for violation in (*_arrived(event), *_of_version(event))]
-    return tuple(dict.fromkeys(found))
+    violations = [violation for event in events for violation in (*_arrived(event), *_of_version(event))]
+    return tuple(dict.fromkeys(violations))
 
 
 def subject(event: Event) -> str:
@@ -163,19 +163,19 @@ _MENDS = {
 }
 
 
-def guards(found: Guards | None, why: str | None) -> tuple[Guard, ...]:
+def guards(reported: Guards | None, why: str | None) -> tuple[Guard, ...]:
     """Return what the forge enforces; `why` says why it is not known where nothing was found."""
-    if found is None:
+    if reported is None:
         return tuple(Guard(name, None, why or "", mend) for name, mend in _MENDS.items())
-    unseen = None if found.checks is None else CHECK in found.checks
+    unseen = None if reported.checks is None else CHECK in reported.checks
     answers = (
-        (found.pull_request_required, ""),
-        (None if found.approvals is None else found.approvals > 0, f"{found.approvals or 0} of them"),
-        (found.code_owners, ""),
-        (unseen, f"required are: {', '.join(found.checks or ()) or 'none'}"),
-        (found.force_push_blocked, ""),
-        (found.deletion_blocked, ""),
-        (found.tags_protected, ""),
+        (reported.pull_request_required, ""),
+        (None if reported.approvals is None else reported.approvals > 0, f"{reported.approvals or 0} of them"),
+        (reported.code_owners, ""),
+        (unseen, f"required are: {', '.join(reported.checks or ()) or 'none'}"),
+        (reported.force_push_blocked, ""),
+        (reported.deletion_blocked, ""),
+        (reported.tags_protected, ""),
     )
     return tuple(
         Guard(name, answer, detail if answer is not None else "cannot be seen with this token", mend)
@@ -190,8 +190,8 @@ def owned(path: str, owners: Sequence[str], where: str | None) -> Guard:
     return Guard(name, bool(owners), detail, f"add to {where or '.github/CODEOWNERS'} a line: /{path} @OWNER")
 
 
-def strict(found: Audit) -> Audit:
+def strict(audit: Audit) -> Audit:
     """Return an audit for which a guard that is missing, or cannot be seen, is a violation."""
-    missing = (one for one in found.guards if not one.answer)
-    violations = [Violation("guard", one.name, None, one.detail or f"no; {one.mend}") for one in missing]
-    return replace(found, violations=(*found.violations, *violations))
+    missing = (guard for guard in audit.guards if not guard.answer)
+    violations = [Violation("guard", guard.name, None, guard.detail or f"no; {guard.mend}") for guard in missing]
+    return replace(audit, violations=(*audit.violations, *violations))

@@ -116,18 +116,18 @@ def build(declared: Declared, measured: Measured, folder: Path) -> tuple[Report,
     """
     contract = request_contract(declared)
     check_holdout(measured.holdout, contract)
-    with _folder(folder) as made:
-        graph = choose_graph(declared, measured, contract, made)
-        _write_parts(made, declared, measured, contract, graph)
-        digest = _seal(made, declared, measured, graph.runtime)
+    with _folder(folder) as aside:
+        graph = choose_graph(declared, measured, contract, aside)
+        _write_parts(aside, declared, measured, contract, graph)
+        digest = _seal(aside, declared, measured, graph.runtime)
         if graph.runtime == "onnx":
-            golden.check(made, Bundle.load(made).score, declared.serving.tolerance)
+            golden.check(aside, Bundle.load(aside).score, declared.serving.tolerance)
         report = Report(
             digest=digest,
             runtime=graph.runtime,
             reason=graph.reason,
             parity=graph.parity.report() if graph.parity else None,
-            bytes=sum(path.stat().st_size for path in made.iterdir()),
+            bytes=sum(path.stat().st_size for path in aside.iterdir()),
         )
     return report, graph.parity
 
@@ -147,8 +147,8 @@ def request_contract(declared: Declared) -> Contract:
 def check_holdout(holdout: Dataset, contract: Contract) -> None:
     """Raise UserError if a row that the model was measured on would be refused when it is served."""
     rows = _requests(holdout)
-    found = columns.check_rows(rows.to_arrow(), contract).breaches
-    for breach in found:
+    breaches = columns.check_rows(rows.to_arrow(), contract).breaches
+    for breach in breaches:
         row = int(breach.rows.argmax())
         raise UserError(
             f"data/features/holdout.parquet: row {row}: {breach.field}: {breach.words} ({rows[breach.field][row]!r}), "
@@ -158,22 +158,22 @@ def check_holdout(holdout: Dataset, contract: Contract) -> None:
 
 def choose_graph(declared: Declared, measured: Measured, contract: Contract, folder: Path) -> Graph:
     """Return the exact graph, or the pipeline with the reason why there is none; `folder` is left empty."""
-    found, reason = None, None
+    compared, reason = None, None
     try:
         graph = export.export(measured.pipeline, measured.train.schema)
-        found = _compare(declared, measured, contract, graph, folder)
+        compared = _compare(declared, measured, contract, graph, folder)
     except trees.NotCovered as error:
         reason = str(error)
     except BundleError as error:
         reason = f"the exported graph does not load ({error})"
     else:
-        if found.holds(declared.serving.tolerance):
-            return Graph("onnx", graph, found, None)
+        if compared.holds(declared.serving.tolerance):
+            return Graph("onnx", graph, compared, None)
         reason = (
-            f"the exported graph's scores differ by up to {found.difference:.3g}, "
-            f"with {found.flips} label flips on {found.rows} rows"
+            f"the exported graph's scores differ by up to {compared.difference:.3g}, "
+            f"with {compared.flips} label flips on {compared.rows} rows"
         )
-    return Graph("sklearn", measured.skops, found, reason)
+    return Graph("sklearn", measured.skops, compared, reason)
 
 
 def _compare(
@@ -202,8 +202,8 @@ def golden_rows(holdout: Dataset, scores: Floats, count: int) -> list[dict[str, 
     """
     order, classes = np.argsort(scores if scores.ndim == 1 else scores[:, 0], kind="stable"), holdout.schema.classes
     places = order[np.unique(np.linspace(0, len(order) - 1, count).round().astype(np.int64))]
-    requests, found = _requests(holdout)[places].to_dicts(), scores[places].tolist()
-    named_scores = [dict(zip(classes, row, strict=True)) for row in found] if classes else found
+    requests, chosen = _requests(holdout)[places].to_dicts(), scores[places].tolist()
+    named_scores = [dict(zip(classes, row, strict=True)) for row in chosen] if classes else chosen
     return [{"request": row, "score": score} for row, score in zip(requests, named_scores, strict=True)]
 
 

@@ -158,10 +158,10 @@ def _weakest(inputs: CardInputs) -> Iterator[SliceRow]:
     judged = _judged(inputs)
 
     def weakness(row: tuple[str, str]) -> tuple[bool, float, tuple[str, str]]:
-        found = inputs.reports.slices[row[0]][row[1]].metrics.get(judged.name) if judged else None
-        if judged is None or found is None or found.value is None:
+        estimate = inputs.reports.slices[row[0]][row[1]].metrics.get(judged.name) if judged else None
+        if judged is None or estimate is None or estimate.value is None:
             return True, 0.0, row
-        return False, found.value if judged.better == "larger" else -found.value, row
+        return False, estimate.value if judged.better == "larger" else -estimate.value, row
 
     slices = {name: values for name, values in inputs.reports.slices.items() if name != WHOLE}
     measured = [(name, label) for name, values in slices.items() for label, part in values.items() if part.metrics]
@@ -170,8 +170,8 @@ def _weakest(inputs: CardInputs) -> Iterator[SliceRow]:
         yield SliceRow(name, label, part.n, tuple(_estimate(part.metrics.get(m.name)) for m in inputs.metrics))
 
 
-def _importances(found: Explanations) -> Iterator[Importance]:
-    drops, shap = found.permutation.drops, found.shap.mean_absolute
+def _importances(explanations: Explanations) -> Iterator[Importance]:
+    drops, shap = explanations.permutation.drops, explanations.shap.mean_absolute
     for name in sorted(drops, key=lambda name: (-drops[name].mean, name))[:MOST]:
         drop = drops[name]
         spread = f"{drop.lowest:.4f} to {drop.highest:.4f}"

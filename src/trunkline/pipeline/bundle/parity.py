@@ -53,14 +53,14 @@ class Comparison:
 
 
 def compare(
-    expected: Score, found: Score, holdout: pl.DataFrame, odd: pl.DataFrame, task: Task = "binary"
+    expected: Score, graph: Score, holdout: pl.DataFrame, odd: pl.DataFrame, task: Task = "binary"
 ) -> Comparison:
     """Score the holdout's features, and odd rows of them, in both ways.
 
     It is a flip where one probability is above one half and the other is not, or another class has the highest one; a
     number has no label to flip.
     """
-    pairs = [(expected(block), found(block)) for frame in (holdout, odd) for block in frame.iter_slices(BLOCK)]
+    pairs = [(expected(block), graph(block)) for frame in (holdout, odd) for block in frame.iter_slices(BLOCK)]
     left, right = (np.concatenate(scores) for scores in zip(*pairs, strict=True))
     flips = 0 if task == "regression" else int(np.sum(_called(left) != _called(right)))
     return Comparison(len(left), odd.height, _difference(left, right), flips)

@@ -38,11 +38,11 @@ def _computed(plan: Plan, data: Data, holdout: Dataset) -> Dataset:
     try:
         with tempfile.TemporaryDirectory() as folder, DuckDBEngine(plan, paths.VALID) as engine:
             split.materialize(engine, plan, data, Path(folder))
-            found = Dataset.read("holdout", Path(folder))
+            computed = Dataset.read("holdout", Path(folder))
     except duckdb.Error as error:
         message = " ".join(str(error).split())
         raise UserError(f"the champion's features cannot be computed from this commit's tables: {message}") from error
     key = list(data.unique_key)
-    if not found.frame.select(key).equals(holdout.frame.select(key)):
+    if not computed.frame.select(key).equals(holdout.frame.select(key)):
         raise UserError("the champion's features give other rows of the holdout: its plan does not fit conf/data")
-    return found
+    return computed

@@ -59,11 +59,11 @@ def compose(conf: Path, overrides: Sequence[str] = ()) -> Composed:
 
 def completed(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return content with the defaults of optional keys that a stage names: DVC refuses one that is not there."""
-    found = dict(content)
+    groups = dict(content)
     for group, defaults in NAMED.items():
-        if isinstance(found.get(group), dict):
-            found[group] = defaults | found[group]
-    return found
+        if isinstance(groups.get(group), dict):
+            groups[group] = defaults | groups[group]
+    return groups
 
 
 def _refuse_growth(unresolved: Composed, conf: Path) -> None:

@@ -56,10 +56,10 @@ def _content(text: str) -> Any:
 
 def _sure(edited: str, expected: Any, wanted: str) -> str:
     try:
-        found = safe_yaml.parse_yaml(edited)
+        content = safe_yaml.parse_yaml(edited)
     except yaml.YAMLError:
-        found = None
-    if found != expected:
+        content = None
+    if content != expected:
         raise UserError(f"{wanted}: cannot be written without touching more; write it by hand")
     return edited
 

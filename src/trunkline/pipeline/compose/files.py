@@ -175,10 +175,10 @@ def _depth(path: Path, key: Sequence[str]) -> tuple[int, int]:
     node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
     line = 1
     for depth, part in enumerate(key):
-        found = _child(node, part)
-        if found is None:
+        child = _child(node, part)
+        if child is None:
             return depth, line
-        node, line = found
+        node, line = child
     return len(key), line
 
 

@@ -69,7 +69,7 @@ def rules(gates: Gates, evaluation: Evaluation, task: Task) -> None:
 def _unjudgeable(rule: AnyRule, evaluation: Evaluation, task: Task) -> Iterator[tuple[str, str]]:
     metric = getattr(rule, "metric", None)
     if metric is not None:
-        judging = [known for known, found in registry.REGISTRY[task].items() if found.better is not None]
+        judging = [known for known, metric_ in registry.REGISTRY[task].items() if metric_.better is not None]
         known = evaluation.metrics if isinstance(rule, Threshold) else judging
         what = "in conf/evaluation" if isinstance(rule, Threshold) else "that says which model is better"
         if metric not in known:
@@ -117,8 +117,8 @@ def check(composed: Composed, fallback: Path) -> Project:
     try:
         project = Project.model_validate(composed.content, strict=True)
     except ValidationError as error:
-        found = [_structural(composed.content, item) for item in error.errors(include_url=False)[:MAX_TOLD]]
-        raise UserError("\n".join(placed(composed, fallback, key, message) for key, message in found)) from None
+        problems = [_structural(composed.content, item) for item in error.errors(include_url=False)[:MAX_TOLD]]
+        raise UserError("\n".join(placed(composed, fallback, key, message) for key, message in problems)) from None
     mistakes = [placed(composed, fallback, *_split_key(line)) for judge in JUDGES for line in _mistakes(judge, project)]
     if mistakes:
         raise UserError("\n".join(mistakes))
@@ -134,8 +134,8 @@ def data_of(composed: Composed, fallback: Path) -> Data:
         return Data.parse(composed.content.get(Data.key))
     except ValidationError as error:
         located = [{**item, "loc": (Data.key, *item["loc"])} for item in error.errors(include_url=False)]
-        found = [_structural(composed.content, item) for item in located]
-        raise UserError("\n".join(placed(composed, fallback, key, message) for key, message in found)) from None
+        mistakes = [_structural(composed.content, item) for item in located]
+        raise UserError("\n".join(placed(composed, fallback, key, message) for key, message in mistakes)) from None
 
 
 def _verify_model(project: Project) -> None:
@@ -194,8 +194,8 @@ def _structural(content: Mapping[str, Any], error: Any) -> tuple[tuple[str, ...]
         return key, "the key is missing"
     if kind in ("literal_error", "union_tag_invalid"):
         expected = re.findall(r"'([^']+)'", error["ctx"].get("expected") or error["ctx"]["expected_tags"])
-        found = str(error["input"] if kind == "literal_error" else error["ctx"]["tag"])
-        return key, f"'{found}' is not allowed{nearest(found, expected)}"
+        tag = str(error["input"] if kind == "literal_error" else error["ctx"]["tag"])
+        return key, f"'{tag}' is not allowed{nearest(tag, expected)}"
     shown = repr(error["input"])
     return key, message if len(shown) > 60 else f"{message}, not {shown}"
 
@@ -221,8 +221,8 @@ def _walk(content: Any, location: Sequence[str | int]) -> tuple[tuple[str, ...],
 def _child(schema: Any, part: str | int) -> Any:
     patterns = list(schema.get("patternProperties", {}).values())
     named, others = schema.get("properties", {}).get(part), schema.get("additionalProperties") or schema.get("items")
-    found = named or (patterns[0] if patterns else others)
-    return found if isinstance(found, dict) else {}
+    matching = named or (patterns[0] if patterns else others)
+    return matching if isinstance(matching, dict) else {}
 
 
 def _resolved(schema: Any, definitions: Mapping[str, Any], content: Any) -> Any:

@@ -24,29 +24,29 @@ class Suggestion:
     beyond: tuple[str, ...] = ()
 
 
-def suggest(conf: Path, found: Mapping[str, Any]) -> Suggestion:
+def suggest(conf: Path, composed: Mapping[str, Any]) -> Suggestion:
     """Find the shortest experiment file that composes to `found`."""
     for name in files.options(conf, files.EXPERIMENT):
-        if not differences(compose(conf, [f"experiment={name}"]).content, found):
+        if not differences(compose(conf, [f"experiment={name}"]).content, composed):
             return Suggestion(name, "")
-    overrides = tuple(_choices(conf, found))
-    left = differences(compose(conf, [f"{group}={option}" for group, option in overrides]).content, found)
+    overrides = tuple(_choices(conf, composed))
+    left = differences(compose(conf, [f"{group}={option}" for group, option in overrides]).content, composed)
     beyond = tuple(difference.key for difference in left if difference.after == MISSING)
     return Suggestion(None, _text(overrides, [item for item in left if item.after != MISSING]), beyond)
 
 
-def _choices(conf: Path, found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _choices(conf: Path, composed: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the option of every group that is nearer to what was found than the default one."""
     default = compose(conf).content
     for group in files.groups(conf):
-        if group == files.EXPERIMENT or not differences(default.get(group, {}), found.get(group, {})):
+        if group == files.EXPERIMENT or not differences(default.get(group, {}), composed.get(group, {})):
             continue
         distance = {
-            option: len(differences(compose(conf, [f"{group}={option}"]).content[group], found.get(group, {})))
+            option: len(differences(compose(conf, [f"{group}={option}"]).content[group], composed.get(group, {})))
             for option in files.options(conf, group)
         }
         nearest = min(distance, key=lambda option: (distance[option], option))
-        if distance[nearest] < len(differences(default.get(group, {}), found.get(group, {}))):
+        if distance[nearest] < len(differences(default.get(group, {}), composed.get(group, {}))):
             yield group, nearest
 
 

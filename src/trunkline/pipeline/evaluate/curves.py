@@ -76,9 +76,9 @@ def curves(sample: Sample, classes: Sequence[str], params: Evaluation) -> Curves
     return _TASKS[sample.task](sample, classes, params)
 
 
-def content(found: Mapping[str, tuple[Any, ...]]) -> dict[str, list[dict[str, Any]]]:
+def content(by_kind: Mapping[str, tuple[Any, ...]]) -> dict[str, list[dict[str, Any]]]:
     """Return the curves as JSON has them."""
-    return {name: [asdict(point) for point in points] for name, points in found.items()}
+    return {name: [asdict(point) for point in points] for name, points in by_kind.items()}
 
 
 def _binary(sample: Sample, _: Sequence[str], params: Evaluation) -> Curves:
@@ -134,8 +134,8 @@ def _spread(along: Floats, points: int) -> Integers:
     """Return at most `points` indices, evenly spread over the values of a rising sequence, with both ends."""
     if len(along) <= points:
         return np.arange(len(along))
-    found = np.searchsorted(along, np.linspace(along[0], along[-1], points))
-    return np.unique(np.append(found[:-1], len(along) - 1))
+    places = np.searchsorted(along, np.linspace(along[0], along[-1], points))
+    return np.unique(np.append(places[:-1], len(along) - 1))
 
 
 def _calibration(sample: Sample, bins: int, confidence: float) -> tuple[CalibrationBin, ...]:
@@ -165,8 +165,8 @@ def _bins(scores: Floats, bins: int) -> Integers:
     _, place, equal = np.unique(scores, return_inverse=True, return_counts=True)
     twice_middle_rank = 2 * np.cumsum(equal) - equal
     code = (twice_middle_rank * bins // (2 * len(place)))[place]
-    found: Integers = np.unique(code, return_inverse=True)[1]
-    return found
+    numbers: Integers = np.unique(code, return_inverse=True)[1]
+    return numbers
 
 
 def wilson(share: float, n: int, confidence: float) -> Interval:

@@ -45,18 +45,18 @@ def _numbers(entry: Mapping[str, Any], values: pl.Series) -> tuple[Floats, Float
     place = np.searchsorted(edges, known, side="left") + 1  # a bin holds its upper edge
     if entry["lowest"] is not None:
         place[known < entry["lowest"]] = 0
-    found = np.bincount(place, minlength=len(edges) + 2).tolist()
+    counts = np.bincount(place, minlength=len(edges) + 2).tolist()
     old = [entry["below"], *entry["counts"], entry["above"], entry["missing"]]
-    return np.array(old, dtype=np.float64), np.array([*found, len(values) - len(known)], dtype=np.float64)
+    return np.array(old, dtype=np.float64), np.array([*counts, len(values) - len(known)], dtype=np.float64)
 
 
 def _texts(entry: Mapping[str, Any], values: pl.Series) -> tuple[Floats, Floats]:
     """Return both counts: each frequent text, all others, missing."""
     frequent: Mapping[str, int] = entry["counts"]
     counted = dict(zip(*values.drop_nulls().value_counts().to_dict(as_series=False).values(), strict=True))
-    found = [counted.pop(text, 0) for text in frequent]
+    counts = [counted.pop(text, 0) for text in frequent]
     old = [*frequent.values(), entry["other"], entry["missing"]]
-    return np.array(old, dtype=np.float64), np.array([*found, sum(counted.values()), values.null_count()], np.float64)
+    return np.array(old, dtype=np.float64), np.array([*counts, sum(counted.values()), values.null_count()], np.float64)
 
 
 def _psi(old: Floats, new: Floats) -> float:

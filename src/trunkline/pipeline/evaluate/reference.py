@@ -64,8 +64,8 @@ def numeric(values: pl.Series) -> dict[str, Any]:
 def categorical(values: pl.Series) -> dict[str, Any]:
     """Count the most frequent texts, those of equal counts in alphabetical order, then all others as one."""
     known = values.drop_nulls()
-    found = known.alias("value").value_counts(name="count")
-    most = found.sort(["count", "value"], descending=[True, False]).head(CATEGORIES)
+    counted = known.alias("value").value_counts(name="count")
+    most = counted.sort(["count", "value"], descending=[True, False]).head(CATEGORIES)
     counts = dict(zip(most["value"].to_list(), most["count"].to_list(), strict=True))
     return {"counts": counts, "other": len(known) - sum(counts.values()), "missing": values.null_count()}
 

@@ -69,8 +69,8 @@ def evaluate(dataset: Dataset, scores: Floats, params: Evaluation, seed: int, tr
     slices: dict[str, dict[str, Slice]] = {}
     for name, label, places in track(list(parts(dataset, params))):
         measured = name == WHOLE or len(places) >= params.slice_min_rows
-        found = estimates(sample.part(places), params, resamples) if measured else {}
-        slices.setdefault(name, {})[label] = Slice(len(places), found)
+        estimated = estimates(sample.part(places), params, resamples) if measured else {}
+        slices.setdefault(name, {})[label] = Slice(len(places), estimated)
     return Report(slices, evaluate_curves.curves(sample, dataset.schema.classes, params))
 
 
@@ -95,10 +95,10 @@ def estimates(sample: Sample, params: Evaluation, resamples: Resamples) -> dict[
     """Measure a sample: each declared metric with its interval."""
     metrics: list[Metric] = [named(name, sample.task) for name in params.metrics]
     declared = params.interval
-    found = intervals(metrics, sample, resamples, declared.confidence, declared.undefined_limit)
+    bounds = intervals(metrics, sample, resamples, declared.confidence, declared.undefined_limit)
     return {
         metric.name: Estimate(float(value) if np.isfinite(value) else None, interval)
-        for metric, value, interval in zip(metrics, point(metrics, sample), found, strict=True)
+        for metric, value, interval in zip(metrics, point(metrics, sample), bounds, strict=True)
     }
 
 
@@ -129,8 +129,8 @@ def predictions(dataset: Dataset, scores: Floats) -> pl.DataFrame:
 
 def scores_of(predictions: pl.DataFrame, names: Sequence[str]) -> Floats:
     """Return the scores that `predictions` has written: shape (rows), or (rows, classes)."""
-    found = predictions.select(names).to_numpy().astype(np.float64)
-    return np.ascontiguousarray(found if len(names) > 1 else found[:, 0])
+    scores = predictions.select(names).to_numpy().astype(np.float64)
+    return np.ascontiguousarray(scores if len(names) > 1 else scores[:, 0])
 
 
 def write(report: Report) -> None:

@@ -41,7 +41,7 @@ def request_types(data: Data, contract: Contract) -> dict[str, Type]:
     """
     columns = column_types(contract, data.observations, "data.observations")
     declared = contract.tables[data.observations].columns
-    known: dict[str, Type] = {name: found for name, found in columns.items() if declared[name].known == "request"}
+    known: dict[str, Type] = {name: column for name, column in columns.items() if declared[name].known == "request"}
     return {**known, EVENT_TIME: "time"} if data.event_time is not None else known
 
 
@@ -73,14 +73,14 @@ def _at(key: str) -> Iterator[None]:
 
 
 def _need(expected: Type, expression: Expression, types: Mapping[str, Type]) -> None:
-    found = expressions.infer(expression, types)
-    if found != expected:
-        raise ValueError(f"must be a {expected}, is {found or 'always missing'}")
+    type_ = expressions.infer(expression, types)
+    if type_ != expected:
+        raise ValueError(f"must be a {expected}, is {type_ or 'always missing'}")
 
 
-def _need_label(task: Task, found: Type | None) -> None:
-    if found not in _LABELS[task]:
-        raise ValueError(f"must be a {' or '.join(_LABELS[task])} for {task}, is {found or 'always missing'}")
+def _need_label(task: Task, type_: Type | None) -> None:
+    if type_ not in _LABELS[task]:
+        raise ValueError(f"must be a {' or '.join(_LABELS[task])} for {task}, is {type_ or 'always missing'}")
 
 
 class _Planner:
@@ -214,16 +214,16 @@ class _Planner:
         return tuple(self._output(name) for name in visible)
 
     def _output(self, name: str) -> Feature:
-        found = self.types[name]
-        if found in ("time", "duration"):
-            raise UserError(f"features.hidden: feature '{name}' is a {found}, which no model can read; hide it")
-        categorical = found == "text" or name in self.features.categorical
+        type_ = self.types[name]
+        if type_ in ("time", "duration"):
+            raise UserError(f"features.hidden: feature '{name}' is a {type_}, which no model can read; hide it")
+        categorical = type_ == "text" or name in self.features.categorical
         return Feature(name, "categorical" if categorical else "numeric")
 
-    def _define(self, name: str, found: Type | None) -> None:
-        if found is None:
+    def _define(self, name: str, type_: Type | None) -> None:
+        if type_ is None:
             raise ValueError("is always missing")
-        self.types[name] = found
+        self.types[name] = type_
 
     def _refuse_taken(self, name: str, copied: bool = False) -> None:
         """Only a feature that is a column of the request, unchanged, may have its name."""

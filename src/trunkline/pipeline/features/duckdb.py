@@ -104,11 +104,11 @@ class DuckDBEngine:
     def _sliced(self, part: Part | None = None) -> list[_Slice]:
         """Return the slices of a part's requests; one without a row if there are none."""
         bounds = "" if self._plan.request.event_time is None else f", min({_NOW})::VARCHAR, max({_NOW})::VARCHAR"
-        found = self._run(f"""
+        extent = self._run(f"""
             SELECT min({_ID}), max({_ID}){bounds} FROM requests WHERE {_in_part(part)}
             GROUP BY ({_ID} - 1) // {self._size} ORDER BY 1
         """).fetchall()
-        return [_Slice(first, last, *map(_instant, times)) for first, last, *times in found] or [_Slice(0, 0)]
+        return [_Slice(first, last, *map(_instant, times)) for first, last, *times in extent] or [_Slice(0, 0)]
 
     def compute(self, primitive: Primitive) -> None:
         """Compute the features of one primitive for every request."""
@@ -249,11 +249,11 @@ class DuckDBEngine:
 
     def _read(self, events: Events) -> list[str]:
         """Return the columns of a stream that any view of the plan reads, each once."""
-        found = dict.fromkeys([EVENT_TIME, *events.unique])
+        columns = dict.fromkeys([EVENT_TIME, *events.unique])
         for view in self._plan.primitives:
             if isinstance(view, LatestAsOf | RollingAggregate) and view.events == events:
-                found |= dict.fromkeys([*view.keys, *_operands(view)])
-        return list(found)
+                columns |= dict.fromkeys([*view.keys, *_operands(view)])
+        return list(columns)
 
     def _operand(self, aggregation: Aggregation) -> tuple[str, str]:
         if aggregation.operand is None:

@@ -53,9 +53,9 @@ def _named(content: Iterable[tuple[str, Mapping[str, Any]]]) -> Named:
 
 def _features_of(content: Iterable[Any]) -> Any:
     """Return aggregations, which are objects, or named expressions, which are pairs."""
-    made = tuple(content)
-    aggregations = tuple(_read(Aggregation, item) for item in made if isinstance(item, Mapping))
-    return aggregations or _named(made)
+    values = tuple(content)
+    aggregations = tuple(_read(Aggregation, item) for item in values if isinstance(item, Mapping))
+    return aggregations or _named(values)
 
 
 def _expression_of(content: Mapping[str, Any] | None) -> Any:

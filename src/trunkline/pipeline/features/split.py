@@ -109,15 +109,15 @@ def summarise(observations: pl.DataFrame, plan: Plan, data: Data) -> dict[str, o
 def _summary(observed: pl.DataFrame, observations: pl.DataFrame, data: Data, period: Period) -> dict[str, object]:
     label = data.target.name
     there, usable = (_inside(part, observed, observations) for part in (period.all, period.usable))
-    found = observed.filter(usable & observed[label].is_not_null())[label]
+    labels = observed.filter(usable & observed[label].is_not_null())[label]
     unlabelled = observed.filter(there)[label].null_count()
-    shares = {name: _share(found, name) for name in data.target.class_names}
+    shares = {name: _share(labels, name) for name in data.target.class_names}
     return {
         "window": period.words,
-        "rows": found.len(),
+        "rows": labels.len(),
         "unlabelled": unlabelled,
-        "label_not_yet_known": int(there.sum()) - unlabelled - found.len(),
-        "base_rate": None if shares else found.cast(pl.Float64).mean(),
+        "label_not_yet_known": int(there.sum()) - unlabelled - labels.len(),
+        "base_rate": None if shares else labels.cast(pl.Float64).mean(),
     } | ({"class_shares": shares} if shares else {})
 
 

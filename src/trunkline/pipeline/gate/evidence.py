@@ -73,14 +73,14 @@ class Evidence:
 
 def read(declared: Evaluation, seed: int) -> Evidence:
     """Gather what the stages before have left; raises UserError where files do not belong together."""
-    found = Measured.parse(pipeline_reports.read(Path(), pipeline_reports.MEASURED))
+    reports = Measured.parse(pipeline_reports.read(Path(), pipeline_reports.MEASURED))
     holdout = Dataset.read("holdout")
     whole, _ = evaluate_slices.clustered(holdout, _predicted(holdout), declared.interval.cluster)
-    if found.slices[WHOLE][WHOLE].n != len(whole.labels):
+    if reports.slices[WHOLE][WHOLE].n != len(whole.labels):
         raise UserError(f"{paths.SLICES}: is of another holdout than {paths.FEATURES}; run: dvc repro")
     rivals, (champion, champion_scores) = pl.read_parquet(paths.RIVAL_SCORES), read_champion()
     return Evidence(
-        reports=found,
+        reports=reports,
         challenger=identify("this commit", paths.BUNDLE),
         champion=champion,
         labels=whole.labels,
@@ -111,8 +111,8 @@ def _scores(frame: pl.DataFrame, name: str) -> Floats:
 
 
 def _slices(holdout: Dataset, declared: Evaluation) -> Slices:
-    found: dict[str, dict[str, Integers]] = {name: {} for name in declared.slices}
+    slices: dict[str, dict[str, Integers]] = {name: {} for name in declared.slices}
     for name, label, places in evaluate_slices.parts(holdout, declared):
         if name != WHOLE and len(places) >= declared.slice_min_rows:
-            found[name][label] = places
-    return found
+            slices[name][label] = places
+    return slices

@@ -40,10 +40,10 @@ class Gap:
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Return the percentile interval; raises UserError where the gap is not defined on too many resamples."""
-        found = percentile_interval(self.draws, confidence, UNDEFINED)
-        if found is None:
+        bounds = percentile_interval(self.draws, confidence, UNDEFINED)
+        if bounds is None:
             raise UserError(f"the gap between {self.lowest} and {self.highest} has too few rows for an interval")
-        return found
+        return bounds
 
 
 def rates(sample: Sample, groups: Mapping[str, Integers], rate: Rate) -> dict[str, float]:
@@ -66,8 +66,11 @@ def compare(sample: Sample, groups: Mapping[str, Integers], rate: Rate, resample
     """
     if len(groups) < 2:
         raise UserError(f"{len(groups)} groups have enough rows to judge; two are needed")
-    found = rates(sample, groups, rate)
-    low, high = min(found, key=lambda name: (found[name], name)), max(found, key=lambda name: (found[name], name))
+    by_group = rates(sample, groups, rate)
+    low, high = (
+        min(by_group, key=lambda name: (by_group[name], name)),
+        max(by_group, key=lambda name: (by_group[name], name)),
+    )
     extreme = {name: groups[name] for name in (low, high)}
     over, under = _sums(sample, extreme, rate, resamples.clusters)
     drawn = []
@@ -75,7 +78,7 @@ def compare(sample: Sample, groups: Mapping[str, Integers], rate: Rate, resample
         top, bottom = (np.einsum("rc,gc->gr", counts, sums) for sums in (over, under))
         drawn.append(np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0))
     values = np.concatenate(drawn, axis=1)
-    observed = _apart(np.array([found[low]]), np.array([found[high]]), rate.compared)
+    observed = _apart(np.array([by_group[low]]), np.array([by_group[high]]), rate.compared)
     return Gap(low, high, float(observed[0]), _apart(values[0], values[-1], rate.compared))
 
 

@@ -89,8 +89,8 @@ def _case(planted: _Planted) -> Case:
     if by is not None:
         return Case(planted.name, planted.wanted, by, right=True)
     failed = [verdict for verdict in verdicts if verdict.verdict == "fail" and verdict.blocking]
-    found = f"stopped by {', '.join(sorted({one.id for one in failed}))}" if failed else "let through"
-    return Case(planted.name, planted.wanted, found, right=False, missing=planted.missing)
+    outcome = f"stopped by {', '.join(sorted({one.id for one in failed}))}" if failed else "let through"
+    return Case(planted.name, planted.wanted, outcome, right=False, missing=planted.missing)
 
 
 @dataclass(frozen=True)
@@ -135,10 +135,10 @@ class _Planter:
         resamples = Resamples(int(sample.clusters.max()) + 1, interval.resamples, self.evidence.seed)
 
         def part(places: Integers) -> Slice:
-            found = evaluate_slices.estimates(sample.part(places), params, resamples)
+            estimated = evaluate_slices.estimates(sample.part(places), params, resamples)
             return Slice(
                 n=len(places),
-                metrics={name: Estimate(value=one.value, interval=one.interval) for name, one in found.items()},
+                metrics={name: Estimate(value=one.value, interval=one.interval) for name, one in estimated.items()},
             )
 
         slices = {WHOLE: {WHOLE: part(np.arange(len(scores)))}}
@@ -363,16 +363,23 @@ def _was_judged(verdict: Verdict) -> bool:
 
 def _stopped(verdicts: Sequence[Verdict], rightly: Callable[[Verdict], bool]) -> str | None:
     """Return the rules that stopped a model for the right reason; None if there is none."""
-    found = {one.id for one in verdicts if one.verdict == "fail" and one.blocking and rightly(one)}
-    return f"stopped by {', '.join(sorted(found))}" if found else None
+    stopping = {
+        verdict.id for verdict in verdicts if verdict.verdict == "fail" and verdict.blocking and rightly(verdict)
+    }
+    return f"stopped by {', '.join(sorted(stopping))}" if stopping else None
 
 
 def _failed(verdicts: Sequence[Verdict], name: str, where: str | None) -> str | None:
-    found = [one for one in verdicts if one.id == name and one.slice == where and _was_judged(one)]
-    return f"{name} fails" if found and all(one.verdict == "fail" for one in found) else None
+    matching = [
+        verdict for verdict in verdicts if verdict.id == name and verdict.slice == where and _was_judged(verdict)
+    ]
+    return f"{name} fails" if matching and all(verdict.verdict == "fail" for verdict in matching) else None
 
 
 def _same_model(verdicts: Sequence[Verdict], rules: Iterable[str]) -> str | None:
-    found = [one for one in verdicts if one.id in set(rules)]
-    same = all(one.verdict == "not_applicable" and one.reason.startswith(gate_verdicts.SAME_MODEL) for one in found)
-    return gate_verdicts.SAME_MODEL if found and same else None
+    judged = [verdict for verdict in verdicts if verdict.id in set(rules)]
+    same = all(
+        verdict.verdict == "not_applicable" and verdict.reason.startswith(gate_verdicts.SAME_MODEL)
+        for verdict in judged
+    )
+    return gate_verdicts.SAME_MODEL if judged and same else None

@@ -55,10 +55,10 @@ def content(verdicts: list[Verdict], evidence: Evidence) -> dict[str, Any]:
 def _judged(name: str, rule: AnyRule, gates: Gates, evidence: Evidence) -> list[Verdict]:
     blank = Verdict(name, rule.kind, not rule.advisory, "fail", "", metric=getattr(rule, "metric", None))
     try:
-        found = list(_KINDS[rule.kind](blank, rule, gates, evidence))
+        verdicts = list(_KINDS[rule.kind](blank, rule, gates, evidence))
     except UserError as error:
         return [replace(blank, reason=f"cannot be judged, so it fails: {error}")]
-    return found or [replace(blank, reason="cannot be judged, so it fails: there is nothing to judge")]
+    return verdicts or [replace(blank, reason="cannot be judged, so it fails: there is nothing to judge")]
 
 
 def limited(blank: Verdict, limits: conf_gates.Limits, value: float, tested: tuple[float, float], what: str) -> Verdict:
@@ -82,8 +82,8 @@ def _threshold(blank: Verdict, rule: conf_gates.Threshold, _: Gates, evidence: E
         if rule.tested == "interval" and estimate.interval is None:
             raise UserError(f"reports/slices.json has no interval of {rule.metric} of {rule.slice or WHOLE} {label}")
         ends = estimate.interval if rule.tested == "interval" and estimate.interval else (estimate.value,) * 2
-        found = limited(blank, rule.limits, estimate.value, ends, rule.metric)
-        yield replace(found, slice=_slice(rule.slice, label), interval=estimate.interval)
+        verdict = limited(blank, rule.limits, estimate.value, ends, rule.metric)
+        yield replace(verdict, slice=_slice(rule.slice, label), interval=estimate.interval)
 
 
 def _reported(name: str | None, evidence: Evidence) -> dict[str, Slice]:
@@ -103,13 +103,13 @@ def _champion(blank: Verdict, rule: conf_gates.Champion, gates: Gates, evidence:
         yield replace(blank, verdict="not_applicable", reason=against)
         return
     margin = -rule.margin if rule.test == "non_inferiority" else rule.margin
-    found = {
+    differences = {
         label: _difference(rule.metric, against.scores, gates, evidence, places)
         for label, places in _places(rule.slice, evidence).items()
     }
-    _can_be_shown(found, gates)
-    p_values = comparison.holm({label: difference.p_value(margin) for label, difference in found.items()})
-    for label, difference in found.items():
+    _can_be_shown(differences, gates)
+    p_values = comparison.holm({label: difference.p_value(margin) for label, difference in differences.items()})
+    for label, difference in differences.items():
         yield replace(
             _compared(blank, difference, p_values[label], margin, gates),
             slice=_slice(rule.slice, label),
@@ -148,34 +148,39 @@ def _opponent(evidence: Evidence) -> _Opponent | str:
     )
 
 
-def _can_be_shown(found: Mapping[str, Difference], gates: Gates) -> None:
+def _can_be_shown(differences: Mapping[str, Difference], gates: Gates) -> None:
     """Raise UserError if no data whatever could pass: with many values, Holm asks for p-values that are too small."""
-    smallest = max(difference.smallest_p_value for difference in found.values())
-    if smallest * len(found) >= 1 - gates.confidence:
+    smallest = max(difference.smallest_p_value for difference in differences.values())
+    if smallest * len(differences) >= 1 - gates.confidence:
+        needed = (1 - gates.confidence) / len(differences)
         raise UserError(
-            f"{gates.resamples} resamples of so few clusters show no p-value below {smallest:.2g}, and {len(found)} "
-            f"values together need {(1 - gates.confidence) / len(found):.2g}: raise gates.resamples or group them"
+            f"{gates.resamples} resamples of so few clusters show no p-value below {smallest:.2g}, and "
+            f"{len(differences)} values together need {needed:.2g}: raise gates.resamples or group them"
         )
 
 
-def _compared(blank: Verdict, found: Difference, p_value: float, margin: float, gates: Gates) -> Verdict:
+def _compared(blank: Verdict, difference: Difference, p_value: float, margin: float, gates: Gates) -> Verdict:
     sure = p_value < 1 - gates.confidence
     return replace(
         blank,
         verdict="pass" if sure else "fail",
-        observed=found.observed,
+        observed=difference.observed,
         threshold=margin,
-        interval=found.interval(gates.confidence),
+        interval=difference.interval(gates.confidence),
     )
 
 
-def _words(rule: conf_gates.Champion, found: Difference, p_value: float, gates: Gates, name: str) -> str:
+def _words(rule: conf_gates.Champion, difference: Difference, p_value: float, gates: Gates, name: str) -> str:
     sure = p_value < 1 - gates.confidence
     claim = (
         f"at most {rule.margin:g} worse" if rule.test == "non_inferiority" else f"better by more than {rule.margin:g}"
     )
-    change = f"{rule.metric} is {abs(found.observed):.4g} {'better' if found.observed >= 0 else 'worse'} than {name}'s"
-    return f"{change}; {'' if sure else 'not '}shown to be {claim} (p {p_value:.3g}, {found.clusters} clusters)"
+    shown = f"{'' if sure else 'not '}shown to be {claim} (p {p_value:.3g}, {difference.clusters} clusters)"
+    return f"{_change(rule.metric, difference)} than {name}'s; {shown}"
+
+
+def _change(metric: str, difference: Difference) -> str:
+    return f"{metric} is {abs(difference.observed):.4g} {'better' if difference.observed >= 0 else 'worse'}"
 
 
 def _places(name: str | None, evidence: Evidence) -> Mapping[str, Integers]:
@@ -192,12 +197,12 @@ def _difference(
     """Compare the challenger with other scores of the same rows; for AUC, DeLong's error is asked too."""
     champion, challenger = (evidence.sample(scores, places) for scores in (against, evidence.scores))
     resamples = Resamples(int(evidence.clusters.max(initial=0)) + 1, gates.resamples, evidence.seed)
-    found = comparison.difference(named(metric, evidence.task), champion, challenger, resamples)
-    if metric == "roc_auc" and found.draws.std() > 0:
-        ratio = found.draws.std() / max(comparison.delong(champion, challenger)[1], 1e-12)
+    difference = comparison.difference(named(metric, evidence.task), champion, challenger, resamples)
+    if metric == "roc_auc" and difference.draws.std() > 0:
+        ratio = difference.draws.std() / max(comparison.delong(champion, challenger)[1], 1e-12)
         if not DELONG[0] <= ratio <= DELONG[1]:
             raise UserError(f"the bootstrap's standard error is {ratio:.2g} times DeLong's: one of them is wrong")
-    return found
+    return difference
 
 
 def _noise_floor(blank: Verdict, rule: conf_gates.NoiseFloor, gates: Gates, evidence: Evidence) -> Iterator[Verdict]:
@@ -229,18 +234,18 @@ def _spread(metric: str, gates: Gates, evidence: Evidence) -> float:
 
 
 def _value(metric: Metric, evidence: Evidence, scores: Floats) -> float:
-    found = float(point([metric], evidence.sample(scores))[0])
-    if not math.isfinite(found):
+    value = float(point([metric], evidence.sample(scores))[0])
+    if not math.isfinite(value):
         raise UserError(f"{metric.name} is not defined on the holdout")
-    return found
+    return value
 
 
 def _simplicity(blank: Verdict, rule: conf_gates.Simplicity, gates: Gates, evidence: Evidence) -> Iterator[Verdict]:
     what, simple = _simple(rule.than, evidence)
-    found = _difference(rule.metric, simple, gates, evidence)
-    p_value = found.p_value(rule.margin)
-    judged = _compared(blank, found, p_value, rule.margin, gates)
-    change = f"{rule.metric} is {abs(found.observed):.4g} {'better' if found.observed >= 0 else 'worse'} than of {what}"
+    difference = _difference(rule.metric, simple, gates, evidence)
+    p_value = difference.p_value(rule.margin)
+    judged = _compared(blank, difference, p_value, rule.margin, gates)
+    change = f"{_change(rule.metric, difference)} than of {what}"
     advice = (
         f"shown to be worth more than {rule.margin:g}" if judged.verdict == "pass" else f"use {what}: it is simpler"
     )
@@ -253,8 +258,8 @@ def _simple(than: str, evidence: Evidence) -> tuple[str, Floats]:
         rate = [(window.class_shares or {}).get(name) for name in evidence.classes] or [window.base_rate]
         if None in rate:
             raise UserError("reports/dataset.json has no base rate of the training rows")
-        found = np.tile(np.array(rate, dtype=np.float64), (len(evidence.labels), 1))
-        return "the base rate", found if evidence.classes else found[:, 0]
+        scores = np.tile(np.array(rate, dtype=np.float64), (len(evidence.labels), 1))
+        return "the base rate", scores if evidence.classes else scores[:, 0]
     if evidence.baseline_scores is None:
         raise UserError("the baseline's scores are missing; run: dvc repro")
     return "the baseline", evidence.baseline_scores
@@ -319,12 +324,12 @@ def _fairness(blank: Verdict, rule: conf_gates.Fairness, gates: Gates, evidence:
     groups = _places(rule.group, evidence)
     resamples = Resamples(int(evidence.clusters.max(initial=0)) + 1, gates.resamples, evidence.seed)
     rate = fairness.Rate(rule.measure, rule.compared, rule.selected_above)
-    found = fairness.compare(evidence.sample(evidence.scores), groups, rate, resamples)
-    ends = found.interval(gates.confidence)
-    what = f"the {rule.compared} of {rule.measure} between {rule.group} {found.lowest} and {found.highest}"
+    gap = fairness.compare(evidence.sample(evidence.scores), groups, rate, resamples)
+    ends = gap.interval(gates.confidence)
+    what = f"the {rule.compared} of {rule.measure} between {rule.group} {gap.lowest} and {gap.highest}"
     small = sorted(set(evidence.reports.slices.get(rule.group, {})) - set(groups))
     left_out = f"; too few rows to judge: {', '.join(small)}" if small else ""
-    judged = limited(blank, rule.limits, found.observed, (found.observed, found.observed), what)
+    judged = limited(blank, rule.limits, gap.observed, (gap.observed, gap.observed), what)
     yield replace(judged, slice=rule.group, interval=ends, reason=judged.reason + left_out)
 
 

@@ -76,17 +76,17 @@ def _plain(files: Sequence[File], source: Package | Files) -> File:
     return File(files[0].name, plain_csv.rewritten(texts, source).encode())
 
 
-def _same_columns(first: str, expected: pl.Schema, name: str, found: pl.DataFrame) -> None:
-    if found.columns != expected.names():
+def _same_columns(first: str, expected: pl.Schema, name: str, table: pl.DataFrame) -> None:
+    if table.columns != expected.names():
         different = [
-            column for column in [*found.columns, *expected] if not (column in found.columns and column in expected)
+            column for column in [*table.columns, *expected] if not (column in table.columns and column in expected)
         ]
         what = f"column '{different[0]}' is in one of the two only" if different else "the columns are in another order"
         raise UserError(f"{name}: has other columns than {first}: {what}; mend it, or name the wanted ones in `keep`")
     for column, dtype in expected.items():
-        if found.schema[column] != dtype:
+        if table.schema[column] != dtype:
             raise UserError(
-                f"{name}: column '{column}' is stored as {found.schema[column]}, in {first} as {dtype}; write it alike"
+                f"{name}: column '{column}' is stored as {table.schema[column]}, in {first} as {dtype}; write it alike"
             )
 
 
@@ -115,13 +115,13 @@ def _unzipped(file: File, member: str | None) -> File:
 def _member(title: str, names: Sequence[str], wanted: str | None) -> str:
     if wanted is None and len(names) != 1:
         raise UserError(f"{title}: holds {len(names)} files; a zipped CSV holds exactly one, or `member` says which")
-    found = [name for name in names if wanted is None or fnmatchcase(name, wanted)]
-    if len(found) != 1:
+    matching = [name for name in names if wanted is None or fnmatchcase(name, wanted)]
+    if len(matching) != 1:
         raise UserError(
-            f"{title}: holds {len(found)} files named '{wanted}'; "
+            f"{title}: holds {len(matching)} files named '{wanted}'; "
             f"`member` must name one of: {', '.join(sorted(names)[:5])}"
         )
-    return found[0]
+    return matching[0]
 
 
 def _parquet(file: File) -> pl.DataFrame:

@@ -29,13 +29,13 @@ def fetch(name: str, source: Files) -> Iterator[File]:
     for file, pinned in sorted(source.files.items()):
         if pinned is None:
             raise UserError(f"{key}: {file}: has no sha256; run: trunkline pin {name}")
-        found = File(shown(source.url + file), locate(source.url, file, pinned).read_bytes())
-        if (digest := hashlib.sha256(found.content).hexdigest()) != pinned:
+        file_ = File(shown(source.url + file), locate(source.url, file, pinned).read_bytes())
+        if (digest := hashlib.sha256(file_.content).hexdigest()) != pinned:
             raise UserError(
-                f"{found.name}: is not what {key} has pinned: its sha256 is {digest}; "
+                f"{file_.name}: is not what {key} has pinned: its sha256 is {digest}; "
                 f"if it was changed on purpose, write that, or run: trunkline pin {name}"
             )
-        yield found
+        yield file_
 
 
 def locate(url: str, file: str, pinned: str | None = None) -> Path:
@@ -62,16 +62,16 @@ def names(name: str, source: Files) -> list[str]:
     if "://" in source.url:
         from trunkline.pipeline.ingest import stores  # noqa: PLC0415
 
-        found = stores.listed(source.url, source.glob)
+        matching = stores.listed(source.url, source.glob)
     else:
-        found = sorted(
+        matching = sorted(
             path.relative_to(source.url).as_posix() for path in Path(source.url).glob(source.glob) if path.is_file()
         )
-    if not found:
+    if not matching:
         raise UserError(
             f"data.sources.{name}.glob: '{source.glob}' finds no file in {shown(source.url)}; mend one of them"
         )
-    return found
+    return matching
 
 
 def _remote(scheme: str, address: str) -> "Remote":
@@ -87,9 +87,9 @@ def _remote(scheme: str, address: str) -> "Remote":
 
 
 def _inside(path: str) -> Path:
-    found = Path(path)
-    if not paths.inside(found):
+    inside = Path(path)
+    if not paths.inside(inside):
         raise UserError(f"{path}: leads out of the project; copy the file into it")
-    if not found.is_file():
+    if not inside.is_file():
         raise UserError(f"{path}: there is no such file; put it there, or mend its name in conf/data")
-    return found
+    return inside

@@ -46,9 +46,9 @@ def _stream(title: str, answer: requests.Response, offset: int) -> Stream:
     validator = _validator(headers.get("ETag", ""), headers.get("Last-Modified", ""))
     if status == 200:
         return Stream(0, _number(headers.get("Content-Length")), validator, answer.iter_content(CHUNK))
-    found = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
-    if status == 206 and found and int(found[1]) == offset:
-        return Stream(offset, _number(found[2]), validator, answer.iter_content(CHUNK))
+    range_ = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
+    if status == 206 and range_ and int(range_[1]) == offset:
+        return Stream(offset, _number(range_[2]), validator, answer.iter_content(CHUNK))
     if status == 416 and headers.get("Content-Range") == f"bytes */{offset}":  # all of it is here already
         return Stream(offset, offset, validator, iter(()))
     raise _refused(title, status, headers.get("Retry-After", ""))

@@ -59,10 +59,10 @@ def read_iceberg(name: str, source: Iceberg) -> pl.DataFrame:
 
 def iceberg_snapshot(name: str, source: Iceberg) -> str:
     """Return the id of the newest snapshot of an Iceberg table; raises UserError for a table that has none."""
-    found = _iceberg(name, source).current_snapshot()
-    if found is None:
+    snapshot = _iceberg(name, source).current_snapshot()
+    if snapshot is None:
         raise UserError(f"data.sources.{name}.table: {source.table} has no snapshot yet; write rows to it")
-    return str(found.snapshot_id)
+    return str(snapshot.snapshot_id)
 
 
 def _delta(name: str, source: Delta) -> Any:

@@ -32,12 +32,12 @@ def moves(name: str, source: Source) -> Iterator[Move]:
         case Query():
             from trunkline.pipeline.ingest import sql  # noqa: PLC0415
 
-            found = sql.fingerprint(name, source)
-            if found is None and source.pin is None:
+            now = sql.fingerprint(name, source)
+            if now is None and source.pin is None:
                 raise UserError(
                     f"data.sources.{name}.pin: the key is missing; write a text that says which rows are meant"
                 )
-            yield from _one(name, "pin", source.pin, source.pin if found is None else found)
+            yield from _one(name, "pin", source.pin, source.pin if now is None else now)
         case Delta():
             from trunkline.pipeline.ingest import lakehouse  # noqa: PLC0415
 

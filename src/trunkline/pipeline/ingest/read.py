@@ -72,11 +72,11 @@ def read(name: str, source: Source) -> Reading:
             return _sorted(source, lakehouse.read_iceberg(name, source), title, source.snapshot)
 
 
-def _of_files(source: Package | Files, title: str, pin: str, found: Iterable[File]) -> Reading:
+def _of_files(source: Package | Files, title: str, pin: str, files: Iterable[File]) -> Reading:
     pieces: list[Piece] = []
 
     def counted() -> Iterator[File]:
-        for file in found:
+        for file in files:
             pieces.append(Piece(file.name, len(file.content), hashlib.sha256(file.content).hexdigest()))
             yield file
 

@@ -35,10 +35,10 @@ def read(name: str, source: Query) -> pl.DataFrame:
         )
         raise UserError(f"data.sources.{name}.pin: the key is missing; {how}")
     with _connected(name, source) as connection:
-        found = _fingerprint(connection, source.fingerprint) if source.fingerprint else source.pin
-        if found != source.pin:
+        fingerprint = _fingerprint(connection, source.fingerprint) if source.fingerprint else source.pin
+        if fingerprint != source.pin:
             raise UserError(
-                f"data.sources.{name}.pin: the fingerprint is '{found}', not the pinned '{source.pin}'; "
+                f"data.sources.{name}.pin: the fingerprint is '{fingerprint}', not the pinned '{source.pin}'; "
                 f"if the rows were changed on purpose, write that, or run: trunkline pin {name}"
             )
         parameters = {"pin": source.pin} if _READS_PIN.search(source.query) else {}

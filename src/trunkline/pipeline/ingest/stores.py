@@ -41,10 +41,10 @@ def listed(url: str, pattern: str) -> list[str]:
     files, base = _system(url)
     base = base.rstrip("/") + "/"
     try:
-        found = files.glob(base + pattern, detail=True)
+        entries = files.glob(base + pattern, detail=True)
     except Exception as error:  # each store's library has errors of its own
         raise _fatal(url, error) from None
-    return sorted(str(path).removeprefix(base) for path, entry in found.items() if entry.get("type") != "directory")
+    return sorted(str(path).removeprefix(base) for path, entry in entries.items() if entry.get("type") != "directory")
 
 
 def _system(url: str) -> tuple[Any, str]:

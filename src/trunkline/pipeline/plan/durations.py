@@ -7,10 +7,10 @@ from trunkline.core import paths
 
 def read(root: Path) -> dict[str, float]:
     """Return the seconds of each stage that has run here, by name; what cannot be read is left out."""
-    found = {}
+    seconds = {}
     for path in sorted((paths.home(root) / paths.DURATIONS).glob("*")):
         try:
-            found[path.name] = float(path.read_text(encoding="utf-8"))
+            seconds[path.name] = float(path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue
-    return found
+    return seconds

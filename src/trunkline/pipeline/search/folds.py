@@ -49,15 +49,15 @@ def split(dataset: Dataset, cut: Cut, count: int, seed: int) -> tuple[Fold, ...]
 
     Raises UserError where a fold would have no rows.
     """
-    found = (
+    folds = (
         _by_hash(dataset, cut, count, seed)
         if cut.known_after is None
         else _by_time(dataset, cut.timezone, cut.known_after, count)
     )
-    for number, fold in enumerate(found, 1):
+    for number, fold in enumerate(folds, 1):
         if not len(fold.train) or not len(fold.validate):
             raise UserError(f"search.folds: fold {number} of {count} has no rows; declare fewer, or more to train on")
-    return found
+    return folds
 
 
 def _by_time(dataset: Dataset, timezone: str, known_after: timedelta, count: int) -> tuple[Fold, ...]:

@@ -99,19 +99,19 @@ def _shown(shares: Shares) -> Shares:
 
 def _points(axes: Any, trials: Sequence[Tried | None], label: str, **mark: Any) -> None:
     """Draw those trials of all that are there."""
-    found = [(number, one.value) for number, one in enumerate(trials) if one is not None]
-    if found:
-        axes.plot(*zip(*found, strict=True), ls="", label=label, zorder=3, **mark)
+    points = [(number, trial.value) for number, trial in enumerate(trials) if trial is not None]
+    if points:
+        axes.plot(*zip(*points, strict=True), ls="", label=label, zorder=3, **mark)
 
 
 def _steps(trials: Sequence[Tried], larger: bool) -> list[tuple[int, float]]:
     best: float | None = None
-    found = []
+    steps = []
     for number, trial in enumerate(trials):
         if trial.state == "complete" and trial.value is not None:
             best = trial.value if best is None else (max if larger else min)(best, trial.value)
-            found.append((number, best))
-    return found
+            steps.append((number, best))
+    return steps
 
 
 def _finish(axes: Any, look: Look) -> None:

@@ -102,10 +102,10 @@ class Journal:
 
     def _take(self, line: bytes) -> None:
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            found = json.loads(line)
-            if found["check"] == _check(found["key"], found["value"], found["reason"], found["spent"]):
-                self.scores[found["key"]] = Score(found["value"], found["reason"])
-                self.spent = max(self.spent, found["spent"])
+            entry = json.loads(line)
+            if entry["check"] == _check(entry["key"], entry["value"], entry["reason"], entry["spent"]):
+                self.scores[entry["key"]] = Score(entry["value"], entry["reason"])
+                self.spent = max(self.spent, entry["spent"])
 
     def add(self, job: Job, score: Score, spent: float) -> None:
         """Keep a score, and the seconds that the search has taken until then."""

@@ -47,7 +47,9 @@ def families(search: Search, declared: Model) -> tuple[Family, ...]:
     """Return conf/model's own family, then the others in the order of their names."""
     others = sorted(search.families.items())
     own = Family(DECLARED, declared, search.space, f"{Search.key}.space")
-    return own, *(Family(name, one.model, one.space, f"{Search.key}.families.{name}.space") for name, one in others)
+    return own, *(
+        Family(name, other.model, other.space, f"{Search.key}.families.{name}.space") for name, other in others
+    )
 
 
 def verify(search: Search, declared: Model, task: Task) -> None:
@@ -56,8 +58,8 @@ def verify(search: Search, declared: Model, task: Task) -> None:
     strangers = _strangers(search, task)
     if len(strangers) > 1:
         names, kind = ", ".join(strangers), estimators.kind(task)
-        told = f"{names} are no {kind}s, which data.target.task: {task} needs"
-        mistakes.append(f"search.families: {told}; pick another search, such as {AUTO[task]}")
+        reason = f"{names} are no {kind}s, which data.target.task: {task} needs"
+        mistakes.append(f"search.families: {reason}; pick another search, such as {AUTO[task]}")
     else:
         for family in families(search, declared):
             mistakes += _mistakes(family, task)
@@ -67,12 +69,12 @@ def verify(search: Search, declared: Model, task: Task) -> None:
 
 def _strangers(search: Search, task: Task) -> list[str]:
     """Return the families whose estimators are made for another task."""
-    found = []
+    unknown = []
     for name, family in sorted(search.families.items()):
         with suppress(UserError):  # of what cannot be made at all, more is told elsewhere
             if get_tags(estimators.build(family.model, 0)).estimator_type != estimators.kind(task):
-                found.append(name)
-    return found
+                unknown.append(name)
+    return unknown
 
 
 def _installed() -> Iterator[str]:

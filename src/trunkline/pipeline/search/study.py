@@ -44,9 +44,9 @@ def run(params: Params, workers: int, console: Console, folder: Path = paths.FEA
         measuring = _Measuring(
             ground, kept, workers, progress, max(declared.trials, len(study.families)) * ground.count
         )
-        found = study.run(measuring, lambda: measuring.goes_on(study, ends))
-        chosen = choice(found, ground.metric, declared.folds)
-        write(found, chosen)
+        result = study.run(measuring, lambda: measuring.goes_on(study, ends))
+        chosen = choice(result, ground.metric, declared.folds)
+        write(result, chosen)
     return chosen
 
 
@@ -95,11 +95,11 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, best, console=console, transient=True, disable=not console.is_terminal)
 
 
-def choice(found: Found, metric: str, count: int) -> Choice:
+def choice(result: Found, metric: str, count: int) -> Choice:
     """Return what a search came to."""
-    best, states = found.best, [trial.state for trial in found.trials]
+    best, states = result.best, [trial.state for trial in result.trials]
     model = best.model.model_dump(by_alias=True, mode="json") if best.number else None
-    value, declared = (float(files.rounded(trial.mean())) for trial in (best, found.trials[0]))
+    value, declared = (float(files.rounded(trial.mean())) for trial in (best, result.trials[0]))
     return Choice(
         model=model,
         metric=metric,
@@ -110,16 +110,16 @@ def choice(found: Found, metric: str, count: int) -> Choice:
         trials=len(states),
         pruned=states.count("pruned"),
         failed=states.count("failed"),
-        stopped=found.stopped,
+        stopped=result.stopped,
     )
 
 
-def write(found: Found, chosen: Choice) -> None:
+def write(result: Found, chosen: Choice) -> None:
     """Write the choice, all trials and the pictures into reports/search, the choice last."""
-    metric, shares = str(chosen.metric), list(found.importance.items())
-    trials = [_row(trial) for trial in found.trials]
-    tried = [Tried(trial.family, trial.state, trial.mean() if trial.scores else None) for trial in found.trials]
-    files.write_json(TRIALS, {"trials": trials, "importance": found.importance})
+    metric, shares = str(chosen.metric), list(result.importance.items())
+    trials = [_row(trial) for trial in result.trials]
+    tried = [Tried(trial.family, trial.state, trial.mean() if trial.scores else None) for trial in result.trials]
+    files.write_json(TRIALS, {"trials": trials, "importance": result.importance})
     files.write_text(paths.SEARCH / "history.svg", plots.history_svg(tried, metric))
     if shares:
         files.write_text(paths.SEARCH / "importance.svg", plots.importance_svg(shares, metric))

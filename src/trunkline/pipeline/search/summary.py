@@ -53,29 +53,32 @@ class _Trials(BaseModel):
     importance: dict[str, FiniteFloat]
 
 
-def told(found: Choice) -> str:
+def told(choice: Choice) -> str:
     """Say what a search came to, in one line; nothing where there was none."""
-    if found.metric is None:
+    if choice.metric is None:
         return ""
-    spared = [f"{count} {word}" for word, count in (("pruned", found.pruned), ("failed", found.failed)) if count]
-    tried = f"{found.trials} trials" + (f" ({', '.join(spared)})" if spared else "")
-    over = f"{found.metric} over {found.folds} folds"
-    if found.model is None:
-        return f"{tried}, none better than the declared model: {over} {found.value:.5g}"
-    estimator = str(found.model.get("_target_")).rpartition(".")[2]
-    name = estimator if found.family == DECLARED else found.family
-    return f"{tried}, best {over} {found.value:.5g} ({name}), was {found.declared:.5g}"
+    spared = [f"{count} {word}" for word, count in (("pruned", choice.pruned), ("failed", choice.failed)) if count]
+    tried = f"{choice.trials} trials" + (f" ({', '.join(spared)})" if spared else "")
+    over = f"{choice.metric} over {choice.folds} folds"
+    if choice.model is None:
+        return f"{tried}, none better than the declared model: {over} {choice.value:.5g}"
+    estimator = str(choice.model.get("_target_")).rpartition(".")[2]
+    name = estimator if choice.family == DECLARED else choice.family
+    return f"{tried}, best {over} {choice.value:.5g} ({name}), was {choice.declared:.5g}"
 
 
 def read(root: Path = Path()) -> Searched | None:
     """Read what a search left under a project's root, if there was one; raises UserError for what it did not write."""
-    found = Choice.read(root)
-    if found.metric is None:
+    choice = Choice.read(root)
+    if choice.metric is None:
         return None
     try:
         left = _Trials.model_validate(json.loads((root / TRIALS).read_text(encoding="utf-8")))
     except (OSError, ValidationError, ValueError):
         raise UserError(f"{TRIALS}: is not what the search stage writes; run: dvc repro") from None
-    tried = (Tried(one.family, one.state, statistics.fmean(one.scores) if one.scores else None) for one in left.trials)
+    tried = (
+        Tried(trial.family, trial.state, statistics.fmean(trial.scores) if trial.scores else None)
+        for trial in left.trials
+    )
     shares = sorted(left.importance.items(), key=lambda item: (-item[1], item[0]))
-    return Searched(told(found), found.metric, tuple(tried)[:MOST], tuple(shares))
+    return Searched(told(choice), choice.metric, tuple(tried)[:MOST], tuple(shares))

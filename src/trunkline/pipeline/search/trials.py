@@ -141,25 +141,27 @@ class Study:
         earlier, folds = self.complete, self.search.folds
         prune = self.search.prune and len(earlier) >= WARM
         for steps in [[fold] for fold in range(folds)] if prune else [list(range(folds))]:
-            alive = [place for place, found in enumerate(scores) if self._goes_on(points[place], found, earlier, prune)]
+            alive = [
+                place for place, result in enumerate(scores) if self._goes_on(points[place], result, earlier, prune)
+            ]
             jobs = [Job(place, fold, _content(points[place])) for place in alive for fold in steps]
             measured = {(job.trial, job.fold): score for job, score in measure(jobs)}
             for job in jobs:
                 scores[job.trial].append(measured[job.trial, job.fold])
-        for point, found in zip(points, scores, strict=True):
-            self._tell(point, found)
+        for point, result in zip(points, scores, strict=True):
+            self._tell(point, result)
 
-    def _goes_on(self, point: Point, found: Sequence[Score], earlier: Sequence[Trial], prune: bool) -> bool:
-        if point.model is None or any(score.value is None for score in found):
+    def _goes_on(self, point: Point, scores: Sequence[Score], earlier: Sequence[Trial], prune: bool) -> bool:
+        if point.model is None or any(score.value is None for score in scores):
             return False
-        if not prune or not found:
+        if not prune or not scores:
             return True
-        median = statistics.median(self._worse(trial.mean(len(found))) for trial in earlier)
-        return self._worse(statistics.fmean(_values(found))) <= median
+        median = statistics.median(self._worse(trial.mean(len(scores))) for trial in earlier)
+        return self._worse(statistics.fmean(_values(scores))) <= median
 
-    def _tell(self, point: Point, found: Sequence[Score]) -> None:
-        reason = next((score.reason for score in found if score.value is None), point.reason)
-        values = tuple(_values(found))
+    def _tell(self, point: Point, scores: Sequence[Score]) -> None:
+        reason = next((score.reason for score in scores if score.value is None), point.reason)
+        values = tuple(_values(scores))
         state: State = "failed" if reason else "complete" if len(values) == self.search.folds else "pruned"
         model = point.model or point.family.model
         shown = {key: _dig(model, key) for key in sorted(point.family.space)} if point.model else point.values
@@ -193,8 +195,8 @@ class Study:
             return {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of parameters that never varied
-            found = optuna.importance.get_param_importances(self._optuna)
-        return dict(sorted(found.items(), key=lambda item: (-item[1], item[0])))
+            importance = optuna.importance.get_param_importances(self._optuna)
+        return dict(sorted(importance.items(), key=lambda item: (-item[1], item[0])))
 
 
 def suggest(trial: optuna.trial.Trial, name: str, domain: Domain) -> Any:
@@ -222,8 +224,8 @@ def _content(point: Point) -> dict[str, Any]:
     return point.model.model_dump(by_alias=True, mode="json")
 
 
-def _values(found: Iterable[Score]) -> Iterator[float]:
-    return (score.value for score in found if score.value is not None)
+def _values(scores: Iterable[Score]) -> Iterator[float]:
+    return (score.value for score in scores if score.value is not None)
 
 
 def _dig(model: Model, key: str) -> Any:

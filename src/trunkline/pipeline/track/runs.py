@@ -138,8 +138,8 @@ def _write(client: "Client", attempt: "LoggedRun", run: Run) -> None:
 
 def _attempts(client: "Client", experiment: str, result: str) -> "dict[str, LoggedRun]":
     """Return a run with this result per status; there are two only if two were begun at the same moment."""
-    found = client.search_runs([experiment], f"tags.`{RESULT}` = '{result}'")
-    return {run.info.status: run for run in found}
+    runs = client.search_runs([experiment], f"tags.`{RESULT}` = '{result}'")
+    return {run.info.status: run for run in runs}
 
 
 def _name(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

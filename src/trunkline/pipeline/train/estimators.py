@@ -138,7 +138,7 @@ def _split(path: str, key: str) -> tuple[str, str, str]:
 def _missing_module(package: str, module: str, error: ModuleNotFoundError) -> str:
     if error.name == package:
         return f"{package} is not installed; run: pip install 'trunkline[{PACKAGES[package]}]'"
-    submodules = [found.name for found in pkgutil.iter_modules(sys.modules[package].__path__)]
+    submodules = [submodule.name for submodule in pkgutil.iter_modules(sys.modules[package].__path__)]
     public = [name for name in submodules if not name.startswith("_")]
     return f"no module '{module}'{nearest(module.split('.')[1], public)}"
 

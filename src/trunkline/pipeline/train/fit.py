@@ -52,8 +52,8 @@ def scores(pipeline: Pipeline, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
     """
     features = inputs(frame.select(pipeline.feature_names_in_))
     if is_classifier(pipeline):
-        found = pipeline.predict_proba(features)
-        chosen = found if len(pipeline.classes_) > 2 else found[:, list(pipeline.classes_).index(1)]
+        chances = pipeline.predict_proba(features)
+        chosen = chances if len(pipeline.classes_) > 2 else chances[:, list(pipeline.classes_).index(1)]
         return np.ascontiguousarray(chosen, dtype=np.float64)
     return np.asarray(pipeline.predict(features), dtype=np.float64)
 

@@ -134,9 +134,9 @@ def check(name: str, raw: pl.LazyFrame, table: TableContract, zone: str, months:
     results = [_checked(where, piece, table, zone) for piece in _pieces(raw, table, height)]
     valid, rejected = pl.concat(each.valid for each in results), pl.concat(each.rejected for each in results)
     broken = {
-        rule: reduce(add, found)
+        rule: reduce(add, breaches)
         for rule in rules(table)
-        if (found := [each.broken[rule] for each in results if rule in each.broken])
+        if (breaches := [each.broken[rule] for each in results if rule in each.broken])
     }
     report = _report(height, sum(each.quarantined for each in results), broken)
     problems = list(dict.fromkeys(line for each in results for line in each.undecided))
@@ -170,8 +170,8 @@ def _checked(where: _Place, piece: _Piece, table: TableContract, zone: str) -> _
     parsed = _parse(where, raw, table)
     frame = pl.DataFrame({column: result.values for column, result in parsed.items()})
     unparsed = {f"columns.{column}.type": result.failed for column, result in parsed.items()}
-    found, undecided = _found(where, frame, schema(table, zone, piece.firsts), {rule.key for rule in declared})
-    broken = _broken(declared, unparsed, found)
+    masks, undecided = _found(where, frame, schema(table, zone, piece.firsts), {rule.key for rule in declared})
+    broken = _broken(declared, unparsed, masks)
     rejected = _any([mask for rule, mask in broken.items() if rule.policy == "quarantine"], raw.height)
     kept = pl.DataFrame.lazy if piece.whole else parquet.packed
     return _Result(
@@ -255,9 +255,9 @@ def _key(error: SchemaError) -> str:
     return str(getattr(error.check, "name", error.check))
 
 
-def _broken(declared: Iterable[Rule], unparsed: _Masks, found: _Masks) -> dict[Rule, pl.Series]:
+def _broken(declared: Iterable[Rule], unparsed: _Masks, failed: _Masks) -> dict[Rule, pl.Series]:
     """Return the rows that break each broken rule; a value that was not converted breaks no other rule."""
-    masks = {**found, **unparsed}
+    masks = {**failed, **unparsed}
     broken: dict[Rule, pl.Series] = {}
     for rule in declared:
         if rule.key not in masks:

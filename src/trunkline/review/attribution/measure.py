@@ -54,8 +54,8 @@ def ask(root: Path, params: Params, ref: str, metric: str | None = None) -> Ques
         )
     name, better = _chosen(params.content, metric)
     change = _change(root, base, head)
-    found = shares.factors(change)
-    return Question(base, head, change, name, better, found, _trees(base, head, found))
+    factors = shares.factors(change)
+    return Question(base, head, change, name, better, factors, _trees(base, head, factors))
 
 
 def seconds(root: Path) -> float | None:
@@ -70,7 +70,7 @@ def answer(root: Path, question: Question, began: Announce, ended: Announce = st
 
     Raises OutsideError where the base or the head cannot be measured: there is no move to explain then.
     """
-    found = {}
+    measured = {}
     with ExitStack() as stack:
         cache = checkouts.cache_folder(root) if question.trees else root
         before = _base_python(root, question, stack)
@@ -79,10 +79,10 @@ def answer(root: Path, question: Question, began: Announce, ended: Announce = st
             python = before if shares.in_base_environment(name, question.factors) else checkouts.PRESENT
             run = checkouts.reproduce(root, tree, cache, STAGE, paths.METRICS, python=python)
             ended(run.log)
-            found[name] = _required(name, _read(run, question.metric))
+            measured[name] = _required(name, _read(run, question.metric))
     return shares.attribute(
         question.change,
-        found,
+        measured,
         metric=question.metric,
         better=question.better,
         base=question.base,
@@ -126,10 +126,10 @@ def _params(text: bytes, commit: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _trees(base: str, head: str, found: tuple[Factor, ...]) -> dict[str, Tree]:
-    if not found:
+def _trees(base: str, head: str, factors: tuple[Factor, ...]) -> dict[str, Tree]:
+    if not factors:
         return {}
-    alone = {factor.name: Tree(base, head, factor.paths, factor.texts) for factor in found}
+    alone = {factor.name: Tree(base, head, factor.paths, factor.texts) for factor in factors}
     return {BASE: Tree(base, head, (), {}), ALL: Tree(head, head, (), {}), **alone}
 
 

@@ -91,16 +91,16 @@ class Attribution:
 def factors(change: Change) -> tuple[Factor, ...]:
     """Return the factors that have changed: window, config, code, environment."""
     moved = _moved_windows(change)
-    found = (_window(change, moved), _config(change, moved), _code(change), _environment(change))
-    return tuple(factor for factor in found if factor.paths or factor.texts)
+    candidates = (_window(change, moved), _config(change, moved), _code(change), _environment(change))
+    return tuple(factor for factor in candidates if factor.paths or factor.texts)
 
 
-def in_base_environment(name: str, found: Sequence[Factor]) -> bool:
+def in_base_environment(name: str, factors: Sequence[Factor]) -> bool:
     """Tell whether a combination runs in the base's environment: where that is another one, unless it is what changes.
 
     Elsewhere the present environment is that of both.
     """
-    return any(factor.name == ENVIRONMENT for factor in found) and name not in {ALL, ENVIRONMENT}
+    return any(factor.name == ENVIRONMENT for factor in factors) and name not in {ALL, ENVIRONMENT}
 
 
 def notes(change: Change) -> tuple[str, ...]:
@@ -108,10 +108,12 @@ def notes(change: Change) -> tuple[str, ...]:
     moved = _moved_windows(change)
     keys = {item.key for item in _window_differences(change, moved)}
     declared = {item.key for item in _differences(change) if _is_window(item.key)}
-    told = [HIDDEN_WINDOW] if declared and not moved else []
+    remarks = [HIDDEN_WINDOW] if declared and not moved else []
     if "data.window.holdout" in keys | declared:
-        told.append("the holdout window has changed: the metrics are of other rows, so a move is not the model's alone")
-    return tuple(told)
+        remarks.append(
+            "the holdout window has changed: the metrics are of other rows, so a move is not the model's alone"
+        )
+    return tuple(remarks)
 
 
 def attribute(  # noqa: PLR0913  one argument per source of facts
@@ -121,20 +123,23 @@ def attribute(  # noqa: PLR0913  one argument per source of facts
 
     Raises KeyError for a combination that is missing; none is needed where no factor has changed.
     """
-    found = factors(change)
-    if not found:
+    named = factors(change)
+    if not named:
         return Attribution(metric, better, base, head, None, None, (), None, None, notes(change))
     before, after = measured[BASE].value, measured[ALL].value
-    shares = tuple(_share(factor, measured[factor.name], before) for factor in found)
+    shares = tuple(_share(factor, measured[factor.name], before) for factor in named)
     move = _minus(after, before)
-    told = (*notes(change), *_other_rows(change, measured))
+    remarks = (*notes(change), *_other_rows(change, measured))
     rest = _minus(move, *(share.share for share in shares if share.share is not None))
-    return Attribution(metric, better, base, head, before, after, shares, move, rest, told)
+    return Attribution(metric, better, base, head, before, after, shares, move, rest, remarks)
 
 
-def content(found: Attribution) -> dict[str, Any]:
+def content(attribution: Attribution) -> dict[str, Any]:
     """Return the attribution as JSON has it."""
-    return {**vars(found), "shares": [{**vars(share), "changes": list(share.changes)} for share in found.shares]}
+    return {
+        **vars(attribution),
+        "shares": [{**vars(share), "changes": list(share.changes)} for share in attribution.shares],
+    }
 
 
 def last_error(log: str) -> str:
@@ -149,14 +154,14 @@ def last_error(log: str) -> str:
 def stages_before(pipeline: Mapping[str, Any], last: str) -> tuple[str, ...]:
     """Return a stage of a parsed dvc.yaml with all that it stands on, sorted."""
     stages = pipeline.get("stages") or {}
-    wanted, found = [last], set[str]()
+    wanted, order = [last], set[str]()
     while wanted:
         name = wanted.pop()
-        if name not in found and name in stages:
-            found.add(name)
+        if name not in order and name in stages:
+            order.add(name)
             read = _read(stages[name])
             wanted += [other for other, stage in stages.items() if any(_meet(out, read) for out in _outs(stage))]
-    return tuple(sorted(found))
+    return tuple(sorted(order))
 
 
 def _read(stage: Mapping[str, Any]) -> list[str]:

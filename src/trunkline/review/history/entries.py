@@ -114,8 +114,8 @@ def of_one_metric(records: Sequence[Record], limit: int, metric: str | None = No
 
     Raises UserError where nothing is measured.
     """
-    found = entries(records, limit, metric)
-    newest = next((entry.measured.metric for entry in found if entry.measured), None)
+    everything = entries(records, limit, metric)
+    newest = next((entry.measured.metric for entry in everything if entry.measured), None)
     if newest is None:
         raise UserError("there is nothing to draw: no commit shown has a declared metric in reports/metrics.json")
     return entries(records, limit, newest)
@@ -123,16 +123,16 @@ def of_one_metric(records: Sequence[Record], limit: int, metric: str | None = No
 
 def versions(tags: Iterable[Tag]) -> dict[str, tuple[str, ...]]:
     """Return the versions of each commit, of annotated tags, by model and number."""
-    found = [(version, tag.commit) for tag in tags if (version := Version.of_tag(tag.name))]
-    made: dict[str, tuple[str, ...]] = {}
-    for version, commit in sorted(found):
-        made[commit] = (*made.get(commit, ()), version.tag)
-    return made
+    tagged = [(version, tag.commit) for tag in tags if (version := Version.of_tag(tag.name))]
+    by_commit: dict[str, tuple[str, ...]] = {}
+    for version, commit in sorted(tagged):
+        by_commit[commit] = (*by_commit.get(commit, ()), version.tag)
+    return by_commit
 
 
-def content(found: Sequence[Entry]) -> dict[str, Any]:
+def content(entries: Sequence[Entry]) -> dict[str, Any]:
     """Return entries as plain content; a value of a key that is not there is left out."""
-    return {"entries": [{**asdict(entry), "config": [_change(item) for item in entry.config]} for entry in found]}
+    return {"entries": [{**asdict(entry), "config": [_change(item) for item in entry.config]} for entry in entries]}
 
 
 def changed_keys(entry: Entry) -> Iterator[str]:
@@ -172,8 +172,8 @@ def _measured(state: _State, before: _State, metric: str | None) -> Measured | N
 def _compared(state: _State, before: _State) -> tuple[Change, ...]:
     if state.params is None or before.params is None:
         return ()
-    found = differences.differences(before.params, state.params)
-    return tuple(Change(clean(item.key), _json(item.before), _json(item.after)) for item in found)
+    changed = differences.differences(before.params, state.params)
+    return tuple(Change(clean(item.key), _json(item.before), _json(item.after)) for item in changed)
 
 
 def _json(value: Any) -> str | None:
@@ -214,18 +214,18 @@ def _cut(text: str, start: int = 0, most: int = LONG) -> str:
     return f"{'…' if start else ''}{text[start : start + most]}{end}"
 
 
-def _state(found: Mapping[Path, bytes]) -> _State:
-    params, registry = _parsed(found, paths.PARAMS), _parsed(found, paths.REGISTRY)
+def _state(files: Mapping[Path, bytes]) -> _State:
+    params, registry = _parsed(files, paths.PARAMS), _parsed(files, paths.REGISTRY)
     environments = _environments(registry, _dig(params, "name"))
     declared = _dig(params, "evaluation", "metrics")
-    verdict = _dig(_parsed(found, paths.GATES_REPORT), "verdict")
-    measured = _dig(_parsed(found, paths.SLICES), WHOLE, WHOLE, "metrics")
+    verdict = _dig(_parsed(files, paths.GATES_REPORT), "verdict")
+    measured = _dig(_parsed(files, paths.SLICES), WHOLE, WHOLE, "metrics")
     return _State(
         params=_params(params),
         declared=tuple(name for name in declared if isinstance(name, str)) if isinstance(declared, list) else (),
         confidence=_number(_dig(params, "evaluation", "interval", "confidence")),
         verdict=verdict if verdict in ("pass", "fail") else None,
-        values=_numbers(_dig(_parsed(found, paths.METRICS), "holdout")),
+        values=_numbers(_dig(_parsed(files, paths.METRICS), "holdout")),
         intervals=_intervals(measured),
         registered=isinstance(environments, Mapping) and "production" in environments,
         production=_version(_dig(environments, "production")),
@@ -238,10 +238,10 @@ def _environments(registry: Any, name: Any) -> Any:
     return _dig(registry, alone if name is None else name)
 
 
-def _parsed(found: Mapping[Path, bytes], path: Path) -> Any:
+def _parsed(files: Mapping[Path, bytes], path: Path) -> Any:
     parse = json.loads if path.suffix == ".json" else safe_yaml.parse_yaml
     try:
-        return parse(found[path].decode()) if path in found else None
+        return parse(files[path].decode()) if path in files else None
     except _UNREADABLE:
         return None
 

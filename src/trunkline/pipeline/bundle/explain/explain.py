@@ -49,7 +49,11 @@ def explain(pipeline: Pipeline, train: Dataset, holdout: Dataset, seed: int) -> 
 
 def _shap(pipeline: Pipeline, train: Dataset, holdout: Dataset, seed: int) -> Shap:
     rows = sample(holdout.features, SHAP_ROWS, seed)
-    found = attributions(pipeline, train, rows, seed)
-    means = np.abs(found.values).mean(axis=0).reshape(len(holdout.schema.names), -1).sum(axis=1)  # over the classes
+    attributed = attributions(pipeline, train, rows, seed)
+    means = (
+        np.abs(attributed.values).mean(axis=0).reshape(len(holdout.schema.names), -1).sum(axis=1)
+    )  # over the classes
     absolute = dict(zip(holdout.schema.names, means.tolist(), strict=True))
-    return Shap(found.method, found.exact, found.output, len(found.values), found.base, absolute)
+    return Shap(
+        attributed.method, attributed.exact, attributed.output, len(attributed.values), attributed.base, absolute
+    )

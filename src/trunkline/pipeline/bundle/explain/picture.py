@@ -26,24 +26,26 @@ def draw(explanations: Explanations) -> str:
     return drawing.svg((12, height), fill, padding=(0.15, 0.12))
 
 
-def _draw_permutation(axes: Any, found: Permutation) -> None:
-    names = _largest({name: drop.mean for name, drop in found.drops.items()})
+def _draw_permutation(axes: Any, permutation: Permutation) -> None:
+    names = _largest({name: drop.mean for name, drop in permutation.drops.items()})
     means, lows, highs = (
-        np.array([files.rounded(getattr(found.drops[name], field)) for name in names], dtype=np.float64)
+        np.array([files.rounded(getattr(permutation.drops[name], field)) for name in names], dtype=np.float64)
         for field in ("mean", "lowest", "highest")
     )
     line = {"xerr": (means - lows, highs - means), "error_kw": {"lw": 1, "ecolor": "#222"}}
     axes.barh(range(len(names)), means, tick_label=_short(names), color="#3b6ea5", **line)
-    title = f"{found.metric} lost when shuffled"
-    _finish(axes, title, f"{found.rows:,} holdout rows; bar: mean of {found.repeats} repeats, line: their range")
+    title = f"{permutation.metric} lost when shuffled"
+    _finish(
+        axes, title, f"{permutation.rows:,} holdout rows; bar: mean of {permutation.repeats} repeats, line: their range"
+    )
 
 
-def _draw_shap(axes: Any, found: Shap) -> None:
-    names = _largest(found.mean_absolute)
-    values = [files.rounded(found.mean_absolute[name]) for name in names]
+def _draw_shap(axes: Any, shap: Shap) -> None:
+    names = _largest(shap.mean_absolute)
+    values = [files.rounded(shap.mean_absolute[name]) for name in names]
     axes.barh(range(len(names)), values, tick_label=_short(names), color="#c8743c")
-    kind = "exact" if found.exact else "sampled"
-    _finish(axes, f"mean |SHAP value|, {found.output}", f"{found.rows:,} holdout rows; {kind}")
+    kind = "exact" if shap.exact else "sampled"
+    _finish(axes, f"mean |SHAP value|, {shap.output}", f"{shap.rows:,} holdout rows; {kind}")
 
 
 def _largest(values: Mapping[str, float]) -> list[str]:

@@ -56,9 +56,9 @@ def attributions(pipeline: Pipeline, train: Dataset, rows: pl.DataFrame, seed: i
     transformer, estimator = pipeline[0], pipeline[-1]
     matrix = _matrix(transformer, rows)
     for exact in (_histogram, _lightgbm, _forest, _linear):
-        found = exact(estimator, matrix, lambda: _matrix(transformer, train.features))
-        if found is not None:
-            method, values, base = found
+        explained = exact(estimator, matrix, lambda: _matrix(transformer, train.features))
+        if explained is not None:
+            method, values, base = explained
             raw = _raw(estimator, matrix[: len(values)])
             if np.allclose(values.sum(axis=1) + base, raw, rtol=TOLERANCE, atol=TOLERANCE):
                 output = _scale(pipeline, rows[: len(values)], raw)
@@ -108,8 +108,8 @@ def _forest(estimator: Any, matrix: Floats, _: Background) -> Found:
 
 def _work(forest: Any) -> float:
     """Return what shap's time per row grows with."""
-    found = [part.tree_ for part in np.ravel(getattr(forest, "estimators_", forest))]
-    return float(sum(one.n_leaves * max(1, one.max_depth) ** 2 for one in found))
+    trees = [part.tree_ for part in np.ravel(getattr(forest, "estimators_", forest))]
+    return float(sum(tree.n_leaves * max(1, tree.max_depth) ** 2 for tree in trees))
 
 
 def _linear(estimator: Any, matrix: Floats, background: Background) -> Found:
@@ -142,9 +142,11 @@ def _sampled(pipeline: Pipeline, background: pl.DataFrame, rows: pl.DataFrame, s
     with _shap_package() as shap:
         masker = shap.maskers.Independent(places[: known.height], max_samples=known.height)
         explainer = shap.PermutationExplainer(scores, masker, seed=seed)
-        found = explainer(places[known.height :], max_evals=PERMUTATIONS * (2 * table.width + 1), silent=True)
+        explanation = explainer(places[known.height :], max_evals=PERMUTATIONS * (2 * table.width + 1), silent=True)
     output = "probability" if is_classifier(pipeline) else "prediction"
-    return Attributions("permutation sampling by shap", False, output, found.base_values[0].tolist(), found.values)
+    return Attributions(
+        "permutation sampling by shap", False, output, explanation.base_values[0].tolist(), explanation.values
+    )
 
 
 @contextmanager
@@ -159,8 +161,8 @@ def _shap_package() -> Iterator[Any]:
 
 def _matrix(transformer: Any, features: pl.DataFrame) -> Floats:
     """Return the columns that the estimator sees, dense."""
-    made = transformer.transform(fit.inputs(features))
-    return np.asarray(made.toarray() if hasattr(made, "toarray") else made, dtype=np.float64)
+    matrix = transformer.transform(fit.inputs(features))
+    return np.asarray(matrix.toarray() if hasattr(matrix, "toarray") else matrix, dtype=np.float64)
 
 
 def _by_feature(values: Floats, owners: Floats) -> Floats:
@@ -205,8 +207,8 @@ def _raw(estimator: Any, matrix: Floats) -> Floats:
     if hasattr(estimator, "decision_function"):
         return np.asarray(estimator.decision_function(matrix))
     if is_classifier(estimator):
-        found = np.asarray(estimator.predict_proba(matrix))
-        return found if _classes(estimator) > 2 else found[:, 1]
+        chances = np.asarray(estimator.predict_proba(matrix))
+        return chances if _classes(estimator) > 2 else chances[:, 1]
     return np.asarray(estimator.predict(matrix))
 
 

@@ -103,8 +103,8 @@ def thresholds(pipeline: Pipeline, schema: Schema) -> dict[str, list[float]]:
     if not onnx_trees.is_tree_model(estimator):
         return {name: [] for name in names}
     ensemble = onnx_trees.read(estimator, _sets(pipeline, list(_lookups(pipeline, schema)), len(names)))
-    found = onnx_trees.thresholds(ensemble.trees, range(len(names)))
-    return {name: _unscaled(pipeline, found, place, ensemble.single_precision) for place, name in enumerate(names)}
+    by_column = onnx_trees.thresholds(ensemble.trees, range(len(names)))
+    return {name: _unscaled(pipeline, by_column, place, ensemble.single_precision) for place, name in enumerate(names)}
 
 
 def _check(estimator: Any) -> None:
@@ -138,21 +138,21 @@ def _numeric(graph: _Graph, pipeline: Pipeline, schema: Schema) -> str | None:
     count = len(schema.of_role("numeric"))
     if not count:
         return None
-    found = NUMERIC
+    column = NUMERIC
     for step in _numeric_steps(pipeline):
         if isinstance(step, SimpleImputer):
             blank = pd.DataFrame(np.full((1, count), np.nan), columns=schema.of_role("numeric"))
             filled = graph.constant(np.asarray(step.transform(blank), dtype=np.float64))
-            found = graph.add("Where", graph.add("IsNaN", found), filled, found)
+            column = graph.add("Where", graph.add("IsNaN", column), filled, column)
         elif isinstance(step, StandardScaler):
-            found = graph.add("Sub", found, graph.constant(step.mean_))
-            found = graph.add("Div", found, graph.constant(step.scale_))
+            column = graph.add("Sub", column, graph.constant(step.mean_))
+            column = graph.add("Div", column, graph.constant(step.scale_))
         elif isinstance(step, MinMaxScaler):
-            found = graph.add("Mul", found, graph.constant(step.scale_))
-            found = graph.add("Add", found, graph.constant(step.min_))
+            column = graph.add("Mul", column, graph.constant(step.scale_))
+            column = graph.add("Add", column, graph.constant(step.min_))
         else:
             raise NotCovered(f"{type(step).__name__} is not covered by the exporter")
-    return found
+    return column
 
 
 def _lookups(pipeline: Pipeline, schema: Schema) -> Iterator[Lookup]:
@@ -170,8 +170,8 @@ def _lookups(pipeline: Pipeline, schema: Schema) -> Iterator[Lookup]:
             unknown += _UNKNOWN
         probes = pl.Series(name, [*texts, unknown, None], dtype=pl.String)
         others = (pl.lit(_any(encoder, i), pl.String).alias(other) for i, other in enumerate(names) if other != name)
-        made = encoder.transform(fit.inputs(pl.DataFrame(probes).with_columns(others).select(names)))
-        block = np.asarray(made.toarray() if hasattr(made, "toarray") else made, dtype=np.float64)
+        codes = encoder.transform(fit.inputs(pl.DataFrame(probes).with_columns(others).select(names)))
+        block = np.asarray(codes.toarray() if hasattr(codes, "toarray") else codes, dtype=np.float64)
         yield _lookup([*texts, unknown, MISSING], block[:, ends[place] : ends[place + 1]], int(ends[place]), schema)
 
 
@@ -269,9 +269,9 @@ def _table(lookup: Lookup, ensemble: Ensemble) -> tuple[list[int], Floats]:
     """Return the columns that splits look at, of those that a categorical input becomes, and their values."""
     used = {int(column) for tree in ensemble.trees for column in np.unique(tree.column)}
     plain = [c for c in range(lookup.first, lookup.first + lookup.encoded.shape[1]) if c in used]
-    made, table = ensemble.sets.table(lookup.first) if lookup.first in ensemble.sets.codes else ([], None)
+    columns, table = ensemble.sets.table(lookup.first) if lookup.first in ensemble.sets.codes else ([], None)
     values = lookup.encoded[:, [column - lookup.first for column in plain]]
-    return [*plain, *made], values if table is None else np.hstack([values, table])
+    return [*plain, *columns], values if table is None else np.hstack([values, table])
 
 
 def _ensemble_attributes(ensemble: Ensemble, columns: Mapping[int, int]) -> list[AttributeProto]:
@@ -299,7 +299,7 @@ def _ensemble_attributes(ensemble: Ensemble, columns: Mapping[int, int]) -> list
         "n_targets": len(ensemble.base),
         "nodes_falseleafs": false_leafs,
         "nodes_falsenodeids": false_ids,
-        "nodes_featureids": [columns[found] for found in column.tolist()],
+        "nodes_featureids": [columns[values] for values in column.tolist()],
         "nodes_missing_value_tracks_true": np.concatenate([tree.missing_left for tree in trees]).astype(int).tolist(),
         "nodes_modes": _tensor(np.full(len(column), _LEQ, dtype=np.uint8)),
         "nodes_splits": _tensor(np.concatenate([tree.threshold for tree in trees])),
@@ -329,8 +329,8 @@ def _with_a_split(tree: Tree) -> Tree:
     )
 
 
-def _unscaled(pipeline: Pipeline, found: Mapping[int, list[float]], place: int, single: bool) -> list[float]:
-    values = np.array(found[place])
+def _unscaled(pipeline: Pipeline, by_column: Mapping[int, list[float]], place: int, single: bool) -> list[float]:
+    values = np.array(by_column[place])
     if single:  # between two neighbours in single precision, doubles round to either side of their middle
         low = values.astype(np.float32)
         low = np.where(low > values, np.nextafter(low, np.float32(-np.inf)), low)

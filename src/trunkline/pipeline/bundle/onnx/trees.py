@@ -63,9 +63,9 @@ class Sets:
 
     def table(self, feature: int) -> tuple[list[int], Floats]:
         """Return the columns of a feature, and their values, shape (codes, columns)."""
-        found = {made: key[1] for key, made in self.columns.items() if key[0] == feature}
-        rows = [np.frombuffer(right, dtype=np.bool_).astype(np.float64) for right in found.values()]
-        return list(found), np.array(rows, dtype=np.float64).reshape(len(found), len(self.codes[feature])).T
+        columns = {column: key[1] for key, column in self.columns.items() if key[0] == feature}
+        rows = [np.frombuffer(right, dtype=np.bool_).astype(np.float64) for right in columns.values()]
+        return list(columns), np.array(rows, dtype=np.float64).reshape(len(columns), len(self.codes[feature])).T
 
 
 @dataclass(frozen=True)
@@ -238,18 +238,18 @@ def _lightgbm_link(objective: str) -> str | None:
 
 
 def _lightgbm_tree(root: Mapping[str, Any], sets: Sets) -> Tree:
-    found = list(_flat(root))
-    number = {id(node): place for place, node in enumerate(found)}
-    splits = [_lightgbm_split(node, sets) if "split_index" in node else (0, 0.0, False) for node in found]
-    children = {side: [number[id(node[side])] if side in node else 0 for node in found] for side in _SIDES}
+    nodes = list(_flat(root))
+    number = {id(node): place for place, node in enumerate(nodes)}
+    splits = [_lightgbm_split(node, sets) if "split_index" in node else (0, 0.0, False) for node in nodes]
+    children = {side: [number[id(node[side])] if side in node else 0 for node in nodes] for side in _SIDES}
     return _Nodes(
-        leaf=np.array(["split_index" not in node for node in found]),
+        leaf=np.array(["split_index" not in node for node in nodes]),
         left=np.array(children["left_child"]),
         right=np.array(children["right_child"]),
         column=np.array([split[0] for split in splits]),
         threshold=np.array([split[1] for split in splits], dtype=np.float64),
         missing_left=np.array([split[2] for split in splits], dtype=np.bool_),
-        value=np.array([node.get("leaf_value", 0.0) for node in found], dtype=np.float64),
+        value=np.array([node.get("leaf_value", 0.0) for node in nodes], dtype=np.float64),
     ).tree()
 
 
@@ -257,9 +257,9 @@ def _flat(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Yield a node and all below it, without recursion: a tree may be as deep as it has leaves."""
     waiting = [node]
     while waiting:
-        found = waiting.pop()
-        yield found
-        waiting += [found[side] for side in reversed(_SIDES) if side in found]
+        current = waiting.pop()
+        yield current
+        waiting += [current[side] for side in reversed(_SIDES) if side in current]
 
 
 def _lightgbm_split(node: Mapping[str, Any], sets: Sets) -> tuple[int, float, bool]:

@@ -75,8 +75,8 @@ _CHECKS: dict[Task, Callable[[NDArray[Any], Floats], None]] = {
 def _refuse(wrong: NDArray[np.bool_], values: NDArray[Any], what: str, must: str) -> None:
     rows = np.flatnonzero(wrong)
     if len(rows):
-        found = ", ".join(f"{values[row]} (row {row}, counted from 0)" for row in rows[:3])
-        raise UserError(f"{len(rows)} of {len(values)} rows have a wrong {what}: {found}; a {what} must be {must}")
+        examples = ", ".join(f"{values[row]} (row {row}, counted from 0)" for row in rows[:3])
+        raise UserError(f"{len(rows)} of {len(values)} rows have a wrong {what}: {examples}; a {what} must be {must}")
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,9 @@ class RankArea(Metric):
 
 def ratio(over: NDArray[np.int64 | np.float64], under: NDArray[np.int64 | np.float64]) -> Floats:
     """Divide; NaN where the divisor is not above 0."""
-    found = np.full(over.shape, np.nan)
-    np.divide(over, under, out=found, where=under > 0)
-    return found
+    ratios = np.full(over.shape, np.nan)
+    np.divide(over, under, out=ratios, where=under > 0)
+    return ratios
 
 
 def measure(metrics: Sequence[Metric], sample: Sample, counts: Integers) -> Floats:
@@ -154,9 +154,9 @@ def measure(metrics: Sequence[Metric], sample: Sample, counts: Integers) -> Floa
         if isinstance(metric, RowMean | Combined):
             row[:] = _of_sums(metric, sample, counts)
     if areas:
-        found = [_areas(areas, ranking, counts) for ranking in _rankings(sample)]
+        columns = [_areas(areas, ranking, counts) for ranking in _rankings(sample)]
         for place, (row, _) in enumerate(areas):
-            row[:] = np.mean([one[place] for one in found], axis=0)
+            row[:] = np.mean([column[place] for column in columns], axis=0)
     return values
 
 

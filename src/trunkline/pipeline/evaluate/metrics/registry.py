@@ -35,13 +35,13 @@ def _average_precision(cutoffs: Cutoffs) -> Floats:
 
 def _given(labels: Floats, scores: Floats) -> Floats:
     """Return the chance that each row's own class was given."""
-    found: Floats = np.take_along_axis(scores, labels.astype(np.int64)[:, None], axis=1)[:, 0]
-    return found
+    chances: Floats = np.take_along_axis(scores, labels.astype(np.int64)[:, None], axis=1)[:, 0]
+    return chances
 
 
 def _one_hot(labels: Floats, scores: Floats) -> Floats:
-    found: Floats = (labels[:, None] == np.arange(scores.shape[1])).astype(np.float64)
-    return found
+    hot: Floats = (labels[:, None] == np.arange(scores.shape[1])).astype(np.float64)
+    return hot
 
 
 def _hits(labels: Floats, scores: Floats) -> Floats:
