@@ -212,8 +212,11 @@ def other_bytes(project):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (without_bundles, r"flight-delay@v1: its bundle cannot be had .*run: dvc fetch --all-tags"),
-        (other_bytes, r"card\.md: was changed: its sha256 is not the one in manifest\.json|its bundle cannot be had"),
+        (without_bundles, r"flight-delay@v1: its bundle could not be fetched .*run: dvc fetch --all-tags"),
+        (
+            other_bytes,
+            r"card\.md: was changed: its sha256 is not the one in manifest\.json|its bundle could not be fetched",
+        ),
     ],
 )
 def test_a_rollback_to_what_cannot_be_run_is_not_proposed(made, tmp_path, monkeypatch, change, said):

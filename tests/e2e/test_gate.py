@@ -98,7 +98,7 @@ def test_the_model_in_production_is_the_same_model_in_another_bundle(project: Ch
     [
         (["git", "tag", "--delete", V1], "there is no annotated tag flight-delay@v1 here; run: git fetch --tags"),
         (["git", "tag", "--force", V1, "HEAD"], "there is no annotated tag flight-delay@v1 here"),
-        (["rm", "-rf", ".dvc/cache"], "flight-delay@v1: its bundle cannot be had"),
+        (["rm", "-rf", ".dvc/cache"], "flight-delay@v1: its bundle could not be fetched"),
         (["git", "tag", "--annotate", "--force", "-m", "none", V1, "orphan"], "its commit has no reports/bundle.json"),
         (["git", "tag", "--annotate", "--force", "-m", "lies", V1, "lie"], "but its commit says 000000000000"),
     ],

@@ -53,7 +53,7 @@ def _agree(content: dict[str, Any], as_json: bool) -> bool:
     elif different:
         _explain(different, written)
     elif not same_text:
-        click.echo(f"{paths.PARAMS} holds the right values but was written by hand; mend it with: trunkline compose")
+        click.echo(f"{paths.PARAMS} holds the right values but was written by hand; fix it with: trunkline compose")
     else:
         click.echo(f"{paths.PARAMS} is what {paths.CONF}/ composes to")
     return not different and same_text

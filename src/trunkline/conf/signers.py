@@ -67,7 +67,7 @@ class Keyless(Strict):
         "https://github.com/OWNER/REPOSITORY/.github/workflows/main.yml@refs/heads/main."
     )
     issuer: Annotated[str, AfterValidator(_issuer)] = Field(
-        description="Who vouches for the identity: https://token.actions.githubusercontent.com."
+        description="Who confirms the identity: https://token.actions.githubusercontent.com."
     )
 
 

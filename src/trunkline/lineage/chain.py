@@ -12,7 +12,7 @@ from trunkline.serve.log import Prediction
 
 Kind = Literal["version", "digest", "commit", "request"]
 # signed: the forge told it at the release, and the tag's provenance signs it. tag: so says a tag that is refused.
-# forge: it was asked now. message: a commit's message names the number, and nobody vouches for it.
+# forge: it was asked now. message: a commit's message names the number, and nobody has confirmed it.
 Source = Literal["signed", "tag", "forge", "message"]
 
 

@@ -34,7 +34,7 @@ ASK = "set GITHUB_REPOSITORY and GITHUB_TOKEN, or GitLab's variables, to ask the
 
 @dataclass(frozen=True)
 class Found:
-    """What a name means: a version, or a commit that is none; both None for a bundle that no version here has."""
+    """What a name means: a version, or a commit without one; both None for a bundle that no version here has."""
 
     kind: Kind
     version: Version | None = None

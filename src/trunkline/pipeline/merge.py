@@ -90,7 +90,7 @@ def merge(path: str, sides: Sides, render: Callable[[Mapping[str, Any]], str]) -
         return merge_params(path, sides, render)
     if name.endswith(".json"):
         return merge_report(path, sides)
-    raise UserError(f"{path}: only dvc.lock, params.yaml and JSON are merged; mend .gitattributes")
+    raise UserError(f"{path}: only dvc.lock, params.yaml and JSON are merged; fix .gitattributes")
 
 
 def merge_report(path: str, sides: Sides) -> Merged:

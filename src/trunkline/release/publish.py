@@ -104,7 +104,7 @@ def release(  # noqa: PLR0913  each part of the outside world
 
 
 def existing(folder: Path, name: str) -> tuple[Known, ...]:
-    """Return the versions of a model that a clone knows, oldest first; raises UserError for a tag that is none."""
+    """Return the versions of a model that a clone knows, oldest first; raises UserError for a tag that is not of a version."""
     tags = {tag.name: tag for tag in ancestry.annotated(folder)}
     return tuple(_known(version, tags[version.tag]) for version in versions.of(name, tags))
 

@@ -70,7 +70,7 @@ def sign(payload: bytes, environ: Mapping[str, str], trust: "ClientTrustConfig |
     """Sign an in-toto statement, with the key of the environment or else as the workflow that runs.
 
     `trust` is another instance of Sigstore than the public one. Returns JSON. Raises UserError for a key that cannot
-    be used, and if there is nothing to sign with; OutsideError for a keyless signature that cannot be had.
+    be used, and if there is nothing to sign with; OutsideError for a keyless signature that was not given.
     """
     installed()
     if environ.get(KEY):

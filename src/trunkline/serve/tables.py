@@ -121,7 +121,7 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}; mend the file") from error
+        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}; fix the file") from error
 
 
 def _csv_header(path: Path) -> tuple[Any, None]:

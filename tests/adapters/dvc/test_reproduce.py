@@ -295,7 +295,7 @@ def test_the_scores_of_the_base_are_brought_into_the_cache(author: Clone) -> Non
     assert fresh.objects() == fresh.of("rows", "score") | old
     ran, told = fresh.reproduce(unpushed)
     assert ran == []
-    assert told == [f"the scores of {unpushed[:10]} cannot be had: nobody has pushed them"]
+    assert told == [f"the scores of {unpushed[:10]} could not be fetched: nobody has pushed them"]
 
 
 @pytest.mark.parametrize(("status", "kind"), [(2, UserError), (1, OutsideError), (3, OutsideError), (22, OutsideError)])

@@ -270,7 +270,7 @@ def test_a_bundle_that_cannot_be_had_stops_its_environment_only(project):
     assert [(one.environment, one.state, one.code) for one in found.outcomes] == (
         [("production", "degraded", 3), ("staging", "in-sync", 0)]
     )
-    assert "its bundle cannot be had" in found.outcomes[0].why[0]
+    assert "its bundle could not be fetched" in found.outcomes[0].why[0]
     assert aliases(project) == {"staging": "v2"}, "nothing points at what cannot be run"
     assert site.states() == IN_SYNC
     assert aliases(project) == RIGHT

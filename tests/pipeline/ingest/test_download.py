@@ -115,7 +115,7 @@ def test_a_length_that_is_too_short_is_not_what_is_pinned(server: FileServer, tm
 
 
 def test_what_no_attempt_can_mend_is_told_at_once(server: FileServer, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"b\.csv: there is no such file \(HTTP 404\); mend the url"):
+    with pytest.raises(UserError, match=r"b\.csv: there is no such file \(HTTP 404\); fix the url"):
         fetch(server, tmp_path, name="b.csv?page=1")
     server.plan = [Answer(status=403)]
     with pytest.raises(OutsideError, match=r"a\.csv: may not be read \(HTTP 403\); put its login into ~/\.netrc$"):

@@ -102,22 +102,22 @@ def _damaged() -> bytes:
 
 
 BROKEN = {
-    "a line that is cut off": ("x.csv", b"a,b\n1,2\n3", "line 3: has 1 fields, the header has 2; mend it"),
+    "a line that is cut off": ("x.csv", b"a,b\n1,2\n3", "line 3: has 1 fields, the header has 2; fix it"),
     "a line too long": (
         "x.csv",
         b'a,b\n1,"2\n2"\n3,4,5\n',
-        "line 4: has 3 fields, the header has 2; mend it",
+        "line 4: has 3 fields, the header has 2; fix it",
     ),
-    "an empty line": ("x.csv", b"a,b\n1,2\n\n3,4\n", "line 3: has 0 fields, the header has 2; mend it"),
+    "an empty line": ("x.csv", b"a,b\n1,2\n\n3,4\n", "line 3: has 0 fields, the header has 2; fix it"),
     "an open quote": (
         "x.csv",
         b'a,b\n1,2\n3,"4\n5,6\n',
-        "line 3: is not valid CSV (unexpected end of data); mend it",
+        "line 3: is not valid CSV (unexpected end of data); fix it",
     ),
     "text after a quote": (
         "x.csv",
         b'a,b\n"1"x,2\n',
-        "line 2: is not valid CSV (',' expected after '\"'); mend it",
+        "line 2: is not valid CSV (',' expected after '\"'); fix it",
     ),
     "old line ends": (
         "x.csv",
@@ -148,7 +148,7 @@ BROKEN = {
     "broken inside a zip": (
         "x.zip",
         _zip(a=b"a,b\n1\n"),
-        "/a.csv: line 2: has 1 fields, the header has 2; mend it",
+        "/a.csv: line 2: has 1 fields, the header has 2; fix it",
     ),
     "no parquet": ("x.parquet", b"a,b\n1,2\n", "is not a readable Parquet file ("),
 }

@@ -241,7 +241,7 @@ def test_a_glob_of_s3(s3: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
     assert got.table.collect()["id"].to_list() == ["1", "2", "3", "4"]
     assert got.files[0].name == f"s3://{s3.bucket}/in/2013-01.csv"
     gone = refusal(source(kind="files", url=f"s3://{s3.bucket}/in/", files={"x.csv": digest(b"")}))
-    assert gone.startswith(f"s3://{s3.bucket}/in/x.csv: there is no such file; mend the url")
+    assert gone.startswith(f"s3://{s3.bucket}/in/x.csv: there is no such file; fix the url")
     monkeypatch.setattr(download, "CHUNK", 5)  # in pieces, with what has arrived of an earlier run
     part = download._Part.of(Path(".dvc/tmp/downloads"), f"s3://{s3.bucket}/in/2013-02.csv")
     with stores.remote(f"s3://{s3.bucket}/in/2013-02.csv").open_at(0, "") as stream:
@@ -296,7 +296,7 @@ def test_a_query_of_sqlite_is_pinned_by_a_text_or_a_fingerprint(project: Path) -
 
 
 SQL_MISTAKES = {
-    "select * from flihgts": "refuses the query: no such table: flihgts; mend it",
+    "select * from flihgts": "refuses the query: no such table: flihgts; fix it",
     "delete from flights": "attempt to write a readonly database",
     "select id, id from flights": "data.sources.t.query: column 'id' appears more than once; name it apart with `as`",
     "select 1 as a union all select 'x'": "column 'a' holds values of more than one type (int, str); cast it",
@@ -384,7 +384,7 @@ def test_a_delta_table_at_a_version(project: Path) -> None:
         "data.sources.t.version: lake has no version 9 yet, the newest is 1; run: trunkline pin t"
     )
     assert refusal(source(kind="delta", url="nowhere", version=0)) == (
-        "data.sources.t.url: there is no Delta table in nowhere; mend it"
+        "data.sources.t.url: there is no Delta table in nowhere; fix it"
     )
 
 

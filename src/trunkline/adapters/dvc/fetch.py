@@ -20,7 +20,7 @@ from trunkline.core.errors import OutsideError, UserError
 def fetch(home: Path, version: Version, target: Path) -> Identity:
     """Get a version's bundle into a folder that does not exist.
 
-    `home` is the repository with the tags and DVC's remotes. Raises OutsideError for a version that cannot be had,
+    `home` is the repository with the tags and DVC's remotes. Raises OutsideError for a version that could not be fetched,
     UserError for one that is not what its tag says.
     """
     name, tag = version.tag, ancestry.tag(home, version.tag)
@@ -44,4 +44,4 @@ def _get(home: Path, commit: str, tag: str, target: Path) -> None:
             (target / Path(path).name).write_bytes(files.read_bytes(path))
     except Exception as error:  # those of DVC's packages share no base
         message = " ".join(str(error).split())
-        raise OutsideError(f"{tag}: its bundle cannot be had ({message}); run: dvc fetch --all-tags") from error
+        raise OutsideError(f"{tag}: its bundle could not be fetched ({message}); run: dvc fetch --all-tags") from error

@@ -36,7 +36,7 @@ def reproduce(root: Path, base: str | None, tell: Tell, *, everything: bool = Fa
     """Run `dvc repro`, taking from the remote what a stage that runs needs, and what the gates and a review read.
 
     A review compares with the scores of `base`, a commit. With `everything`, all outputs are brought here. What is
-    neither here nor can be had is made again, of which `tell` is told. Raises UserError where a stage refuses its
+    neither here nor on the remote is made again, which `tell` reports. Raises UserError where a stage refuses its
     input, OutsideError where a stage fails.
     """
     with _dvc(root) as repo:
@@ -146,7 +146,7 @@ def _fetch(repo: Any, base: str | None, tell: Tell) -> None:
     except Exception as error:  # the library of every kind of storage has its own
         why = _line(error)
     if why:
-        tell(f"the scores of {base[:10]} cannot be had: {why}")
+        tell(f"the scores of {base[:10]} could not be fetched: {why}")
 
 
 def _send(repo: Any, targets: Sequence[str] | None = None) -> None:

@@ -33,7 +33,7 @@ PARAMS = str(core_paths.PARAMS)
 # depends on a stage before it or on inputs that are not here. follows: one of the three, as those before it turn out.
 Action = Literal["unchanged", "restored", "runs", "changed", "follows"]
 OPEN: frozenset[Action] = frozenset({"runs", "changed", "follows"})
-ABSENT = ("deleted", "not in cache")  # what DVC calls an output that can be had from a remote
+ABSENT = ("deleted", "not in cache")  # what DVC calls an output that a remote may have
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ class Work:
     tell: Tell
     failed: dict[str, Trouble] = field(default_factory=dict)
     done: list[Action] = field(default_factory=list)
-    _without: dict[str, Trouble] = field(default_factory=dict)  # digests of bundles that cannot be had
+    _without: dict[str, Trouble] = field(default_factory=dict)  # digests of bundles that could not be fetched
     _numbers: dict[Version, str] = field(default_factory=dict)
 
     def all(self, actions: Sequence[Action]) -> None:
@@ -143,7 +143,7 @@ def _bundle(clone: Path, release: Release, folder: Path) -> None:
 
 
 def _metrics(clone: Path, commit: str) -> dict[str, float]:
-    """Return what was measured on the holdout, by names such as holdout.roc_auc; none for a report that is none."""
+    """Return what was measured on the holdout, by names such as holdout.roc_auc; none if it cannot be read."""
     try:
         measured = json.loads(repository.file_at(clone, commit, paths.METRICS) or "{}")["holdout"]
         return {f"holdout.{key}": float(value) for key, value in measured.items() if value is not None}

@@ -16,7 +16,7 @@ _CLIENT = urllib3.PoolManager(retries=False)
 
 
 class Served(msgspec.Struct, frozen=True):
-    """The version that an endpoint serves: what else it says is its own affair."""
+    """The version that an endpoint serves: other keys of the answer are ignored."""
 
     name: str
     version: str
@@ -60,7 +60,7 @@ def _ask(address: str) -> Served | OutsideError:
 
 
 class _OddError(Exception):
-    """An answer that is none; `status` is its own, where that is why."""
+    """Not a usable answer; `status` is the HTTP status, if that is the reason."""
 
     def __init__(self, why: str, status: int | None = None) -> None:
         super().__init__(why)

@@ -32,7 +32,7 @@ def _rendered(path: str, text: str, values: Mapping[str, str]) -> str:
     try:
         return _ENVIRONMENT.from_string(text).render(values)
     except TemplateSyntaxError as error:
-        raise UserError(f"{path}:{error.lineno}: {error.message}; mend the template") from None
+        raise UserError(f"{path}:{error.lineno}: {error.message}; fix the template") from None
     except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
         advice = f"it may use {', '.join(sorted(values))}"
         raise UserError(f"{path}: {' '.join(str(error).split())}; {advice}") from None

@@ -90,7 +90,7 @@ def reconcile(place: Place, tell: Tell, *, write: bool = True) -> Round:
 
 
 def observe(place: Place, declared: Declared, mlflow: ModelRegistry) -> Actual:
-    """Return what there is, of what concerns the environments; what cannot be asked is a trouble in its place."""
+    """Return what the environments have now; for what does not answer, the trouble stands in its place."""
     addresses = [address for wanted in declared.wanted if wanted.release for address in wanted.endpoints]
     digests = {wanted.release.digest for wanted in declared.wanted if wanted.release}
     with ThreadPoolExecutor(1) as aside:

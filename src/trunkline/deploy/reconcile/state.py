@@ -16,7 +16,7 @@ State = Literal["in-sync", "progressing", "degraded"]
 
 @dataclass(frozen=True)
 class Trouble:
-    """Why something cannot be had, in one line, and the exit code that it means."""
+    """Why something is missing or does not answer, in one line, and the exit code that it means."""
 
     reason: str
     code: int

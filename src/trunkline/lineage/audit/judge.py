@@ -72,7 +72,7 @@ class Guard:
     name: str
     answer: bool | None
     detail: str
-    mend: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _violation(rule: Rule, event: Event, why: str) -> Violation:
 
 # What guards the trunk
 
-_MENDS = {
+_REMEDIES = {
     "pull request required": "GitHub ruleset: Require a pull request before merging; GitLab: Allowed to push: No one",
     "approval required": "GitHub ruleset: Required approvals: 1; GitLab: Settings, Merge requests, Approval rules",
     "code owners must approve": "GitHub ruleset: Require review from Code Owners; GitLab: Code owner approval",
@@ -166,7 +166,7 @@ _MENDS = {
 def guards(reported: Guards | None, why: str | None) -> tuple[Guard, ...]:
     """Return what the forge enforces; `why` says why it is not known where nothing was found."""
     if reported is None:
-        return tuple(Guard(name, None, why or "", mend) for name, mend in _MENDS.items())
+        return tuple(Guard(name, None, why or "", remedy) for name, remedy in _REMEDIES.items())
     unseen = None if reported.checks is None else CHECK in reported.checks
     answers = (
         (reported.pull_request_required, ""),
@@ -178,8 +178,8 @@ def guards(reported: Guards | None, why: str | None) -> tuple[Guard, ...]:
         (reported.tags_protected, ""),
     )
     return tuple(
-        Guard(name, answer, detail if answer is not None else "cannot be seen with this token", mend)
-        for (name, mend), (answer, detail) in zip(_MENDS.items(), answers, strict=True)
+        Guard(name, answer, detail if answer is not None else "cannot be seen with this token", remedy)
+        for (name, remedy), (answer, detail) in zip(_REMEDIES.items(), answers, strict=True)
     )
 
 
@@ -193,5 +193,5 @@ def owned(path: str, owners: Sequence[str], where: str | None) -> Guard:
 def strict(audit: Audit) -> Audit:
     """Return an audit for which a guard that is missing, or cannot be seen, is a violation."""
     missing = (guard for guard in audit.guards if not guard.answer)
-    violations = [Violation("guard", guard.name, None, guard.detail or f"no; {guard.mend}") for guard in missing]
+    violations = [Violation("guard", guard.name, None, guard.detail or f"no; {guard.remedy}") for guard in missing]
     return replace(audit, violations=(*audit.violations, *violations))

@@ -87,10 +87,10 @@ def _guards(guards: tuple[Guard, ...]) -> Table:
         table.add_column(no_wrap=not wide, overflow="fold")
     words = {True: Text("yes", "green"), False: Text("no", _BAD), None: Text("?", _UNKNOWN)}
     for guard in guards:
-        mend = [guard.mend] if guard.answer is False else []
+        remedy = [guard.remedy] if guard.answer is False else []
         table.add_row(
             Text(f"  {guard.name}"),
             words[guard.answer],
-            Text("; ".join([guard.detail] * bool(guard.detail) + mend), _DIM),
+            Text("; ".join([guard.detail] * bool(guard.detail) + remedy), _DIM),
         )
     return table

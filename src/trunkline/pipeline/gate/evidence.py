@@ -39,7 +39,7 @@ class Evidence:
     """All that rules look at; scores are of the holdout's rows, in their order, as labels and clusters are.
 
     `slices` are the places of the rows of each measured value of each slice; `challenger` is this commit's model, and
-    `champion` None only where production has none: one that cannot be had has ended the stage that fetches it.
+    `champion` None only where production has none: one that could not be fetched has ended the stage that fetches it.
     """
 
     reports: Measured

@@ -82,7 +82,7 @@ def _same_columns(first: str, expected: pl.Schema, name: str, table: pl.DataFram
             column for column in [*table.columns, *expected] if not (column in table.columns and column in expected)
         ]
         what = f"column '{different[0]}' is in one of the two only" if different else "the columns are in another order"
-        raise UserError(f"{name}: has other columns than {first}: {what}; mend it, or name the wanted ones in `keep`")
+        raise UserError(f"{name}: has other columns than {first}: {what}; fix it, or name the wanted ones in `keep`")
     for column, dtype in expected.items():
         if table.schema[column] != dtype:
             raise UserError(
@@ -139,7 +139,7 @@ def _csv(file: File, nulls: Sequence[str]) -> pl.DataFrame:
             text.encode(), infer_schema=False, null_values=list(nulls), empty_string_is_null="" in nulls
         )
     except pl.exceptions.PolarsError as error:
-        raise UserError(f"{file.name}: is not valid CSV ({_first_line(error)}); mend it") from error
+        raise UserError(f"{file.name}: is not valid CSV ({_first_line(error)}); fix it") from error
     if frame.columns != header or frame.height != rows:
         raise UserError(f"{file.name}: can be read in more than one way; save it with \\n at the end of lines")
     return _without_nameless(file.name, frame)
@@ -171,10 +171,10 @@ def _records(name: str, text: str) -> tuple[list[str], int]:
         line = reader.line_num + 1
         for rows, fields in enumerate(reader, 1):  # noqa: B007  the count is the result
             if len(fields) != len(header) and (fields or len(header) > 1):  # an empty line is one empty field
-                raise UserError(f"{name}: line {line}: has {len(fields)} fields, the header has {len(header)}; mend it")
+                raise UserError(f"{name}: line {line}: has {len(fields)} fields, the header has {len(header)}; fix it")
             line = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(f"{name}: line {line}: is not valid CSV ({error}); mend it") from None
+        raise UserError(f"{name}: line {line}: is not valid CSV ({error}); fix it") from None
     return header, rows
 
 

@@ -69,7 +69,7 @@ def names(name: str, source: Files) -> list[str]:
         )
     if not matching:
         raise UserError(
-            f"data.sources.{name}.glob: '{source.glob}' finds no file in {shown(source.url)}; mend one of them"
+            f"data.sources.{name}.glob: '{source.glob}' finds no file in {shown(source.url)}; fix one of them"
         )
     return matching
 
@@ -91,5 +91,5 @@ def _inside(path: str) -> Path:
     if not paths.inside(inside):
         raise UserError(f"{path}: leads out of the project; copy the file into it")
     if not inside.is_file():
-        raise UserError(f"{path}: there is no such file; put it there, or mend its name in conf/data")
+        raise UserError(f"{path}: there is no such file; put it there, or fix its name in conf/data")
     return inside

@@ -34,7 +34,7 @@ def remote(url: str) -> Remote:
         except _PASSING as error:
             raise BrokenOffError(f"the connection broke off ({type(error).__name__})") from None
         except requests.RequestException as error:
-            raise UserError(f"{shown(url)}: cannot be asked for ({type(error).__name__}); mend the url") from None
+            raise UserError(f"{shown(url)}: cannot be asked for ({type(error).__name__}); fix the url") from None
 
     return Remote(url, shown(url), open_at)
 
@@ -56,7 +56,7 @@ def _stream(title: str, answer: requests.Response, offset: int) -> Stream:
 
 def _refused(title: str, status: int, after: str) -> Exception:
     if status in (404, 410):
-        return UserError(f"{title}: there is no such file (HTTP {status}); mend the url or the name under `files`")
+        return UserError(f"{title}: there is no such file (HTTP {status}); fix the url or the name under `files`")
     if status in (401, 403):
         return OutsideError(f"{title}: may not be read (HTTP {status}); put its login into ~/.netrc")
     if status in (206, 408, 416, 425, 429) or status >= 500:

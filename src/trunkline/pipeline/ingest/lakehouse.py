@@ -76,7 +76,7 @@ def _delta(name: str, source: Delta) -> Any:
     try:
         return DeltaTable(source.url)
     except TableNotFoundError:
-        raise UserError(f"data.sources.{name}.url: there is no Delta table in {shown(source.url)}; mend it") from None
+        raise UserError(f"data.sources.{name}.url: there is no Delta table in {shown(source.url)}; fix it") from None
     except Exception as error:  # its library has errors of its own, and those of every store
         raise OutsideError(f"{shown(source.url)}: cannot be opened as a Delta table ({type(error).__name__})") from None
 

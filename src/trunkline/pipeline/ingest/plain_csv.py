@@ -24,10 +24,10 @@ def rewritten(texts: Sequence[tuple[str, str]], source: Package | Files) -> str:
     tables = [_rows(name, text, source) for name, text in texts]
     for (name, _), table in zip(texts, tables, strict=True):
         if len(table) != len(tables[0]):
-            raise UserError(f"{name}: has {len(table)} rows, but {texts[0][0]} has {len(tables[0])}; mend `beside`")
+            raise UserError(f"{name}: has {len(table)} rows, but {texts[0][0]} has {len(tables[0])}; fix `beside`")
     rows = [[field for part in parts for field in part] for parts in zip(*tables, strict=True)]
     if source.header and rows and len(rows[0]) != len(source.header):
-        raise UserError(f"{texts[0][0]}: has {len(rows[0])} columns, `header` names {len(source.header)}; mend it")
+        raise UserError(f"{texts[0][0]}: has {len(rows[0])} columns, `header` names {len(source.header)}; fix it")
     target = io.StringIO(newline="")
     csv.writer(target, lineterminator="\n").writerows([list(source.header), *rows] if source.header else rows)
     return target.getvalue()
@@ -39,4 +39,4 @@ def _rows(name: str, text: str, source: Package | Files) -> list[list[str]]:
             source.skip_lines :
         ]
     except csv.Error as error:
-        raise UserError(f"{name}: is not valid CSV ({error}); mend it") from None
+        raise UserError(f"{name}: is not valid CSV ({error}); fix it") from None

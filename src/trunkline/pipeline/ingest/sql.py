@@ -98,7 +98,7 @@ def _connected(name: str, source: Query) -> Iterator[sqlalchemy.Connection]:
         said = _said(error, url)
         if isinstance(error, DBAPIError) and (error.statement is None or error.connection_invalidated):
             raise OutsideError(f"{key}: {address(source)}: does not answer: {said}; is it up?") from None
-        raise UserError(f"{key}: {address(source)}: refuses the query: {said}; mend it") from None
+        raise UserError(f"{key}: {address(source)}: refuses the query: {said}; fix it") from None
 
 
 def _unwritable(connection: sqlalchemy.Connection) -> sqlalchemy.Connection:

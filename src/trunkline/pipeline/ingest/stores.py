@@ -89,7 +89,7 @@ def _failed(url: str, error: Exception) -> Exception:
 
 def _fatal(url: str, error: Exception) -> Exception:
     if isinstance(error, FileNotFoundError | IsADirectoryError):
-        return UserError(f"{shown(url)}: there is no such file; mend the url or the name under `files`")
+        return UserError(f"{shown(url)}: there is no such file; fix the url or the name under `files`")
     if isinstance(error, PermissionError) or "Credential" in type(error).__name__:
         kind = type(error).__name__
         return OutsideError(f"{shown(url)}: may not be read ({kind}); give the environment credentials for it")

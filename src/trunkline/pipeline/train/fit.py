@@ -122,7 +122,7 @@ def _check(dataset: Dataset) -> None:
     numeric = frame.select(pl.col(schema.of_role("numeric")).is_infinite().any())
     for name in (column.name for column in numeric if column[0]):
         row = int(frame[name].is_infinite().arg_max() or 0)
-        raise UserError(f"data/features/train.parquet: '{name}' is infinite, first in row {row}; mend conf/features")
+        raise UserError(f"data/features/train.parquet: '{name}' is infinite, first in row {row}; fix conf/features")
 
 
 def _check_label(dataset: Dataset) -> None:
@@ -130,7 +130,7 @@ def _check_label(dataset: Dataset) -> None:
     schema, label = dataset.schema, dataset.label
     seen = label.unique().sort().to_list()
     where, rows = f"data/features/train.parquet: '{schema.label}'", dataset.frame.height
-    mend = "widen data.window.train or mend data.target"
+    mend = "widen data.window.train or fix data.target"
     if schema.task == "regression":
         if len(seen) < 2 or not label.is_finite().all():
             shown = ", ".join(map(str, seen[:3]))

@@ -56,7 +56,7 @@ def save(pipeline: Pipeline, path: Path) -> None:
 
 
 def load(path: Path) -> Pipeline:
-    """Read a fitted pipeline; raises UserError for a file that is none or that holds a type not trusted."""
+    """Read a fitted pipeline; raises UserError for another file, or one that holds a type not trusted."""
     try:
         return skops.io.load(path, trusted=list(TRUSTED))
     except UntrustedTypesFoundException as error:

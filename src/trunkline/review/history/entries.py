@@ -28,7 +28,7 @@ CHANGED = (paths.PARAMS, paths.METRICS, paths.GATES_REPORT, paths.LOCK, paths.RE
 SHOWN = 3  # config keys of a commit
 LONG = 24  # characters of a value that are shown
 
-# What the parsers and their constructors raise for content that is none; deep nesting included.
+# What the parsers and their constructors raise for content that they cannot read; deep nesting included.
 _UNREADABLE = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 

@@ -30,7 +30,7 @@ class Sample:
     Three arrays of one length; a part of the rows keeps the clusters' columns, and so the same resamples. Binary:
     label 0 or 1, score from 0 to 1. Regression: any number each. Multiclass: label the number of its class, scores of
     shape (rows, classes) from 0 to 1 that sum to 1.
-    Raises UserError for a score or a label that is none: a number computed from it would look like any other.
+    Raises UserError for an impossible score or label: a number computed from it would look like any other.
     """
 
     labels: NDArray[Any]
