@@ -17,6 +17,7 @@ from trunkline.adapters.dvc.survey import OPEN
 from trunkline.adapters.forge import api
 from trunkline.adapters.git import ancestry, remote, repository
 from trunkline.adapters.git.ancestry import Tag
+from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.bundle import manifest
 from trunkline.conf import versions
 from trunkline.conf.deploy import Promotion
@@ -143,7 +144,7 @@ def decided(
 
 def _tip(root: Path, tip: str, head: str) -> str | None:
     """Return the digest of the bundle that the trunk's tip has built, if that is not the checked-out commit."""
-    content = repository.file_at(root, tip, paths.BUNDLE_REPORT) if tip != head else None
+    content = Snapshot(root, tip).text(paths.BUNDLE_REPORT) if tip != head else None
     try:
         found = json.loads(content or "{}").get("digest")
     except (ValueError, AttributeError):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from dvc.api import DVCFileSystem
 
-from trunkline.adapters.git import ancestry, repository
+from trunkline.adapters.git import ancestry
+from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.bundle import manifest
 from trunkline.bundle.manifest import Identity
 from trunkline.conf.versions import Version
@@ -26,7 +27,7 @@ def fetch(home: Path, version: Version, target: Path) -> Identity:
     name, tag = version.tag, ancestry.tag(home, version.tag)
     if tag is None:
         raise OutsideError(f"{paths.REGISTRY}: there is no annotated tag {name} here; run: git fetch --tags")
-    announced = repository.file_at(home, tag.commit, paths.BUNDLE_REPORT)
+    announced = Snapshot(home, tag.commit).text(paths.BUNDLE_REPORT)
     if announced is None:
         raise UserError(f"{name}: its commit has no {paths.BUNDLE_REPORT}; tag a commit that built a bundle")
     _get(home, tag.commit, name, target)
