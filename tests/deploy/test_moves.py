@@ -7,6 +7,7 @@ from click.testing import CliRunner
 
 from tests.releases import NAME, Project, history
 from tests.rig.repository import git
+from trunkline.adapters.git.snapshot import Since, Snapshot
 from trunkline.cli import trunkline
 from trunkline.core.params import Params
 from trunkline.deploy import moves
@@ -62,7 +63,8 @@ def test_a_rollback_passes_whatever_the_gates_say_of_the_trunks_own_model(projec
     found, code = judged("--base", "main")
     assert (found["verdict"], found["same_model"], code) == ("fail", True, 0)
     move = Move("production", "v2", "v1", "v1", back=True, signer="release")
-    assert moves.moves(project.root, Params.read(project.root), git(project.root, "rev-parse", "main")) == (move,)
+    base = Snapshot(project.root, git(project.root, "rev-parse", "main"))
+    assert moves.moves(project.root, Params.read(project.root), base) == (move,)
     found, code = judged()
     assert (found["verdict"], code) == ("fail", 1)
     assert "same_model" not in found
@@ -136,4 +138,5 @@ def test_a_version_that_nobody_signed_does_not_pass(project):
 
 
 def test_a_base_without_reports_is_another_model(project):
-    assert not moves.same_model(project.root, git(project.root, "rev-list", "--max-parents=0", "HEAD"))
+    first = Snapshot(project.root, git(project.root, "rev-list", "--max-parents=0", "HEAD"))
+    assert not moves.same_model(Since(project.root, first))

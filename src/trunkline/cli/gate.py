@@ -43,6 +43,7 @@ def _judge(base: str | None, as_json: bool) -> bool:
     from dataclasses import asdict
 
     from trunkline.adapters.git import repository
+    from trunkline.adapters.git.snapshot import Since, Snapshot
     from trunkline.conf.gates import Gates
     from trunkline.core.params import Params
     from trunkline.deploy import moves as deploy_moves
@@ -52,12 +53,12 @@ def _judge(base: str | None, as_json: bool) -> bool:
     judged, params = reports.Reports.parse(reports.read(Path())).gates, Params.read()
     verdicts = [*judged.gates, *timing.judge(params.group(Gates), judged)]
     passed = reports.passes(verdicts)
-    commit = None if base is None else repository.merge_base(Path(), base)
-    same = commit is not None and deploy_moves.same_model(Path(), commit)
-    moves = deploy_moves.moves(Path(), params, commit) if commit is not None else ()
+    before = None if base is None else Snapshot(Path(), repository.merge_base(Path(), base), deploy_moves.READ)
+    same = before is not None and deploy_moves.same_model(Since(Path(), before))
+    moves = deploy_moves.moves(Path(), params, before) if before is not None else ()
     if as_json:
         content = judged.model_copy(update={"gates": tuple(verdicts), "verdict": "pass" if passed else "fail"})
-        more = {"same_model": same, "moves": [asdict(move) for move in moves]} if commit is not None else {}
+        more = {"same_model": same, "moves": [asdict(move) for move in moves]} if before is not None else {}
         output.echo_json(content.model_dump() | more)
     else:
         _show(judged, verdicts, passed)

@@ -26,12 +26,13 @@ def plan(base: str | None, as_json: bool) -> None:
     runs if the result of the stage before it is another one.
     """
     from trunkline.adapters.git import repository
+    from trunkline.adapters.git.snapshot import Since, Snapshot
     from trunkline.core.params import Params
     from trunkline.pipeline.plan import reasons, workspace
     from trunkline.show import terminal
 
-    commit = None if base is None else repository.merge_base(Path(), base)
-    found, _ = workspace.plan(Path(), Params.read(), commit)
+    since = None if base is None else Since(Path(), Snapshot(Path(), repository.merge_base(Path(), base)))
+    found, _ = workspace.plan(Path(), Params.read(), since)
     if as_json:
         output.echo_json(reasons.content(found))
     else:

@@ -56,8 +56,8 @@ def reconcile(  # noqa: PLR0913, PLR0917  one per option
     Runs in any clone, also a bare one with a key that may only read: all is read at the tip of origin's trunk. Nothing
     is done for a version whose chain does not hold, nor for anybody where the registry file is wrong.
 
-    Exits with 0 if all is in sync (after this), 1 if something differs, is only reported, is refused or is not served yet,
-    2 if the trunk's declaration is wrong, 3 if something outside failed, so that a part is not done.
+    Exits with 0 if all is in sync (after this), 1 if something differs, is only reported, is refused or is not served
+    yet, 2 if the trunk's declaration is wrong, 3 if something outside failed, so that a part is not done.
     """
     from functools import partial
 

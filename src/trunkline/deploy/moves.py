@@ -9,6 +9,7 @@ from typing import Literal
 import yaml
 
 from trunkline.adapters.git import ancestry, repository
+from trunkline.adapters.git.snapshot import Since, Snapshot
 from trunkline.conf import registry, versions
 from trunkline.conf.deploy import Promotion
 from trunkline.conf.registry import LATEST, Desired, Registry
@@ -18,6 +19,8 @@ from trunkline.core.errors import UserError
 from trunkline.core.params import Params
 from trunkline.release import verify
 from trunkline.release.verify import RefusedError
+
+READ = (paths.BUNDLE_REPORT, paths.LOCK, paths.REGISTRY)  # of the base
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,8 @@ class Move:
     signer: str = ""
 
 
-def same_model(root: Path, base: str) -> bool:
+def same_model(since: Since) -> bool:
     """Tell whether the tree's bundle is that of a commit, and nothing that decides a result has changed since."""
-    since = repository.Since(root, base)
     if since.changed(*repository.INPUTS):
         return False
     before, now = (_shipped(read) for read in (since.text, since.current))
@@ -57,13 +59,13 @@ def _shipped(read: Callable[[str], str | None]) -> tuple[str, ...] | None:
     return (digest, *(str(out["md5"]) for out in outs)) if outs else None
 
 
-def moves(root: Path, params: Params, base: str) -> tuple[Move, ...]:
+def moves(root: Path, params: Params, base: Snapshot) -> tuple[Move, ...]:
     """Return the environments that are to run something else than at a commit, each version checked as far as git says.
 
     Raises UserError for a registry file that cannot be read, or a wrong group.
     """
     name = params.name
-    now, before = registry.read(root / paths.REGISTRY, name), _before(root, base, name)
+    now, before = registry.read(root / paths.REGISTRY, name), _before(base, name)
     if now.environments == before:
         return ()
     declared = params.group(Promotion)
@@ -72,11 +74,9 @@ def moves(root: Path, params: Params, base: str) -> tuple[Move, ...]:
     return tuple(_moves(root, found, before, declared, released))
 
 
-def _before(root: Path, base: str, name: str) -> dict[str, Desired]:
+def _before(base: Snapshot, name: str) -> dict[str, Desired]:
     try:
-        return dict(
-            registry.parse(repository.file_at(root, base, paths.REGISTRY) or "", name, paths.REGISTRY).environments
-        )
+        return dict(registry.parse(base.text(paths.REGISTRY) or "", name, paths.REGISTRY).environments)
     except UserError:
         return {}
 

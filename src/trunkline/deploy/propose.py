@@ -13,6 +13,7 @@ from typing import Any
 
 from trunkline.adapters.forge import api
 from trunkline.adapters.git import ancestry, messages, remote, repository
+from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.conf import registry as conf_registry
 from trunkline.conf import versions
 from trunkline.conf.bundle import Serving
@@ -32,6 +33,7 @@ from trunkline.release import verify
 from trunkline.release.verify import RefusedError, Verified
 from trunkline.show import differences
 
+READ = (paths.PARAMS, paths.SLICES, paths.LOCK)  # of a version's commit
 FOLLOW = (str(paths.LOCK), str(paths.PARAMS), "reports/")  # what `dvc repro` makes of another registry file
 
 Tell = Callable[[str], None]
@@ -168,9 +170,9 @@ def look(root: Path, trunk: str, environ: Mapping[str, str]) -> Trunk:
             "this clone is shallow: what ran before, and was merged since, is not here; run: git fetch --unshallow"
         )
     fetched = remote.fetch(root, trunk, environ)
-    found = repository.files_at(root, [fetched.tip], [paths.REGISTRY, paths.PARAMS])[fetched.tip]
-    params = Params(differences.mapping(found.get(paths.PARAMS)), f"{paths.PARAMS} of {trunk}")
-    name, text = params.name, found.get(paths.REGISTRY, b"").decode(errors="replace")
+    tip = Snapshot(root, fetched.tip, (paths.REGISTRY, paths.PARAMS))
+    params = Params(differences.mapping(tip.content(paths.PARAMS)), f"{paths.PARAMS} of {trunk}")
+    name, text = params.name, tip.text(paths.REGISTRY) or ""
     parsed = conf_registry.parse(text, name, paths.REGISTRY)
     declared = params.group(Promotion)
     parsed.check(declared.environments)
@@ -221,34 +223,33 @@ def _proven(root: Path, trunk: Trunk, version: Version) -> Verified:
 def _evidence(root: Path, trunk: Trunk, wish: Wish, change: tuple[str, str], proven: Verified) -> Evidence:
     present = trunk.registry.resolve(trunk.released)[wish.environment]
     tag = present and ancestry.tag(root, present.tag)
-    then = tag and tag.commit
+    new, old = proven.tag.commit, tag and tag.commit
+    after, before = Snapshot(root, new, READ), Snapshot(root, old, READ) if old else None
     return Evidence(
         kind=wish.kind,
         environment=wish.environment,
         before=change[0],
         after=change[1],
-        new=_measured(root, proven.version, proven.tag.commit),
-        present=_measured(root, present, then) if present and then else None,
+        new=_measured(proven.version, after),
+        present=_measured(present, before) if present and before else None,
         digest=proven.digest,
         signer=proven.signer,
         gates=proven.gates,
-        merged=_merged(root, proven.tag.commit, then) if then else (),
-        config=_config(root, proven.tag.commit, then) if then else (),
+        merged=_merged(root, new, old) if old else (),
+        config=_config(before, after) if before else (),
         back=present is not None and proven.version < present,
         reason=wish.reason,
     )
 
 
-def _measured(root: Path, version: Version, commit: str) -> Measured:
-    wanted = [paths.PARAMS, paths.SLICES, paths.LOCK]
-    found = repository.files_at(root, [commit], wanted)[commit]
-    windows = _dig(differences.mapping(found.get(paths.PARAMS)), "data", "window")
+def _measured(version: Version, files: Snapshot) -> Measured:
+    windows = _dig(differences.mapping(files.content(paths.PARAMS)), "data", "window")
     window = {key: str(_dig(windows, key) or "not known") for key in ("train", "holdout")}
-    past = Past.understood({paths.SLICES.stem: found.get(paths.SLICES, b"").decode(errors="replace")})
+    past = Past.understood({paths.SLICES.stem: files.text(paths.SLICES)})
     whole = (past.slices or {}).get(WHOLE, {}).get(WHOLE)
-    data = str(_dig(differences.mapping(found.get(paths.LOCK)), "stages", "validate", "outs"))
+    data = str(_dig(differences.mapping(files.content(paths.LOCK)), "stages", "validate", "outs"))
     holdout = None if whole is None else Holdout(window["holdout"], whole.n, data)
-    return Measured(version, commit, window["train"], holdout, {} if whole is None else whole.metrics)
+    return Measured(version, files.commit, window["train"], holdout, {} if whole is None else whole.metrics)
 
 
 def _merged(root: Path, new: str, present: str) -> tuple[messages.Brought, ...]:
@@ -257,9 +258,8 @@ def _merged(root: Path, new: str, present: str) -> tuple[messages.Brought, ...]:
     return tuple(messages.brought(one.hash, one.message) for one in ancestry.first_parents(root, newer, since=older))
 
 
-def _config(root: Path, new: str, present: str) -> tuple[differences.Difference, ...]:
-    found = repository.files_at(root, [present, new], [paths.PARAMS])
-    return differences.differences(*(differences.mapping(found[commit].get(paths.PARAMS)) for commit in (present, new)))
+def _config(before: Snapshot, after: Snapshot) -> tuple[differences.Difference, ...]:
+    return differences.differences(*(differences.mapping(one.content(paths.PARAMS)) for one in (before, after)))
 
 
 def _is(root: Path, proposal: Proposal, commit: str) -> bool:
@@ -267,9 +267,9 @@ def _is(root: Path, proposal: Proposal, commit: str) -> bool:
     tip = proposal.trunk.tip
     if not repository.is_ancestor(root, tip, commit):
         return False
-    found = repository.files_at(root, [commit], [paths.REGISTRY])[commit].get(paths.REGISTRY)
+    registered = Snapshot(root, commit).content(paths.REGISTRY)
     changed = repository.changed_between(root, tip, commit)
-    return found == proposal.text.encode() and all(
+    return registered == proposal.text.encode() and all(
         path == str(paths.REGISTRY) or path.startswith(FOLLOW) for path in changed
     )
 

@@ -33,8 +33,8 @@ _READERS[".ndjson"] = _READERS[".jsonl"]
 def find(logs: Sequence[str], request: str) -> Prediction | None:
     """Look in files, folders and patterns for the row of a request id.
 
-    Returns None if no row has it. Raises UserError for a file that is no log, and for rows of one id by several bundles;
-    OutsideError for a file that cannot be read.
+    Returns None if no row has it. Raises UserError for a file that is no log, and for rows of one id by several
+    bundles; OutsideError for a file that cannot be read.
     """
     files = expand(logs)
     with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connection:

@@ -17,6 +17,7 @@ from trunkline.adapters.dvc.survey import OPEN
 from trunkline.adapters.forge import api
 from trunkline.adapters.git import ancestry, remote, repository
 from trunkline.adapters.git.ancestry import Tag
+from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.bundle import manifest
 from trunkline.conf import versions
 from trunkline.conf.deploy import Promotion
@@ -104,7 +105,10 @@ def release(  # noqa: PLR0913  each part of the outside world
 
 
 def existing(folder: Path, name: str) -> tuple[Known, ...]:
-    """Return the versions of a model that a clone knows, oldest first; raises UserError for a tag that is not of a version."""
+    """Return the versions of a model that a clone knows, oldest first.
+
+    Raises UserError for a tag that is not of a version.
+    """
     tags = {tag.name: tag for tag in ancestry.annotated(folder)}
     return tuple(_known(version, tags[version.tag]) for version in versions.of(name, tags))
 
@@ -143,7 +147,7 @@ def decided(
 
 def _tip(root: Path, tip: str, head: str) -> str | None:
     """Return the digest of the bundle that the trunk's tip has built, if that is not the checked-out commit."""
-    content = repository.file_at(root, tip, paths.BUNDLE_REPORT) if tip != head else None
+    content = Snapshot(root, tip).text(paths.BUNDLE_REPORT) if tip != head else None
     try:
         found = json.loads(content or "{}").get("digest")
     except (ValueError, AttributeError):

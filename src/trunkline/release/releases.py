@@ -12,8 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trunkline.adapters.git import ancestry, repository
+from trunkline.adapters.git import ancestry
 from trunkline.adapters.git.ancestry import Tag, Trunk
+from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.conf.deploy import Promotion
 from trunkline.conf.versions import Version
 from trunkline.core import paths
@@ -80,7 +81,7 @@ class Releases:
 def releases(folder: Path, branch: str) -> Releases:
     """Return the versions of the model whose params.yaml is at the trunk's tip; raises UserError without one."""
     trunk = ancestry.trunk(folder, branch)
-    params = differences.mapping(repository.files_at(folder, [trunk.tip], [paths.PARAMS])[trunk.tip].get(paths.PARAMS))
+    params = differences.mapping(Snapshot(folder, trunk.tip).content(paths.PARAMS))
     where = f"{paths.PARAMS} at the tip of {trunk.ref}"
     if not isinstance(params.get("name"), str):
         raise UserError(f"{where}: has no name of a model; run: trunkline compose, and merge what it writes")

@@ -12,6 +12,7 @@ from trunkline.adapters import checkouts
 from trunkline.adapters.dvc import cache
 from trunkline.adapters.dvc.survey import OPEN
 from trunkline.adapters.git import repository
+from trunkline.adapters.git.snapshot import Since, Snapshot
 from trunkline.conf.data import Data
 from trunkline.conf.evaluation import Evaluation
 from trunkline.conf.gates import Gates
@@ -34,6 +35,7 @@ from trunkline.review.attribution import measure
 from trunkline.review.data import Curve, CurveKind, Merge, Pending, Review
 from trunkline.show import differences
 
+READ = (*reports.FILES, *moves.READ, paths.PARAMS)  # of the base
 HOLDOUT = paths.PREDICTIONS / "holdout.parquet"
 
 
@@ -42,32 +44,31 @@ def gather(root: Path, params: Params, target: str) -> Review:
 
     Raises UserError for a base that cannot be found, and for reports that are missing or broken.
     """
-    base = repository.merge_base(root, target)
-    plan, stages = workspace.plan(root, params, base)
-    now, past = _timed(root, params.group(Gates), Reports.parse(reports.read(root))), _past(root, base)
-    behind, before = (
-        repository.behind(root, target),
-        repository.files_at(root, [base], [paths.PARAMS])[base].get(paths.PARAMS),
-    )
+    fork = repository.fork(root, target)
+    base = Snapshot(root, fork.base, READ)
+    since, behind = Since(root, base), repository.behind(root, fork.tip)
+    plan, stages = workspace.plan(root, params, since)
+    now, past = _timed(root, params.group(Gates), Reports.parse(reports.read(root))), _past(base)
     data, declared = params.group(Data), params.group(Evaluation)
+    results = (path for stage in stages for path in stage.uncached)
     return Review(
         name=params.name,
         target=target,
-        base=base,
-        head=repository.head(root) or "",
-        dirty=repository.is_dirty(root),
+        base=base.commit,
+        head=since.status.head,
+        dirty=bool(since.status.uncommitted(*repository.INPUTS)),
         behind=behind,
         plan=plan,
-        config=review_data.config(differences.mapping(before), params.content, stages),
-        whole=review_data.whole(declared.metrics, past, now, _pair(root, base, data, declared)),
+        config=review_data.config(differences.mapping(base.content(paths.PARAMS)), params.content, stages),
+        whole=review_data.whole(declared.metrics, past, now, _pair(root, base.commit, data, declared)),
         slices=review_data.slices(declared.metrics[0], past, now),
         reports=now,
         past=past,
         curves=_curves(root, data.target.task),
-        merge=_merge(root, target) if behind else None,
+        merge=_merge(root, fork.tip) if behind else None,
         latency=timing.prediction(root / paths.BUNDLE),
-        uncommitted=repository.changed(root, [str(paths.LOCK), *(path for stage in stages for path in stage.uncached)]),
-        same_model=moves.same_model(root, base),
+        uncommitted=tuple(since.status.uncommitted(str(paths.LOCK), *results)),
+        same_model=moves.same_model(since),
         moves=moves.moves(root, params, base),
         search=summary.read(root),
     )
@@ -108,17 +109,16 @@ def _timed(root: Path, gates: Gates, now: Reports) -> Reports:
     return now.model_copy(update={"gates": judged.model_copy(update={"gates": verdicts, "verdict": verdict})})
 
 
-def _merge(root: Path, target: str) -> Merge:
+def _merge(root: Path, tip: str) -> Merge:
     """Merge what the target has of its own, aside, and plan that."""
-    commit = repository.tip(root, target) or target
-    text, conflicts = checkouts.plan_merged(root, commit, checkouts.cache_folder(root), merge.SETTINGS)
+    text, conflicts = checkouts.plan_merged(root, tip, checkouts.cache_folder(root), merge.SETTINGS)
     steps = json.loads(text)["stages"] if not conflicts else ()
     pending = (Pending(step["name"], tuple(step["reasons"])) for step in steps if step["action"] in OPEN)
     return Merge(conflicts, tuple(pending))
 
 
-def _past(root: Path, base: str) -> Past:
-    return Past.understood({path.stem: repository.file_at(root, base, path) for path in reports.FILES})
+def _past(base: Snapshot) -> Past:
+    return Past.understood({path.stem: base.text(path) for path in reports.FILES})
 
 
 def _pair(root: Path, base: str, data: Data, declared: Evaluation) -> tuple[Sample, Sample] | None:

@@ -12,11 +12,13 @@ import pytest
 from werkzeug import Request, Response
 from werkzeug.serving import make_server
 
+from tests.processes import counted
 from tests.rig.forge import Quiet, served
 from tests.rig.repository import ISOLATED, Repository
 from tests.rig.state import Token
 from trunkline.adapters.git import ancestry, remote
 from trunkline.adapters.git import repository as git_repository
+from trunkline.adapters.git.snapshot import Since, Snapshot, Status
 from trunkline.core.errors import OutsideError, UserError
 
 
@@ -119,17 +121,56 @@ def test_a_base_that_is_not_here_says_what_to_fetch(tmp_path):
 
 def test_what_has_changed_since_a_commit(tmp_path):
     repo = make(tmp_path / "repo", "a", "b")
-    since = git_repository.Since(repo, run(repo, "rev-parse", "HEAD"))
-    assert since.changed(".") == []
+    before = Snapshot(repo, run(repo, "rev-parse", "HEAD"))
+    assert Since(repo, before).changed(".") == []
     (repo / "a").write_text("other")
     (repo / "new").write_text("x")
+    since = Since(repo, before)
     assert since.changed(".") == ["a", "new"]
     assert since.changed("b") == []
     assert (since.text("a"), since.current("a")) == ("a", "other")
     assert (since.text("new"), since.current("gone")) == (None, None)
-    assert git_repository.Since(repo, None).changed(".") == []
+    assert Since(repo, None).changed(".") == []
     assert git_repository.last_commit(repo, Path("a")) == run(repo, "rev-parse", "HEAD~1")
     assert git_repository.last_commit(repo, Path("gone")) is None
+
+
+def test_a_project_below_the_root_sees_its_own_files(repository):
+    before = commit(repository)
+    (repository / "reports/file").write_text("2")
+    (repository / "conf/é b").write_text("new")
+    run(repository, "mv", "conf/file", "conf/moved")
+    since = Since(repository / "conf", Snapshot(repository / "conf", before))
+    assert since.changed(".") == ["moved", "é b"]
+    assert since.changed("file") == ["file"]
+    assert since.status == Status(before, ("file", "moved"), ("é b",))
+    assert since.text("file") == "1"
+    assert Since(repository, Snapshot(repository, before)).status.uncommitted("conf", ":(exclude)conf/moved") == [
+        "conf/file",
+        "conf/é b",
+    ]
+
+
+def test_a_file_in_conflict_is_not_committed(repository):
+    commit(repository)
+    for branch in ("ours", "theirs"):
+        run(repository, "checkout", "--quiet", "-b", branch, "HEAD" if branch == "ours" else "HEAD~1")
+        (repository / "conf/file").write_text(branch)
+        commit(repository)
+    with pytest.raises(subprocess.CalledProcessError):
+        run(repository, "merge", "ours")
+    since = Since(repository, Snapshot(repository, git_repository.head(repository)))
+    assert since.status.uncommitted(".") == since.changed(".") == ["conf/file"]
+
+
+def test_the_files_of_a_commit_are_read_by_one_process(repository, monkeypatch):
+    files = Snapshot(repository, commit(repository), (Path("conf/file"), Path("reports/file"), Path("none")))
+    (repository / "conf/file").write_text("2")
+    processes = counted(monkeypatch)
+    assert [files.text(path) for path in files.expected * 2] == ["1", "1", None] * 2
+    assert [words[0] for words in processes] == ["rev-parse", "cat-file"]
+    assert files.content(Path("conf")) is files.content(Path("conf")) is None
+    assert len(processes) == 3
 
 
 def test_a_trunk_is_the_first_parents_that_changed_a_path(repository):
@@ -427,7 +468,8 @@ def test_a_commit_of_one_file_touches_no_working_tree(clones, place):
     folder = first if place == "first" else second
     base = git_repository.head(folder)
     made = remote.commit_file(folder, base, Path("models/registry.yaml"), "a: 1\n", "One line\n\nAnd more\n")
-    assert git_repository.file_at(first if place == "first" else second, made, Path("models/registry.yaml")) == "a: 1"
+    files = Snapshot(first if place == "first" else second, made)
+    assert files.text(Path("models/registry.yaml")) == "a: 1\n"
     assert git_repository.changed_between(folder, base, made) == ("models/registry.yaml",)
     assert run(folder, "log", "-1", "--format=%P %s", made) == f"{base} One line"
     assert git_repository.head(folder) == base

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from dvc.api import DVCFileSystem
 
-from trunkline.adapters.git import ancestry, repository
+from trunkline.adapters.git import ancestry
+from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.bundle import manifest
 from trunkline.bundle.manifest import Identity
 from trunkline.conf.versions import Version
@@ -20,13 +21,13 @@ from trunkline.core.errors import OutsideError, UserError
 def fetch(home: Path, version: Version, target: Path) -> Identity:
     """Get a version's bundle into a folder that does not exist.
 
-    `home` is the repository with the tags and DVC's remotes. Raises OutsideError for a version that could not be fetched,
-    UserError for one that is not what its tag says.
+    `home` is the repository with the tags and DVC's remotes. Raises OutsideError for a version that could not be
+    fetched, UserError for one that is not what its tag says.
     """
     name, tag = version.tag, ancestry.tag(home, version.tag)
     if tag is None:
         raise OutsideError(f"{paths.REGISTRY}: there is no annotated tag {name} here; run: git fetch --tags")
-    announced = repository.file_at(home, tag.commit, paths.BUNDLE_REPORT)
+    announced = Snapshot(home, tag.commit).text(paths.BUNDLE_REPORT)
     if announced is None:
         raise UserError(f"{name}: its commit has no {paths.BUNDLE_REPORT}; tag a commit that built a bundle")
     _get(home, tag.commit, name, target)

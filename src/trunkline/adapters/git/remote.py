@@ -120,8 +120,8 @@ def push(  # noqa: PLR0913  what, where to, and how
     """Push a commit to a branch of origin that has no commit which it does not have; one that is gone stays gone.
 
     With `create`, one that is not there is made; with `replace`, what it has is replaced, if nobody pushes meanwhile.
-    Raises UserError for a name that no branch can have and for something that cannot be a token, OutsideError for everything else
-    that the remote answers.
+    Raises UserError for a name that no branch can have and for something that cannot be a token, OutsideError for
+    everything else that the remote answers.
     """
     ref = _ref(branch, "--push")
     tip = _at(folder, environ, ref, branch)

@@ -7,10 +7,12 @@ from pathlib import Path
 from trunkline.adapters.git.process import output, told
 from trunkline.core.errors import UserError
 
+EXCLUDE = ":(exclude)"  # before a path that git is to leave out
+
 # The rooms above the pipeline: no stage can reach what is in them, so that nothing in them decides a result.
 ABOVE = tuple(f"src/trunkline/{room}" for room in ("cli", "deploy", "lineage", "release", "review", "serve"))
 # What decides a result: the declaration, the code, and how they are run.
-INPUTS = ("conf", "params.yaml", "src", "stages", "dvc.yaml", "locks", *(f":(exclude){room}" for room in ABOVE))
+INPUTS = ("conf", "params.yaml", "src", "stages", "dvc.yaml", "locks", *(f"{EXCLUDE}{room}" for room in ABOVE))
 
 
 def head(folder: Path) -> str | None:
@@ -32,27 +34,35 @@ def changed(folder: Path, paths: Sequence[str]) -> tuple[str, ...]:
     return tuple(sorted({*filter(None, (tracked + new).split("\0"))}))
 
 
-def file_at(folder: Path, commit: str, path: Path) -> str | None:
-    """Return the text of a file of a commit; None if the commit has no such file."""
-    return told(folder, "show", f"{commit}:{prefix(folder)}{path.as_posix()}")
+@dataclass(frozen=True)
+class Fork:
+    """Where the checked-out branch left another one: the tip of that one, and the last commit that both have."""
+
+    tip: str
+    base: str
 
 
-def merge_base(folder: Path, ref: str) -> str:
-    """Return the commit where the checked-out branch left `ref`, which may be a branch of the remote origin.
+def fork(folder: Path, ref: str) -> Fork:
+    """Return where the checked-out branch left `ref`, which may be a branch of the remote origin.
 
     Raises UserError that says what to fetch: for a ref that is not here, or a clone whose history ends too early.
     """
-    found = tip(folder, ref)
-    if found is None:
+    there = tip(folder, ref)
+    if there is None:
         raise UserError(f"--base: there is no '{ref}' here; run: git fetch origin {ref}:refs/remotes/origin/{ref}")
-    base = told(folder, "merge-base", found, "HEAD")
+    base = told(folder, "merge-base", there, "HEAD")
     if base:
-        return base
+        return Fork(there, base)
     if is_shallow(folder):
         raise UserError(
             f"--base: this clone is shallow: its history ends before it meets {ref}; run: git fetch --unshallow"
         )
     raise UserError(f"--base: {ref} and this branch have no commit in common; name the branch that this one left")
+
+
+def merge_base(folder: Path, ref: str) -> str:
+    """Return the commit where the checked-out branch left `ref`; raises UserError as `fork` does."""
+    return fork(folder, ref).base
 
 
 def tip(folder: Path, ref: str) -> str | None:
@@ -65,10 +75,9 @@ def is_ancestor(folder: Path, commit: str, other: str) -> bool:
     return told(folder, "merge-base", "--is-ancestor", commit, other) is not None
 
 
-def behind(folder: Path, ref: str) -> int:
-    """Return how many commits of a ref, or of that branch of origin, the checked-out one does not have."""
-    found = tip(folder, ref)
-    return int((found and told(folder, "rev-list", "--count", f"HEAD..{found}")) or 0)
+def behind(folder: Path, commit: str) -> int:
+    """Return how many commits of another one's history the checked-out one does not have."""
+    return int(told(folder, "rev-list", "--count", f"HEAD..{commit}") or 0)
 
 
 def last_commit(folder: Path, path: Path) -> str | None:
@@ -76,35 +85,16 @@ def last_commit(folder: Path, path: Path) -> str | None:
     return told(folder, "log", "-1", "--format=%H", "--", path.as_posix()) or None
 
 
-@dataclass(frozen=True)
-class Since:
-    """What has changed in the working tree since a commit; without a commit, nothing is known."""
-
-    folder: Path
-    commit: str | None
-
-    def text(self, path: str) -> str | None:
-        """Return the text of a file as it was; None if there was none."""
-        return self.commit and file_at(self.folder, self.commit, Path(path))
-
-    def current(self, path: str) -> str | None:
-        """Return the text of a file as it is; None if there is none."""
-        place = self.folder / path
-        return place.read_text(encoding="utf-8", errors="replace") if place.is_file() else None
-
-    def changed(self, *paths: str) -> list[str]:
-        """Return the files that have changed since, or are new, among the paths, which git's pathspecs may be."""
-        if self.commit is None:
-            return []
-        tracked = told(self.folder, "diff", "--name-only", "--relative", self.commit, "--", *paths) or ""
-        new = told(self.folder, "ls-files", "--others", "--exclude-standard", "--", *paths) or ""
-        return sorted({*tracked.splitlines(), *new.splitlines()})
-
-
 def changed_between(folder: Path, base: str, head: str) -> tuple[str, ...]:
     """Return the files that differ between two commits, relative to the folder and only those in it, sorted."""
     found = output(folder, "diff", "--name-only", "--no-renames", "--relative", "-z", base, head)
     return tuple(sorted(filter(None, found.decode(errors="surrogateescape").split("\0"))))
+
+
+def within(name: str, paths: Iterable[str]) -> bool:
+    """Tell whether a file is one of the paths or in one, as INPUTS are: `:(exclude)` is before what is left out."""
+    inside = [path for path in paths if Path(name).is_relative_to(path.removeprefix(EXCLUDE))]
+    return bool(inside) and not any(path.startswith(EXCLUDE) for path in inside)
 
 
 def prefix(folder: Path) -> str:
@@ -127,10 +117,15 @@ def is_shallow(folder: Path) -> bool:
     return told(folder, "rev-parse", "--is-shallow-repository") == "true"
 
 
-def files_at(folder: Path, commits: Iterable[str], paths: Sequence[Path]) -> dict[str, dict[Path, bytes]]:
-    """Return the files that each commit has among the paths, all read by one process."""
+def files_at(
+    folder: Path, commits: Iterable[str], paths: Sequence[Path], place: str | None = None
+) -> dict[str, dict[Path, bytes]]:
+    """Return the files that each commit has among the paths, all read by one process.
+
+    `place` is where the folder is in its repository, for a caller that knows it.
+    """
     wanted = [(commit, path) for commit in commits for path in paths]
-    place = prefix(folder)  # a bare repository knows no `./`
+    place = prefix(folder) if place is None else place  # a bare repository knows no `./`
     lines = "".join(f"{commit}:{place}{path.as_posix()}\n" for commit, path in wanted)
     listed = output(folder, "cat-file", "--batch", given=lines.encode())
     found: dict[str, dict[Path, bytes]] = {commit: {} for commit, _ in wanted}

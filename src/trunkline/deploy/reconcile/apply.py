@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from trunkline.adapters.git import repository
+from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.conf.versions import Version
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, explain
@@ -145,7 +145,7 @@ def _bundle(clone: Path, release: Release, folder: Path) -> None:
 def _metrics(clone: Path, commit: str) -> dict[str, float]:
     """Return what was measured on the holdout, by names such as holdout.roc_auc; none if it cannot be read."""
     try:
-        measured = json.loads(repository.file_at(clone, commit, paths.METRICS) or "{}")["holdout"]
+        measured = json.loads(Snapshot(clone, commit).text(paths.METRICS) or "{}")["holdout"]
         return {f"holdout.{key}": float(value) for key, value in measured.items() if value is not None}
     except (AttributeError, KeyError, TypeError, ValueError):
         return {}

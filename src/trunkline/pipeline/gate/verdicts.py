@@ -1,8 +1,8 @@
 """Judges a model by the declared rules: pure, so that anyone can compute a verdict again from the same evidence.
 
 A rule that cannot be evaluated fails, and says why: a metric that is not there, a slice without rows, scores that are
-not numbers, a champion that could not be fetched. Only what needs a champion may be not applicable, and only where production
-has none.
+not numbers, a champion that could not be fetched. Only what needs a champion may be not applicable, and only where
+production has none.
 """
 
 import math

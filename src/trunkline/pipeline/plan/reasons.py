@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from trunkline.adapters.dvc.survey import OPEN, Absent, Action, Stage
 from trunkline.show import differences
+from trunkline.show.text import clean
 
 LOCKS = "locks/"
 
@@ -148,7 +149,7 @@ def _content(path: str, history: History) -> Iterator[str]:
             yield from (f"{item.key} {item.before} → {item.after} in {path}" for item in found)
             return
     inside = history.changed(path)
-    yield from (f"{name} changed" for name in inside or [path])
+    yield from (f"{clean(name)} changed" for name in inside or [path])
 
 
 def _moved(path: str, before: Entry, locked: Entry | None) -> bool:

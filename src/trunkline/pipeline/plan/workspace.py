@@ -8,6 +8,7 @@ from typing import Any
 from trunkline.adapters.dvc import survey
 from trunkline.adapters.dvc.survey import Stage
 from trunkline.adapters.git import repository
+from trunkline.adapters.git.snapshot import Since, Snapshot
 from trunkline.core import paths, safe_yaml
 from trunkline.core.errors import UserError
 from trunkline.core.params import Params
@@ -15,16 +16,23 @@ from trunkline.pipeline.plan import durations, reasons
 from trunkline.pipeline.plan.reasons import Entry, Plan
 
 
-def plan(root: Path, params: Params, base: str | None) -> tuple[Plan, list[Stage]]:
-    """Return the plan, with reasons against dvc.lock or against that of a base's commit, and its stages.
+def plan(root: Path, params: Params, base: Since | None) -> tuple[Plan, list[Stage]]:
+    """Return the plan, with reasons against dvc.lock or against that of a base, and its stages.
 
     Raises UserError for a conf/ that the compose stage would refuse, or files that cannot be read.
     """
     stages = survey.survey(root, params.content, partial(_composed, params.content))
-    since = repository.Since(root, base or repository.last_commit(root, paths.LOCK))
+    since = base or _since_last_run(root)
     locked = _entries(since.current(str(paths.LOCK)), str(paths.LOCK))
-    before = locked if base is None else _entries(since.text(str(paths.LOCK)), f"{base[:10]}:{paths.LOCK}")
-    return reasons.plan(stages, before, locked, durations.read(root), since, base), stages
+    commit = base.before.commit if base and base.before else None
+    before = locked if commit is None else _entries(since.text(str(paths.LOCK)), f"{commit[:10]}:{paths.LOCK}")
+    return reasons.plan(stages, before, locked, durations.read(root), since, commit), stages
+
+
+def _since_last_run(root: Path) -> Since:
+    """Return what has changed since the last commit that changed dvc.lock."""
+    commit = repository.last_commit(root, paths.LOCK)
+    return Since(root, Snapshot(root, commit) if commit else None)
 
 
 def _composed(params: Mapping[str, Any]) -> Mapping[str, Any]:
