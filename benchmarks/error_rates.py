@@ -39,14 +39,14 @@ def pair(number: int, clusters: int, noisier: float) -> tuple[Sample, Sample]:
     return Sample(labels, scores(1.0), where), Sample(labels, scores(noisier), where)
 
 
-def found(number: int, metric: str, clusters: int, noisier: float) -> comparison.Difference:
+def found(number: int, metric: str, clusters: int, noisier: float) -> comparison.ScoreDifference:
     """Compare one pair."""
     return comparison.difference(
         named(metric), *pair(number, clusters, noisier), Resamples(clusters, RESAMPLES, number)
     )
 
 
-def declared(differences: list[comparison.Difference], margin: float) -> float:
+def declared(differences: list[comparison.ScoreDifference], margin: float) -> float:
     """Return the share of pairs for which a difference above the margin is declared."""
     return float(np.mean([difference.p_value(margin) < LEVEL for difference in differences]))
 

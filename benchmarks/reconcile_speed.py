@@ -18,7 +18,7 @@ from tests.deployment import Project, environment
 from tests.servers import mlflow_server
 
 from trunkline.deploy.reconcile import once as reconcile_once
-from trunkline.deploy.reconcile.store import Store
+from trunkline.deploy.reconcile.store import BundleStore
 
 ROUNDS = 9
 REQUEST = {"hour": 3, "origin": "EWR"}
@@ -31,9 +31,9 @@ def main() -> None:
         project = Project(Path(name, "project"), "sums", address).create()
         project.release()
         project.release()
-        store = Store(Path(name, "store"))
+        store = BundleStore(Path(name, "store"))
         store.folder.mkdir()
-        place = reconcile_once.Place(project.clone("bare.git", "--bare"), "main", store, environment())
+        place = reconcile_once.Site(project.clone("bare.git", "--bare"), "main", store, environment())
         with endpoint.endpoint(store.folder, "production") as served:
             targets = {"staging": {}, "production": {"endpoints": [served]}}
             project.configure(environments=targets)
@@ -56,7 +56,7 @@ def timed(call) -> float:  # type: ignore[no-untyped-def]
     return time.perf_counter() - began
 
 
-def rollback(project: Project, place: reconcile_once.Place, served: str, number: int) -> float:
+def rollback(project: Project, place: reconcile_once.Site, served: str, number: int) -> float:
     """Return the seconds from the push of a declaration to the first answer of the bundle that it names."""
     began = time.perf_counter()
     project.declare(staging="latest", production=f"v{number}")
@@ -66,7 +66,7 @@ def rollback(project: Project, place: reconcile_once.Place, served: str, number:
     return time.perf_counter() - began
 
 
-def process(project: Project, store: Store) -> None:
+def process(project: Project, store: BundleStore) -> None:
     """Reconcile in a process of its own."""
     command = [Path(sys.executable).with_name("trunkline"), "reconcile", "--store", str(store.folder)]
     subprocess.run(command, cwd=project.folder / "bare.git", env=environment(), capture_output=True, check=False)  # noqa: S603

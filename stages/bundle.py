@@ -18,11 +18,11 @@ def main() -> None:
     from trunkline.pipeline.train import fit, modelfile
 
     console = Console(stderr=True, highlight=False)
-    declared = build.Declared.of(Params.read())
+    declared = build.Declaration.of(Params.read())
     pipeline, train, holdout = modelfile.load(paths.MODEL), Dataset.read("train"), Dataset.read("holdout")
     with console.status("explaining the model"):
         explanations = explain.explain(pipeline, train, holdout, declared.seed)
-    measured = build.Measured(
+    measured = build.EvaluatedModel(
         pipeline=pipeline,
         skops=paths.MODEL.read_bytes(),
         train=train,

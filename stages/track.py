@@ -18,7 +18,7 @@ def main() -> None:
     root = Path.cwd()
     params = Params.read(root)
     tags = runs.tags(repository.head(root), repository.is_dirty(root), os.environ)
-    finished, declared = runs.Run.read(root, params, tags), params.group(Tracking)
+    finished, declared = runs.FinishedRun.read(root, params, tags), params.group(Tracking)
     logged = runs.log_run(finished, declared, paths.home(root))
     state = "logged" if logged.new else "this result is logged already"
     sys.stdout.write(f"{finished.name}: {state} ({look(declared.address(os.environ))})\n")

@@ -135,7 +135,7 @@ class Project:
         """Tag what is checked out as `trunkline release` does, but that it asks for no verdict."""
         version, head = Version(self.name, number), git(self.work, "rev-parse", "HEAD")
         files = repository.files_at(self.work, [head], provenance.READ)[head]
-        facts, run = provenance.facts_of(files, head, version), provenance.Run(review=review)
+        facts, run = provenance.facts_of(files, head, version), provenance.ReleaseRun(review=review)
         signed = signing.sign(provenance.encode(facts, run), {signing.KEY: key})
         verdict = facts.hashes["reports/gates.json"]
         message = release_message.message(provenance.Announced(version, facts.digest, verdict, review, signed))

@@ -13,7 +13,7 @@ from trunkline.pipeline.evaluate import slices as evaluate_slices
 from trunkline.pipeline.evaluate.bootstrap import Resamples
 from trunkline.pipeline.evaluate.drift import Shift
 from trunkline.pipeline.gate.evidence import Evidence
-from trunkline.pipeline.reports import Measured
+from trunkline.pipeline.reports import MeasuredReports
 
 ROWS, CLUSTERS, SEED = 6000, 30, 7
 EVALUATION = Evaluation.parse(
@@ -42,7 +42,7 @@ def made(noise: float = 0.0, **replaced: Any) -> Evidence:
     places = random.choice(3, ROWS, p=[0.5, 0.49, 0.01])
     carriers = random.choice(2, ROWS, p=[0.3, 0.7])
     found = Evidence(
-        reports=Measured.model_validate(REPORTS),
+        reports=MeasuredReports.model_validate(REPORTS),
         challenger=CHALLENGER,
         champion=None,
         labels=labels,
@@ -73,7 +73,7 @@ def measured(evidence: Evidence) -> Evidence:
             slices[name][label] = {"n": len(places), "metrics": metrics}
     slices["origin"]["LGA"] = {"n": 57, "metrics": {}}
     content = evidence.reports.model_dump() | {"slices": slices}
-    return replace(evidence, reports=Measured.model_validate(content))
+    return replace(evidence, reports=MeasuredReports.model_validate(content))
 
 
 def against(noise: float, **more: Any) -> Evidence:

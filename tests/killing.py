@@ -41,9 +41,9 @@ def changes(event, arguments, store):
 
 def reconcile(clone, store):
     from trunkline.deploy.reconcile import once
-    from trunkline.deploy.reconcile.store import Store
+    from trunkline.deploy.reconcile.store import BundleStore
 
-    place = once.Place(Path(clone), "main", Store(Path(store)), os.environ)
+    place = once.Site(Path(clone), "main", BundleStore(Path(store)), os.environ)
     return once.reconcile(place, lambda _: None).code
 
 

@@ -19,7 +19,7 @@ from trunkline.adapters.git import repository
 from trunkline.conf.versions import Version
 from trunkline.release import message as release_message
 from trunkline.release import provenance, signing
-from trunkline.release.provenance import Announced, Run
+from trunkline.release.provenance import Announced, ReleaseRun
 
 ROOT = Path(__file__).parent.parent
 NAME = "flight-delay"
@@ -143,7 +143,7 @@ class Project:
         """Put the signed tag of a version on a commit, as trunkline release does."""
         files = repository.files_at(self.root, [commit], provenance.READ)[commit]
         facts = provenance.facts_of(files, commit, version)
-        signed = signing.sign(provenance.encode(facts, Run()), {signing.KEY: key})
+        signed = signing.sign(provenance.encode(facts, ReleaseRun()), {signing.KEY: key})
         verdict = facts.hashes["reports/gates.json"]
         message = release_message.message(Announced(version, facts.digest, verdict, None, signed))
         made = git_remote.annotated(self.root, version.tag, commit, message)

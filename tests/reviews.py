@@ -7,10 +7,10 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from trunkline.deploy.moves import Move
-from trunkline.pipeline.plan.reasons import Plan, Step
+from trunkline.pipeline.plan.reasons import ReproPlan, Step
 from trunkline.pipeline.reports import Estimate, Past, Reports
 from trunkline.pipeline.search.summary import Searched, Tried
-from trunkline.review.attribution.shares import Attribution, Share
+from trunkline.review.attribution.shares import Attribution, FactorShare
 from trunkline.review.data import Config, Curve, Merge, Moved, Pending, Review
 from trunkline.show.differences import Difference
 
@@ -44,7 +44,7 @@ REVIEW = Review(
     head="b" * 40,
     dirty=False,
     behind=0,
-    plan=Plan(
+    plan=ReproPlan(
         "a" * 40,
         (
             step("compose", reasons=["conf/model/gbm.yaml changed"], seconds=3.0),
@@ -119,8 +119,8 @@ TOLD_APART = Attribution(
     before=0.7649,
     after=0.7712,
     shares=(
-        Share("config", ("model.max_iter 200 → 150",), 0.7700, 0.0051, ""),
-        Share("code", ("src/trunkline/pipeline/train/fit.py",), None, None, "train: no such key"),
+        FactorShare("config", ("model.max_iter 200 → 150",), 0.7700, 0.0051, ""),
+        FactorShare("code", ("src/trunkline/pipeline/train/fit.py",), None, None, "train: no such key"),
     ),
     move=0.0063,
     interaction=0.0012,
@@ -152,8 +152,8 @@ def hostile(words):
         uncommitted=() if len(words) % 3 else (words,),
         moves=(Move(words, words, words, words, back=False, refused=words, signer=words),),
         merge=Merge((), (Pending(words, (words,)),)) if len(words) % 2 else Merge((words,), ()),
-        attribution=replace(TOLD_APART, shares=(Share(words, (words,), None, None, words),), notes=(words,)),
-        plan=Plan("a" * 40, (step(words, reasons=[words]),)),
+        attribution=replace(TOLD_APART, shares=(FactorShare(words, (words,), None, None, words),), notes=(words,)),
+        plan=ReproPlan("a" * 40, (step(words, reasons=[words]),)),
         config=(Config(Difference(words, words, [words]), (words,)),),
         whole=(replace(REVIEW.whole[0], metric=words), *REVIEW.whole[1:]),
         slices=(moved(words, 0.7, 0.6, -0.1, where=words),),
@@ -171,7 +171,7 @@ def many(words, size):
         config=content.config * size,
         slices=content.slices * size,
         whole=content.whole * size,
-        plan=Plan("a" * 40, content.plan.steps * size),
+        plan=ReproPlan("a" * 40, content.plan.steps * size),
         reports=content.reports.model_copy(update={"gates": gates}),
     )
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from trunkline.conf.versions import Version
 from trunkline.release import message as release_message
 from trunkline.release import provenance, signing
-from trunkline.release.provenance import Announced, Review, Run
+from trunkline.release.provenance import Announced, ReleaseRun, ReviewFacts
 
 NAME = "flight-delay"
 START = datetime(2026, 3, 1, 9, tzinfo=timezone(timedelta(hours=1)))
@@ -148,7 +148,7 @@ class Project:
         version, commit = Version(name, self.released), self.git("rev-parse", "HEAD")
         found = {path: (self.folder / path).read_bytes() for path in provenance.READ}
         facts = provenance.facts_of(found, commit, version)
-        payload = provenance.encode(facts, Run(review=review))
+        payload = provenance.encode(facts, ReleaseRun(review=review))
         signed = signing.sign(payload, {signing.KEY: private(signer)})
         hashed = facts.hashes["reports/gates.json"]
         self.tag(version.tag, release_message.message(Announced(version, facts.digest, hashed, review, signed)))
@@ -179,11 +179,11 @@ def flights(folder):
     made.declare(10, staging="latest")
     made.build(max_iter=150)
     made.merge(11, "Longer")
-    made.release(Review(11, "ada", ("bob",)))
+    made.release(ReviewFacts(11, "ada", ("bob",)))
     made.declare(12, production="v1")
     made.build(max_iter=200)
     made.merge(13, "Longer still", who="Bob")
-    made.release(Review(13, "bob", ("ada", "eve")))
+    made.release(ReviewFacts(13, "bob", ("ada", "eve")))
     made.declare(14, production="v2")
     made.declare(15, production="v1")
     return made

@@ -14,7 +14,7 @@ from tests.deployment import Project, environment
 from tests.endpoint import until
 from tests.forkserver import commands
 from tests.servers import free_port, mlflow_server
-from trunkline.release.provenance import Review
+from trunkline.release.provenance import ReviewFacts
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def project(tmp_path_factory):
     with mlflow_server(tmp_path_factory.mktemp("mlflow")) as address:
         made = Project(tmp_path_factory.mktemp("project") / "project", "sums", address).create()
         made.release()
-        made.tag(2, review=Review(7, "ada", ("grace",)))
+        made.tag(2, review=ReviewFacts(7, "ada", ("grace",)))
         made.digests *= 2
         made.declare("Promote v1 (#8)", staging="latest", production="v1")
         made.clone("bare.git", "--bare")

@@ -14,7 +14,7 @@ from trunkline.adapters.git.messages import Brought, brought
 from trunkline.conf.versions import Version
 from trunkline.deploy import moves, proposal
 from trunkline.deploy.moves import Move
-from trunkline.deploy.proposal import Evidence, Holdout, Measured
+from trunkline.deploy.proposal import Holdout, MeasuredVersion, ProposalEvidence
 from trunkline.pipeline.reports import Estimate, Reports
 from trunkline.show.differences import Difference
 
@@ -25,11 +25,11 @@ def measured(number, roc_auc, holdout, trained="2013-01..2013-06"):
     metrics = {"roc_auc": Estimate(value=roc_auc, interval=(roc_auc - 0.01, roc_auc + 0.01))}
     if number == 4:
         metrics["brier"] = Estimate(value=0.1754, interval=None)
-    return Measured(Version("flight-delay", number), f"{number}" * 40, trained, holdout, metrics)
+    return MeasuredVersion(Version("flight-delay", number), f"{number}" * 40, trained, holdout, metrics)
 
 
 JULY = Holdout("2013-07", 28301, "aa.dir")
-PROMOTION = Evidence(
+PROMOTION = ProposalEvidence(
     kind="promote",
     environment="production",
     before="v3",

@@ -105,14 +105,14 @@ def inside(project: Checkout, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     return project
 
 
-def measured(project: Checkout) -> build.Measured:
+def measured(project: Checkout) -> build.EvaluatedModel:
     """What the stage reads, with explanations of nothing, which take no time."""
     from trunkline.core import paths
     from trunkline.pipeline.train import modelfile
 
     pipeline, holdout = modelfile.load(paths.MODEL), Dataset.read("holdout")
     names = holdout.schema.names
-    return build.Measured(
+    return build.EvaluatedModel(
         pipeline=pipeline,
         skops=paths.MODEL.read_bytes(),
         train=Dataset.read("train"),
@@ -127,7 +127,7 @@ def measured(project: Checkout) -> build.Measured:
 
 
 def test_a_graph_that_scores_otherwise_is_not_bundled(inside: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
-    declared, found = build.Declared.of(Params.read()), measured(inside)
+    declared, found = build.Declaration.of(Params.read()), measured(inside)
     other = clone(found.pipeline).set_params(estimator__learning_rate=0.0501)
     other.fit(fit.inputs(found.train.features), found.train.label.to_numpy())
     wrong = export.export(other, found.train.schema)
@@ -142,13 +142,13 @@ def test_a_graph_that_scores_otherwise_is_not_bundled(inside: Checkout, monkeypa
 
 def test_a_graph_that_does_not_load_is_not_bundled(inside: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "export", lambda *_: b"no graph")
-    made, comparison = build.build(build.Declared.of(Params.read()), measured(inside), Path("bundle"))
+    made, comparison = build.build(build.Declaration.of(Params.read()), measured(inside), Path("bundle"))
     assert (made.runtime, comparison) == ("sklearn", None)
     assert "does not load" in str(made.reason)
 
 
 def test_a_holdout_that_requests_could_not_be_is_refused(inside: Checkout) -> None:
-    declared, found = build.Declared.of(Params.read()), measured(inside)
+    declared, found = build.Declaration.of(Params.read()), measured(inside)
     frame = found.holdout.frame.with_columns(
         distance=pl.when(pl.int_range(pl.len()) == 7).then(-1).otherwise("distance")
     )
@@ -160,6 +160,6 @@ def test_a_holdout_that_requests_could_not_be_is_refused(inside: Checkout) -> No
 
 
 def test_golden_rows_that_score_otherwise_are_refused(inside: Checkout) -> None:
-    declared, found = build.Declared.of(Params.read()), measured(inside)
+    declared, found = build.Declaration.of(Params.read()), measured(inside)
     with pytest.raises(UserError, match=r"golden\.json: a request scores"):
         build.build(declared, replace(found, scores=found.scores + 1e-6), Path("bundle"))

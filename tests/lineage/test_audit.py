@@ -20,7 +20,7 @@ from trunkline.adapters.forge import owners
 from trunkline.cli.audit import audit
 from trunkline.core.errors import UserError
 from trunkline.lineage.audit.judge import NOTHING, Event, judge
-from trunkline.release.provenance import Review
+from trunkline.release.provenance import ReviewFacts
 
 GOLDEN = Path(__file__).parents[1] / "golden/lineage"
 ALL = ("--since", "2026-01-01")
@@ -126,7 +126,7 @@ def test_an_approval_by_the_author_only_is_none_where_one_was_asked_for(inside):
     for number, approvers in enumerate((("ada",), (), ("ada", "bob")), 30):
         inside.build(max_iter=number)
         inside.merge(number, "More")
-        inside.release(Review(number, "ada", approvers))
+        inside.release(ReviewFacts(number, "ada", approvers))
     found, why = broken()
     assert found == [("approval", "v3"), ("approval", "v4")]
     assert "#30 was approved by its own author only" in why
@@ -147,7 +147,7 @@ def test_what_conf_promotion_drops_in_the_same_commit_still_counts(inside):
 def test_a_version_that_is_refused_or_did_not_pass_or_never_was_is_a_violation(inside):
     inside.build(gates=[rule("ranks", "fail")], max_iter=9)
     inside.merge(50, "Worse")
-    inside.release(Review(50, "ada", ("bob",)))
+    inside.release(ReviewFacts(50, "ada", ("bob",)))
     inside.declare(51, production="v7")
     found, why = broken()
     assert found == [("chain", "v3"), ("verdict", "v3"), ("version", "v7")]

@@ -21,10 +21,10 @@ from trunkline.adapters.git import process
 from trunkline.cli.trace import trace
 from trunkline.conf.versions import Version
 from trunkline.core.errors import UserError
-from trunkline.deploy.history import Change
+from trunkline.deploy.history import DeclaredChange
 from trunkline.lineage import predictions
 from trunkline.lineage import stays as lineage_stays
-from trunkline.release.provenance import Review
+from trunkline.release.provenance import ReviewFacts
 from trunkline.release.releases import Dated as Release
 
 GOLDEN = Path(__file__).parents[1] / "golden/lineage"
@@ -227,7 +227,7 @@ def foreign(project):
     project.merge(20, "Foreign")
     project.released = 0
     project.git("tag", "--delete", f"{NAME}@v1")
-    project.release(Review(20, "mallory", ("bob",)), signer="mallory")
+    project.release(ReviewFacts(20, "mallory", ("bob",)), signer="mallory")
     return "signed by the key"
 
 
@@ -330,7 +330,7 @@ def test_a_long_history_costs_no_more_processes(inside, monkeypatch):
 
 def change(environment, hour, before, after):
     date = (START + timedelta(hours=hour, minutes=1)).isoformat()
-    return Change("c" * 40, date, "a", None, environment, before, after)
+    return DeclaredChange("c" * 40, date, "a", None, environment, before, after)
 
 
 @given(st.lists(st.sampled_from(["release", "a", "b"]), max_size=12), st.data())

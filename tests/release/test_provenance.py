@@ -14,7 +14,7 @@ from trunkline.conf.versions import Version
 from trunkline.core.errors import UserError
 from trunkline.release import message as release_message
 from trunkline.release import provenance
-from trunkline.release.provenance import Announced, Facts, Review, Run
+from trunkline.release.provenance import Announced, Facts, ReleaseRun, ReviewFacts
 
 COMMIT, OTHER = "c" * 40, "d" * 40
 GATES = "reports/gates.json"
@@ -36,14 +36,14 @@ FILES = {
     Path(GATES): json.dumps({"verdict": "pass", "challenger": "b" * 64, "gates": []}).encode(),
 }
 V4 = Version("flight-delay", 4)
-REVIEW = Review(12, "alice", ("bob", "dependabot[bot]"))
-RUN = Run(
+REVIEW = ReviewFacts(12, "alice", ("bob", "dependabot[bot]"))
+RUN = ReleaseRun(
     "https://forge.example/me/it/.github/workflows/main.yml@refs/heads/main", "https://forge.example/runs/7", REVIEW
 )
 FACTS = provenance.facts_of(FILES, COMMIT, V4)
 
 
-def announced(facts: Facts = FACTS, run: Run = RUN) -> Announced:
+def announced(facts: Facts = FACTS, run: ReleaseRun = RUN) -> Announced:
     return Announced(facts.version, facts.digest, facts.hashes[GATES], run.review, '{"payload":"é"}' * 20)
 
 
@@ -92,7 +92,7 @@ def test_a_commit_that_lacks_something_makes_no_version(path, content, reason):
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("run", [RUN, Run(), Run(review=Review(1, "eve", ()))])
+@pytest.mark.parametrize("run", [RUN, ReleaseRun(), ReleaseRun(review=ReviewFacts(1, "eve", ()))])
 def test_the_statement_is_of_the_published_form(run):
     from google.protobuf import json_format
     from in_toto_attestation.predicates.provenance.v1 import provenance_pb2
@@ -128,21 +128,21 @@ def test_who_releases_is_said_by_the_workflow():
         "GITHUB_RUN_ID": "7",
         "GITHUB_RUN_ATTEMPT": "2",
     }
-    assert provenance.run_of(github, REVIEW) == Run(
+    assert provenance.run_of(github, REVIEW) == ReleaseRun(
         "https://github.example/me/it/.github/workflows/main.yml@refs/heads/main",
         "https://github.example/me/it/actions/runs/7/attempts/2",
         REVIEW,
     )
     gitlab = {"CI_PROJECT_URL": "https://gitlab.example/me/it", "CI_JOB_URL": "https://gitlab.example/me/it/-/jobs/3"}
-    assert provenance.run_of(gitlab) == Run("https://gitlab.example/me/it/-/pipelines", gitlab["CI_JOB_URL"])
-    assert provenance.run_of({}) == Run()
+    assert provenance.run_of(gitlab) == ReleaseRun("https://gitlab.example/me/it/-/pipelines", gitlab["CI_JOB_URL"])
+    assert provenance.run_of({}) == ReleaseRun()
 
 
 HEX, LOGINS = (
     st.text("0123456789abcdef", min_size=64, max_size=64),
     st.from_regex(r"[A-Za-z0-9_.-]{1,20}", fullmatch=True),
 )
-REVIEWS = st.builds(Review, st.integers(1, 10**9), LOGINS, st.lists(LOGINS, max_size=3).map(tuple))
+REVIEWS = st.builds(ReviewFacts, st.integers(1, 10**9), LOGINS, st.lists(LOGINS, max_size=3).map(tuple))
 VERSIONS = st.builds(Version, st.from_regex(r"[a-z][a-z0-9-]{0,20}", fullmatch=True), st.integers(1, 10**9 - 1))
 MD5S = st.text("0123456789abcdef", min_size=32, max_size=32).flatmap(lambda md5: st.sampled_from([md5, f"{md5}.dir"]))
 ALL_FACTS = st.builds(
@@ -154,7 +154,7 @@ ALL_FACTS = st.builds(
     hashes=st.fixed_dictionaries({path.as_posix(): HEX for path in provenance.READ}),
     data=st.fixed_dictionaries({path.as_posix(): MD5S for path in provenance.DATA}),
 )
-RUNS = st.builds(Run, st.text(min_size=1), st.none() | st.text(min_size=1), st.none() | REVIEWS)
+RUNS = st.builds(ReleaseRun, st.text(min_size=1), st.none() | st.text(min_size=1), st.none() | REVIEWS)
 
 
 @given(ALL_FACTS, RUNS)
@@ -284,7 +284,7 @@ def test_each_defect_of_a_message_has_its_line(edit, told):
 def test_a_login_that_would_change_the_message_is_refused():
     for author in ("alice\nbundle: 0", "alice, approved by bob", "", "mallory by"):
         with pytest.raises(UserError, match="login"):
-            release_message.message(announced(run=Run(review=Review(1, author, ()))))
+            release_message.message(announced(run=ReleaseRun(review=ReviewFacts(1, author, ()))))
 
 
 def test_what_belongs_together_does_not_differ():

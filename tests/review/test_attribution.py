@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trunkline.core.files import canonical_json
 from trunkline.review.attribution import shares as attribution_shares
-from trunkline.review.attribution.shares import ALL, BASE, Change, Measured
+from trunkline.review.attribution.shares import ALL, BASE, BranchChange, MeasuredRun
 
 FILE = "conf/data/flights.yaml"
 LINE = "# The window.\nwindow: {train: 2013-05, holdout: 2013-07} # moved monthly\n\ntimezone: UTC\n"
@@ -20,7 +20,7 @@ OTHER = "window: {train: 2013-04..2013-05, holdout: 2013-07}\ntimezone: UTC\n"
 
 def change(paths=(), before="", after="", params=({}, {})):
     texts = [{FILE: text} if text else {} for text in (before, after)]
-    return Change(tuple(paths), *texts, *params)
+    return BranchChange(tuple(paths), *texts, *params)
 
 
 def window(train, holdout="2013-07"):
@@ -95,7 +95,7 @@ def test_a_window_that_changed_elsewhere_is_config_and_said():
 
 def test_another_environment_is_a_factor_and_everything_else_runs_in_the_old_one():
     texts = ("polars==2.1.0 \\\n    --hash=sha256:1\n", "polars==2.2.0 \\\n    --hash=sha256:2\n")
-    found = attribution_shares.factors(Change((attribution_shares.LOCK, "src/a.py"), {}, {}, {}, {}, texts))
+    found = attribution_shares.factors(BranchChange((attribution_shares.LOCK, "src/a.py"), {}, {}, {}, {}, texts))
     assert [factor.name for factor in found] == ["code", "environment"]
     assert found[1].paths == (attribution_shares.LOCK,)
     assert found[1].changes == ("polars 2.1.0 → 2.2.0",)
@@ -112,14 +112,14 @@ def test_a_holdout_of_other_rows_is_said(stale):
 
 
 def test_another_number_of_rows_is_said():
-    measured = {BASE: Measured(0.5, 10), ALL: Measured(0.6, 11), "code": Measured(0.6, 11)}
+    measured = {BASE: MeasuredRun(0.5, 10), ALL: MeasuredRun(0.6, 11), "code": MeasuredRun(0.6, 11)}
     (note,) = judged(change(["src/a.py"]), measured).notes
     assert note.startswith("the holdout has 11 rows and had 10")
 
 
 def shared(before, after, alone):
-    runs = {name: Measured(value) for name, value in zip(("window", "config", "code"), alone, strict=True)}
-    found = judged(all_three(), {BASE: Measured(before), ALL: Measured(after), **runs})
+    runs = {name: MeasuredRun(value) for name, value in zip(("window", "config", "code"), alone, strict=True)}
+    found = judged(all_three(), {BASE: MeasuredRun(before), ALL: MeasuredRun(after), **runs})
     assert [share.share is None for share in found.shares] == [value is None for value in alone]
     return found, [share.share for share in found.shares if share.share is not None]
 
@@ -142,8 +142,8 @@ def test_what_is_shown_adds_up_to_the_last_digit(before, after, alone):
 
 
 def test_a_factor_that_cannot_run_alone_is_left_to_the_interaction():
-    runs = {"window": Measured(0.6), "config": Measured(None, error="no such key"), "code": Measured(0.5)}
-    found = judged(all_three(), {BASE: Measured(0.5), ALL: Measured(0.8), **runs})
+    runs = {"window": MeasuredRun(0.6), "config": MeasuredRun(None, error="no such key"), "code": MeasuredRun(0.5)}
+    found = judged(all_three(), {BASE: MeasuredRun(0.5), ALL: MeasuredRun(0.8), **runs})
     assert [(share.share, share.error) for share in found.shares] == [(0.1, ""), (None, "no such key"), (0.0, "")]
     assert (found.move, found.interaction) == (0.3, 0.2)
 
@@ -154,7 +154,7 @@ def test_without_a_factor_nothing_is_measured():
 
 
 def test_the_json_holds_everything():
-    runs = {name: Measured(0.5) for name in (BASE, ALL, "window", "config", "code")}
+    runs = {name: MeasuredRun(0.5) for name in (BASE, ALL, "window", "config", "code")}
     found = judged(all_three(), runs)
     content = json.loads(canonical_json(attribution_shares.content(found), digits=None))
     assert (content["metric"], content["before"], content["move"]) == ("roc_auc", 0.5, 0.0)
@@ -220,6 +220,10 @@ config cannot run alone, so its effect is in the interaction: no such key
 def test_what_a_person_reads(capsys):
     from trunkline.cli import attribute
 
-    runs = {"window": Measured(0.759), "config": Measured(None, error="no such key"), "code": Measured(0.758191)}
-    attribute._show(judged(all_three(), {BASE: Measured(0.758191), ALL: Measured(0.754995), **runs}))
+    runs = {
+        "window": MeasuredRun(0.759),
+        "config": MeasuredRun(None, error="no such key"),
+        "code": MeasuredRun(0.758191),
+    }
+    attribute._show(judged(all_three(), {BASE: MeasuredRun(0.758191), ALL: MeasuredRun(0.754995), **runs}))
     assert capsys.readouterr().out == SHOWN

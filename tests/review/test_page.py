@@ -20,7 +20,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 from tests.reviews import BLOCKED, HOSTILE, MOVED_ON, REVIEW, STALE, hostile, many, step, words_of_others
-from trunkline.pipeline.plan.reasons import Plan
+from trunkline.pipeline.plan.reasons import ReproPlan
 from trunkline.pipeline.reports import Past
 from trunkline.review import page, pictures
 from trunkline.review.data import Curve
@@ -66,7 +66,7 @@ class Skeleton(HTMLParser):
 
 def every_text_is(words):
     """A stale review whose stage, too, has these words for a name."""
-    return replace(hostile(words), plan=Plan("a" * 40, (step(words, "runs", [words]),)))
+    return replace(hostile(words), plan=ReproPlan("a" * 40, (step(words, "runs", [words]),)))
 
 
 @pytest.mark.parametrize("golden", GOLDENS)
@@ -125,7 +125,7 @@ def test_what_a_comment_leaves_out_is_here():
                     for number, one in enumerate(REVIEW.config * 300)
                 ),
                 slices=tuple(replace(REVIEW.slices[0], where=f"slice_{number}") for number in range(90)),
-                plan=Plan("a" * 40, (step("train", reasons=[f"reason_{number}" for number in range(30)]),)),
+                plan=ReproPlan("a" * 40, (step("train", reasons=[f"reason_{number}" for number in range(30)]),)),
                 reports=REVIEW.reports.model_copy(
                     update={"gates": REVIEW.reports.gates.model_copy(update={"gates": gates})}
                 ),

@@ -10,7 +10,7 @@ from trunkline.adapters.forge.gitlab import GitLab
 from trunkline.core.errors import UserError
 from trunkline.review import post as review_post
 from trunkline.review.comment import MARKER
-from trunkline.review.post import Outcome
+from trunkline.review.post import Posted
 
 SHA, OLD = "a" * 40, "b" * 40
 BODY = f"{MARKER}\n## answer\n"
@@ -94,7 +94,7 @@ def test_ours_is_found_behind_a_hundred_others_and_the_first_of_two_is_kept_up_t
 
 
 def test_a_run_of_an_older_commit_that_comes_late_says_nothing(server, forge):
-    assert post(forge, f"{MARKER}\nlate", sha=OLD) == Outcome("stale")
+    assert post(forge, f"{MARKER}\nlate", sha=OLD) == Posted("stale")
     assert server.writes == []
 
 
@@ -104,7 +104,7 @@ def test_a_head_that_moves_while_the_forge_is_waited_for_is_noticed(server, forg
 
     server.faults = [Fault("POST", "comments|notes", 503)]
     found = api.retried(lambda: review_post.post(forge, SHA, BODY), lambda text: None, push)
-    assert found == Outcome("stale")
+    assert found == Posted("stale")
     assert server.bodies() == []
 
 

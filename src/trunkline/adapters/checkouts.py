@@ -27,7 +27,7 @@ _PLAN = "from trunkline.cli import main; import sys; sys.argv[1:] = ['plan', '--
 
 
 @dataclass(frozen=True)
-class Tree:
+class CommitTree:
     """A commit, with some paths as another commit has them, and texts that are written after that."""
 
     commit: str
@@ -37,7 +37,7 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class Run:
+class CheckoutRun:
     """How a run of DVC ended, all that it printed, and the report that was asked for, if it ended well."""
 
     succeeded: bool
@@ -74,8 +74,8 @@ def environment(root: Path, commit: str) -> Iterator[Path]:
 
 
 def reproduce(  # noqa: PLR0913  where, what, and with which Python
-    root: Path, tree: Tree, cache: Path, stage: str, report: Path, *, python: Path = PRESENT
-) -> Run:
+    root: Path, tree: CommitTree, cache: Path, stage: str, report: Path, *, python: Path = PRESENT
+) -> CheckoutRun:
     """Run `dvc repro` up to a stage on a tree, in a checkout that is removed afterwards, also on Ctrl-C."""
     with _checkout(root, tree.commit) as (folder, state):
         own = _aside(folder, cache, state) | _path(python)
@@ -87,7 +87,7 @@ def reproduce(  # noqa: PLR0913  where, what, and with which Python
         done = _started(folder, _dvc("repro", stage, python=python), own, together=True)
         written = folder / report
         text = written.read_text(encoding="utf-8") if done.code == 0 and written.is_file() else None
-    return Run(done.code == 0, fetched.told + done.told, text)
+    return CheckoutRun(done.code == 0, fetched.told + done.told, text)
 
 
 def plan_merged(root: Path, target: str, cache: Path, settings: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
@@ -145,7 +145,7 @@ def _remove(root: Path, worktree: Path) -> None:
         _git(root, "worktree", "prune")
 
 
-def _lay_over(folder: Path, tree: Tree) -> None:
+def _lay_over(folder: Path, tree: CommitTree) -> None:
     if tree.paths:
         listed = "".join(f"{path}\0" for path in tree.paths)
         where = (f"--source={tree.source}", "--staged", "--worktree", "--pathspec-from-file=-", "--pathspec-file-nul")

@@ -47,7 +47,7 @@ _FOREIGN = {"mlflow", "sqlalchemy", "alembic"}  # whose errors are about the sto
 
 
 @dataclass(frozen=True)
-class Store:
+class MlflowStore:
     """MLflow at an address; a relative SQLite path starts at the project's home."""
 
     address: str

@@ -36,7 +36,7 @@ class Breach:
 
 
 @dataclass(frozen=True)
-class Rows:
+class CheckedRows:
     """A chunk as a bundle takes it: float64 (n, k), NaN for missing; texts as objects (n, m), MISSING for missing."""
 
     numeric: Floats
@@ -44,7 +44,7 @@ class Rows:
     breaches: tuple[Breach, ...]
 
 
-def check_rows(chunk: Any, contract: Contract) -> Rows:
+def check_rows(chunk: Any, contract: Contract) -> CheckedRows:
     """Return a chunk (a pa.Table) as matrices in the contract's order, and which rows break the contract."""
     breaches: list[Breach] = []
     numbers = [field for field in contract.inputs if field.role == "numeric"]
@@ -55,7 +55,7 @@ def check_rows(chunk: Any, contract: Contract) -> Rows:
         numeric[:, index] = _number(chunk, field, breaches.append) if good is None else good
     for index, field in enumerate(texts):
         categorical[:, index] = _text(chunk, field, breaches.append)
-    return Rows(numeric, categorical, tuple(breaches))
+    return CheckedRows(numeric, categorical, tuple(breaches))
 
 
 def reasons(chunk: Any, breaches: Sequence[Breach]) -> dict[int, str]:

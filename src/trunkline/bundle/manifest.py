@@ -49,7 +49,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifiedBundle:
     """A folder that is what its manifest says; `kept` holds the verified bytes of the files that were asked for."""
 
     digest: str
@@ -73,7 +73,7 @@ def verify(folder: Path) -> str:
     return read(folder).digest
 
 
-def read(folder: Path, keep: frozenset[str] = frozenset()) -> Verified:
+def read(folder: Path, keep: frozenset[str] = frozenset()) -> VerifiedBundle:
     """Verify a bundle and keep the bytes of some of its files; raises as `verify` does."""
     _is_bundle(folder)
     content = _read(folder, MANIFEST)
@@ -86,7 +86,7 @@ def read(folder: Path, keep: frozenset[str] = frozenset()) -> Verified:
             raise BundleError(f"{folder / name}: was changed: its sha256 is not the one in {MANIFEST}; {_ADVICE}")
         if name in keep:
             kept[name] = contents
-    return Verified(_hash(content), manifest, kept)
+    return VerifiedBundle(_hash(content), manifest, kept)
 
 
 def _is_bundle(folder: Path) -> None:

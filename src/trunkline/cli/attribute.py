@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from trunkline.review.attribution.measure import Question
-    from trunkline.review.attribution.shares import Attribution, Share
+    from trunkline.review.attribution.shares import Attribution, FactorShare
 
 MOST = 4  # changes of a factor
 
@@ -133,7 +133,7 @@ def _table(attribution: "Attribution") -> "RenderableType":
     return table
 
 
-def _cells(share: "Share") -> tuple[str, str]:
+def _cells(share: "FactorShare") -> tuple[str, str]:
     return ("", "cannot run alone") if share.value is None else (f"{share.value:.6g}", _signed(share.share))
 
 

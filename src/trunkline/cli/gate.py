@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from trunkline.deploy.moves import Move
     from trunkline.pipeline.gate.selftest import Case
-    from trunkline.pipeline.reports import Gates, Verdict
+    from trunkline.pipeline.reports import GatesReport, Verdict
 
 
 @click.command(short_help="Say whether the model passes the declared rules.")
@@ -75,7 +75,7 @@ def _show_moves(moves: "Sequence[Move]", same: bool, passed: bool) -> None:
         click.echo("this does not decide here: no other model is shipped, since the bundle is that of the base")
 
 
-def _show(judged: "Gates", verdicts: "list[Verdict]", passed: bool) -> None:
+def _show(judged: "GatesReport", verdicts: "list[Verdict]", passed: bool) -> None:
     from trunkline.review.summary import gates_table
     from trunkline.show import terminal
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-    from trunkline.review.history.entries import Entry, Measured, Record
+    from trunkline.review.history.entries import HistoryEntry, MeasuredMetric, Record
 
 
 @click.command(short_help="Show the history of the trunk as a model's history.")
@@ -86,7 +86,7 @@ def _refuse_half_a_history(ref: str, complete: bool, count: int) -> None:
         raise UserError(f"{clean(ref)}: no commit changed any of {names} here; run trunkline log in a project's folder")
 
 
-def _show(entries: "Sequence[Entry]", more: bool) -> None:
+def _show(entries: "Sequence[HistoryEntry]", more: bool) -> None:
     from trunkline.show import terminal
 
     terminal.show(_table(entries))
@@ -94,7 +94,7 @@ def _show(entries: "Sequence[Entry]", more: bool) -> None:
         click.echo(line)
 
 
-def _notes(entries: "Sequence[Entry]", more: bool) -> list[str]:
+def _notes(entries: "Sequence[HistoryEntry]", more: bool) -> list[str]:
     from trunkline.pipeline.evaluate.metrics import registry
 
     names = sorted({entry.measured.metric for entry in entries if entry.measured})
@@ -103,7 +103,7 @@ def _notes(entries: "Sequence[Entry]", more: bool) -> list[str]:
     return [*judged, *([f"the newest {len(entries)} entries; older ones: --limit {5 * len(entries)}"] if more else [])]
 
 
-def _table(entries: "Sequence[Entry]") -> "Table":
+def _table(entries: "Sequence[HistoryEntry]") -> "Table":
     from rich.text import Text
 
     from trunkline.show.terminal import table
@@ -126,7 +126,7 @@ def _table(entries: "Sequence[Entry]") -> "Table":
     return rows
 
 
-def _cells(measured: "Measured | None", named: bool) -> "tuple[Text, str, str]":
+def _cells(measured: "MeasuredMetric | None", named: bool) -> "tuple[Text, str, str]":
     from rich.text import Text
 
     if measured is None:
@@ -137,7 +137,7 @@ def _cells(measured: "Measured | None", named: bool) -> "tuple[Text, str, str]":
     return Text(value), interval, change
 
 
-def _story(entry: "Entry") -> "Text":
+def _story(entry: "HistoryEntry") -> "Text":
     from rich.text import Text
 
     from trunkline.review.history.entries import changed_keys

@@ -13,7 +13,7 @@ from trunkline.core.errors import UserError, nearest
 if TYPE_CHECKING:
     from trunkline.conf.sources import Source
     from trunkline.pipeline.compose.files import Composed
-    from trunkline.pipeline.ingest.pins import Move
+    from trunkline.pipeline.ingest.pins import PinMove
 
 GONE, NONE = "gone", "not pinned"
 
@@ -59,7 +59,7 @@ def _chosen(sources: "Mapping[str, Source]", names: tuple[str, ...]) -> "dict[st
     return {name: source for name, source in sources.items() if not names or name in names}
 
 
-def _edited(composed: "Composed", moves: "list[Move]") -> dict[Path, str]:
+def _edited(composed: "Composed", moves: "list[PinMove]") -> dict[Path, str]:
     """Return the new text of each file of conf/ that changes."""
     from trunkline.pipeline.compose import edit
     from trunkline.pipeline.compose import files as compose_files
@@ -75,7 +75,7 @@ def _edited(composed: "Composed", moves: "list[Move]") -> dict[Path, str]:
     return texts
 
 
-def _tell(moves: "list[Move]", edited: Mapping[Path, str], as_json: bool, *, written: bool) -> None:
+def _tell(moves: "list[PinMove]", edited: Mapping[Path, str], as_json: bool, *, written: bool) -> None:
     if as_json:
         moved = [{"key": _key(move), "before": move.before, "now": move.now} for move in moves]
         output.echo_json({"moved": moved, "files": sorted(map(str, edited)), "written": written})
@@ -89,5 +89,5 @@ def _tell(moves: "list[Move]", edited: Mapping[Path, str], as_json: bool, *, wri
         click.echo(f"written to {', '.join(sorted(map(str, edited)))}; next: dvc repro")
 
 
-def _key(move: "Move") -> str:
+def _key(move: "PinMove") -> str:
     return ".".join(("data", "sources", *move.key))

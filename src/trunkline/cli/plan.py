@@ -10,7 +10,7 @@ from trunkline.cli import options, output
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from trunkline.pipeline.plan.reasons import Plan
+    from trunkline.pipeline.plan.reasons import ReproPlan
 
 MOST = 8  # reasons of a stage
 
@@ -40,7 +40,7 @@ def plan(base: str | None, as_json: bool) -> None:
         click.echo(_summary(found))
 
 
-def _table(plan: "Plan") -> "RenderableType":
+def _table(plan: "ReproPlan") -> "RenderableType":
     from rich.text import Text
 
     from trunkline.show import terminal
@@ -63,7 +63,7 @@ _ACTIONS = {
 }
 
 
-def _summary(plan: "Plan") -> str:
+def _summary(plan: "ReproPlan") -> str:
     from trunkline.adapters.dvc.survey import OPEN
 
     moving = [step.name for step in plan.steps if step.action in OPEN]

@@ -9,7 +9,7 @@ from trunkline.cli import options, output
 
 if TYPE_CHECKING:
     from trunkline.adapters.forge.api import Forge
-    from trunkline.deploy.propose import Opened, Proposal, Wish
+    from trunkline.deploy.propose import Intent, Opened, Proposal
 
 
 @click.command(short_help="Propose that an environment runs a version.")
@@ -32,12 +32,12 @@ def promote(  # noqa: PLR0913, PLR0917  an argument per option
     checks pass, as conf/deploy says. The working tree is left alone; running it again finds what is there. Exits
     with 1 if the version is refused. GITHUB_REPOSITORY and GITHUB_TOKEN, or those of GitLab, name the forge.
     """
-    from trunkline.deploy.propose import Wish
+    from trunkline.deploy.propose import Intent
 
-    context.exit(propose(Wish("promote", environment, version), trunk, local, dry_run, as_json))
+    context.exit(propose(Intent("promote", environment, version), trunk, local, dry_run, as_json))
 
 
-def propose(wish: "Wish", trunk: str, local: bool, dry_run: bool, as_json: bool) -> int:
+def propose(intent: "Intent", trunk: str, local: bool, dry_run: bool, as_json: bool) -> int:
     """Make a proposal and tell of it; return the exit code."""
     import os
     from dataclasses import asdict
@@ -47,11 +47,11 @@ def propose(wish: "Wish", trunk: str, local: bool, dry_run: bool, as_json: bool)
 
     forge = None if local or dry_run else _forge()
     try:
-        proposal = deploy_propose.prepare(Path(), trunk, wish, os.environ)
+        proposal = deploy_propose.prepare(Path(), trunk, intent, os.environ)
     except RefusedError as error:
         output.answer({"what": "refused", "reason": str(error)}, f"refused: {error}", as_json)
         return 1
-    if isinstance(proposal, deploy_propose.Already):
+    if isinstance(proposal, deploy_propose.NoChange):
         facts = {"what": "already", "environment": proposal.environment, "declared": proposal.declared}
         output.answer(facts, f"{proposal.environment} is declared to run {proposal.declared} already", as_json)
     elif dry_run:

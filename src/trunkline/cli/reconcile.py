@@ -10,7 +10,7 @@ from trunkline.cli import options, output
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trunkline.deploy.reconcile.once import Place, Round
+    from trunkline.deploy.reconcile.once import Round, Site
     from trunkline.deploy.reconcile.watch import Attempt
 
 STORE = "TRUNKLINE_STORE"
@@ -80,14 +80,14 @@ def reconcile(  # noqa: PLR0913, PLR0917  one per option
     context.exit(attempt.code)
 
 
-def place(trunk: str, store: str, only: tuple[str, ...] = (), keep: int = 5) -> "Place":
+def place(trunk: str, store: str, only: tuple[str, ...] = (), keep: int = 5) -> "Site":
     """Return this folder, which is a clone, and the store."""
     import os
 
-    from trunkline.deploy.reconcile.once import Place
-    from trunkline.deploy.reconcile.store import Store
+    from trunkline.deploy.reconcile.once import Site
+    from trunkline.deploy.reconcile.store import BundleStore
 
-    return Place(Path(), trunk, Store(Path(store)), os.environ, only, keep)
+    return Site(Path(), trunk, BundleStore(Path(store)), os.environ, only, keep)
 
 
 def _forever(run: "Callable[[], None]") -> None:

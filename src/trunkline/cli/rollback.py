@@ -33,6 +33,6 @@ def rollback(  # noqa: PLR0913, PLR0917  an argument per option
     scores. The check of the pull request does not wait for a verdict on the trunk's own model, since none is shipped.
     `git revert` of the merge of a promotion does the same, without looking at the bundle. Otherwise as promote.
     """
-    from trunkline.deploy.propose import Wish
+    from trunkline.deploy.propose import Intent
 
-    context.exit(propose(Wish("rollback", environment, version, reason), trunk, local, dry_run, as_json))
+    context.exit(propose(Intent("rollback", environment, version, reason), trunk, local, dry_run, as_json))

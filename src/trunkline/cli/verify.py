@@ -60,14 +60,14 @@ def _bundle(path: Path) -> dict[str, object]:
 
 def _version(what: str, chain_only: bool) -> dict[str, object]:
     from trunkline.conf import versions
-    from trunkline.conf.deploy import Promotion
+    from trunkline.conf.deploy import Deploy
     from trunkline.core.params import Params
     from trunkline.release import verify as release_verify
 
     params = Params.read()
     version = versions.named(what, params.name)
     try:
-        verified = release_verify.chain(Path(), version, params.group(Promotion).signers)
+        verified = release_verify.chain(Path(), version, params.group(Deploy).signers)
         files = None if chain_only else release_verify.check_bundle(Path(), verified)
     except release_verify.RefusedError as error:
         raise _NoError(str(error)) from None

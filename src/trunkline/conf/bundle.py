@@ -16,7 +16,7 @@ class Card(Strict):
     limits: Annotated[tuple[Text, ...], Tuple] = Field((), description="What it must not be used for, or does badly.")
 
 
-class Serving(Group):
+class Packaging(Group):
     """What the bundle holds besides the model."""
 
     key: ClassVar[str] = "bundle"

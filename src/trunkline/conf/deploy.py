@@ -39,7 +39,7 @@ def _template(path: str) -> str:
 Environment = Annotated[Name, AfterValidator(_environment)]
 
 
-class Target(Strict):
+class DeployTarget(Strict):
     """An environment that runs a version."""
 
     merge: Literal["automatic", "approval"] = Field(
@@ -53,13 +53,13 @@ class Target(Strict):
     )
 
 
-def _with_production(environments: dict[str, Target]) -> dict[str, Target]:
+def _with_production(environments: dict[str, DeployTarget]) -> dict[str, DeployTarget]:
     if "production" not in environments:
         raise ValueError("lacks production, whose version is the champion that gates compare with")
     return environments
 
 
-class Promotion(Group):
+class Deploy(Group):
     """Environments, whose releases they run, and what `trunkline reconcile` may do."""
 
     key: ClassVar[str] = "deploy"
@@ -70,6 +70,6 @@ class Promotion(Group):
     mlflow: Literal["correct", "report"] = Field(
         "correct", description="Whether a change by hand in MLflow's registry is undone, or only told."
     )
-    environments: Annotated[dict[Environment, Target], AfterValidator(_with_production)] = Field(
+    environments: Annotated[dict[Environment, DeployTarget], AfterValidator(_with_production)] = Field(
         description="What runs a version; production must be among them."
     )

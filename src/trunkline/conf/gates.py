@@ -110,7 +110,7 @@ class Fairness(Limited):
         return self
 
 
-class Data(Limited):
+class DataShift(Limited):
     """The rows are like those before."""
 
     kind: Literal["data"] = Field(description="Selects this kind of rule.")
@@ -153,7 +153,7 @@ class Sanity(Rule):
 
 
 AnyRule = Annotated[
-    Threshold | Champion | NoiseFloor | Simplicity | Fairness | Data | Operational | Runtime | Sanity,
+    Threshold | Champion | NoiseFloor | Simplicity | Fairness | DataShift | Operational | Runtime | Sanity,
     Field(discriminator="kind"),
 ]
 

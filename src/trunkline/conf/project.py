@@ -4,10 +4,10 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from trunkline.conf.bundle import Serving
+from trunkline.conf.bundle import Packaging
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
-from trunkline.conf.deploy import Promotion
+from trunkline.conf.deploy import Deploy
 from trunkline.conf.evaluation import Evaluation
 from trunkline.conf.features import Features
 from trunkline.conf.gates import Gates
@@ -32,7 +32,7 @@ class Project(Strict):
     search: Search
     evaluation: Evaluation
     gates: Gates
-    bundle: Serving
-    deploy: Promotion
+    bundle: Packaging
+    deploy: Deploy
     review: Review
     tracking: Tracking

@@ -103,7 +103,7 @@ Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=100)]
 
 
-class Table(Strict):
+class TableSource(Strict):
     """What all sources have: which columns are kept."""
 
     keep: dict[Column, Column] = Field(
@@ -112,7 +112,7 @@ class Table(Strict):
     )
 
 
-class _InFiles(Table):
+class _InFiles(TableSource):
     format: Literal["csv", "parquet"] = Field("csv", description="Format of the file; a CSV may be in a .zip or a .gz.")
     member: str | None = Field(
         None, min_length=1, description="The one file to read in a .zip, such as *.csv; its only one if not declared."
@@ -170,7 +170,7 @@ class Files(_InFiles):
         return self
 
 
-class Query(Table):
+class Query(TableSource):
     """The rows of a SQL query, sorted by all their columns. A password comes from the environment only."""
 
     kind: Literal["sql"] = Field(description="What the source is.")
@@ -195,7 +195,7 @@ class Query(Table):
         return self
 
 
-class Delta(Table):
+class Delta(TableSource):
     """A Delta table at one version, sorted by all its columns."""
 
     kind: Literal["delta"] = Field(description="What the source is.")
@@ -205,7 +205,7 @@ class Delta(Table):
     version: int | None = Field(None, ge=0, description="The version that is read.")
 
 
-class Iceberg(Table):
+class Iceberg(TableSource):
     """An Iceberg table at one snapshot, sorted by all its columns."""
 
     kind: Literal["iceberg"] = Field(description="What the source is.")

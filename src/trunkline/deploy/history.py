@@ -13,7 +13,7 @@ from trunkline.core.errors import UserError
 
 
 @dataclass(frozen=True)
-class Change:
+class DeclaredChange:
     """A commit of the trunk that changed what an environment is to run.
 
     `date` is the commit's, ISO 8601; `pull_request` is the one that its message names, as `changelog` tells it, None if
@@ -29,7 +29,7 @@ class Change:
     after: Desired
 
 
-def changes(folder: Path, tip: str, name: str) -> tuple[Change, ...]:
+def changes(folder: Path, tip: str, name: str) -> tuple[DeclaredChange, ...]:
     """Return every change along the first-parent line of a commit, newest first.
 
     A commit whose registry file is broken or gone declares nothing: it changes nothing, as reconcile applies nothing of
@@ -41,7 +41,7 @@ def changes(folder: Path, tip: str, name: str) -> tuple[Change, ...]:
     return _changes(declared, shallow=repository.is_shallow(folder))
 
 
-def since(changes: Sequence[Change], environment: str) -> Change | None:
+def since(changes: Sequence[DeclaredChange], environment: str) -> DeclaredChange | None:
     """Return the change that brought what an environment is to run now, among changes that are newest first."""
     return next((change for change in changes if change.environment == environment), None)
 
@@ -53,8 +53,10 @@ def _declared(text: bytes | None, name: str) -> Mapping[str, Desired] | None:
         return None
 
 
-def _changes(declared: Sequence[tuple[Commit, Mapping[str, Desired] | None]], *, shallow: bool) -> tuple[Change, ...]:
-    changed: list[Change] = []
+def _changes(
+    declared: Sequence[tuple[Commit, Mapping[str, Desired] | None]], *, shallow: bool
+) -> tuple[DeclaredChange, ...]:
+    changed: list[DeclaredChange] = []
     before: Mapping[str, Desired] = {}
     for place, (commit, after) in enumerate(declared):
         if after is None:
@@ -65,10 +67,10 @@ def _changes(declared: Sequence[tuple[Commit, Mapping[str, Desired] | None]], *,
     return tuple(reversed(changed))
 
 
-def _of_commit(commit: Commit, before: Mapping[str, Desired], after: Mapping[str, Desired]) -> list[Change]:
+def _of_commit(commit: Commit, before: Mapping[str, Desired], after: Mapping[str, Desired]) -> list[DeclaredChange]:
     reference = messages.brought(commit.hash, commit.message).reference
     return [
-        Change(commit.hash, commit.date, commit.author, reference, name, before.get(name), after.get(name))
+        DeclaredChange(commit.hash, commit.date, commit.author, reference, name, before.get(name), after.get(name))
         for name in sorted({*before, *after}, reverse=True)
         if before.get(name) != after.get(name)
     ]

@@ -11,7 +11,7 @@ import yaml
 from trunkline.adapters.git import ancestry, repository
 from trunkline.adapters.git.snapshot import Since, Snapshot
 from trunkline.conf import registry, versions
-from trunkline.conf.deploy import Promotion
+from trunkline.conf.deploy import Deploy
 from trunkline.conf.registry import LATEST, Desired, Registry
 from trunkline.conf.versions import Version
 from trunkline.core import paths, safe_yaml
@@ -68,7 +68,7 @@ def moves(root: Path, params: Params, base: Snapshot) -> tuple[Move, ...]:
     now, before = registry.read(root / paths.REGISTRY, name), _before(base, name)
     if now.environments == before:
         return ()
-    declared = params.group(Promotion)
+    declared = params.group(Deploy)
     found = replace(now, where=str(paths.REGISTRY))
     released = versions.of(name, (tag.name for tag in ancestry.annotated(root)))
     return tuple(_moves(root, found, before, declared, released))
@@ -82,7 +82,7 @@ def _before(base: Snapshot, name: str) -> dict[str, Desired]:
 
 
 def _moves(
-    root: Path, now: Registry, before: dict[str, Desired], declared: Promotion, released: tuple[Version, ...]
+    root: Path, now: Registry, before: dict[str, Desired], declared: Deploy, released: tuple[Version, ...]
 ) -> Iterator[Move]:
     for environment in sorted({*now.environments, *before}):
         old, new = before.get(environment), now.environments.get(environment)
@@ -105,7 +105,7 @@ def _resolved(desired: Desired, released: tuple[Version, ...]) -> int:
     return desired if isinstance(desired, int) else 0
 
 
-def _checked(root: Path, move: Move, version: Version, before: int, declared: Promotion) -> Move:
+def _checked(root: Path, move: Move, version: Version, before: int, declared: Deploy) -> Move:
     found = replace(move, version=version.label, back=version.number < before)
     try:
         return replace(found, signer=verify.chain(root, version, declared.signers).signer)

@@ -10,7 +10,7 @@ from trunkline.adapters.git.messages import Brought
 from trunkline.conf.registry import LATEST, PRODUCTION, Desired
 from trunkline.conf.versions import Version
 from trunkline.deploy.moves import Kind
-from trunkline.pipeline.reports import Estimate, Gates
+from trunkline.pipeline.reports import Estimate, GatesReport
 from trunkline.show.differences import Difference, shown
 from trunkline.show.markdown import code, plain, table, text
 
@@ -27,7 +27,7 @@ class Holdout:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredVersion:
     """A version, and what its commit says of it; `holdout` is None where that is in no form that is understood."""
 
     version: Version
@@ -38,7 +38,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class ProposalEvidence:
     """What there is to know of a promotion or a rollback.
 
     `present` is what the environment runs now; `merged` is what the trunk has between both, newest first, which is
@@ -50,11 +50,11 @@ class Evidence:
     environment: str
     before: str
     after: str
-    new: Measured
-    present: Measured | None
+    new: MeasuredVersion
+    present: MeasuredVersion | None
     digest: str
     signer: str
-    gates: Gates
+    gates: GatesReport
     merged: Sequence[Brought]
     config: Sequence[Difference]
     back: bool
@@ -103,7 +103,7 @@ def branch(kind: Kind, environment: str, after: str) -> str:
     return f"{kind}/{environment}-{after}"
 
 
-def title(evidence: Evidence) -> str:
+def title(evidence: ProposalEvidence) -> str:
     """Return the title of the pull request, and the subject of its commit."""
     which = f"{evidence.new.version.name} {evidence.after}"
     if evidence.kind == "promote":
@@ -111,19 +111,19 @@ def title(evidence: Evidence) -> str:
     return f"Roll {evidence.environment} back to {which}"
 
 
-def message(evidence: Evidence) -> str:
+def message(evidence: ProposalEvidence) -> str:
     """Return the message of the commit."""
     why = f"Reason: {plain(evidence.reason, REASON).strip()}\n" if evidence.reason.strip() else ""
     return f"{title(evidence)}\n\nIn place of {evidence.before}. Bundle: {evidence.digest}\n{why}"
 
 
-def body(evidence: Evidence) -> str:
+def body(evidence: ProposalEvidence) -> str:
     """Return the text of the pull request."""
     parts = [*_opening(evidence), *(f"\n### {heading}\n\n{content}" for heading, content in _sections(evidence))]
     return "\n".join(parts) + "\n"
 
 
-def _opening(evidence: Evidence) -> Iterator[str]:
+def _opening(evidence: ProposalEvidence) -> Iterator[str]:
     where = f"{evidence.environment}: {evidence.before}", f"{evidence.environment}: {evidence.after}"
     version = evidence.new.version
     yield f"**{version.name} {version.label}** for {code(evidence.environment)}{_in_place(evidence)}."
@@ -132,7 +132,7 @@ def _opening(evidence: Evidence) -> Iterator[str]:
         yield f"\nReason: {text(evidence.reason, REASON)}"
 
 
-def _in_place(evidence: Evidence) -> str:
+def _in_place(evidence: ProposalEvidence) -> str:
     if evidence.present is None:
         return ", which runs nothing yet"
     if evidence.present.version == evidence.new.version:
@@ -140,20 +140,20 @@ def _in_place(evidence: Evidence) -> str:
     return f", in place of {evidence.present.version.label}"
 
 
-def _sections(evidence: Evidence) -> Iterator[tuple[str, str]]:
+def _sections(evidence: ProposalEvidence) -> Iterator[tuple[str, str]]:
     if evidence.kind == "rollback":
         yield "Checked before this was opened", _checked(evidence)
         if evidence.merged:
             yield "What is taken back", _merged(evidence.merged)
         return
-    yield "Measured", _measured(evidence)
-    yield "Gates that block", _gates(evidence)
+    yield "MeasuredVersion", _measured(evidence)
+    yield "GatesReport that block", _gates(evidence)
     if evidence.present is not None:
         yield ("What is taken back" if evidence.back else "What was merged"), _merged(evidence.merged)
         yield "What differs in conf/", _config(evidence.config)
 
 
-def _checked(evidence: Evidence) -> str:
+def _checked(evidence: ProposalEvidence) -> str:
     label = evidence.new.version.label
     ran = "ran here before" if evidence.ran_before else "has **never run here**"
     rows = "1 golden row its score" if evidence.rehearsed == 1 else f"its {evidence.rehearsed} golden rows their scores"
@@ -167,7 +167,7 @@ def _checked(evidence: Evidence) -> str:
     )
 
 
-def _measured(evidence: Evidence) -> str:
+def _measured(evidence: ProposalEvidence) -> str:
     sides = [evidence.new] if evidence.present is None else [evidence.present, evidence.new]
     names = list(dict.fromkeys(name for side in sides for name in side.metrics))
     rows = [
@@ -192,7 +192,7 @@ def _estimate(estimate: Estimate | None) -> str:
     return f"{estimate.value:.4f}{interval}"
 
 
-def _comparable(evidence: Evidence) -> str:
+def _comparable(evidence: ProposalEvidence) -> str:
     """Say whether the two columns may be compared: one holdout, or the difference may be that of the rows."""
     if evidence.present is None:
         return ""
@@ -204,7 +204,7 @@ def _comparable(evidence: Evidence) -> str:
     return "**The holdouts differ**: a difference between the columns may be that of the rows."
 
 
-def _gates(evidence: Evidence) -> str:
+def _gates(evidence: ProposalEvidence) -> str:
     judged = evidence.gates
     beside = f"beside {code(judged.champion.version)}" if judged.champion else "while production had none"
     blocking = [verdict for verdict in judged.gates if verdict.blocking and verdict.verdict != "not_applicable"]
@@ -216,7 +216,7 @@ def _gates(evidence: Evidence) -> str:
     return f"Verdict: {judged.verdict}, {beside}.{_other(evidence)}\n\n{table(('', 'rule', 'why'), rows)}"
 
 
-def _other(evidence: Evidence) -> str:
+def _other(evidence: ProposalEvidence) -> str:
     """Say where the gates compared with another version than the one that is replaced."""
     against, present = evidence.gates.champion, evidence.present
     if (

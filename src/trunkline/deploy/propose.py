@@ -16,8 +16,8 @@ from trunkline.adapters.git import ancestry, messages, remote, repository
 from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.conf import registry as conf_registry
 from trunkline.conf import versions
-from trunkline.conf.bundle import Serving
-from trunkline.conf.deploy import Promotion
+from trunkline.conf.bundle import Packaging
+from trunkline.conf.deploy import Deploy
 from trunkline.conf.evaluation import WHOLE
 from trunkline.conf.registry import Desired, Registry
 from trunkline.conf.versions import Version
@@ -27,10 +27,10 @@ from trunkline.core.params import Params
 from trunkline.deploy import history, rehearse
 from trunkline.deploy import proposal as deploy_proposal
 from trunkline.deploy.moves import Kind
-from trunkline.deploy.proposal import Evidence, Holdout, Measured
+from trunkline.deploy.proposal import Holdout, MeasuredVersion, ProposalEvidence
 from trunkline.pipeline.reports import Past
 from trunkline.release import verify
-from trunkline.release.verify import RefusedError, Verified
+from trunkline.release.verify import RefusedError, VerifiedVersion
 from trunkline.show import differences
 
 READ = (paths.PARAMS, paths.SLICES, paths.LOCK)  # of a version's commit
@@ -40,7 +40,7 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Wish:
+class Intent:
     """What a person asks for; without a version, a rollback goes to the one that ran before."""
 
     kind: Kind
@@ -50,7 +50,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Trunk:
+class TrunkState:
     """The trunk's tip: its registry file, what conf/ declares there, and all versions."""
 
     name: str
@@ -58,14 +58,14 @@ class Trunk:
     tip: str
     text: str
     registry: Registry
-    declared: Promotion
+    declared: Deploy
     tolerance: float
     released: tuple[Version, ...]
     moved: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Already:
+class NoChange:
     """An environment that is declared to run just that; there is nothing to propose."""
 
     environment: str
@@ -76,8 +76,8 @@ class Already:
 class Proposal:
     """A change of the registry file on top of the trunk's tip, ready to be committed, and what is said of it."""
 
-    evidence: Evidence
-    trunk: Trunk
+    evidence: ProposalEvidence
+    trunk: TrunkState
     text: str
     automatic: bool
 
@@ -114,24 +114,24 @@ class Opened:
     merged: bool
 
 
-def prepare(root: Path, trunk: str, wish: Wish, environ: Mapping[str, str]) -> Proposal | Already:
+def prepare(root: Path, trunk: str, intent: Intent, environ: Mapping[str, str]) -> Proposal | NoChange:
     """Fetch the trunk, verify the version, and for a rollback run it; nothing is committed.
 
     Raises UserError for an environment or version that there is not, RefusedError for a version that must not be run,
     OutsideError where the remote or the bundle cannot be reached.
     """
     found = look(root, trunk, environ)
-    desired, version, ran = _wanted(root, found, wish)
-    present = found.registry.environments[wish.environment]
+    desired, version, ran = _wanted(root, found, intent)
+    present = found.registry.environments[intent.environment]
     if present == desired:
-        return Already(wish.environment, conf_registry.written(desired))
-    text = conf_registry.edited(found.text, found.name, wish.environment, desired, paths.REGISTRY)
+        return NoChange(intent.environment, conf_registry.written(desired))
+    text = conf_registry.edited(found.text, found.name, intent.environment, desired, paths.REGISTRY)
     proven = _proven(root, found, version)
-    rehearsed = rehearse.rehearse(root, version, found.tolerance) if wish.kind == "rollback" else None
+    rehearsed = rehearse.rehearse(root, version, found.tolerance) if intent.kind == "rollback" else None
     change = conf_registry.written(present), conf_registry.written(desired)
-    evidence = _evidence(root, found, wish, change, proven)
+    evidence = _evidence(root, found, intent, change, proven)
     evidence = replace(evidence, ran_before=version in ran, rehearsed=rehearsed)
-    return Proposal(evidence, found, text, found.declared.environments[wish.environment].merge == "automatic")
+    return Proposal(evidence, found, text, found.declared.environments[intent.environment].merge == "automatic")
 
 
 def local(root: Path, proposal: Proposal) -> str:
@@ -163,7 +163,7 @@ def publish(root: Path, proposal: Proposal, environ: Mapping[str, str], forge: a
     return Opened(commit, pull.number, pull.url, merged)
 
 
-def look(root: Path, trunk: str, environ: Mapping[str, str]) -> Trunk:
+def look(root: Path, trunk: str, environ: Mapping[str, str]) -> TrunkState:
     """Fetch the trunk and the tags, and read what its tip declares; raises UserError where that is broken."""
     if repository.is_shallow(root):
         raise UserError(
@@ -174,26 +174,26 @@ def look(root: Path, trunk: str, environ: Mapping[str, str]) -> Trunk:
     params = Params(differences.mapping(tip.content(paths.PARAMS)), f"{paths.PARAMS} of {trunk}")
     name, text = params.name, tip.text(paths.REGISTRY) or ""
     parsed = conf_registry.parse(text, name, paths.REGISTRY)
-    declared = params.group(Promotion)
+    declared = params.group(Deploy)
     parsed.check(declared.environments)
     released = versions.of(name, (tag.name for tag in ancestry.annotated(root)))
     parsed.resolve(released)
-    tolerance = params.group(Serving).tolerance
-    return Trunk(name, trunk, fetched.tip, text, parsed, declared, tolerance, released, fetched.moved)
+    tolerance = params.group(Packaging).tolerance
+    return TrunkState(name, trunk, fetched.tip, text, parsed, declared, tolerance, released, fetched.moved)
 
 
-def _wanted(root: Path, trunk: Trunk, wish: Wish) -> tuple[Desired, Version, list[Version | None]]:
+def _wanted(root: Path, trunk: TrunkState, intent: Intent) -> tuple[Desired, Version, list[Version | None]]:
     """Return what the environment is to run, the version that this means, and all that it has run."""
     environments = trunk.registry.environments
-    replace(trunk.registry, environments={**environments, wish.environment: None}).check(trunk.declared.environments)
-    ran = _runs(root, trunk, wish.environment)
-    before = wish.kind == "rollback" and not wish.version
-    label = _previous(wish.environment, ran).label if before else wish.version or ""
+    replace(trunk.registry, environments={**environments, intent.environment: None}).check(trunk.declared.environments)
+    ran = _runs(root, trunk, intent.environment)
+    before = intent.kind == "rollback" and not intent.version
+    label = _previous(intent.environment, ran).label if before else intent.version or ""
     if label != conf_registry.LATEST:
         label = versions.named(label, trunk.name).label
-    desired = conf_registry.understood(f"{paths.REGISTRY}: {trunk.name}.{wish.environment}", wish.environment, label)
-    wanted = replace(trunk.registry, environments={wish.environment: desired})
-    version = wanted.resolve(trunk.released)[wish.environment]
+    desired = conf_registry.understood(f"{paths.REGISTRY}: {trunk.name}.{intent.environment}", intent.environment, label)
+    wanted = replace(trunk.registry, environments={intent.environment: desired})
+    version = wanted.resolve(trunk.released)[intent.environment]
     if version is None:
         raise UserError(f"{trunk.name} has no version yet; trunkline release makes the first")
     return desired, version, ran
@@ -206,7 +206,7 @@ def _previous(environment: str, ran: list[Version | None]) -> Version:
     return found
 
 
-def _runs(root: Path, trunk: Trunk, environment: str) -> list[Version | None]:
+def _runs(root: Path, trunk: TrunkState, environment: str) -> list[Version | None]:
     changed = history.changes(root, trunk.tip, trunk.name)
     declared = {one.commit: one.after for one in changed if one.environment == environment}
     tags = ((Version.of_tag(tag.name), tag.commit) for tag in ancestry.annotated(root))
@@ -214,20 +214,22 @@ def _runs(root: Path, trunk: Trunk, environment: str) -> list[Version | None]:
     return deploy_proposal.runs(reversed(ancestry.line(root, trunk.tip)), trunk.name, declared, tagged)
 
 
-def _proven(root: Path, trunk: Trunk, version: Version) -> Verified:
+def _proven(root: Path, trunk: TrunkState, version: Version) -> VerifiedVersion:
     if version.tag in trunk.moved:
         raise RefusedError(f"{version}: origin has another tag of this name: it was moved, and a version never changes")
     return verify.chain(root, version, trunk.declared.signers)
 
 
-def _evidence(root: Path, trunk: Trunk, wish: Wish, change: tuple[str, str], proven: Verified) -> Evidence:
-    present = trunk.registry.resolve(trunk.released)[wish.environment]
+def _evidence(
+    root: Path, trunk: TrunkState, intent: Intent, change: tuple[str, str], proven: VerifiedVersion
+) -> ProposalEvidence:
+    present = trunk.registry.resolve(trunk.released)[intent.environment]
     tag = present and ancestry.tag(root, present.tag)
     new, old = proven.tag.commit, tag and tag.commit
     after, before = Snapshot(root, new, READ), Snapshot(root, old, READ) if old else None
-    return Evidence(
-        kind=wish.kind,
-        environment=wish.environment,
+    return ProposalEvidence(
+        kind=intent.kind,
+        environment=intent.environment,
         before=change[0],
         after=change[1],
         new=_measured(proven.version, after),
@@ -238,18 +240,18 @@ def _evidence(root: Path, trunk: Trunk, wish: Wish, change: tuple[str, str], pro
         merged=_merged(root, new, old) if old else (),
         config=_config(before, after) if before else (),
         back=present is not None and proven.version < present,
-        reason=wish.reason,
+        reason=intent.reason,
     )
 
 
-def _measured(version: Version, files: Snapshot) -> Measured:
+def _measured(version: Version, files: Snapshot) -> MeasuredVersion:
     windows = _dig(differences.mapping(files.content(paths.PARAMS)), "data", "window")
     window = {key: str(_dig(windows, key) or "not known") for key in ("train", "holdout")}
     past = Past.understood({paths.SLICES.stem: files.text(paths.SLICES)})
     whole = (past.slices or {}).get(WHOLE, {}).get(WHOLE)
     data = str(_dig(differences.mapping(files.content(paths.LOCK)), "stages", "validate", "outs"))
     holdout = None if whole is None else Holdout(window["holdout"], whole.n, data)
-    return Measured(version, files.commit, window["train"], holdout, {} if whole is None else whole.metrics)
+    return MeasuredVersion(version, files.commit, window["train"], holdout, {} if whole is None else whole.metrics)
 
 
 def _merged(root: Path, new: str, present: str) -> tuple[messages.Brought, ...]:

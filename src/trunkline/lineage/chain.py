@@ -69,7 +69,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Declared:
+class DeclaredParams:
     """What a commit declared: some keys of params.yaml, and those that differ from the version before.
 
     `since` is that version; values are texts. `groups` is the sha256 of each group.
@@ -93,7 +93,7 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowCounts:
     """The windows of the source's rows, and how many rows each has; None where the commit does not say."""
 
     source: int | None
@@ -143,9 +143,9 @@ class Lineage:
     commit: Made | None
     review: Reviewed | None
     verdict: Judged | None
-    declared: Declared | None
+    declared: DeclaredParams | None
     data: tuple[Output, ...]
-    rows: Rows | None
+    rows: RowCounts | None
     environment: Environment | None
     runs: tuple[Stay, ...]
     unknown: Mapping[str, str]

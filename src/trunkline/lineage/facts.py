@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 import yaml
 
 from trunkline.core import paths, safe_yaml
-from trunkline.lineage.chain import Declared, Environment, Judged, Output, Rows
-from trunkline.pipeline.reports import Dataset, Gates, Verdict
+from trunkline.lineage.chain import DeclaredParams, Environment, Judged, Output, RowCounts
+from trunkline.pipeline.reports import DatasetReport, GatesReport, Verdict
 from trunkline.release.provenance import DATA, ENVIRONMENT
 from trunkline.show import differences
 from trunkline.show.text import clean
@@ -43,7 +43,7 @@ _PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s\\;]+)", re.MULTILINE)
 
 def judged(files: Mapping[Path, bytes]) -> Judged | None:
     """Return the verdict of a commit; None if it has none that can be read."""
-    gates = _understood(lambda text: Gates.model_validate(json.loads(text)), files.get(paths.GATES_REPORT))
+    gates = _understood(lambda text: GatesReport.model_validate(json.loads(text)), files.get(paths.GATES_REPORT))
     if gates is None:
         return None
     champion = clean(gates.champion.version) if gates.champion else None
@@ -56,7 +56,9 @@ def _cleaned(rule: Verdict) -> Verdict:
     return replace(named, metric=rule.metric and clean(rule.metric))
 
 
-def declared(files: Mapping[Path, bytes], before: Mapping[Path, bytes] | None, since: str | None) -> Declared | None:
+def declared(
+    files: Mapping[Path, bytes], before: Mapping[Path, bytes] | None, since: str | None
+) -> DeclaredParams | None:
     """Return what a commit declared, compared with the commit of the version before."""
     params = _params(files)
     if params is None:
@@ -66,7 +68,9 @@ def declared(files: Mapping[Path, bytes], before: Mapping[Path, bytes] | None, s
     groups = {clean(str(key)): _hash(value) for key, value in params.items()}
     earlier = _params(before) if before is not None else None
     changed = differences.differences(earlier, params) if earlier is not None else ()
-    return Declared(told, groups, since if earlier is not None else None, tuple(clean(str(line)) for line in changed))
+    return DeclaredParams(
+        told, groups, since if earlier is not None else None, tuple(clean(str(line)) for line in changed)
+    )
 
 
 def outputs(
@@ -87,16 +91,16 @@ def _outs(lock: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {out["path"]: out for stage in lock["stages"].values() for out in stage.get("outs", ())}
 
 
-def rows(files: Mapping[Path, bytes]) -> Rows | None:
+def rows(files: Mapping[Path, bytes]) -> RowCounts | None:
     """Return the windows of a commit's params.yaml, and the rows that reports/dataset.json counts in them."""
     params = _params(files) or {}
-    dataset = _understood(lambda text: Dataset.model_validate(json.loads(text)), files.get(paths.DATASET))
+    dataset = _understood(lambda text: DatasetReport.model_validate(json.loads(text)), files.get(paths.DATASET))
     windows = [_dig(params, f"data.window.{name}") for name in ("train", "holdout")]
     if dataset is None and windows == [None, None]:
         return None
     train, holdout = (clean(str(window)) if window is not None else None for window in windows)
     counted = dataset.windows if dataset else None
-    return Rows(
+    return RowCounts(
         source=dataset.source_rows if dataset else None,
         train=train,
         train_rows=counted.train.rows if counted else None,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.table import Table
 from rich.text import Text
 
-from trunkline.lineage.chain import Chain, Declared, Judged, Lineage, Output, Reviewed, Rows, Stay
+from trunkline.lineage.chain import Chain, DeclaredParams, Judged, Lineage, Output, Reviewed, RowCounts, Stay
 from trunkline.pipeline.reports import Verdict
 from trunkline.serve.log import Prediction
 from trunkline.show import terminal
@@ -156,7 +156,7 @@ def _first_of_each(rules: list[Verdict]) -> list[Verdict]:
     return list(first.values())
 
 
-def _declared(declared: Declared | None) -> Iterator[Text]:
+def _declared(declared: DeclaredParams | None) -> Iterator[Text]:
     if declared is None:
         return
     yield Text(", ".join(f"{key} {value}" for key, value in declared.told.items()))
@@ -182,7 +182,7 @@ def _data(data: tuple[Output, ...]) -> Iterator[Text]:
             yield Text("  its files are not known here; run dvc fetch in the commit's tree", _UNKNOWN)
 
 
-def _rows(rows: Rows | None) -> Iterator[Text]:
+def _rows(rows: RowCounts | None) -> Iterator[Text]:
     if rows is None:
         return
     windows = (("train", rows.train, rows.train_rows), ("holdout", rows.holdout, rows.holdout_rows))

@@ -6,14 +6,14 @@ from typing import Literal
 
 from trunkline.conf.registry import LATEST, Desired
 from trunkline.conf.versions import Version
-from trunkline.deploy.history import Change
+from trunkline.deploy.history import DeclaredChange
 from trunkline.lineage.chain import Stay
 from trunkline.release.releases import Dated
 
 
-def stays(declarations: Iterable[Change], releases: Iterable[Dated]) -> tuple[Stay, ...]:
+def stays(declarations: Iterable[DeclaredChange], releases: Iterable[Dated]) -> tuple[Stay, ...]:
     """Return every version that an environment was declared to run and when, oldest first."""
-    events: list[tuple[datetime, int, Dated | Change]] = [(moment(one.date), 0, one) for one in releases]
+    events: list[tuple[datetime, int, Dated | DeclaredChange]] = [(moment(one.date), 0, one) for one in releases]
     events += [(moment(one.date), 1, one) for one in reversed(tuple(declarations))]
     course = _Course()
     for _, _, event in sorted(events, key=lambda one: one[:2]):
@@ -31,12 +31,12 @@ class _Course:
 
     def __init__(self) -> None:
         self.newest: Version | None = None
-        self.desired: dict[str, Change] = {}
+        self.desired: dict[str, DeclaredChange] = {}
         self.now: dict[str, Stay] = {}
         self.past: list[Stay] = []
 
-    def take(self, event: Dated | Change) -> None:
-        if isinstance(event, Change):
+    def take(self, event: Dated | DeclaredChange) -> None:
+        if isinstance(event, DeclaredChange):
             self.desired[event.environment] = event
             self._go(event.environment, event.after, event.date, event)
             return
@@ -45,7 +45,7 @@ class _Course:
             if change.after == LATEST:
                 self._go(name, LATEST, event.date, None)
 
-    def _go(self, environment: str, desired: Desired, date: str, cause: Change | None) -> None:
+    def _go(self, environment: str, desired: Desired, date: str, cause: DeclaredChange | None) -> None:
         label = f"v{desired}" if isinstance(desired, int) else self.newest.label if desired and self.newest else None
         old = self.now.get(environment)
         if old and old.version == label:

@@ -33,7 +33,7 @@ ASK = "set GITHUB_REPOSITORY and GITHUB_TOKEN, or GitLab's variables, to ask the
 
 
 @dataclass(frozen=True)
-class Found:
+class Subject:
     """What a name means: a version, or a commit without one; both None for a bundle that no version here has."""
 
     kind: Kind
@@ -63,7 +63,7 @@ def trace(folder: Path, asked: str, trunk: str, logs: Sequence[str], forge: Forg
     return _chain(folder, known, asked, subject, forge)
 
 
-def identify(folder: Path, known: Releases, asked: str, logs: Sequence[str]) -> Found:
+def identify(folder: Path, known: Releases, asked: str, logs: Sequence[str]) -> Subject:
     """Return what a name means; the order is that of the module's text."""
     for attempt in (_as_version, _as_digest, _as_commit):
         subject = attempt(folder, known, asked)
@@ -73,7 +73,7 @@ def identify(folder: Path, known: Releases, asked: str, logs: Sequence[str]) -> 
     if row is None:
         raise UnknownError(_missing(asked, logs))
     meant = _as_digest(folder, known, row.digest) if re.fullmatch(r"[0-9a-f]{64}", row.digest) else None
-    return replace(meant or Found("request"), kind="request", prediction=row)
+    return replace(meant or Subject("request"), kind="request", prediction=row)
 
 
 def _missing(asked: str, logs: Sequence[str]) -> str:
@@ -86,17 +86,17 @@ def _missing(asked: str, logs: Sequence[str]) -> str:
     return f"{name}: {meaning}, and no prediction in {files}"
 
 
-def _as_version(folder: Path, known: Releases, asked: str) -> Found | None:
+def _as_version(folder: Path, known: Releases, asked: str) -> Subject | None:
     if versions.number(asked.removeprefix(f"{known.name}@")) is None:
         return None
     version = versions.named(asked, known.name)
     if version not in known.tags:
         newest = f"the newest is {max(known.tags).label}" if known.tags else "there is none yet"
         raise UnknownError(f"there is no version {version} here ({newest}); {FETCH}")
-    return Found("version", version, known.tags[version].commit)
+    return Subject("version", version, known.tags[version].commit)
 
 
-def _as_digest(folder: Path, known: Releases, asked: str) -> Found | None:
+def _as_digest(folder: Path, known: Releases, asked: str) -> Subject | None:
     if not re.fullmatch(rf"[0-9a-f]{{{FEWEST},64}}", asked):
         return None
     digests = known.digests
@@ -105,7 +105,7 @@ def _as_digest(folder: Path, known: Releases, asked: str) -> Found | None:
         listed = ", ".join(f"{digest[:16]} ({digests[digest][0].label})" for digest in matching)
         raise UserError(f"{asked}: begins the digests of several bundles: {listed}; name more digits")
     if not matching:
-        return Found("digest") if len(asked) == 64 else None
+        return Subject("digest") if len(asked) == 64 else None
     also = ancestry.beginning(folder, asked)
     notes = (
         (f"also begins the commit {also[0][:12]}, which is not meant: a digest comes first; name more digits",)
@@ -113,10 +113,10 @@ def _as_digest(folder: Path, known: Releases, asked: str) -> Found | None:
         else ()
     )
     version = digests[matching[0]][0]
-    return Found("digest", version, known.tags[version].commit, notes=notes)
+    return Subject("digest", version, known.tags[version].commit, notes=notes)
 
 
-def _as_commit(folder: Path, known: Releases, asked: str) -> Found | None:
+def _as_commit(folder: Path, known: Releases, asked: str) -> Subject | None:
     if re.fullmatch(r"[0-9a-f]{4,39}", asked):
         commits = ancestry.beginning(folder, asked)
         if len(commits) > 1:
@@ -127,10 +127,10 @@ def _as_commit(folder: Path, known: Releases, asked: str) -> Found | None:
         return None
     tagged = sorted(version for version, tag in known.tags.items() if tag.commit == commit)
     notes = (f"the commit of {', '.join(one.label for one in tagged)}",) if len(tagged) > 1 else ()
-    return Found("commit", tagged[-1] if tagged else None, commit, notes=notes)
+    return Subject("commit", tagged[-1] if tagged else None, commit, notes=notes)
 
 
-def _chain(folder: Path, known: Releases, asked: str, subject: Found, forge: Forge | None) -> Lineage:
+def _chain(folder: Path, known: Releases, asked: str, subject: Subject, forge: Forge | None) -> Lineage:
     commit = subject.commit or ""
     where = ancestry.landing(folder, commit, known.trunk)
     before, first = _between(known, subject.version, where)
@@ -242,7 +242,7 @@ def _runs(folder: Path, known: Releases, version: Version | None) -> tuple[Stay,
     return tuple(stay for stay in ran if stay.version == version.label)
 
 
-def _nothing(asked: str, known: Releases, subject: Found, unknown: Mapping[str, str]) -> Lineage:
+def _nothing(asked: str, known: Releases, subject: Subject, unknown: Mapping[str, str]) -> Lineage:
     nothing = (None,) * 5
     return Lineage(
         clean(asked),

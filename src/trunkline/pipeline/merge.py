@@ -59,7 +59,7 @@ class Conflict:
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergedFile:
     """The merged text, in which a conflict is kept as ours, and the stages or reports that must be made again."""
 
     text: str
@@ -78,7 +78,7 @@ class _Entry:
 _Lock: TypeAlias = dict[Key, _Entry]
 
 
-def merge(path: str, sides: Sides, render: Callable[[Mapping[str, Any]], str]) -> Merged:
+def merge(path: str, sides: Sides, render: Callable[[Mapping[str, Any]], str]) -> MergedFile:
     """Merge dvc.lock, params.yaml or a JSON report; `render` writes params.yaml of its content.
 
     Raises UserError for a side that cannot be read, and for a path that is none of these files.
@@ -93,13 +93,13 @@ def merge(path: str, sides: Sides, render: Callable[[Mapping[str, Any]], str]) -
     raise UserError(f"{path}: only dvc.lock, params.yaml and JSON are merged; fix .gitattributes")
 
 
-def merge_report(path: str, sides: Sides) -> Merged:
+def merge_report(path: str, sides: Sides) -> MergedFile:
     """Take the side that changed; where both did, ours, which must be made again: keys of two runs are of no run."""
     for text in (sides.ours, sides.theirs):
         _verify_json(path, text)
     if sides.theirs in (sides.base, sides.ours):
-        return Merged(sides.ours)
-    return Merged(sides.theirs) if sides.ours == sides.base else Merged(sides.ours, stale=("the report",))
+        return MergedFile(sides.ours)
+    return MergedFile(sides.theirs) if sides.ours == sides.base else MergedFile(sides.ours, stale=("the report",))
 
 
 def _verify_json(path: str, text: str) -> None:
@@ -109,15 +109,15 @@ def _verify_json(path: str, text: str) -> None:
         raise UserError(f"{path}: is not JSON on one side of the merge: {error}; run there: dvc repro") from None
 
 
-def merge_params(path: str, sides: Sides, render: Callable[[Mapping[str, Any]], str]) -> Merged:
+def merge_params(path: str, sides: Sides, render: Callable[[Mapping[str, Any]], str]) -> MergedFile:
     """Merge params.yaml by key; a list is one value."""
     base, ours, theirs = (_mapping(path, text) for text in (sides.base, sides.ours, sides.theirs))
     conflicts: list[Conflict] = []
     merged = _merge_value((), base, ours, theirs, conflicts)
     if _same(merged, ours):
-        return Merged(sides.ours, tuple(conflicts))
+        return MergedFile(sides.ours, tuple(conflicts))
     text = sides.theirs if _same(merged, theirs) else render(merged)
-    return Merged(text, tuple(conflicts))
+    return MergedFile(text, tuple(conflicts))
 
 
 def _merge_value(key: Key, base: Any, ours: Any, theirs: Any, conflicts: list[Conflict]) -> Any:
@@ -167,7 +167,7 @@ def _shortened(text: str) -> str:
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
 
 
-def merge_lock(path: str, sides: Sides) -> Merged:
+def merge_lock(path: str, sides: Sides) -> MergedFile:
     """Merge dvc.lock by stage: every entry of the result is, byte for byte, an entry of one side."""
     base, ours, theirs = (_entries(path, text) for text in (sides.base, sides.ours, sides.theirs))
     merged: _Lock = {}
@@ -178,7 +178,7 @@ def merge_lock(path: str, sides: Sides) -> Merged:
         if entry:
             merged[key] = entry
     text = sides.ours if merged == ours else sides.theirs if merged == theirs else _joined(merged)
-    return Merged(text, tuple(conflicts), tuple(stale))
+    return MergedFile(text, tuple(conflicts), tuple(stale))
 
 
 def _merge_entry(

@@ -38,7 +38,7 @@ class Slice(_File):
     metrics: dict[str, Estimate]
 
 
-class Window(_File):
+class WindowReport(_File):
     """Rows of a window: those used, and those left out for want of a label, or of one in time."""
 
     rows: int
@@ -48,23 +48,23 @@ class Window(_File):
     class_shares: dict[str, float] | None = None
 
 
-class Windows(_File):
+class WindowsReport(_File):
     """The two windows."""
 
-    train: Window
-    holdout: Window
+    train: WindowReport
+    holdout: WindowReport
 
 
-class Dataset(_File):
+class DatasetReport(_File):
     """Rows and features that the features stage made."""
 
     source_rows: int
     unlabelled: int
-    windows: Windows
+    windows: WindowsReport
     features: dict[str, int]
 
 
-class Checked(_File):
+class TableReport(_File):
     """What became of the rows of a source table, and how many broke which rule."""
 
     rows: int
@@ -76,8 +76,8 @@ class Evaluated(_File):
     """The files of reports/, by name, up to and with those of the evaluation."""
 
     slices: dict[str, dict[str, Slice]]
-    dataset: Dataset
-    validation: dict[str, Checked]
+    dataset: DatasetReport
+    validation: dict[str, TableReport]
 
     @field_validator("slices")
     @classmethod
@@ -110,7 +110,7 @@ class Parity(_File):
     flips: int
 
 
-class Bundle(_File):
+class BundleReport(_File):
     """The bundle; runtime sklearn has a reason why, and parity is None where no graph could be compared."""
 
     digest: str
@@ -120,10 +120,10 @@ class Bundle(_File):
     bytes: int
 
 
-class Measured(Evaluated):
+class MeasuredReports(Evaluated):
     """The files of reports/, by name, up to and with that of the bundle."""
 
-    bundle: Bundle
+    bundle: BundleReport
 
 
 @dataclass(frozen=True)
@@ -147,19 +147,19 @@ class Verdict:
     interval: tuple[float, float] | None = None
 
 
-class Version(_File):
+class ChampionReport(_File):
     """A version of the model, and the digest of its bundle."""
 
     version: str
     digest: str
 
 
-class Gates(_File):
+class GatesReport(_File):
     """The verdicts on the bundle of digest `challenger`; `champion` is None where production has none."""
 
     verdict: Literal["pass", "fail"]
     challenger: str
-    champion: Version | None
+    champion: ChampionReport | None
     gates: tuple[Verdict, ...]
 
     @model_validator(mode="after")
@@ -169,10 +169,10 @@ class Gates(_File):
         return self
 
 
-class Reports(Measured):
+class Reports(MeasuredReports):
     """The files of reports/, by name."""
 
-    gates: Gates
+    gates: GatesReport
 
     @model_validator(mode="after")
     def _judges_this_bundle(self) -> Self:
@@ -185,7 +185,7 @@ class Past(_File):
     """What an older commit has left, which may be of another version; None for what is missing or not understood."""
 
     slices: dict[str, dict[str, Slice]] | None = None
-    bundle: Bundle | None = None
+    bundle: BundleReport | None = None
 
     @classmethod
     def understood(cls, texts: Mapping[str, str | None]) -> Self:

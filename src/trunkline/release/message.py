@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from trunkline.conf.versions import Version
 from trunkline.core.errors import UserError
-from trunkline.release.provenance import SHA256, Announced, Review
+from trunkline.release.provenance import SHA256, Announced, ReviewFacts
 
 _BEGIN, _END = (f"-----{word} TRUNKLINE PROVENANCE-----" for word in ("BEGIN", "END"))
 _LOGIN = r"[\w.-]+(?:\[bot\])?"
@@ -85,9 +85,9 @@ def _parsed(lines: list[str]) -> tuple[dict[str, str], list[str]]:
     return headers, defects
 
 
-def _reviewed_by(text: str | None) -> Review | None:
+def _reviewed_by(text: str | None) -> ReviewFacts | None:
     match = _REVIEW.fullmatch(text or "")
-    return Review(int(match[1]), match[2], tuple(match[3].split(", ")) if match[3] else ()) if match else None
+    return ReviewFacts(int(match[1]), match[2], tuple(match[3].split(", ")) if match[3] else ()) if match else None
 
 
 def _unwrapped(body: str) -> str | None:

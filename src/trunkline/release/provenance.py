@@ -30,7 +30,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
-class Review:
+class ReviewFacts:
     """The pull request that brought a commit to the trunk, by whom, and who had approved it; as the forge told."""
 
     number: int
@@ -60,12 +60,12 @@ class Facts:
 
 
 @dataclass(frozen=True)
-class Run:
+class ReleaseRun:
     """Who released: a workflow and its run, or a person; and the review, where the forge told of one."""
 
     builder: str = LOCAL
     invocation: str | None = None
-    review: Review | None = None
+    review: ReviewFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Announced:
     version: Version
     bundle: str
     verdict: str
-    review: Review | None
+    review: ReviewFacts | None
     signed: str
 
 
@@ -119,22 +119,22 @@ def _outputs(lock: dict[str, Any]) -> dict[str, str]:
     return {path.as_posix(): outs[path.as_posix()] for path in DATA}
 
 
-def run_of(environ: Mapping[str, str], review: Review | None = None) -> Run:
+def run_of(environ: Mapping[str, str], review: ReviewFacts | None = None) -> ReleaseRun:
     """Return who releases, by the variables of GitHub Actions or GitLab CI; without them, a person does."""
     if environ.get("GITHUB_WORKFLOW_REF"):
         server = environ.get("GITHUB_SERVER_URL", "https://github.com")
         attempt = f"actions/runs/{environ.get('GITHUB_RUN_ID')}/attempts/{environ.get('GITHUB_RUN_ATTEMPT', '1')}"
         repository = environ.get("GITHUB_REPOSITORY")
-        return Run(f"{server}/{environ['GITHUB_WORKFLOW_REF']}", f"{server}/{repository}/{attempt}", review)
+        return ReleaseRun(f"{server}/{environ['GITHUB_WORKFLOW_REF']}", f"{server}/{repository}/{attempt}", review)
     if environ.get("CI_PROJECT_URL"):
-        return Run(f"{environ['CI_PROJECT_URL']}/-/pipelines", environ.get("CI_JOB_URL"), review)
-    return Run(review=review)
+        return ReleaseRun(f"{environ['CI_PROJECT_URL']}/-/pipelines", environ.get("CI_JOB_URL"), review)
+    return ReleaseRun(review=review)
 
 
 # The statement
 
 
-def statement(facts: Facts, run: Run) -> dict[str, Any]:
+def statement(facts: Facts, run: ReleaseRun) -> dict[str, Any]:
     """Return the in-toto statement: of the bundle, that this run made it of these things."""
     return {
         "_type": STATEMENT,
@@ -170,17 +170,17 @@ def _md5(value: str) -> dict[str, str]:
     return {"md5": plain} if plain == value else {"dvcDirMd5": plain}
 
 
-def _reviewed(review: Review) -> dict[str, Any]:
+def _reviewed(review: ReviewFacts) -> dict[str, Any]:
     said = {"number": review.number, "author": review.author, "approvedBy": list(review.approvers)}
     return {"name": "pull request", "annotations": said}
 
 
-def encode(facts: Facts, run: Run) -> bytes:
+def encode(facts: Facts, run: ReleaseRun) -> bytes:
     """Return the statement as JSON; equal facts give equal bytes."""
     return files.canonical_json(statement(facts, run), digits=None).encode()
 
 
-def decode(payload: bytes) -> tuple[Facts, Run]:
+def decode(payload: bytes) -> tuple[Facts, ReleaseRun]:
     """Return what a statement says; raises UserError for bytes that `encode` would not have written."""
     try:
         facts, run = _said(json.loads(payload))
@@ -191,7 +191,7 @@ def decode(payload: bytes) -> tuple[Facts, Run]:
     raise UserError("the provenance is not a statement as trunkline release writes it")
 
 
-def _said(content: Any) -> tuple[Facts, Run]:
+def _said(content: Any) -> tuple[Facts, ReleaseRun]:
     """Take from a statement what `statement` puts there; whether there is more, `decode` finds out."""
     build, details = content["predicate"]["buildDefinition"], content["predicate"]["runDetails"]
     commit, *inputs = build["resolvedDependencies"]
@@ -210,7 +210,7 @@ def _said(content: Any) -> tuple[Facts, Run]:
         "invocation": details["metadata"].get("invocationId"),
         "review": _review(byproducts[0]["annotations"]) if byproducts else None,
     }
-    return msgspec.convert(facts, Facts), msgspec.convert(run, Run)
+    return msgspec.convert(facts, Facts), msgspec.convert(run, ReleaseRun)
 
 
 def _value(digest: Mapping[str, str]) -> str:
@@ -221,7 +221,7 @@ def _review(said: Mapping[str, Any]) -> dict[str, Any]:
     return {"number": said["number"], "author": said["author"], "approvers": said["approvedBy"]}
 
 
-def differences(announced: Announced, facts: Facts, run: Run, actual: Facts) -> list[str]:
+def differences(announced: Announced, facts: Facts, run: ReleaseRun, actual: Facts) -> list[str]:
     """Compare a tag's message, the provenance in it, and what the tag's commit makes of the version.
 
     Returns a line for each thing in which they differ, or for which the version may not exist; none: all is well.

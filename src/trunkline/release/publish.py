@@ -16,11 +16,11 @@ from trunkline.adapters.dvc import reproduce
 from trunkline.adapters.dvc.survey import OPEN
 from trunkline.adapters.forge import api
 from trunkline.adapters.git import ancestry, remote, repository
-from trunkline.adapters.git.ancestry import Tag
+from trunkline.adapters.git.ancestry import GitTag
 from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.bundle import manifest
 from trunkline.conf import versions
-from trunkline.conf.deploy import Promotion
+from trunkline.conf.deploy import Deploy
 from trunkline.conf.gates import Gates
 from trunkline.conf.signers import Key, Keyless
 from trunkline.conf.versions import Version
@@ -32,7 +32,7 @@ from trunkline.pipeline.plan import workspace
 from trunkline.pipeline.reports import Reports, read
 from trunkline.release import message as release_message
 from trunkline.release import provenance, signing
-from trunkline.release.provenance import Review
+from trunkline.release.provenance import ReviewFacts
 
 ATTEMPTS = 20  # to get a number that nobody else takes at the same moment
 
@@ -96,7 +96,7 @@ def release(  # noqa: PLR0913  each part of the outside world
             return replace(answer, what="would", version=version)
         reproduce.send(root, (str(paths.BUNDLE),))
         review = _review(root, head, trunk, forge, tell)
-        tags = _tags(root, version, head, environ, review, signers=params.group(Promotion).signers)
+        tags = _tags(root, version, head, environ, review, signers=params.group(Deploy).signers)
         if remote.push_tags(root, tags, environ):
             return replace(answer, what="released", version=version)
         tell(f"{version.tag} was taken meanwhile; trying the next number")
@@ -113,7 +113,7 @@ def existing(folder: Path, name: str) -> tuple[Known, ...]:
     return tuple(_known(version, tags[version.tag]) for version in versions.of(name, tags))
 
 
-def _known(version: Version, tag: Tag) -> Known:
+def _known(version: Version, tag: GitTag) -> Known:
     try:
         return Known(version, tag.commit, release_message.parse_message(tag.message).bundle)
     except UserError as error:
@@ -188,7 +188,7 @@ def _tags(  # noqa: PLR0913  what is signed, and by whom
     version: Version,
     head: str,
     environ: Mapping[str, str],
-    review: Review | None,
+    review: ReviewFacts | None,
     *,
     signers: Mapping[str, Key | Keyless],
 ) -> dict[str, str]:
@@ -209,13 +209,13 @@ def _tags(  # noqa: PLR0913  what is signed, and by whom
     }
 
 
-def _review(root: Path, head: str, trunk: str, forge: api.Forge | None, tell: Tell) -> Review | None:
+def _review(root: Path, head: str, trunk: str, forge: api.Forge | None, tell: Tell) -> ReviewFacts | None:
     """Return who brought the commit to the trunk, and who approved; None for one that came without a pull request."""
     commit: str | None = head
     while forge is not None and commit is not None:
         merged = api.retried(partial(forge.merged, commit, trunk), tell)
         if merged is not None:
-            return Review(merged.number, merged.author, merged.approvers)
+            return ReviewFacts(merged.number, merged.author, merged.approvers)
         commit = _before_results(root, commit)
     return None
 

@@ -13,9 +13,9 @@ from typing import Any
 from pydantic import ValidationError
 
 from trunkline.adapters.git import ancestry
-from trunkline.adapters.git.ancestry import Tag, Trunk
+from trunkline.adapters.git.ancestry import GitTag, Trunk
 from trunkline.adapters.git.snapshot import Snapshot
-from trunkline.conf.deploy import Promotion
+from trunkline.conf.deploy import Deploy
 from trunkline.conf.versions import Version
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
@@ -41,8 +41,8 @@ class Releases:
     name: str
     branch: str
     trunk: Trunk
-    promotion: Promotion
-    tags: Mapping[Version, Tag]
+    promotion: Deploy
+    tags: Mapping[Version, GitTag]
     light: tuple[Version, ...]
 
     @cached_property
@@ -96,9 +96,9 @@ def releases(folder: Path, branch: str) -> Releases:
     )
 
 
-def promoted(params: Mapping[str, Any]) -> Promotion | None:
+def promoted(params: Mapping[str, Any]) -> Deploy | None:
     """Return what a params.yaml declares of environments; None if that cannot be understood."""
     try:
-        return Promotion.parse(params.get(Promotion.key))
+        return Deploy.parse(params.get(Deploy.key))
     except ValidationError:
         return None

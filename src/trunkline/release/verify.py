@@ -12,15 +12,15 @@ from pathlib import Path
 import msgspec
 
 from trunkline.adapters.git import ancestry, repository
-from trunkline.adapters.git.ancestry import Tag
+from trunkline.adapters.git.ancestry import GitTag
 from trunkline.bundle.manifest import MANIFEST, Manifest
 from trunkline.conf.signers import Key, Keyless
 from trunkline.conf.versions import Version
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.pipeline.reports import Gates
+from trunkline.pipeline.reports import GatesReport
 from trunkline.release import message, provenance, signing
-from trunkline.release.provenance import Facts, Run
+from trunkline.release.provenance import Facts, ReleaseRun
 
 
 class RefusedError(UserError):
@@ -28,15 +28,15 @@ class RefusedError(UserError):
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifiedVersion:
     """A version whose chain holds from the tag to the verdict: who signed it, what it is made of, who made it how."""
 
     version: Version
-    tag: Tag
+    tag: GitTag
     signer: str
     facts: Facts
-    run: Run
-    gates: Gates
+    run: ReleaseRun
+    gates: GatesReport
 
     @property
     def digest(self) -> str:
@@ -44,7 +44,7 @@ class Verified:
         return self.facts.digest
 
 
-def chain(folder: Path, version: Version, signers: Mapping[str, Key | Keyless]) -> Verified:
+def chain(folder: Path, version: Version, signers: Mapping[str, Key | Keyless]) -> VerifiedVersion:
     """Check a version's tag, signature, materials and verdict; nothing is fetched, and the bundle is not looked at.
 
     Raises RefusedError that says what does not hold, and UserError for a version that there is not, and where the
@@ -58,7 +58,7 @@ def chain(folder: Path, version: Version, signers: Mapping[str, Key | Keyless]) 
         raise RefusedError("\n".join(f"{version}: {line}" for line in str(error).splitlines())) from None
 
 
-def _proved(folder: Path, version: Version, tag: Tag, signers: Mapping[str, Key | Keyless]) -> Verified:
+def _proved(folder: Path, version: Version, tag: GitTag, signers: Mapping[str, Key | Keyless]) -> VerifiedVersion:
     announced = message.parse_message(tag.message)
     signed = signing.verify(announced.signed, signers)
     facts, run = provenance.decode(signed.payload)
@@ -66,10 +66,10 @@ def _proved(folder: Path, version: Version, tag: Tag, signers: Mapping[str, Key 
     wrong = provenance.differences(announced, facts, run, provenance.facts_of(files, tag.commit, version))
     if wrong:
         raise UserError("\n".join(wrong))
-    return Verified(version, tag, signed.signer, facts, run, _gates(files[paths.GATES_REPORT]))
+    return VerifiedVersion(version, tag, signed.signer, facts, run, _gates(files[paths.GATES_REPORT]))
 
 
-def check_bundle(folder: Path, verified: Verified) -> int:
+def check_bundle(folder: Path, verified: VerifiedVersion) -> int:
     """Compare the bundle in DVC's cache with the version's digest, byte by byte; return how many files it has.
 
     Raises RefusedError for a byte that changed, OutsideError for a bundle that is not in the cache.
@@ -86,7 +86,7 @@ def check_bundle(folder: Path, verified: Verified) -> int:
     return len(names)
 
 
-def _cached(folder: Path, verified: Verified, name: str) -> bytes:
+def _cached(folder: Path, verified: VerifiedVersion, name: str) -> bytes:
     from trunkline.adapters.dvc import cache  # noqa: PLC0415  DVC takes its time, and the chain needs none
 
     content = cache.cached_file(folder, verified.tag.commit, paths.BUNDLE / name)
@@ -98,7 +98,7 @@ def _cached(folder: Path, verified: Verified, name: str) -> bytes:
     return content
 
 
-def _tag(folder: Path, version: Version) -> Tag:
+def _tag(folder: Path, version: Version) -> GitTag:
     tagged = ancestry.tag(folder, version.tag)
     if tagged is not None:
         return tagged
@@ -107,8 +107,8 @@ def _tag(folder: Path, version: Version) -> Tag:
     raise UserError(f"there is no version {version} here; run: git fetch --tags")
 
 
-def _gates(content: bytes) -> Gates:
+def _gates(content: bytes) -> GatesReport:
     try:
-        return Gates.model_validate_json(content)
+        return GatesReport.model_validate_json(content)
     except ValueError:
         raise UserError(f"{paths.GATES_REPORT} of its commit is no verdict that follows from its gates") from None

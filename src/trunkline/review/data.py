@@ -14,7 +14,7 @@ from trunkline.pipeline.evaluate.bootstrap import Resamples
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.evaluate.metrics.kinds import Sample
 from trunkline.pipeline.gate import comparison
-from trunkline.pipeline.plan.reasons import Plan
+from trunkline.pipeline.plan.reasons import ReproPlan
 from trunkline.pipeline.reports import Estimate, Past, Reports, Slice
 from trunkline.pipeline.search.summary import Searched
 from trunkline.review.attribution.shares import Attribution
@@ -96,7 +96,7 @@ class Review:
     head: str
     dirty: bool
     behind: int
-    plan: Plan
+    plan: ReproPlan
     config: tuple[Config, ...]
     whole: tuple[Moved, ...]
     slices: tuple[Moved, ...]

@@ -13,7 +13,7 @@ from trunkline.show.text import address
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Posted:
     """What became of the comment, where it can be seen, and how many more of ours there are, which is one too many.
 
     stale: the commit is no pull request's head, or no longer, so that nothing is said of it.
@@ -24,27 +24,27 @@ class Outcome:
     more: int = 0
 
 
-def post(forge: Forge, sha: str, body: str, *, write: bool = True) -> Outcome:
+def post(forge: Forge, sha: str, body: str, *, write: bool = True) -> Posted:
     """Put the comment on the pull request whose head is this commit; without `write`, say what would be done.
 
     To be called again after a ForgeError. The head is looked up each time: it moves while one waits.
     """
     pull = forge.pull_request(sha)
-    return Outcome("stale") if pull is None else upsert(forge, pull.number, pull.url, body, write=write)
+    return Posted("stale") if pull is None else upsert(forge, pull.number, pull.url, body, write=write)
 
 
-def upsert(forge: Forge, number: int, url: str, body: str, *, write: bool) -> Outcome:
+def upsert(forge: Forge, number: int, url: str, body: str, *, write: bool) -> Posted:
     """Update our comment if its text is another one, or create it."""
     ours = mine(forge.comments(number), forge.me())
     if not ours:
         if write:
             forge.create_comment(number, body)
-        return Outcome("created", url)
+        return Posted("created", url)
     if _text(ours[0].body) == _text(body):
-        return Outcome("unchanged", url, len(ours) - 1)
+        return Posted("unchanged", url, len(ours) - 1)
     if write:
         forge.update_comment(number, ours[0].id, body)
-    return Outcome("updated", url, len(ours) - 1)
+    return Posted("updated", url, len(ours) - 1)
 
 
 def mine(comments: tuple[Comment, ...], me: str) -> tuple[Comment, ...]:

@@ -12,7 +12,17 @@ from rich.text import Text
 from trunkline.conf.evaluation import WHOLE
 from trunkline.core.tasks import Task
 from trunkline.pipeline.evaluate.metrics.kinds import Metric
-from trunkline.pipeline.reports import Bundle, Checked, Dataset, Estimate, Gates, Reports, Slice, Verdict, Window
+from trunkline.pipeline.reports import (
+    BundleReport,
+    DatasetReport,
+    Estimate,
+    GatesReport,
+    Reports,
+    Slice,
+    TableReport,
+    Verdict,
+    WindowReport,
+)
 from trunkline.show.terminal import table
 
 _MARKS = {"FAIL": "bold red", "warn": "yellow", "n/a": "dim", "pass": "green"}
@@ -49,7 +59,7 @@ def summary(subject: Subject, reports: Reports) -> RenderableType:
         *_slices(subject, reports.slices),
         ("Rows", _rows(subject, reports.dataset)),
         ("Source tables", _sources(reports.validation)),
-        ("Bundle", _bundle(reports.bundle)),
+        ("BundleReport", _bundle(reports.bundle)),
         ("Where to look next", _next(subject)),
     ]
     return Group(*(part for title, body in parts for part in _section(title, body)))
@@ -128,7 +138,7 @@ def _ends(metric: Metric, measured: list[tuple[float, str, int, Estimate]]) -> T
     return rows
 
 
-def _rows(subject: Subject, dataset: Dataset) -> RenderableType:
+def _rows(subject: Subject, dataset: DatasetReport) -> RenderableType:
     rows = table("window", "", "rows", subject.target, "no label", "label too late", left=(0, 1))
     for name, window in dataset.windows:
         rate = _base(window, subject.task)
@@ -138,7 +148,7 @@ def _rows(subject: Subject, dataset: Dataset) -> RenderableType:
     return Group(rows, Text(f"{source}, {dataset.unlabelled:,} have no label", style="dim"))
 
 
-def _base(window: Window, task: Task) -> str:
+def _base(window: WindowReport, task: Task) -> str:
     """Return the share of true labels, the mean label, or the shares of the classes."""
     if window.class_shares is not None:
         return ", ".join(f"{name} {share:.1%}" for name, share in window.class_shares.items())
@@ -147,7 +157,7 @@ def _base(window: Window, task: Task) -> str:
     return f"mean {window.base_rate:.4g}" if task == "regression" else f"{window.base_rate:.1%}"
 
 
-def _sources(validation: Mapping[str, Checked]) -> Table:
+def _sources(validation: Mapping[str, TableReport]) -> Table:
     rows = table("table", "rows", "quarantined", "", "rules that rows broke", left=(0, 4))
     for name, checked in validation.items():
         most = sorted(checked.checks.items(), key=lambda check: (-check[1], check[0]))
@@ -159,7 +169,7 @@ def _sources(validation: Mapping[str, Checked]) -> Table:
     return rows
 
 
-def _bundle(bundle: Bundle) -> RenderableType:
+def _bundle(bundle: BundleReport) -> RenderableType:
     line = f"{bundle.digest[:12]}, {bundle.bytes / 1e6:,.1f} MB, runs on "
     if bundle.runtime == "sklearn":
         reason = f"scikit-learn only, so no serving install can run it: {bundle.reason}"
@@ -171,7 +181,7 @@ def _bundle(bundle: Bundle) -> RenderableType:
     return Text(f"{line}ONNX Runtime{compared}")
 
 
-def _gates(gates: Gates) -> RenderableType:
+def _gates(gates: GatesReport) -> RenderableType:
     """Count the verdicts, and show those that are not passed."""
     counts = Counter(map(_mark, gates.gates))
     champion = f"against {gates.champion.version}" if gates.champion else "production has no champion yet"

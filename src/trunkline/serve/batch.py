@@ -34,7 +34,7 @@ from trunkline.core.arrays import Floats
 from trunkline.core.errors import UserError
 from trunkline.serve import tables
 from trunkline.serve.log import DIGEST, REQUEST
-from trunkline.serve.tables import REASONS, ROW, Table
+from trunkline.serve.tables import REASONS, ROW, RowsFile
 
 Runtime = Literal["onnx", "sklearn"]
 Policy = Literal["stop", "quarantine"]
@@ -58,7 +58,7 @@ class Part(msgspec.Struct, frozen=True):
 class Job:
     """A file to score, where the scores go, and with what."""
 
-    table: Table
+    table: RowsFile
     output: Path
     contract: Contract
     digest: str  # of the bundle

@@ -30,7 +30,7 @@ _BUFFER = 1 << 16  # bytes of a Parquet column read at a time
 
 
 @dataclass(frozen=True)
-class Table:
+class RowsFile:
     """A file of rows: its columns, and how many rows it has if its format says so."""
 
     path: Path
@@ -72,7 +72,7 @@ def format_of(path: Path) -> Format:
     return _FORMATS[path.suffix]
 
 
-def open_table(path: Path) -> Table:
+def open_table(path: Path) -> RowsFile:
     """Open a file of rows; raises UserError if it is missing, broken, or names a column twice."""
     kind = format_of(path)
     if not path.is_file():
@@ -81,10 +81,10 @@ def open_table(path: Path) -> Table:
     twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if twice:
         raise UserError(f"{path}: column {twice[0]}: is there twice; remove or rename one")
-    return Table(path, kind, schema, rows)
+    return RowsFile(path, kind, schema, rows)
 
 
-def check_columns(table: Table, contract: Contract) -> tuple[str, ...]:
+def check_columns(table: RowsFile, contract: Contract) -> tuple[str, ...]:
     """Return the columns that are no inputs, which pass through; a nullable input may be left out.
 
     Raises UserError for an input that is missing or of a type that cannot hold it, or a name that is taken.

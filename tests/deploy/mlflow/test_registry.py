@@ -273,6 +273,6 @@ def silent():
 def test_a_relative_home_is_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for address in ("sqlite:///mlflow.db", f"sqlite:///{tmp_path}/mlflow.db"):
-        store = mlflow.Store(address, Path())
+        store = mlflow.MlflowStore(address, Path())
         assert store.uri == f"sqlite:///{tmp_path}/mlflow.db"
         assert store.artifacts == tmp_path / "mlartifacts"

@@ -27,8 +27,8 @@ from trunkline.core.errors import OutsideError, UserError
 from trunkline.deploy.mlflow.registry import ModelRegistry
 from trunkline.deploy.mlflow.state import CHAMPION, COMMIT, VERSION
 from trunkline.deploy.reconcile import once
-from trunkline.deploy.reconcile.once import Place
-from trunkline.deploy.reconcile.store import Store
+from trunkline.deploy.reconcile.once import Site
+from trunkline.deploy.reconcile.store import BundleStore
 
 # MLflow 3.17 with SQLAlchemy 2.1, when its store is first used.
 pytestmark = pytest.mark.filterwarnings(
@@ -63,14 +63,14 @@ def copied(template, folder, server, test):
     return made
 
 
-class Site:
+class Reconciler:
     """A place where reconcile runs: a bare clone and a store."""
 
     def __init__(self, project, name="site", **more):
         self.project = project
         self.told = []
         clone = project.clone(f"{name}.git", "--bare")
-        self.place = Place(clone, "main", Store(project.folder / f"{name}-store"), environment())
+        self.place = Site(clone, "main", BundleStore(project.folder / f"{name}-store"), environment())
         self.place = dataclasses.replace(self.place, **more)
 
     @property
@@ -105,7 +105,7 @@ RIGHT = {"production": "v1", CHAMPION: "v1", "staging": "v2"}
 
 
 def test_environments_follow_the_trunk(project):
-    site = Site(project)
+    site = Reconciler(project)
     assert site.states(write=False) == {"production": "progressing", "staging": "progressing"}
     assert site.told == []
     assert not site.store.folder.exists(), "a dry run writes nothing"
@@ -129,7 +129,7 @@ def test_environments_follow_the_trunk(project):
 
 
 def test_nothing_to_do_is_one_fetch_and_one_look(project, monkeypatch):
-    site = Site(project)
+    site = Reconciler(project)
     site.reconcile()
     calls = Counter()
     remote, send = git_process.attempt, requests.Session.send
@@ -159,7 +159,7 @@ def test_nothing_to_do_is_one_fetch_and_one_look(project, monkeypatch):
     ids=["version", "environment", "typo", "missing"],
 )
 def test_a_wrong_declaration_changes_nothing(project, environments, said):
-    site = Site(project)
+    site = Reconciler(project)
     site.reconcile()
     project.declare(**environments)
     with pytest.raises(UserError, match=said):
@@ -170,7 +170,7 @@ def test_a_wrong_declaration_changes_nothing(project, environments, said):
 
 
 def test_a_tag_that_was_moved_stops_those_that_use_it(project):
-    site = Site(project)
+    site = Reconciler(project)
     site.reconcile()
     project.tag(1, force=True)  # on what is checked out: another commit
     project.declare(staging="v1", production="v2")
@@ -182,7 +182,7 @@ def test_a_tag_that_was_moved_stops_those_that_use_it(project):
 
 
 def test_a_version_that_must_not_run_is_not_run(project, monkeypatch):
-    site = Site(project)
+    site = Reconciler(project)
     site.reconcile()
     project.report("fail")
     project.push("a bad one")
@@ -205,7 +205,7 @@ def test_a_version_that_must_not_run_is_not_run(project, monkeypatch):
 
 
 def test_a_change_by_hand_in_mlflow_is_undone(project):
-    site, registry = Site(project), mlflow(project)
+    site, registry = Reconciler(project), mlflow(project)
     site.reconcile()
     first, second = registry.look(project.name).entries
     registry.alias(project.name, "production", second.number)
@@ -225,7 +225,7 @@ def test_a_change_by_hand_in_mlflow_is_undone(project):
 def test_a_change_by_hand_is_only_told_where_that_is_declared(project):
     project.configure(mlflow="report")
     project.declare(staging="latest", production="v1")
-    site, registry = Site(project), mlflow(project)
+    site, registry = Reconciler(project), mlflow(project)
     assert site.states() == IN_SYNC
     _, second = registry.look(project.name).entries
     registry.alias(project.name, "production", second.number)
@@ -240,7 +240,7 @@ def test_a_change_by_hand_is_only_told_where_that_is_declared(project):
 
 
 def test_without_mlflow_the_rest_goes_on(project, server):
-    site = Site(project)
+    site = Reconciler(project)
     site.reconcile()
     with nobody() as port:
         project.address = f"http://127.0.0.1:{port}"
@@ -257,7 +257,7 @@ def test_without_mlflow_the_rest_goes_on(project, server):
 
 
 def test_a_bundle_that_cannot_be_had_stops_its_environment_only(project):
-    site = Site(project)
+    site = Reconciler(project)
     files, away = project.folder / "remote/files", project.folder / "away"
     site.place = dataclasses.replace(site.place, only=("staging",))
     site.reconcile()
@@ -277,14 +277,14 @@ def test_a_bundle_that_cannot_be_had_stops_its_environment_only(project):
 
 
 def test_a_bundle_of_the_store_that_broke_is_fetched_again(project):
-    site = Site(project)
+    site = Reconciler(project)
     site.reconcile()
     (site.store.bundle(project.digests[0]) / "card.md").write_text("changed")
     assert site.states() == IN_SYNC
     assert [line for line in site.told if "fetch" in line] == site.told
     assert manifest.verify(site.store.bundle(project.digests[0])) == project.digests[0]
     with pytest.raises(UserError, match="--environment producton: no such environment; did you mean 'production'"):
-        Site(project, "typo", only=("producton",)).reconcile()
+        Reconciler(project, "typo", only=("producton",)).reconcile()
 
 
 def test_manifests_are_rendered_at_the_tip(project):
@@ -294,7 +294,7 @@ def test_manifests_are_rendered_at_the_tip(project):
     targets = {name: {"manifests": ["deploy/app.yaml.j2"]} for name in ("staging", "production")}
     project.configure(environments=targets)
     project.declare(staging="v1", production=None)
-    site = Site(project)
+    site = Reconciler(project)
     assert site.states() == IN_SYNC
     rendered = site.store.folder / "manifests/staging/app.yaml"
     commit = git(project.work, "rev-parse", f"{project.name}@v1^{{commit}}")
@@ -316,7 +316,7 @@ def test_manifests_are_rendered_at_the_tip(project):
 
 
 def test_what_serves_follows_and_a_rollback_brings_the_old_bundle_back(project):
-    site = Site(project)
+    site = Reconciler(project)
     site.store.folder.mkdir()
     request = {"hour": 3, "origin": "EWR"}
     with endpoint.endpoint(site.store.folder, "production") as address:
@@ -335,7 +335,7 @@ def test_what_serves_follows_and_a_rollback_brings_the_old_bundle_back(project):
 
 
 def test_a_server_that_loads_nothing_is_waited_for_but_not_for_ever(project, tmp_path):
-    site = Site(project)
+    site = Reconciler(project)
     with endpoint.endpoint(tmp_path / "another", "production") as address:
         project.configure(environments={"staging": {}, "production": {"endpoints": [address]}})
         project.declare(staging=None, production="v1")
@@ -367,7 +367,7 @@ def killing(site):
 
 
 def test_a_process_that_is_killed_anywhere_does_no_harm(project):
-    site = Site(project)
+    site = Reconciler(project)
     with killing(site) as run:
         kills = 1
         while run(kills) == "killed":  # from nothing, each getting two effects further than the one before
@@ -392,7 +392,7 @@ def test_a_process_that_is_killed_anywhere_does_no_harm(project):
 
 
 def test_reconcilers_at_once_agree(project):
-    one, other, same = Site(project, "one"), Site(project, "other"), Site(project, "third")
+    one, other, same = Reconciler(project, "one"), Reconciler(project, "other"), Reconciler(project, "third")
     same.place = dataclasses.replace(same.place, store=one.store)
     with ExitStack() as stack, ThreadPoolExecutor(3) as threads:
         runs = [stack.enter_context(killing(site)) for site in (one, other, same)]
@@ -406,15 +406,15 @@ def test_a_store_that_is_held_is_waited_for(project, monkeypatch):
     from trunkline.deploy.reconcile import store as reconcile_store
 
     monkeypatch.setattr(reconcile_store, "_LOCK_SECONDS", 0.1)
-    site = Site(project)
+    site = Reconciler(project)
     with site.store.alone(), pytest.raises(OutsideError, match="another reconcile has held it for"):
-        Site(project, "second", store=Store(site.store.folder)).reconcile()
+        Reconciler(project, "second", store=BundleStore(site.store.folder)).reconcile()
 
 
 def test_postgresql(template, tmp_path):
     with postgres() as store, mlflow_server(tmp_path / "mlflow", store) as address:
         project = copied(template, tmp_path / "project", address, "postgresql")
-        site = Site(project)
+        site = Reconciler(project)
         assert site.states() == IN_SYNC
         assert aliases(project) == RIGHT
         project.declare(staging="v1", production="v2")

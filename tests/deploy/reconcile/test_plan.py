@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.conf.versions import Version
-from trunkline.deploy.mlflow.state import COMMIT, DIGEST, VERDICT, VERSION, Entry, Registered, Release
+from trunkline.deploy.mlflow.state import COMMIT, DIGEST, VERDICT, VERSION, MlflowVersion, Registered, Release
 from trunkline.deploy.reconcile import actions as reconcile_actions
 from trunkline.deploy.reconcile import plan as reconcile_plan
 from trunkline.deploy.reconcile.actions import Alias, Deliver, Fetch, Note, Register, Render, Tag, Unalias, Withdraw
@@ -38,7 +38,7 @@ class World:
         self.pointers, self.noted = dict(self.pointers), dict(self.noted)
 
     def actual(self):
-        entries = tuple(Entry(str(place), dict(tags)) for place, tags in enumerate(self.entries, 1))
+        entries = tuple(MlflowVersion(str(place), dict(tags)) for place, tags in enumerate(self.entries, 1))
         known = {name: dict(texts) for name, texts in self.manifests.items()}
         return Actual(Registered(entries, dict(self.aliases)), frozenset(self.bundles), dict(self.pointers),
                       dict(self.noted), known)  # fmt: skip
@@ -172,7 +172,7 @@ def test_another_declaration_after_a_kill_is_applied(first, second, world, steps
     brought(second, world, correct=False, steps=steps)
     brought(first, world, correct=False)
     is_right(first, world, correct=True)
-    assert plan(first, world, correct=False) == reconcile_plan.Plan((), {})
+    assert plan(first, world, correct=False) == reconcile_plan.ReconcilePlan((), {})
 
 
 @given(desires, worlds)
@@ -200,7 +200,7 @@ def told(wanted, actual, failed=None, applied=True, correct=True):
 
 
 def right(**replaced):
-    entry = Entry("1", RELEASES[0].tags)
+    entry = MlflowVersion("1", RELEASES[0].tags)
     known = {
         "registered": Registered((entry,), {"production": "1", "champion": "1"}),
         "bundles": frozenset({"digest1"}),
@@ -246,7 +246,9 @@ def test_production_comes_first_and_what_two_share_is_done_once():
 
 
 def test_an_alias_on_somebody_elses_version_is_theirs():
-    theirs = Registered((Entry("1", {"team": "b"}), Entry("2", RELEASES[0].tags)), {"production": "1", "champion": "2"})
+    theirs = Registered(
+        (MlflowVersion("1", {"team": "b"}), MlflowVersion("2", RELEASES[0].tags)), {"production": "1", "champion": "2"}
+    )
     none = Wanted("production", NOTHING)
     found = reconcile_plan.plan([none], Actual(theirs, noted={"production": "v1"}), correct=True).actions
     assert found == (Note("production", None), Unalias("production", "champion"), Note("production", NOTHING))

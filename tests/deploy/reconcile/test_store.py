@@ -10,7 +10,7 @@ from tests import bundles
 from trunkline.bundle import manifest
 from trunkline.bundle.manifest import BundleError
 from trunkline.core.errors import OutsideError
-from trunkline.deploy.reconcile.store import Pointer, Store
+from trunkline.deploy.reconcile.store import BundleStore, Pointer
 
 
 def made(folder, number):
@@ -25,7 +25,7 @@ def copying(bundle):
 
 
 def test_a_bundle_is_put_whole_or_not_at_all(tmp_path):
-    store = Store(tmp_path / "store")
+    store = BundleStore(tmp_path / "store")
     bundle, digest = made(tmp_path, 1)
     other, _ = made(tmp_path, 2)
     with pytest.raises(OutsideError, match="was asked for, but"):
@@ -56,7 +56,7 @@ def test_a_bundle_is_put_whole_or_not_at_all(tmp_path):
     "text", ["", "{}", "[]", "{", '{"name": "a", "version": "v1", "digest": 1, "bundle": "b"}', "\xff"]
 )
 def test_a_pointer_that_says_nothing_is_none(tmp_path, text):
-    store = Store(tmp_path)
+    store = BundleStore(tmp_path)
     (tmp_path / "production.json").write_bytes(text.encode("latin-1"))
     assert store.delivered("production") is None
     store.withdraw("production")
@@ -65,7 +65,7 @@ def test_a_pointer_that_says_nothing_is_none(tmp_path, text):
 
 
 def test_the_last_used_are_kept_and_what_is_delivered_always(tmp_path):
-    store = Store(tmp_path / "store")
+    store = BundleStore(tmp_path / "store")
     digests = []
     for number in range(5):
         bundle, digest = made(tmp_path, number)

@@ -83,12 +83,12 @@ FEATURES = {
 
 
 @pytest.fixture(scope="module")
-def plan() -> features_plan.Plan:
+def plan() -> features_plan.FeaturePlan:
     return compiler.plan(Features.parse(FEATURES), Data.parse(DATA), Contract.parse({"tables": TABLES}))
 
 
 @pytest.fixture(scope="module")
-def found(plan: features_plan.Plan) -> dict[str, Input]:
+def found(plan: features_plan.FeaturePlan) -> dict[str, Input]:
     declared = inputs.inputs(Features.parse(FEATURES), plan, Contract.parse({"tables": TABLES}))
     return {field.name: field for field in declared}
 

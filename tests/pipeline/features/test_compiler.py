@@ -12,10 +12,10 @@ from trunkline.conf.features import Features
 from trunkline.core.dataset import Feature
 from trunkline.core.errors import UserError
 from trunkline.pipeline.features.compiler import plan
-from trunkline.pipeline.features.plan import LatestAsOf, Plan
+from trunkline.pipeline.features.plan import FeaturePlan, LatestAsOf
 
 
-def planned(key: str = "", value: Any = None) -> Plan:
+def planned(key: str = "", value: Any = None) -> FeaturePlan:
     """Plan the example with one key of the three groups changed."""
     groups = copy.deepcopy({"data": DATA, "contract": CONTRACT, "features": FEATURES})
     node: Any = groups

@@ -18,7 +18,7 @@ from trunkline.core.dataset import EVENT_TIME
 from trunkline.core.errors import UserError
 from trunkline.pipeline.features.compiler import plan
 from trunkline.pipeline.features.duckdb import SLICE, DuckDBEngine
-from trunkline.pipeline.features.plan import Plan, Span
+from trunkline.pipeline.features.plan import FeaturePlan, Span
 
 START = datetime(2013, 3, 9, 12)
 LEAD, WINDOW, MAX_AGE = timedelta(hours=2), timedelta(hours=6), timedelta(hours=9)
@@ -104,7 +104,7 @@ FEATURES = {
 }
 
 
-def compiled(features: dict[str, Any] | None = None) -> Plan:
+def compiled(features: dict[str, Any] | None = None) -> FeaturePlan:
     return plan(Features.parse(features or FEATURES), Data.parse(DATA), Contract.parse(CONTRACT))
 
 

@@ -9,7 +9,7 @@ from tests import bundles
 from tests.evidences import gates
 from trunkline.bundle import manifest
 from trunkline.pipeline.gate import timing
-from trunkline.pipeline.reports import Gates as Judged
+from trunkline.pipeline.reports import GatesReport as Judged
 
 LATENCY = {"kind": "operational", "measure": "latency_ratio", "maximum": 1.5}
 THROUGHPUT = {"kind": "operational", "measure": "throughput_ratio", "minimum": 0.7}

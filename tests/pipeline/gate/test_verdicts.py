@@ -15,8 +15,8 @@ from tests.evidences import against, gates, made, measured
 from trunkline.core import files
 from trunkline.pipeline.gate import comparison
 from trunkline.pipeline.gate import verdicts as gate_verdicts
-from trunkline.pipeline.reports import Gates as Judged
-from trunkline.pipeline.reports import Measured, Verdict, passes
+from trunkline.pipeline.reports import GatesReport as Judged
+from trunkline.pipeline.reports import MeasuredReports, Verdict, passes
 
 THRESHOLD = {"kind": "threshold", "metric": "roc_auc"}
 CHAMPION = {"kind": "champion", "metric": "roc_auc", "margin": 0.02}
@@ -267,7 +267,7 @@ def emptied(evidence):
     }
     return replace(
         evidence,
-        reports=Measured.model_validate(content | nothing),
+        reports=MeasuredReports.model_validate(content | nothing),
         slices={"origin": {}},
         scores=evidence.scores[:0],
         baseline_scores=None,
@@ -293,7 +293,7 @@ def test_one_undefined_value_of_a_slice_fails_it():
     evidence = made()
     content = evidence.reports.model_dump()
     content["slices"]["origin"]["JFK"]["metrics"]["roc_auc"] = {"value": None, "interval": None}
-    broken = replace(evidence, reports=Measured.model_validate(content))
+    broken = replace(evidence, reports=MeasuredReports.model_validate(content))
     assert {verdict.verdict for verdict in judge(THRESHOLD | {"slice": "origin", "minimum": 0.1}, broken)} == {"fail"}
 
 

@@ -28,7 +28,7 @@ from trunkline.conf.sources import Source
 from trunkline.core.errors import OutsideError, TrunklineError, UserError
 from trunkline.pipeline.ingest import download, read, stores
 from trunkline.pipeline.ingest import pins as ingest_pins
-from trunkline.pipeline.ingest.pins import Move
+from trunkline.pipeline.ingest.pins import PinMove
 
 SECRET = "open-sesame"
 ROWS = pl.DataFrame({"id": [3, 1, 2], "name": ["c", None, "b"], "day": [date(2013, 1, 1), date(2013, 1, 3), None]})
@@ -103,9 +103,9 @@ def test_only_what_is_pinned_is_read_and_nothing_else_in_its_place(project: Path
     assert refusal(source(**months, files=pins)).startswith("data/in/2013-02.csv: there is no such file; put it there")
     third = digest(b"id,name\n9,z\n")
     assert list(ingest_pins.moves("t", source(**months, files={**pins, "2013-01.csv": None}))) == [
-        Move(("t", "files", "2013-01.csv"), None, pins["2013-01.csv"]),
-        Move(("t", "files", "2013-03.csv"), None, third),
-        Move(("t", "files", "2013-02.csv"), pins["2013-02.csv"], None),
+        PinMove(("t", "files", "2013-01.csv"), None, pins["2013-01.csv"]),
+        PinMove(("t", "files", "2013-03.csv"), None, third),
+        PinMove(("t", "files", "2013-02.csv"), pins["2013-02.csv"], None),
     ]
 
 
@@ -285,7 +285,7 @@ def test_a_query_of_sqlite_is_pinned_by_a_text_or_a_fingerprint(project: Path) -
     assert (found.table.collect().rows(), found.table.collect().columns) == ([(1, None), (2, "b")], ["key", "name"])
     assert (found.address, found.pin) == ("sqlite:///flights.db", "2013-02")
     stamped = {**sql, "query": "select * from flights", "fingerprint": "select count(*), max(loaded) from flights"}
-    assert list(ingest_pins.moves("t", source(**stamped))) == [Move(("t", "pin"), None, "3, 2013-02-01")]
+    assert list(ingest_pins.moves("t", source(**stamped))) == [PinMove(("t", "pin"), None, "3, 2013-02-01")]
     assert read.read("t", source(**stamped, pin="3, 2013-02-01")).table.collect().height == 3
     assert refusal(source(**stamped, pin="2, x")) == (
         "data.sources.t.pin: the fingerprint is '3, 2013-02-01', not the pinned '2, x'; "
@@ -378,7 +378,7 @@ def test_a_delta_table_at_a_version(project: Path) -> None:
     assert first.table.collect().equals(ROWS.sort("id"))
     assert first.pin == "0"
     assert read.read("t", source(**delta, version=1)).table.collect()["id"].to_list() == [1, 2, 3, 11, 12, 13]
-    assert list(ingest_pins.moves("t", source(**delta, version=0))) == [Move(("t", "version"), 0, 1)]
+    assert list(ingest_pins.moves("t", source(**delta, version=0))) == [PinMove(("t", "version"), 0, 1)]
     assert refusal(source(**delta)) == "data.sources.t.version: the key is missing; run: trunkline pin t"
     assert refusal(source(**delta, version=9)) == (
         "data.sources.t.version: lake has no version 9 yet, the newest is 1; run: trunkline pin t"

@@ -4,11 +4,11 @@ import pytest
 
 from trunkline.adapters.dvc.survey import Absent, Stage
 from trunkline.pipeline.plan import reasons
-from trunkline.pipeline.plan.reasons import Entry
+from trunkline.pipeline.plan.reasons import LockedStage
 
 INPUTS = {"src/a.py": "1", "src/core": "2", "locks/pipeline.txt": "3", "stages/train.py": "4"}
 PARAMS = {"model": {"max_iter": 200, "depth": None}, "seed": 1}
-BEFORE = Entry("python stages/train.py", PARAMS, {**INPUTS, "data/features": "f"}, {"models/model.skops": "m"})
+BEFORE = LockedStage("python stages/train.py", PARAMS, {**INPUTS, "data/features": "f"}, {"models/model.skops": "m"})
 LOCKS = {"before": "numpy==2.4.0 \\\n    --hash=sha256:aa\nscikit-learn==1.9.1 \\\n", "now": "numpy==2.4.0\n"}
 
 
@@ -73,7 +73,7 @@ def test_a_stage_that_was_never_run_or_did_not_exist_says_so():
 def test_what_comes_from_a_stage_before_is_named_by_that_stage():
     assert reasons.reasons(stage("follows"), BEFORE, BEFORE, History(), ["features"]) == ["upstream: features"]
     assert reasons.reasons(stage("unchanged"), BEFORE, BEFORE, History(), ["features"]) == []
-    moved = Entry(BEFORE.cmd, PARAMS, {**BEFORE.deps, "data/features": "g"}, {})
+    moved = LockedStage(BEFORE.cmd, PARAMS, {**BEFORE.deps, "data/features": "g"}, {})
     assert reasons.reasons(stage("unchanged"), BEFORE, moved, History()) == ["upstream: features"]
 
 
@@ -110,6 +110,6 @@ def test_a_lock_is_read_as_dvc_writes_it():
             },
         }
     )
-    assert found["a"] == Entry("x", {"seed": 1, "model": {"a": 1}}, {"conf": "1.dir"}, {"out": "2"})
-    assert found["b"] == Entry("y", {}, {}, {})
+    assert found["a"] == LockedStage("x", {"seed": 1, "model": {"a": 1}}, {"conf": "1.dir"}, {"out": "2"})
+    assert found["b"] == LockedStage("y", {}, {}, {})
     assert reasons.entries(None) == {}

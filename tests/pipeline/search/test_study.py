@@ -36,9 +36,9 @@ from trunkline.pipeline.compose.compose import compose, render
 from trunkline.pipeline.compose.judge import check
 from trunkline.pipeline.search import folds, score, spaces, study, summary, trials
 from trunkline.pipeline.search.folds import Cut
-from trunkline.pipeline.search.score import Job, Journal, Score
+from trunkline.pipeline.search.score import FoldJob, Journal, Score
 from trunkline.pipeline.search.summary import Searched, Tried
-from trunkline.pipeline.search.trials import Found, Study
+from trunkline.pipeline.search.trials import SearchResult, Study
 from trunkline.pipeline.train import choice
 from trunkline.pipeline.train.choice import Choice
 from trunkline.review import comment, page
@@ -77,7 +77,7 @@ def test_what_was_measured_is_not_measured_again(project: Path, monkeypatch: pyt
 
 
 def test_a_journal_believes_whole_lines_only(tmp_path: Path) -> None:
-    jobs = [Job(number, 0, {"n": number}) for number in range(4)]
+    jobs = [FoldJob(number, 0, {"n": number}) for number in range(4)]
     refused = {jobs[0].key: Score(None, "refused")}
     with suppress(KeyboardInterrupt), Journal(tmp_path / "own.jsonl") as journal:
         for place, one in enumerate(jobs[:3]):
@@ -95,18 +95,18 @@ def test_a_journal_believes_whole_lines_only(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def bowl(job: Job) -> Score:
+def bowl(job: FoldJob) -> Score:
     """A metric that is smallest at C = 0.1, and worse by a little on later folds."""
     if "C" not in job.model:
         return Score(5.0)
     return Score(abs(np.log10(job.model["C"]) + 1) + 0.1 * job.fold)
 
 
-def searched(search: dict[str, Any], order: int = 0, measure: Any = bowl, larger: bool = False) -> Found:
+def searched(search: dict[str, Any], order: int = 0, measure: Any = bowl, larger: bool = False) -> SearchResult:
     """Search by a measure, whose jobs are done in an order that depends on a number."""
     declared, shuffled = Search.parse({**SEARCH, **search}), random.Random(order)
 
-    def measuring(jobs: Sequence[Job]) -> Iterator[tuple[Job, Score]]:
+    def measuring(jobs: Sequence[FoldJob]) -> Iterator[tuple[FoldJob, Score]]:
         yield from ((job, measure(job)) for job in shuffled.sample(jobs, len(jobs)))
 
     found = Study(declared, spaces.families(declared, Model.parse(LOGISTIC)), larger, 7)
@@ -206,7 +206,7 @@ def test_what_a_search_left_is_read_with_care(project: Path) -> None:
 
 
 def test_a_trial_that_fails_is_told_and_the_declared_model_must_not(project: Path) -> None:
-    def moody(job: Job) -> Score:
+    def moody(job: FoldJob) -> Score:
         return Score(None, "no forest") if "C" not in job.model else bowl(job)
 
     found = searched({}, measure=moody)
@@ -232,7 +232,7 @@ CHOICES = st.lists(st.none() | st.booleans() | st.integers(-9, 9) | FINITE | st.
 @given(content=RANGES | WHOLE | CHOICES, seed=st.integers(0, 2**32 - 1))
 def test_what_is_drawn_is_in_the_declared_domain(content: dict[str, Any], seed: int) -> None:
     domain = Domain.model_validate(content)
-    family = spaces.Family("declared", Model.parse(LOGISTIC), {"C": domain}, "search.space")
+    family = spaces.ModelSpace("declared", Model.parse(LOGISTIC), {"C": domain}, "search.space")
     trial = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed)).ask()
     value = family.at({"C": trials.suggest(trial, "C", domain)}).parameters["C"]
     if domain.choices is not None:

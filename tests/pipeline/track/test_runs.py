@@ -23,7 +23,7 @@ from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.core.params import Params
 from trunkline.pipeline.track import runs as track_runs
-from trunkline.pipeline.track.runs import Run, log_run
+from trunkline.pipeline.track.runs import FinishedRun, log_run
 
 # MLflow 3.17 with SQLAlchemy 2.1, when its store is first used.
 pytestmark = pytest.mark.filterwarnings(
@@ -91,7 +91,7 @@ def write_project(root, **model):
 
 
 def log(root, uri="sqlite:///mlflow.db", tags=None, **changes):
-    run = dataclasses.replace(Run.read(root, Params.read(root), tags=tags or {}), **changes)
+    run = dataclasses.replace(FinishedRun.read(root, Params.read(root), tags=tags or {}), **changes)
     return log_run(run, Tracking(uri=uri, experiment="flights"), paths.home(root))
 
 
@@ -150,18 +150,18 @@ def test_a_run_is_logged_once_and_completely(project):
     ],
 )
 def test_a_result_is_everything_that_is_logged_and_the_model(project, name, old, new):
-    before = Run.read(project, Params.read(project), tags={}).result
+    before = FinishedRun.read(project, Params.read(project), tags={}).result
     text = (project / name).read_text()
     assert old in text
     (project / name).write_text(text.replace(old, new))
-    assert Run.read(project, Params.read(project), tags={}).result != before
+    assert FinishedRun.read(project, Params.read(project), tags={}).result != before
 
 
 def test_where_and_when_a_run_is_logged_is_no_part_of_its_result(project):
-    before = Run.read(project, Params.read(project), tags={}).result
+    before = FinishedRun.read(project, Params.read(project), tags={}).result
     elsewhere = PARAMS | {"tracking": {"uri": "http://127.0.0.1:1", "experiment": "other"}}
     (project / "params.yaml").write_text("# moved\n" + yaml.safe_dump(elsewhere))
-    assert Run.read(project, Params.read(project), tags={"mlflow.source.git.commit": "abc"}).result == before
+    assert FinishedRun.read(project, Params.read(project), tags={"mlflow.source.git.commit": "abc"}).result == before
 
 
 @pytest.mark.parametrize("step", ["log_batch", "log_artifact", "set_terminated"])

@@ -56,7 +56,7 @@ class Found:
 
     valid: pl.DataFrame
     rejected: pl.DataFrame
-    report: check.Report
+    report: check.CheckReport
 
 
 def _check(raw: pl.DataFrame, table: TableContract, months: list[str] = MONTHS) -> Found:
@@ -122,7 +122,7 @@ def _frame(rows: list[Row]) -> pl.DataFrame:
 @settings(max_examples=40)
 def test_a_table_as_declared_passes(rows: list[Row]) -> None:
     checked = _check(_frame(rows), _table())
-    assert checked.report == check.Report(len(rows), len(rows), 0, 0.0, {})
+    assert checked.report == check.CheckReport(len(rows), len(rows), 0, 0.0, {})
     assert checked.valid["id"].to_list() == list(range(len(rows)))
     assert checked.rejected.columns == [*checked.valid.columns, "reasons"] == [*_table().columns, "reasons"]
     assert set(checked.rejected.dtypes) == {pl.String}
@@ -223,7 +223,7 @@ def test_all_that_fails_is_reported_a_line_each() -> None:
 def test_several_reasons_of_a_row_are_all_given() -> None:
     checked = _check(_rows({}, {"fare": "101", "kind": "taxi"}), _table("quarantine"))
     assert checked.rejected["reasons"].to_list() == ["column fare: above 100; column kind: not one of bus, tram"]
-    assert checked.report == check.Report(2, 1, 1, 0.5, {"columns.fare.max": 1, "columns.kind.allowed": 1})
+    assert checked.report == check.CheckReport(2, 1, 1, 0.5, {"columns.fare.max": 1, "columns.kind.allowed": 1})
 
 
 def test_too_many_rows_for_quarantine() -> None:

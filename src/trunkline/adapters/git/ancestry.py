@@ -87,7 +87,7 @@ def _log(folder: Path, *chosen: str, given: bytes = b"") -> tuple[Commit, ...]:
 
 
 @dataclass(frozen=True)
-class Tag:
+class GitTag:
     """A tag of a commit: its name, and if it is annotated, who made it when (ISO 8601), and its message."""
 
     name: str
@@ -99,7 +99,7 @@ class Tag:
     message: str
 
 
-def tags(folder: Path, name: str = "") -> tuple[Tag, ...]:
+def tags(folder: Path, name: str = "") -> tuple[GitTag, ...]:
     """Return all tags of commits, or those of one name."""
     of = ("objecttype", "objectname", "*objecttype", "*objectname")
     fields = (*of, "refname:strip=2", "taggername", "taggeremail", "taggerdate:iso-strict", "contents")
@@ -110,20 +110,20 @@ def tags(folder: Path, name: str = "") -> tuple[Tag, ...]:
     return tuple(tag for row in rows if (tag := _tag(*row)))
 
 
-def _tag(kind: str, own: str, of_kind: str, of: str, name: str, *more: str) -> Tag | None:
+def _tag(kind: str, own: str, of_kind: str, of: str, name: str, *more: str) -> GitTag | None:
     """Return a tag of a commit; None for one of something else."""
     kind = kind.strip()  # the end of the line before
     if (kind, of_kind) == ("tag", "commit"):
-        return Tag(name, of, True, *more)
-    return Tag(name, own, False, "", "", "", "") if kind == "commit" else None
+        return GitTag(name, of, True, *more)
+    return GitTag(name, own, False, "", "", "", "") if kind == "commit" else None
 
 
-def annotated(folder: Path) -> tuple[Tag, ...]:
+def annotated(folder: Path) -> tuple[GitTag, ...]:
     """Return the annotated tags of commits; a lightweight one can be moved, and counts for nothing."""
     return tuple(tag for tag in tags(folder) if tag.annotated)
 
 
-def tag(folder: Path, name: str) -> Tag | None:
+def tag(folder: Path, name: str) -> GitTag | None:
     """Return an annotated tag of a commit; None if there is no such tag, or a lightweight one, or no repository."""
     try:
         return next((tag for tag in tags(folder, name) if tag.name == name and tag.annotated), None)

@@ -10,7 +10,7 @@ from trunkline.cli.ci.status import full_hash
 
 if TYPE_CHECKING:
     from trunkline.review.data import Review
-    from trunkline.review.post import Outcome
+    from trunkline.review.post import Posted
 
 ARTIFACT, FILE = "review", "review.json"
 
@@ -105,7 +105,7 @@ def _post(sha: str, body: str, dry_run: bool) -> None:
     _say(api.retried(lambda: review_post.post(forge, sha, body, write=not dry_run), _tell), sha, dry_run)
 
 
-def _say(outcome: "Outcome", sha: str, dry_run: bool) -> None:
+def _say(outcome: "Posted", sha: str, dry_run: bool) -> None:
     if outcome.what == "stale":
         click.echo(f"{sha} is the head of no open pull request, or not any more: nothing posted")
         return

@@ -52,7 +52,7 @@ def _render(content: Mapping[str, Any]) -> str:
     return compose.render(content)
 
 
-def _explain(path: str, merged: merge.Merged) -> None:
+def _explain(path: str, merged: merge.MergedFile) -> None:
     for conflict in merged.conflicts:
         sides = f"ours {_listed(conflict.ours)}; theirs {_listed(conflict.theirs)}"
         click.echo(f"{path}: {conflict.name}: {sides}; resolve conf/, then run dvc repro and git add {path}", err=True)

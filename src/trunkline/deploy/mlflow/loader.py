@@ -26,7 +26,7 @@ Scorer = Callable[[npt.NDArray[np.float64], npt.NDArray[np.object_]], npt.NDArra
 
 
 @dataclass(frozen=True)
-class Model:
+class BundleModel:
     """What MLflow wraps: a contract, and what scores the matrices of rows that fulfil it."""
 
     contract: Contract
@@ -43,7 +43,7 @@ class Model:
         return self.scores(*matrices(self.contract, rows))
 
 
-def _load_pyfunc(path: str) -> Model:
+def _load_pyfunc(path: str) -> BundleModel:
     """Load the bundle from the folder `<digest>`; MLflow calls it.
 
     Raises BundleError for a bundle that is not what its manifest says, or of another digest than its folder's name.
@@ -53,7 +53,7 @@ def _load_pyfunc(path: str) -> Model:
     if found.digest != folder.name:
         raise BundleError(f"{folder}: holds the bundle {found.digest}; do not use it; register the version again")
     contract = read_contract(folder, found.kept[manifest.CONTRACT])
-    return Model(contract, _scorer(folder, found.manifest, contract))
+    return BundleModel(contract, _scorer(folder, found.manifest, contract))
 
 
 def _scorer(folder: Path, said: manifest.Manifest, contract: Contract) -> Scorer:

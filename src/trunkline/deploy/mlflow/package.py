@@ -19,7 +19,7 @@ import msgspec
 from trunkline.adapters import mlflow
 from trunkline.bundle import manifest
 from trunkline.bundle.contract import Contract, Input, read_contract
-from trunkline.bundle.manifest import CONTRACT, GOLDEN, Verified
+from trunkline.bundle.manifest import CONTRACT, GOLDEN, VerifiedBundle
 from trunkline.deploy.mlflow import vendor
 
 LOADER = "trunkline.deploy.mlflow.loader"
@@ -69,7 +69,7 @@ def _type(field: Input) -> Any:
             return mlflow.library().types.schema.AnyType()
 
 
-def _example(found: Verified, contract: Contract) -> Any:
+def _example(found: VerifiedBundle, contract: Contract) -> Any:
     """Return the first golden rows as MLflow keeps an example; None if the bundle has no golden rows."""
     import pandas as pd  # noqa: PLC0415  heavy, and MLflow has imported it by now
 

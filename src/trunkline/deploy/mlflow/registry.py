@@ -22,7 +22,7 @@ from trunkline.deploy.mlflow import package
 if TYPE_CHECKING:
     from trunkline.adapters.mlflow import Client, LoggedRun, ModelVersion
 
-from trunkline.deploy.mlflow.state import DIGEST, VERSION, Entry, Registered, Release
+from trunkline.deploy.mlflow.state import DIGEST, VERSION, MlflowVersion, Registered, Release
 
 _NAME = "trunkline.name"  # a tag of the run only
 _MODEL = "model"  # the folder of a run's artifacts
@@ -37,13 +37,13 @@ class ModelRegistry:
     called again. No request is sent twice by itself.
     """
 
-    store: mlflow.Store
+    store: mlflow.MlflowStore
     experiment: str
 
     @classmethod
     def open(cls, tracking: Tracking, home: Path, environ: Mapping[str, str] = os.environ) -> Self:
         """Return the registry where a project's runs are logged; calls nothing yet."""
-        return cls(mlflow.Store(tracking.address(environ), home), tracking.experiment)
+        return cls(mlflow.MlflowStore(tracking.address(environ), home), tracking.experiment)
 
     def look(self, name: str) -> Registered:
         """Return what there is of a model, in two queries: no single one tells both aliases and tags."""
@@ -99,7 +99,7 @@ def _look(client: "Client", name: str) -> Registered:
         aliases = client.get_registered_model(name).aliases
         found = sorted(_versions(client, name), key=lambda version: int(version.version))
         entries = tuple(
-            Entry(str(version.version), dict(version.tags), str(version.current_stage), version.run_id)
+            MlflowVersion(str(version.version), dict(version.tags), str(version.current_stage), version.run_id)
             for version in found
         )
         return Registered(entries, {alias: str(number) for alias, number in aliases.items()})
@@ -144,7 +144,7 @@ def _ensure_model(client: "Client", name: str) -> None:
         client.create_registered_model(name)
 
 
-def _ensure_version(client: "Client", release: Release, run: "LoggedRun") -> Entry:
+def _ensure_version(client: "Client", release: Release, run: "LoggedRun") -> MlflowVersion:
     """Return the version of a run: one whose tags were changed gets them back, else one is made with its tags."""
     name, run_id = release.version.name, run.info.run_id
     for entry in _look(client, name).entries:
@@ -154,4 +154,6 @@ def _ensure_version(client: "Client", release: Release, run: "LoggedRun") -> Ent
             return entry
     source = f"{run.info.artifact_uri}/{_MODEL}"
     made = client.create_model_version(name, source, run_id, release.tags, await_creation_for=0)
-    return _look(client, name).find(release.version.label, release.digest) or Entry(str(made.version), release.tags)
+    return _look(client, name).find(release.version.label, release.digest) or MlflowVersion(
+        str(made.version), release.tags
+    )

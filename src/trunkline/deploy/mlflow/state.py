@@ -30,7 +30,7 @@ class Release:
 
 
 @dataclass(frozen=True)
-class Entry:
+class MlflowVersion:
     """A version in MLflow: its own number, its tags, its stage, which MLflow has deprecated, and its run."""
 
     number: str
@@ -43,10 +43,10 @@ class Entry:
 class Registered:
     """What MLflow has of a model: its versions by number, and the number that each alias points to."""
 
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[MlflowVersion, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
 
-    def find(self, version: str, digest: str) -> Entry | None:
+    def find(self, version: str, digest: str) -> MlflowVersion | None:
         """Return the entry of a released version, the lowest number if there are several; None if there is none."""
         wanted = {VERSION: version, DIGEST: digest}
         return next((entry for entry in self.entries if wanted.items() <= entry.tags.items()), None)

@@ -29,7 +29,7 @@ from trunkline.deploy.reconcile.actions import (
     Withdraw,
 )
 from trunkline.deploy.reconcile.state import Trouble
-from trunkline.deploy.reconcile.store import Store
+from trunkline.deploy.reconcile.store import BundleStore
 
 _WAITS = (0.5, 1.0, 2.0)  # seconds between the tries of what MLflow did not answer
 _PATIENCE = 8.0  # seconds after which it is not tried again: a rollback must not wait for MLflow
@@ -56,7 +56,7 @@ class Work:
     """Applies actions; what fails of an environment stops no other one, and MLflow no delivery."""
 
     clone: Path
-    store: Store
+    store: BundleStore
     name: str
     mlflow: ModelRegistry
     registered: Registered | Trouble

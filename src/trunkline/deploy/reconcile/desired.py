@@ -12,7 +12,7 @@ import yaml
 
 from trunkline.adapters.git import ancestry, remote, repository
 from trunkline.conf import registry, versions
-from trunkline.conf.deploy import Promotion, Target
+from trunkline.conf.deploy import Deploy, DeployTarget
 from trunkline.conf.registry import Desired
 from trunkline.conf.signers import Key, Keyless
 from trunkline.conf.tracking import Tracking
@@ -28,17 +28,17 @@ from trunkline.release.verify import RefusedError
 
 
 @dataclass(frozen=True)
-class Declared:
+class DesiredState:
     """What the trunk's tip declares: the model's name, what each environment is to run, and by which rules."""
 
     tip: str
     name: str
-    promotion: Promotion
+    promotion: Deploy
     tracking: Tracking
     wanted: tuple[Wanted, ...]
 
 
-def read(clone: Path, trunk: str, environ: Mapping[str, str], only: Sequence[str] = ()) -> Declared:
+def read(clone: Path, trunk: str, environ: Mapping[str, str], only: Sequence[str] = ()) -> DesiredState:
     """Fetch, and return what the tip of the trunk declares, of all environments or only of some.
 
     Raises UserError for a tip whose registry file or params.yaml is wrong, OutsideError where origin cannot be asked.
@@ -46,7 +46,7 @@ def read(clone: Path, trunk: str, environ: Mapping[str, str], only: Sequence[str
     fetched = remote.fetch(clone, trunk, environ)
     at = _Tip(clone, fetched.tip, trunk, fetched.moved)
     params = at.params()
-    name, promotion, tracking = params.name, params.group(Promotion), params.group(Tracking)
+    name, promotion, tracking = params.name, params.group(Deploy), params.group(Tracking)
     said = registry.parse(at.text(paths.REGISTRY), name, Path(at.where(paths.REGISTRY)))
     said.check(promotion.environments)
     resolved = said.resolve(versions.of(name, (tag.name for tag in ancestry.annotated(clone))))
@@ -58,7 +58,7 @@ def read(clone: Path, trunk: str, environ: Mapping[str, str], only: Sequence[str
         for environment, version in sorted(resolved.items())
         if not only or environment in only
     )
-    return Declared(fetched.tip, name, promotion, tracking, wanted)
+    return DesiredState(fetched.tip, name, promotion, tracking, wanted)
 
 
 def trusted(clone: Path, version: Version, signers: Mapping[str, Key | Keyless]) -> Release:
@@ -103,7 +103,7 @@ def _label(desired: Desired) -> str:
     return f"v{desired}" if isinstance(desired, int) else desired or NOTHING
 
 
-def _wanted(at: _Tip, environment: str, declared: str, promotion: Promotion, version: Version | None) -> Wanted:
+def _wanted(at: _Tip, environment: str, declared: str, promotion: Deploy, version: Version | None) -> Wanted:
     target = promotion.environments[environment]
     wanted = Wanted(environment, declared, version, endpoints=target.endpoints)
     if version is None:
@@ -122,7 +122,7 @@ def _wanted(at: _Tip, environment: str, declared: str, promotion: Promotion, ver
         return replace(wanted, trouble=Trouble(str(error), error.exit_code))
 
 
-def _rendered(at: _Tip, environment: str, release: Release, target: Target) -> dict[str, str]:
+def _rendered(at: _Tip, environment: str, release: Release, target: DeployTarget) -> dict[str, str]:
     templates = {path.as_posix(): text for path, text in at.files([Path(one) for one in target.manifests]).items()}
     version = {"name": release.version.name, "version": release.version.label}
     return manifests.manifests(

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trunkline.conf.deploy import Promotion
+from trunkline.conf.deploy import Deploy
 from trunkline.core.errors import OutsideError, TrunklineError
 from trunkline.deploy.mlflow.registry import ModelRegistry
 from trunkline.deploy.mlflow.state import Registered
@@ -18,17 +18,17 @@ from trunkline.deploy.reconcile import desired, endpoints
 from trunkline.deploy.reconcile import plan as reconcile_plan
 from trunkline.deploy.reconcile.actions import Action, Fetch, Note
 from trunkline.deploy.reconcile.apply import Tell, Work, patiently
-from trunkline.deploy.reconcile.desired import Declared
-from trunkline.deploy.reconcile.plan import Plan
+from trunkline.deploy.reconcile.desired import DesiredState
+from trunkline.deploy.reconcile.plan import ReconcilePlan
 from trunkline.deploy.reconcile.state import Actual, LoadedNothing, Outcome, Reported, Trouble, Wanted
-from trunkline.deploy.reconcile.store import Store
+from trunkline.deploy.reconcile.store import BundleStore
 
 KEEP = 5
 LOADING = 120.0  # seconds after a delivery in which a server may say that it has loaded nothing
 
 
 @dataclass(frozen=True)
-class Place:
+class Site:
     """Where a reconcile runs: a clone, the branch of origin it follows, its store, and the environments it looks after.
 
     No environments: all that conf/deploy declares.
@@ -36,7 +36,7 @@ class Place:
 
     clone: Path
     trunk: str
-    store: Store
+    store: BundleStore
     environ: Mapping[str, str]
     only: tuple[str, ...] = ()
     keep: int = KEEP
@@ -46,9 +46,9 @@ class Place:
 class Round:
     """One comparison: what is declared, what there was, what was done about it (or would be), and how it is now."""
 
-    declared: Declared
+    declared: DesiredState
     actual: Actual
-    plan: Plan
+    plan: ReconcilePlan
     outcomes: tuple[Outcome, ...]
     applied: tuple[Action, ...] = ()
 
@@ -65,7 +65,7 @@ class Round:
         return max((outcome.code for outcome in self.outcomes), default=0)
 
 
-def reconcile(place: Place, tell: Tell, *, write: bool = True) -> Round:
+def reconcile(place: Site, tell: Tell, *, write: bool = True) -> Round:
     """Compare once, and bring the environments in line; without `write`, only compare.
 
     `tell` is told of each action before it is begun. Raises UserError where the trunk's declaration is wrong, so that
@@ -89,7 +89,7 @@ def reconcile(place: Place, tell: Tell, *, write: bool = True) -> Round:
         return Round(declared, actual, plan, outcomes, tuple(work.done))
 
 
-def observe(place: Place, declared: Declared, mlflow: ModelRegistry) -> Actual:
+def observe(place: Site, declared: DesiredState, mlflow: ModelRegistry) -> Actual:
     """Return what the environments have now; for what does not answer, the trouble stands in its place."""
     addresses = [address for wanted in declared.wanted if wanted.release for address in wanted.endpoints]
     digests = {wanted.release.digest for wanted in declared.wanted if wanted.release}
@@ -128,18 +128,18 @@ def _reported(answer: endpoints.Served | OutsideError) -> Reported | Trouble:
     return Reported(answer.name, answer.version, answer.digest)
 
 
-def _pointers(store: Store, wanted: Sequence[Wanted]) -> dict[str, Reported]:
+def _pointers(store: BundleStore, wanted: Sequence[Wanted]) -> dict[str, Reported]:
     delivered = {one.environment: store.delivered(one.environment) for one in wanted}
     return {name: Reported(one.name, one.version, one.digest) for name, one in delivered.items() if one}
 
 
-def _recent(store: Store, wanted: Sequence[Wanted]) -> frozenset[str]:
+def _recent(store: BundleStore, wanted: Sequence[Wanted]) -> frozenset[str]:
     """Return the environments whose servers may still be loading; none by a clock that has gone back."""
     now = time.time()
     since = {item.environment: store.since(item.environment) for item in wanted}
     return frozenset(name for name, then in since.items() if then is not None and 0 <= now - then < LOADING)
 
 
-def _manifests(store: Store, wanted: Wanted, promotion: Promotion) -> dict[str, str]:
+def _manifests(store: BundleStore, wanted: Wanted, promotion: Deploy) -> dict[str, str]:
     names = [Path(path).stem for path in promotion.environments[wanted.environment].manifests]
     return {name: text for name in names if (text := store.manifest(wanted.environment, name)) is not None}

@@ -25,14 +25,14 @@ from trunkline.deploy.reconcile.state import NOTHING, Actual, LoadedNothing, Out
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReconcilePlan:
     """What is to be done, in this order, and per environment the changes in MLflow that are only told."""
 
     actions: tuple[Action, ...]
     drifts: Mapping[str, tuple[str, ...]]
 
 
-def plan(wanted: Sequence[Wanted], actual: Actual, *, correct: bool) -> Plan:
+def plan(wanted: Sequence[Wanted], actual: Actual, *, correct: bool) -> ReconcilePlan:
     """Return what makes the environments run what they are to run.
 
     `correct` says whether a change by hand in MLflow is undone or only told. One is known by this: what MLflow was
@@ -49,10 +49,12 @@ def plan(wanted: Sequence[Wanted], actual: Actual, *, correct: bool) -> Plan:
         for action in (*_of_bundle(one, actual), *of_mlflow, *_of_store(one, actual)):
             if not _is_shared(action, actions):
                 actions.append(action)
-    return Plan(tuple(actions), drifts)
+    return ReconcilePlan(tuple(actions), drifts)
 
 
-def outcome(wanted: Wanted, actual: Actual, planned: Plan, failed: Mapping[str, Trouble], *, applied: bool) -> Outcome:
+def outcome(
+    wanted: Wanted, actual: Actual, planned: ReconcilePlan, failed: Mapping[str, Trouble], *, applied: bool
+) -> Outcome:
     """Say how an environment is after a plan was applied, or where it was not, is now."""
     own = [action for action in planned.actions if action.environment == wanted.environment]
     pending = () if applied else tuple(f"would {action}" for action in own if not isinstance(action, Note))

@@ -8,12 +8,12 @@ from trunkline.adapters.git import ancestry
 from trunkline.conf.registry import LATEST
 from trunkline.core.errors import UserError
 from trunkline.deploy import history
-from trunkline.deploy.history import Change
+from trunkline.deploy.history import DeclaredChange
 from trunkline.deploy.mlflow.state import VERSION, Registered
 from trunkline.deploy.reconcile.once import Round
 from trunkline.deploy.reconcile.state import NOTHING, Actual, Outcome, Reported, Wanted
 from trunkline.release import message as release_message
-from trunkline.release.provenance import Review
+from trunkline.release.provenance import ReviewFacts
 
 UNKNOWN = "?"
 
@@ -43,7 +43,9 @@ def standings(clone: Path, round_: Round) -> tuple[Standing, ...]:
     return tuple(_standing(clone, one, wanted[one.environment], round_.actual, changes) for one in round_.outcomes)
 
 
-def _standing(clone: Path, outcome: Outcome, wanted: Wanted, actual: Actual, changes: Sequence[Change]) -> Standing:
+def _standing(
+    clone: Path, outcome: Outcome, wanted: Wanted, actual: Actual, changes: Sequence[DeclaredChange]
+) -> Standing:
     since, author, reference = _since(clone, wanted, changes)
     return Standing(
         outcome=outcome,
@@ -56,7 +58,7 @@ def _standing(clone: Path, outcome: Outcome, wanted: Wanted, actual: Actual, cha
     )
 
 
-def _since(clone: Path, wanted: Wanted, changes: Sequence[Change]) -> tuple[str | None, str | None, str | None]:
+def _since(clone: Path, wanted: Wanted, changes: Sequence[DeclaredChange]) -> tuple[str | None, str | None, str | None]:
     tag = ancestry.tag(clone, wanted.version.tag) if wanted.version else None
     if wanted.declared == LATEST and tag:
         review = _review(tag.message)
@@ -69,7 +71,7 @@ def _since(clone: Path, wanted: Wanted, changes: Sequence[Change]) -> tuple[str 
     return (change.date, change.author, change.pull_request) if change else (None, None, None)
 
 
-def _review(message: str) -> Review | None:
+def _review(message: str) -> ReviewFacts | None:
     try:
         return release_message.parse_message(message).review
     except UserError:

@@ -34,7 +34,7 @@ class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True)
-class Store:
+class BundleStore:
     """A store in a folder, which need not exist."""
 
     folder: Path

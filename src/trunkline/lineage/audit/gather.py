@@ -16,11 +16,11 @@ from trunkline.conf.versions import Version
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.deploy import history
-from trunkline.deploy.history import Change
+from trunkline.deploy.history import DeclaredChange
 from trunkline.lineage import facts, trace
 from trunkline.lineage import stays as lineage_stays
 from trunkline.lineage.audit import judge
-from trunkline.lineage.audit.judge import Audit, Event, Evidence, Guard, Violation
+from trunkline.lineage.audit.judge import Audit, Event, Guard, VersionEvidence, Violation
 from trunkline.lineage.chain import Reviewed, Stay
 from trunkline.release import releases
 from trunkline.release.releases import Releases
@@ -31,7 +31,7 @@ PROMOTION = "conf/deploy"
 
 
 @dataclass(frozen=True)
-class Period:
+class AuditPeriod:
     """What is audited: from one moment on, up to another; None for no end."""
 
     since: datetime
@@ -43,12 +43,12 @@ class Period:
         return self.since <= at and (self.until is None or at < self.until)
 
 
-def period(since: str, until: str | None) -> Period:
+def period(since: str, until: str | None) -> AuditPeriod:
     """Return the period between two days or moments (ISO 8601, UTC where no zone is named); a last day is in it.
 
     Raises UserError for what is neither.
     """
-    period_ = Period(_moment("--since", since)[0], _moment("--until", until)[1] if until else None)
+    period_ = AuditPeriod(_moment("--since", since)[0], _moment("--until", until)[1] if until else None)
     if period_.until and period_.until <= period_.since:
         raise UserError(f"--until {until}: is not after --since {since}")
     return period_
@@ -75,7 +75,7 @@ class Asked:
     before: str | None = None
 
 
-def audited(folder: Path, when: Period, trunk: str, asked: Asked, forge: Forge | None) -> Audit:
+def audited(folder: Path, when: AuditPeriod, trunk: str, asked: Asked, forge: Forge | None) -> Audit:
     """Return what happened in a period, what of it should not have, and what guards the trunk.
 
     `asked` is what the remote has told, `forge` is asked here; None: it is not. Raises UserError for a clone that does
@@ -146,10 +146,10 @@ class _Gathering:
     def __init__(self, folder: Path, known: Releases, forge: Forge | None) -> None:
         self.folder, self.known, self.forge = folder, known, forge
         self.failed: tuple[str, ...] = ()
-        self.evidences: dict[Version, Evidence | None] = {}
+        self.evidences: dict[Version, VersionEvidence | None] = {}
 
     @cached_property
-    def changes(self) -> tuple[Change, ...]:
+    def changes(self) -> tuple[DeclaredChange, ...]:
         """Oldest first."""
         return tuple(reversed(history.changes(self.folder, self.known.trunk.tip, self.known.name)))
 
@@ -157,7 +157,7 @@ class _Gathering:
     def stays(self) -> tuple[Stay, ...]:
         return lineage_stays.stays(reversed(self.changes), self.known.dated)
 
-    def events(self, when: Period) -> tuple[Event, ...]:
+    def events(self, when: AuditPeriod) -> tuple[Event, ...]:
         """Return the releases and the changes of a period, oldest first."""
         released = [version for version, tag in sorted(self.known.tags.items()) if tag.date and when.holds(tag.date)]
         changed = [change for change in self.changes if when.holds(change.date)]
@@ -188,7 +188,7 @@ class _Gathering:
             evidence=evidence,
         )
 
-    def _change(self, change: Change, commit: Commit) -> Event:
+    def _change(self, change: DeclaredChange, commit: Commit) -> Event:
         before, after = self._at(change.before, change.date), self._at(change.after, change.date)
         back = before is not None and after is not None and after < before
         review, unknown = self._review(None, commit, trusted=False)
@@ -219,7 +219,7 @@ class _Gathering:
         )
         return max(released, default=None) if desired == LATEST else None
 
-    def evidence(self, version: Version) -> Evidence | None:
+    def evidence(self, version: Version) -> VersionEvidence | None:
         """Return what speaks for a version; None for one that was never released."""
         if version not in self.known.tags:
             return None

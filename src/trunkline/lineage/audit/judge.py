@@ -20,7 +20,7 @@ Rule = Literal["pull request", "approval", "chain", "verdict", "tag", "version",
 
 
 @dataclass(frozen=True)
-class Evidence:
+class VersionEvidence:
     """What speaks for a version: who signed it or why it is refused, and how many blocking verdicts there are."""
 
     signer: str | None
@@ -52,7 +52,7 @@ class Event:
     needed: bool
     reached: bool
     unknown: str | None
-    evidence: Evidence | None
+    evidence: VersionEvidence | None
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,11 @@ def content(audit: Audit) -> dict[str, Any]:
     return asdict(audit)
 
 
-def evidence(signer: str | None, refused: str | None, judged: Judged | None) -> Evidence:
+def evidence(signer: str | None, refused: str | None, judged: Judged | None) -> VersionEvidence:
     """Return what speaks for a version, of its chain and of the verdict of its commit."""
     rules = [rule for rule in (judged.rules if judged else ()) if rule.blocking and rule.verdict != "not_applicable"]
     passed = sum(rule.verdict == "pass" for rule in rules)
-    return Evidence(signer, refused, judged.verdict if judged else None, passed, len(rules))
+    return VersionEvidence(signer, refused, judged.verdict if judged else None, passed, len(rules))
 
 
 def judge(events: Sequence[Event]) -> tuple[Violation, ...]:

@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trunkline.lineage.audit import judge
-from trunkline.lineage.audit.judge import Audit, Event, Evidence, Guard, Violation
+from trunkline.lineage.audit.judge import Audit, Event, Guard, VersionEvidence, Violation
 from trunkline.lineage.stays import moment
 from trunkline.show import terminal
 
@@ -56,7 +56,7 @@ def _review(event: Event) -> Text:
     return said
 
 
-def _evidence(evidence: Evidence | None) -> Text:
+def _evidence(evidence: VersionEvidence | None) -> Text:
     if evidence is None:
         return Text()
     text = Text(f"signed by {evidence.signer}") if evidence.refused is None else Text("refused", _BAD)

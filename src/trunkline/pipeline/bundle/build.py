@@ -23,7 +23,7 @@ from trunkline.bundle import columns, golden
 from trunkline.bundle.contract import Contract
 from trunkline.bundle.manifest import CONTRACT, GOLDEN, MANIFEST, MODELS, BundleError, Manifest
 from trunkline.bundle.runtime import Bundle
-from trunkline.conf.bundle import Serving
+from trunkline.conf.bundle import Packaging
 from trunkline.conf.contract import Contract as DeclaredContract
 from trunkline.conf.data import Data
 from trunkline.conf.evaluation import Evaluation
@@ -44,8 +44,8 @@ from trunkline.pipeline.bundle.onnx import export, trees
 from trunkline.pipeline.evaluate import reference
 from trunkline.pipeline.evaluate.metrics.registry import named
 from trunkline.pipeline.features import compiler, plan_json
-from trunkline.pipeline.features.plan import Plan
-from trunkline.pipeline.reports import Bundle as Report
+from trunkline.pipeline.features.plan import FeaturePlan
+from trunkline.pipeline.reports import BundleReport as Report
 from trunkline.pipeline.reports import Evaluated
 from trunkline.pipeline.train import choice, fit
 
@@ -54,7 +54,7 @@ EXPLANATIONS, PICTURE = "explanations.json", "explanations.svg"
 
 
 @dataclass(frozen=True)
-class Declared:
+class Declaration:
     """What conf/ says of the model."""
 
     name: str
@@ -64,7 +64,7 @@ class Declared:
     features: Features
     model: Model
     evaluation: Evaluation
-    serving: Serving
+    packaging: Packaging
 
     @classmethod
     def of(cls, params: Params) -> Self:
@@ -77,17 +77,17 @@ class Declared:
             features=params.group(Features),
             model=choice.trained(params.group(Model)),
             evaluation=params.group(Evaluation),
-            serving=params.group(Serving),
+            packaging=params.group(Packaging),
         )
 
     @cached_property
-    def plan(self) -> Plan:
+    def plan(self) -> FeaturePlan:
         """The compiled feature plan."""
         return compiler.plan(self.features, self.data, self.contract)
 
 
 @dataclass(frozen=True)
-class Measured:
+class EvaluatedModel:
     """The fitted pipeline, its rows, and what was found out about it."""
 
     pipeline: Pipeline
@@ -109,7 +109,9 @@ class Graph:
     reason: str | None  # why the runtime is not onnx
 
 
-def build(declared: Declared, measured: Measured, folder: Path) -> tuple[Report, bundle_parity.Comparison | None]:
+def build(
+    declared: Declaration, measured: EvaluatedModel, folder: Path
+) -> tuple[Report, bundle_parity.Comparison | None]:
     """Write the bundle's folder, whole or not at all; return what reports/bundle.json says, and the comparison.
 
     Raises UserError for a holdout whose rows the bundle's own contract would refuse.
@@ -121,7 +123,7 @@ def build(declared: Declared, measured: Measured, folder: Path) -> tuple[Report,
         _write_parts(aside, declared, measured, contract, graph)
         digest = _seal(aside, declared, measured, graph.runtime)
         if graph.runtime == "onnx":
-            golden.check(aside, Bundle.load(aside).score, declared.serving.tolerance)
+            golden.check(aside, Bundle.load(aside).score, declared.packaging.tolerance)
         report = Report(
             digest=digest,
             runtime=graph.runtime,
@@ -132,13 +134,13 @@ def build(declared: Declared, measured: Measured, folder: Path) -> tuple[Report,
     return report, graph.parity
 
 
-def request_contract(declared: Declared) -> Contract:
+def request_contract(declared: Declaration) -> Contract:
     """Return what a request to the model must look like."""
     inputs = bundle_inputs.inputs(declared.features, declared.plan, declared.contract)
     return Contract(
         label=declared.data.target.name,
         classes=list(declared.data.target.class_names),
-        on_bad_row=declared.serving.on_bad_row,
+        on_bad_row=declared.packaging.on_bad_row,
         inputs=inputs,
         request=bundle_inputs.request_schema(inputs),
     )
@@ -156,7 +158,7 @@ def check_holdout(holdout: Dataset, contract: Contract) -> None:
         )
 
 
-def choose_graph(declared: Declared, measured: Measured, contract: Contract, folder: Path) -> Graph:
+def choose_graph(declared: Declaration, measured: EvaluatedModel, contract: Contract, folder: Path) -> Graph:
     """Return the exact graph, or the pipeline with the reason why there is none; `folder` is left empty."""
     compared, reason = None, None
     try:
@@ -167,7 +169,7 @@ def choose_graph(declared: Declared, measured: Measured, contract: Contract, fol
     except BundleError as error:
         reason = f"the exported graph does not load ({error})"
     else:
-        if compared.holds(declared.serving.tolerance):
+        if compared.holds(declared.packaging.tolerance):
             return Graph("onnx", graph, compared, None)
         reason = (
             f"the exported graph's scores differ by up to {compared.difference:.3g}, "
@@ -177,7 +179,7 @@ def choose_graph(declared: Declared, measured: Measured, contract: Contract, fol
 
 
 def _compare(
-    declared: Declared, measured: Measured, contract: Contract, graph: bytes, folder: Path
+    declared: Declaration, measured: EvaluatedModel, contract: Contract, graph: bytes, folder: Path
 ) -> bundle_parity.Comparison:
     """Load the graph as it will be loaded, and compare its scores with the pipeline's."""
     _write_model(folder, contract, "onnx", graph)
@@ -213,10 +215,12 @@ def _requests(dataset: Dataset) -> pl.DataFrame:
     return dataset.frame.select(dataset.schema.names).with_columns(dataset.features.select(categorical))
 
 
-def _write_parts(folder: Path, declared: Declared, measured: Measured, contract: Contract, graph: Graph) -> None:
+def _write_parts(
+    folder: Path, declared: Declaration, measured: EvaluatedModel, contract: Contract, graph: Graph
+) -> None:
     _write_model(folder, contract, graph.runtime, graph.content)
     exact: Mapping[str, Any] = {
-        GOLDEN: golden_rows(measured.holdout, measured.scores, declared.serving.golden_rows),
+        GOLDEN: golden_rows(measured.holdout, measured.scores, declared.packaging.golden_rows),
         FEATURES: plan_json.plan_content(declared.plan),
     }
     rounded: Mapping[str, Any] = {
@@ -236,7 +240,7 @@ def _write_model(folder: Path, contract: Contract, runtime: str, content: bytes)
     (folder / MODELS[runtime]).write_bytes(content)
 
 
-def _seal(folder: Path, declared: Declared, measured: Measured, runtime: Literal["onnx", "sklearn"]) -> str:
+def _seal(folder: Path, declared: Declaration, measured: EvaluatedModel, runtime: Literal["onnx", "sklearn"]) -> str:
     """Write the manifest of all files in the folder; return its digest."""
     hashes = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
     manifest = Manifest(name=declared.name, runtime=runtime, task=declared.data.target.task, files=hashes)
@@ -245,12 +249,12 @@ def _seal(folder: Path, declared: Declared, measured: Measured, runtime: Literal
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _card(declared: Declared, measured: Measured, contract: Contract, graph: Graph) -> card.CardInputs:
-    data, evaluation, serving = declared.data, declared.evaluation, declared.serving
+def _card(declared: Declaration, measured: EvaluatedModel, contract: Contract, graph: Graph) -> card.CardInputs:
+    data, evaluation, packaging = declared.data, declared.evaluation, declared.packaging
     return card.CardInputs(
         name=declared.name,
-        intended_use=serving.card.intended_use,
-        limits=serving.card.limits,
+        intended_use=packaging.card.intended_use,
+        limits=packaging.card.limits,
         estimator=declared.model.target,
         parameters={**declared.model.parameters, "preprocess": declared.model.preprocess.model_dump()},
         observations=data.observations,

@@ -18,7 +18,7 @@ from trunkline.conf.evaluation import WHOLE
 from trunkline.core.tasks import Task
 from trunkline.pipeline.bundle.explain.explain import Explanations
 from trunkline.pipeline.evaluate.metrics.kinds import Metric
-from trunkline.pipeline.reports import Estimate, Evaluated, Parity, Window
+from trunkline.pipeline.reports import Estimate, Evaluated, Parity, WindowReport
 
 TEMPLATE = "card.md.j2"
 LEAST = 30  # slices that are shown, the weakest
@@ -187,7 +187,7 @@ def _estimate(estimate: Estimate | None) -> str:
     return f"{estimate.value:.4f} ({low:.4f} to {high:.4f})"
 
 
-def _base(window: Window, task: Task) -> str:
+def _base(window: WindowReport, task: Task) -> str:
     """Return what a row's label is without a model: a share, a mean, or the share of each class."""
     if window.class_shares is not None:
         return ", ".join(f"{name} {share:.1%}" for name, share in window.class_shares.items())

@@ -14,8 +14,8 @@ from trunkline.conf.features import Aggregate, Features, Latest, Lookup, Rolling
 from trunkline.core.expressions import Column, Type, infer, parse
 from trunkline.core.values import duration_text
 from trunkline.pipeline.features.plan import (
+    FeaturePlan,
     LatestAsOf,
-    Plan,
     RollingAggregate,
 )
 
@@ -35,7 +35,7 @@ class _Values:
     pattern: str | None = None
 
 
-def inputs(features: Features, plan: Plan, contract: Contract) -> list[Input]:
+def inputs(features: Features, plan: FeaturePlan, contract: Contract) -> list[Input]:
     """Return what each input of the model must be, in the order of the plan's outputs."""
     views = {name: view for view in features.views.values() for name in view.features}
     return [_input(name, role, views[name], plan, contract) for name, role in _outputs(plan)]
@@ -53,11 +53,13 @@ def request_schema(declared: Iterable[Input]) -> dict[str, Any]:
     }
 
 
-def _outputs(plan: Plan) -> Iterator[tuple[str, Literal["numeric", "categorical"]]]:
+def _outputs(plan: FeaturePlan) -> Iterator[tuple[str, Literal["numeric", "categorical"]]]:
     return ((feature.name, feature.role) for feature in plan.outputs)
 
 
-def _input(name: str, role: Literal["numeric", "categorical"], view: View, plan: Plan, contract: Contract) -> Input:
+def _input(
+    name: str, role: Literal["numeric", "categorical"], view: View, plan: FeaturePlan, contract: Contract
+) -> Input:
     values = _values(name, view, plan, contract)
     kind: Any = "text" if role == "categorical" else plan.types[name]
     texts = None if values.allowed is None else [str(v) if role == "categorical" else v for v in values.allowed]
@@ -75,7 +77,7 @@ def _input(name: str, role: Literal["numeric", "categorical"], view: View, plan:
     )
 
 
-def _values(name: str, view: View, plan: Plan, contract: Contract) -> _Values:
+def _values(name: str, view: View, plan: FeaturePlan, contract: Contract) -> _Values:
     if isinstance(view, Rolling):
         return _aggregated(view, view.features[name], _events(plan, view.stream), contract)
     source = view.features[name]
@@ -88,7 +90,7 @@ def _values(name: str, view: View, plan: Plan, contract: Contract) -> _Values:
     return replace(values, description=f"{values.description}; {how} by {', '.join(view.keys)}")
 
 
-def _origin(view: Latest | Lookup, plan: Plan) -> tuple[str, str]:
+def _origin(view: Latest | Lookup, plan: FeaturePlan) -> tuple[str, str]:
     """Return the table that a view's values come from, and how they are found in words."""
     if isinstance(view, Lookup):
         return view.table, f"from {view.table}"
@@ -119,7 +121,7 @@ def _limits(source: str, table: str, contract: Contract) -> tuple[float | None, 
     return (column.min, column.max) if column else (None, None)
 
 
-def _events(plan: Plan, stream: str) -> str:
+def _events(plan: FeaturePlan, stream: str) -> str:
     """Return the table of a stream that a view of the plan reads."""
     streams = (part.events for part in plan.primitives if isinstance(part, LatestAsOf | RollingAggregate))
     return next(events.table for events in streams if events.name == stream)

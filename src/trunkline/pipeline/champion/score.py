@@ -15,13 +15,13 @@ from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
 from trunkline.pipeline.features import plan_json, split
 from trunkline.pipeline.features.duckdb import DuckDBEngine
-from trunkline.pipeline.features.plan import Plan
+from trunkline.pipeline.features.plan import FeaturePlan
 from trunkline.pipeline.train import fit, modelfile
 
 BUNDLE = paths.CHAMPION / "bundle"
 
 
-def score(folder: Path, plan: Plan, data: Data, holdout: Dataset) -> Floats:
+def score(folder: Path, plan: FeaturePlan, data: Data, holdout: Dataset) -> Floats:
     """Return the score of each row of the holdout by the bundle in a folder.
 
     Where it was built with another plan of features, they are computed by its own from this commit's tables.
@@ -34,7 +34,7 @@ def score(folder: Path, plan: Plan, data: Data, holdout: Dataset) -> Floats:
     return fit.scores(modelfile.load(folder / "model.skops"), features)
 
 
-def _computed(plan: Plan, data: Data, holdout: Dataset) -> Dataset:
+def _computed(plan: FeaturePlan, data: Data, holdout: Dataset) -> Dataset:
     try:
         with tempfile.TemporaryDirectory() as folder, DuckDBEngine(plan, paths.VALID) as engine:
             split.materialize(engine, plan, data, Path(folder))

@@ -30,7 +30,7 @@ _HEADER = re.compile(r"\s*#[\s#]*@(.*)")  # what Hydra takes for a setting of it
 
 
 @dataclass(frozen=True)
-class Place:
+class KeyPlace:
     """Where a key was written."""
 
     file: Path
@@ -121,13 +121,13 @@ def _bases(path: Path) -> list[str]:
     return [entry for entry in content.get("defaults") or [] if isinstance(entry, str) and entry != "_self_"]
 
 
-def chosen(conf: Path, group: str, option: str) -> Place | None:
+def chosen(conf: Path, group: str, option: str) -> KeyPlace | None:
     """Return where an option of a group is chosen in a defaults list."""
     line_of = re.compile(rf"\s*-\s*(?:override\s+)?/?{re.escape(group)}\s*:\s*{re.escape(option)}\s*(?:#.*)?")
     for path in [conf / f"{ROOT}.yaml", *sorted(conf.glob("*/*.yaml"))]:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
             if line_of.fullmatch(line):
-                return Place(path, number)
+                return KeyPlace(path, number)
     return None
 
 
@@ -153,15 +153,15 @@ def _inherited(folder: Path, option: str) -> Iterator[Path]:
         yield from _inherited(folder, base)
 
 
-def locate(merged: Sequence[tuple[Path, tuple[str, ...]]], key: Sequence[str]) -> Place | None:
+def locate(merged: Sequence[tuple[Path, tuple[str, ...]]], key: Sequence[str]) -> KeyPlace | None:
     """Return where a key, or else its nearest written parent, was set last."""
-    best: tuple[int, Place] | None = None
+    best: tuple[int, KeyPlace] | None = None
     for path, prefix in merged:
         if tuple(key[: len(prefix)]) != prefix:
             continue
         depth, line = _depth(path, key[len(prefix) :])
         if depth + len(prefix) > 0 and (best is None or depth + len(prefix) > best[0]):
-            best = (depth + len(prefix), Place(path, line))
+            best = (depth + len(prefix), KeyPlace(path, line))
     return best[1] if best else None
 
 

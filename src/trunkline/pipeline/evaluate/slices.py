@@ -41,7 +41,7 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Report:
+class Measurements:
     """What was measured; `slices` are by slice name and label, the whole holdout is `all` of `all`; curves by name."""
 
     slices: dict[str, dict[str, Slice]]
@@ -57,7 +57,7 @@ Part = tuple[str, str, Integers]  # slice, label, places of its rows
 Track = Callable[[Sequence[Part]], Iterable[Part]]
 
 
-def evaluate(dataset: Dataset, scores: Floats, params: Evaluation, seed: int, track: Track = iter) -> Report:
+def evaluate(dataset: Dataset, scores: Floats, params: Evaluation, seed: int, track: Track = iter) -> Measurements:
     """Measure the scores of each row of the dataset, as declared.
 
     `track` passes the parts of the holdout on and may show how far it is. Raises UserError for a score that
@@ -71,7 +71,7 @@ def evaluate(dataset: Dataset, scores: Floats, params: Evaluation, seed: int, tr
         measured = name == WHOLE or len(places) >= params.slice_min_rows
         estimated = estimates(sample.part(places), params, resamples) if measured else {}
         slices.setdefault(name, {})[label] = Slice(len(places), estimated)
-    return Report(slices, evaluate_curves.curves(sample, dataset.schema.classes, params))
+    return Measurements(slices, evaluate_curves.curves(sample, dataset.schema.classes, params))
 
 
 def parts(dataset: Dataset, params: Evaluation) -> Iterator[Part]:
@@ -133,7 +133,7 @@ def scores_of(predictions: pl.DataFrame, names: Sequence[str]) -> Floats:
     return np.ascontiguousarray(scores if len(names) > 1 else scores[:, 0])
 
 
-def write(report: Report) -> None:
+def write(report: Measurements) -> None:
     """Write the metrics, the slices and the curves where DVC and the gates look for them."""
     values = {name: estimate.value for name, estimate in report.whole.metrics.items()}
     files.write_json(paths.METRICS, {"holdout": {**values, "n": report.whole.n}})

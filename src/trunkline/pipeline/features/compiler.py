@@ -18,9 +18,9 @@ from trunkline.core.tasks import Task
 from trunkline.pipeline.features.plan import (
     Aggregation,
     Events,
+    FeaturePlan,
     LatestAsOf,
     Named,
-    Plan,
     Primitive,
     Request,
     RollingAggregate,
@@ -55,7 +55,7 @@ def column_types(contract: Contract, name: str, key: str) -> dict[str, Type]:
     return {column: declared.type for column, declared in contract.tables[name].columns.items()}
 
 
-def plan(features: Features, data: Data, contract: Contract) -> Plan:
+def plan(features: Features, data: Data, contract: Contract) -> FeaturePlan:
     """Check the declaration and compile it; features are ordered by name, so that moving a line changes nothing.
 
     Raises UserError naming the key in conf/features for an unknown table, stream or column, operands that do not
@@ -91,7 +91,7 @@ class _Planner:
         self.request_types = request_types(data, contract)
         self.types = dict(self.request_types)
 
-    def plan(self) -> Plan:
+    def plan(self) -> FeaturePlan:
         request = self._request()
         events = {name: self._events(name) for name in self.features.streams}
         primitives = tuple(
@@ -100,7 +100,7 @@ class _Planner:
             if not isinstance(view, RowExpression)
         )
         rows = self._rows()
-        return Plan(request, primitives, rows, self._outputs(), dict(self.types), self.data.timezone)
+        return FeaturePlan(request, primitives, rows, self._outputs(), dict(self.types), self.data.timezone)
 
     def _request(self) -> Request:
         data, columns = self.data, self._columns(self.data.observations, "data.observations")

@@ -29,13 +29,13 @@ from trunkline.core.rows import connect, share_sql
 from trunkline.pipeline.features.plan import (
     Aggregation,
     Events,
+    FeaturePlan,
     LatestAsOf,
     Named,
     Part,
-    Plan,
     Primitive,
+    RequestShare,
     RollingAggregate,
-    Share,
     Span,
     StaticLookup,
 )
@@ -63,7 +63,7 @@ class _Slice:
 class DuckDBEngine:
     """Computes a plan over the Parquet tables of a folder; a context manager that leaves nothing behind."""
 
-    def __init__(self, plan: Plan, tables: Path, memory_limit: str = "1GB", size: int = SLICE) -> None:
+    def __init__(self, plan: FeaturePlan, tables: Path, memory_limit: str = "1GB", size: int = SLICE) -> None:
         self._plan = plan
         self._size = size
         self._slices: list[_Slice] = []
@@ -316,7 +316,7 @@ def _in_part(part: Part | None) -> str:
     match part:
         case Span():
             return f"{EVENT_TIME} >= {_timestamp(part.start)} AND {EVENT_TIME} < {_timestamp(part.end)}"
-        case Share():
+        case RequestShare():
             share = share_sql(part.by, part.seed)
             return f"{share} >= {part.low!r} AND {share} < {part.high!r}"
         case None:

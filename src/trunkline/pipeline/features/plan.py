@@ -37,7 +37,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Share:
+class RequestShare:
     """Requests whose `rows.share` of some columns is at least `low` and below `high`."""
 
     by: tuple[str, ...]
@@ -46,7 +46,7 @@ class Share:
     high: float
 
 
-Part = Span | Share
+Part = Span | RequestShare
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ Primitive = LatestAsOf | RollingAggregate | StaticLookup
 
 
 @dataclass(frozen=True)
-class Plan:
+class FeaturePlan:
     """All that an engine needs: `rows` are expressions over the request, event_time and the primitives' features.
 
     `types` are those of the request's columns and of all features, by name.

@@ -12,9 +12,9 @@ from trunkline.core.values import duration_text, parse_duration
 from trunkline.pipeline.features.plan import (
     Aggregation,
     Events,
+    FeaturePlan,
     LatestAsOf,
     Named,
-    Plan,
     Request,
     RollingAggregate,
     StaticLookup,
@@ -24,15 +24,15 @@ _PRIMITIVES = {"latest": LatestAsOf, "rolling": RollingAggregate, "lookup": Stat
 _KINDS = {kind: name for name, kind in _PRIMITIVES.items()}
 
 
-def plan_content(plan: Plan) -> dict[str, Any]:
+def plan_content(plan: FeaturePlan) -> dict[str, Any]:
     """Return a feature plan as JSON content: kinds and operations by name, durations as in conf/."""
     content: dict[str, Any] = _content(plan)
     return content
 
 
-def plan_of(content: Mapping[str, Any]) -> Plan:
+def plan_of(content: Mapping[str, Any]) -> FeaturePlan:
     """Return the plan of what `plan_content` has made, read back from JSON."""
-    return Plan(
+    return FeaturePlan(
         request=_read(Request, content["request"]),
         primitives=tuple(_read(_PRIMITIVES[part["kind"]], part) for part in content["primitives"]),
         rows=_named(content["rows"]),

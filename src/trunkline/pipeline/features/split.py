@@ -14,11 +14,11 @@ from trunkline.conf.data import Split as Declared
 from trunkline.core import expressions, rows
 from trunkline.core.dataset import EVENT_TIME, Role, Schema, Split
 from trunkline.core.values import Window, midnight
-from trunkline.pipeline.features.plan import Engine, Part, Plan, Primitive, Share, Span
+from trunkline.pipeline.features.plan import Engine, FeaturePlan, Part, Primitive, RequestShare, Span
 
 
 @dataclass(frozen=True)
-class Period:
+class PartRows:
     """The rows of a part, and those of them whose labels can be used, since they are known in time."""
 
     name: Split
@@ -27,7 +27,7 @@ class Period:
     usable: Part
 
 
-def periods(data: Data) -> tuple[Period, Period]:
+def periods(data: Data) -> tuple[PartRows, PartRows]:
     """Return the training rows and the holdout.
 
     With windows, the model is trained at the start of the holdout, so training labels that are not known by then are
@@ -46,21 +46,21 @@ def periods(data: Data) -> tuple[Period, Period]:
     )
 
 
-def _period(name: Split, window: Window, zone: str, known: datetime) -> Period:
+def _period(name: Split, window: Window, zone: str, known: datetime) -> PartRows:
     start, end = midnight(window.start, zone), midnight(window.end, zone)
-    return Period(name, str(window), Span(start, end), Span(start, min(known, end)))
+    return PartRows(name, str(window), Span(start, end), Span(start, min(known, end)))
 
 
-def _shares(data: Data, split: Declared) -> tuple[Period, Period]:
-    train = Share(data.split_by, split.seed, split.holdout, 1.0)
-    holdout = Share(data.split_by, split.seed, 0.0, split.holdout)
+def _shares(data: Data, split: Declared) -> tuple[PartRows, PartRows]:
+    train = RequestShare(data.split_by, split.seed, split.holdout, 1.0)
+    holdout = RequestShare(data.split_by, split.seed, 0.0, split.holdout)
     words = data.parts
-    return Period("train", words["train"], train, train), Period("holdout", words["holdout"], holdout, holdout)
+    return PartRows("train", words["train"], train, train), PartRows("holdout", words["holdout"], holdout, holdout)
 
 
 def materialize(
     engine: Engine,
-    plan: Plan,
+    plan: FeaturePlan,
     data: Data,
     folder: Path,
     track: Callable[[Sequence[Primitive]], Iterable[Primitive]] = iter,
@@ -93,7 +93,7 @@ def summarised(data: Data) -> list[str]:
     return list(dict.fromkeys([*read, *(data.split_by if data.split else ())]))
 
 
-def summarise(observations: pl.DataFrame, plan: Plan, data: Data) -> dict[str, object]:
+def summarise(observations: pl.DataFrame, plan: FeaturePlan, data: Data) -> dict[str, object]:
     """Count the observations, those without a label, the rows of each part, and the features by role."""
     label, roles = data.target.name, Counter(feature.role for feature in plan.outputs)
     sources = {label: data.target.expression} | ({EVENT_TIME: data.event_time} if data.event_time else {})
@@ -106,7 +106,7 @@ def summarise(observations: pl.DataFrame, plan: Plan, data: Data) -> dict[str, o
     }
 
 
-def _summary(observed: pl.DataFrame, observations: pl.DataFrame, data: Data, period: Period) -> dict[str, object]:
+def _summary(observed: pl.DataFrame, observations: pl.DataFrame, data: Data, period: PartRows) -> dict[str, object]:
     label = data.target.name
     there, usable = (_inside(part, observed, observations) for part in (period.all, period.usable))
     labels = observed.filter(usable & observed[label].is_not_null())[label]

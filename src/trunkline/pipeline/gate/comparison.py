@@ -25,7 +25,7 @@ _NORMAL = NormalDist()
 
 
 @dataclass(frozen=True)
-class Difference:
+class ScoreDifference:
     """How much better a challenger is than a champion by one metric; positive is better, whatever the metric.
 
     `draws` are the differences on the resamples, `clusters` those that have rows of the sample.
@@ -72,7 +72,7 @@ class Difference:
         return _NORMAL.cdf(float(special.stdtrit(self.clusters - 1, tail)) * self._widening)
 
 
-def difference(metric: Metric, champion: Sample, challenger: Sample, resamples: Resamples) -> Difference:
+def difference(metric: Metric, champion: Sample, challenger: Sample, resamples: Resamples) -> ScoreDifference:
     """Compare two samples of the same rows, which differ in their scores only.
 
     Raises UserError where nothing can be said: a metric that judges nothing, other rows, a metric that is not defined
@@ -93,7 +93,7 @@ def difference(metric: Metric, champion: Sample, challenger: Sample, resamples: 
         raise UserError(
             f"{metric.name} is not defined on these {len(challenger.labels)} rows, or on too many resamples"
         )
-    return Difference(float(observed), defined, clusters)
+    return ScoreDifference(float(observed), defined, clusters)
 
 
 def delong(champion: Sample, challenger: Sample) -> tuple[float, float]:

@@ -27,7 +27,7 @@ from trunkline.pipeline.evaluate import drift
 from trunkline.pipeline.evaluate import slices as evaluate_slices
 from trunkline.pipeline.evaluate.drift import Shift
 from trunkline.pipeline.evaluate.metrics.kinds import Sample
-from trunkline.pipeline.reports import Measured
+from trunkline.pipeline.reports import MeasuredReports
 
 Slices = Mapping[str, Mapping[str, Integers]]
 
@@ -42,7 +42,7 @@ class Evidence:
     `champion` None only where production has none: one that could not be fetched has ended the stage that fetches it.
     """
 
-    reports: Measured
+    reports: MeasuredReports
     challenger: Identity
     champion: Identity | None
     labels: npt.NDArray[Any]
@@ -73,7 +73,7 @@ class Evidence:
 
 def read(declared: Evaluation, seed: int) -> Evidence:
     """Gather what the stages before have left; raises UserError where files do not belong together."""
-    reports = Measured.parse(pipeline_reports.read(Path(), pipeline_reports.MEASURED))
+    reports = MeasuredReports.parse(pipeline_reports.read(Path(), pipeline_reports.MEASURED))
     holdout = Dataset.read("holdout")
     whole, _ = evaluate_slices.clustered(holdout, _predicted(holdout), declared.interval.cluster)
     if reports.slices[WHOLE][WHOLE].n != len(whole.labels):

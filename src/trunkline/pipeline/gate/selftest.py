@@ -126,7 +126,7 @@ class _Planter:
         )
         return gate_verdicts.judge(self.declared, planted)
 
-    def _measured(self, scores: Floats) -> reports.Measured:
+    def _measured(self, scores: Floats) -> reports.MeasuredReports:
         """Measure scores as the evaluate stage does, where a threshold looks."""
         looked_at = [rule for rule in self.declared.rules.values() if isinstance(rule, Threshold)]
         metrics = tuple(sorted({rule.metric for rule in looked_at}))

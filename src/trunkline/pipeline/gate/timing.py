@@ -20,7 +20,7 @@ from trunkline.conf.gates import Gates, Limits, Operational, is_timed
 from trunkline.core import paths
 from trunkline.core.errors import UserError
 from trunkline.pipeline.gate.verdicts import NO_CHAMPION, SAME_MODEL
-from trunkline.pipeline.reports import Gates as Judged
+from trunkline.pipeline.reports import GatesReport as Judged
 from trunkline.pipeline.reports import Verdict
 
 ROUNDS, LOWER, UPPER = 41, 13, 27  # the 14th and the 28th of 41 ratios hold the median in 97 % of the cases

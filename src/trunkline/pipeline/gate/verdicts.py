@@ -22,7 +22,7 @@ from trunkline.pipeline.evaluate.bootstrap import Resamples
 from trunkline.pipeline.evaluate.metrics.kinds import Metric, point
 from trunkline.pipeline.evaluate.metrics.registry import named
 from trunkline.pipeline.gate import calibration, comparison, fairness
-from trunkline.pipeline.gate.comparison import Difference
+from trunkline.pipeline.gate.comparison import ScoreDifference
 from trunkline.pipeline.gate.evidence import Evidence
 from trunkline.pipeline.reports import Answer, Slice, Verdict, passes
 
@@ -148,7 +148,7 @@ def _opponent(evidence: Evidence) -> _Opponent | str:
     )
 
 
-def _can_be_shown(differences: Mapping[str, Difference], gates: Gates) -> None:
+def _can_be_shown(differences: Mapping[str, ScoreDifference], gates: Gates) -> None:
     """Raise UserError if no data whatever could pass: with many values, Holm asks for p-values that are too small."""
     smallest = max(difference.smallest_p_value for difference in differences.values())
     if smallest * len(differences) >= 1 - gates.confidence:
@@ -159,7 +159,7 @@ def _can_be_shown(differences: Mapping[str, Difference], gates: Gates) -> None:
         )
 
 
-def _compared(blank: Verdict, difference: Difference, p_value: float, margin: float, gates: Gates) -> Verdict:
+def _compared(blank: Verdict, difference: ScoreDifference, p_value: float, margin: float, gates: Gates) -> Verdict:
     sure = p_value < 1 - gates.confidence
     return replace(
         blank,
@@ -170,7 +170,7 @@ def _compared(blank: Verdict, difference: Difference, p_value: float, margin: fl
     )
 
 
-def _words(rule: conf_gates.Champion, difference: Difference, p_value: float, gates: Gates, name: str) -> str:
+def _words(rule: conf_gates.Champion, difference: ScoreDifference, p_value: float, gates: Gates, name: str) -> str:
     sure = p_value < 1 - gates.confidence
     claim = (
         f"at most {rule.margin:g} worse" if rule.test == "non_inferiority" else f"better by more than {rule.margin:g}"
@@ -179,7 +179,7 @@ def _words(rule: conf_gates.Champion, difference: Difference, p_value: float, ga
     return f"{_change(rule.metric, difference)} than {name}'s; {shown}"
 
 
-def _change(metric: str, difference: Difference) -> str:
+def _change(metric: str, difference: ScoreDifference) -> str:
     return f"{metric} is {abs(difference.observed):.4g} {'better' if difference.observed >= 0 else 'worse'}"
 
 
@@ -193,7 +193,7 @@ def _places(name: str | None, evidence: Evidence) -> Mapping[str, Integers]:
 
 def _difference(
     metric: str, against: Floats, gates: Gates, evidence: Evidence, places: Integers | None = None
-) -> Difference:
+) -> ScoreDifference:
     """Compare the challenger with other scores of the same rows; for AUC, DeLong's error is asked too."""
     champion, challenger = (evidence.sample(scores, places) for scores in (against, evidence.scores))
     resamples = Resamples(int(evidence.clusters.max(initial=0)) + 1, gates.resamples, evidence.seed)
@@ -273,7 +273,7 @@ def _sanity(blank: Verdict, rule: conf_gates.Sanity, _: Gates, evidence: Evidenc
     yield limited(blank, conf_gates.Limits(*rule.slope), slope, (slope, slope), "the calibration slope")
 
 
-def _data(blank: Verdict, rule: conf_gates.Data, _: Gates, evidence: Evidence) -> Iterator[Verdict]:
+def _data(blank: Verdict, rule: conf_gates.DataShift, _: Gates, evidence: Evidence) -> Iterator[Verdict]:
     name, value = _DATA[rule.measure](evidence)
     yield limited(blank, rule.limits, value, (value, value), name)
 

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 
 import polars as pl
 
-from trunkline.conf.sources import Files, Package, Table
+from trunkline.conf.sources import Files, Package, TableSource
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.parquet import packed
 from trunkline.pipeline.ingest import plain_csv
@@ -56,7 +56,7 @@ def _frame(files: Sequence[File], source: Package | Files) -> pl.DataFrame:
     return picked(frame, source, file.name)
 
 
-def picked(frame: pl.DataFrame, source: Table, title: str) -> pl.DataFrame:
+def picked(frame: pl.DataFrame, source: TableSource, title: str) -> pl.DataFrame:
     """Return the declared columns under their declared names; all of them if none is declared.
 
     Raises UserError for a column that is not there.

@@ -10,7 +10,7 @@ from trunkline.pipeline.ingest import files
 
 
 @dataclass(frozen=True)
-class Move:
+class PinMove:
     """A pin that is not what is found: its key below data.sources; None before is no pin yet, None now is gone."""
 
     key: tuple[str, ...]
@@ -18,7 +18,7 @@ class Move:
     now: str | int | None
 
 
-def moves(name: str, source: Source) -> Iterator[Move]:
+def moves(name: str, source: Source) -> Iterator[PinMove]:
     """Yield the pins of a source that would have to move; a package, and a SQL query without a fingerprint, have none.
 
     Raises UserError for a source that is not there, or has a pin that only a person can write; OutsideError where it
@@ -48,16 +48,16 @@ def moves(name: str, source: Source) -> Iterator[Move]:
             yield from _one(name, "snapshot", source.snapshot, lakehouse.iceberg_snapshot(name, source))
 
 
-def _one(name: str, key: str, before: str | int | None, now: str | int | None) -> Iterator[Move]:
+def _one(name: str, key: str, before: str | int | None, now: str | int | None) -> Iterator[PinMove]:
     if before != now:
-        yield Move((name, key), before, now)
+        yield PinMove((name, key), before, now)
 
 
-def _of_files(name: str, source: Files) -> Iterator[Move]:
+def _of_files(name: str, source: Files) -> Iterator[PinMove]:
     present = files.names(name, source)
     for file in present:
         digest, pinned = sha256(files.locate(source.url, file)), source.files.get(file)
         if digest != pinned:
-            yield Move((name, "files", file), pinned, digest)
+            yield PinMove((name, "files", file), pinned, digest)
     for file in sorted(source.files.keys() - set(present)):
-        yield Move((name, "files", file), source.files[file], None)
+        yield PinMove((name, "files", file), source.files[file], None)

@@ -25,7 +25,7 @@ class History(Protocol):
 
 
 @dataclass(frozen=True)
-class Entry:
+class LockedStage:
     """A stage as a dvc.lock has it: its command, its params by key, the hashes of its inputs and outputs by path."""
 
     cmd: str
@@ -46,7 +46,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ReproPlan:
     """What `dvc repro` would do, stage by stage; `base` is the commit that reasons are against, if one was named."""
 
     base: str | None
@@ -65,25 +65,25 @@ class Plan:
         return tuple(found[path] for path in sorted(found))
 
 
-def entries(lock: Any) -> dict[str, Entry]:
+def entries(lock: Any) -> dict[str, LockedStage]:
     """Return the stages of a parsed dvc.lock, by name; raises various errors for another file."""
     return {name: _entry(stage) for name, stage in ((lock or {}).get("stages") or {}).items()}
 
 
-def _entry(stage: Mapping[str, Any]) -> Entry:
+def _entry(stage: Mapping[str, Any]) -> LockedStage:
     params = {key: value for values in stage.get("params", {}).values() for key, value in values.items()}
     hashes = [{item["path"]: item.get("md5") for item in stage.get(kind, ())} for kind in ("deps", "outs")]
-    return Entry(stage["cmd"], params, *hashes)
+    return LockedStage(stage["cmd"], params, *hashes)
 
 
 def plan(  # noqa: PLR0913, PLR0917  one argument per source of facts
     stages: Sequence[Stage],
-    before: Mapping[str, Entry],
-    locked: Mapping[str, Entry],
+    before: Mapping[str, LockedStage],
+    locked: Mapping[str, LockedStage],
     seconds: Mapping[str, float],
     history: History,
     base: str | None = None,
-) -> Plan:
+) -> ReproPlan:
     """Put together what happens to each stage and why.
 
     `before` is what reasons are against: dvc.lock itself, or that of the base; `locked` is dvc.lock, and `seconds` the
@@ -96,11 +96,11 @@ def plan(  # noqa: PLR0913, PLR0917  one argument per source of facts
         if stage.action != "unchanged" or found:
             restless.add(stage.name)
         steps.append(Step(stage.name, stage.action, tuple(found), seconds.get(stage.name), stage.needs))
-    return Plan(base, tuple(steps))
+    return ReproPlan(base, tuple(steps))
 
 
 def reasons(
-    stage: Stage, before: Entry | None, locked: Entry | None, history: History, restless: Iterable[str] = ()
+    stage: Stage, before: LockedStage | None, locked: LockedStage | None, history: History, restless: Iterable[str] = ()
 ) -> list[str]:
     """Return what differs, the author's own changes first; `restless` are the stages before that change."""
     if before is None:
@@ -125,7 +125,7 @@ _WORDS = {
 }
 
 
-def _own(stage: Stage, before: Entry, history: History) -> Iterator[str]:
+def _own(stage: Stage, before: LockedStage, history: History) -> Iterator[str]:
     """Yield the changes of command, parameters and files."""
     if stage.cmd != before.cmd:
         yield f"its command changed: {before.cmd} → {stage.cmd}"
@@ -152,12 +152,12 @@ def _content(path: str, history: History) -> Iterator[str]:
     yield from (f"{clean(name)} changed" for name in inside or [path])
 
 
-def _moved(path: str, before: Entry, locked: Entry | None) -> bool:
+def _moved(path: str, before: LockedStage, locked: LockedStage | None) -> bool:
     """Whether an input that another stage makes is, in dvc.lock, not what it was before."""
     return locked is not None and before.deps.get(path) != locked.deps.get(path)
 
 
-def content(plan: Plan) -> dict[str, Any]:
+def content(plan: ReproPlan) -> dict[str, Any]:
     """Return the plan as JSON has it."""
     return {
         "base": plan.base,

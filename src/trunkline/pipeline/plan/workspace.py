@@ -13,10 +13,10 @@ from trunkline.core import paths, safe_yaml
 from trunkline.core.errors import UserError
 from trunkline.core.params import Params
 from trunkline.pipeline.plan import durations, reasons
-from trunkline.pipeline.plan.reasons import Entry, Plan
+from trunkline.pipeline.plan.reasons import LockedStage, ReproPlan
 
 
-def plan(root: Path, params: Params, base: Since | None) -> tuple[Plan, list[Stage]]:
+def plan(root: Path, params: Params, base: Since | None) -> tuple[ReproPlan, list[Stage]]:
     """Return the plan, with reasons against dvc.lock or against that of a base, and its stages.
 
     Raises UserError for a conf/ that the compose stage would refuse, or files that cannot be read.
@@ -45,7 +45,7 @@ def _composed(params: Mapping[str, Any]) -> Mapping[str, Any]:
     return composed.content
 
 
-def _entries(text: str | None, where: str) -> dict[str, Entry]:
+def _entries(text: str | None, where: str) -> dict[str, LockedStage]:
     try:
         return reasons.entries(safe_yaml.parse_yaml(text or ""))
     except Exception as error:  # of a file that anybody may have edited, DVC's parser raises what it comes across

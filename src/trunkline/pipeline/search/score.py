@@ -63,7 +63,7 @@ def digest(folder: Path) -> str:
 
 
 @dataclass(frozen=True)
-class Job:
+class FoldJob:
     """A model to be measured on a fold, counted from 0; `key` names both."""
 
     trial: int
@@ -107,7 +107,7 @@ class Journal:
                 self.scores[entry["key"]] = Score(entry["value"], entry["reason"])
                 self.spent = max(self.spent, entry["spent"])
 
-    def add(self, job: Job, score: Score, spent: float) -> None:
+    def add(self, job: FoldJob, score: Score, spent: float) -> None:
         """Keep a score, and the seconds that the search has taken until then."""
         self.scores[job.key] = score
         entry = {"key": job.key, "value": score.value, "reason": score.reason, "spent": round(spent, 3)}
@@ -130,7 +130,7 @@ def _check(*values: Any) -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
 
-def run(ground: Ground, jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job, Score]]:
+def run(ground: Ground, jobs: Sequence[FoldJob], workers: int) -> Iterator[tuple[FoldJob, Score]]:
     """Measure jobs, each in one thread of one of the worker processes, and yield them as they are done."""
     workers = min(workers, len(jobs))
     if workers <= 1:
@@ -140,7 +140,7 @@ def run(ground: Ground, jobs: Sequence[Job], workers: int) -> Iterator[tuple[Job
         yield from parallel(joblib.delayed(_worked)(ground, job, os.getpid()) for job in jobs)
 
 
-def _worked(ground: Ground, job: Job, parent: int) -> tuple[Job, Score]:
+def _worked(ground: Ground, job: FoldJob, parent: int) -> tuple[FoldJob, Score]:
     _follow(parent)
     return _measured(ground, job)
 
@@ -157,7 +157,7 @@ def _follow(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _measured(ground: Ground, job: Job) -> tuple[Job, Score]:
+def _measured(ground: Ground, job: FoldJob) -> tuple[FoldJob, Score]:
     try:
         return job, Score(measure(ground, Model.parse(job.model), job.fold))
     except UserError as error:

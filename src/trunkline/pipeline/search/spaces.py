@@ -22,7 +22,7 @@ DIGITS = 4  # that a drawn number keeps, so that a person can read and repeat it
 
 
 @dataclass(frozen=True)
-class Family:
+class ModelSpace:
     """A model and what is varied of it; `key` is where the space stands in conf/."""
 
     name: str
@@ -43,12 +43,12 @@ class Family:
             raise UserError(f"{self.key}.{place}: {first['msg']}, not {first['input']!r}") from None
 
 
-def families(search: Search, declared: Model) -> tuple[Family, ...]:
+def families(search: Search, declared: Model) -> tuple[ModelSpace, ...]:
     """Return conf/model's own family, then the others in the order of their names."""
     others = sorted(search.families.items())
-    own = Family(DECLARED, declared, search.space, f"{Search.key}.space")
+    own = ModelSpace(DECLARED, declared, search.space, f"{Search.key}.space")
     return own, *(
-        Family(name, other.model, other.space, f"{Search.key}.families.{name}.space") for name, other in others
+        ModelSpace(name, other.model, other.space, f"{Search.key}.families.{name}.space") for name, other in others
     )
 
 
@@ -89,7 +89,7 @@ def _metric(search: Search, task: Task) -> Iterator[str]:
         yield f"search.metric: no metric '{search.metric}' that says which model is better{hint}"
 
 
-def _mistakes(family: Family, task: Task) -> Iterator[str]:
+def _mistakes(family: ModelSpace, task: Task) -> Iterator[str]:
     """Yield what is wrong with a family, then with its space, judged at the ends of each domain."""
     try:
         if family.name != DECLARED:

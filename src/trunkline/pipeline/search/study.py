@@ -19,9 +19,9 @@ from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.search import plots, spaces
 from trunkline.pipeline.search import score as search_score
 from trunkline.pipeline.search.folds import Cut
-from trunkline.pipeline.search.score import Ground, Job, Journal, Score
+from trunkline.pipeline.search.score import FoldJob, Ground, Journal, Score
 from trunkline.pipeline.search.summary import TRIALS, Tried
-from trunkline.pipeline.search.trials import Found, Study, Trial
+from trunkline.pipeline.search.trials import SearchResult, Study, Trial
 from trunkline.pipeline.train.choice import Choice
 
 
@@ -74,7 +74,7 @@ class _Measuring:
         """Return the seconds that the search has taken, with those of runs that were killed."""
         return time.monotonic() - self._began
 
-    def __call__(self, jobs: Sequence[Job]) -> Iterator[tuple[Job, Score]]:
+    def __call__(self, jobs: Sequence[FoldJob]) -> Iterator[tuple[FoldJob, Score]]:
         new = {job.key: job for job in jobs if job.key not in self._kept.scores}
         self._progress.advance(self._task, len(jobs) - len(new))
         for job, score in search_score.run(self._ground, list(new.values()), self._workers):
@@ -95,7 +95,7 @@ def _progress(console: Console) -> Progress:
     return Progress(*columns, best, console=console, transient=True, disable=not console.is_terminal)
 
 
-def choice(result: Found, metric: str, count: int) -> Choice:
+def choice(result: SearchResult, metric: str, count: int) -> Choice:
     """Return what a search came to."""
     best, states = result.best, [trial.state for trial in result.trials]
     model = best.model.model_dump(by_alias=True, mode="json") if best.number else None
@@ -114,7 +114,7 @@ def choice(result: Found, metric: str, count: int) -> Choice:
     )
 
 
-def write(result: Found, chosen: Choice) -> None:
+def write(result: SearchResult, chosen: Choice) -> None:
     """Write the choice, all trials and the pictures into reports/search, the choice last."""
     metric, shares = str(chosen.metric), list(result.importance.items())
     trials = [_row(trial) for trial in result.trials]

@@ -16,15 +16,15 @@ import optuna
 from trunkline.conf.model import Model
 from trunkline.conf.search import Domain, Search
 from trunkline.core.errors import UserError
-from trunkline.pipeline.search.score import Job, Score
-from trunkline.pipeline.search.spaces import Family
+from trunkline.pipeline.search.score import FoldJob, Score
+from trunkline.pipeline.search.spaces import ModelSpace
 from trunkline.pipeline.search.summary import State
 
 FAMILY = "family"
 WARM = 4  # trials that must be complete before one is pruned by their median
 
 Stop = Literal["trials", "patience", "minutes"]
-Measure = Callable[[Sequence[Job]], Iterable[tuple[Job, Score]]]
+Measure = Callable[[Sequence[FoldJob]], Iterable[tuple[FoldJob, Score]]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """All trials in order, what ended the search, the best one, and what the metric depends on, if that can be told."""
 
     trials: tuple[Trial, ...]
@@ -57,7 +57,7 @@ class Found:
 class Point(NamedTuple):
     """A trial that is not measured yet; Optuna has not asked for the declared models."""
 
-    family: Family
+    family: ModelSpace
     values: dict[str, Any]
     model: Model | None
     reason: str
@@ -69,7 +69,7 @@ class Study:
     """A search in progress."""
 
     search: Search
-    families: Sequence[Family]
+    families: Sequence[ModelSpace]
     larger: bool
     seed: int
     trials: list[Trial] = field(default_factory=list)
@@ -81,7 +81,7 @@ class Study:
         self._optuna = optuna.create_study(sampler=sampler, direction="maximize" if self.larger else "minimize")
         self._searched = [family for family in self.families if family.space]
 
-    def run(self, measure: Measure, in_time: Callable[[], bool]) -> Found:
+    def run(self, measure: Measure, in_time: Callable[[], bool]) -> SearchResult:
         """Try every family as it is declared, then batches until the search ends.
 
         `measure` may yield its jobs in any order; `in_time` is asked before each batch. Raises UserError where the
@@ -102,7 +102,7 @@ class Study:
             if stale == self.search.patience:
                 stopped = "patience"
                 break
-        return Found(tuple(self.trials), stopped, self.best, self._importance())
+        return SearchResult(tuple(self.trials), stopped, self.best, self._importance())
 
     @property
     def _left(self) -> int:
@@ -132,7 +132,7 @@ class Study:
         except UserError as error:
             return Point(family, values, None, str(error), asked)
 
-    def _name(self, family: Family, key: str) -> str:
+    def _name(self, family: ModelSpace, key: str) -> str:
         return f"{family.name}.{key}" if len(self._searched) > 1 else key
 
     def _batch(self, points: Sequence[Point], measure: Measure) -> None:
@@ -144,7 +144,7 @@ class Study:
             alive = [
                 place for place, result in enumerate(scores) if self._goes_on(points[place], result, earlier, prune)
             ]
-            jobs = [Job(place, fold, _content(points[place])) for place in alive for fold in steps]
+            jobs = [FoldJob(place, fold, _content(points[place])) for place in alive for fold in steps]
             measured = {(job.trial, job.fold): score for job, score in measure(jobs)}
             for job in jobs:
                 scores[job.trial].append(measured[job.trial, job.fold])
@@ -176,7 +176,7 @@ class Study:
         outcome = {"complete": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}[state]
         self._optuna.tell(point.asked, trial.mean() if state == "complete" else None, outcome)
 
-    def _add(self, family: Family, trial: Trial) -> None:
+    def _add(self, family: ModelSpace, trial: Trial) -> None:
         """Tell Optuna of a declared model, if its parameters are in the space."""
         if not family.space or trial.state != "complete":
             return

@@ -34,7 +34,7 @@ _NOT_IN_A_KEY = re.compile(r"[^\w\- ]", re.ASCII)  # a dot in a name would look 
 
 
 @dataclass(frozen=True)
-class Run:
+class FinishedRun:
     """A finished run: params and metrics by dotted key, artifacts relative to `root`, the model's hash."""
 
     name: str
@@ -85,12 +85,12 @@ def tags(commit: str | None, dirty: bool, environ: Mapping[str, str]) -> dict[st
     return {key: value for key, value in origin.items() if value}
 
 
-def log_run(run: Run, tracking: Tracking, home: Path) -> Logged:
+def log_run(run: FinishedRun, tracking: Tracking, home: Path) -> Logged:
     """Log a run to MLflow, unless its result is there already; safe to repeat, also after a kill.
 
     Raises OutsideError if MLflow cannot be reached or refuses, UserError if its experiment was deleted.
     """
-    store = mlflow.Store(tracking.address(os.environ), home)
+    store = mlflow.MlflowStore(tracking.address(os.environ), home)
     result = run.result
     with store.client("then: dvc repro") as client:
         experiment = mlflow.experiment(client, tracking.experiment, store.artifacts)
@@ -122,7 +122,7 @@ def _fitted(text: str, exact: bool, original: object, length: int) -> str:
     return f"{text[: length - 9]}-{hashlib.sha256(json.dumps(original).encode()).hexdigest()[:8]}"
 
 
-def _write(client: "Client", attempt: "LoggedRun", run: Run) -> None:
+def _write(client: "Client", attempt: "LoggedRun", run: FinishedRun) -> None:
     entities = mlflow.library().entities
     params = [entities.Param(key, value) for key, value in run.params.items()]
     # At the time of the run, not of the call: a metric that is written again is then the same point.

@@ -26,7 +26,7 @@ from trunkline.conf.contract import REASONS, Contract, TableContract
 from trunkline.core import convert, parquet
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.paths import RAW
-from trunkline.pipeline.validate.schema import Rule, rules, schema
+from trunkline.pipeline.validate.schema import RowRule, rules, schema
 
 SHOWN = 3  # offending rows in a message
 PIECE = 2**19  # rows
@@ -35,7 +35,7 @@ _Masks = dict[str, pl.Series]  # which rows break a rule, by the key of the rule
 
 
 @dataclass(frozen=True)
-class Report:
+class CheckReport:
     """What became of a table's rows; `checks` counts the offending rows of each broken rule, by its key."""
 
     rows: int
@@ -46,12 +46,12 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckedTable:
     """A table's rows, in order: those as declared, in the declared types, and the others as they came."""
 
     valid: pl.LazyFrame
     rejected: pl.LazyFrame
-    report: Report
+    report: CheckReport
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class _Piece:
     firsts: pl.Series  # whether a row is the first of all with its key
     whole: bool  # whether these are all rows
 
-    def breach(self, rule: Rule, mask: pl.Series) -> _Breach:
+    def breach(self, rule: RowRule, mask: pl.Series) -> _Breach:
         return _Breach(int(mask.sum()), tuple(self._row(index, rule.reads) for index in mask.arg_true().head(SHOWN)))
 
     def _row(self, index: int, columns: Sequence[str]) -> str:
@@ -97,13 +97,13 @@ class _Result:
     valid: pl.LazyFrame
     rejected: pl.LazyFrame
     quarantined: int
-    broken: Mapping[Rule, _Breach]
+    broken: Mapping[RowRule, _Breach]
     undecided: Sequence[str]
 
 
 def check_tables(
     raw: Mapping[str, pl.LazyFrame], contract: Contract, zone: str, months: Sequence[str]
-) -> dict[str, Checked]:
+) -> dict[str, CheckedTable]:
     """Check every table against its contract.
 
     Raises UserError with one line for each problem in any table, or for a table without a contract or source.
@@ -120,7 +120,7 @@ def check_tables(
     return checked
 
 
-def check(name: str, raw: pl.LazyFrame, table: TableContract, zone: str, months: Sequence[str]) -> Checked:
+def check(name: str, raw: pl.LazyFrame, table: TableContract, zone: str, months: Sequence[str]) -> CheckedTable:
     """Convert a table's columns to their declared types and split its rows by the contract.
 
     `zone` is the project's time zone and `months` (YYYY-MM, local) are those that `every_month` asks for.
@@ -145,7 +145,7 @@ def check(name: str, raw: pl.LazyFrame, table: TableContract, zone: str, months:
     problems += _empty_months(where, table, valid, zone, months)
     if problems:
         raise UserError("\n".join(problems))
-    return Checked(valid, rejected, report)
+    return CheckedTable(valid, rejected, report)
 
 
 def _pieces(raw: pl.LazyFrame, table: TableContract, height: int) -> Iterator[_Piece]:
@@ -255,10 +255,10 @@ def _key(error: SchemaError) -> str:
     return str(getattr(error.check, "name", error.check))
 
 
-def _broken(declared: Iterable[Rule], unparsed: _Masks, failed: _Masks) -> dict[Rule, pl.Series]:
+def _broken(declared: Iterable[RowRule], unparsed: _Masks, failed: _Masks) -> dict[RowRule, pl.Series]:
     """Return the rows that break each broken rule; a value that was not converted breaks no other rule."""
     masks = {**failed, **unparsed}
-    broken: dict[Rule, pl.Series] = {}
+    broken: dict[RowRule, pl.Series] = {}
     for rule in declared:
         if rule.key not in masks:
             continue
@@ -275,12 +275,12 @@ def _any(masks: Sequence[pl.Series], height: int) -> pl.Series:
     return reduce(or_, masks, pl.repeat(False, height, eager=True))
 
 
-def _report(height: int, quarantined: int, broken: Mapping[Rule, _Breach]) -> Report:
+def _report(height: int, quarantined: int, broken: Mapping[RowRule, _Breach]) -> CheckReport:
     counts = {rule.key: breach.count for rule, breach in broken.items()}
-    return Report(height, height - quarantined, quarantined, quarantined / height if height else 0.0, counts)
+    return CheckReport(height, height - quarantined, quarantined, quarantined / height if height else 0.0, counts)
 
 
-def _line(where: _Place, rule: Rule, breach: _Breach) -> str:
+def _line(where: _Place, rule: RowRule, breach: _Breach) -> str:
     what, which = (f"{breach.count:,} rows are", "first rows") if breach.count > 1 else ("1 row is", "row")
     return (
         f"{where.path}: {rule.subject}: {what} {rule.breach}; {which} {', '.join(breach.first)}, "
@@ -298,7 +298,9 @@ def _shown(value: Any) -> str:
     return repr(text if len(text) <= 40 else f"{text[:40]}…")
 
 
-def _over_limit(where: _Place, table: TableContract, report: Report, broken: Mapping[Rule, _Breach]) -> list[str]:
+def _over_limit(
+    where: _Place, table: TableContract, report: CheckReport, broken: Mapping[RowRule, _Breach]
+) -> list[str]:
     if report.share <= table.quarantine_limit:
         return []
     counts = {rule: breach.count for rule, breach in broken.items() if rule.policy == "quarantine"}
@@ -327,7 +329,7 @@ def _empty_months(
     ]
 
 
-def _with_reasons(raw: pl.DataFrame, rejected: pl.Series, broken: Mapping[Rule, pl.Series]) -> pl.DataFrame:
+def _with_reasons(raw: pl.DataFrame, rejected: pl.Series, broken: Mapping[RowRule, pl.Series]) -> pl.DataFrame:
     reasons = [
         pl.select(pl.when(mask).then(pl.lit(f"{rule.subject}: {rule.breach}"))).to_series().filter(rejected)
         for rule, mask in broken.items()

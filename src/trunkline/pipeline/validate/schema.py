@@ -14,7 +14,7 @@ from trunkline.core import rows as core_rows
 
 
 @dataclass(frozen=True)
-class Rule:
+class RowRule:
     """One requirement on the rows of a table, in the words of messages."""
 
     key: str  # its place in the table's contract, such as columns.dep_delay.max
@@ -24,16 +24,16 @@ class Rule:
     policy: Policy
 
 
-def rules(table: TableContract) -> Iterator[Rule]:
+def rules(table: TableContract) -> Iterator[RowRule]:
     """Yield the rules of a table's contract, in the order in which they are declared."""
     for name, column in table.columns.items():
         for limit, breach in _breaches(column):
-            yield Rule(f"columns.{name}.{limit}", f"column {name}", breach, (name,), column.on_failure)
+            yield RowRule(f"columns.{name}.{limit}", f"column {name}", breach, (name,), column.on_failure)
     together = f"column{'s' if len(table.unique) > 1 else ''} {', '.join(table.unique)}"
-    yield Rule("unique", together, "not unique", table.unique, table.on_duplicate)
+    yield RowRule("unique", together, "not unique", table.unique, table.on_duplicate)
     for name, rule in table.checks.items():
         breach = f"against the rule '{rule.description}'"
-        yield Rule(f"checks.{name}", f"check {name}", breach, rule.columns, rule.on_failure)
+        yield RowRule(f"checks.{name}", f"check {name}", breach, rule.columns, rule.on_failure)
 
 
 def _breaches(column: ColumnContract) -> Iterator[tuple[str, str]]:

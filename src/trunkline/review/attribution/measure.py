@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from trunkline.adapters import checkouts
-from trunkline.adapters.checkouts import Run, Tree
+from trunkline.adapters.checkouts import CheckoutRun, CommitTree
 from trunkline.adapters.git import repository
 from trunkline.core import paths, safe_yaml
 from trunkline.core.errors import OutsideError, UserError, nearest
@@ -18,7 +18,7 @@ from trunkline.core.params import Params
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.plan import durations
 from trunkline.review.attribution import shares
-from trunkline.review.attribution.shares import ALL, BASE, LOCK, Attribution, Change, Factor, Measured
+from trunkline.review.attribution.shares import ALL, BASE, LOCK, Attribution, BranchChange, Factor, MeasuredRun
 
 STAGE = "evaluate"
 SEPARATED = (*repository.INPUTS, "pyproject.toml")
@@ -32,11 +32,11 @@ class Question:
 
     base: str
     head: str
-    change: Change
+    change: BranchChange
     metric: str
     better: str | None
     factors: tuple[Factor, ...]
-    trees: Mapping[str, Tree]
+    trees: Mapping[str, CommitTree]
 
 
 def ask(root: Path, params: Params, ref: str, metric: str | None = None) -> Question:
@@ -105,7 +105,7 @@ def _chosen(params: Mapping[str, Any], metric: str | None) -> tuple[str, str | N
     return name, registry.better(name)
 
 
-def _change(root: Path, base: str, head: str) -> Change:
+def _change(root: Path, base: str, head: str) -> BranchChange:
     changed = repository.changed_between(root, base, head)
     data = [Path(path) for path in changed if Path(path).parent == paths.CONF / "data" and path.endswith(".yaml")]
     read = repository.files_at(root, (base, head), (*data, paths.PARAMS, Path(LOCK)))
@@ -115,7 +115,7 @@ def _change(root: Path, base: str, head: str) -> Change:
     ]
     params = [_params(read[commit].get(paths.PARAMS, b""), commit) for commit in (base, head)]
     before, after = (read[commit].get(Path(LOCK), b"").decode(errors="replace") for commit in (base, head))
-    return Change(changed, texts[0], texts[1], params[0], params[1], (before, after))
+    return BranchChange(changed, texts[0], texts[1], params[0], params[1], (before, after))
 
 
 def _params(text: bytes, commit: str) -> dict[str, Any]:
@@ -126,24 +126,24 @@ def _params(text: bytes, commit: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _trees(base: str, head: str, factors: tuple[Factor, ...]) -> dict[str, Tree]:
+def _trees(base: str, head: str, factors: tuple[Factor, ...]) -> dict[str, CommitTree]:
     if not factors:
         return {}
-    alone = {factor.name: Tree(base, head, factor.paths, factor.texts) for factor in factors}
-    return {BASE: Tree(base, head, (), {}), ALL: Tree(head, head, (), {}), **alone}
+    alone = {factor.name: CommitTree(base, head, factor.paths, factor.texts) for factor in factors}
+    return {BASE: CommitTree(base, head, (), {}), ALL: CommitTree(head, head, (), {}), **alone}
 
 
-def _read(run: Run, metric: str) -> Measured:
+def _read(run: CheckoutRun, metric: str) -> MeasuredRun:
     if run.report is None:
         error = shares.last_error(run.log) if not run.succeeded else f"it made no {paths.METRICS}"
-        return Measured(None, error=error)
+        return MeasuredRun(None, error=error)
     holdout = json.loads(run.report).get("holdout") or {}
     value = holdout.get(metric)
     error = "" if value is not None else f"{paths.METRICS} has no {metric}"
-    return Measured(None if value is None else float(value), holdout.get("n"), error)
+    return MeasuredRun(None if value is None else float(value), holdout.get("n"), error)
 
 
-def _required(name: str, measured: Measured) -> Measured:
+def _required(name: str, measured: MeasuredRun) -> MeasuredRun:
     if measured.value is None and name in {BASE, ALL}:
         raise OutsideError(f"{name} cannot be measured in its environment: {measured.error}; see --verbose")
     return measured

@@ -31,7 +31,7 @@ _WINDOW = re.compile(r"^window[ \t]*:.*(?:\n[ \t]+\S.*)*", re.MULTILINE)  # the 
 
 
 @dataclass(frozen=True)
-class Change:
+class BranchChange:
     """What a branch changed: the paths, and before and after the texts of conf/data, params.yaml and the lock."""
 
     paths: tuple[str, ...]
@@ -53,7 +53,7 @@ class Factor:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredRun:
     """What a run gave: the metric and the number of rows of the holdout, or why there is none."""
 
     value: float | None
@@ -62,7 +62,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Share:
+class FactorShare:
     """What a factor does alone; without a value there is an error, and its effect is left to the interaction."""
 
     factor: str
@@ -82,13 +82,13 @@ class Attribution:
     head: str
     before: float | None
     after: float | None
-    shares: tuple[Share, ...]
+    shares: tuple[FactorShare, ...]
     move: float | None
     interaction: float | None
     notes: tuple[str, ...] = field(default=())
 
 
-def factors(change: Change) -> tuple[Factor, ...]:
+def factors(change: BranchChange) -> tuple[Factor, ...]:
     """Return the factors that have changed: window, config, code, environment."""
     moved = _moved_windows(change)
     candidates = (_window(change, moved), _config(change, moved), _code(change), _environment(change))
@@ -103,7 +103,7 @@ def in_base_environment(name: str, factors: Sequence[Factor]) -> bool:
     return any(factor.name == ENVIRONMENT for factor in factors) and name not in {ALL, ENVIRONMENT}
 
 
-def notes(change: Change) -> tuple[str, ...]:
+def notes(change: BranchChange) -> tuple[str, ...]:
     """Return what a reader of the numbers must know before believing them."""
     moved = _moved_windows(change)
     keys = {item.key for item in _window_differences(change, moved)}
@@ -117,7 +117,7 @@ def notes(change: Change) -> tuple[str, ...]:
 
 
 def attribute(  # noqa: PLR0913  one argument per source of facts
-    change: Change, measured: Mapping[str, Measured], *, metric: str, better: str | None, base: str, head: str
+    change: BranchChange, measured: Mapping[str, MeasuredRun], *, metric: str, better: str | None, base: str, head: str
 ) -> Attribution:
     """Put together what was measured, by the name of the combination: BASE, ALL, and each factor's own.
 
@@ -180,9 +180,9 @@ def _meet(out: str, read: Sequence[str]) -> bool:
     return any(path.is_relative_to(out) or PurePosixPath(out).is_relative_to(path) for path in paths)
 
 
-def _share(factor: Factor, measured: Measured, before: float | None) -> Share:
+def _share(factor: Factor, measured: MeasuredRun, before: float | None) -> FactorShare:
     share = _minus(measured.value, before)
-    return Share(factor.name, factor.changes, measured.value, share, measured.error)
+    return FactorShare(factor.name, factor.changes, measured.value, share, measured.error)
 
 
 def _minus(value: float | None, *others: float | None) -> float | None:
@@ -193,17 +193,17 @@ def _minus(value: float | None, *others: float | None) -> float | None:
     return float(Decimal(repr(value)) - sum(terms, Decimal(0))) if len(terms) == len(others) else None
 
 
-def _other_rows(change: Change, measured: Mapping[str, Measured]) -> Iterator[str]:
+def _other_rows(change: BranchChange, measured: Mapping[str, MeasuredRun]) -> Iterator[str]:
     before, after = measured[BASE].rows, measured[ALL].rows
     if before != after:
         yield f"the holdout has {after} rows and had {before}: the metrics are not of the same rows"
 
 
-def _window(change: Change, moved: Mapping[str, str]) -> Factor:
+def _window(change: BranchChange, moved: Mapping[str, str]) -> Factor:
     return Factor("window", (), moved, tuple(map(str, _window_differences(change, moved))))
 
 
-def _config(change: Change, moved: Mapping[str, str]) -> Factor:
+def _config(change: BranchChange, moved: Mapping[str, str]) -> Factor:
     """All of conf/ that the head has, but with the base's windows where the window is a factor of its own."""
     kept = {path: _swapped(change.after[path], change.before[path]) for path in moved}
     paths = tuple(
@@ -214,18 +214,18 @@ def _config(change: Change, moved: Mapping[str, str]) -> Factor:
     return Factor("config", paths, texts, tuple(keys) or paths)
 
 
-def _code(change: Change) -> Factor:
+def _code(change: BranchChange) -> Factor:
     code = (path for path in change.paths if path.startswith(_CODE[:2]) or path in _CODE[2:])
     paths = tuple(path for path in code if not path.startswith(_ABOVE))
     return Factor("code", paths, {}, paths)
 
 
-def _environment(change: Change) -> Factor:
+def _environment(change: BranchChange) -> Factor:
     paths = tuple(path for path in change.paths if path == LOCK)
     return Factor(ENVIRONMENT, paths, {}, tuple(map(str, differences.versions(*change.locks))) or paths)
 
 
-def _moved_windows(change: Change) -> dict[str, str]:
+def _moved_windows(change: BranchChange) -> dict[str, str]:
     """Return the base's files of conf/data with the head's window, where that is another one."""
     both = sorted({*change.before} & {*change.after})
     pairs = [(path, _value(change.before[path]), _value(change.after[path])) for path in both]
@@ -236,7 +236,7 @@ def _moved_windows(change: Change) -> dict[str, str]:
     }
 
 
-def _window_differences(change: Change, moved: Mapping[str, str]) -> list[differences.Difference]:
+def _window_differences(change: BranchChange, moved: Mapping[str, str]) -> list[differences.Difference]:
     pairs = [
         ({"data": {"window": _value(text)}} for text in (change.before[path], change.after[path])) for path in moved
     ]
@@ -258,7 +258,7 @@ def _swapped(text: str, other: str) -> str:
     return _WINDOW.sub(lambda _: block, text, count=1)
 
 
-def _differences(change: Change) -> tuple[differences.Difference, ...]:
+def _differences(change: BranchChange) -> tuple[differences.Difference, ...]:
     return differences.differences(change.params_before, change.params_after)
 
 

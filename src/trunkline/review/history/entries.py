@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from trunkline.adapters.git.ancestry import Commit, Tag
+from trunkline.adapters.git.ancestry import Commit, GitTag
 from trunkline.conf.evaluation import WHOLE
 from trunkline.conf.versions import Version
 from trunkline.core import files as core_files
@@ -42,7 +42,7 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Change:
+class ParamChange:
     """A key of params.yaml whose value changed; values are JSON, and None where there is no such key."""
 
     key: str
@@ -51,7 +51,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredMetric:
     """A metric on the whole holdout; `change` is to the entry before, None where that has no such metric."""
 
     metric: str
@@ -62,7 +62,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Entry:
+class HistoryEntry:
     """A commit of the model's history.
 
     `production` is what production runs, None if nothing or not known; it has changed if the entry before says another,
@@ -75,8 +75,8 @@ class Entry:
     subject: str
     versions: tuple[str, ...]
     verdict: str | None
-    measured: Measured | None
-    config: tuple[Change, ...]
+    measured: MeasuredMetric | None
+    config: tuple[ParamChange, ...]
     production: str | None
     production_changed: bool
 
@@ -95,7 +95,7 @@ class _State:
     production: str | None
 
 
-def entries(records: Sequence[Record], limit: int, metric: str | None = None) -> tuple[Entry, ...]:
+def entries(records: Sequence[Record], limit: int, metric: str | None = None) -> tuple[HistoryEntry, ...]:
     """Return the entries of the first `limit` records, newest first; one more record is what the last is compared with.
 
     Raises UserError for a metric that no commit has.
@@ -109,7 +109,7 @@ def entries(records: Sequence[Record], limit: int, metric: str | None = None) ->
     return tuple(_entry(record, state, earlier, metric) for record, state, earlier in rows)
 
 
-def of_one_metric(records: Sequence[Record], limit: int, metric: str | None = None) -> tuple[Entry, ...]:
+def of_one_metric(records: Sequence[Record], limit: int, metric: str | None = None) -> tuple[HistoryEntry, ...]:
     """Return the entries with the metric that the newest measured one has, so that they share an axis.
 
     Raises UserError where nothing is measured.
@@ -121,7 +121,7 @@ def of_one_metric(records: Sequence[Record], limit: int, metric: str | None = No
     return entries(records, limit, newest)
 
 
-def versions(tags: Iterable[Tag]) -> dict[str, tuple[str, ...]]:
+def versions(tags: Iterable[GitTag]) -> dict[str, tuple[str, ...]]:
     """Return the versions of each commit, of annotated tags, by model and number."""
     tagged = [(version, tag.commit) for tag in tags if (version := Version.of_tag(tag.name))]
     by_commit: dict[str, tuple[str, ...]] = {}
@@ -130,12 +130,12 @@ def versions(tags: Iterable[Tag]) -> dict[str, tuple[str, ...]]:
     return by_commit
 
 
-def content(entries: Sequence[Entry]) -> dict[str, Any]:
+def content(entries: Sequence[HistoryEntry]) -> dict[str, Any]:
     """Return entries as plain content; a value of a key that is not there is left out."""
     return {"entries": [{**asdict(entry), "config": [_change(item) for item in entry.config]} for entry in entries]}
 
 
-def changed_keys(entry: Entry) -> Iterator[str]:
+def changed_keys(entry: HistoryEntry) -> Iterator[str]:
     """Yield lines such as `model.max_iter 200 → 150`: a few, then how many more there are."""
     for change in entry.config[:SHOWN]:
         yield f"{_cut(change.key, 0, 2 * LONG)} {_told(change)}"
@@ -143,9 +143,9 @@ def changed_keys(entry: Entry) -> Iterator[str]:
         yield f"and {len(entry.config) - SHOWN} more"
 
 
-def _entry(record: Record, state: _State, before: _State | None, metric: str | None) -> Entry:
+def _entry(record: Record, state: _State, before: _State | None, metric: str | None) -> HistoryEntry:
     commit, earlier = record.commit, before or _EMPTY
-    return Entry(
+    return HistoryEntry(
         commit=commit.hash,
         short=commit.short,
         date=commit.day,
@@ -159,21 +159,21 @@ def _entry(record: Record, state: _State, before: _State | None, metric: str | N
     )
 
 
-def _measured(state: _State, before: _State, metric: str | None) -> Measured | None:
+def _measured(state: _State, before: _State, metric: str | None) -> MeasuredMetric | None:
     name = next((name for name in ([metric] if metric else state.declared) if name in state.values), None)
     if name is None:
         return None
     value = state.values[name]
     # Rounded: the difference of two rounded numbers has digits that mean nothing.
     change = core_files.rounded(value - before.values[name]) if name in before.values else None
-    return Measured(clean(name), value, state.intervals.get(name), state.confidence, change)
+    return MeasuredMetric(clean(name), value, state.intervals.get(name), state.confidence, change)
 
 
-def _compared(state: _State, before: _State) -> tuple[Change, ...]:
+def _compared(state: _State, before: _State) -> tuple[ParamChange, ...]:
     if state.params is None or before.params is None:
         return ()
     changed = differences.differences(before.params, state.params)
-    return tuple(Change(clean(item.key), _json(item.before), _json(item.after)) for item in changed)
+    return tuple(ParamChange(clean(item.key), _json(item.before), _json(item.after)) for item in changed)
 
 
 def _json(value: Any) -> str | None:
@@ -183,12 +183,12 @@ def _json(value: Any) -> str | None:
     return None if value == differences.MISSING else clean(value)
 
 
-def _change(change: Change) -> dict[str, Any]:
+def _change(change: ParamChange) -> dict[str, Any]:
     values = {"before": change.before, "after": change.after}
     return {"key": change.key} | {name: json.loads(text) for name, text in values.items() if text is not None}
 
 
-def _told(change: Change) -> str:
+def _told(change: ParamChange) -> str:
     if change.before is None and (change.after or "").startswith("{"):
         return "added"
     if change.after is None and (change.before or "").startswith("{"):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from trunkline.pipeline.evaluate.metrics import registry
-from trunkline.review.history.entries import Entry, Measured
+from trunkline.review.history.entries import HistoryEntry, MeasuredMetric
 from trunkline.show import drawing
 
 WIDTH, STEP = 24.0, 0.66  # inches: of the widest picture, and what the name of a commit takes
@@ -17,18 +17,18 @@ _LOOKS = {
 }
 
 
-def draw(entries: Sequence[Entry]) -> str:
+def draw(entries: Sequence[HistoryEntry]) -> str:
     """Return an SVG of entries of one metric, newest first."""
     line = list(reversed(entries))
     return drawing.svg(_size(line), lambda figure: _fill(figure, line), padding=(0.12, 0.1))
 
 
-def _size(line: Sequence[Entry]) -> tuple[float, float]:
+def _size(line: Sequence[HistoryEntry]) -> tuple[float, float]:
     versions = max((len(version) for entry in line for version in entry.versions), default=0)
     return min(WIDTH, max(7.0, 1.5 + STEP * len(line))), 4.2 + 0.085 * versions
 
 
-def _fill(figure: Any, line: Sequence[Entry]) -> None:
+def _fill(figure: Any, line: Sequence[HistoryEntry]) -> None:
     axes = figure.subplots()
     measured = [(place, entry, entry.measured) for place, entry in enumerate(line) if entry.measured]
     values = [entry.measured.value if entry.measured else math.nan for entry in line]
@@ -40,7 +40,7 @@ def _fill(figure: Any, line: Sequence[Entry]) -> None:
     figure.legend(loc="outside lower left", ncols=4, frameon=False, fontsize=9)
 
 
-def _values(axes: Any, measured: Sequence[tuple[int, Entry, Measured]]) -> None:
+def _values(axes: Any, measured: Sequence[tuple[int, HistoryEntry, MeasuredMetric]]) -> None:
     bars = [(place, *item.interval) for place, _, item in measured if item.interval]
     if bars:
         places, lows, highs = zip(*bars, strict=True)
@@ -55,7 +55,7 @@ def _values(axes: Any, measured: Sequence[tuple[int, Entry, Measured]]) -> None:
             axes.plot(*zip(*points, strict=True), ls="", label=label, zorder=4, **look)
 
 
-def _versions(axes: Any, line: Sequence[Entry]) -> None:
+def _versions(axes: Any, line: Sequence[HistoryEntry]) -> None:
     for place, entry in enumerate(line):
         if entry.versions:
             axes.axvline(place, color="#bbb", lw=0.9, ls=":", zorder=1)
@@ -65,7 +65,7 @@ def _versions(axes: Any, line: Sequence[Entry]) -> None:
             )
 
 
-def _finish(axes: Any, line: Sequence[Entry], newest: Measured) -> None:
+def _finish(axes: Any, line: Sequence[HistoryEntry], newest: MeasuredMetric) -> None:
     step = math.ceil(STEP * len(line) / (WIDTH - 1.5))
     shown = range(len(line))[::-step][::-1]
     names = [f"{line[place].short}\n{line[place].date}" for place in shown]

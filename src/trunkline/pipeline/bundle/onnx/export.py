@@ -27,7 +27,7 @@ from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Schema
 from trunkline.core.tasks import SCORE
 from trunkline.pipeline.bundle.onnx import trees as onnx_trees
-from trunkline.pipeline.bundle.onnx.trees import Ensemble, NotCovered, Sets, Tree
+from trunkline.pipeline.bundle.onnx.trees import DecisionTree, Ensemble, NotCovered, Sets
 from trunkline.pipeline.train import fit
 
 OPERATORS, ML_OPERATORS, IR = 21, 5, 10  # of the versions that the graph is written in
@@ -39,7 +39,7 @@ _UNKNOWN = "\ue001"  # a text that no training row has, or else one with more of
 
 
 @dataclass(frozen=True)
-class Lookup:
+class CategoryLookup:
     """A categorical input: the place in `encoded` of each text that the encoder knows, and of any other.
 
     `encoded` is what the encoder makes of them, shape (places, columns); `first` is the number of the first column
@@ -155,7 +155,7 @@ def _numeric(graph: _Graph, pipeline: Pipeline, schema: Schema) -> str | None:
     return column
 
 
-def _lookups(pipeline: Pipeline, schema: Schema) -> Iterator[Lookup]:
+def _lookups(pipeline: Pipeline, schema: Schema) -> Iterator[CategoryLookup]:
     """Ask the fitted encoder what it makes of every text that it knows, of an unknown one and of a missing one."""
     names, encoder = schema.of_role("categorical"), _step(pipeline, "categorical")
     if not names:
@@ -191,17 +191,17 @@ def _widths(encoder: OneHotEncoder | OrdinalEncoder) -> list[int]:
     ]
 
 
-def _lookup(texts: Sequence[str], encoded: Floats, first: int, schema: Schema) -> Lookup:
+def _lookup(texts: Sequence[str], encoded: Floats, first: int, schema: Schema) -> CategoryLookup:
     """Give equal rows one place; the last two texts are an unknown and the missing one."""
     rows: dict[bytes, int] = {}
     places = [rows.setdefault(row.tobytes(), len(rows)) for row in encoded]
     distinct = np.array([np.frombuffer(row, dtype=np.float64) for row in rows]).reshape(len(rows), encoded.shape[1])
     known = [*texts[:-2], texts[-1]]
     numeric = len(schema.of_role("numeric"))
-    return Lookup(tuple(known), (*places[:-2], places[-1]), places[-2], distinct, numeric + first)
+    return CategoryLookup(tuple(known), (*places[:-2], places[-1]), places[-2], distinct, numeric + first)
 
 
-def _codes(graph: _Graph, place: int, lookup: Lookup) -> str:
+def _codes(graph: _Graph, place: int, lookup: CategoryLookup) -> str:
     """Add the look-up of a categorical input; return the name of its places, int64 (n)."""
     text = graph.add("Gather", CATEGORICAL, graph.constant(place, np.int64), axis=1)
     return graph.add(
@@ -214,7 +214,9 @@ def _codes(graph: _Graph, place: int, lookup: Lookup) -> str:
     )
 
 
-def _linear(graph: _Graph, pipeline: Pipeline, numeric: str | None, lookups: Sequence[Lookup], count: int) -> str:
+def _linear(
+    graph: _Graph, pipeline: Pipeline, numeric: str | None, lookups: Sequence[CategoryLookup], count: int
+) -> str:
     """Add the weighted sum: of the numbers at once, of each category as one number from a table."""
     estimator = pipeline[-1]
     several = is_classifier(estimator) and len(estimator.classes_) > 2
@@ -235,14 +237,16 @@ def _linear(graph: _Graph, pipeline: Pipeline, numeric: str | None, lookups: Seq
     return graph.add("Sigmoid", total) if is_classifier(estimator) else total
 
 
-def _sets(pipeline: Pipeline, lookups: Sequence[Lookup], numeric: int) -> Sets:
+def _sets(pipeline: Pipeline, lookups: Sequence[CategoryLookup], numeric: int) -> Sets:
     """Return what a tree may meet in each categorical column that it sees as it is, if it sees any so."""
     codes = {lookup.first: lookup.encoded[:, 0] for lookup in lookups if lookup.encoded.shape[1] == 1}
     first = numeric + sum(lookup.encoded.shape[1] for lookup in lookups)
     return Sets(codes, first, pipeline[0].sparse_output_)
 
 
-def _trees(graph: _Graph, pipeline: Pipeline, numeric: str | None, lookups: Sequence[Lookup], count: int) -> str:
+def _trees(
+    graph: _Graph, pipeline: Pipeline, numeric: str | None, lookups: Sequence[CategoryLookup], count: int
+) -> str:
     """Add the columns that splits look at, the trees, and what makes a score of their sum."""
     ensemble = onnx_trees.read(pipeline[-1], _sets(pipeline, lookups, count))
     parts, columns = ([numeric], list(range(count))) if numeric else ([], [])
@@ -265,7 +269,7 @@ def _trees(graph: _Graph, pipeline: Pipeline, numeric: str | None, lookups: Sequ
     return graph.add(ensemble.link, total) if ensemble.link else total
 
 
-def _table(lookup: Lookup, ensemble: Ensemble) -> tuple[list[int], Floats]:
+def _table(lookup: CategoryLookup, ensemble: Ensemble) -> tuple[list[int], Floats]:
     """Return the columns that splits look at, of those that a categorical input becomes, and their values."""
     used = {int(column) for tree in ensemble.trees for column in np.unique(tree.column)}
     plain = [c for c in range(lookup.first, lookup.first + lookup.encoded.shape[1]) if c in used]
@@ -315,11 +319,11 @@ def _tensor(values: npt.NDArray[Any]) -> TensorProto:
     return numpy_helper.from_array(values)
 
 
-def _with_a_split(tree: Tree) -> Tree:
+def _with_a_split(tree: DecisionTree) -> DecisionTree:
     """Return a tree with a node: one that is a leaf gets a split with that leaf on both sides."""
     if len(tree.column):
         return tree
-    return Tree(
+    return DecisionTree(
         column=np.array([0]),
         threshold=np.array([0.0]),
         missing_left=np.array([False]),

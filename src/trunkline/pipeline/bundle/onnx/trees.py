@@ -69,7 +69,7 @@ class Sets:
 
 
 @dataclass(frozen=True)
-class Tree:
+class DecisionTree:
     """One tree. Node i sends `column[i] <= threshold[i]` to left[i]; a child -1-j is the leaf with values[j].
 
     A missing number goes left where `missing_left`. Node 0 is the root; a tree without nodes is its one leaf.
@@ -95,11 +95,11 @@ class _Nodes:
     missing_left: Booleans
     value: Floats
 
-    def tree(self) -> Tree:
+    def tree(self) -> DecisionTree:
         """Return the tree with inner nodes and leaves numbered apart, each in the order that they have here."""
         leaf, inner = self.leaf, ~self.leaf
         number = np.where(leaf, -np.cumsum(leaf, dtype=np.int64), np.cumsum(inner, dtype=np.int64) - 1)
-        return Tree(
+        return DecisionTree(
             column=self.column[inner].astype(np.int64),
             threshold=self.threshold[inner].astype(np.float64),
             missing_left=self.missing_left[inner].astype(np.bool_),
@@ -116,7 +116,7 @@ class Ensemble:
     Of several classes, there is a sum and a base for each: tree i adds to that of class i modulo their number.
     """
 
-    trees: tuple[Tree, ...]
+    trees: tuple[DecisionTree, ...]
     base: tuple[float, ...]
     divisor: int
     link: str | None  # an operator of ONNX
@@ -149,7 +149,7 @@ def _is_lightgbm(estimator: Any) -> bool:
     return type(estimator).__module__.partition(".")[0] == "lightgbm"
 
 
-def _cart(member: Any, place: int) -> Tree:
+def _cart(member: Any, place: int) -> DecisionTree:
     """Read a tree of scikit-learn's; a classifier's leaf holds the share of each class, of which one is taken."""
     tree = member.tree_
     if tree.n_outputs != 1:
@@ -185,7 +185,7 @@ def _histogram_link(estimator: Any) -> str | None:
     return _LINKS[estimator.loss]
 
 
-def _histogram_tree(tree: Any, columns: npt.NDArray[np.int64], sets: Sets) -> Tree:
+def _histogram_tree(tree: Any, columns: npt.NDArray[np.int64], sets: Sets) -> DecisionTree:
     nodes = tree.nodes
     column, threshold = columns[nodes["feature_idx"]], nodes["num_threshold"].astype(np.float64)
     for at in np.flatnonzero(nodes["is_categorical"].astype(bool) & ~nodes["is_leaf"].astype(bool)):
@@ -237,7 +237,7 @@ def _lightgbm_link(objective: str) -> str | None:
     return _LIGHTGBM_LINKS[name]
 
 
-def _lightgbm_tree(root: Mapping[str, Any], sets: Sets) -> Tree:
+def _lightgbm_tree(root: Mapping[str, Any], sets: Sets) -> DecisionTree:
     nodes = list(_flat(root))
     number = {id(node): place for place, node in enumerate(nodes)}
     splits = [_lightgbm_split(node, sets) if "split_index" in node else (0, 0.0, False) for node in nodes]
@@ -290,7 +290,7 @@ def _beyond_zero(threshold: float, sparse: bool) -> float:
     return -_ZERO if sparse else float(np.nextafter(-_ZERO, -np.inf))
 
 
-def thresholds(trees: Iterable[Tree], columns: Sequence[int]) -> dict[int, list[float]]:
+def thresholds(trees: Iterable[DecisionTree], columns: Sequence[int]) -> dict[int, list[float]]:
     """Return the distinct thresholds that each of some columns is compared with, ascending."""
     parts = list(trees)
     column = np.concatenate([tree.column for tree in parts]) if parts else np.array([], dtype=np.int64)
