@@ -7,8 +7,9 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from trunkline.deploy.moves import Move
+from trunkline.pipeline.evaluate.estimate import Estimate
 from trunkline.pipeline.plan.reasons import ReproPlan, Step
-from trunkline.pipeline.reports import Estimate, Past, Reports
+from trunkline.pipeline.reports import Past, Reports
 from trunkline.pipeline.search.summary import Searched, Tried
 from trunkline.review.attribution.shares import Attribution, FactorShare
 from trunkline.review.data import Config, Curve, Merge, Moved, Pending, Review

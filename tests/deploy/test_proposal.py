@@ -15,7 +15,8 @@ from trunkline.conf.versions import Version
 from trunkline.deploy import moves, proposal
 from trunkline.deploy.moves import Move
 from trunkline.deploy.proposal import Holdout, MeasuredVersion, ProposalEvidence
-from trunkline.pipeline.reports import Estimate, Reports
+from trunkline.pipeline.evaluate.estimate import Estimate
+from trunkline.pipeline.reports import Reports
 from trunkline.show.differences import Difference
 
 GOLDEN = Path(__file__).parents[1] / "golden/promotion"

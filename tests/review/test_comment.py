@@ -24,7 +24,8 @@ from tests.reviews import (
     words_of_others,
 )
 from trunkline.adapters.dvc.survey import Stage
-from trunkline.pipeline.reports import Estimate, Past, Slice
+from trunkline.pipeline.evaluate.estimate import Estimate, Slice
+from trunkline.pipeline.reports import Past
 from trunkline.review import comment, data
 from trunkline.review.data import Merge
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.review.test_comment import BLOCKED, HOSTILE, REVIEW, STALE, hostile
 from trunkline.core.errors import UserError
-from trunkline.pipeline.reports import Estimate
+from trunkline.pipeline.evaluate.estimate import Estimate
 from trunkline.review import comment, file, post
 from trunkline.review.data import Config, Curve, Moved
 from trunkline.show.differences import Difference

@@ -10,7 +10,8 @@ from trunkline.adapters.git.messages import Brought
 from trunkline.conf.registry import LATEST, PRODUCTION, Desired
 from trunkline.conf.versions import Version
 from trunkline.deploy.moves import Kind
-from trunkline.pipeline.reports import Estimate, GatesReport
+from trunkline.pipeline.evaluate.estimate import Estimate
+from trunkline.pipeline.reports import GatesReport
 from trunkline.show.differences import Difference, shown
 from trunkline.show.markdown import code, plain, table, text
 
@@ -146,7 +147,7 @@ def _sections(evidence: ProposalEvidence) -> Iterator[tuple[str, str]]:
         if evidence.merged:
             yield "What is taken back", _merged(evidence.merged)
         return
-    yield "MeasuredVersion", _measured(evidence)
+    yield "Measured", _measured(evidence)
     yield "GatesReport that block", _gates(evidence)
     if evidence.present is not None:
         yield ("What is taken back" if evidence.back else "What was merged"), _merged(evidence.merged)

@@ -191,7 +191,9 @@ def _wanted(root: Path, trunk: TrunkState, intent: Intent) -> tuple[Desired, Ver
     label = _previous(intent.environment, ran).label if before else intent.version or ""
     if label != conf_registry.LATEST:
         label = versions.named(label, trunk.name).label
-    desired = conf_registry.understood(f"{paths.REGISTRY}: {trunk.name}.{intent.environment}", intent.environment, label)
+    desired = conf_registry.understood(
+        f"{paths.REGISTRY}: {trunk.name}.{intent.environment}", intent.environment, label
+    )
     wanted = replace(trunk.registry, environments={intent.environment: desired})
     version = wanted.resolve(trunk.released)[intent.environment]
     if version is None:

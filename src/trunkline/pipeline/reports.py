@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from trunkline.conf.evaluation import WHOLE
 from trunkline.core import paths
 from trunkline.core.errors import UserError
+from trunkline.pipeline.evaluate.estimate import Slice
 
 EVALUATED = (paths.METRICS, paths.SLICES, paths.DATASET, paths.VALIDATION)
 MEASURED = (*EVALUATED, paths.BUNDLE_REPORT)
@@ -22,20 +23,6 @@ Answer = Literal["pass", "fail", "not_applicable"]
 
 class _File(BaseModel):
     model_config = ConfigDict(frozen=True)
-
-
-class Estimate(_File):
-    """A metric's value and its interval; None where it is not defined."""
-
-    value: float | None
-    interval: tuple[float, float] | None
-
-
-class Slice(_File):
-    """Rows of one value of a slice; without metrics when there are too few rows to measure."""
-
-    n: int
-    metrics: dict[str, Estimate]
 
 
 class WindowReport(_File):

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trunkline.deploy import moves as deploy_moves
+from trunkline.pipeline.evaluate.estimate import Estimate
 from trunkline.pipeline.plan.reasons import Step
-from trunkline.pipeline.reports import Estimate, Verdict
+from trunkline.pipeline.reports import Verdict
 from trunkline.review.data import CurveKind, Moved, Pending, Review
 from trunkline.show.differences import shown
 from trunkline.show.markdown import code, table, text

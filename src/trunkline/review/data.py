@@ -11,11 +11,12 @@ from trunkline.conf.evaluation import WHOLE
 from trunkline.core.errors import UserError
 from trunkline.deploy.moves import Move
 from trunkline.pipeline.evaluate.bootstrap import Resamples
+from trunkline.pipeline.evaluate.estimate import Estimate, Slice
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.evaluate.metrics.kinds import Sample
 from trunkline.pipeline.gate import comparison
 from trunkline.pipeline.plan.reasons import ReproPlan
-from trunkline.pipeline.reports import Estimate, Past, Reports, Slice
+from trunkline.pipeline.reports import Past, Reports
 from trunkline.pipeline.search.summary import Searched
 from trunkline.review.attribution.shares import Attribution
 from trunkline.show.differences import Difference, differences

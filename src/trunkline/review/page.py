@@ -12,8 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from trunkline.conf.evaluation import WHOLE
+from trunkline.pipeline.evaluate.estimate import Estimate
 from trunkline.pipeline.evaluate.metrics import registry
-from trunkline.pipeline.reports import Estimate, Verdict
+from trunkline.pipeline.reports import Verdict
 from trunkline.pipeline.search.summary import Searched
 from trunkline.review import pictures
 from trunkline.review.comment import kept, noise, number, verdict

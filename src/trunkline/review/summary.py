@@ -11,14 +11,13 @@ from rich.text import Text
 
 from trunkline.conf.evaluation import WHOLE
 from trunkline.core.tasks import Task
+from trunkline.pipeline.evaluate.estimate import Estimate, Slice
 from trunkline.pipeline.evaluate.metrics.kinds import Metric
 from trunkline.pipeline.reports import (
     BundleReport,
     DatasetReport,
-    Estimate,
     GatesReport,
     Reports,
-    Slice,
     TableReport,
     Verdict,
     WindowReport,
@@ -59,7 +58,7 @@ def summary(subject: Subject, reports: Reports) -> RenderableType:
         *_slices(subject, reports.slices),
         ("Rows", _rows(subject, reports.dataset)),
         ("Source tables", _sources(reports.validation)),
-        ("BundleReport", _bundle(reports.bundle)),
+        ("Bundle", _bundle(reports.bundle)),
         ("Where to look next", _next(subject)),
     ]
     return Group(*(part for title, body in parts for part in _section(title, body)))

@@ -20,6 +20,7 @@ from trunkline.core.dataset import Dataset, Feature, Schema
 from trunkline.core.errors import UserError
 from trunkline.pipeline.evaluate import curves, slices
 from trunkline.pipeline.evaluate.curves import wilson
+from trunkline.pipeline.evaluate.estimate import Estimate
 from trunkline.pipeline.evaluate.metrics.kinds import Sample, cutoffs
 from trunkline.pipeline.evaluate.slices import MISSING, evaluate, predictions
 
@@ -129,7 +130,7 @@ def test_a_slice_of_one_class_has_null_and_not_a_number() -> None:
     dataset, scores = flights()
     marked = Dataset(dataset.frame.with_columns(distance=dataset.label.cast(pl.Int64)), dataset.schema)
     one_class = evaluate(marked, scores, declared(slices={"outcome": "distance"}), 1).slices["outcome"]["0"]
-    assert one_class.metrics["roc_auc"] == slices.Estimate(None, None)
+    assert one_class.metrics["roc_auc"] == Estimate(None, None)
     assert one_class.metrics["brier"].interval is not None
 
 

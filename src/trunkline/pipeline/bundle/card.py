@@ -17,8 +17,9 @@ from markupsafe import Markup
 from trunkline.conf.evaluation import WHOLE
 from trunkline.core.tasks import Task
 from trunkline.pipeline.bundle.explain.explain import Explanations
+from trunkline.pipeline.evaluate.estimate import Estimate
 from trunkline.pipeline.evaluate.metrics.kinds import Metric
-from trunkline.pipeline.reports import Estimate, Evaluated, Parity, WindowReport
+from trunkline.pipeline.reports import Evaluated, Parity, WindowReport
 
 TEMPLATE = "card.md.j2"
 LEAST = 30  # slices that are shown, the weakest

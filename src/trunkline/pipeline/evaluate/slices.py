@@ -16,28 +16,13 @@ from trunkline.core.arrays import Floats, Integers
 from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
 from trunkline.pipeline.evaluate import curves as evaluate_curves
-from trunkline.pipeline.evaluate.bootstrap import Interval, Resamples, intervals
+from trunkline.pipeline.evaluate.bootstrap import Resamples, intervals
+from trunkline.pipeline.evaluate.estimate import Estimate, Slice
 from trunkline.pipeline.evaluate.metrics.kinds import Metric, Sample, point
 from trunkline.pipeline.evaluate.metrics.registry import named
 
 MISSING = "(missing)"
 MOST_SLICES = 1000
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A metric's value and its interval; None where it is not defined."""
-
-    value: float | None
-    interval: Interval | None
-
-
-@dataclass(frozen=True)
-class Slice:
-    """A part of the holdout: its number of rows, and its metrics unless it is too small to be measured."""
-
-    n: int
-    metrics: dict[str, Estimate]
 
 
 @dataclass(frozen=True)

@@ -25,12 +25,13 @@ from trunkline.core.tasks import Task
 from trunkline.pipeline import reports
 from trunkline.pipeline.evaluate import slices as evaluate_slices
 from trunkline.pipeline.evaluate.bootstrap import Resamples
+from trunkline.pipeline.evaluate.estimate import Estimate, Slice
 from trunkline.pipeline.evaluate.metrics.kinds import point
 from trunkline.pipeline.evaluate.metrics.registry import better, named
 from trunkline.pipeline.gate import distortions
 from trunkline.pipeline.gate import verdicts as gate_verdicts
 from trunkline.pipeline.gate.evidence import Evidence
-from trunkline.pipeline.reports import Estimate, Slice, Verdict, passes
+from trunkline.pipeline.reports import Verdict, passes
 
 Cases = Sequence[Future["Case"]]
 Track = Callable[[Cases], Iterable[Future["Case"]]]
@@ -136,10 +137,7 @@ class _Planter:
 
         def part(places: Integers) -> Slice:
             estimated = evaluate_slices.estimates(sample.part(places), params, resamples)
-            return Slice(
-                n=len(places),
-                metrics={name: Estimate(value=one.value, interval=one.interval) for name, one in estimated.items()},
-            )
+            return Slice(len(places), estimated)
 
         slices = {WHOLE: {WHOLE: part(np.arange(len(scores)))}}
         for name in sorted({rule.slice for rule in looked_at if rule.slice}):

@@ -19,12 +19,13 @@ from trunkline.conf.gates import AnyRule, Gates
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.errors import UserError
 from trunkline.pipeline.evaluate.bootstrap import Resamples
+from trunkline.pipeline.evaluate.estimate import Slice
 from trunkline.pipeline.evaluate.metrics.kinds import Metric, point
 from trunkline.pipeline.evaluate.metrics.registry import named
 from trunkline.pipeline.gate import calibration, comparison, fairness
 from trunkline.pipeline.gate.comparison import ScoreDifference
 from trunkline.pipeline.gate.evidence import Evidence
-from trunkline.pipeline.reports import Answer, Slice, Verdict, passes
+from trunkline.pipeline.reports import Answer, Verdict, passes
 
 DELONG = (0.5, 2.0)  # of the bootstrap's standard error to DeLong's: outside, one of them is wrong
 EQUAL = 1e-9  # a model's graph scores as its pipeline does to this
