@@ -148,7 +148,7 @@ def _sections(evidence: ProposalEvidence) -> Iterator[tuple[str, str]]:
             yield "What is taken back", _merged(evidence.merged)
         return
     yield "Measured", _measured(evidence)
-    yield "GatesReport that block", _gates(evidence)
+    yield "Gates that block", _gates(evidence)
     if evidence.present is not None:
         yield ("What is taken back" if evidence.back else "What was merged"), _merged(evidence.merged)
         yield "What differs in conf/", _config(evidence.config)
