@@ -40,10 +40,10 @@ check: ## Format, lint, types, direction of imports: what pre-commit runs
 	@$(RUN) mypy
 	@$(RUN) lint-imports --no-logo
 
-docs: ## Write docs/configuration.md from the code
+docs: ## Write docs/conf.md from the code
 	@locks/install dev
-	@$(RUN) python -m trunkline.pipeline.compose.reference > .venv/.configuration.md
-	@mv .venv/.configuration.md docs/configuration.md
+	@$(RUN) python -m trunkline.pipeline.compose.reference > .venv/.conf.md
+	@mv .venv/.conf.md docs/conf.md
 
 lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versions
 	@locks/install dev

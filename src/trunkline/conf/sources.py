@@ -54,7 +54,7 @@ def _local(path: str) -> None:
 def _without_secret(url: str) -> str:
     # No message may repeat the address: a secret in it would end in a log.
     if holds_a_secret(url):
-        raise ValueError("holds a secret, which git would keep for ever; give it to the environment: docs/sources.md")
+        raise ValueError("holds a secret, which git would keep for ever; give it to the environment: docs/ingest.md")
     return url
 
 
@@ -228,7 +228,7 @@ class Iceberg(TableSource):
         for key, value in self.properties.items():
             if is_secret(key) or holds_a_secret(value):
                 raise ValueError(
-                    f"properties.{key}: holds a secret, which git would keep for ever; see docs/sources.md"
+                    f"properties.{key}: holds a secret, which git would keep for ever; see docs/ingest.md"
                 )
             if value.startswith("sqlite"):
                 _database(value)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 def test_the_reference_is_up_to_date():
     command = [sys.executable, "-m", "trunkline.pipeline.compose.reference"]
     fresh = subprocess.run(command, capture_output=True, check=True).stdout.decode()
-    assert (ROOT / "docs/configuration.md").read_text(encoding="utf-8") == fresh, "stale; run: make docs"
+    assert (ROOT / "docs/conf.md").read_text(encoding="utf-8") == fresh, "stale; run: make docs"
 
 
 def test_every_group_of_conf_has_its_section():

@@ -114,7 +114,7 @@ def test_holm_is_between_the_p_values_and_bonferroni(p_values):
 
 
 def test_superiority_is_seldom_declared_where_there_is_none_and_inferiority_seldom_missed():
-    """The rates of docs/gates.md, in small: within what a binomial of so many pairs allows (99.9 %)."""
+    """The rates of docs/gate.md, in small: within what a binomial of so many pairs allows (99.9 %)."""
     pairs, wrong, missed = 300, 0, 0
     for seed in range(pairs):
         found = comparison.difference(LOSS, *pair(seed + 100, rows=60), Resamples(31, 400, seed))

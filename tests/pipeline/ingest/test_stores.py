@@ -418,7 +418,7 @@ def test_an_iceberg_table_at_a_snapshot(project: Path) -> None:
 
 
 def test_the_example_of_the_page_is_right(root: Path) -> None:
-    [example] = re.findall(r"```yaml\n(.*?)```", (root / "docs/sources.md").read_text(), re.DOTALL)
+    [example] = re.findall(r"```yaml\n(.*?)```", (root / "docs/ingest.md").read_text(), re.DOTALL)
     kinds = [source(**declared).kind for declared in yaml.safe_load(example)["sources"].values()]
     assert kinds == ["files", "files", "sql", "delta", "iceberg"]
 

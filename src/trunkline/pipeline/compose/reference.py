@@ -1,6 +1,6 @@
 """The reference of conf/, written from the structures that read it, so that it cannot say anything else.
 
-`python -m trunkline.pipeline.compose.reference > docs/configuration.md` writes it again; a test says when it is stale.
+`python -m trunkline.pipeline.compose.reference > docs/conf.md` writes it again; a test says when it is stale.
 """
 
 import inspect
@@ -185,7 +185,7 @@ def functions() -> list[Function]:
 
 
 def render() -> str:
-    """Return docs/configuration.md."""
+    """Return docs/conf.md."""
     environment = Environment(
         loader=PackageLoader("trunkline.pipeline.compose", ""),
         autoescape=select_autoescape(("html",)),

@@ -4,7 +4,7 @@ Both models are measured on the same resamples of whole clusters (see `bootstrap
 difference of what is resampled, and what makes a day hard for both cancels. A month has some thirty clusters only, for
 which plain percentiles are too narrow; the percentiles are moved outwards as Hesterberg proposes (The American
 Statistician 69 (2015) 371-386, section 5.3): to those of a t distribution with one degree of freedom per cluster but
-one. docs/gates.md has the error rates that were measured.
+one. docs/gate.md has the error rates that were measured.
 """
 
 import math
