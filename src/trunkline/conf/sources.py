@@ -227,9 +227,7 @@ class Iceberg(TableSource):
     def _no_secrets(self) -> Self:
         for key, value in self.properties.items():
             if is_secret(key) or holds_a_secret(value):
-                raise ValueError(
-                    f"properties.{key}: holds a secret, which git would keep for ever; see docs/ingest.md"
-                )
+                raise ValueError(f"properties.{key}: holds a secret, which git would keep for ever; see docs/ingest.md")
             if value.startswith("sqlite"):
                 _database(value)
         return self

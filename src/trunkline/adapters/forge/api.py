@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeVar
 
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_chain, wait_fixed
+
 from trunkline.core.errors import OutsideError, UserError
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)  # seconds between attempts, where the forge does not say how long
@@ -127,16 +129,37 @@ class Forge(Protocol):
 
 def retried(call: Callable[[], T], tell: Callable[[str], None], sleep: Callable[[float], None] = time.sleep) -> T:
     """Call until the forge answers, some times; what is called must look first whether it is already done."""
-    for pause in PAUSES:
-        try:
-            return call()
-        except ForgeError as error:
-            wait = pause if error.wait is None else error.wait
-            if not error.passing or wait > PATIENCE:
-                raise
-            tell(f"{error}; trying again in {wait:.0f} s")
-        sleep(wait)
-    return call()
+
+    def announce(state: RetryCallState) -> None:
+        tell(f"{_error(state)}; trying again in {state.upcoming_sleep:.0f} s")
+
+    retrying = Retrying(
+        retry=retry_if_exception(_may_pass),
+        wait=_wait,
+        stop=stop_after_attempt(len(PAUSES) + 1),
+        before_sleep=announce,
+        sleep=sleep,
+        reraise=True,
+    )
+    return retrying(call)
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, ForgeError) and error.passing and (error.wait or 0) <= PATIENCE
+
+
+def _wait(state: RetryCallState) -> float:
+    """Return the seconds that the forge asks to wait, else those of the schedule."""
+    error = _error(state)
+    asked = error.wait if isinstance(error, ForgeError) else None
+    return _schedule(state) if asked is None else asked
+
+
+_schedule = wait_chain(*map(wait_fixed, PAUSES))
+
+
+def _error(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome else None
 
 
 def refused(what: str, status: int, said: object, needs: str, headers: Mapping[str, str] | None = None) -> ForgeError:

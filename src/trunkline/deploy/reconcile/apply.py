@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_chain, wait_fixed
+
 from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.conf.versions import Version
 from trunkline.core import paths
@@ -38,17 +40,16 @@ Result = TypeVar("Result")
 Tell = Callable[[str], object]
 
 
-def patiently(call: Callable[[], Result]) -> Result:
+def patiently(call: Callable[[], Result], sleep: Callable[[float], None] = time.sleep) -> Result:
     """Call MLflow, again and later each time if it fails, for some seconds in all; raises its last OutsideError."""
-    began = time.monotonic()
-    for wait in _WAITS:
-        try:
-            return call()
-        except OutsideError:
-            if time.monotonic() - began > _PATIENCE:
-                raise
-        time.sleep(wait)
-    return call()
+    retrying = Retrying(
+        retry=retry_if_exception_type(OutsideError),
+        wait=wait_chain(*map(wait_fixed, _WAITS)),
+        stop=stop_after_attempt(len(_WAITS) + 1) | stop_after_delay(_PATIENCE),
+        sleep=sleep,
+        reraise=True,
+    )
+    return retrying(call)
 
 
 @dataclass

@@ -15,6 +15,7 @@ from pathlib import Path
 from filelock import FileLock
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from trunkline.core.errors import OutsideError
 from trunkline.core.files import sha256
@@ -119,23 +120,56 @@ class _Part:
 
 def _arrived(remote: Remote, part: _Part, sleep: Callable[[float], None]) -> str:
     """Try until all has arrived, and return its sha256; give up when nothing more arrives for some attempts."""
-    most, failures = part.size, 0
+    attempts = _Attempts(part)
     with _progress() as progress:
         task = progress.add_task(remote.title, total=None, completed=part.size)
-        while True:
-            try:
-                _attempt(remote, part, lambda total, size: progress.update(task, total=total, completed=size))
-                return part.digest()
-            except BrokenOffError as error:
-                failures = 0 if part.size > most else failures + 1
-                most = max(most, part.size)
-                if error.anew:
-                    part.restart("")
-                if failures > len(PAUSES) or (error.wait or 0) > PATIENCE:
-                    raise OutsideError(f"{remote.title}: {error}; run again, which goes on from there") from None
-                pause = PAUSES[max(failures, 1) - 1] if error.wait is None else error.wait
-                progress.console.print(f"{remote.title}: {error}; trying again in {pause:.0f} s", markup=False)
-            sleep(pause)
+
+        def announce(state: RetryCallState) -> None:
+            words = f"{remote.title}: {attempts.error}; trying again in {state.upcoming_sleep:.0f} s"
+            progress.console.print(words, markup=False)
+
+        retrying = Retrying(
+            retry=retry_if_exception_type(BrokenOffError),
+            after=attempts.record,
+            wait=attempts.wait,
+            stop=attempts.exhausted,
+            before_sleep=announce,
+            sleep=sleep,
+            reraise=True,
+        )
+        try:
+            retrying(_attempt, remote, part, lambda total, size: progress.update(task, total=total, completed=size))
+        except BrokenOffError as error:
+            raise OutsideError(f"{remote.title}: {error}; run again, which goes on from there") from None
+    return part.digest()
+
+
+class _Attempts:
+    """What the attempts at a file have come to: one that brings more of it than any before is no failure."""
+
+    def __init__(self, part: _Part) -> None:
+        self._part = part
+        self._most = part.size
+        self._failures = 0
+        self.error = BrokenOffError("")  # of the last attempt
+
+    def record(self, state: RetryCallState) -> None:
+        """Take in an attempt that broke off, and drop what does not belong to the rest."""
+        error = state.outcome and state.outcome.exception()
+        self.error = error if isinstance(error, BrokenOffError) else self.error
+        self._failures = 0 if self._part.size > self._most else self._failures + 1
+        self._most = max(self._most, self._part.size)
+        if self.error.anew:
+            self._part.restart("")
+
+    def wait(self, _: RetryCallState) -> float:
+        """Return the seconds that the server asks for, else those of the schedule."""
+        place = min(max(self._failures, 1), len(PAUSES)) - 1
+        return PAUSES[place] if self.error.wait is None else self.error.wait
+
+    def exhausted(self, _: RetryCallState) -> bool:
+        """Tell whether another attempt is worth nothing, or is asked to wait for too long."""
+        return self._failures > len(PAUSES) or (self.error.wait or 0) > PATIENCE
 
 
 def _attempt(remote: Remote, part: _Part, seen: Callable[[int | None, int], None]) -> None:
