@@ -44,6 +44,22 @@ ROWS = [
     {"delay": 7, "hour": 1, "origin": "None"},
     {"delay": -119.99999999999999, "hour": 2, "origin": "nan", "engines": 4.0},
 ]
+# Loads the model without MLflow; what the modules of its own package import is printed with the scores.
+IMPORT = """
+import builtins, importlib, json, sys
+import pandas as pd
+code, loader, data = sys.argv[1:]
+sys.path.insert(0, code)
+package, imported, real = loader.partition(".")[0], set(), builtins.__import__
+def spied(name, globals=None, locals=None, fromlist=(), level=0):
+    if str((globals or {}).get("__name__")).startswith(package):
+        imported.add(name.partition(".")[0])
+    return real(name, globals, locals, fromlist, level)
+builtins.__import__ = spied
+model = importlib.import_module(loader)._load_pyfunc(data)
+scores = model.predict(pd.DataFrame(json.load(sys.stdin), dtype=object)).tolist()
+print(json.dumps([sorted(imported - sys.stdlib_module_names - {package}), scores]))
+"""
 # What loads the model fails if it imports a trunkline that is not its own.
 LOAD = """
 import json, sys
@@ -150,15 +166,38 @@ def test_another_or_a_changed_bundle_is_not_loaded(bundle, tmp_path):
         loader._load_pyfunc(str(folder))
 
 
-def test_a_package_holds_what_the_loader_imports_and_nothing_else():
-    package = vendor.collect(mlflow_package.LOADER, frozenset({"trunkline.serve.pipeline_scorer"}))
-    assert set(package.files) == {
-        "bundle/__init__.py", "bundle/contract.py", "bundle/manifest.py", "bundle/runtime.py", "core/__init__.py",
-        "core/errors.py", "core/tasks.py", "deploy/mlflow/__init__.py", "deploy/mlflow/loader.py", "serve/__init__.py",
-    }  # fmt: skip
-    assert package.imports == {"msgspec", "numpy", "onnxruntime"}
-    assert f"from {package.name}.core.errors import" in package.files["bundle/contract.py"]
-    assert package.name != vendor.collect(mlflow_package.LOADER).name
+def imported_elsewhere(model, rows, alien):
+    """What a copy of the code imports of others, and the scores that it gives, in a process without Trunkline."""
+    flavor = yaml.safe_load((model / "MLmodel").read_text())["flavors"]["python_function"]
+    command = [sys.executable, "-c", IMPORT, *(str(model / flavor["code"]), flavor["loader_module"])]
+    command.append(str(model / flavor["data"]))
+    environ = os.environ | {"PYTHONPATH": alien, "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, env=environ, input=json.dumps(rows), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_copied_code_lacks_nothing_and_imports_what_is_required(bundle, scores, alien, tmp_path):
+    mlflow_package.write(bundle, tmp_path / "graph")
+    imported, found = imported_elsewhere(tmp_path / "graph", ROWS, alien)
+    assert found == scores
+    assert set(imported) == {"msgspec", "numpy", "onnxruntime"}
+
+    other, frame = pipeline_bundle(tmp_path / "bundle")
+    mlflow_package.write(other, tmp_path / "pipeline")
+    rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    imported, found = imported_elsewhere(tmp_path / "pipeline", rows, alien)
+    assert found == modelfile.load(other / "model.skops").predict_proba(frame)[:, 1].tolist()
+    named = {"PyYAML": "yaml", "scikit-learn": "sklearn"}
+    assert set(imported) == {named.get(name, name) for name in vendor.REQUIREMENTS["sklearn"]} - {"onnxruntime"}
+
+
+def test_a_package_is_named_by_its_code(tmp_path):
+    package = vendor.copy(vendor.PATHS["onnx"], tmp_path)
+    assert {path.relative_to(package).as_posix() for path in package.rglob("*.py")} == set(vendor.PATHS["onnx"])
+    assert f"from {package.name}.core.errors import" in (package / "bundle/contract.py").read_text()
+    assert package == vendor.copy(vendor.PATHS["onnx"], tmp_path)
+    assert package.name != vendor.copy(vendor.PATHS["sklearn"], tmp_path).name
 
 
 def registered(address, bundle, tmp_path, name):

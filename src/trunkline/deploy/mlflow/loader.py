@@ -1,6 +1,6 @@
 """Loads a bundle where MLflow loads a model; does not import MLflow.
 
-A model that is logged to MLflow brings a copy of this module and of those that it needs (see the module `vendor`).
+A model that is logged to MLflow brings a copy of this module and of those that it needs, which `vendor` lists.
 MLflow's own signature says less than the contract and converts what does not fit, so every row is held to the
 contract here, as a request is, and all rows are scored at once, as `Bundle.scores` does it.
 """

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,10 @@ import msgspec
 from trunkline.adapters import mlflow
 from trunkline.bundle import manifest
 from trunkline.bundle.contract import Contract, Input, read_contract
-from trunkline.bundle.manifest import CONTRACT, GOLDEN, VerifiedBundle
+from trunkline.bundle.manifest import CONTRACT, GOLDEN, Manifest, VerifiedBundle
 from trunkline.deploy.mlflow import vendor
 
-LOADER = "trunkline.deploy.mlflow.loader"
-_ONLY_SKLEARN = "trunkline.serve.pipeline_scorer"
+_LOADER = "deploy.mlflow.loader"  # in the copied package, as in Trunkline
 _EXAMPLES = 5
 
 
@@ -34,21 +33,20 @@ def write(bundle: Path, folder: Path) -> None:
     """
     found = manifest.read(bundle, keep=frozenset({CONTRACT, GOLDEN}))
     contract = read_contract(bundle, found.kept[CONTRACT])
-    onnx = found.manifest.runtime == "onnx"
-    package = vendor.collect(LOADER, without=frozenset({_ONLY_SKLEARN}) if onnx else frozenset())
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"
         )  # MLflow warns of its own types when it is imported, and of the Any of the signature
+        package = vendor.copy(vendor.PATHS[found.manifest.runtime], Path(temporary))
         data = shutil.copytree(bundle, Path(temporary, found.digest))
         mlflow.library().pyfunc.save_model(
             folder,
-            loader_module=f"{package.name}.{LOADER.partition('.')[2]}",
+            loader_module=f"{package.name}.{_LOADER}",
             data_path=str(data),
-            code_paths=[str(package.write(Path(temporary)))],
+            code_paths=[str(package)],
             signature=_signature(contract),
             input_example=_example(found, contract),
-            conda_env=_environment(_requirements(package, bundle / found.manifest.model)),
+            conda_env=_environment(_requirements(found.manifest, bundle)),
             metadata={"trunkline.digest": found.digest},
         )
 
@@ -85,10 +83,8 @@ def _environment(requirements: Iterable[str]) -> dict[str, Any]:
     return {"name": "mlflow-env", "channels": ["conda-forge"], "dependencies": dependencies}
 
 
-def _requirements(package: vendor.Package, model: Path) -> Iterator[str]:
-    """Yield what the loader imports, in the versions of this environment, which are the lock's."""
-    distributions = packages_distributions()
-    names = {distributions[name][0] for name in package.imports} | {"pandas"}
-    if b"lightgbm" in model.read_bytes() and model.suffix == ".skops":
-        names.add("lightgbm")
-    yield from (f"{name}=={version(name)}" for name in names)
+def _requirements(declared: Manifest, bundle: Path) -> Iterator[str]:
+    """Yield what the loader and the model need, in the versions of this environment, which are the lock's."""
+    yield from (f"{name}=={version(name)}" for name in vendor.REQUIREMENTS[declared.runtime])
+    if declared.runtime == "sklearn" and b"lightgbm" in (bundle / declared.model).read_bytes():
+        yield f"lightgbm=={version('lightgbm')}"
