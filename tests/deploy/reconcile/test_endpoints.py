@@ -93,3 +93,12 @@ def test_nobody_is_waited_for_for_long(monkeypatch):
     assert told(address) == "no answer (NewConnectionError)"
     with listening(b"", wait=1.5) as (address, _):
         assert told(address) == "no answer (ReadTimeoutError)"
+
+
+def test_nobody_waits_for_a_name_that_takes_long_to_resolve(monkeypatch):
+    resolve = socket.getaddrinfo
+    monkeypatch.setattr(endpoints, "SECONDS", 0.2)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: time.sleep(3) or resolve("127.0.0.1", *a[1:], **k))
+    began = time.monotonic()
+    assert told("http://slow.example") == "takes too long to answer"
+    assert time.monotonic() - began < 2

@@ -34,7 +34,8 @@ def ask(addresses: Sequence[str]) -> dict[str, Served | OutsideError]:
     def tell(address: str) -> None:
         found[address] = _ask(address)
 
-    # No pool: one that answers byte by byte would keep it, and the whole process, from ending.
+    # No pool and no event loop: an endpoint that answers byte by byte would keep a pool, and a name that takes long to
+    # resolve an event loop, from ending, and the whole process with it.
     threads = {address: Thread(target=tell, args=(address,), daemon=True) for address in set(addresses)}
     for thread in threads.values():
         thread.start()
