@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trunkline.adapters.git import repository
-from trunkline.core.errors import OutsideError
+from trunkline.core.errors import OutsideError, one_line
 
 INSTALL = "locks/install"
 PRESENT = Path(sys.executable)
@@ -52,7 +52,7 @@ def cache_folder(root: Path) -> Path:
     """
     done = _started(root, _dvc("cache", "dir"))
     if done.code:
-        raise OutsideError(f"dvc cache dir failed: {' '.join(done.complaint.split())}")
+        raise OutsideError(f"dvc cache dir failed: {one_line(done.complaint)}")
     return Path(done.told.strip().splitlines()[-1])
 
 
@@ -68,7 +68,7 @@ def environment(root: Path, commit: str) -> Iterator[Path]:
         own = {"PYTHON": sys.executable, "TMPDIR": str(state)}
         done = _started(folder, ["sh", INSTALL, "pipeline"], own, together=True)
         if done.code:
-            told = " ".join(done.told.split())[-300:]
+            told = one_line(done.told)[-300:]
             raise OutsideError(f"{commit[:12]}:locks/pipeline.txt: cannot be installed: {told}")
         yield folder / ".venv/bin/python"
 
@@ -109,7 +109,7 @@ def plan_merged(root: Path, target: str, cache: Path, settings: Mapping[str, str
         planned = _started(folder, [sys.executable, "-c", _PLAN], own)
         for step in (done, fetched, planned):
             if step.code:
-                raise OutsideError(f"the merge with {target[:12]}: {' '.join((step.complaint or step.told).split())}")
+                raise OutsideError(f"the merge with {target[:12]}: {one_line(step.complaint or step.told)}")
         return planned.told, ()
 
 
@@ -161,7 +161,7 @@ def _dvc(*arguments: str, python: Path = PRESENT) -> list[str]:
 def _git(folder: Path, *arguments: str, given: str = "") -> None:
     done = _started(folder, ["git", *arguments], given=given)
     if done.code:
-        raise OutsideError(f"git {' '.join(arguments)} failed: {' '.join(done.complaint.split())}")
+        raise OutsideError(f"git {' '.join(arguments)} failed: {one_line(done.complaint)}")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trunkline.bundle.manifest import CONTRACT, BundleError, Manifest, read
-from trunkline.core.errors import UserError
+from trunkline.core.errors import UserError, one_line
 from trunkline.core.tasks import SCORE
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _session(path: Path, graph: bytes, widths: Mapping[str, int], classes: int, 
     try:
         session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own exceptions share no base
-        raise BundleError(f"{path}: cannot be loaded: {' '.join(str(error).split())}") from None
+        raise BundleError(f"{path}: cannot be loaded: {one_line(error)}") from None
     expected = {name: (kind, width) for (name, width), kind in zip(widths.items(), _KINDS, strict=True) if width}
     inputs = {node.name: (node.type, *node.shape[1:]) for node in session.get_inputs()}
     outputs = {node.name: (node.type, *node.shape[1:]) for node in session.get_outputs()}

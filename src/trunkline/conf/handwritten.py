@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from trunkline.core import safe_yaml
-from trunkline.core.errors import UserError
+from trunkline.core.errors import UserError, one_line
 
 MAX_BYTES = 200_000
 
@@ -95,7 +95,7 @@ def _yaml_place(path: Path, error: yaml.YAMLError) -> str:
 
 
 def _yaml_problem(error: yaml.YAMLError) -> str:
-    return " ".join(str(getattr(error, "problem", None) or error).split())
+    return one_line(getattr(error, "problem", None) or error)
 
 
 def _refuse_hydra_settings(path: Path, content: Any) -> None:

@@ -32,6 +32,11 @@ class OutsideError(TrunklineError):
     exit_code = 3
 
 
+def one_line(text: object) -> str:
+    """Return a text, or what an error says, with any white space in it as single spaces: a message is one line."""
+    return " ".join(str(text).split())
+
+
 def nearest(name: str, valid: Iterable[str]) -> str:
     """Return `; did you mean 'x'?` for the valid name nearest to a wrong one, else the valid names."""
     names = sorted(set(valid))
@@ -81,7 +86,7 @@ def explain(error: BaseException) -> TrunklineError | None:
         return OutsideError(f"{path or 'a file'}: {os.strerror(code)}; {_ADVICE[code]}")
     package = type(error).__module__.partition(".")[0]
     if (package in ("polars", "_duckdb") or isinstance(error, OSError)) and _DAMAGED.search(str(error)):
-        what = " ".join(str(error).splitlines()[0].split())
+        what = one_line(str(error).splitlines()[0])
         return OutsideError(f"a Parquet file of data/ is cut off or damaged ({what}); run: dvc repro, to make it again")
     return None
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import yaml
 
 from trunkline.core import safe_yaml
-from trunkline.core.errors import UserError
+from trunkline.core.errors import UserError, one_line
 from trunkline.core.paths import PARAMS
 
 if TYPE_CHECKING:  # a plan needs no types, and starts sooner without them
@@ -36,7 +36,7 @@ class Params:
         except FileNotFoundError:
             raise UserError(f"{path}: there is no such file; run: trunkline compose") from None
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}; run: trunkline compose") from None
+            raise UserError(f"{path}: not YAML: {one_line(error)}; run: trunkline compose") from None
         if not isinstance(content, dict):
             raise UserError(f"{path}: not a mapping of groups; run: trunkline compose")
         return cls(content, path)

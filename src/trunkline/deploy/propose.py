@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from trunkline.adapters.forge import api
 from trunkline.adapters.git import ancestry, messages, remote, repository
@@ -22,6 +21,7 @@ from trunkline.conf.evaluation import WHOLE
 from trunkline.conf.registry import Desired, Registry
 from trunkline.conf.versions import Version
 from trunkline.core import paths
+from trunkline.core.documents import dig
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.core.params import Params
 from trunkline.deploy import history, rehearse
@@ -171,7 +171,7 @@ def look(root: Path, trunk: str, environ: Mapping[str, str]) -> TrunkState:
         )
     fetched = remote.fetch(root, trunk, environ)
     tip = Snapshot(root, fetched.tip, (paths.REGISTRY, paths.PARAMS))
-    params = Params(differences.mapping(tip.content(paths.PARAMS)), f"{paths.PARAMS} of {trunk}")
+    params = Params(tip.mapping(paths.PARAMS), f"{paths.PARAMS} of {trunk}")
     name, text = params.name, tip.text(paths.REGISTRY) or ""
     parsed = conf_registry.parse(text, name, paths.REGISTRY)
     declared = params.group(Deploy)
@@ -247,11 +247,11 @@ def _evidence(
 
 
 def _measured(version: Version, files: Snapshot) -> MeasuredVersion:
-    windows = _dig(differences.mapping(files.content(paths.PARAMS)), "data", "window")
-    window = {key: str(_dig(windows, key) or "not known") for key in ("train", "holdout")}
+    windows = dig(files.mapping(paths.PARAMS), "data", "window")
+    window = {key: str(dig(windows, key) or "not known") for key in ("train", "holdout")}
     past = Past.understood({paths.SLICES.stem: files.text(paths.SLICES)})
     whole = (past.slices or {}).get(WHOLE, {}).get(WHOLE)
-    data = str(_dig(differences.mapping(files.content(paths.LOCK)), "stages", "validate", "outs"))
+    data = str(dig(files.mapping(paths.LOCK), "stages", "validate", "outs"))
     holdout = None if whole is None else Holdout(window["holdout"], whole.n, data)
     return MeasuredVersion(version, files.commit, window["train"], holdout, {} if whole is None else whole.metrics)
 
@@ -263,7 +263,7 @@ def _merged(root: Path, new: str, present: str) -> tuple[messages.Brought, ...]:
 
 
 def _config(before: Snapshot, after: Snapshot) -> tuple[differences.Difference, ...]:
-    return differences.differences(*(differences.mapping(one.content(paths.PARAMS)) for one in (before, after)))
+    return differences.differences(*(one.mapping(paths.PARAMS) for one in (before, after)))
 
 
 def _is(root: Path, proposal: Proposal, commit: str) -> bool:
@@ -281,9 +281,3 @@ def _is(root: Path, proposal: Proposal, commit: str) -> bool:
 def _commit(root: Path, proposal: Proposal) -> str:
     message = deploy_proposal.message(proposal.evidence)
     return remote.commit_file(root, proposal.trunk.tip, paths.REGISTRY, proposal.text, message)
-
-
-def _dig(value: Any, *keys: str) -> Any:
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 import yaml
 
-from trunkline.core import paths, safe_yaml
+from trunkline.core import paths
+from trunkline.core.documents import dig, mapping
 from trunkline.lineage.chain import DeclaredParams, Environment, Judged, Output, RowCounts
 from trunkline.pipeline.reports import DatasetReport, GatesReport, Verdict
 from trunkline.release.provenance import DATA, ENVIRONMENT
@@ -60,13 +61,14 @@ def declared(
     files: Mapping[Path, bytes], before: Mapping[Path, bytes] | None, since: str | None
 ) -> DeclaredParams | None:
     """Return what a commit declared, compared with the commit of the version before."""
-    params = _params(files)
+    params = mapping(files, paths.PARAMS)
     if params is None:
         return None
-    chosen = _dig(_mapping(files.get(paths.CHOICE)), "model") or params.get("model")  # what a search put in its place
-    told = {key: _text(value) for key in TOLD if (value := _dig({**params, "model": chosen}, key)) is not None}
+    chosen = dig(mapping(files, paths.CHOICE), "model") or params.get("model")  # what a search put in its place
+    values = {key: dig({**params, "model": chosen}, *key.split(".")) for key in TOLD}
+    told = {key: _text(value) for key, value in values.items() if value is not None}
     groups = {clean(str(key)): _hash(value) for key, value in params.items()}
-    earlier = _params(before) if before is not None else None
+    earlier = mapping(before, paths.PARAMS) if before is not None else None
     changed = differences.differences(earlier, params) if earlier is not None else ()
     return DeclaredParams(
         told, groups, since if earlier is not None else None, tuple(clean(str(line)) for line in changed)
@@ -77,7 +79,7 @@ def outputs(
     files: Mapping[Path, bytes], listing: Callable[[str], tuple[tuple[str, str], ...] | None]
 ) -> tuple[Output, ...]:
     """Return the data that a commit's dvc.lock holds; `listing` returns the files of a folder's hash."""
-    lock = _mapping(files.get(paths.LOCK))
+    lock = mapping(files, paths.LOCK)
     outs = _understood(_outs, lock) or {}
     rows = ((path.as_posix(), outs[path.as_posix()]) for path in DATA if path.as_posix() in outs)
     return tuple(
@@ -93,9 +95,9 @@ def _outs(lock: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def rows(files: Mapping[Path, bytes]) -> RowCounts | None:
     """Return the windows of a commit's params.yaml, and the rows that reports/dataset.json counts in them."""
-    params = _params(files) or {}
+    params = mapping(files, paths.PARAMS) or {}
     dataset = _understood(lambda text: DatasetReport.model_validate(json.loads(text)), files.get(paths.DATASET))
-    windows = [_dig(params, f"data.window.{name}") for name in ("train", "holdout")]
+    windows = [dig(params, "data", "window", name) for name in ("train", "holdout")]
     if dataset is None and windows == [None, None]:
         return None
     train, holdout = (clean(str(window)) if window is not None else None for window in windows)
@@ -131,21 +133,6 @@ def _understood(read: Callable[[Any], T], given: Any) -> T | None:
         return read(given)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, yaml.YAMLError):
         return None
-
-
-def _mapping(text: bytes | None) -> Mapping[str, Any] | None:
-    parsed = _understood(lambda given: safe_yaml.parse_yaml(given.decode()), text)
-    return parsed if isinstance(parsed, dict) else None
-
-
-def _params(files: Mapping[Path, bytes]) -> Mapping[str, Any] | None:
-    return _mapping(files.get(paths.PARAMS))
-
-
-def _dig(value: Any, key: str) -> Any:
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _text(value: Any) -> str:

@@ -17,7 +17,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from trunkline.core import paths, safe_yaml
-from trunkline.core.errors import UserError
+from trunkline.core.errors import UserError, one_line
 
 # What git has to be told, once per clone, so that it calls the driver.
 SETTINGS = {
@@ -326,7 +326,7 @@ def _mapping(path: str, text: str) -> dict[str, Any]:
     try:
         content = safe_yaml.parse_yaml(text)
     except (yaml.YAMLError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         raise UserError(f"{path}: is not YAML on one side of the merge: {reason}; run there: dvc repro") from None
     if not isinstance(content, dict | None):
         raise UserError(f"{path}: is no mapping on one side of the merge; run there: dvc repro")

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from trunkline.conf import versions
 from trunkline.conf.versions import Version
-from trunkline.core import files, paths, safe_yaml
+from trunkline.core import documents, files, paths
 from trunkline.core.errors import UserError
 
 STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
@@ -98,12 +97,8 @@ def facts_of(files: Mapping[Path, bytes], commit: str, version: Version) -> Fact
 
 
 def _mapping(path: Path, files: Mapping[Path, bytes]) -> dict[str, Any]:
-    try:
-        text = files[path].decode()
-        content = json.loads(text) if path.suffix == ".json" else safe_yaml.parse_yaml(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        content = None
-    if not isinstance(content, dict):
+    content = documents.mapping(files, path)
+    if content is None:
         raise UserError(f"{path}: is not what the pipeline writes; run: dvc repro")
     return content
 

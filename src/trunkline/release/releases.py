@@ -22,7 +22,6 @@ from trunkline.core.errors import OutsideError, UserError
 from trunkline.release import message, verify
 from trunkline.release.provenance import Announced
 from trunkline.release.verify import RefusedError
-from trunkline.show import differences
 from trunkline.show.text import clean
 
 
@@ -81,7 +80,7 @@ class Releases:
 def releases(folder: Path, branch: str) -> Releases:
     """Return the versions of the model whose params.yaml is at the trunk's tip; raises UserError without one."""
     trunk = ancestry.trunk(folder, branch)
-    params = differences.mapping(Snapshot(folder, trunk.tip).content(paths.PARAMS))
+    params = Snapshot(folder, trunk.tip).mapping(paths.PARAMS)
     where = f"{paths.PARAMS} at the tip of {trunk.ref}"
     if not isinstance(params.get("name"), str):
         raise UserError(f"{where}: has no name of a model; run: trunkline compose, and merge what it writes")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from trunkline.conf.signers import Key, Keyless
-from trunkline.core.errors import OutsideError, UserError
+from trunkline.core.errors import OutsideError, UserError, one_line
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -258,7 +258,7 @@ def _sign_keyless(payload: bytes, environ: Mapping[str, str], trust: "ClientTrus
 def _without(text: str, *secrets: str | None) -> str:
     for secret in filter(None, secrets):
         text = text.replace(secret, "…")
-    return " ".join(text.split())[:200]
+    return one_line(text)[:200]
 
 
 def _verify_keyless(signed: str, signers: Mapping[str, Key | Keyless], root: "TrustedRoot | None") -> Signed:

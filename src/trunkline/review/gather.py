@@ -33,7 +33,6 @@ from trunkline.pipeline.search import summary
 from trunkline.review import data as review_data
 from trunkline.review.attribution import measure
 from trunkline.review.data import Curve, CurveKind, Merge, Pending, Review
-from trunkline.show import differences
 
 READ = (*reports.FILES, *moves.READ, paths.PARAMS)  # of the base
 HOLDOUT = paths.PREDICTIONS / "holdout.parquet"
@@ -59,7 +58,7 @@ def gather(root: Path, params: Params, target: str) -> Review:
         dirty=bool(since.status.uncommitted(*repository.INPUTS)),
         behind=behind,
         plan=plan,
-        config=review_data.config(differences.mapping(base.content(paths.PARAMS)), params.content, stages),
+        config=review_data.config(base.mapping(paths.PARAMS), params.content, stages),
         whole=review_data.whole(declared.metrics, past, now, _pair(root, base.commit, data, declared)),
         slices=review_data.slices(declared.metrics[0], past, now),
         reports=now,

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from trunkline.bundle.contract import Contract, Input
 from trunkline.core import convert
-from trunkline.core.errors import UserError, nearest
+from trunkline.core.errors import UserError, nearest, one_line
 
 ROW, REASONS = "row_number", "reasons"  # the columns that predictions add, besides the scores
 
@@ -121,7 +121,7 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read: {' '.join(str(error).split())[:300]}; fix the file") from error
+        raise UserError(f"{path}: cannot be read: {one_line(error)[:300]}; fix the file") from error
 
 
 def _csv_header(path: Path) -> tuple[Any, None]:

@@ -6,10 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
-from trunkline.core import safe_yaml
-
 MISSING = "(none)"
 LONGEST = 60  # characters of a value
 
@@ -28,15 +24,6 @@ class Difference:
         """Write it as `key before → after`, and a window by how far it has moved."""
         moved = _moved(self.before, self.after) if "window" in self.key.split(".") else ""
         return f"{self.key}{moved} {shown(self.before)} → {shown(self.after)}"
-
-
-def mapping(content: bytes | None) -> dict[str, Any]:
-    """Return the YAML of a file of a commit; nothing where there is none that is a mapping."""
-    try:
-        parsed = safe_yaml.parse_yaml((content or b"").decode())
-    except (yaml.YAMLError, ValueError):
-        return {}
-    return parsed if isinstance(parsed, dict) else {}
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Difference, ...]:

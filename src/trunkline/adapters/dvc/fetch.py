@@ -15,7 +15,7 @@ from trunkline.bundle import manifest
 from trunkline.bundle.manifest import Identity
 from trunkline.conf.versions import Version
 from trunkline.core import paths
-from trunkline.core.errors import OutsideError, UserError
+from trunkline.core.errors import OutsideError, UserError, one_line
 
 
 def fetch(home: Path, version: Version, target: Path) -> Identity:
@@ -44,5 +44,5 @@ def _get(home: Path, commit: str, tag: str, target: Path) -> None:
         for path in files.find(paths.BUNDLE.as_posix()):
             (target / Path(path).name).write_bytes(files.read_bytes(path))
     except Exception as error:  # those of DVC's packages share no base
-        message = " ".join(str(error).split())
+        message = one_line(error)
         raise OutsideError(f"{tag}: its bundle could not be fetched ({message}); run: dvc fetch --all-tags") from error

@@ -16,7 +16,7 @@ from trunkline.adapters.dvc.parses import kept_parses
 from trunkline.adapters.git import remote as git_remote
 from trunkline.adapters.git import repository
 from trunkline.core import paths
-from trunkline.core.errors import OutsideError, TrunklineError, UserError
+from trunkline.core.errors import OutsideError, TrunklineError, UserError, one_line
 
 GATE = "gate"
 
@@ -94,7 +94,7 @@ def _is_readable(repo: Any, tell: Tell) -> bool:
         remote = repo.cloud.get_remote(None, "reproduce")
         remote.fs.ls(remote.path)
     except Exception as error:  # the library of every kind of storage has its own
-        tell(f"the remote cannot be read, so that what is not here is made again: {_line(error)}")
+        tell(f"the remote cannot be read, so that what is not here is made again: {one_line(error)}")
         return False
     return True
 
@@ -108,7 +108,7 @@ def _with_remote(root: Path, tell: Tell, *, everything: bool) -> bool:
     except Exception as error:  # the library of every kind of storage has its own
         if isinstance(error.__cause__, StageCmdFailedError):
             raise _explained(error) from None
-        tell(f"the remote does not have all results, so that what is not here is made again: {_line(error)}")
+        tell(f"the remote does not have all results, so that what is not here is made again: {one_line(error)}")
         return False
     return True
 
@@ -144,7 +144,7 @@ def _fetch(repo: Any, base: str | None, tell: Tell) -> None:
             (out,) = (out for out in then.index.outs if out.def_path == str(paths.PREDICTIONS))
             why = "nobody has pushed them" if out.changed_cache() else None
     except Exception as error:  # the library of every kind of storage has its own
-        why = _line(error)
+        why = one_line(error)
     if why:
         tell(f"the scores of {base[:10]} could not be fetched: {why}")
 
@@ -153,7 +153,7 @@ def _send(repo: Any, targets: Sequence[str] | None = None) -> None:
     try:
         repo.push(targets=targets, run_cache=targets is None)
     except Exception as error:  # the library of every kind of storage has its own
-        raise OutsideError(f"the results cannot be pushed to the remote: {_line(error)}") from None
+        raise OutsideError(f"the results cannot be pushed to the remote: {one_line(error)}") from None
 
 
 def _has_remote(repo: Any) -> bool:
@@ -173,11 +173,7 @@ def _dvc(root: Path) -> Iterator[Any]:
 
 def _explained(error: Exception) -> TrunklineError:
     """Return the error with the exit code of the stage that failed; it has said why itself."""
-    told = _line(error.__cause__ or error)
+    told = one_line(error.__cause__ or error)
     status = re.search(r"exited with (\d+)$", told)
-    message = f"{_line(error)}: {told}" if error.__cause__ else told
+    message = f"{one_line(error)}: {told}" if error.__cause__ else told
     return UserError(message) if status and status[1] == str(UserError.exit_code) else OutsideError(message)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -25,7 +25,7 @@ from dvc.stage.cache import RunCacheNotFoundError, _can_hash
 
 from trunkline.adapters.dvc.parses import kept_parses
 from trunkline.core import paths as core_paths
-from trunkline.core.errors import OutsideError, UserError
+from trunkline.core.errors import OutsideError, UserError, one_line
 
 PARAMS = str(core_paths.PARAMS)
 
@@ -163,11 +163,13 @@ def survey(root: Path, params: Mapping[str, Any], composed: Callable[[], Mapping
             for stage in stages:
                 found.add(stage)
     except LockError as error:
-        raise OutsideError(f"another DVC command is running here ({_line(error)}); wait for it, or stop it") from None
+        raise OutsideError(
+            f"another DVC command is running here ({one_line(error)}); wait for it, or stop it"
+        ) from None
     except (DvcException, RecursionError) as error:  # what DVC reads YAML with recurses as deep as a file is nested
         if "dvc.lock" in str(error) or isinstance(error, RecursionError):
-            raise UserError(f"dvc.lock: DVC cannot read it ({_line(error)}); run: git restore dvc.lock") from None
-        raise UserError(f"dvc.yaml: DVC refuses the pipeline: {_line(error)}") from None
+            raise UserError(f"dvc.lock: DVC cannot read it ({one_line(error)}); run: git restore dvc.lock") from None
+        raise UserError(f"dvc.yaml: DVC refuses the pipeline: {one_line(error)}") from None
     return list(found.seen.values())
 
 
@@ -211,10 +213,6 @@ def _params(stage: Any, content: Mapping[str, Any]) -> dict[str, Any]:
 def _locked_params(stage: Any) -> dict[str, Any]:
     locked = [dep.hash_info.value or {} for dep in stage.deps if isinstance(dep, ParamsDependency)]
     return {key: value for values in locked for key, value in values.items()}
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
 
 
 _NONE = object()

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trunkline.core.errors import OutsideError
+from trunkline.core.errors import OutsideError, one_line
 
 
 def told(folder: Path, *arguments: str) -> str | None:
@@ -24,7 +24,7 @@ def output(folder: Path, *arguments: str, given: bytes = b"", environ: Mapping[s
     command = ("git", "--no-optional-locks", "-C", str(folder), *arguments)
     done = subprocess.run(command, input=given, env=environ, capture_output=True, check=False)  # noqa: S603  no shell
     if done.returncode:
-        reason = " ".join(done.stderr.decode(errors="replace").split())
+        reason = one_line(done.stderr.decode(errors="replace"))
         verb = next(word for word in arguments if not word.startswith("-") and "=" not in word)
         raise OutsideError(f"git {verb} failed: {reason or done.returncode}")
     return done.stdout

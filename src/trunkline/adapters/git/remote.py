@@ -14,7 +14,7 @@ from typing import Literal
 
 from trunkline.adapters.git import repository
 from trunkline.adapters.git.process import Done, attempt, output, told
-from trunkline.core.errors import OutsideError, UserError
+from trunkline.core.errors import OutsideError, UserError, one_line
 
 # The tokens that git may use, and what names the only server that each is for.
 TOKENS = {
@@ -178,7 +178,7 @@ def _remote(folder: Path, environ: Mapping[str, str], *arguments: str) -> Done:
 
 
 def _line(done: Done) -> str:
-    return " ".join((done.stdout + done.stderr).split())
+    return one_line(done.stdout + done.stderr)
 
 
 def _credentials(environ: Mapping[str, str]) -> Iterator[str]:

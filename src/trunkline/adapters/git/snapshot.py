@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from trunkline.adapters.git import repository
 from trunkline.adapters.git.process import output
+from trunkline.core import documents
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,11 @@ class Snapshot:
         if path not in self._contents:
             self._contents.update(self._read(path))
         return self._contents[path]
+
+    def mapping(self, path: Path) -> dict[str, Any]:
+        """Return the content of a JSON or YAML file; nothing where there is none that is a mapping."""
+        content = self.content(path)
+        return (documents.mapping({path: content}, path) if content is not None else None) or {}
 
     def text(self, path: Path) -> str | None:
         """Return the text of a file; None if the commit has no such file."""

@@ -18,7 +18,7 @@ from trunkline.conf.signers import Key, Keyless
 from trunkline.conf.tracking import Tracking
 from trunkline.conf.versions import Version
 from trunkline.core import paths, safe_yaml
-from trunkline.core.errors import TrunklineError, UserError, nearest
+from trunkline.core.errors import TrunklineError, UserError, nearest, one_line
 from trunkline.core.params import Params
 from trunkline.deploy.mlflow.state import Release
 from trunkline.deploy.reconcile import manifests
@@ -93,7 +93,7 @@ class _Tip:
         try:
             content = safe_yaml.parse_yaml(self.text(paths.PARAMS))
         except yaml.YAMLError as error:
-            raise UserError(f"{self.where(paths.PARAMS)}: not YAML: {' '.join(str(error).split())}") from None
+            raise UserError(f"{self.where(paths.PARAMS)}: not YAML: {one_line(error)}") from None
         if not isinstance(content, dict):
             raise UserError(f"{self.where(paths.PARAMS)}: not a mapping of groups")
         return Params(content, self.where(paths.PARAMS))

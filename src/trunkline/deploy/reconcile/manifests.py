@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
-from trunkline.core.errors import UserError
+from trunkline.core.errors import UserError, one_line
 
 # A manifest is no page: what is filled in are names and hashes, of a grammar without quotes and brackets.
 _ENVIRONMENT = SandboxedEnvironment(autoescape=False, undefined=StrictUndefined, keep_trailing_newline=True)
@@ -35,4 +35,4 @@ def _rendered(path: str, text: str, values: Mapping[str, str]) -> str:
         raise UserError(f"{path}:{error.lineno}: {error.message}; fix the template") from None
     except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
         advice = f"it may use {', '.join(sorted(values))}"
-        raise UserError(f"{path}: {' '.join(str(error).split())}; {advice}") from None
+        raise UserError(f"{path}: {one_line(error)}; {advice}") from None

@@ -14,6 +14,7 @@ from trunkline.adapters.git.process import output
 from trunkline.conf.registry import LATEST, Desired
 from trunkline.conf.versions import Version
 from trunkline.core import paths
+from trunkline.core.documents import mapping
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.deploy import history
 from trunkline.deploy.history import DeclaredChange
@@ -24,7 +25,6 @@ from trunkline.lineage.audit.judge import Audit, Event, Guard, VersionEvidence, 
 from trunkline.lineage.chain import Reviewed, Stay
 from trunkline.release import releases
 from trunkline.release.releases import Releases
-from trunkline.show import differences
 from trunkline.show.text import clean
 
 PROMOTION = "conf/deploy"
@@ -246,7 +246,7 @@ class _Gathering:
         """Tell whether conf/deploy asks for an approval; what the commit itself has dropped still counts."""
         at = (commit, f"{commit}^")
         files = repository.files_at(self.folder, at, [paths.PARAMS])
-        promotions = [releases.promoted(differences.mapping(files[one].get(paths.PARAMS))) for one in at]
+        promotions = [releases.promoted(mapping(files[one], paths.PARAMS) or {}) for one in at]
         targets = [one.environments.get(name) for one in promotions if one for name in environments]
         return any(target is not None and target.merge == "approval" for target in targets)
 

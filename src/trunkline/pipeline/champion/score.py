@@ -12,7 +12,7 @@ from trunkline.conf.data import Data
 from trunkline.core import paths
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Dataset
-from trunkline.core.errors import UserError
+from trunkline.core.errors import UserError, one_line
 from trunkline.pipeline.features import plan_json, split
 from trunkline.pipeline.features.duckdb import DuckDBEngine
 from trunkline.pipeline.features.plan import FeaturePlan
@@ -40,7 +40,7 @@ def _computed(plan: FeaturePlan, data: Data, holdout: Dataset) -> Dataset:
             split.materialize(engine, plan, data, Path(folder))
             computed = Dataset.read("holdout", Path(folder))
     except duckdb.Error as error:
-        message = " ".join(str(error).split())
+        message = one_line(error)
         raise UserError(f"the champion's features cannot be computed from this commit's tables: {message}") from error
     key = list(data.unique_key)
     if not computed.frame.select(key).equals(holdout.frame.select(key)):

@@ -10,7 +10,7 @@ from trunkline.adapters.dvc.survey import Stage
 from trunkline.adapters.git import repository
 from trunkline.adapters.git.snapshot import Since, Snapshot
 from trunkline.core import paths, safe_yaml
-from trunkline.core.errors import UserError
+from trunkline.core.errors import UserError, one_line
 from trunkline.core.params import Params
 from trunkline.pipeline.plan import durations, reasons
 from trunkline.pipeline.plan.reasons import LockedStage, ReproPlan
@@ -49,7 +49,7 @@ def _entries(text: str | None, where: str) -> dict[str, LockedStage]:
     try:
         return reasons.entries(safe_yaml.parse_yaml(text or ""))
     except Exception as error:  # of a file that anybody may have edited, DVC's parser raises what it comes across
-        message = " ".join(str(error).split())
+        message = one_line(error)
         raise UserError(
             f"{where}: is no lock file of DVC ({message}); restore it with: git restore {paths.LOCK}"
         ) from None

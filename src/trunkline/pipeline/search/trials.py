@@ -15,6 +15,7 @@ import optuna
 
 from trunkline.conf.model import Model
 from trunkline.conf.search import Domain, Search
+from trunkline.core.documents import dig
 from trunkline.core.errors import UserError
 from trunkline.pipeline.search.score import FoldJob, Score
 from trunkline.pipeline.search.spaces import ModelSpace
@@ -164,7 +165,7 @@ class Study:
         values = tuple(_values(scores))
         state: State = "failed" if reason else "complete" if len(values) == self.search.folds else "pruned"
         model = point.model or point.family.model
-        shown = {key: _dig(model, key) for key in sorted(point.family.space)} if point.model else point.values
+        shown = _values_of(model, point.family.space) if point.model else point.values
         trial = Trial(len(self.trials), point.family.name, shown, model, values, state, reason)
         self.trials.append(trial)
         if point.asked is None:
@@ -199,6 +200,11 @@ class Study:
         return dict(sorted(importance.items(), key=lambda item: (-item[1], item[0])))
 
 
+def _values_of(model: Model, keys: Iterable[str]) -> dict[str, Any]:
+    content = model.model_dump(by_alias=True, mode="json")
+    return {key: dig(content, *key.split(".")) for key in sorted(keys)}
+
+
 def suggest(trial: optuna.trial.Trial, name: str, domain: Domain) -> Any:
     """Draw a value of a domain."""
     low, high = domain.low, domain.high
@@ -226,13 +232,6 @@ def _content(point: Point) -> dict[str, Any]:
 
 def _values(scores: Iterable[Score]) -> Iterator[float]:
     return (score.value for score in scores if score.value is not None)
-
-
-def _dig(model: Model, key: str) -> Any:
-    inner: Any = model.model_dump(by_alias=True, mode="json")
-    for part in key.split("."):
-        inner = inner.get(part) if isinstance(inner, dict) else None
-    return inner
 
 
 def _holds(kind: optuna.distributions.BaseDistribution, value: Any) -> bool:

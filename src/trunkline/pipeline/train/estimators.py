@@ -20,7 +20,7 @@ from sklearn.utils import get_tags
 from sklearn.utils._param_validation import InvalidParameterError
 
 from trunkline.conf.model import Model
-from trunkline.core.errors import OutsideError, UserError, nearest
+from trunkline.core.errors import OutsideError, UserError, nearest, one_line
 from trunkline.core.tasks import Task
 
 TARGET = "_target_"
@@ -223,7 +223,7 @@ def _check_as_sklearn_does(cls: type[BaseEstimator], values: Mapping[str, Any], 
     try:
         cls(**values)._validate_params()
     except InvalidParameterError as error:
-        message = " ".join(str(error).split())
+        message = one_line(error)
         named = re.match(r"The '(\w+)' parameter of \w+ ", message)
         where, what = (f"{key}.{named[1]}", message[named.end() :]) if named else (key, message)
         raise UserError(f"{where}: {what}") from error

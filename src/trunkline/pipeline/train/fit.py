@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from trunkline.conf.model import CategoricalSteps, Model, NumericSteps
 from trunkline.core.dataset import Dataset, Schema
-from trunkline.core.errors import UserError
+from trunkline.core.errors import UserError, one_line
 from trunkline.pipeline.train import estimators
 
 UNKNOWN, MISSING = -1, -2
@@ -40,7 +40,7 @@ def fit(dataset: Dataset, model: Model, seed: int, threads: int = 1) -> Pipeline
         try:
             return pipeline.fit(inputs(dataset.features), dataset.label.to_numpy(), **arguments)
         except estimators.refusals() as error:
-            message = " ".join(str(error).split())
+            message = one_line(error)
             raise UserError(f"model: {type(estimator).__name__} refuses to be fitted: {message}") from error
 
 

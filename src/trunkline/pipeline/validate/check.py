@@ -24,7 +24,7 @@ from pandera.errors import SchemaError, SchemaErrors
 
 from trunkline.conf.contract import REASONS, Contract, TableContract
 from trunkline.core import convert, parquet
-from trunkline.core.errors import UserError, nearest
+from trunkline.core.errors import UserError, nearest, one_line
 from trunkline.core.paths import RAW
 from trunkline.pipeline.validate.schema import RowRule, rules, schema
 
@@ -235,7 +235,7 @@ def _found(
             masks[key] = ~error.check_output.to_series()
         else:
             what = f"{where.key}.{key}: cannot be decided for {where.path}"
-            undecided.append(f"conf/contract: {what}: {' '.join(str(error).split())}; correct it or the data")
+            undecided.append(f"conf/contract: {what}: {one_line(error)}; correct it or the data")
     return masks, undecided
 
 

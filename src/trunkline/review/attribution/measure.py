@@ -13,7 +13,7 @@ from trunkline.adapters import checkouts
 from trunkline.adapters.checkouts import CheckoutRun, CommitTree
 from trunkline.adapters.git import repository
 from trunkline.core import paths, safe_yaml
-from trunkline.core.errors import OutsideError, UserError, nearest
+from trunkline.core.errors import OutsideError, UserError, nearest, one_line
 from trunkline.core.params import Params
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.plan import durations
@@ -122,7 +122,7 @@ def _params(text: bytes, commit: str) -> dict[str, Any]:
     try:
         content = safe_yaml.parse_yaml(text.decode(errors="replace"))
     except yaml.YAMLError as error:
-        raise UserError(f"{commit[:12]}:{paths.PARAMS}: not YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{commit[:12]}:{paths.PARAMS}: not YAML: {one_line(error)}") from None
     return content if isinstance(content, dict) else {}
 
 

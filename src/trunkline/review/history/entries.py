@@ -18,7 +18,8 @@ from trunkline.adapters.git.ancestry import Commit, GitTag
 from trunkline.conf.evaluation import WHOLE
 from trunkline.conf.versions import Version
 from trunkline.core import files as core_files
-from trunkline.core import paths, safe_yaml
+from trunkline.core import paths
+from trunkline.core.documents import dig, parsed
 from trunkline.core.errors import UserError, nearest
 from trunkline.show import differences
 from trunkline.show.text import clean
@@ -215,35 +216,27 @@ def _cut(text: str, start: int = 0, most: int = LONG) -> str:
 
 
 def _state(files: Mapping[Path, bytes]) -> _State:
-    params, registry = _parsed(files, paths.PARAMS), _parsed(files, paths.REGISTRY)
-    environments = _environments(registry, _dig(params, "name"))
-    declared = _dig(params, "evaluation", "metrics")
-    verdict = _dig(_parsed(files, paths.GATES_REPORT), "verdict")
-    measured = _dig(_parsed(files, paths.SLICES), WHOLE, WHOLE, "metrics")
+    params, registry = parsed(files, paths.PARAMS), parsed(files, paths.REGISTRY)
+    environments = _environments(registry, dig(params, "name"))
+    declared = dig(params, "evaluation", "metrics")
+    verdict = dig(parsed(files, paths.GATES_REPORT), "verdict")
+    measured = dig(parsed(files, paths.SLICES), WHOLE, WHOLE, "metrics")
     return _State(
         params=_params(params),
         declared=tuple(name for name in declared if isinstance(name, str)) if isinstance(declared, list) else (),
-        confidence=_number(_dig(params, "evaluation", "interval", "confidence")),
+        confidence=_number(dig(params, "evaluation", "interval", "confidence")),
         verdict=verdict if verdict in ("pass", "fail") else None,
-        values=_numbers(_dig(_parsed(files, paths.METRICS), "holdout")),
+        values=_numbers(dig(parsed(files, paths.METRICS), "holdout")),
         intervals=_intervals(measured),
         registered=isinstance(environments, Mapping) and "production" in environments,
-        production=_version(_dig(environments, "production")),
+        production=_version(dig(environments, "production")),
     )
 
 
 def _environments(registry: Any, name: Any) -> Any:
     """Return what a registry says of a model; of its only one where no params.yaml says which is meant."""
     alone = next(iter(registry)) if isinstance(registry, Mapping) and len(registry) == 1 else None
-    return _dig(registry, alone if name is None else name)
-
-
-def _parsed(files: Mapping[Path, bytes], path: Path) -> Any:
-    parse = json.loads if path.suffix == ".json" else safe_yaml.parse_yaml
-    try:
-        return parse(files[path].decode()) if path in files else None
-    except _UNREADABLE:
-        return None
+    return dig(registry, alone if name is None else name)
 
 
 def _params(value: Any) -> Mapping[str, Any] | None:
@@ -258,12 +251,6 @@ def _leaves(value: Any) -> Any:
     if isinstance(value, Mapping) and value:
         return {str(key): _leaves(item) for key, item in value.items()}
     return json.dumps(core_files.rounded(value, None), default=str, ensure_ascii=False, sort_keys=True)
-
-
-def _dig(value: Any, *keys: Any) -> Any:
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) and isinstance(key, str) else None
-    return value
 
 
 def _number(value: Any) -> float | None:
@@ -286,7 +273,7 @@ def _numbers(value: Any) -> dict[str, float]:
 def _intervals(value: Any) -> dict[str, tuple[float, float]]:
     if not isinstance(value, Mapping):
         return {}
-    pairs = ((name, _interval(_dig(item, "interval"))) for name, item in value.items())
+    pairs = ((name, _interval(dig(item, "interval"))) for name, item in value.items())
     return {name: interval for name, interval in pairs if interval is not None}
 
 

@@ -1,0 +1,32 @@
+"""JSON and YAML files of any commit, read with patience: what is not there or cannot be understood is None."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trunkline.core import safe_yaml
+
+
+def parsed(files: Mapping[Path, bytes], path: Path) -> Any:
+    """Return the content of one of the files, by the suffix of its name JSON, else YAML."""
+    parse = json.loads if path.suffix == ".json" else safe_yaml.parse_yaml
+    try:
+        return parse(files[path].decode()) if path in files else None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return None
+
+
+def mapping(files: Mapping[Path, bytes], path: Path) -> dict[str, Any] | None:
+    """Return the content of one of the files if it is a mapping."""
+    content = parsed(files, path)
+    return content if isinstance(content, dict) else None
+
+
+def dig(value: Any, *keys: Any) -> Any:
+    """Return what nested mappings hold at a path of keys; None where the path ends before."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) and isinstance(key, str) else None
+    return value
