@@ -355,7 +355,7 @@ GOOD = {"dvc.lock": lock({"a": Stage()}), "params.yaml": "x: 1\n", "reports/m.js
 )
 def test_a_side_that_cannot_be_read_is_named(path, bad):
     for ours, theirs in ((bad, GOOD.get(path, "")), (GOOD.get(path, ""), bad)):
-        with pytest.raises(UserError, match=rf"^{path}: .+; (run there: dvc repro|mend \.gitattributes)$") as raised:
+        with pytest.raises(UserError, match=rf"^{path}: .+; (run there: dvc repro|fix \.gitattributes)$") as raised:
             merge(path, Sides("", ours, theirs), render)
         assert "\n" not in str(raised.value)
 

@@ -20,6 +20,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Dataset
+from trunkline.pipeline.bundle import fitted
 from trunkline.pipeline.bundle.explain import treeshap
 from trunkline.pipeline.bundle.explain.permutation import sample
 from trunkline.pipeline.train import fit
@@ -79,7 +80,7 @@ def _histogram(estimator: Any, matrix: Floats, _: Background) -> Found:
 
 def _lightgbm(estimator: Any, matrix: Floats, _: Background) -> Found:
     """Return LightGBM's own values, which know its categories; it has none for trees with linear leaves."""
-    if not _is_lightgbm(estimator) or estimator.get_params().get("linear_tree"):
+    if not fitted.is_lightgbm(estimator) or estimator.get_params().get("linear_tree"):
         return None
     values = estimator.predict(matrix, pred_contrib=True)
     if _classes(estimator) > 2:
@@ -176,19 +177,10 @@ def _owners(pipeline: Pipeline) -> Floats:
     """Return 1 where a column of the estimator (down) comes from a feature (across), else 0."""
     owners: list[str] = []
     for _, step, names in pipeline[0].transformers_:
-        counts = _widths(step) if isinstance(step, OneHotEncoder) else [1] * len(names)
+        counts = fitted.widths(step) if isinstance(step, OneHotEncoder) else [1] * len(names)
         owners += [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
     owned: Floats = (np.array(owners)[:, None] == np.array(pipeline.feature_names_in_)[None, :]).astype(np.float64)
     return owned
-
-
-def _widths(encoder: OneHotEncoder) -> list[int]:
-    """Return how many columns each feature has: one per category, with all rare ones as one."""
-    rare = getattr(encoder, "infrequent_categories_", [None] * len(encoder.categories_))
-    return [
-        len(all_) if few is None else len(all_) - len(few) + 1
-        for all_, few in zip(encoder.categories_, rare, strict=True)
-    ]
 
 
 def _classes(estimator: Any) -> int:
@@ -196,13 +188,9 @@ def _classes(estimator: Any) -> int:
     return len(getattr(estimator, "classes_", ()))
 
 
-def _is_lightgbm(estimator: Any) -> bool:
-    return type(estimator).__module__.partition(".")[0] == "lightgbm"
-
-
 def _raw(estimator: Any, matrix: Floats) -> Floats:
     """Return what an estimator sums up before it makes a probability of it."""
-    if _is_lightgbm(estimator):
+    if fitted.is_lightgbm(estimator):
         return np.asarray(estimator.predict(matrix, raw_score=True))
     if hasattr(estimator, "decision_function"):
         return np.asarray(estimator.decision_function(matrix))

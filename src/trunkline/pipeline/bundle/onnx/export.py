@@ -26,6 +26,7 @@ from trunkline.bundle.runtime import CATEGORICAL, NUMERIC
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Schema
 from trunkline.core.tasks import SCORE
+from trunkline.pipeline.bundle import fitted
 from trunkline.pipeline.bundle.onnx import trees as onnx_trees
 from trunkline.pipeline.bundle.onnx.trees import DecisionTree, Ensemble, NotCovered, Sets
 from trunkline.pipeline.train import fit
@@ -162,7 +163,7 @@ def _lookups(pipeline: Pipeline, schema: Schema) -> Iterator[CategoryLookup]:
         return
     if not isinstance(encoder, OneHotEncoder | OrdinalEncoder):
         raise NotCovered(f"{type(encoder).__name__} is not covered by the exporter")
-    ends = np.cumsum([0, *_widths(encoder)])
+    ends = np.cumsum([0, *fitted.widths(encoder)])
     for place, name in enumerate(names):
         texts = [text for text in encoder.categories_[place] if isinstance(text, str)]
         unknown = _UNKNOWN
@@ -178,17 +179,6 @@ def _lookups(pipeline: Pipeline, schema: Schema) -> Iterator[CategoryLookup]:
 def _any(encoder: Any, place: int) -> str | None:
     """Return any text that the encoder knows in a column; None if it was always missing."""
     return next((text for text in encoder.categories_[place] if isinstance(text, str)), None)
-
-
-def _widths(encoder: OneHotEncoder | OrdinalEncoder) -> list[int]:
-    """Return how many columns each feature becomes; infrequent categories share one."""
-    if isinstance(encoder, OrdinalEncoder):
-        return [1] * len(encoder.categories_)
-    none = [None] * len(encoder.categories_)
-    rare = getattr(encoder, "infrequent_categories_", none)  # there is none unless it was asked for
-    return [
-        len(known) - (0 if few is None else len(few) - 1) for known, few in zip(encoder.categories_, rare, strict=True)
-    ]
 
 
 def _lookup(texts: Sequence[str], encoded: Floats, first: int, schema: Schema) -> CategoryLookup:

@@ -23,6 +23,7 @@ from sklearn.ensemble import (
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from trunkline.core.arrays import Floats
+from trunkline.pipeline.bundle import fitted
 
 Booleans = npt.NDArray[np.bool_]
 
@@ -126,7 +127,7 @@ class Ensemble:
 
 def is_tree_model(estimator: Any) -> bool:
     """Whether `read` may know the estimator."""
-    return isinstance(estimator, (*HISTOGRAM, *FORESTS, *SINGLE)) or _is_lightgbm(estimator)
+    return isinstance(estimator, (*HISTOGRAM, *FORESTS, *SINGLE)) or fitted.is_lightgbm(estimator)
 
 
 def read(estimator: Any, sets: Sets) -> Ensemble:
@@ -136,17 +137,13 @@ def read(estimator: Any, sets: Sets) -> Ensemble:
     """
     if isinstance(estimator, HISTOGRAM):
         return _histogram(estimator, sets)
-    if _is_lightgbm(estimator):
+    if fitted.is_lightgbm(estimator):
         return _lightgbm(estimator, sets)
     members = [estimator] if isinstance(estimator, SINGLE) else estimator.estimators_
     classes = len(getattr(estimator, "classes_", ()))
     places = range(classes) if classes > 2 else [-1]  # of two classes, the positive one's share says all
     trees = tuple(_cart(member, place) for member in members for place in places)
     return Ensemble(trees, (0.0,) * len(places), len(members), None, True, sets)
-
-
-def _is_lightgbm(estimator: Any) -> bool:
-    return type(estimator).__module__.partition(".")[0] == "lightgbm"
 
 
 def _cart(member: Any, place: int) -> DecisionTree:

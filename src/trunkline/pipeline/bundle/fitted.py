@@ -1,0 +1,21 @@
+"""What fitted estimators and encoders are, where scikit-learn has no public word for it."""
+
+from typing import Any
+
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+
+
+def is_lightgbm(estimator: Any) -> bool:
+    """Tell whether an estimator is one of LightGBM's, which need not be installed."""
+    return type(estimator).__module__.partition(".")[0] == "lightgbm"
+
+
+def widths(encoder: OneHotEncoder | OrdinalEncoder) -> list[int]:
+    """Return how many columns each feature becomes; infrequent categories share one."""
+    if isinstance(encoder, OrdinalEncoder):
+        return [1] * len(encoder.categories_)
+    none = [None] * len(encoder.categories_)
+    rare = getattr(encoder, "infrequent_categories_", none)  # there is none unless it was asked for
+    return [
+        len(known) - (0 if few is None else len(few) - 1) for known, few in zip(encoder.categories_, rare, strict=True)
+    ]
