@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import yaml
-
 from trunkline.conf import handwritten, versions
 from trunkline.conf.versions import Version
 from trunkline.core import safe_yaml
@@ -97,39 +95,6 @@ def parse(text: str, name: str, path: Path) -> Registry:
         found = ", ".join(environments) or "nothing"
         raise UserError(f"{path}: {name}: lacks production, has {found}; write: production: null")
     return Registry(str(path), name, environments)
-
-
-def edited(text: str, name: str, environment: str, desired: Desired, path: Path) -> str:
-    """Return the text of a registry file in which one environment has another version, and nothing else has changed.
-
-    Comments, spaces and the order stay, byte for byte. Raises UserError as `parse`, and for a value that is written in
-    such a way that it cannot be replaced alone.
-    """
-    before = parse(text, name, path)
-    wanted = {**before.environments, environment: desired}
-    node = _value(yaml.compose(text, Loader=yaml.CSafeLoader), name, environment)
-    if node is not None:
-        start, end = node.start_mark.index, node.end_mark.index
-        end = start + len(text[start:end].rstrip())  # a block's end is that of its line
-        space = " " if text[start - 1 : start] == ":" else ""
-        made = f"{text[:start]}{space}{written(desired)}{text[end:]}"
-        if _says(made, name, path, wanted):
-            return made
-    raise UserError(f"{path}: {name}.{environment}: cannot be edited; write by hand: {environment}: {written(desired)}")
-
-
-def _value(node: yaml.Node | None, *keys: str) -> yaml.ScalarNode | None:
-    for key in keys:
-        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
-        node = next((value for found, value in pairs if found.value == key), None)
-    return node if isinstance(node, yaml.ScalarNode) else None
-
-
-def _says(text: str, name: str, path: Path, environments: Mapping[str, Desired]) -> bool:
-    try:
-        return parse(text, name, path).environments == environments
-    except UserError:
-        return False
 
 
 def written(desired: Desired) -> str:

@@ -28,6 +28,7 @@ from trunkline.deploy import history, rehearse
 from trunkline.deploy import proposal as deploy_proposal
 from trunkline.deploy.moves import Kind
 from trunkline.deploy.proposal import Holdout, MeasuredVersion, ProposalEvidence
+from trunkline.pipeline.compose import edit
 from trunkline.pipeline.reports import Past
 from trunkline.release import verify
 from trunkline.release.verify import RefusedError, VerifiedVersion
@@ -125,13 +126,33 @@ def prepare(root: Path, trunk: str, intent: Intent, environ: Mapping[str, str]) 
     present = found.registry.environments[intent.environment]
     if present == desired:
         return NoChange(intent.environment, conf_registry.written(desired))
-    text = conf_registry.edited(found.text, found.name, intent.environment, desired, paths.REGISTRY)
+    text = edited(found.text, found.registry, intent.environment, desired)
     proven = _proven(root, found, version)
     rehearsed = rehearse.rehearse(root, version, found.tolerance) if intent.kind == "rollback" else None
     change = conf_registry.written(present), conf_registry.written(desired)
     evidence = _evidence(root, found, intent, change, proven)
     evidence = replace(evidence, ran_before=version in ran, rehearsed=rehearsed)
     return Proposal(evidence, found, text, found.declared.environments[intent.environment].merge == "automatic")
+
+
+def edited(text: str, registry: Registry, environment: str, desired: Desired) -> str:
+    """Return the text of a registry file in which one environment has another version, and nothing else has changed.
+
+    Raises UserError where that value cannot be replaced alone, or cannot be what the environment is to run.
+    """
+    written = None if desired is None else conf_registry.written(desired)
+    wanted = {**registry.environments, environment: desired}
+    try:
+        if environment in registry.environments:
+            changed = edit.put(text, (registry.name, environment), written)
+            if conf_registry.parse(changed, registry.name, Path(registry.where)).environments == wanted:
+                return changed
+    except UserError:
+        pass
+    raise UserError(
+        f"{registry.where}: {registry.name}.{environment}: cannot be edited; "
+        f"write by hand: {environment}: {conf_registry.written(desired)}"
+    ) from None
 
 
 def local(root: Path, proposal: Proposal) -> str:

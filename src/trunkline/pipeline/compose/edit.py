@@ -1,4 +1,4 @@
-"""Changes one value in a file of conf/ and nothing else: comments, order and layout stay as a person has written them.
+"""Changes one value in a YAML file and nothing else: comments, order and layout stay as a person has written them.
 
 Whoever wants more than a scalar edits the file: a change that does not parse back to exactly what was asked for is
 refused.
@@ -14,7 +14,7 @@ import yaml
 from trunkline.core import safe_yaml
 from trunkline.core.errors import UserError
 
-Scalar = str | int
+Scalar = str | int | None
 
 
 def put(text: str, key: Sequence[str], value: Scalar) -> str:
@@ -40,7 +40,7 @@ def drop(text: str, key: Sequence[str]) -> str:
     inner.pop(key[-1])
     parent = _node(text, key[:-1])
     name, value = next(entry for entry in parent.value if entry[0].value == key[-1])
-    begin, end = _at(text, name.start_mark), _at(text, value.end_mark)
+    begin, end = name.start_mark.index, value.end_mark.index
     if not parent.flow_style:
         begin, end = text.rfind("\n", 0, begin) + 1, _line_end(text, end) + 1
     elif name is parent.value[0][0]:
@@ -80,9 +80,10 @@ def _put(text: str, key: Sequence[str], value: Scalar) -> str:
 
 
 def _replace(text: str, name: yaml.Node, old: yaml.Node, new: str) -> str:
-    begin, end = _at(text, old.start_mark), _at(text, old.end_mark)
+    begin, end = old.start_mark.index, old.end_mark.index
+    end = begin + len(text[begin:end].rstrip())  # that of a block is the end of its last line
     if begin == end:  # a key without a value; in {a, b} without a colon too
-        key_end = _at(text, name.end_mark)
+        key_end = name.end_mark.index
         colon = text[key_end:].lstrip().startswith(":")
         begin = end = text.index(":", key_end) + 1 if colon else key_end
         new = f" {new}" if colon else f": {new}"
@@ -91,12 +92,12 @@ def _replace(text: str, name: yaml.Node, old: yaml.Node, new: str) -> str:
 
 def _insert(text: str, mapping: yaml.MappingNode, key: Sequence[str], value: Scalar) -> str:
     if mapping.flow_style:
-        place = _at(text, mapping.value[-1][1].end_mark if mapping.value else mapping.end_mark)
+        place = (mapping.value[-1][1] if mapping.value else mapping).end_mark.index
         return f"{text[:place]}, {_flow(key, value)}{text[place:]}" if mapping.value else _only(text, place, key, value)
     short = [inner for _, inner in mapping.value if inner.start_mark.line == inner.end_mark.line]
     if not short:
         raise UserError(f"{'.'.join(key)}: {_scalar(value)}: finds no place to stand; write it by hand")
-    place = _line_end(text, _at(text, short[-1].end_mark))
+    place = _line_end(text, short[-1].end_mark.index)
     return f"{text[:place]}\n{_block(key, value, mapping.start_mark.column)}{text[place:]}"
 
 
@@ -125,13 +126,6 @@ def _node(text: str, key: Sequence[str]) -> yaml.MappingNode:
     if not isinstance(node, yaml.MappingNode):
         raise UserError(f"{'.'.join(key)}: is not a mapping; write it by hand")
     return node
-
-
-def _at(text: str, mark: Any) -> int:
-    begin = 0
-    for _ in range(mark.line):
-        begin = text.index("\n", begin) + 1
-    return begin + int(mark.column)
 
 
 def _line_end(text: str, place: int) -> int:
