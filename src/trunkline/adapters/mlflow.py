@@ -80,7 +80,7 @@ def library() -> ModuleType:
     """Return MLflow, imported when it is first asked for."""
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
-    import mlflow  # noqa: PLC0415  takes seconds, and reads the environment when it is imported
+    import mlflow  # takes seconds, and reads the environment when it is imported
 
     return mlflow
 

@@ -54,7 +54,7 @@ def _settings(
 # Their libraries are heavy and in an extra, so each is imported where its forge is.
 def _github(address: str, repository: str, token: str) -> Forge:
     try:
-        from trunkline.adapters.forge.github import GitHub  # noqa: PLC0415
+        from trunkline.adapters.forge.github import GitHub
     except ImportError:
         raise _uninstalled("PyGithub") from None
     return GitHub(address, repository, token)
@@ -62,7 +62,7 @@ def _github(address: str, repository: str, token: str) -> Forge:
 
 def _gitlab(address: str, project: str, token: str) -> Forge:
     try:
-        from trunkline.adapters.forge.gitlab import GitLab  # noqa: PLC0415
+        from trunkline.adapters.forge.gitlab import GitLab
     except ImportError:
         raise _uninstalled("python-gitlab") from None
     return GitLab(address, project, token)

@@ -46,7 +46,7 @@ def locate(url: str, file: str, pinned: str | None = None) -> Path:
     scheme, elsewhere, _ = url.partition("://")
     if not elsewhere:
         return _inside(url + file)
-    from trunkline.pipeline.ingest import download  # noqa: PLC0415
+    from trunkline.pipeline.ingest import download
 
     folder = paths.home(Path.cwd()) / paths.DOWNLOADS
     return download.fetch(_remote(scheme, url + file), pinned, folder)
@@ -60,7 +60,7 @@ def names(name: str, source: Files) -> list[str]:
     if source.glob is None:
         return sorted(source.files)
     if "://" in source.url:
-        from trunkline.pipeline.ingest import stores  # noqa: PLC0415
+        from trunkline.pipeline.ingest import stores
 
         matching = stores.listed(source.url, source.glob)
     else:
@@ -76,11 +76,11 @@ def names(name: str, source: Files) -> list[str]:
 
 def _remote(scheme: str, address: str) -> "Remote":
     if scheme not in HTTP:
-        from trunkline.pipeline.ingest import stores  # noqa: PLC0415
+        from trunkline.pipeline.ingest import stores
 
         return stores.remote(address)
     try:
-        from trunkline.pipeline.ingest import http  # noqa: PLC0415
+        from trunkline.pipeline.ingest import http
     except ModuleNotFoundError:
         raise UserError(f"{shown(address)}: needs requests; run: pip install 'trunkline[http]'") from None
     return http.remote(address)

@@ -67,8 +67,8 @@ def iceberg_snapshot(name: str, source: Iceberg) -> str:
 
 def _delta(name: str, source: Delta) -> Any:
     try:
-        from deltalake import DeltaTable  # noqa: PLC0415
-        from deltalake.exceptions import TableNotFoundError  # noqa: PLC0415
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
     except ModuleNotFoundError:
         raise UserError(f"data.sources.{name}: {_MISSING.format('deltalake')}") from None
     if "://" not in source.url and not paths.inside(Path(source.url)):
@@ -83,8 +83,8 @@ def _delta(name: str, source: Delta) -> Any:
 
 def _iceberg(name: str, source: Iceberg) -> Any:
     try:
-        from pyiceberg.catalog import load_catalog  # noqa: PLC0415
-        from pyiceberg.exceptions import NoSuchTableError  # noqa: PLC0415
+        from pyiceberg.catalog import load_catalog
+        from pyiceberg.exceptions import NoSuchTableError
     except ModuleNotFoundError:
         raise UserError(f"data.sources.{name}: {_MISSING.format('pyiceberg')}") from None
     try:

@@ -30,7 +30,7 @@ def moves(name: str, source: Source) -> Iterator[PinMove]:
         case Files():
             yield from _of_files(name, source)
         case Query():
-            from trunkline.pipeline.ingest import sql  # noqa: PLC0415
+            from trunkline.pipeline.ingest import sql
 
             now = sql.fingerprint(name, source)
             if now is None and source.pin is None:
@@ -39,11 +39,11 @@ def moves(name: str, source: Source) -> Iterator[PinMove]:
                 )
             yield from _one(name, "pin", source.pin, source.pin if now is None else now)
         case Delta():
-            from trunkline.pipeline.ingest import lakehouse  # noqa: PLC0415
+            from trunkline.pipeline.ingest import lakehouse
 
             yield from _one(name, "version", source.version, lakehouse.delta_version(name, source))
         case Iceberg():
-            from trunkline.pipeline.ingest import lakehouse  # noqa: PLC0415
+            from trunkline.pipeline.ingest import lakehouse
 
             yield from _one(name, "snapshot", source.snapshot, lakehouse.iceberg_snapshot(name, source))
 

@@ -58,15 +58,15 @@ def read(name: str, source: Source) -> Reading:
         case Files():
             return _of_files(source, shown(source.url), "sha256", ingest_files.fetch(name, source))
         case Query():
-            from trunkline.pipeline.ingest import sql  # noqa: PLC0415
+            from trunkline.pipeline.ingest import sql
 
             return _sorted(source, sql.read(name, source), sql.address(source), source.pin)
         case Delta():
-            from trunkline.pipeline.ingest import lakehouse  # noqa: PLC0415
+            from trunkline.pipeline.ingest import lakehouse
 
             return _sorted(source, lakehouse.read_delta(name, source), shown(source.url), source.version)
         case Iceberg():
-            from trunkline.pipeline.ingest import lakehouse  # noqa: PLC0415
+            from trunkline.pipeline.ingest import lakehouse
 
             title = f"{source.catalog}: {source.table}"
             return _sorted(source, lakehouse.read_iceberg(name, source), title, source.snapshot)
