@@ -116,7 +116,7 @@ def test_other_columns_in_one_of_the_files_are_told(project: Path) -> None:
 
     assert told(b"id,nme\n1,a\n") == (
         "in/b.csv: has other columns than in/a.csv: column 'nme' is in one of the two only; "
-        "mend it, or name the wanted ones in `keep`"
+        "fix it, or name the wanted ones in `keep`"
     )
     assert "the columns are in another order" in told(b"name,id\n1,a\n")
     assert told(b"name,id\n1,a\n", keep={"key": "nam"}) == "in/a.csv: has no column 'nam'; did you mean 'name'?"
