@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from tests.reviews import REPORTS, passing, words_of_others
-from trunkline.adapters.git.messages import Brought, brought
+from trunkline.adapters.git.messages import LandedCommit, landed
 from trunkline.conf.versions import Version
 from trunkline.deploy import moves, proposal
 from trunkline.deploy.moves import Move
@@ -41,9 +41,9 @@ PROMOTION = ProposalEvidence(
     signer="release",
     gates=passing().gates,
     merged=(
-        Brought("d" * 40, "Results of 0123456789", None),
-        Brought("c" * 40, "A shorter window", "#12"),
-        Brought("b" * 40, "Fewer trees", "#11"),
+        LandedCommit("d" * 40, "Results of 0123456789", None),
+        LandedCommit("c" * 40, "A shorter window", "#12"),
+        LandedCommit("b" * 40, "Fewer trees", "#11"),
     ),
     config=(Difference("data.window.train", "2013-01..2013-06", "2013-02..2013-06"),),
     back=False,
@@ -109,7 +109,7 @@ def test_texts_of_others_stay_text(words):
         signer=words,
         reason=words,
         new=replace(PROMOTION.new, trained=words, metrics={words: Estimate(value=0.5, interval=None)}),
-        merged=(Brought("c" * 40, words, "#12"),),
+        merged=(LandedCommit("c" * 40, words, "#12"),),
         config=(Difference(words, words, [words]),),
     )
     text = proposal.body(content)
@@ -137,7 +137,7 @@ def test_texts_of_others_stay_text(words):
     ],
 )
 def test_a_commits_message_names_its_pull_request(message, found):
-    assert brought("c", message) == Brought("c", *found)
+    assert landed("c", message) == LandedCommit("c", *found)
 
 
 def version(number):

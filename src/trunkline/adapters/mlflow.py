@@ -110,18 +110,18 @@ def answered(code: str) -> Iterator[None]:
 
 def experiment(client: "Client", name: str, artifacts: Path | None) -> str:
     """Return the id of an experiment, which is made if there is none; raises UserError if it was deleted."""
-    found = client.get_experiment_by_name(name)
-    if found is None:
+    experiment_ = client.get_experiment_by_name(name)
+    if experiment_ is None:
         try:
             return str(client.create_experiment(name, artifacts.as_uri() if artifacts else None))
         except library().exceptions.MlflowException as error:
-            found = client.get_experiment_by_name(name)  # another run may have made it in the meantime
-            if found is None:
+            experiment_ = client.get_experiment_by_name(name)  # another run may have made it in the meantime
+            if experiment_ is None:
                 raise error from None
-    if found.lifecycle_stage != "active":
-        advice = f"restore it (mlflow experiments restore -x {found.experiment_id}) or choose another name"
+    if experiment_.lifecycle_stage != "active":
+        advice = f"restore it (mlflow experiments restore -x {experiment_.experiment_id}) or choose another name"
         raise UserError(f"conf/tracking: tracking.experiment: '{name}' was deleted in MLflow; {advice}")
-    return str(found.experiment_id)
+    return str(experiment_.experiment_id)
 
 
 def without_secrets(text: str, uri: str) -> str:

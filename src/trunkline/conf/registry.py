@@ -53,20 +53,20 @@ class Registry:
             return None
         if desired == LATEST:
             return known[-1] if known else None
-        found = Version(self.name, desired)
-        if found not in known:
+        version = Version(self.name, desired)
+        if version not in known:
             newest = f"the newest is {known[-1].label}" if known else "there is none yet"
             raise UserError(
-                f"{self.where}: {self.name}.{environment}: {found.label} was never released ({newest}); "
+                f"{self.where}: {self.name}.{environment}: {version.label} was never released ({newest}); "
                 f"name a version that has a tag {self.name}@vN"
             )
-        return found
+        return version
 
 
 def production(path: Path, name: str) -> int | None:
     """Return the number of the version that production is to run; None if there is none yet; raises as `read`."""
-    found = read(path, name).environments[PRODUCTION]
-    return found if isinstance(found, int) else None
+    desired = read(path, name).environments[PRODUCTION]
+    return desired if isinstance(desired, int) else None
 
 
 def read(path: Path, name: str) -> Registry:
@@ -92,8 +92,8 @@ def parse(text: str, name: str, path: Path) -> Registry:
         raise UserError(f"{path}: has no model {name}{nearest(name, map(str, known))}")
     environments = {str(key): understood(f"{path}: {name}.{key}", key, value) for key, value in known[name].items()}
     if PRODUCTION not in environments:
-        found = ", ".join(environments) or "nothing"
-        raise UserError(f"{path}: {name}: lacks production, has {found}; write: production: null")
+        present = ", ".join(environments) or "nothing"
+        raise UserError(f"{path}: {name}: lacks production, has {present}; write: production: null")
     return Registry(str(path), name, environments)
 
 
@@ -108,8 +108,8 @@ def understood(where: str, environment: object, value: object) -> Desired:
         return None
     if value == LATEST and environment != PRODUCTION:
         return LATEST
-    found = versions.number(value) if isinstance(value, str) else None
-    if found is None:
+    number = versions.number(value) if isinstance(value, str) else None
+    if number is None:
         forms = "a version such as v3, or null" if environment == PRODUCTION else "a version such as v3, latest or null"
         raise UserError(f"{where}: must be {forms}, not {value!r}")
-    return found
+    return number

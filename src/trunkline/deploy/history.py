@@ -68,7 +68,7 @@ def _changes(
 
 
 def _of_commit(commit: Commit, before: Mapping[str, Desired], after: Mapping[str, Desired]) -> list[DeclaredChange]:
-    reference = messages.brought(commit.hash, commit.message).reference
+    reference = messages.landed(commit.hash, commit.message).reference
     return [
         DeclaredChange(commit.hash, commit.date, commit.author, reference, name, before.get(name), after.get(name))
         for name in sorted({*before, *after}, reverse=True)

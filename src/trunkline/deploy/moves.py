@@ -69,9 +69,9 @@ def moves(root: Path, params: Params, base: Snapshot) -> tuple[Move, ...]:
     if now.environments == before:
         return ()
     declared = params.group(Deploy)
-    found = replace(now, where=str(paths.REGISTRY))
+    declared_now = replace(now, where=str(paths.REGISTRY))
     released = versions.of(name, (tag.name for tag in ancestry.annotated(root)))
-    return tuple(_moves(root, found, before, declared, released))
+    return tuple(_moves(root, declared_now, before, declared, released))
 
 
 def _before(base: Snapshot, name: str) -> dict[str, Desired]:
@@ -106,11 +106,11 @@ def _resolved(desired: Desired, released: tuple[Version, ...]) -> int:
 
 
 def _checked(root: Path, move: Move, version: Version, before: int, declared: Deploy) -> Move:
-    found = replace(move, version=version.label, back=version.number < before)
+    checked = replace(move, version=version.label, back=version.number < before)
     try:
-        return replace(found, signer=verify.chain(root, version, declared.signers).signer)
+        return replace(checked, signer=verify.chain(root, version, declared.signers).signer)
     except RefusedError as error:
-        return replace(found, refused=str(error))
+        return replace(checked, refused=str(error))
 
 
 Kind = Literal["promote", "rollback"]

@@ -6,7 +6,7 @@ Texts of others (titles, reasons, keys) are written so that they stay text.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from trunkline.adapters.git.messages import Brought
+from trunkline.adapters.git.messages import LandedCommit
 from trunkline.conf.registry import LATEST, PRODUCTION, Desired
 from trunkline.conf.versions import Version
 from trunkline.deploy.moves import Kind
@@ -56,7 +56,7 @@ class ProposalEvidence:
     digest: str
     signer: str
     gates: GatesReport
-    merged: Sequence[Brought]
+    merged: Sequence[LandedCommit]
     config: Sequence[Difference]
     back: bool
     ran_before: bool = False
@@ -230,7 +230,7 @@ def _other(evidence: ProposalEvidence) -> str:
     return f" **That is not {present.version.label}**, which it replaces."
 
 
-def _merged(merged: Sequence[Brought]) -> str:
+def _merged(merged: Sequence[LandedCommit]) -> str:
     pulls = [commit for commit in merged if commit.reference]
     alone = len(merged) - len(pulls)
     rows = ((commit.reference or "", text(commit.title)) for commit in pulls)

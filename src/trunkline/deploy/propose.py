@@ -121,18 +121,18 @@ def prepare(root: Path, trunk: str, intent: Intent, environ: Mapping[str, str]) 
     Raises UserError for an environment or version that there is not, RefusedError for a version that must not be run,
     OutsideError where the remote or the bundle cannot be reached.
     """
-    found = look(root, trunk, environ)
-    desired, version, ran = _wanted(root, found, intent)
-    present = found.registry.environments[intent.environment]
+    tip = look(root, trunk, environ)
+    desired, version, ran = _wanted(root, tip, intent)
+    present = tip.registry.environments[intent.environment]
     if present == desired:
         return NoChange(intent.environment, conf_registry.written(desired))
-    text = edited(found.text, found.registry, intent.environment, desired)
-    proven = _proven(root, found, version)
-    rehearsed = rehearse.rehearse(root, version, found.tolerance) if intent.kind == "rollback" else None
+    text = edited(tip.text, tip.registry, intent.environment, desired)
+    proven = _proven(root, tip, version)
+    rehearsed = rehearse.rehearse(root, version, tip.tolerance) if intent.kind == "rollback" else None
     change = conf_registry.written(present), conf_registry.written(desired)
-    evidence = _evidence(root, found, intent, change, proven)
+    evidence = _evidence(root, tip, intent, change, proven)
     evidence = replace(evidence, ran_before=version in ran, rehearsed=rehearsed)
-    return Proposal(evidence, found, text, found.declared.environments[intent.environment].merge == "automatic")
+    return Proposal(evidence, tip, text, tip.declared.environments[intent.environment].merge == "automatic")
 
 
 def edited(text: str, registry: Registry, environment: str, desired: Desired) -> str:
@@ -160,9 +160,9 @@ def local(root: Path, proposal: Proposal) -> str:
 
     Raises UserError where there is a branch of this name that holds something else.
     """
-    found = repository.resolve(root, f"refs/heads/{proposal.branch}")
-    if found is not None and _is(root, proposal, found):
-        return found
+    existing = repository.resolve(root, f"refs/heads/{proposal.branch}")
+    if existing is not None and _is(root, proposal, existing):
+        return existing
     commit = _commit(root, proposal)
     remote.branch(root, proposal.branch, commit)
     return commit
@@ -173,8 +173,8 @@ def publish(root: Path, proposal: Proposal, environ: Mapping[str, str], forge: a
 
     Raises OutsideError where the remote or the forge fails; it may be called again.
     """
-    found = remote.fetch_branch(root, proposal.branch, environ)
-    commit = found if found is not None and _is(root, proposal, found) else _commit(root, proposal)
+    fetched = remote.fetch_branch(root, proposal.branch, environ)
+    commit = fetched if fetched is not None and _is(root, proposal, fetched) else _commit(root, proposal)
     pushed = remote.push(root, proposal.branch, environ, commit=commit, create=True, replace=True)
     if pushed == "moved":
         raise OutsideError(f"git push origin {proposal.branch}: somebody else pushed to it meanwhile; run it again")
@@ -223,10 +223,10 @@ def _wanted(root: Path, trunk: TrunkState, intent: Intent) -> tuple[Desired, Ver
 
 
 def _previous(environment: str, ran: list[Version | None]) -> Version:
-    found = deploy_proposal.previous(ran)
-    if found is None:
+    version = deploy_proposal.previous(ran)
+    if version is None:
         raise UserError(f"nothing ran in {environment} before; name a version with --version")
-    return found
+    return version
 
 
 def _runs(root: Path, trunk: TrunkState, environment: str) -> list[Version | None]:
@@ -277,10 +277,10 @@ def _measured(version: Version, files: Snapshot) -> MeasuredVersion:
     return MeasuredVersion(version, files.commit, window["train"], holdout, {} if whole is None else whole.metrics)
 
 
-def _merged(root: Path, new: str, present: str) -> tuple[messages.Brought, ...]:
+def _merged(root: Path, new: str, present: str) -> tuple[messages.LandedCommit, ...]:
     """Return what the trunk has between two versions, whichever is the older one."""
     newer, older = (present, new) if repository.is_ancestor(root, new, present) else (new, present)
-    return tuple(messages.brought(one.hash, one.message) for one in ancestry.first_parents(root, newer, since=older))
+    return tuple(messages.landed(one.hash, one.message) for one in ancestry.first_parents(root, newer, since=older))
 
 
 def _config(before: Snapshot, after: Snapshot) -> tuple[differences.Difference, ...]:

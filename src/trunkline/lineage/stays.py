@@ -15,7 +15,7 @@ def stays(declarations: Iterable[DeclaredChange], releases: Iterable[Dated]) -> 
     """Return every version that an environment was declared to run and when, oldest first."""
     events: list[tuple[datetime, int, Dated | DeclaredChange]] = [(moment(one.date), 0, one) for one in releases]
     events += [(moment(one.date), 1, one) for one in reversed(tuple(declarations))]
-    course = _Course()
+    course = _Timeline()
     for _, _, event in sorted(events, key=lambda one: one[:2]):
         course.take(event)
     return tuple(sorted((*course.past, *course.now.values()), key=lambda stay: moment(stay.since)))
@@ -26,7 +26,7 @@ def moment(date: str) -> datetime:
     return datetime.fromisoformat(date)
 
 
-class _Course:
+class _Timeline:
     """What each environment is to run while time goes on."""
 
     def __init__(self) -> None:

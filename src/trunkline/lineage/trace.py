@@ -106,7 +106,7 @@ def _as_digest(folder: Path, known: Releases, asked: str) -> Subject | None:
         raise UserError(f"{asked}: begins the digests of several bundles: {listed}; name more digits")
     if not matching:
         return Subject("digest") if len(asked) == 64 else None
-    also = ancestry.beginning(folder, asked)
+    also = ancestry.with_prefix(folder, asked)
     notes = (
         (f"also begins the commit {also[0][:12]}, which is not meant: a digest comes first; name more digits",)
         if also
@@ -118,7 +118,7 @@ def _as_digest(folder: Path, known: Releases, asked: str) -> Subject | None:
 
 def _as_commit(folder: Path, known: Releases, asked: str) -> Subject | None:
     if re.fullmatch(r"[0-9a-f]{4,39}", asked):
-        commits = ancestry.beginning(folder, asked)
+        commits = ancestry.with_prefix(folder, asked)
         if len(commits) > 1:
             listed = ", ".join(one[:12] for one in commits[:5])
             raise UserError(f"{asked}: begins the hashes of several commits: {listed}; name more digits")
@@ -221,7 +221,7 @@ def _signed(known: Releases, version: Version | None, chain: Chain | None) -> Re
 
 def reviewed(landed: Commit, known: Releases, forge: Forge | None) -> tuple[Reviewed | None, str | None]:
     """Return the pull request that brought a commit of the trunk, and what is not known of it: who approved, or all."""
-    number = messages.brought(landed.hash, landed.message).number
+    number = messages.landed(landed.hash, landed.message).number
     named = Reviewed(number, "message") if number else None
     if forge is None:
         return named, f"author and approval are not known here; {ASK}"

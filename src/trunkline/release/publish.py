@@ -71,8 +71,8 @@ def release(  # noqa: PLR0913  each part of the outside world
     or the forge fails.
     """
     params = Params.read(root)
-    name, found = params.name, Reports.parse(read(root))
-    answer = Released("refused", None, found.bundle.digest, tuple(_reasons(root, params, found)))
+    name, reports = params.name, Reports.parse(read(root))
+    answer = Released("refused", None, reports.bundle.digest, tuple(_reasons(root, params, reports)))
     fetched = remote.fetch(root, trunk, environ)
     _unmoved(name, fetched.moved)
     head = repository.head(root) or ""
@@ -81,7 +81,7 @@ def release(  # noqa: PLR0913  each part of the outside world
         answer = replace(answer, why=(*answer.why, why))
     if answer.why:
         return answer
-    failed = _failed(root, params, found)  # of a bundle that is a version, it decides nothing: that one passed
+    failed = _failed(root, params, reports)  # of a bundle that is a version, it decides nothing: that one passed
     for _ in range(ATTEMPTS):
         known = existing(root, name)
         taken = decided(
@@ -149,13 +149,13 @@ def _tip(root: Path, tip: str, head: str) -> str | None:
     """Return the digest of the bundle that the trunk's tip has built, if that is not the checked-out commit."""
     content = Snapshot(root, tip).text(paths.BUNDLE_REPORT) if tip != head else None
     try:
-        found = json.loads(content or "{}").get("digest")
+        digest = json.loads(content or "{}").get("digest")
     except (ValueError, AttributeError):
         return None
-    return str(found) if found else None
+    return str(digest) if digest else None
 
 
-def _reasons(root: Path, params: Params, found: Reports) -> list[str]:
+def _reasons(root: Path, params: Params, reports: Reports) -> list[str]:
     """Return why nothing can be said of the tree: it differs from the commit, or is not run."""
     changed = (
         *repository.changed(root, repository.INPUTS),
@@ -167,19 +167,19 @@ def _reasons(root: Path, params: Params, found: Reports) -> list[str]:
     stale = [step.name for step in plan.steps if step.action in OPEN]
     if stale:
         return [f"its results are not those of this commit: dvc repro would run {', '.join(stale)}"]
-    if manifest.verify(root / paths.BUNDLE) != found.bundle.digest:
+    if manifest.verify(root / paths.BUNDLE) != reports.bundle.digest:
         return [f"{paths.BUNDLE} is not the bundle that {paths.BUNDLE_REPORT} describes; run: dvc repro"]
     return []
 
 
-def _failed(root: Path, params: Params, found: Reports) -> list[str]:
+def _failed(root: Path, params: Params, reports: Reports) -> list[str]:
     """Return which gates keep a bundle from being a version."""
-    verdicts = (*found.gates.gates, *timing.judge(params.group(Gates), found.gates, root))
+    verdicts = (*reports.gates.gates, *timing.judge(params.group(Gates), reports.gates, root))
     failed = [
         f"gate {verdict.id}: {verdict.reason}" for verdict in verdicts if verdict.blocking and verdict.verdict == "fail"
     ]
     return failed or (
-        [] if found.gates.verdict == "pass" else ["no rule was judged; a model without a verdict is none"]
+        [] if reports.gates.verdict == "pass" else ["no rule was judged; a model without a verdict is none"]
     )
 
 

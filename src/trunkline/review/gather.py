@@ -73,20 +73,20 @@ def gather(root: Path, params: Params, target: str) -> Review:
     )
 
 
-def attributed(root: Path, params: Params, found: Review, began: measure.Announce) -> Review:
+def attributed(root: Path, params: Params, review: Review, began: measure.Announce) -> Review:
     """Add which of several changes moved the metric, if that fits the time that conf/review declares.
 
     `began` is given the name of every run; they take the declared time at most.
     """
-    if found.stale or repository.is_dirty(root, measure.SEPARATED):
-        return replace(found, unattributed="the pipeline has not been run on a commit of these files")
-    question = measure.ask(root, params, found.target)
+    if review.stale or repository.is_dirty(root, measure.SEPARATED):
+        return replace(review, unattributed="the pipeline has not been run on a commit of these files")
+    question = measure.ask(root, params, review.target)
     if len(question.factors) < 2:
-        return found
+        return review
     why = _unaffordable(root, question, params.group(Declared).attribution)
     if why:
-        return replace(found, unattributed=why)
-    return replace(found, attribution=measure.answer(root, question, began))
+        return replace(review, unattributed=why)
+    return replace(review, attribution=measure.answer(root, question, began))
 
 
 def _unaffordable(root: Path, question: measure.Question, budget: timedelta) -> str:

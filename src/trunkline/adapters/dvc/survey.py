@@ -199,15 +199,15 @@ def _locked_inputs(stage: Any, paths: Mapping[str, object]) -> dict[str, str | N
 
 def _params(stage: Any, content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that a stage reads; a key that is not there is left out."""
-    found = {}
+    values = {}
     for dep in stage.deps:
         for key in dep.params if isinstance(dep, ParamsDependency) else ():
             value: Any = content
             for part in key.split("."):
                 value = value.get(part, _NONE) if isinstance(value, Mapping) else _NONE
             if value is not _NONE:
-                found[key] = value
-    return found
+                values[key] = value
+    return values
 
 
 def _locked_params(stage: Any) -> dict[str, Any]:

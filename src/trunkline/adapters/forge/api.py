@@ -188,12 +188,12 @@ def odd(what: str, error: Exception) -> ForgeError:
 
 def limited(chunks: Iterable[bytes], limit: int) -> bytes:
     """Return what arrives; raises UserError as soon as it is too much."""
-    found = bytearray()
+    content = bytearray()
     for chunk in chunks:
-        found += chunk
-        if len(found) > limit:
+        content += chunk
+        if len(content) > limit:
             raise UserError(f"artifact: has more than {limit:,} bytes")
-    return bytes(found)
+    return bytes(content)
 
 
 def meant(what: str, head: str, sha: str, *, closed: bool) -> None:

@@ -18,10 +18,10 @@ def member(archive: bytes, name: str, limit: int) -> bytes:
     """Return the content of the one file of this name; raises UserError for none, or one beyond the limit."""
     try:
         with zipfile.ZipFile(io.BytesIO(archive)) as opened:
-            found = [info for info in opened.infolist() if info.filename == name]
-            if len(found) != 1:
-                raise UserError(f"artifact: has {len(found)} files named {name}, not one")
-            return _read(opened, found[0], limit)
+            members = [info for info in opened.infolist() if info.filename == name]
+            if len(members) != 1:
+                raise UserError(f"artifact: has {len(members)} files named {name}, not one")
+            return _read(opened, members[0], limit)
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError):
         raise UserError(f"artifact: is no zip archive from which {name} can be read") from None
 

@@ -38,11 +38,11 @@ def named(environ: Mapping[str, str]) -> Forge | None:
 def _settings(
     environ: Mapping[str, str], default: Mapping[str, str], names: tuple[str, str, str]
 ) -> tuple[str, str, str]:
-    found = {name: environ.get(name) or default.get(name, "") for name in names}
-    missing = [name for name, value in found.items() if not value]
+    settings = {name: environ.get(name) or default.get(name, "") for name in names}
+    missing = [name for name, value in settings.items() if not value]
     if missing:
         raise UserError(f"{missing[0]}: is not set; a workflow passes it in env:")
-    address, repository, token = found.values()
+    address, repository, token = settings.values()
     parts = urlsplit(address)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         raise UserError(f"{names[0]}: does not begin with https://, and a token is not sent in the clear")

@@ -66,8 +66,8 @@ class GitHub:
         A workflow's token is an app's and has no user in the REST API; GraphQL's viewer answers any token.
         """
         with _asking("who am I", "to be valid"):
-            _, found = self._github.requester.graphql_query("query { viewer { login } }", {})
-            return str(found["data"]["viewer"]["login"])
+            _, answer = self._github.requester.graphql_query("query { viewer { login } }", {})
+            return str(answer["data"]["viewer"]["login"])
 
     def pull_request(self, sha: str) -> PullRequest | None:
         """Return the open pull request whose head is this commit.
@@ -76,14 +76,17 @@ class GitHub:
         """
         with _asking("pull requests", PULLS):
             opened = self._repository.get_pulls(state="open")
-            found = [PullRequest(pull.number, pull.html_url) for pull in opened if pull.head.sha == sha]
-        return min(found, key=lambda pull: pull.number, default=None)
+            matching = [PullRequest(pull.number, pull.html_url) for pull in opened if pull.head.sha == sha]
+        return min(matching, key=lambda pull: pull.number, default=None)
 
     def comments(self, number: int) -> tuple[Comment, ...]:
         """Return all comments on a pull request, oldest first."""
         with _asking(f"comments on #{number}", PULLS):
-            found = self._repository.get_issue(number).get_comments()
-            return tuple(Comment(one.id, one.user.login if one.user else "", one.body or "") for one in found)
+            comments = self._repository.get_issue(number).get_comments()
+            return tuple(
+                Comment(comment.id, comment.user.login if comment.user else "", comment.body or "")
+                for comment in comments
+            )
 
     def create_comment(self, number: int, body: str) -> None:
         """Comment on a pull request."""
@@ -107,8 +110,10 @@ class GitHub:
         """Return the zip archive of this name that a run has left: that of its latest attempt."""
         what = f"artifact {name} of run {run}"
         with _asking(what, ACTIONS):
-            found = [one for one in self._repository.get_workflow_run(run).get_artifacts() if one.name == name]
-            latest = max(found, key=lambda one: one.id, default=None)
+            matching = [
+                artifact for artifact in self._repository.get_workflow_run(run).get_artifacts() if artifact.name == name
+            ]
+            latest = max(matching, key=lambda artifact: artifact.id, default=None)
             if latest is None or latest.expired:
                 raise UserError(f"{what}: {'there is none' if latest is None else 'it has expired'}")
             return self._download(what, latest.archive_download_url, limit)
@@ -166,9 +171,9 @@ class GitHub:
                 if error.status != requests.codes.unprocessable_entity:
                     raise
                 return None  # the forge does not have the commit
-            found = [pull for pull in pulls if pull.merged_at is not None and pull.base.ref == branch]
+            matching = [pull for pull in pulls if pull.merged_at is not None and pull.base.ref == branch]
             # Of several that hold it, the one that ended in it, or else the first.
-            brought = min(found, key=lambda pull: (pull.merge_commit_sha != sha, pull.number), default=None)
+            brought = min(matching, key=lambda pull: (pull.merge_commit_sha != sha, pull.number), default=None)
             return None if brought is None else self._described(brought)
 
     def _described(self, pull: Pull) -> Merged:
@@ -207,13 +212,13 @@ class GitHub:
         return self._github.requester.requestJsonAndCheck("GET", f"/repos/{self._name}/{path}")[1]
 
     def _pages(self, path: str) -> list[dict[str, Any]]:
-        found, number, sign = [], 1, "&" if "?" in path else "?"
+        items, number, sign = [], 1, "&" if "?" in path else "?"
         while page := self._get(f"{path}{sign}per_page={PAGE}&page={number}"):
-            found += page
+            items += page
             if len(page) < PAGE:
                 break
             number += 1
-        return found
+        return items
 
     def _seen(self, path: str, *, listed: bool = False) -> Any:
         """Return what is there, or None where the token may not see it."""
@@ -253,14 +258,14 @@ def _login(user: Any) -> str:
 
 def _said(error: GithubException) -> str:
     """Return what the forge says, with the details that a refused request or a question of GraphQL has."""
-    found = error.data.get("errors") if isinstance(error.data, dict) else None
-    details = [one.get("message") if isinstance(one, dict) else one for one in found or ()]
+    errors = error.data.get("errors") if isinstance(error.data, dict) else None
+    details = [one.get("message") if isinstance(one, dict) else one for one in errors or ()]
     return ": ".join(str(text) for text in (error.message, *details) if text)
 
 
 def _refused(what: str, error: GithubException, needs: str) -> ForgeError:
-    found = error.data.get("errors") if isinstance(error.data, dict) else None
-    kinds = [one.get("type") for one in found or () if isinstance(one, dict)]
+    errors = error.data.get("errors") if isinstance(error.data, dict) else None
+    kinds = [one.get("type") for one in errors or () if isinstance(one, dict)]
     status = next((_STATUS[kind] for kind in kinds if kind in _STATUS), error.status)
     return refused(what, status, _said(error), needs, error.headers)
 

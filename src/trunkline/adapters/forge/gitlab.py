@@ -58,15 +58,15 @@ class GitLab:
         """Return the open merge request whose head is this commit."""
         with _asking("merge requests", READ):
             opened = self._project.mergerequests.list(state="opened", iterator=True)
-            found = [PullRequest(one.iid, one.web_url) for one in opened if one.sha == sha]
-        return min(found, key=lambda pull: pull.number, default=None)
+            matching = [PullRequest(request.iid, request.web_url) for request in opened if request.sha == sha]
+        return min(matching, key=lambda pull: pull.number, default=None)
 
     def comments(self, number: int) -> tuple[Comment, ...]:
         """Return all notes on a merge request, oldest first."""
         with _asking(f"notes on !{number}", READ):
             notes = self._project.mergerequests.get(number, lazy=True).notes
-            found = notes.list(sort="asc", order_by="created_at", iterator=True)
-            return tuple(Comment(one.id, one.author["username"], one.body) for one in found if not one.system)
+            comments = notes.list(sort="asc", order_by="created_at", iterator=True)
+            return tuple(Comment(note.id, note.author["username"], note.body) for note in comments if not note.system)
 
     def create_comment(self, number: int, body: str) -> None:
         """Write a note on a merge request."""
@@ -90,24 +90,24 @@ class GitLab:
         what = f"artifacts of job {name} of pipeline {run}"
         with _asking(what, READ):
             jobs = self._project.pipelines.get(run, lazy=True).jobs.list(iterator=True)
-            found = [one.id for one in jobs if one.name == name]
-            if not found:
+            matching = [job.id for job in jobs if job.name == name]
+            if not matching:
                 raise UserError(f"{what}: there is no such job")
-            return self._download(what, max(found), limit)
+            return self._download(what, max(matching), limit)
 
     def open_pull_request(self, branch: str, base: str, title: str, body: str) -> PullRequest:
         """Open a merge request of a branch here, or bring the title and text of the open one up to date."""
         sides = {"source_branch": branch, "target_branch": base}
         with _asking(f"merge request of {branch}", API):
             opened = self._project.mergerequests.list(state="opened", iterator=True, **sides)
-            own = [one for one in opened if one.source_project_id == one.target_project_id]
-            found = min(own, key=lambda one: int(one.iid), default=None)
+            own = [candidate for candidate in opened if candidate.source_project_id == candidate.target_project_id]
+            request = min(own, key=lambda candidate: int(candidate.iid), default=None)
             text = {"title": title, "description": body}
-            if found is None:
-                found = self._project.mergerequests.create(sides | text)
-            elif found.title != title or plain(found.description) != plain(body):
-                self._project.mergerequests.update(found.iid, text)
-            return PullRequest(found.iid, found.web_url)
+            if request is None:
+                request = self._project.mergerequests.create(sides | text)
+            elif request.title != title or plain(request.description) != plain(body):
+                self._project.mergerequests.update(request.iid, text)
+            return PullRequest(request.iid, request.web_url)
 
     def merge_when_ready(self, number: int, sha: str) -> bool:
         """Have a merge request merged as soon as its pipeline passes; tell whether it is merged already.
@@ -116,23 +116,23 @@ class GitLab:
         """
         what = f"merge of !{number}"
         with _asking(what, MERGES):
-            found = self._project.mergerequests.get(number)
-            meant(what, found.sha, sha, closed=found.state not in ("opened", "merged"))
-            if found.state == "merged" or found.merge_when_pipeline_succeeds:
-                return bool(found.state == "merged")
+            request = self._project.mergerequests.get(number)
+            meant(what, request.sha, sha, closed=request.state not in ("opened", "merged"))
+            if request.state == "merged" or request.merge_when_pipeline_succeeds:
+                return bool(request.state == "merged")
             if not self._gitlab.projects.get(self._number).only_allow_merge_if_pipeline_succeeds:
                 setting = "Settings → Merge requests → Pipelines must succeed"
                 raise ForgeError(f"{what}: nothing is checked before a merge; switch on {setting}")
             try:
                 # The second name is that of GitLab before 17.11.
-                found.merge(sha=sha, auto_merge=True, merge_when_pipeline_succeeds=True)
+                request.merge(sha=sha, auto_merge=True, merge_when_pipeline_succeeds=True)
             except GitlabError as error:
                 if error.response_code not in (405, 406, 422):
                     raise
                 raise ForgeError(str(_refused(what, error, MERGES)), passing=True) from None
-            if found.state != "merged" and not found.merge_when_pipeline_succeeds:
+            if request.state != "merged" and not request.merge_when_pipeline_succeeds:
                 raise ForgeError(f"{what}: the forge has not taken it yet", passing=True)  # it may say 200 all the same
-            return bool(found.state == "merged")
+            return bool(request.state == "merged")
 
     def merged(self, sha: str, branch: str) -> Merged | None:
         """Return the merge request that brought a commit to this branch; None where none did, as by a push."""
@@ -144,16 +144,23 @@ class GitLab:
                     raise
                 return None  # the forge does not have the commit
             made = ("merge_commit_sha", "squash_commit_sha", "sha")
-            found = [one for one in listed if one["state"] == "merged" and one["target_branch"] == branch]
-            brought = min(found, key=lambda one: (sha not in [one[key] for key in made], one["iid"]), default=None)
+            matching = [
+                request for request in listed if request["state"] == "merged" and request["target_branch"] == branch
+            ]
+            brought = min(
+                matching, key=lambda request: (sha not in [request[key] for key in made], request["iid"]), default=None
+            )
             return None if brought is None else self._described(brought["iid"])
 
     def _described(self, number: int) -> Merged:
-        found = self._project.mergerequests.get(number)
-        author, merger = found.author["username"], (found.attributes.get("merge_user") or {}).get("username", "ghost")
-        given = found.approvals.get().approved_by
-        approvers = {one["user"]["username"] for one in given if _is_of_head(one.get("approved_at"), found)}
-        return Merged(number, found.web_url, found.title, author, merger, tuple(sorted(approvers - {author})))
+        request = self._project.mergerequests.get(number)
+        author, merger = (
+            request.author["username"],
+            (request.attributes.get("merge_user") or {}).get("username", "ghost"),
+        )
+        given = request.approvals.get().approved_by
+        approvers = {one["user"]["username"] for one in given if _is_of_head(one.get("approved_at"), request)}
+        return Merged(number, request.web_url, request.title, author, merger, tuple(sorted(approvers - {author})))
 
     def guards(self, branch: str, tag: str) -> Guards:
         """Return what protects a branch, and tags like this one.

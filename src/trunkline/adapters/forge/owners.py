@@ -11,12 +11,12 @@ PLACES = (Path(".github/CODEOWNERS"), Path("CODEOWNERS"), Path("docs/CODEOWNERS"
 
 def owners(text: str, path: str) -> tuple[str, ...]:
     """Return the owners of a file, by its path in the repository; none if no line names one."""
-    found: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     for line in text.splitlines():
         words = line.split("#", 1)[0].split()
         if words and _matches(words[0], path):
-            found = tuple(words[1:])
-    return found
+            names = tuple(words[1:])
+    return names
 
 
 def _matches(pattern: str, path: str) -> bool:
@@ -30,4 +30,4 @@ def _matches(pattern: str, path: str) -> bool:
 def shared(text: str, paths: Sequence[str]) -> tuple[str, ...]:
     """Return the owners that all of some files have; none if one of them has none, or there are no files."""
     each = [owners(text, path) for path in paths]
-    return tuple(dict.fromkeys(name for found in each for name in found)) if each and all(each) else ()
+    return tuple(dict.fromkeys(name for first in each for name in first)) if each and all(each) else ()

@@ -131,16 +131,16 @@ def tag(folder: Path, name: str) -> GitTag | None:
         return None
 
 
-def landing(folder: Path, commit: str, found: Trunk) -> str | None:
+def landing(folder: Path, commit: str, trunk_: Trunk) -> str | None:
     """Return the commit of the trunk's line that brought a commit to the trunk; None for one that is not on it."""
-    if commit in found.line:
+    if commit in trunk_.line:
         return commit
-    path = told(folder, "rev-list", "--ancestry-path", f"{commit}..{found.tip}") or ""
+    path = told(folder, "rev-list", "--ancestry-path", f"{commit}..{trunk_.tip}") or ""
     after = set(path.split())
-    return next((one for one in reversed(found.line) if one in after), None)
+    return next((one for one in reversed(trunk_.line) if one in after), None)
 
 
-def beginning(folder: Path, prefix: str) -> tuple[str, ...]:
+def with_prefix(folder: Path, prefix: str) -> tuple[str, ...]:
     """Return the commits whose hashes begin with these digits."""
     objects = told(folder, "rev-parse", f"--disambiguate={prefix}") or ""
     if not objects:
@@ -149,15 +149,15 @@ def beginning(folder: Path, prefix: str) -> tuple[str, ...]:
     return tuple(sorted(line.split(" ")[0] for line in kinds if line.split(" ")[1:2] == ["commit"]))
 
 
-def dropped(folder: Path, found: Trunk) -> tuple[str, ...]:
+def dropped(folder: Path, trunk_: Trunk) -> tuple[str, ...]:
     """Return commits that the trunk had when this clone fetched it, and has no more: its history was rewritten."""
-    ref = f"refs/remotes/{found.ref}"
+    ref = f"refs/remotes/{trunk_.ref}"
     tips = (told(folder, "rev-list", "--walk-reflogs", ref) or "").split()
     oldest = repository.resolve(folder, f"{ref}@{{{len(tips)}}}") if tips else None  # what the first entry replaced
-    return strangers(folder, tuple(dict.fromkeys(filter(None, (*tips, oldest)))), found.tip)
+    return outside(folder, tuple(dict.fromkeys(filter(None, (*tips, oldest)))), trunk_.tip)
 
 
-def strangers(folder: Path, hashes: Sequence[str], tip: str) -> tuple[str, ...]:
+def outside(folder: Path, hashes: Sequence[str], tip: str) -> tuple[str, ...]:
     """Return the commits among these that are not in the history of another one."""
     if not hashes:
         return ()

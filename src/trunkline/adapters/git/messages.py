@@ -10,7 +10,7 @@ _GITLAB_MERGE = "Merge branch '"
 
 
 @dataclass(frozen=True)
-class Brought:
+class LandedCommit:
     """A commit of the trunk, its title, and the reference of its pull request, if it has one: #12, or !12 on GitLab."""
 
     commit: str
@@ -23,15 +23,15 @@ class Brought:
         return int(self.reference[1:]) if self.reference else None
 
 
-def brought(commit: str, message: str) -> Brought:
+def landed(commit: str, message: str) -> LandedCommit:
     """Read a commit's message; the title of a merge is that of its pull request, where the message has it."""
     subject, *rest = message.strip().splitlines() or [""]
     body = next((line.strip() for line in rest if line.strip()), subject)
-    found = _GITHUB_MERGE.match(subject)
-    if found:
-        return Brought(commit, body, f"#{found[1]}")
-    found = _GITLAB.search(message)
-    if found:
-        return Brought(commit, body if subject.startswith(_GITLAB_MERGE) else subject, f"!{found[1]}")
-    found = _GITHUB_SQUASH.fullmatch(subject)
-    return Brought(commit, found[1], f"#{found[2]}") if found else Brought(commit, subject, None)
+    match = _GITHUB_MERGE.match(subject)
+    if match:
+        return LandedCommit(commit, body, f"#{match[1]}")
+    match = _GITLAB.search(message)
+    if match:
+        return LandedCommit(commit, body if subject.startswith(_GITLAB_MERGE) else subject, f"!{match[1]}")
+    match = _GITHUB_SQUASH.fullmatch(subject)
+    return LandedCommit(commit, match[1], f"#{match[2]}") if match else LandedCommit(commit, subject, None)

@@ -46,12 +46,12 @@ def fetch(folder: Path, trunk: str, environ: Mapping[str, str]) -> Fetched:
     specs = (f"+refs/heads/{trunk}:{ours}", "refs/tags/*:refs/tags/*")
     done = _remote(folder, environ, "fetch", "--no-tags", "--no-write-fetch-head", "origin", *specs)
     moved = tuple(sorted(_CLOBBERED.findall(done.stderr)))
-    found = repository.resolve(folder, ours)
+    fetched = repository.resolve(folder, ours)
     if "couldn't find remote ref" in done.stderr:
         raise UserError(f"--trunk: origin has no branch '{trunk}'; name the branch that production follows")
-    if (done.returncode and not moved) or found is None:
+    if (done.returncode and not moved) or fetched is None:
         raise OutsideError(f"git fetch origin failed: {_line(done)}")
-    return Fetched(found, moved)
+    return Fetched(fetched, moved)
 
 
 def commit(folder: Path, paths: Sequence[str], message: str) -> None:

@@ -87,8 +87,8 @@ def last_commit(folder: Path, path: Path) -> str | None:
 
 def changed_between(folder: Path, base: str, head: str) -> tuple[str, ...]:
     """Return the files that differ between two commits, relative to the folder and only those in it, sorted."""
-    found = output(folder, "diff", "--name-only", "--no-renames", "--relative", "-z", base, head)
-    return tuple(sorted(filter(None, found.decode(errors="surrogateescape").split("\0"))))
+    listed = output(folder, "diff", "--name-only", "--no-renames", "--relative", "-z", base, head)
+    return tuple(sorted(filter(None, listed.decode(errors="surrogateescape").split("\0"))))
 
 
 def within(name: str, paths: Iterable[str]) -> bool:
@@ -128,7 +128,7 @@ def files_at(
     place = prefix(folder) if place is None else place  # a bare repository knows no `./`
     lines = "".join(f"{commit}:{place}{path.as_posix()}\n" for commit, path in wanted)
     listed = output(folder, "cat-file", "--batch", given=lines.encode())
-    found: dict[str, dict[Path, bytes]] = {commit: {} for commit, _ in wanted}
+    contents: dict[str, dict[Path, bytes]] = {commit: {} for commit, _ in wanted}
     at = 0
     for commit, path in wanted:
         heading, start = _heading(listed, at)
@@ -137,8 +137,8 @@ def files_at(
             continue
         at = start + int(heading[2]) + 1
         if heading[1] == b"blob":
-            found[commit][path] = listed[start : at - 1]
-    return found
+            contents[commit][path] = listed[start : at - 1]
+    return contents
 
 
 def _heading(told: bytes, place: int) -> tuple[list[bytes], int]:

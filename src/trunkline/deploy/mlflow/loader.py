@@ -49,11 +49,11 @@ def _load_pyfunc(path: str) -> BundleModel:
     Raises BundleError for a bundle that is not what its manifest says, or of another digest than its folder's name.
     """
     folder = Path(path)
-    found = manifest.read(folder, keep=frozenset({manifest.CONTRACT}))
-    if found.digest != folder.name:
-        raise BundleError(f"{folder}: holds the bundle {found.digest}; do not use it; register the version again")
-    contract = read_contract(folder, found.kept[manifest.CONTRACT])
-    return BundleModel(contract, _scorer(folder, found.manifest, contract))
+    verified = manifest.read(folder, keep=frozenset({manifest.CONTRACT}))
+    if verified.digest != folder.name:
+        raise BundleError(f"{folder}: holds the bundle {verified.digest}; do not use it; register the version again")
+    contract = read_contract(folder, verified.kept[manifest.CONTRACT])
+    return BundleModel(contract, _scorer(folder, verified.manifest, contract))
 
 
 def _scorer(folder: Path, said: manifest.Manifest, contract: Contract) -> Scorer:

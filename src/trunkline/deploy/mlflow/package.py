@@ -31,23 +31,23 @@ def write(bundle: Path, folder: Path) -> None:
 
     Raises UserError if the bundle is not what its manifest says.
     """
-    found = manifest.read(bundle, keep=frozenset({CONTRACT, GOLDEN}))
-    contract = read_contract(bundle, found.kept[CONTRACT])
+    verified = manifest.read(bundle, keep=frozenset({CONTRACT, GOLDEN}))
+    contract = read_contract(bundle, verified.kept[CONTRACT])
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
         warnings.simplefilter(
             "ignore"
         )  # MLflow warns of its own types when it is imported, and of the Any of the signature
-        package = vendor.copy(vendor.PATHS[found.manifest.runtime], Path(temporary))
-        data = shutil.copytree(bundle, Path(temporary, found.digest))
+        package = vendor.copy(vendor.PATHS[verified.manifest.runtime], Path(temporary))
+        data = shutil.copytree(bundle, Path(temporary, verified.digest))
         mlflow.library().pyfunc.save_model(
             folder,
             loader_module=f"{package.name}.{_LOADER}",
             data_path=str(data),
             code_paths=[str(package)],
             signature=_signature(contract),
-            input_example=_example(found, contract),
-            conda_env=_environment(_requirements(found.manifest, bundle)),
-            metadata={"trunkline.digest": found.digest},
+            input_example=_example(verified, contract),
+            conda_env=_environment(_requirements(verified.manifest, bundle)),
+            metadata={"trunkline.digest": verified.digest},
         )
 
 
@@ -67,13 +67,13 @@ def _type(field: Input) -> Any:
             return mlflow.library().types.schema.AnyType()
 
 
-def _example(found: VerifiedBundle, contract: Contract) -> Any:
+def _example(verified: VerifiedBundle, contract: Contract) -> Any:
     """Return the first golden rows as MLflow keeps an example; None if the bundle has no golden rows."""
     import pandas as pd  # noqa: PLC0415  heavy, and MLflow has imported it by now
 
-    if GOLDEN not in found.kept:
+    if GOLDEN not in verified.kept:
         return None
-    rows = [row["request"] for row in msgspec.json.decode(found.kept[GOLDEN])[:_EXAMPLES]]
+    rows = [row["request"] for row in msgspec.json.decode(verified.kept[GOLDEN])[:_EXAMPLES]]
     return pd.DataFrame(rows, columns=[field.name for field in contract.inputs])
 
 

@@ -58,12 +58,12 @@ class ModelRegistry:
         """
         with self._client() as client:
             name = release.version.name
-            found = _look(client, name).find(release.version.label, release.digest)
-            if found is None:
+            entry = _look(client, name).find(release.version.label, release.digest)
+            if entry is None:
                 run = self._logged(client, release, bundle, metrics)
                 _ensure_model(client, name)
-                found = _ensure_version(client, release, run)
-            return found.number
+                entry = _ensure_version(client, release, run)
+            return entry.number
 
     def tag(self, name: str, number: str, key: str, value: str) -> None:
         """Set a tag of a version."""
@@ -97,10 +97,10 @@ class ModelRegistry:
 def _look(client: "Client", name: str) -> Registered:
     with mlflow.answered("RESOURCE_DOES_NOT_EXIST"):
         aliases = client.get_registered_model(name).aliases
-        found = sorted(_versions(client, name), key=lambda version: int(version.version))
+        versions = sorted(_versions(client, name), key=lambda version: int(version.version))
         entries = tuple(
             MlflowVersion(str(version.version), dict(version.tags), str(version.current_stage), version.run_id)
-            for version in found
+            for version in versions
         )
         return Registered(entries, {alias: str(number) for alias, number in aliases.items()})
     return Registered()
@@ -120,8 +120,8 @@ def _run(client: "Client", experiment: str, release: Release) -> "LoggedRun":
     """Return the run of a release: a finished one, else one that was begun, else a new one."""
     version = release.version
     wanted = {_NAME: version.name, VERSION: version.label, DIGEST: release.digest}
-    found = client.search_runs([experiment], " AND ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items()))
-    by_status = {run.info.status: run for run in found}
+    runs = client.search_runs([experiment], " AND ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items()))
+    by_status = {run.info.status: run for run in runs}
     begun = by_status.get("FINISHED") or next(iter(by_status.values()), None)
     name = f"{version.name} {version.label}"
     return begun or client.create_run(experiment, run_name=name, tags=release.tags | {_NAME: version.name})
@@ -153,7 +153,7 @@ def _ensure_version(client: "Client", release: Release, run: "LoggedRun") -> Mlf
                 client.set_model_version_tag(name, entry.number, key, value)
             return entry
     source = f"{run.info.artifact_uri}/{_MODEL}"
-    made = client.create_model_version(name, source, run_id, release.tags, await_creation_for=0)
+    created = client.create_model_version(name, source, run_id, release.tags, await_creation_for=0)
     return _look(client, name).find(release.version.label, release.digest) or MlflowVersion(
-        str(made.version), release.tags
+        str(created.version), release.tags
     )

@@ -128,8 +128,8 @@ class Work:
         """Return MLflow's number of a release, which is registered if it is not."""
         if release.version not in self._numbers:
             known = self.registered
-            found = known.find(release.version.label, release.digest) if isinstance(known, Registered) else None
-            self._numbers[release.version] = found.number if found else self._registered(release)
+            entry = known.find(release.version.label, release.digest) if isinstance(known, Registered) else None
+            self._numbers[release.version] = entry.number if entry else self._registered(release)
         return self._numbers[release.version]
 
     def _registered(self, release: Release) -> str:

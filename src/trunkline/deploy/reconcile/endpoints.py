@@ -29,10 +29,10 @@ class LoadedNothingError(OutsideError):
 
 def ask(addresses: Sequence[str]) -> dict[str, Served | OutsideError]:
     """Return what each endpoint serves, or why that is not known, within about twice `SECONDS` for all."""
-    found: dict[str, Served | OutsideError] = {}
+    answers: dict[str, Served | OutsideError] = {}
 
     def tell(address: str) -> None:
-        found[address] = _ask(address)
+        answers[address] = _ask(address)
 
     # No pool and no event loop: an endpoint that answers byte by byte would keep a pool, and a name that takes long to
     # resolve an event loop, from ending, and the whole process with it.
@@ -43,7 +43,7 @@ def ask(addresses: Sequence[str]) -> dict[str, Served | OutsideError]:
     for thread in threads.values():
         thread.join(max(0.0, end - time.monotonic()))
     late = {address: OutsideError(f"{address}/version: takes too long to answer") for address in threads}
-    return late | found
+    return late | answers
 
 
 def _ask(address: str) -> Served | OutsideError:
@@ -70,15 +70,15 @@ class _OddError(Exception):
 
 def _get(url: str) -> bytes:
     """Return the body of a plain 200, and read no more than a version takes."""
-    found = bytearray()
+    content = bytearray()
     answer = _CLIENT.request("GET", url, redirect=False, preload_content=False, timeout=SECONDS)
     try:
         if answer.status != 200:
             raise _OddError(f"answers {answer.status}", answer.status)
         while piece := answer.read1(_LIMIT):
-            found += piece
-            if len(found) > _LIMIT:
+            content += piece
+            if len(content) > _LIMIT:
                 raise _OddError(f"answers with more than {_LIMIT:,} bytes")
     finally:
         answer.close()
-    return bytes(found)
+    return bytes(content)

@@ -253,7 +253,7 @@ class _Gathering:
     def rewritten(self, before: str | None) -> tuple[Violation, ...]:
         """Return the signs that the trunk's history is another one than it was; `before` is the tip that it had."""
         tip, tags = self.known.trunk.tip, self.known.tags
-        lost = set(ancestry.strangers(self.folder, [tag.commit for tag in tags.values()], tip))
+        lost = set(ancestry.outside(self.folder, [tag.commit for tag in tags.values()], tip))
         violations = [
             Violation(
                 "history", version.label, tag.commit, "its commit is not in the trunk's history: it was rewritten"
@@ -262,7 +262,7 @@ class _Gathering:
             if tag.commit in lost
         ]
         why = "was on the trunk when this clone fetched it, and is not in its history any more: it was rewritten"
-        before_it = ancestry.strangers(self.folder, [before] if before else [], tip)
+        before_it = ancestry.outside(self.folder, [before] if before else [], tip)
         dropped = dict.fromkeys((*ancestry.dropped(self.folder, self.known.trunk), *before_it))
         return (*violations, *(Violation("history", self.known.trunk.ref, commit, why) for commit in dropped))
 

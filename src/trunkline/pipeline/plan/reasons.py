@@ -89,32 +89,36 @@ def plan(  # noqa: PLR0913, PLR0917  one argument per source of facts
     `before` is what reasons are against: dvc.lock itself, or that of the base; `locked` is dvc.lock, and `seconds` the
     time that each stage took last.
     """
-    restless: set[str] = set()
+    changed_upstream: set[str] = set()
     steps = []
     for stage in stages:
-        found = reasons(stage, before.get(stage.name), locked.get(stage.name), history, restless)
-        if stage.action != "unchanged" or found:
-            restless.add(stage.name)
-        steps.append(Step(stage.name, stage.action, tuple(found), seconds.get(stage.name), stage.needs))
+        why = reasons(stage, before.get(stage.name), locked.get(stage.name), history, changed_upstream)
+        if stage.action != "unchanged" or why:
+            changed_upstream.add(stage.name)
+        steps.append(Step(stage.name, stage.action, tuple(why), seconds.get(stage.name), stage.needs))
     return ReproPlan(base, tuple(steps))
 
 
 def reasons(
-    stage: Stage, before: LockedStage | None, locked: LockedStage | None, history: History, restless: Iterable[str] = ()
+    stage: Stage,
+    before: LockedStage | None,
+    locked: LockedStage | None,
+    history: History,
+    changed_upstream: Iterable[str] = (),
 ) -> list[str]:
-    """Return what differs, the author's own changes first; `restless` are the stages before that change."""
+    """Return what differs, the author's own changes first; `changed_upstream` are the stages before that change."""
     if before is None:
         return ["has never run" if locked is None else "is new"]
-    found = [*_own(stage, before, history)]
+    why = [*_own(stage, before, history)]
     makers = {name for path, names in stage.upstream.items() if _moved(path, before, locked) for name in names}
-    if stage.action != "unchanged" and not restless and not found and not stage.outputs:
+    if stage.action != "unchanged" and not changed_upstream and not why and not stage.outputs:
         makers = {name for names in stage.upstream.values() for name in names}  # after a merge of locks
-    makers |= {name for names in stage.upstream.values() for name in names if name in set(restless)}
+    makers |= {name for names in stage.upstream.values() for name in names if name in set(changed_upstream)}
     if (makers and stage.action != "unchanged") or any(_moved(path, before, locked) for path in stage.upstream):
-        found.append(f"upstream: {', '.join(sorted(makers))}")
+        why.append(f"upstream: {', '.join(sorted(makers))}")
     if stage.action != "unchanged":
-        found += [f"{path} {_WORDS.get(word, word)}" for path, word in sorted(stage.outputs.items())]
-    return found
+        why += [f"{path} {_WORDS.get(word, word)}" for path, word in sorted(stage.outputs.items())]
+    return why
 
 
 _WORDS = {
@@ -144,9 +148,9 @@ def _own(stage: Stage, before: LockedStage, history: History) -> Iterator[str]:
 def _content(path: str, history: History) -> Iterator[str]:
     """Say what changed in a file or folder: versions in a lock, files in a folder."""
     if path.startswith(LOCKS):
-        found = differences.versions(history.text(path) or "", history.current(path) or "")
-        if found:
-            yield from (f"{item.key} {item.before} → {item.after} in {path}" for item in found)
+        versions = differences.versions(history.text(path) or "", history.current(path) or "")
+        if versions:
+            yield from (f"{item.key} {item.before} → {item.after} in {path}" for item in versions)
             return
     inside = history.changed(path)
     yield from (f"{clean(name)} changed" for name in inside or [path])

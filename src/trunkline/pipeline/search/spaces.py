@@ -55,9 +55,9 @@ def families(search: Search, declared: Model) -> tuple[ModelSpace, ...]:
 def verify(search: Search, declared: Model, task: Task) -> None:
     """Raise UserError, with a line per mistake, for a metric or a space that no search could use."""
     mistakes = [*_installed(), *_metric(search, task)] if search.trials else []
-    strangers = _strangers(search, task)
-    if len(strangers) > 1:
-        names, kind = ", ".join(strangers), estimators.kind(task)
+    unfit = _unfit(search, task)
+    if len(unfit) > 1:
+        names, kind = ", ".join(unfit), estimators.kind(task)
         reason = f"{names} are no {kind}s, which data.target.task: {task} needs"
         mistakes.append(f"search.families: {reason}; pick another search, such as {AUTO[task]}")
     else:
@@ -67,7 +67,7 @@ def verify(search: Search, declared: Model, task: Task) -> None:
         raise UserError("\n".join(dict.fromkeys(mistakes)))
 
 
-def _strangers(search: Search, task: Task) -> list[str]:
+def _unfit(search: Search, task: Task) -> list[str]:
     """Return the families whose estimators are made for another task."""
     unknown = []
     for name, family in sorted(search.families.items()):
