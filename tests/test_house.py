@@ -164,6 +164,16 @@ def test_the_license_and_the_version_are_one():
     assert "Apache License" in (ROOT / "LICENSE").read_text(encoding="utf-8")
 
 
+def test_what_documents_name_exists():
+    for page in (page for page in files(".md") if page.name != "CHANGELOG.md"):
+        text = page.read_text(encoding="utf-8")
+        for name in re.findall(r"`trunkline((?:\.[a-z_]+)+)`", text):
+            place = ROOT / "src/trunkline" / name[1:].replace(".", "/")
+            assert place.is_dir() or place.with_suffix(".py").is_file(), f"{page.name}: trunkline{name}"
+        for path in re.findall(r"\b(?:src/trunkline|stages|tests|conf|docs)/[\w./-]+\.(?:py|md|yaml)\b", text):
+            assert (ROOT / path).is_file(), f"{page.name}: {path}"
+
+
 def test_links_between_documents_lead_somewhere():
     broken = []
     for page in files(".md"):

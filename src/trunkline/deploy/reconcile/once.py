@@ -1,4 +1,4 @@
-"""Brings what runs in line with the registry file at the trunk's tip; `reconciliation` says what that takes.
+"""Brings what runs in line with the registry file at the trunk's tip; `plan` says what that takes.
 
 Every effect can be repeated and none is half: a process that is killed anywhere leaves what the next one finishes.
 """

@@ -1,7 +1,7 @@
 """The feature plan: what an engine computes, in four primitives, knowing nothing of training and nothing of SQL.
 
 *Latest as of*, *rolling aggregate* and *static lookup* are tables to join; *row expressions* combine their columns
-with the request's. `planning` makes a plan of conf/features, `duckdb_engine` computes it; a distributed engine or an
+with the request's. `compiler` makes a plan of conf/features, `duckdb` computes it; a distributed engine or an
 online store would implement the same `Engine`.
 """
 
