@@ -21,17 +21,19 @@ repro: ## Install, run the pipeline on real data, show the metrics
 
 # A file's tests share its fixtures, so they stay together; in tests/, the long ones of e2e/ come first.
 PYTEST := $(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder --durations 10
+# The longest suites wait for processes of others half of the time: one worker more than there are processors.
+MORE := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 
 test: check ## Install what the tests need, run the checks and the suite
 	@$(PYTEST) -m 'not workflows and not long'
 
 test-workflows: ## Run the workflows of .github as they are, end to end (minutes); CI does
 	@locks/install dev
-	@$(PYTEST) -n 3 -m workflows tests/e2e
+	@$(PYTEST) -n $(MORE) -m workflows tests/e2e
 
 test-long: ## Run the suite's longest: thirty kills, releases, other problems, bad days (minutes); CI does
 	@locks/install dev
-	@$(PYTEST) -m long tests/e2e
+	@$(PYTEST) -n $(MORE) -m long tests/e2e
 
 check: ## Format, lint, types, direction of imports: what pre-commit runs
 	@locks/install dev

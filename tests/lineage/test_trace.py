@@ -142,7 +142,7 @@ def test_a_commit_that_is_no_version_is_placed_between_them(inside):
 
 def test_what_a_digest_comes_before_is_said(inside, monkeypatch):
     digest = told("v2")["chain"]["digest"]
-    monkeypatch.setattr("trunkline.adapters.git.ancestry.beginning", lambda folder, prefix: (prefix.ljust(40, "0"),))
+    monkeypatch.setattr("trunkline.adapters.git.ancestry.with_prefix", lambda folder, prefix: (prefix.ljust(40, "0"),))
     assert "a digest comes first" in run(digest[:8])
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -13,10 +13,6 @@ import numpy.typing as npt
 from trunkline.bundle.manifest import CONTRACT, BundleError
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.tasks import score_columns
-
-if TYPE_CHECKING:
-    pass
-
 
 MISSING = "\ue000"  # a missing category in the graph's text input; private use, so that no real text has it
 

@@ -133,7 +133,6 @@ def test_who_approved_what_was_merged(rig):
         author="promoter[bot]",
         merged_by="maintainer",
         approvers=("bob", "eve"),
-        strangers=("mallory", "other[bot]"),
     )
     assert forge.merged(trunk, "main") == merged
     assert forge.merged(pull.head_sha, "main") == merged

@@ -1,1 +1,1 @@
-"""DVC: what it would do, what it has cached, and the only modules that use what it keeps private."""
+"""DVC: what it would do, what it has cached, and runs of it; what it keeps private is in the module `private`."""

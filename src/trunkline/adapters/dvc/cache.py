@@ -5,11 +5,8 @@ import re
 from contextlib import chdir
 from pathlib import Path
 
-from dvc.config import Config, ConfigError
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
-
 from trunkline.adapters.dvc.parses import kept_parses
+from trunkline.adapters.dvc.private import Config, ConfigError, DvcException, Repo
 from trunkline.show.text import clean
 
 

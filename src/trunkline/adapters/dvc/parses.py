@@ -1,8 +1,7 @@
 """Lets DVC parse a text once: by itself it parses dvc.lock for each target that it is given and stage that it runs.
 
-It does so in Python; with a lock of 100 kB that was most of a minute of one `trunkline ci reproduce`. This reaches into
-private parts of DVC (`dvc.utils.serialize._yaml`), and the tests say when a release has moved them. What is written has
-the bytes that DVC's own dumper gives: it is asked for each stage by itself, and for those only that have changed.
+It does so in Python; with a lock of 100 kB that was most of a minute of one `trunkline ci reproduce`. What is written
+has the bytes that DVC's own dumper gives: it is asked for each stage by itself, and for those only that have changed.
 """
 
 import io
@@ -11,8 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dvc.utils import strictyaml
-from dvc.utils.serialize import _yaml
+from trunkline.adapters.dvc import private
 
 _MOST = 256  # texts, each of them of one file or of one stage
 
@@ -61,12 +59,6 @@ def _keep(kept: dict[Any, Any], key: object, value: object) -> None:
 @contextmanager
 def kept_parses() -> Iterator[None]:
     """Keep what DVC parses and dumps in the block."""
-    parse, dump = _yaml.parse_yaml, _yaml._dump
-    kept = _Kept(parse, dump)
-    _yaml.parse_yaml = strictyaml.parse_yaml = kept.parse
-    _yaml._dump = kept.dump
-    try:
+    kept = _Kept(*private.yaml_functions())
+    with private.yaml_by(kept.parse, kept.dump):
         yield
-    finally:
-        _yaml.parse_yaml = strictyaml.parse_yaml = parse
-        _yaml._dump = dump

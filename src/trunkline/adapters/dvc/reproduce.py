@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dvc.exceptions import DvcException, NotDvcRepoError
-from dvc.repo import Repo
-from dvc.stage.exceptions import StageCmdFailedError
-
 from trunkline.adapters.dvc import survey
 from trunkline.adapters.dvc.parses import kept_parses
+from trunkline.adapters.dvc.private import DvcException, NotDvcRepoError, Repo, StageCmdFailedError
 from trunkline.adapters.git import remote as git_remote
 from trunkline.adapters.git import repository
 from trunkline.core import paths

@@ -1,9 +1,9 @@
 """What DVC would do with the pipeline as it is now; runs no stage, fetches nothing, writes nothing.
 
 DVC's own objects answer: whether an input or an output differs from dvc.lock, and whether the run cache knows the
-result for these inputs. (Two of their private functions are used, since no public one asks without acting; a test
-compares with `dvc repro`.) What follows for the stages behind is decided here, in the order in which `dvc repro` goes.
-A stage behind one that will run is not known to run: if the result is the same as before, nothing follows from it.
+result for these inputs; a test compares with `dvc repro`. What follows for the stages behind is decided here, in the
+order in which `dvc repro` goes. A stage behind one that will run is not known to run: if the result is the same as
+before, nothing follows from it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,17 +13,9 @@ from logging import WARNING
 from pathlib import Path
 from typing import Any, Literal
 
-from dvc.dependency import ParamsDependency
-from dvc.exceptions import DvcException
-from dvc.lock import LockError
-from dvc.logger import set_loggers_level
-from dvc.output import Output
-from dvc.repo import Repo
-from dvc.repo.reproduce import get_active_graph, plan_repro
-from dvc.stage import PipelineStage
-from dvc.stage.cache import RunCacheNotFoundError, _can_hash
-
+from trunkline.adapters.dvc import private
 from trunkline.adapters.dvc.parses import kept_parses
+from trunkline.adapters.dvc.private import DvcException, LockError, Output, ParamsDependency, Repo, set_loggers_level
 from trunkline.core import paths as core_paths
 from trunkline.core.errors import OutsideError, UserError, one_line
 
@@ -126,19 +118,17 @@ class _Survey:
 
     def _is_cached(self, stage: Any, *, own: bool, params: Mapping[str, Any]) -> bool:
         """Whether DVC would take the results from its cache; asked as `dvc repro` asks, with the inputs of now."""
-        cache = self.repo.stage_cache
         try:
             if not own:
-                cache.restore(stage, dry=True)
+                self.repo.stage_cache.restore(stage, dry=True)
                 return True
             for dep in stage.deps:
                 if isinstance(dep, ParamsDependency):
                     dep.fill_values({key: params[key] for key in dep.params})
                 elif all(self.seen[name].action == "unchanged" for name in self._makers(dep)):
                     dep.save()
-            entry = cache._load(stage) if _can_hash(stage) else None
-            return bool(entry) and cache._create_stage(entry, wdir=stage.wdir).outs_cached()
-        except (RunCacheNotFoundError, DvcException):
+            return private.knows_result(self.repo, stage)
+        except (private.RunCacheNotFoundError, DvcException):
             return False
 
     def _absent(self, stage: Any) -> Iterator[Absent]:
@@ -157,7 +147,7 @@ def survey(root: Path, params: Mapping[str, Any], composed: Callable[[], Mapping
     try:
         # DVC takes the paths of its run cache as relative to the working directory.
         with chdir(root), set_loggers_level(WARNING), kept_parses(), Repo() as repo, repo.lock:
-            stages = [stage for stage in plan_repro(get_active_graph(repo.index.graph)) if _is_stage(stage)]
+            stages = private.in_order(repo)
             outs = {Path(out.fs_path): out for stage in stages for out in stage.outs}
             found = _Survey(repo, params, composed, outs, remote=bool(repo.config["core"].get("remote")))
             for stage in stages:
@@ -171,10 +161,6 @@ def survey(root: Path, params: Mapping[str, Any], composed: Callable[[], Mapping
             raise UserError(f"dvc.lock: DVC cannot read it ({one_line(error)}); run: git restore dvc.lock") from None
         raise UserError(f"dvc.yaml: DVC refuses the pipeline: {one_line(error)}") from None
     return list(found.seen.values())
-
-
-def _is_stage(stage: Any) -> bool:
-    return isinstance(stage, PipelineStage)
 
 
 def uncached(outs: Iterable[Any]) -> tuple[str, ...]:

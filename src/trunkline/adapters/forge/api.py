@@ -55,9 +55,9 @@ class Comment:
 class Merged:
     """A pull request that is merged, and whose work it is.
 
-    approvers: those whose last word before the merge was to approve the very commit that was merged; an approval of
-    an older one is stale and not counted, nor is the author's own. strangers: those who did so and may not push here,
-    or no longer, so that their approval binds nobody.
+    approvers: those whose last word before the merge was to approve the very commit that was merged; not counted are
+    an approval of an older one, which is stale, the author's own, and that of somebody who may not push here, or no
+    longer, which binds nobody.
     """
 
     number: int
@@ -66,7 +66,6 @@ class Merged:
     author: str
     merged_by: str
     approvers: tuple[str, ...] = ()
-    strangers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

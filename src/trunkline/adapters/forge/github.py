@@ -178,10 +178,9 @@ class GitHub:
 
     def _described(self, pull: Pull) -> Merged:
         people = {"author": _login(pull.user), "merged_by": _login(pull.merged_by)}
-        found = [login for login in _approvers(pull) if login != people["author"]]
-        mine = {login for login in found if self._permission(login) in WRITERS}
-        approvers, strangers = tuple(sorted(mine)), tuple(sorted(set(found) - mine))
-        return Merged(pull.number, pull.html_url, pull.title, **people, approvers=approvers, strangers=strangers)
+        others = {login for login in _approvers(pull) if login != people["author"]}
+        approvers = tuple(sorted(login for login in others if self._permission(login) in WRITERS))
+        return Merged(pull.number, pull.html_url, pull.title, **people, approvers=approvers)
 
     def _permission(self, login: str) -> str:
         try:

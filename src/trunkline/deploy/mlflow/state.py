@@ -2,13 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from trunkline.conf.versions import Version
-
-if TYPE_CHECKING:
-    pass
-
 
 VERSION, DIGEST, COMMIT, VERDICT = (f"trunkline.{name}" for name in ("version", "digest", "commit", "verdict"))
 CHAMPION = "champion"

@@ -35,10 +35,6 @@ class ScoreDifference:
     draws: Floats
     clusters: int
 
-    def lower(self, confidence: float) -> float:
-        """Return the number that the true difference exceeds with this confidence (one-sided)."""
-        return float(np.quantile(self.draws, self._share(1 - confidence), method="weibull"))
-
     def interval(self, confidence: float) -> tuple[float, float]:
         """Return the two-sided interval."""
         tail = self._share((1 - confidence) / 2)

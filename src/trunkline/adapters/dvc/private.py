@@ -1,0 +1,84 @@
+"""All that Trunkline uses of DVC beyond what DVC documents: `dvc.api` and the command line.
+
+Any release of DVC may move it, so it is imported here and nowhere else, which lint-imports holds. The locks pin the
+release, and the tests of this room compare with what `dvc repro` does. No public function answers without acting, and
+the command line takes a second each time:
+
+- `Repo` and what it hands out (stages, outputs, dependencies, the run cache, the lock): what `dvc repro` would do, and
+  what the cache has. `ParamsDependency`, `PipelineStage` and `Output` tell its objects apart.
+- `plan_repro`, `get_active_graph`: the order in which `dvc repro` goes.
+- `StageCache._load`, `StageCache._create_stage`, `_can_hash`: whether the run cache knows a result, without taking it.
+- `_yaml.parse_yaml`, `_yaml._dump`, `strictyaml.parse_yaml`: replaced for a while, since DVC parses dvc.lock again for
+  each stage.
+- `Config`: where the cache is, without opening a repository.
+- The exceptions, by which a refusal of the pipeline is told from a failure of a stage.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from dvc.config import Config, ConfigError
+from dvc.dependency import ParamsDependency
+from dvc.exceptions import DvcException, NotDvcRepoError
+from dvc.lock import LockError
+from dvc.logger import set_loggers_level
+from dvc.output import Output
+from dvc.repo import Repo
+from dvc.repo.reproduce import get_active_graph, plan_repro
+from dvc.stage import PipelineStage
+from dvc.stage.cache import RunCacheNotFoundError, _can_hash
+from dvc.stage.exceptions import StageCmdFailedError
+from dvc.utils import strictyaml
+from dvc.utils.serialize import _yaml
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "DvcException",
+    "LockError",
+    "NotDvcRepoError",
+    "Output",
+    "ParamsDependency",
+    "Repo",
+    "RunCacheNotFoundError",
+    "StageCmdFailedError",
+    "in_order",
+    "knows_result",
+    "set_loggers_level",
+    "yaml_by",
+    "yaml_functions",
+]
+
+Parse = Callable[..., Any]
+Dump = Callable[[Any, Any], None]
+
+
+def yaml_functions() -> tuple[Parse, Dump]:
+    """Return the functions by which DVC parses and dumps YAML."""
+    return _yaml.parse_yaml, _yaml._dump
+
+
+@contextmanager
+def yaml_by(parse: Parse, dump: Dump) -> Iterator[None]:
+    """Have DVC parse and dump YAML by these functions in the block."""
+    own_parse, own_dump = yaml_functions()
+    _yaml.parse_yaml = strictyaml.parse_yaml = parse
+    _yaml._dump = dump
+    try:
+        yield
+    finally:
+        _yaml.parse_yaml = strictyaml.parse_yaml = own_parse
+        _yaml._dump = own_dump
+
+
+def in_order(repo: Any) -> list[Any]:
+    """Return the stages of the pipeline in the order in which `dvc repro` goes."""
+    return [stage for stage in plan_repro(get_active_graph(repo.index.graph)) if isinstance(stage, PipelineStage)]
+
+
+def knows_result(repo: Any, stage: Any) -> bool:
+    """Tell whether the run cache knows the results of a stage for its inputs as they are, and the cache has them."""
+    cache = repo.stage_cache
+    entry = cache._load(stage) if _can_hash(stage) else None
+    return bool(entry) and bool(cache._create_stage(entry, wdir=stage.wdir).outs_cached())
