@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from trunkline.cli import options, output
+from trunkline.cli import options
+from trunkline.cli.output import echo_json
 
 if TYPE_CHECKING:
     from trunkline.serve.batch import Job, Policy, Runtime, Scorer, Summary
@@ -109,7 +110,7 @@ def _tell(job: "Job", summary: "Summary", as_json: bool) -> None:
 def _print_json(job: "Job", more: dict[str, object]) -> None:
 
     content = {"input": str(job.table.path), "output": str(job.output), "bundle": job.digest, "runtime": job.runtime}
-    output.echo_json(content | more)
+    echo_json(content | more)
 
 
 def _usable() -> int:
