@@ -48,10 +48,10 @@ def _judge(base: str | None, as_json: bool) -> bool:
     from trunkline.core.params import Params
     from trunkline.deploy import moves as deploy_moves
     from trunkline.pipeline import reports
-    from trunkline.pipeline.gate import timing
+    from trunkline.pipeline.gate import decision
 
     judged, params = reports.Reports.parse(reports.read(Path())).gates, Params.read()
-    verdicts = [*judged.gates, *timing.judge(params.group(Gates), judged)]
+    verdicts = decision.decide(params.group(Gates), judged)
     passed = reports.passes(verdicts)
     before = None if base is None else Snapshot(Path(), repository.merge_base(Path(), base), deploy_moves.READ)
     same = before is not None and deploy_moves.same_model(Since(Path(), before))

@@ -14,6 +14,15 @@ from trunkline.core.addresses import holds_a_secret, is_secret
 from trunkline.core.errors import nearest
 from trunkline.core.values import Column, Columns, Strict, Tuple
 
+# What conf/data may say of an Iceberg catalog. The library imports and runs what some other properties name, such as
+# py-io-impl; those are the machine's to set, by PYICEBERG_CATALOG__<NAME>__… or ~/.pyiceberg.yaml.
+PROPERTIES = (
+    "type", "uri", "warehouse", "prefix", "s3.endpoint", "s3.region", "s3.force-virtual-addressing",
+    "s3.connect-timeout", "s3.request-timeout", "glue.region", "rest.sigv4-enabled", "rest.signing-region",
+    "rest.signing-name",
+)  # fmt: skip
+CATALOGS = ("dynamodb", "glue", "hive", "rest", "sql")
+
 KINDS = ("package", "files", "sql", "delta", "iceberg")
 HTTP = ("http", "https")
 
@@ -214,7 +223,8 @@ class Iceberg(TableSource):
         description="Name of the catalog, whose secrets stand in PYICEBERG_CATALOG__<NAME>__… or ~/.pyiceberg.yaml.",
     )
     properties: dict[str, str] = Field(
-        default_factory=dict, description="Properties of the catalog, such as type: sql, without secrets."
+        default_factory=dict,
+        description="Properties of the catalog, such as type: sql, without secrets; docs/ingest.md lists them.",
     )
     table: Annotated[str, StringConstraints(pattern=r"^[^.\s]+(\.[^.\s]+)+$")] = Field(
         description="Namespace and name of the table, such as flights.departures."
@@ -224,8 +234,12 @@ class Iceberg(TableSource):
     )
 
     @model_validator(mode="after")
-    def _no_secrets(self) -> Self:
+    def _harmless(self) -> Self:
         for key, value in self.properties.items():
+            if key not in PROPERTIES and not is_secret(key):
+                raise ValueError(f"properties.{key[:60]}: is not for conf/data{nearest(key, PROPERTIES)}")
+            if key == "type" and value not in CATALOGS:
+                raise ValueError(f"properties.type: '{value[:60]}' is no kind of catalog{nearest(value, CATALOGS)}")
             if is_secret(key) or holds_a_secret(value):
                 raise ValueError(f"properties.{key}: holds a secret, which git would keep for ever; see docs/ingest.md")
             if value.startswith("sqlite"):

@@ -27,7 +27,7 @@ from trunkline.conf.versions import Version
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.core.params import Params
-from trunkline.pipeline.gate import timing
+from trunkline.pipeline.gate import decision
 from trunkline.pipeline.plan import workspace
 from trunkline.pipeline.reports import Reports, read
 from trunkline.release import message as release_message
@@ -174,7 +174,7 @@ def _reasons(root: Path, params: Params, reports: Reports) -> list[str]:
 
 def _failed(root: Path, params: Params, reports: Reports) -> list[str]:
     """Return which gates keep a bundle from being a version."""
-    verdicts = (*reports.gates.gates, *timing.judge(params.group(Gates), reports.gates, root))
+    verdicts = decision.decide(params.group(Gates), reports.gates, root)
     failed = [
         f"gate {verdict.id}: {verdict.reason}" for verdict in verdicts if verdict.blocking and verdict.verdict == "fail"
     ]

@@ -26,7 +26,7 @@ from trunkline.deploy import moves
 from trunkline.pipeline import merge, reports
 from trunkline.pipeline.evaluate import slices
 from trunkline.pipeline.evaluate.metrics.kinds import Sample
-from trunkline.pipeline.gate import timing
+from trunkline.pipeline.gate import decision, timing
 from trunkline.pipeline.plan import workspace
 from trunkline.pipeline.reports import Past, Reports, passes
 from trunkline.pipeline.search import summary
@@ -47,7 +47,7 @@ def gather(root: Path, params: Params, target: str) -> Review:
     base = Snapshot(root, fork.base, READ)
     since, behind = Since(root, base), repository.behind(root, fork.tip)
     plan, stages = workspace.plan(root, params, since)
-    now, past = _timed(root, params.group(Gates), Reports.parse(reports.read(root))), _past(base)
+    now, past = _decided(root, params.group(Gates), Reports.parse(reports.read(root))), _past(base)
     data, declared = params.group(Data), params.group(Evaluation)
     results = (path for stage in stages for path in stage.uncached)
     return Review(
@@ -100,10 +100,10 @@ def _unaffordable(root: Path, question: measure.Question, budget: timedelta) -> 
     return f"{needed:.0f} s at most is more than review.attribution allows, {budget.total_seconds():.0f} s"
 
 
-def _timed(root: Path, gates: Gates, now: Reports) -> Reports:
-    """Add the verdicts on times, which stand in no file since they are measured."""
+def _decided(root: Path, gates: Gates, now: Reports) -> Reports:
+    """Return the reports with all verdicts that decide: those on times stand in no file, since they are measured."""
     judged = now.gates
-    verdicts = (*judged.gates, *timing.judge(gates, judged, root))
+    verdicts = tuple(decision.decide(gates, judged, root))
     verdict = "pass" if passes(verdicts) else "fail"
     return now.model_copy(update={"gates": judged.model_copy(update={"gates": verdicts, "verdict": verdict})})
 

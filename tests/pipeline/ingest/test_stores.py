@@ -413,6 +413,11 @@ def test_an_iceberg_table_at_a_snapshot(project: Path) -> None:
     assert refusal(source(**other, snapshot="5")) == "data.sources.t.table: catalog lake has no table 'flights.month'"
     with pytest.raises(ValidationError, match="holds a secret"):
         source(**{**iceberg, "properties": {"s3.secret-access-key": SECRET}})
+    for key in ("py-io-impl", "py-catalog-impl", "PY-IO-IMPL", "hadoop.x", "Uri", ""):
+        with pytest.raises(ValidationError, match="is not for conf/data"):
+            source(**{**iceberg, "properties": {**iceberg["properties"], key: "subprocess.run"}})
+    with pytest.raises(ValidationError, match="is no kind of catalog"):
+        source(**{**iceberg, "properties": {"type": "in-memory"}})
     with pytest.raises(OutsideError, match="catalog lake cannot be opened"):
         read.read("t", source(**{**iceberg, "properties": {"type": "sql", "uri": "sqlite:///no/x.db"}}, snapshot="5"))
 
