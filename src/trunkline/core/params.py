@@ -59,3 +59,10 @@ class Params:
     def group(self, group: type[_Group]) -> _Group:
         """Return one group, such as Data; raises UserError that names the first wrong key."""
         return group.of(self.content, self.where)
+
+
+def dig(value: Any, *keys: Any) -> Any:
+    """Return what nested mappings hold at a path of keys; None where the path ends before."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, Mapping) and isinstance(key, str) else None
+    return value

@@ -21,9 +21,8 @@ from trunkline.conf.evaluation import WHOLE
 from trunkline.conf.registry import Desired, Registry
 from trunkline.conf.versions import Version
 from trunkline.core import paths
-from trunkline.core.documents import dig
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.core.params import Params
+from trunkline.core.params import Params, dig
 from trunkline.deploy import history, rehearse
 from trunkline.deploy import proposal as deploy_proposal
 from trunkline.deploy.moves import Kind

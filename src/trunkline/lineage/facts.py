@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 
 import yaml
 
+from trunkline.adapters.git.documents import mapping
 from trunkline.core import paths
-from trunkline.core.documents import dig, mapping
+from trunkline.core.params import dig
 from trunkline.lineage.chain import DeclaredParams, Environment, Judged, Output, RowCounts
 from trunkline.pipeline.reports import DatasetReport, GatesReport, Verdict
 from trunkline.release.provenance import DATA, ENVIRONMENT

@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
+from trunkline.adapters.git import documents
 from trunkline.conf import versions
 from trunkline.conf.versions import Version
-from trunkline.core import documents, files, paths
+from trunkline.core import files, paths
 from trunkline.core.errors import UserError
 
 STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"

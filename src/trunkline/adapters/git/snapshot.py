@@ -6,9 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trunkline.adapters.git import repository
+from trunkline.adapters.git import documents, repository
 from trunkline.adapters.git.process import output
-from trunkline.core import documents
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ from trunkline.adapters.forge import owners
 from trunkline.adapters.forge.api import Forge
 from trunkline.adapters.git import ancestry, remote, repository
 from trunkline.adapters.git.ancestry import Commit
+from trunkline.adapters.git.documents import mapping
 from trunkline.adapters.git.process import output
 from trunkline.conf.registry import LATEST, Desired
 from trunkline.conf.versions import Version
 from trunkline.core import paths
-from trunkline.core.documents import mapping
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.deploy import history
 from trunkline.deploy.history import DeclaredChange

@@ -15,8 +15,8 @@ import optuna
 
 from trunkline.conf.model import Model
 from trunkline.conf.search import Domain, Search
-from trunkline.core.documents import dig
 from trunkline.core.errors import UserError
+from trunkline.core.params import dig
 from trunkline.pipeline.search.score import FoldJob, Score
 from trunkline.pipeline.search.spaces import ModelSpace
 from trunkline.pipeline.search.summary import State

@@ -15,12 +15,13 @@ from typing import Any
 import yaml
 
 from trunkline.adapters.git.ancestry import Commit, GitTag
+from trunkline.adapters.git.documents import parsed
 from trunkline.conf.evaluation import WHOLE
 from trunkline.conf.versions import Version
 from trunkline.core import files as core_files
 from trunkline.core import paths
-from trunkline.core.documents import dig, parsed
 from trunkline.core.errors import UserError, nearest
+from trunkline.core.params import dig
 from trunkline.show import differences
 from trunkline.show.text import clean
 

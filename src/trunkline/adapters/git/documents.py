@@ -23,10 +23,3 @@ def mapping(files: Mapping[Path, bytes], path: Path) -> dict[str, Any] | None:
     """Return the content of one of the files if it is a mapping."""
     content = parsed(files, path)
     return content if isinstance(content, dict) else None
-
-
-def dig(value: Any, *keys: Any) -> Any:
-    """Return what nested mappings hold at a path of keys; None where the path ends before."""
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) and isinstance(key, str) else None
-    return value
