@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.rig.rig import rigged
-from tests.trunks import NAME, Project, entered, flights, rule
+from tests.trunks import NAME, Project, flights, rule
 from trunkline.adapters.forge import owners
 from trunkline.cli.audit import audit
 from trunkline.core.errors import UserError
@@ -24,17 +24,6 @@ from trunkline.release.provenance import ReviewFacts
 
 GOLDEN = Path(__file__).parents[1] / "golden/lineage"
 ALL = ("--since", "2026-01-01")
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return flights(tmp_path_factory.mktemp("flights") / "project")
-
-
-@pytest.fixture
-def inside(made, tmp_path, monkeypatch):
-    """A copy of the flights' project, which a test may break."""
-    return entered(made, tmp_path / "project", monkeypatch)
 
 
 def run(*arguments, code=0):

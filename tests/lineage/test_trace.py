@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trunks import NAME, RAW, START, entered, flights, rule
+from tests.trunks import NAME, RAW, START, flights, rule
 from trunkline.adapters.git import process
 from trunkline.cli.trace import trace
 from trunkline.conf.versions import Version
@@ -28,17 +28,6 @@ from trunkline.release.provenance import ReviewFacts
 from trunkline.release.releases import Dated as Release
 
 GOLDEN = Path(__file__).parents[1] / "golden/lineage"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return flights(tmp_path_factory.mktemp("flights") / "project")
-
-
-@pytest.fixture
-def inside(made, tmp_path, monkeypatch):
-    """A copy of the flights' project, which a test may break."""
-    return entered(made, tmp_path / "project", monkeypatch)
 
 
 def run(*arguments, code=0):

@@ -18,13 +18,15 @@ import polars as pl
 import pytest
 import yaml
 from deltalake import write_deltalake
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from s3fs import S3FileSystem
 
 from tests.fileserver import FileServer, serving
 from tests.rig.s3 import Remote
 from tests.servers import postgres
-from trunkline.conf.sources import Source
+from trunkline.conf.sources import PROPERTIES, Source
 from trunkline.core.errors import OutsideError, TrunklineError, UserError
 from trunkline.pipeline.ingest import download, read, stores
 from trunkline.pipeline.ingest import pins as ingest_pins
@@ -420,6 +422,12 @@ def test_an_iceberg_table_at_a_snapshot(project: Path) -> None:
         source(**{**iceberg, "properties": {"type": "in-memory"}})
     with pytest.raises(OutsideError, match="catalog lake cannot be opened"):
         read.read("t", source(**{**iceberg, "properties": {"type": "sql", "uri": "sqlite:///no/x.db"}}, snapshot="5"))
+
+
+@given(key=st.text().filter(lambda key: key not in PROPERTIES))
+def test_conf_hands_an_iceberg_catalog_no_property_but_those_that_are_allowed(key: str) -> None:
+    with pytest.raises(ValidationError, match=r"is not for conf/data|holds a secret"):
+        source(kind="iceberg", catalog="lake", table="a.b", properties={key: "subprocess.run"})
 
 
 def test_the_example_of_the_page_is_right(root: Path) -> None:

@@ -72,9 +72,9 @@ class BundleStore:
         place = self.bundle(digest)
         with self._aside(place.parent) as aside:
             get(aside / "bundle")
-            digest_there = bundle_manifest.verify(aside / "bundle")
-            if digest_there != digest:
-                raise OutsideError(f"the bundle {digest[:12]} was asked for, but {digest_there[:12]} was got")
+            written = bundle_manifest.verify(aside / "bundle")
+            if written != digest:
+                raise OutsideError(f"the bundle {digest[:12]} was asked for, but {written[:12]} was got")
             if place.exists():
                 place.rename(aside / "broken")
             (aside / "bundle").rename(place)

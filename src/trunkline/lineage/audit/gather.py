@@ -48,10 +48,10 @@ def period(since: str, until: str | None) -> AuditPeriod:
 
     Raises UserError for what is neither.
     """
-    period_ = AuditPeriod(_moment("--since", since)[0], _moment("--until", until)[1] if until else None)
-    if period_.until and period_.until <= period_.since:
+    asked_period = AuditPeriod(_moment("--since", since)[0], _moment("--until", until)[1] if until else None)
+    if asked_period.until and asked_period.until <= asked_period.since:
         raise UserError(f"--until {until}: is not after --since {since}")
-    return period_
+    return asked_period
 
 
 def _moment(option: str, text: str) -> tuple[datetime, datetime]:
@@ -109,16 +109,16 @@ def fetched(folder: Path, trunk: str, environ: Mapping[str, str]) -> Asked:
         return Asked((), ("there is no remote origin, so nothing says whether a tag was moved; --offline not to ask",))
     before = repository.resolve(folder, f"refs/remotes/origin/{trunk}")
     try:
-        fetched_ = remote.fetch(folder, trunk, environ)
+        origin = remote.fetch(folder, trunk, environ)
     except OutsideError as error:
         return Asked((), (clean(str(error)),))
-    moved = (version for name in fetched_.moved if (version := Version.of_tag(name)))
+    moved = (version for name in origin.moved if (version := Version.of_tag(name)))
     return Asked(tuple(sorted(moved)), before=before)
 
 
-def _moved(asked: Asked, releases_: Releases) -> list[Violation]:
+def _moved(asked: Asked, known: Releases) -> list[Violation]:
     why = "origin has another tag of this name than this clone: it was moved, and a version never changes"
-    return [Violation("tag", name.label, None, why) for name in asked.moved if name.name == releases_.name]
+    return [Violation("tag", name.label, None, why) for name in asked.moved if name.name == known.name]
 
 
 def _light(known: Releases) -> list[Violation]:
