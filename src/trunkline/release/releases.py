@@ -12,13 +12,15 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trunkline.adapters.git import ancestry
+from trunkline.adapters.git import ancestry, repository
 from trunkline.adapters.git.ancestry import GitTag, Trunk
 from trunkline.adapters.git.snapshot import Snapshot
+from trunkline.conf import versions
 from trunkline.conf.deploy import Deploy
 from trunkline.conf.versions import Version
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
+from trunkline.core.params import Params
 from trunkline.release import message, verify
 from trunkline.release.provenance import Announced
 from trunkline.release.verify import RefusedError
@@ -93,6 +95,23 @@ def releases(folder: Path, branch: str) -> Releases:
     return Releases(
         params["name"], branch, trunk, promotion, {version: tag for version, tag in ours if tag.annotated}, light
     )
+
+
+def newest_proven(folder: Path, params: Params) -> str | None:
+    """Return the commit of the newest version behind HEAD that a declared signer vouches for; None without one.
+
+    Its results were computed by who released it. Raises UserError for a wrong group of params.yaml.
+    """
+    signers = params.group(Deploy).signers
+    tags = {tag.name: tag for tag in ancestry.annotated(folder)}
+    for version in reversed(versions.of(params.name, tags)):
+        commit = tags[version.tag].commit
+        try:
+            if repository.is_ancestor(folder, commit, "HEAD") and verify.chain(folder, version, signers):
+                return commit
+        except RefusedError:
+            continue
+    return None
 
 
 def promoted(params: Mapping[str, Any]) -> Deploy | None:

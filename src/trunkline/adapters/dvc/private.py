@@ -10,6 +10,7 @@ the command line takes a second each time:
 - `StageCache._load`, `StageCache._create_stage`, `_can_hash`: whether the run cache knows a result, without taking it.
 - `_yaml.parse_yaml`, `_yaml._dump`, `strictyaml.parse_yaml`: replaced for a while, since DVC parses dvc.lock again for
   each stage.
+- `modify_yaml`: writes dvc.lock as DVC does, byte for byte.
 - `Config`: where the cache is, without opening a repository.
 - The exceptions, by which a refusal of the pipeline is told from a failure of a stage.
 """
@@ -30,7 +31,7 @@ from dvc.stage import PipelineStage
 from dvc.stage.cache import RunCacheNotFoundError, _can_hash
 from dvc.stage.exceptions import StageCmdFailedError
 from dvc.utils import strictyaml
-from dvc.utils.serialize import _yaml
+from dvc.utils.serialize import _yaml, modify_yaml
 
 __all__ = [
     "Config",
@@ -45,6 +46,7 @@ __all__ = [
     "StageCmdFailedError",
     "in_order",
     "knows_result",
+    "modify_yaml",
     "set_loggers_level",
     "yaml_by",
     "yaml_functions",

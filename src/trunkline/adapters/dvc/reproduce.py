@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trunkline.adapters.dvc import survey
+from trunkline.adapters.dvc import private, survey
 from trunkline.adapters.dvc.parses import kept_parses
 from trunkline.adapters.dvc.private import DvcException, NotDvcRepoError, Repo, StageCmdFailedError
 from trunkline.adapters.git import remote as git_remote
@@ -29,21 +29,27 @@ class Pushed:
     branch: git_remote.Branch
 
 
-def reproduce(root: Path, base: str | None, tell: Tell, *, everything: bool = False) -> None:
+def reproduce(
+    root: Path, base: str | None, tell: Tell, *, everything: bool = False, doubted: Sequence[str] | None = None
+) -> None:
     """Run `dvc repro`, taking from the remote what a stage that runs needs, and what the gates and a review read.
 
     A review compares with the scores of `base`, a commit. With `everything`, all outputs are brought here. What is
-    neither here nor on the remote is made again, which `tell` reports. Raises UserError where a stage refuses its
-    input, OutsideError where a stage fails.
+    neither here nor on the remote is made again, which `tell` reports. `doubted` are stages whose results are computed
+    again, whatever dvc.lock says; where it is given, the run cache, into which anybody may have written, is not asked.
+    Raises UserError where a stage refuses its input, OutsideError where a stage fails.
     """
     with _dvc(root) as repo:
         remote = _is_readable(repo, tell)
         if remote:
             _fetch(repo, base, tell)
-    if not (remote and _with_remote(root, tell, everything=everything)):
+        if doubted:
+            _forget(root, doubted)
+    run_cache = doubted is None
+    if not (remote and _with_remote(root, tell, everything=everything, run_cache=run_cache)):
         with _dvc(root) as repo:
             _bring(repo, remote=False, everything=True)
-            repo.reproduce()
+            repo.reproduce(run_cache=run_cache)
 
 
 def uncommitted(root: Path) -> tuple[str, ...]:
@@ -96,12 +102,19 @@ def _is_readable(repo: Any, tell: Tell) -> bool:
     return True
 
 
-def _with_remote(root: Path, tell: Tell, *, everything: bool) -> bool:
+def _forget(root: Path, stages: Sequence[str]) -> None:
+    """Leave of the stages in dvc.lock where they stand and what they run, so that DVC runs them again."""
+    with private.modify_yaml(str(root / paths.LOCK)) as lock:
+        entries = lock["stages"]
+        entries.update({name: {"cmd": entries[name]["cmd"]} for name in stages})
+
+
+def _with_remote(root: Path, tell: Tell, *, everything: bool, run_cache: bool) -> bool:
     """Run with what the remote has; False if it turns out to lack something, as where nobody has pushed it."""
     try:
         with chdir(root), kept_parses(), Repo() as repo:
             _bring(repo, remote=True, everything=everything)
-            repo.reproduce(pull=True, allow_missing=True)
+            repo.reproduce(pull=True, allow_missing=True, run_cache=run_cache)
     except Exception as error:  # the library of every kind of storage has its own
         if isinstance(error.__cause__, StageCmdFailedError):
             raise _explained(error) from None

@@ -18,24 +18,41 @@ def reproduce() -> None:
 
 
 @reproduce.command()
-@options.base("Also fetch what a review with this --base compares with.")
+@options.base("Believe the results of the commit where this one left REF, and no others; fetch what a review reads.")
+@click.option("--released", is_flag=True, help="Believe the results of the newest signed version, and no others.")
 @click.option("--all", "everything", is_flag=True, help="Bring every output here, as a cache for later runs.")
-def run(base: str | None, everything: bool) -> None:
+def run(base: str | None, released: bool, everything: bool) -> None:
     """Run `dvc repro`, pulling from the remote only what a stage that runs, the gates or a review reads.
 
-    Without a remote that can be read, what is not here is made again.
+    Without a remote that can be read, what is not here is made again. With --base or --released, every stage whose
+    entry of dvc.lock is not the one of that commit runs again, whoever wrote it; the run cache is not asked.
     """
     from trunkline.adapters.dvc import reproduce as dvc_reproduce
     from trunkline.adapters.git import repository
+    from trunkline.adapters.git.snapshot import Snapshot
+    from trunkline.core import paths
+    from trunkline.core.params import Params
+    from trunkline.pipeline import claims
+    from trunkline.release import releases
 
-    commit = None if base is None else repository.merge_base(Path(), base)
-    dvc_reproduce.reproduce(Path(), commit, partial(click.echo, err=True), everything=everything)
+    if released and base is not None:
+        raise click.UsageError("--base and --released exclude each other.")
+    tell = partial(click.echo, err=True)
+    before = None if base is None else repository.merge_base(Path(), base)
+    doubted = None
+    if released or before is not None:
+        trusted = before or releases.newest_proven(Path(), Params.read())
+        known = Snapshot(Path(), trusted).mapping(paths.LOCK) if trusted else {}
+        doubted = claims.unproven(claims.read(Path()), known)
+        if doubted:
+            tell(f"computed again, since nobody trusted has: {', '.join(doubted)}")
+    dvc_reproduce.reproduce(Path(), before, tell, everything=everything, doubted=doubted)
 
 
 @reproduce.command()
 @click.pass_context
 def check(context: click.Context) -> None:
-    """Run nothing; exit 1 if results that belong into git are not committed."""
+    """Run nothing; exit 1 if results that belong into git are not committed, or not those that the run gave."""
     if _list_uncommitted():
         click.echo("run: dvc repro, and commit these files; then: dvc push", err=True)
         context.exit(1)
@@ -71,9 +88,13 @@ def push(branch: str, create: bool, dry_run: bool) -> None:
 def _list_uncommitted() -> bool:
     """Print the results that differ from git, and tell whether there are any."""
     from trunkline.adapters.dvc import reproduce as dvc_reproduce
+    from trunkline.pipeline import claims
 
     files = dvc_reproduce.uncommitted(Path())
-    click.echo("".join(f"not committed: {file}\n" for file in files) or "every result is committed\n", nl=False)
+    lines = [f"not committed: {file}" for file in files]
+    if files:
+        lines += [f"not what its inputs give: {claim}" for claim in claims.refuted_here(Path(), "HEAD")]
+    click.echo("\n".join(lines or ["every result is committed"]))
     return bool(files)
 
 

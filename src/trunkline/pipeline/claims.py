@@ -1,0 +1,78 @@
+"""What dvc.lock claims: results that nobody trusted has computed are computed again, and compared.
+
+Whoever writes a commit writes its dvc.lock, with any hash for any file. Where a stage's entry is that of a trusted
+commit, so are its results; any other entry is a claim, and the same inputs must give the same bytes again.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trunkline.adapters.git import documents
+from trunkline.adapters.git.snapshot import Snapshot
+from trunkline.core import paths
+from trunkline.core.params import dig
+
+Lock = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Refuted:
+    """An output of a stage that its inputs do not give: its hash in the commit, and the hash that was computed."""
+
+    stage: str
+    path: str
+    claimed: str
+    computed: str
+
+    def __str__(self) -> str:
+        """Say what differs, with as much of the hashes as a person compares."""
+        return f"{self.stage}: {self.path} is {self.claimed[:10]} in the commit, and {self.computed[:10]} when run"
+
+
+def read(root: Path) -> Lock:
+    """Return the dvc.lock of a working tree; nothing where there is none that is a mapping."""
+    path = root / paths.LOCK
+    return (documents.mapping({path: path.read_bytes()}, path) if path.is_file() else None) or {}
+
+
+def refuted_here(root: Path, commit: str) -> tuple[Refuted, ...]:
+    """Return what dvc.lock of a commit claims and the run that was made in its working tree did not give."""
+    return refuted(Snapshot(root, commit).mapping(paths.LOCK), read(root))
+
+
+def unproven(lock: Lock, trusted: Lock) -> tuple[str, ...]:
+    """Return the stages of a dvc.lock with outputs whose entry is not the trusted one, in the order of the file."""
+    known = _entries(trusted)
+    return tuple(name for name, entry in _entries(lock).items() if _outputs(entry) and entry != known.get(name))
+
+
+def refuted(claimed: Lock, computed: Lock) -> tuple[Refuted, ...]:
+    """Return the outputs that differ although command, inputs and parameters of their stage are the same.
+
+    A stage behind such a one has read other inputs, so that nothing is said of its own claim.
+    """
+    now = _entries(computed)
+    return tuple(
+        Refuted(name, path, claim, _outputs(now[name]).get(path, ""))
+        for name, entry in _entries(claimed).items()
+        if name in now and _inputs(entry) == _inputs(now[name])
+        for path, claim in _outputs(entry).items()
+        if claim != _outputs(now[name]).get(path)
+    )
+
+
+def _entries(lock: Lock) -> dict[str, Any]:
+    stages = dig(lock, "stages")
+    return dict(stages) if isinstance(stages, Mapping) else {}
+
+
+def _inputs(entry: Any) -> tuple[Any, ...]:
+    return tuple(dig(entry, key) for key in ("cmd", "deps", "params"))
+
+
+def _outputs(entry: Any) -> dict[str, str]:
+    """Return the hashes of a stage's outputs by their paths."""
+    listed = dig(entry, "outs")
+    return {str(dig(out, "path")): str(dig(out, "md5")) for out in listed} if isinstance(listed, list) else {}

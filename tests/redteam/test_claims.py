@@ -1,0 +1,134 @@
+"""A pull request that claims results which its own inputs do not give, with every hash in order."""
+
+import shutil
+from collections.abc import Callable
+from contextlib import chdir
+from pathlib import Path
+
+import pytest
+import yaml
+from dvc.repo import Repo
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.pipelines import OUTS, READS, Clone, create
+from trunkline.pipeline import claims
+
+# pygtrie, which DVC uses.
+pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
+
+LISTED = "not what its inputs give: "
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return create(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture
+def attacker(home: Path, tmp_path: Path) -> Clone:
+    """A clone on a branch of its own, of somebody who may also write to the remote and its run cache."""
+    shutil.copytree(home, tmp_path / "home", symlinks=True)
+    clone = Clone(tmp_path / "home/author").linked()
+    clone.git("checkout", "--quiet", "-b", "forged")
+    return clone
+
+
+def forge(clone: Clone, name: str) -> None:
+    """Edit a stage's output, and have DVC write its hashes, run what follows, and push all of it."""
+    output = clone.root / OUTS[name]
+    for part in sorted(output.rglob("*")) if output.is_dir() else [output]:
+        part.chmod(0o644)
+        content = str(int(part.read_text()) + 1)
+        part.unlink()
+        part.write_text(content)
+    with chdir(clone.root), Repo() as repo:
+        repo.commit(name, force=True)
+    clone.reproduce()
+    clone.commit("Better results")
+    clone.push("forged")
+
+
+def results(clone: Clone) -> dict[str, bytes]:
+    return {path: (clone.root / path).read_bytes() for path in ("dvc.lock", *OUTS.values()) if "." in Path(path).name}
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_forged_result_of_any_stage_is_computed_again_and_named(attacker: Clone, name: str) -> None:
+    honest = attacker.another("honest")
+    honest.reproduce(everything=True)
+    forge(attacker, name)
+    check = attacker.another("check", "forged")
+    assert check.reproduce() == ([], []), "the attack: DVC has nothing to do"
+    code, _, told = check.verb("run", "--base", "origin/main", "--all")
+    assert (code, "computed again, since nobody trusted has: " in told, name in told) == (0, True, True)
+    assert results(check) == results(honest)
+    code, listed, _ = check.verb("check")
+    assert code == 1
+    assert [line for line in listed.splitlines() if line.startswith(f"{LISTED}{name}: {OUTS[name]} is ")]
+    assert listed.count(LISTED) == 1, "what follows from it is no claim of its own"
+
+
+def test_an_honest_result_is_computed_again_and_has_the_same_bytes(attacker: Clone) -> None:
+    attacker.rate(rows=8)
+    attacker.reproduce()
+    attacker.commit("Other rows")
+    attacker.push("forged")
+    check = attacker.another("check", "forged")
+    code, _, told = check.verb("run", "--base", "origin/main")
+    assert (code, "since nobody trusted has: rows, train, score, metrics, gate" in told) == (0, True)
+    assert check.verb("check") == (0, "every result is committed\n", "")
+    assert check.git("status", "--porcelain") == ""
+
+
+def test_a_forged_result_of_the_run_cache_is_not_taken(attacker: Clone) -> None:
+    """The lock says nothing of it: the inputs have changed, and the remote claims to know what they give."""
+    attacker.rate(score=8)
+    attacker.reproduce()
+    honest = results(attacker)
+    for entry in (attacker.root / ".dvc/cache/runs").rglob("*"):
+        if entry.is_file() and "step.py score" in entry.read_text():
+            text = entry.read_text()
+            (out,) = yaml.safe_load(text)["outs"]
+            other = yaml.safe_load(attacker.git("show", "main:dvc.lock"))["stages"]["rows"]["outs"][0]["md5"]
+            entry.unlink()
+            entry.write_text(text.replace(out["md5"], other))
+    attacker.push("elsewhere")
+    attacker.git("checkout", "--quiet", "--", "dvc.lock", "reports")
+    attacker.commit("Only the parameter")
+    check = attacker.another("check", "forged")
+    assert check.verb("run", "--base", "origin/main", "--all")[0] == 0
+    assert results(check) == honest
+
+
+def entry(draw: Callable[..., object]) -> dict[str, object]:
+    word = st.sampled_from(["a", "b"])
+    return {
+        "cmd": draw(word),
+        "deps": [{"path": "in", "md5": draw(word)}],
+        "outs": [{"path": "out", "md5": draw(word)}],
+    }
+
+
+@st.composite
+def locks(draw: Callable[..., object]) -> dict[str, object]:
+    return {"schema": "2.0", "stages": {name: entry(draw) for name in "xyz" if draw(st.booleans())}}
+
+
+@given(locks(), locks())
+def test_whatever_differs_from_the_trusted_lock_is_unproven_and_a_refutation_needs_the_same_inputs(
+    now, trusted
+) -> None:
+    entries, known = now["stages"], trusted["stages"]
+    assert set(claims.unproven(now, trusted)) == {name for name in entries if entries[name] != known.get(name)}
+    for claim in claims.refuted(now, trusted):
+        assert entries[claim.stage]["deps"] == known[claim.stage]["deps"]
+        assert claim.claimed != claim.computed
+
+
+@pytest.mark.parametrize("lock", [{}, {"stages": None}, {"stages": []}, {"stages": {"x": None}}, {"stages": {"x": 1}}])
+def test_a_lock_that_is_none_claims_nothing_and_vouches_for_nothing(lock) -> None:
+    honest = {"stages": {"x": {"cmd": "x", "outs": [{"path": "out", "md5": "1"}]}}}
+    assert claims.unproven(lock, honest) == ()
+    assert claims.unproven(honest, lock) == ("x",)
+    assert claims.refuted(lock, honest) == claims.refuted(honest, lock) == ()
