@@ -7,12 +7,14 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from trunkline.deploy.moves import Move
+from trunkline.pipeline.claims import Refuted
 from trunkline.pipeline.evaluate.estimate import Estimate
 from trunkline.pipeline.plan.reasons import ReproPlan, Step
 from trunkline.pipeline.reports import Past, Reports
 from trunkline.pipeline.search.summary import Searched, Tried
 from trunkline.review.attribution.shares import Attribution, FactorShare
 from trunkline.review.data import Config, Curve, Merge, Moved, Pending, Review
+from trunkline.review.kind import CodeChange
 from trunkline.show.differences import Difference
 
 REPORTS = json.loads((Path(__file__).parent / "golden/report/reports.json").read_text(encoding="utf-8"))
@@ -96,6 +98,16 @@ STALE = replace(
 )
 
 
+FORGED = replace(
+    REVIEW,
+    config=(Config(Difference("gates.rules.ranks.minimum", 0.7, 0.6), ("gate",)), *REVIEW.config),
+    code=CodeChange(("dvc.yaml", "src/trunkline/pipeline/train/fit.py"), ("@acme/ml", "@acme/on-call")),
+    refuted=(
+        Refuted(
+            "evaluate", "reports/metrics.json", "5d41402abc4b2a76b9719d911017c592", "7d793037a0760186574b0282f2f435e7"
+        ),
+    ),
+)
 PROMOTES = replace(
     REVIEW,
     config=(),

@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 
 from tests.reviews import (
     BLOCKED,
+    FORGED,
     HOSTILE,
     MOVED_ON,
     PROMOTES,
@@ -38,6 +39,7 @@ CASES = {
     "stale.md": STALE,
     "moved_on.md": MOVED_ON,
     "rolls_back.md": ROLLS_BACK,
+    "forged.md": FORGED,
 }
 
 

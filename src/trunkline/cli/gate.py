@@ -29,8 +29,10 @@ def gate(context: click.Context, testing: bool, base: str | None, as_json: bool)
 
     With --base, the verdict does not decide where nothing has changed that makes a model: the bundle is that of the
     commit where the branch left REF, and so are conf/, the code, the pipeline and the locks. What decides then, and
-    always with --base, is whether every version that models/registry.yaml now names may be run. A REF of zeros, or an
-    empty one, is what a forge says of a new branch: the verdict decides.
+    always with --base, is whether every version that models/registry.yaml now names may be run. Else metrics, slices
+    and verdicts are computed again and must equal the reports, and where the change edits conf/gates or
+    conf/evaluation, the rules of REF decide as well. A REF of zeros, or an empty one, is what a forge says of a new
+    branch: the verdict decides.
     """
     if testing and base is not None:
         raise click.UsageError("--self-test and --base exclude each other.")
@@ -45,23 +47,31 @@ def _judge(base: str | None, as_json: bool) -> bool:
     from trunkline.adapters.git import repository
     from trunkline.adapters.git.snapshot import Since, Snapshot
     from trunkline.conf.gates import Gates
+    from trunkline.core import paths
     from trunkline.core.params import Params
     from trunkline.deploy import moves as deploy_moves
     from trunkline.pipeline import reports
-    from trunkline.pipeline.gate import decision
+    from trunkline.pipeline.gate import decision, recompute
 
     judged, params = reports.Reports.parse(reports.read(Path())).gates, Params.read()
     verdicts = decision.decide(params.group(Gates), judged)
-    passed = reports.passes(verdicts)
     before = None if base is None else Snapshot(Path(), repository.merge_base(Path(), base), deploy_moves.READ)
     same = before is not None and deploy_moves.same_model(Since(Path(), before))
+    differing = []
+    if before is not None and not same:
+        differing = recompute.differences(params)
+        verdicts += recompute.former(Params(before.mapping(paths.PARAMS), paths.PARAMS), params)
+    passed = reports.passes(verdicts) and not differing
     moves = deploy_moves.moves(Path(), params, before) if before is not None else ()
     if as_json:
         content = judged.model_copy(update={"gates": tuple(verdicts), "verdict": "pass" if passed else "fail"})
         more = {"same_model": same, "moves": [asdict(move) for move in moves]} if before is not None else {}
+        more |= {"differing": differing} if differing else {}
         output.echo_json(content.model_dump() | more)
     else:
         _show(judged, verdicts, passed)
+        for path in differing:
+            click.echo(f"{path}: is not what scores, labels and rules give; run: dvc repro --force")
         _show_moves(moves, same, passed)
     return (passed or same) and not any(move.refused for move in moves)
 

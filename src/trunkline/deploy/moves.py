@@ -1,7 +1,7 @@
 """What a change ships: another model, or only which version runs where, which no verdict on the model is about."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ from trunkline.adapters.git.snapshot import Since, Snapshot
 from trunkline.conf import registry, versions
 from trunkline.conf.deploy import Deploy
 from trunkline.conf.registry import LATEST, Desired, Registry
+from trunkline.conf.signers import Key, Keyless
 from trunkline.conf.versions import Version
 from trunkline.core import paths, safe_yaml
 from trunkline.core.errors import UserError
@@ -20,7 +21,7 @@ from trunkline.core.params import Params
 from trunkline.release import verify
 from trunkline.release.verify import RefusedError
 
-READ = (paths.BUNDLE_REPORT, paths.LOCK, paths.REGISTRY)  # of the base
+READ = (paths.BUNDLE_REPORT, paths.LOCK, paths.PARAMS, paths.REGISTRY)  # of the base
 
 
 @dataclass(frozen=True)
@@ -62,16 +63,27 @@ def _shipped(read: Callable[[str], str | None]) -> tuple[str, ...] | None:
 def moves(root: Path, params: Params, base: Snapshot) -> tuple[Move, ...]:
     """Return the environments that are to run something else than at a commit, each version checked as far as git says.
 
-    Raises UserError for a registry file that cannot be read, or a wrong group.
+    Only a signer that was declared there and still is so can vouch for a version: a change cannot bring its own. Raises
+    UserError for a registry file that cannot be read, or a wrong group.
     """
     name = params.name
     now, before = registry.read(root / paths.REGISTRY, name), _before(base, name)
     if now.environments == before:
         return ()
     declared = params.group(Deploy)
+    signers = _signers(base)
+    both = {name: signer for name, signer in declared.signers.items() if signers.get(name) == signer}
+    declared = declared.model_copy(update={"signers": both})
     declared_now = replace(now, where=str(paths.REGISTRY))
     released = versions.of(name, (tag.name for tag in ancestry.annotated(root)))
     return tuple(_moves(root, declared_now, before, declared, released))
+
+
+def _signers(base: Snapshot) -> Mapping[str, Key | Keyless]:
+    try:
+        return Params(base.mapping(paths.PARAMS), paths.PARAMS).group(Deploy).signers
+    except UserError:
+        return {}
 
 
 def _before(base: Snapshot, name: str) -> dict[str, Desired]:

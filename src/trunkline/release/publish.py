@@ -27,7 +27,7 @@ from trunkline.conf.versions import Version
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.core.params import Params
-from trunkline.pipeline.gate import decision
+from trunkline.pipeline.gate import decision, recompute
 from trunkline.pipeline.plan import workspace
 from trunkline.pipeline.reports import Reports, read
 from trunkline.release import message as release_message
@@ -175,7 +175,7 @@ def _reasons(root: Path, params: Params, reports: Reports) -> list[str]:
 def _failed(root: Path, params: Params, reports: Reports) -> list[str]:
     """Return which gates keep a bundle from being a version."""
     verdicts = decision.decide(params.group(Gates), reports.gates, root)
-    failed = [
+    failed = [f"{path}: is not what scores, labels and rules give" for path in recompute.differences(params)] + [
         f"gate {verdict.id}: {verdict.reason}" for verdict in verdicts if verdict.blocking and verdict.verdict == "fail"
     ]
     return failed or (

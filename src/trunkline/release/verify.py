@@ -1,7 +1,8 @@
 """Whether a version is what its tag says: the signature, the commit, what it was built from, the verdict, the bytes.
 
-Offline: the tag holds the signed provenance, git the files, and DVC's cache the bundle. Who may sign is read from
-conf/deploy of now, not of the version's commit: a key that is taken out is believed no more.
+Offline: the tag holds the signed provenance, git the files, and DVC's cache the bundle. Who may sign is declared in
+conf/deploy both now and in the version's commit: a key that is taken out is believed no more, and a new one vouches for
+nothing that was released before it was merged.
 """
 
 import hashlib
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from trunkline.adapters.git import ancestry, repository
+from trunkline.adapters.git import ancestry, documents, repository
 from trunkline.adapters.git.ancestry import GitTag
 from trunkline.bundle.manifest import MANIFEST, Manifest
+from trunkline.conf.deploy import Deploy
 from trunkline.conf.signers import Key, Keyless
 from trunkline.conf.versions import Version
 from trunkline.core import paths
@@ -66,7 +68,14 @@ def _proved(folder: Path, version: Version, tag: GitTag, signers: Mapping[str, K
     wrong = provenance.differences(announced, facts, run, provenance.facts_of(files, tag.commit, version))
     if wrong:
         raise UserError("\n".join(wrong))
+    if signers[signed.signer] not in _signers_of(files[paths.PARAMS]):
+        raise UserError(f"is signed by {signed.signer}, which conf/deploy of its own commit does not declare")
     return VerifiedVersion(version, tag, signed.signer, facts, run, _gates(files[paths.GATES_REPORT]))
+
+
+def _signers_of(content: bytes) -> list[Key | Keyless]:
+    params = documents.mapping({paths.PARAMS: content}, paths.PARAMS) or {}
+    return list(Deploy.of(params, f"{paths.PARAMS} of its commit").signers.values())
 
 
 def check_bundle(folder: Path, verified: VerifiedVersion) -> int:

@@ -19,6 +19,11 @@ from trunkline.show.markdown import code, table, text
 MARKER = "<!-- trunkline:report -->"
 LIMIT = 65_536  # characters that GitHub takes
 SLICES = 8
+# Honest results differ where a processor computes with other instructions.
+REMEDY = (
+    "The same inputs give other bytes than the commit has. Let the runner's results replace them, or run `dvc repro` "
+    "on a processor of its kind, and commit."
+)
 MOST, STAGES = 4, 30  # conflicts or changes of a factor by name, and stages that the merged tree would run
 _MARKS = {"stale": "⚠️", "blocked": "❌", "free": "✅"}
 
@@ -58,13 +63,25 @@ def _headline(review: Review) -> Iterator[str]:
     yield ""
     dirty = ", with changes that are not committed" if review.dirty else ""
     here = f"{code(review.name)} at {code(review.head[:10])}{dirty}"
-    yield f"{here}, against {code(review.base[:10])} of {code(review.target)}."
+    yield f"{here}, against {code(review.base[:10])} of {code(review.target)}. {kind(review, code)}"
     if review.search:
         yield f"\nSearch: {text(review.search.told)}."
     if review.behind:
         commits = "1 commit" if review.behind == 1 else f"{review.behind} commits"
         moved = f"{code(review.target)} has moved on by {commits} since: the merged tree is another one."
         yield f"\n> {moved} {_merged(review)}"
+
+
+def kind(review: Review, quoted: Callable[[str], str]) -> str:
+    """Say what kind of change it is: what it declares, or also what computes and judges that."""
+    rules = f" It changes the rules that judge it: {_some(review.rules, MOST, quoted)}." if review.rules else ""
+    if not review.code.files:
+        return f"It changes declared state only.{rules}"
+    names = _some(review.code.files, MOST, quoted)
+    owners = (
+        f"{_some(review.code.owners, MOST, quoted)} must approve" if review.code.owners else "no code owner is named"
+    )
+    return f"It changes what computes or judges, which only review protects: {names} ({owners}).{rules}"
 
 
 def _merged(review: Review) -> str:
@@ -95,6 +112,9 @@ def verdict(review: Review, quoted: Callable[[str], str]) -> Headline:
         return Headline(
             "stale", "Not reproduced", f"{count} not run on this tree. Run {quoted('dvc repro')} and commit."
         )
+    if review.refuted:
+        claims = [f"{claim.path} of {claim.stage}" for claim in review.refuted]
+        return Headline("blocked", "Do not merge", f"{_some(claims, 2, quoted)} is not what its inputs give")
     refused = next((move for move in review.moves if move.refused), None)
     if refused is not None:
         return Headline("blocked", "Do not merge", f"{quoted(refused.after)} is refused: {quoted(refused.refused)}")
@@ -109,8 +129,9 @@ def verdict(review: Review, quoted: Callable[[str], str]) -> Headline:
         return Headline("stale", "Not committed", f"{why} and commit.")
     if review.same_model:
         return _unshipped(review, names, quoted)
-    first = review.whole[0] if review.whole else None
-    return Headline("free", "May be merged", f"{passed}{'' if first is None else f', {_told(first, quoted)}'}")
+    first = f", {_told(review.whole[0], quoted)}" if review.whole else ""
+    rules = ", by the base's rules too; changes the rules that judge it" if review.rules else ""
+    return Headline("free", "May be merged", f"{passed}{rules}{first}")
 
 
 def _some(names: Sequence[str], most: int, quoted: Callable[[str], str]) -> str:
@@ -142,6 +163,8 @@ def _told(moved: Moved, quoted: Callable[[str], str]) -> str:
 
 
 def _sections(review: Review) -> Iterator[tuple[str, str]]:
+    if review.refuted:
+        yield "Claims that do not hold", _refuted(review)
     if review.moves:
         yield "What runs where", _moves(review)
     yield "Metrics on the holdout", _metrics(review)
@@ -159,6 +182,14 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
         "Reproduce",
         f"```sh\ngit fetch origin && git switch --detach {review.head} && make repro && trunkline gate\n```",
     )
+
+
+def _refuted(review: Review) -> str:
+    rows = (
+        (code(claim.stage), code(claim.path), code(claim.claimed), code(claim.computed)) for claim in review.refuted
+    )
+    claims = table(("stage", "file", "in the commit", "when run here"), rows)
+    return f"{claims}\n\n{REMEDY}"
 
 
 def _moves(review: Review) -> str:

@@ -10,6 +10,7 @@ from trunkline.adapters.dvc.survey import OPEN, Stage
 from trunkline.conf.evaluation import WHOLE
 from trunkline.core.errors import UserError
 from trunkline.deploy.moves import Move
+from trunkline.pipeline.claims import Refuted
 from trunkline.pipeline.evaluate.bootstrap import Resamples
 from trunkline.pipeline.evaluate.estimate import Estimate, Slice
 from trunkline.pipeline.evaluate.metrics import registry
@@ -18,7 +19,9 @@ from trunkline.pipeline.gate import comparison
 from trunkline.pipeline.plan.reasons import ReproPlan
 from trunkline.pipeline.reports import Past, Reports
 from trunkline.pipeline.search.summary import Searched
+from trunkline.review import kind
 from trunkline.review.attribution.shares import Attribution
+from trunkline.review.kind import NO_CODE, CodeChange
 from trunkline.show.differences import Difference, differences
 
 CONFIDENCE = 0.95
@@ -88,7 +91,8 @@ class Review:
     of the target that it does not have, and `merge` is what comes of them. `latency` is measured, in seconds for one
     prediction; `attribution` is there if it was asked for and could be had, else `unattributed` says why not.
     `same_model` says that the base's very model is shipped, so that the verdict on it decides nothing; `moves` are the
-    environments that are to run another version. `search` is there if one for a better model was made.
+    environments that are to run another version. `search` is there if one for a better model was made. `code` is what
+    changed beside declared state, and `refuted` what dvc.lock of the commit claims and the run here did not give.
     """
 
     name: str
@@ -112,6 +116,13 @@ class Review:
     same_model: bool = False
     moves: tuple[Move, ...] = ()
     search: Searched | None = None
+    code: CodeChange = NO_CODE
+    refuted: tuple[Refuted, ...] = ()
+
+    @property
+    def rules(self) -> tuple[str, ...]:
+        """Keys by which a model is judged, and that this change changes: the base's decide as well."""
+        return kind.rules([item.change for item in self.config])
 
     @property
     def stale(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import polars as pl
 from trunkline.adapters import checkouts
 from trunkline.adapters.dvc import cache
 from trunkline.adapters.dvc.survey import OPEN
+from trunkline.adapters.forge import owners
 from trunkline.adapters.git import repository
 from trunkline.adapters.git.snapshot import Since, Snapshot
 from trunkline.conf.data import Data
@@ -23,18 +25,19 @@ from trunkline.core.errors import UserError
 from trunkline.core.params import Params
 from trunkline.core.tasks import Task
 from trunkline.deploy import moves
-from trunkline.pipeline import merge, reports
+from trunkline.pipeline import claims, merge, reports
 from trunkline.pipeline.evaluate import slices
 from trunkline.pipeline.evaluate.metrics.kinds import Sample
-from trunkline.pipeline.gate import decision, timing
+from trunkline.pipeline.gate import decision, recompute, timing
 from trunkline.pipeline.plan import workspace
-from trunkline.pipeline.reports import Past, Reports, passes
+from trunkline.pipeline.reports import Past, Reports, Verdict, passes
 from trunkline.pipeline.search import summary
 from trunkline.review import data as review_data
+from trunkline.review import kind
 from trunkline.review.attribution import measure
 from trunkline.review.data import Curve, CurveKind, Merge, Pending, Review
 
-READ = (*reports.FILES, *moves.READ, paths.PARAMS)  # of the base
+READ = (*reports.FILES, *moves.READ, *owners.PLACES)  # of the base
 HOLDOUT = paths.PREDICTIONS / "holdout.parquet"
 
 
@@ -47,7 +50,11 @@ def gather(root: Path, params: Params, target: str) -> Review:
     base = Snapshot(root, fork.base, READ)
     since, behind = Since(root, base), repository.behind(root, fork.tip)
     plan, stages = workspace.plan(root, params, since)
-    now, past = _decided(root, params.group(Gates), Reports.parse(reports.read(root))), _past(base)
+    now, past = Reports.parse(reports.read(root)), _past(base)
+    before = Params(base.mapping(paths.PARAMS), paths.PARAMS)
+    current = not any(step.action in OPEN for step in plan.steps)
+    former = recompute.former(before, params) if current else []
+    now = _decided(root, params.group(Gates), now, former)
     data, declared = params.group(Data), params.group(Evaluation)
     results = (path for stage in stages for path in stage.uncached)
     return Review(
@@ -58,7 +65,7 @@ def gather(root: Path, params: Params, target: str) -> Review:
         dirty=bool(since.status.uncommitted(*repository.INPUTS)),
         behind=behind,
         plan=plan,
-        config=review_data.config(base.mapping(paths.PARAMS), params.content, stages),
+        config=review_data.config(before.content, params.content, stages),
         whole=review_data.whole(declared.metrics, past, now, _pair(root, base.commit, data, declared)),
         slices=review_data.slices(declared.metrics[0], past, now),
         reports=now,
@@ -70,6 +77,8 @@ def gather(root: Path, params: Params, target: str) -> Review:
         same_model=moves.same_model(since),
         moves=moves.moves(root, params, base),
         search=summary.read(root),
+        code=kind.code(since, base),
+        refuted=claims.refuted_here(root, "HEAD") if since.status.uncommitted(str(paths.LOCK)) else (),
     )
 
 
@@ -100,10 +109,10 @@ def _unaffordable(root: Path, question: measure.Question, budget: timedelta) -> 
     return f"{needed:.0f} s at most is more than review.attribution allows, {budget.total_seconds():.0f} s"
 
 
-def _decided(root: Path, gates: Gates, now: Reports) -> Reports:
-    """Return the reports with all verdicts that decide: those on times stand in no file, since they are measured."""
+def _decided(root: Path, gates: Gates, now: Reports, former: Sequence[Verdict]) -> Reports:
+    """Return the reports with all verdicts that decide: those on times and by the base's rules stand in no file."""
     judged = now.gates
-    verdicts = tuple(decision.decide(gates, judged, root))
+    verdicts = (*decision.decide(gates, judged, root), *former)
     verdict = "pass" if passes(verdicts) else "fail"
     return now.model_copy(update={"gates": judged.model_copy(update={"gates": verdicts, "verdict": verdict})})
 

@@ -12,12 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from trunkline.conf.evaluation import WHOLE
+from trunkline.pipeline.claims import Refuted
 from trunkline.pipeline.evaluate.estimate import Estimate
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.reports import Verdict
 from trunkline.pipeline.search.summary import Searched
 from trunkline.review import pictures
-from trunkline.review.comment import kept, noise, number, verdict
+from trunkline.review.comment import kept, kind, noise, number, verdict
 from trunkline.review.data import Moved, Review
 from trunkline.show.differences import shown
 from trunkline.show.markdown import plain
@@ -54,6 +55,7 @@ def _content(review: Review) -> dict[str, Any]:
     return {
         "review": review,
         "verdict": verdict(review, lambda name: plain(name, NAME)),
+        "kind": kind(review, lambda name: plain(name, NAME)),
         "gates": sorted(review.reports.gates.gates, key=_urgency),
         "slices": slices,
         "noise": noise(review),
@@ -95,7 +97,8 @@ def _environment() -> Environment:
 
 
 def _visible(value: object) -> object:
-    return plain(value, LONGEST) if isinstance(value, str) and not isinstance(value, Markup) else value
+    text = str(value) if isinstance(value, Refuted) else value
+    return plain(text, LONGEST) if isinstance(text, str) and not isinstance(text, Markup) else text
 
 
 def _urgency(verdict: Verdict) -> tuple[int, bool]:

@@ -30,14 +30,20 @@ class Snapshot:
         return self._contents[path]
 
     def mapping(self, path: Path) -> dict[str, Any]:
-        """Return the content of a JSON or YAML file; nothing where there is none that is a mapping."""
-        content = self.content(path)
-        return (documents.mapping({path: content}, path) if content is not None else None) or {}
+        """Return the content of a JSON or YAML file, parsed once; nothing where there is none that is a mapping."""
+        if path not in self._mappings:
+            content = self.content(path)
+            self._mappings[path] = (documents.mapping({path: content}, path) if content is not None else None) or {}
+        return self._mappings[path]
 
     def text(self, path: Path) -> str | None:
         """Return the text of a file; None if the commit has no such file."""
         content = self.content(path)
         return None if content is None else content.decode(errors="replace")
+
+    @cached_property
+    def _mappings(self) -> dict[Path, dict[str, Any]]:
+        return {}
 
     @cached_property
     def _contents(self) -> dict[Path, bytes | None]:

@@ -118,10 +118,15 @@ def scores_of(predictions: pl.DataFrame, names: Sequence[str]) -> Floats:
     return np.ascontiguousarray(scores if len(names) > 1 else scores[:, 0])
 
 
+def metrics_content(report: Measurements) -> dict[str, Any]:
+    """Return the content of reports/metrics.json."""
+    values = {name: estimate.value for name, estimate in report.whole.metrics.items()}
+    return {"holdout": {**values, "n": report.whole.n}}
+
+
 def write(report: Measurements) -> None:
     """Write the metrics, the slices and the curves where DVC and the gates look for them."""
-    values = {name: estimate.value for name, estimate in report.whole.metrics.items()}
-    files.write_json(paths.METRICS, {"holdout": {**values, "n": report.whole.n}})
+    files.write_json(paths.METRICS, metrics_content(report))
     files.write_json(paths.SLICES, asdict(report)["slices"])
     for curve, points in evaluate_curves.content(report.curves).items():
         files.write_json(paths.CURVES / f"{curve}.json", points)

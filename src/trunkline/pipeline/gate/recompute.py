@@ -1,0 +1,73 @@
+"""Measures and judges again, from stored scores and labels: no reported number and no reported verdict is believed."""
+
+import json
+from dataclasses import asdict, replace
+from typing import Any
+
+from trunkline.conf.evaluation import Evaluation
+from trunkline.conf.gates import Gates
+from trunkline.core import files, paths
+from trunkline.core.dataset import Dataset
+from trunkline.core.errors import UserError, one_line
+from trunkline.core.params import Params
+from trunkline.pipeline.evaluate import slices
+from trunkline.pipeline.evaluate.slices import Measurements
+from trunkline.pipeline.gate import decision, evidence, verdicts
+from trunkline.pipeline.gate.evidence import Evidence
+from trunkline.pipeline.reports import GatesReport, Verdict
+
+RULES = "rules"
+FORMER = "by the base's rules: "
+UNREADABLE = "the base's rules cannot be read by this code, so that they judge nothing: "
+
+
+def differences(params: Params) -> list[str]:
+    """Return the reports of the working directory that are not what scores, labels and declared rules give.
+
+    Raises UserError where a file that is needed is not here, or does not belong to the others.
+    """
+    found, measured = _measure(params.group(Evaluation), params.seed)
+    gates = verdicts.content(verdicts.judge(params.group(Gates), found), found)
+    expected = {
+        paths.METRICS: slices.metrics_content(measured),
+        paths.SLICES: asdict(measured)["slices"],
+        paths.GATES_REPORT: gates,
+    }
+    return [str(path) for path, content in expected.items() if path.read_text() != files.canonical_json(content)]
+
+
+def former(before: Params, params: Params) -> list[Verdict]:
+    """Return the verdicts on the model in the working directory by the rules of another commit, if they differ.
+
+    That its rules cannot be understood is one verdict, which only warns: code that reads another conf/ is for a person
+    to review. That they cannot judge, for want of a file, is one that blocks.
+    """
+    if all(before.content.get(group.key) == params.content.get(group.key) for group in (Gates, Evaluation)):
+        return []
+    try:
+        gates, evaluation = before.group(Gates), before.group(Evaluation)
+    except UserError as error:
+        return [Verdict(RULES, RULES, False, "fail", f"{UNREADABLE}{error}")]
+    try:
+        found, _ = _measure(evaluation, params.seed)
+    except UserError as error:
+        return [Verdict(RULES, RULES, True, "fail", f"{FORMER}{error}")]
+    judged = verdicts.content(verdicts.judge(gates, found), found)
+    answers = decision.decide(gates, GatesReport.model_validate(judged))
+    return [replace(verdict, reason=f"{FORMER}{verdict.reason}") for verdict in answers]
+
+
+def _measure(declared: Evaluation, seed: int) -> tuple[Evidence, Measurements]:
+    """Return the evidence with metrics and slices measured now, and what was measured."""
+    try:
+        found = evidence.read(declared, seed)
+    except OSError as error:
+        raise UserError(f"nothing can be judged again without the data ({one_line(error)}); run: dvc pull") from None
+    measured = slices.evaluate(Dataset.read("holdout"), found.scores, declared, seed)
+    reports = found.reports.model_validate({**found.reports.model_dump(), "slices": _as_read(measured)})
+    return replace(found, reports=reports), measured
+
+
+def _as_read(measured: Measurements) -> Any:
+    """Return slices as a report has them, with its digits."""
+    return json.loads(files.canonical_json(asdict(measured)["slices"]))

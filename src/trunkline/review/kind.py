@@ -1,0 +1,47 @@
+"""What kind of change a pull request is: what it declares, or also what computes and judges that.
+
+The first is judged by code that was reviewed before; the second runs in its own check, so that only a person who reads
+it protects from it. What is not known to be harmless is taken for the second.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trunkline.adapters.forge import owners
+from trunkline.adapters.git import repository
+from trunkline.adapters.git.snapshot import Since, Snapshot
+from trunkline.show.differences import Difference
+
+DECLARED = ("conf", "params.yaml", "dvc.lock", "reports", "models/registry.yaml")
+HARMLESS = ("docs", "tests", "benchmarks", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE")
+# Keys of params.yaml by which a model is judged, and by which it is said who may vouch for one.
+JUDGING = ("gates", "evaluation", "deploy", "contract", "data.window.holdout")
+
+
+@dataclass(frozen=True)
+class CodeChange:
+    """Changed files that compute or judge, and who must approve them all by CODEOWNERS of the base: none, nobody."""
+
+    files: tuple[str, ...]
+    owners: tuple[str, ...]
+
+
+NO_CODE = CodeChange((), ())
+
+
+def code(since: Since, base: Snapshot) -> CodeChange:
+    """Return what has changed since the base beside declared state, its results and texts."""
+    files = [name for name in since.changed(".") if not repository.within(name, (*DECLARED, *HARMLESS))]
+    return CodeChange(tuple(files), owners.shared(_codeowners(base), [f"{base.prefix}{name}" for name in files]))
+
+
+def rules(changes: Sequence[Difference]) -> tuple[str, ...]:
+    """Return the changed keys of params.yaml that judge a model."""
+    keys = [change.key for change in changes]
+    return tuple(key for key in keys if any(f"{key}.".startswith(f"{group}.") for group in JUDGING))
+
+
+def _codeowners(base: Snapshot) -> str:
+    texts = (base.text(Path(place)) for place in owners.PLACES)
+    return next(filter(None, texts), "")
