@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 
 WHO = {"NAME": "Forge", "EMAIL": "forge@example.org"}
 IDENTITY = {f"GIT_{role}_{key}": value for role in ("AUTHOR", "COMMITTER") for key, value in WHO.items()}
+FOREIGN = ("CI_", "DVC_", "GIT", "MLFLOW_", "TRUNKLINE_")
 ISOLATED = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1", "GIT_TERMINAL_PROMPT": "0"}
 
 PROTECT = """#!/bin/sh
@@ -35,18 +36,23 @@ esac
 """
 
 
-def attempt(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def environment(**variables: str) -> dict[str, str]:
+    """Return the environment of a process: no token, and no setting of whoever runs the tests."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
+    return own | ISOLATED | IDENTITY | variables
+
+
+def attempt(
+    folder: Path, *arguments: str, stdin: str | None = None, **variables: str
+) -> subprocess.CompletedProcess[str]:
     """Run git with this machine's own configuration out of the way."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    command = ["git", *arguments]
-    return subprocess.run(
-        command, cwd=folder, env=environment | ISOLATED | IDENTITY, capture_output=True, text=True, check=False
-    )
+    command, environ = ["git", *arguments], environment(**variables)
+    return subprocess.run(command, cwd=folder, env=environ, input=stdin, capture_output=True, text=True, check=False)
 
 
-def git(folder: Path, *arguments: str) -> str:
+def git(folder: Path, *arguments: str, stdin: str | None = None, **variables: str) -> str:
     """Return what git prints; a failure of git is a failure of the test."""
-    done = attempt(folder, *arguments)
+    done = attempt(folder, *arguments, stdin=stdin, **variables)
     assert done.returncode == 0, f"git {' '.join(arguments)}: {done.stderr.strip()}"
     return done.stdout.strip()
 

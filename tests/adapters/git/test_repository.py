@@ -1,7 +1,6 @@
 """What git says of a folder, asked of the real git."""
 
 import base64
-import os
 import subprocess
 import threading
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from werkzeug.serving import make_server
 
 from tests.processes import counted
 from tests.rig.forge import Quiet, served
-from tests.rig.repository import ISOLATED, Repository
+from tests.rig.repository import Repository, environment
 from tests.rig.state import Token
 from trunkline.adapters.git import ancestry, remote
 from trunkline.adapters.git import repository as git_repository
@@ -330,13 +329,6 @@ def guarded(folder, token):
         server.shutdown()
         thread.join()
         server.server_close()
-
-
-def environment(**variables):
-    kept = {
-        name: value for name, value in os.environ.items() if name not in remote.TOKENS and not name.startswith("GIT_")
-    }
-    return kept | ISOLATED | variables
 
 
 @pytest.mark.parametrize("token", [SECRET, HARMLESS], ids=["ordinary", "shell"])
