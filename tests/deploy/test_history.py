@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.deployment import git
+from tests.rig.repository import git
 from trunkline.deploy import history
 
 
@@ -45,7 +45,7 @@ def test_changes_along_the_trunk(repo):
     ]
     changes = history.changes(repo, merged, "m")
     assert history.since(changes, "staging").commit == merged
-    assert (changes[0].author, changes[0].date[:2]) == ("Ada", "20")
+    assert (changes[0].author, changes[0].date[:2]) == ("Forge", "20")
     assert history.since(changes, "canary") is None
     assert found(repo, "other") == [("production", None, 1, "#14")]
 
@@ -73,5 +73,5 @@ def test_what_a_shallow_clone_does_not_know_is_not_told(repo, tmp_path_factory):
     declare(repo, "m: {production: v2}")
     declare(repo, "m: {production: v3}")
     clone = tmp_path_factory.mktemp("clone") / "clone"
-    git(repo, "clone", "--quiet", "--bare", "--depth=2", repo.as_uri(), clone)
+    git(repo, "clone", "--quiet", "--bare", "--depth=2", repo.as_uri(), str(clone))
     assert found(clone) == [("production", 2, 3, None)]

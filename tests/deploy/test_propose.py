@@ -6,20 +6,16 @@ import shutil
 
 import pytest
 from click.testing import CliRunner
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.releases import COMMENT, NAME, Project, history, pem
+from tests.releases import NAME, REGISTRY, history, registry
 from tests.rig.repository import git
 from tests.rig.rig import rigged
 from trunkline.adapters.forge.connect import connect
 from trunkline.cli import trunkline
-from trunkline.conf.versions import Version
 from trunkline.core.errors import TrunklineError, UserError
 
 # pygtrie, which DVC uses.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
-
-REGISTRY = "models/registry.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +30,11 @@ def project(made, tmp_path, monkeypatch):
 
 
 def cloned(made, folder, monkeypatch):
-    origin = folder / "origin.git"
-    git(folder, "clone", "--quiet", "--bare", str(made.root), str(origin))
-    git(folder, "clone", "--quiet", str(origin), str(folder / "clone"))
+    clone = made.clone(folder / "origin.git", "--bare").clone(folder / "clone")
     for name in ("GITHUB_REPOSITORY", "CI_PROJECT_ID", "GITHUB_TOKEN", "GITLAB_TOKEN"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.chdir(folder / "clone")
-    return Project(folder / "clone", made.remote)
+    monkeypatch.chdir(clone.root)
+    return clone
 
 
 def ran(*words, code=0):
@@ -52,15 +46,15 @@ def ran(*words, code=0):
 
 
 def at(project, commit):
-    return git(project.root, "show", f"{commit}:{REGISTRY}") + "\n"
+    return project.git("show", f"{commit}:{REGISTRY}") + "\n"
 
 
 def text(staging="latest", production="v2"):
-    return f"{COMMENT}{NAME}: {{staging: {staging}, production: {production}}}  # two of them\n"
+    return registry(staging=staging, production=production)
 
 
 def changed(project, commit):
-    return git(project.root, "diff", "--name-only", "origin/main", commit).split()
+    return project.git("diff", "--name-only", "origin/main", commit).split()
 
 
 def test_a_promotion_is_a_commit_of_one_value_on_the_tip_of_the_trunk(project):
@@ -69,23 +63,23 @@ def test_a_promotion_is_a_commit_of_one_value_on_the_tip_of_the_trunk(project):
     assert found["branch"] == "promote/production-v3"
     assert at(project, found["branch"]) == text(production="v3")
     assert changed(project, found["branch"]) == [REGISTRY]
-    assert git(project.root, "rev-parse", f"{found['branch']}^") == git(project.root, "rev-parse", "origin/main")
+    assert project.git("rev-parse", f"{found['branch']}^") == project.git("rev-parse", "origin/main")
     assert project.read(REGISTRY) == "somebody's: edit\n"
-    assert git(project.root, "branch", "--show-current") == "main"
+    assert project.git("branch", "--show-current") == "main"
     assert json.loads(ran("promote", f"{NAME}@v3", "--to", "production", "--local", "--json")) == found
     told = ran("promote", "v3", "--to", "production", "--local")
     assert told.splitlines()[1] == "run: git push origin promote/production-v3, and open a pull request"
 
 
 def test_a_dry_run_shows_the_change_and_the_evidence_and_writes_nothing(project):
-    before = git(project.root, "for-each-ref")
+    before = project.git("for-each-ref")
     told = ran("promote", "v3", "--to", "production", "--dry-run")
     assert f"-{text().splitlines()[1]}\n+{text(production='v3').splitlines()[1]}\n" in told
     assert "\nPromote flight-delay v3 to production\n" in told
     assert "| roc_auc | 0.7600 (0.7500 to 0.7700) | 0.7700 (0.7600 to 0.7800) |" in told
     assert "| #5 | A @\u200bwindow \\| \\`&lt;b&gt;\\` of its own |" in told
     assert "data.window.train" in told
-    assert git(project.root, "for-each-ref") == before
+    assert project.git("for-each-ref") == before
     content = json.loads(ran("promote", "v3", "--to", "production", "--dry-run", "--json"))
     assert (content["before"], content["after"], content["what"]) == ("v2", "v3", "dry run")
     assert content["body"].strip() in told
@@ -128,7 +122,7 @@ def test_a_version_or_environment_that_there_is_not_is_refused(project, words, s
 def test_staging_may_be_pinned_and_follow_again(project):
     ran("promote", "v2", "--to", "staging", "--local")
     assert at(project, "promote/staging-v2") == text(staging="v2")
-    git(project.root, "push", "--quiet", "origin", "promote/staging-v2:main")
+    project.git("push", "--quiet", "origin", "promote/staging-v2:main")
     ran("promote", "latest", "--to", "staging", "--local")
     assert at(project, "promote/staging-latest") == text()
 
@@ -137,7 +131,7 @@ def test_a_rollback_goes_to_what_ran_before_and_tries_its_bundle_first(project):
     found = json.loads(ran("rollback", "--to", "production", "--reason", "late", "--local", "--json"))
     assert (found["branch"], found["version"]) == ("rollback/production-v1", "v1")
     assert at(project, found["branch"]) == text(production="v1")
-    message = git(project.root, "log", "-1", "--format=%B", found["branch"])
+    message = project.git("log", "-1", "--format=%B", found["branch"])
     assert message.startswith("Roll production back to flight-delay v1\n\nIn place of v2. Bundle: ")
     assert message.endswith("\nReason: late")
     body = json.loads(ran("rollback", "--to", "production", "--dry-run", "--json"))["body"]
@@ -146,7 +140,7 @@ def test_a_rollback_goes_to_what_ran_before_and_tries_its_bundle_first(project):
 
 
 def merged(project, branch):
-    git(project.root, "push", "--quiet", "origin", f"{branch}:main")
+    project.git("push", "--quiet", "origin", f"{branch}:main")
 
 
 def test_what_was_rolled_back_is_not_rolled_back_to(project):
@@ -165,10 +159,10 @@ def test_what_latest_stood_for_is_decided_by_the_tags(project):
 
 def test_without_a_version_before_one_must_be_named(project):
     ran("promote", "v1", "--to", "staging", "--local")
-    git(project.root, "checkout", "--quiet", "--orphan", "new")
+    project.git("checkout", "--quiet", "--orphan", "new")
     project.declare(staging="v3", production="v3")
     project.commit("A new history")
-    git(project.root, "push", "--quiet", "--force", "origin", "new:main")
+    project.git("push", "--quiet", "--force", "origin", "new:main")
     with pytest.raises(UserError, match="nothing ran in production before; name a version with --version"):
         ran("rollback", "--to", "production", "--local")
     body = json.loads(ran("rollback", "--to", "production", "--version", "v1", "--dry-run", "--json"))["body"]
@@ -177,35 +171,28 @@ def test_without_a_version_before_one_must_be_named(project):
 
 def test_a_revert_of_the_merge_is_the_same_one_line(project):
     ran("promote", "v3", "--to", "production", "--local")
-    git(project.root, "merge", "--quiet", "--no-ff", "-m", "Merge pull request #6 from a/b", "promote/production-v3")
-    git(project.root, "push", "--quiet", "origin", "main")
+    project.git("merge", "--quiet", "--no-ff", "-m", "Merge pull request #6 from a/b", "promote/production-v3")
+    project.git("push", "--quiet", "origin", "main")
     ran("rollback", "--to", "production", "--local")
-    git(project.root, "revert", "--no-edit", "--mainline", "1", "HEAD")
-    assert git(project.root, "rev-parse", "HEAD^{tree}") == git(
-        project.root, "rev-parse", "rollback/production-v2^{tree}"
-    )
+    project.git("revert", "--no-edit", "--mainline", "1", "HEAD")
+    assert project.git("rev-parse", "HEAD^{tree}") == project.git("rev-parse", "rollback/production-v2^{tree}")
 
 
-def damaged(made, folder, monkeypatch, change):
+def damaged(folder, monkeypatch, change):
     """A clone of a project in which something was done after the releases, and pushed."""
-    shutil.copytree(made.root.parent, folder / "made")
-    other = Project(folder / "made/project", folder / "made/store")
-    config = other.root / ".dvc/config"
-    config.write_text(config.read_text().replace(str(made.remote), str(other.remote)))
-    shutil.rmtree(other.root / ".dvc/cache")
+    other = history(folder / "damaged")
     change(other)
     other.commit("Something was done")
     return cloned(other, folder, monkeypatch)
 
 
 def without_bundles(project):
-    shutil.rmtree(project.remote)
+    shutil.rmtree(project.store)
 
 
 def other_bytes(project):
-    for path in project.remote.rglob("*"):
+    for path in project.store.rglob("*"):
         if path.is_file() and b"# Sums" in path.read_bytes():
-            path.chmod(0o644)
             path.write_text("# Sums: changed\n")
 
 
@@ -219,40 +206,38 @@ def other_bytes(project):
         ),
     ],
 )
-def test_a_rollback_to_what_cannot_be_run_is_not_proposed(made, tmp_path, monkeypatch, change, said):
-    project = damaged(made, tmp_path, monkeypatch, change)
+def test_a_rollback_to_what_cannot_be_run_is_not_proposed(tmp_path, monkeypatch, change, said):
+    project = damaged(tmp_path, monkeypatch, change)
     with pytest.raises(TrunklineError, match=said):
         ran("rollback", "--to", "production", "--local")
-    assert git(project.root, "branch", "--list", "rollback/*") == ""
+    assert project.git("branch", "--list", "rollback/*") == ""
 
 
-def test_a_bundle_that_scores_otherwise_today_is_not_rolled_back_to(made, tmp_path, monkeypatch):
+def test_a_bundle_that_scores_otherwise_today_is_not_rolled_back_to(tmp_path, monkeypatch):
     def change(project):
-        project.build(0.78, score=0.5)
-        project.release(4)
-        project.build(0.79)
-        project.release(5)
+        project.build(0.78, excess=0.5).commit()
+        project.release()
+        project.build(0.79).commit()
+        project.release()
 
-    damaged(made, tmp_path, monkeypatch, change)
+    damaged(tmp_path, monkeypatch, change)
     with pytest.raises(UserError, match=r"flight-delay@v4: golden\.json: a request scores .*, not "):
         ran("rollback", "--to", "staging", "--local")
     ran("promote", "v4", "--to", "production", "--local")  # what loads it looks there; a promotion has its gates
 
 
 def failed(project):
-    project.build(0.5, verdict="fail")
-    project.release(4)
+    project.build(0.5).commit()
+    project.release()
 
 
 def undeclared(project):
-    project.build(0.78)
-    commit = project.commit("Results")
-    other = Ed25519PrivateKey.from_private_bytes(bytes(32))
-    project.tag(Version(NAME, 4), commit, pem(other))
+    project.build(0.78).commit()
+    project.release(signer="other")
 
 
 def unsigned(project):
-    git(project.root, "tag", "--annotate", f"{NAME}@v4", "--message", "by hand")
+    project.git("tag", "--annotate", f"{NAME}@v4", "--message", "by hand")
 
 
 @pytest.mark.parametrize(
@@ -263,14 +248,14 @@ def unsigned(project):
         (unsigned, "refused: flight-delay@v4: "),
     ],
 )
-def test_a_version_whose_chain_does_not_hold_is_refused(made, tmp_path, monkeypatch, change, said):
-    project = damaged(made, tmp_path, monkeypatch, change)
+def test_a_version_whose_chain_does_not_hold_is_refused(tmp_path, monkeypatch, change, said):
+    project = damaged(tmp_path, monkeypatch, change)
     for words in (("promote", "v4", "--to", "production"), ("rollback", "--to", "production", "--version", "v4")):
         told = ran(*words, "--local", code=1)
         assert told.startswith(said), told
         content = json.loads(ran(*words, "--local", "--json", code=1))
         assert (content["what"], f"refused: {content['reason']}\n") == ("refused", told)
-    assert git(project.root, "branch", "--list", "promote/*") == ""
+    assert project.git("branch", "--list", "promote/*") == ""
 
 
 @pytest.mark.parametrize(
@@ -285,9 +270,9 @@ def test_a_version_whose_chain_does_not_hold_is_refused(made, tmp_path, monkeypa
     ids=lambda words: words[0],
 )
 def test_without_the_libraries_no_verb_refuses_but_says_what_to_install(project, monkeypatch, words):
-    git(project.root, "reset", "--quiet", "--hard")
+    project.git("reset", "--quiet", "--hard")
     project.declare(production="v1")
-    git(project.root, "commit", "--quiet", "--all", "--message", "Run v1")
+    project.git("commit", "--quiet", "--all", "--message", "Run v1")
     monkeypatch.setattr("trunkline.release.signing.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"is not installed; run: pip install 'trunkline\[sign\]'") as error:
         ran(*words)
@@ -305,7 +290,7 @@ def test_a_tag_that_was_moved_at_origin_is_refused(made, tmp_path, monkeypatch):
         told
         == "refused: flight-delay@v3: origin has another tag of this name: it was moved, and a version never changes\n"
     )
-    assert git(project.root, "rev-parse", f"{name}^{{commit}}") == git(made.root, "rev-parse", f"{name}^{{commit}}")
+    assert project.git("rev-parse", f"{name}^{{commit}}") == made.git("rev-parse", f"{name}^{{commit}}")
     ran("promote", "v1", "--to", "production", "--local")  # what was not moved
 
 
@@ -319,7 +304,7 @@ def test_a_shallow_clone_says_what_to_fetch(made, tmp_path, monkeypatch):
 def test_a_registry_file_that_is_broken_is_told_as_it_is(project):
     project.write(REGISTRY, f"{NAME}: {{staging: v9, production: v2}}\n")
     project.commit("An unknown version")
-    git(project.root, "push", "--quiet", "origin", "main")
+    project.git("push", "--quiet", "origin", "main")
     with pytest.raises(UserError, match=r"models/registry.yaml: flight-delay\.staging: v9 was never released"):
         ran("rollback", "--to", "production", "--local")
 
@@ -327,7 +312,7 @@ def test_a_registry_file_that_is_broken_is_told_as_it_is(project):
 def test_without_a_forge_it_is_said_before_anything_is_done(project):
     with pytest.raises(UserError, match=r"no forge: set .*; or ask no forge: --local"):
         ran("promote", "v3", "--to", "production")
-    assert git(project.root, "for-each-ref", "refs/heads/promote") == ""
+    assert project.git("for-each-ref", "refs/heads/promote") == ""
 
 
 @pytest.fixture

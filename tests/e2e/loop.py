@@ -20,7 +20,7 @@ import yaml
 from tests.e2e.conftest import Checkout
 from tests.e2e.pulls import hosted
 from tests.endpoint import endpoint, get, predict, until
-from tests.releases import NAME, PRIVATE, PUBLIC
+from tests.releases import NAME, private, signers
 from tests.rig.dispatcher import Environment
 from tests.rig.forge import PREFIX
 from tests.rig.repository import ISOLATED, git
@@ -177,7 +177,7 @@ def world(small: Checkout, folder: Path) -> Iterator[World]:
 def prepare(project: Checkout, rig: Rig, addresses: dict[str, str]) -> None:
     """Declare the signer, the servers and the owner, and set up the forge as docs/setup-github.md says."""
     content = yaml.safe_load(project.read(CONF))
-    content["signers"] = {"release": {"key": PUBLIC}}
+    content["signers"] = signers()
     for name, address in addresses.items():
         content["environments"][name]["endpoints"] = [address]
     (project.root / CONF).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
@@ -187,7 +187,7 @@ def prepare(project: Checkout, rig: Rig, addresses: dict[str, str]) -> None:
     keys = rig.remote_s3.environment
     opener = rig.state.grant(OPENER, {"contents": "write", "pull-requests": "write"})
     rig.dispatcher.environments |= {
-        "release": Environment(secrets=keys | {"TRUNKLINE_SIGNING_KEY": PRIVATE}),
+        "release": Environment(secrets=keys | {"TRUNKLINE_SIGNING_KEY": private()}),
         "promote": Environment(secrets=keys | {"TRUNK_TOKEN": opener}),
     }
     rig.admit(OWNER)

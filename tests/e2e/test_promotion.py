@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.conftest import Checkout
 from tests.e2e.loop import COLLEAGUE, OPENER, OWNER, World, world
 from tests.e2e.pulls import iterations
-from tests.releases import NAME, PRIVATE
+from tests.releases import NAME, private
 from tests.rig.repository import git
 
 pytestmark = [pytest.mark.e2e, pytest.mark.workflows]
@@ -115,7 +115,7 @@ def workflows_were_right(made: World) -> None:
     new, same = ": bundle", " is this bundle already"
     told = [("v1", new), ("v1", same), ("v2", new), ("v2", same), ("v2", same), ("v2", same)]
     assert [pair for (pair,) in labels] == told
-    secret = PRIVATE.splitlines()[1]
+    secret = private().splitlines()[1]
     assert not [job.id for live in made.rig.runs() for job in live.jobs.values() if secret in job.log + job.summary]
 
 
