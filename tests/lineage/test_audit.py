@@ -5,7 +5,6 @@
 
 import json
 import re
-import subprocess
 import tempfile
 from contextlib import chdir
 from dataclasses import replace
@@ -14,8 +13,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from tests.lineage.conftest import flights
+from tests.releases import NAME, REGISTRY, Project, registry, signers
 from tests.rig.rig import rigged
-from tests.trunks import NAME, Project, flights, rule
 from trunkline.adapters.forge import owners
 from trunkline.cli.audit import audit
 from trunkline.core.errors import UserError
@@ -44,8 +44,8 @@ def broken(code=1):
 
 def breach(project):
     """What the golden files show: a direct push to production, and a version whose tag has been moved."""
-    project.declare(production="v2")
-    project.tag(f"{NAME}@v2", project.message(f"{NAME}@v2"), force=True)
+    project.declare(production="v2").commit()
+    project.tag(f"{NAME}@v2", project.message(f"{NAME}@v2"))
 
 
 @pytest.mark.parametrize(("name", "options"), [("audit.txt", ()), ("audit.json", ("--json",))])
@@ -68,8 +68,8 @@ def test_what_happened_is_told_in_order_and_only_of_the_period(inside):
         ("rollback", "v2", "v1"),
     ]
     assert [one["review"]["number"] for one in found["events"]] == [10, 11, 12, 13, 14, 15]
-    inside.declare(16, production=None)
-    inside.declare(17, staging="v1")
+    inside.declare(production=None).merge(16)
+    inside.declare(staging="v1").merge(17)
     kinds = [(one["kind"], one["before"], one["declared"]) for one in told("--offline")["events"]][-2:]
     assert kinds == [("withdrawal", "v1", "nothing"), ("rollback", "latest (v2)", "v1")]
     part = json.loads(
@@ -83,12 +83,12 @@ def test_what_happened_is_told_in_order_and_only_of_the_period(inside):
 
 
 def test_a_direct_push_to_an_environment_is_a_violation(inside):
-    inside.declare(production="v2")
+    inside.declare(production="v2").commit()
     assert broken() == (
         [("pull request", "production: v1 → v2")],
         "reached the trunk without a pull request: a direct push",
     )
-    inside.declare(production=None)
+    inside.declare(production=None).commit()
     assert broken()[0][-1] == ("pull request", "production: v2 → nothing")
 
 
@@ -101,20 +101,18 @@ def test_a_declaration_that_brings_no_version_anywhere_is_none():
 
 
 def test_a_release_of_a_direct_push_is_one_as_soon_as_an_environment_runs_it(inside):
-    inside.declare(16, staging="v1")
-    inside.build(max_iter=7)
-    inside.commit("Pushed")
+    inside.declare(staging="v1").merge(16)
+    inside.params(model__max_iter=7).build().commit("Pushed")
     inside.release()
     assert told("--offline")["events"][-1]["reached"] is False
-    inside.declare(17, production="v3")
+    inside.declare(production="v3").merge(17)
     assert broken()[0] == [("pull request", "v3")]
 
 
 def test_an_approval_by_the_author_only_is_none_where_one_was_asked_for(inside):
-    inside.environments = {"staging": {"merge": "approval"}, "production": {"merge": "approval"}}
+    inside.params(deploy__environments__staging__merge="approval")
     for number, approvers in enumerate((("ada",), (), ("ada", "bob")), 30):
-        inside.build(max_iter=number)
-        inside.merge(number, "More")
+        inside.params(model__max_iter=number).build().merge(number, "More")
         inside.release(ReviewFacts(number, "ada", approvers))
     found, why = broken()
     assert found == [("approval", "v3"), ("approval", "v4")]
@@ -124,47 +122,42 @@ def test_an_approval_by_the_author_only_is_none_where_one_was_asked_for(inside):
 
 def test_what_conf_promotion_drops_in_the_same_commit_still_counts(inside):
     before = told("--offline")["events"][-1]
-    inside.environments = {"staging": {"merge": "automatic"}, "production": {"merge": "automatic"}}
-    inside.build()
-    inside.declare(40, production="v2")
+    inside.params(deploy__environments__production__merge="automatic").declare(production="v2").merge(40)
     found = told("--offline")["events"][-1]
     assert (before["needed"], found["needed"], found["unknown"] is not None) == (True, True, True)
-    inside.declare(41, production="v1")
+    inside.declare(production="v1").merge(41)
     assert told("--offline")["events"][-1]["needed"] is False
 
 
 def test_a_version_that_is_refused_or_did_not_pass_or_never_was_is_a_violation(inside):
-    inside.build(gates=[rule("ranks", "fail")], max_iter=9)
-    inside.merge(50, "Worse")
+    inside.build(0.51).merge(50, "Worse")
     inside.release(ReviewFacts(50, "ada", ("bob",)))
-    inside.declare(51, production="v7")
+    inside.declare(production="v7").merge(51)
     found, why = broken()
     assert found == [("chain", "v3"), ("verdict", "v3"), ("version", "v7")]
     assert "the version's gates did not pass" in why
     assert "was never released" in why
-    inside.signers = ("another",)
-    inside.build(gates=None)
-    inside.merge(52, "The key is taken out")
+    inside.params(deploy__signers=signers("another")).build().merge(52, "The key is taken out")
     assert [one for one in broken()[0] if one[0] == "chain"][:2] == [("chain", "v1"), ("chain", "v2")]
 
 
 def test_a_tag_that_origin_has_moved_is_a_violation(inside, tmp_path, monkeypatch):
-    subprocess.run(["git", "clone", "--quiet", inside.folder, tmp_path / "clone"], check=True)
-    inside.tag(f"{NAME}@v1", inside.message(f"{NAME}@v1"), force=True)
-    monkeypatch.chdir(tmp_path / "clone")
+    clone = inside.clone(tmp_path / "clone")
+    inside.tag(f"{NAME}@v1", inside.message(f"{NAME}@v1"))
+    monkeypatch.chdir(clone.root)
     assert told("--offline")["violations"] == []
     [one] = told(code=1)["violations"]
     assert (one["rule"], one["subject"]) == ("tag", "v1")
     assert "origin has another tag" in one["why"]
-    subprocess.run(["git", "tag", f"{NAME}@v9", "HEAD"], check=True)
+    clone.git("tag", f"{NAME}@v9", "HEAD")
     assert broken()[0] == [("tag", "v9")]
 
 
 def test_history_that_was_rewritten_is_a_violation(inside, tmp_path, monkeypatch):
-    subprocess.run(["git", "clone", "--quiet", inside.folder, tmp_path / "clone"], check=True)
+    clone = inside.clone(tmp_path / "clone")
     inside.git("reset", "--quiet", "--hard", f"{NAME}@v1")
-    inside.declare(60, production="v1")
-    monkeypatch.chdir(tmp_path / "clone")
+    inside.declare(production="v1").merge(60)
+    monkeypatch.chdir(clone.root)
     assert told("--offline")["violations"] == []
     found = told(code=1)["violations"]
     rules = {(one["rule"], one["subject"]) for one in found}
@@ -173,16 +166,16 @@ def test_history_that_was_rewritten_is_a_violation(inside, tmp_path, monkeypatch
 
 
 def test_an_origin_that_does_not_answer_is_told_and_is_no_violation(inside):
-    inside.git("remote", "add", "origin", str(inside.folder / "gone"))
+    inside.git("remote", "add", "origin", str(inside.root / "gone"))
     found = told(code=3)
     assert (found["violations"], found["failed"]) == ([], True)
     assert "git fetch origin failed" in found["unknown"][0]
-    inside.declare(production="v2")
+    inside.declare(production="v2").commit()
     assert told(code=1)["failed"]
 
 
 def test_a_hostile_history_steers_no_terminal(inside):
-    inside.declare(who="M\x1b[2J\u202e[bold]", production="v2")
+    inside.declare(production="v2").commit(who="M\x1b[2J\u202e[bold]")
     for text in (run(*ALL, "--offline", code=1), run(*ALL, "--offline", "--json", code=1)):
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
         assert "[bold]" in text
@@ -224,24 +217,24 @@ def test_the_last_line_of_codeowners_that_matches_decides_and_may_take_owners_aw
 
 def test_the_forge_tells_who_approved_and_what_is_guarded(tmp_path, monkeypatch):
     """A promotion that is approved, one that its author approves, one that nobody approves, and a direct push."""
-    first = Project(tmp_path / "first")
-    files = {name: (first.folder / name).read_text() for name in first.git("ls-files").splitlines()}
+    first = Project(tmp_path / "first").create().build()
+    first.commit()
+    files = {name: first.read(name) for name in first.git("ls-files").splitlines()}
     with rigged(tmp_path / "rig") as rig:
         rig.admit("bob")
         rig.push("main", files | {".github/CODEOWNERS": "/models/registry.yaml @bob\n"})
-        subprocess.run(["git", "clone", "--quiet", rig.upstream.path, tmp_path / "clone"], check=True)
-        clone = Project(tmp_path / "clone", create=False)
+        clone = Project(rig.upstream.path).clone(tmp_path / "clone")
         clone.release()
         clone.git("push", "--quiet", "origin", f"{NAME}@v1")
         for place, approver in enumerate(("bob", "maintainer", None)):
-            registry = {NAME: {"staging": None, "production": ("v1", None)[place % 2]}}
-            rig.push(f"work-{place}", {"models/registry.yaml": json.dumps(registry)})
+            text = registry(staging=None, production=("v1", None)[place % 2])
+            rig.push(f"work-{place}", {REGISTRY: text})
             pull = rig.open_pull_request(f"work-{place}")
             if approver:
                 rig.review(pull.number, approver)
             assert rig.merge(pull.number) == ""
-        rig.push("main", {"models/registry.yaml": json.dumps({NAME: {"staging": "v1", "production": "v1"}})})
-        monkeypatch.chdir(clone.folder)
+        rig.push("main", {REGISTRY: registry(staging="v1", production="v1")})
+        monkeypatch.chdir(clone.root)
         token = rig.state.grant("auditor", {"contents": "read", "pull-requests": "read"})
         monkeypatch.setenv("GITHUB_API_URL", f"{rig.forge.url}/api/v3")
         monkeypatch.setenv("GITHUB_REPOSITORY", "acme/model")
@@ -271,6 +264,6 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         project = flights(Path(folder) / "project")
         breach(project)
-        with chdir(project.folder):
+        with chdir(project.root):
             (GOLDEN / "audit.txt").write_text(run(*ALL, "--offline", code=1), encoding="utf-8")
             (GOLDEN / "audit.json").write_text(run(*ALL, "--offline", "--json", code=1), encoding="utf-8")

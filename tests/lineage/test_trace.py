@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import tempfile
 import time
 from contextlib import chdir
@@ -16,7 +15,8 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trunks import NAME, RAW, START, flights, rule
+from tests.lineage.conftest import flights
+from tests.releases import NAME, RAW, START, signers
 from trunkline.adapters.git import process
 from trunkline.cli.trace import trace
 from trunkline.conf.versions import Version
@@ -71,7 +71,7 @@ def row(digest, request="r-1", **more):
 
 
 def listed(inside):
-    place = inside.folder / f".dvc/cache/files/md5/{RAW[:2]}/{RAW[2:]}.dir"
+    place = inside.root / f".dvc/cache/files/md5/{RAW[:2]}/{RAW[2:]}.dir"
     place.parent.mkdir(parents=True)
     place.write_text(
         json.dumps([{"md5": "1" * 32, "relpath": "planes.csv"}, {"md5": "2" * 32, "relpath": "flights.csv"}])
@@ -111,7 +111,7 @@ def test_a_version_ran_where_and_when_it_was_declared(inside):
         ("production", "03-01T17:00", "03-01T22:00", "#12"),
         ("production", "03-02T00:00", "", "#15"),
     ]
-    inside.declare(production=None)
+    inside.declare(production=None).commit()
     assert told("v1")["runs"][-1]["until"] is not None
 
 
@@ -153,7 +153,7 @@ def test_a_prefix_of_several_commits_is_refused_with_the_candidates(inside):
     commits = inside.git("rev-list", "--all").split()
     seen: dict[str, str] = {}
     while True:
-        commit = inside.git("commit-tree", "HEAD^{tree}", "-p", "HEAD", given=str(len(commits)))
+        commit = inside.git("commit-tree", "HEAD^{tree}", "-p", "HEAD", stdin=str(len(commits)))
         commits.append(commit)
         if commit[:4] in seen and commit not in seen.values():
             break
@@ -163,7 +163,7 @@ def test_a_prefix_of_several_commits_is_refused_with_the_candidates(inside):
 
 
 def test_a_prefix_of_several_digests_is_refused_with_the_candidates(made, monkeypatch):
-    monkeypatch.chdir(made.folder)
+    monkeypatch.chdir(made.root)
     digests = {"ab" * 32: (Version(NAME, 1),), "abababa" + "0" * 57: (Version(NAME, 2),)}
     monkeypatch.setattr("trunkline.release.releases.Releases.digests", digests)
     assert "abababa000000000 (v2), abababababababab (v1); name more digits" in refused("abababa")
@@ -207,23 +207,18 @@ def test_a_log_s_odd_rows_stop_nothing(tmp_path):
 
 
 def moved(project):
-    project.tag(f"{NAME}@v1", project.message(f"{NAME}@v1"), "HEAD", force=True)
+    project.tag(f"{NAME}@v1", project.message(f"{NAME}@v1"), "HEAD")
     return "the tag was moved"
 
 
 def foreign(project):
-    project.build(max_iter=7)
-    project.merge(20, "Foreign")
-    project.released = 0
-    project.git("tag", "--delete", f"{NAME}@v1")
-    project.release(ReviewFacts(20, "mallory", ("bob",)), signer="mallory")
+    project.params(model__max_iter=7).build().merge(20, "Foreign")
+    project.release(ReviewFacts(20, "mallory", ("bob",)), signer="mallory", number=1)
     return "signed by the key"
 
 
 def revoked(project):
-    project.signers = ("other",)
-    project.build()
-    project.merge(21, "The key is not believed any more")
+    project.params(deploy__signers=signers("other")).merge(21, "The key is not believed any more")
     return "which conf/deploy does not declare, or no longer does"
 
 
@@ -231,16 +226,15 @@ def edited(project):
     """The verdict is edited, and the very message of the version is put on the edited commit."""
     message = project.message(f"{NAME}@v1")
     project.git("checkout", "--quiet", f"{NAME}@v1^{{commit}}")
-    gates = project.folder / "reports/gates.json"
-    gates.write_text(gates.read_text().replace("0.7649", "0.9999"))
-    edit = project.commit("Better")
+    gates = "reports/gates.json"
+    edit = project.write(gates, project.read(gates).replace("0.76", "0.99")).commit("Better")
     project.git("checkout", "--quiet", "main")
-    project.tag(f"{NAME}@v1", message, edit, force=True)
+    project.tag(f"{NAME}@v1", message, edit)
     return "reports/gates.json: its sha256 is"
 
 
 def bare(project):
-    project.tag(f"{NAME}@v1", "Nothing to see\n", f"{NAME}@v1^{{commit}}", force=True)
+    project.tag(f"{NAME}@v1", "Nothing to see\n", f"{NAME}@v1^{{commit}}")
     return "the tag's message is not one of trunkline release"
 
 
@@ -258,18 +252,17 @@ def test_a_broken_chain_is_shown_and_the_answer_is_no(inside, breach):
 
 def test_it_is_traced_in_a_bare_clone_and_a_working_tree_adds_no_signer(inside, tmp_path, monkeypatch):
     wanted = told("v2")
-    (inside.folder / "params.yaml").write_text("deploy: {signers: {}}")
+    (inside.root / "params.yaml").write_text("deploy: {signers: {}}")
     assert told("v2") == wanted
-    subprocess.run(["git", "clone", "--quiet", "--bare", inside.folder, tmp_path / "bare.git"], check=True)
-    monkeypatch.chdir(tmp_path / "bare.git")
+    monkeypatch.chdir(inside.clone(tmp_path / "bare.git", "--bare").root)
     assert told("v2") == wanted
 
 
 def test_files_that_cannot_be_read_are_links_that_are_not_known(inside):
-    inside.write(
-        params_yaml="a: [", dvc_lock="[]", reports__gates_json="{", reports__dataset_json="7", pyproject_toml="]"
-    )
-    inside.write(locks__pipeline_txt=None)
+    broken = {"params.yaml": "a: [", "dvc.lock": "[]", "pyproject.toml": "]"}
+    for path, text in (broken | {"reports/gates.json": "{", "reports/dataset.json": "7"}).items():
+        inside.write(path, text)
+    (inside.root / "locks/pipeline.txt").unlink()
     commit = inside.commit("broken")
     inside.git("reset", "--quiet", "--hard", "HEAD^")
     found = told(commit)
@@ -279,8 +272,9 @@ def test_files_that_cannot_be_read_are_links_that_are_not_known(inside):
 
 def test_a_hostile_repository_steers_no_terminal(inside):
     evil = "\x1b[2J[red]x\u202e"
-    inside.build(gates=[rule("ranks" + evil, reason=evil)], max_iter=evil)
-    inside.commit(f"Evil {evil}", who="M\x1b[1mallory")
+    gates = json.loads(inside.params(model__max_iter=evil).build().read("reports/gates.json"))
+    gates["gates"][0] |= {"id": f"ranks{evil}", "reason": evil}
+    inside.write("reports/gates.json", gates).commit(f"Evil {evil}", who="M\x1b[1mallory")
     for text in (run("HEAD"), run("HEAD", "--json")):
         assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
     assert "[red]x" in run("HEAD")
@@ -310,7 +304,7 @@ def test_a_long_history_costs_no_more_processes(inside, monkeypatch):
                 "data 1",
                 "x",
             ]
-    inside.git("fast-import", "--quiet", "--force", given="\n".join(lines) + "\n")
+    inside.git("fast-import", "--quiet", "--force", stdin="\n".join(lines) + "\n")
     start = time.perf_counter()
     assert told("v2")["holds"]
     assert time.perf_counter() - start < 2
@@ -350,7 +344,7 @@ def test_an_environment_runs_one_version_at_a_time_and_what_is_declared_last(ste
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder, chdir(folder):
         project = flights(Path(folder) / "project")
-        with chdir(project.folder):
+        with chdir(project.root):
             arguments = golden(project)
             (GOLDEN / "trace.txt").write_text(run(*arguments), encoding="utf-8")
             (GOLDEN / "trace.json").write_text(run(*arguments, "--json"), encoding="utf-8")
