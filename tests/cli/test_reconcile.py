@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.deployment import Project, environment
 from tests.endpoint import until
 from tests.forkserver import commands
+from tests.releases import Project
+from tests.rig.repository import environment
 from tests.servers import free_port, mlflow_server
 from trunkline.release.provenance import ReviewFacts
 
@@ -20,13 +21,14 @@ from trunkline.release.provenance import ReviewFacts
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     with mlflow_server(tmp_path_factory.mktemp("mlflow")) as address:
-        made = Project(tmp_path_factory.mktemp("project") / "project", "sums", address).create()
-        made.release()
-        made.tag(2, review=ReviewFacts(7, "ada", ("grace",)))
-        made.digests *= 2
-        made.declare("Promote v1 (#8)", staging="latest", production="v1")
-        made.clone("bare.git", "--bare")
-        yield made
+        folder = tmp_path_factory.mktemp("project")
+        project = Project(folder / "project", "sums", folder / "remote", folder / "origin.git").create()
+        project.params(tracking={"uri": address, "experiment": "releases"}).build().push()
+        project.release()
+        project.release(ReviewFacts(7, "ada", ("grace",)))
+        project.declare(staging="latest", production="v1").push("Promote v1 (#8)")
+        project.clone(folder / "bare.git", "--bare")
+        yield project
 
 
 def command(*arguments):
@@ -34,7 +36,7 @@ def command(*arguments):
 
 
 def run(project, *arguments):
-    clone = project.folder / "bare.git"
+    clone = project.root.with_name("bare.git")
     done = subprocess.run(
         command(*arguments), cwd=clone, env=environment(), capture_output=True, text=True, check=False
     )
@@ -53,7 +55,7 @@ def test_the_verbs_tell_the_same(project):
     code, out, err = run(project, "reconcile", "--metrics", "gauges.prom")
     assert (code, out) == (0, "production: in-sync: v1\nstaging: in-sync: latest is v2\n"), err
     assert "production: deliver sums@v1 to production\n" in err
-    gauges = (project.folder / "bare.git/gauges.prom").read_text()
+    gauges = (project.root.with_name("bare.git") / "gauges.prom").read_text()
     assert 'trunkline_environment_state{environment="production",state="in-sync"} 1.0' in gauges
     assert 'trunkline_environment_info{actual="v2",declared="latest",environment="staging"} 1.0' in gauges
     assert 'trunkline_reconcile_actions_total{action="deliver"} 2.0' in gauges
@@ -69,9 +71,9 @@ def test_the_verbs_tell_the_same(project):
 
 def test_watching_tells_what_changes_and_ends_when_it_is_told_to(project):
     run(project, "reconcile")
-    port, clone = free_port(), project.folder / "bare.git"
+    port, clone = free_port(), project.root.with_name("bare.git")
     arguments = ["reconcile", "--watch", "1s", "--metrics", str(port)]
-    printed = project.folder / "printed"
+    printed = project.root.with_name("printed")
     with printed.open("w") as file:
         process = subprocess.Popen(
             [Path(sys.executable).with_name("trunkline"), *arguments],
@@ -90,10 +92,10 @@ def test_watching_tells_what_changes_and_ends_when_it_is_told_to(project):
 
     try:
         until(lambda: len(lines()) >= 2)
-        project.declare(staging="latest", production="v9")
+        project.declare(production="v9").push()
         until(lambda: "trunkline_reconcile_exit_code 2.0" in gauges())
         assert 'trunkline_environment_state{environment="production",state="in-sync"} 1.0' in gauges()
-        project.declare(staging="latest", production="v2")
+        project.declare(production="v2").push()
         until(lambda: "production: in-sync: v2" in lines())
         assert "trunkline_reconcile_exit_code 0.0" in gauges()
         process.send_signal(signal.SIGTERM)
@@ -101,7 +103,7 @@ def test_watching_tells_what_changes_and_ends_when_it_is_told_to(project):
     finally:
         process.kill()
         process.wait()
-        project.declare(staging="latest", production="v1")
+        project.declare(production="v1").push()
     told = [line for line in lines() if not line.startswith(("production: point", "production: deliver"))]
     assert told[:2] == ["production: in-sync: v1", "staging: in-sync: latest is v2"]
     assert "production: v9 was never released" in told[2]
@@ -126,7 +128,7 @@ def test_a_mistake_is_told(project, arguments, said):
 
 
 def test_what_is_outside_is_exit_code_3(project):
-    away = Path(project.origin).rename(project.folder / "away")
+    away = project.origin.rename(project.root.with_name("away"))
     try:
         code, out, err = run(project, "reconcile")
     finally:

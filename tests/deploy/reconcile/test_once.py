@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 import requests
-from cryptography.hazmat.primitives.asymmetric import ed25519
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+import yaml
 
 from tests import endpoint
-from tests.deployment import Project, environment, git
+from tests.releases import REGISTRY, Project, signers
+from tests.rig.repository import environment
 from tests.servers import mlflow_server, nobody, postgres
 from trunkline.adapters.git import process as git_process
 from trunkline.adapters.git import remote as git_remote
@@ -42,35 +42,32 @@ def server(tmp_path_factory):
         yield address
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory):
-    """A project with two releases, which tests copy: `DVC` takes seconds to make one."""
-    project = Project(tmp_path_factory.mktemp("template") / "project", "sums").create()
-    project.release()
-    project.release()
-    return project
-
-
 @pytest.fixture
-def project(template, server, tmp_path, request):
+def project(server, tmp_path, request):
     """A project of the test's own, whose model has a name of its own in MLflow."""
-    return copied(template, tmp_path / "project", server, request.node.name)
+    return released(tmp_path, server, request.node.name)
 
 
-def copied(template, folder, server, test):
-    made = template.copy(folder, f"m{hashlib.sha256(test.encode()).hexdigest()[:10]}", server)
-    made.declare(staging="latest", production="v1")
-    return made
+def released(folder, server, test):
+    """A project with two releases, the second of which staging runs."""
+    name = f"m{hashlib.sha256(test.encode()).hexdigest()[:10]}"
+    project = Project(folder / "project", name, folder / "remote", folder / "origin.git").create()
+    project.params(tracking={"uri": server, "experiment": "releases"})
+    for trees in (100, 200):
+        project.params(model__max_iter=trees).build().push()
+        project.release()
+    project.declare(staging="latest", production="v1").push()
+    return project
 
 
 class Reconciler:
     """A place where reconcile runs: a bare clone and a store."""
 
     def __init__(self, project, name="site", **more):
-        self.project = project
         self.told = []
-        clone = project.clone(f"{name}.git", "--bare")
-        self.place = Site(clone, "main", BundleStore(project.folder / f"{name}-store"), environment())
+        clone, store = (project.root.with_name(f"{name}{end}") for end in (".git", "-store"))
+        project.clone(clone, "--bare")
+        self.place = Site(clone, "main", BundleStore(store), environment())
         self.place = dataclasses.replace(self.place, **more)
 
     @property
@@ -90,7 +87,7 @@ class Reconciler:
 
 
 def mlflow(project):
-    return ModelRegistry.open(Tracking(uri=project.address, experiment="releases"), project.folder, {})
+    return ModelRegistry.open(Tracking(**yaml.safe_load(project.read("params.yaml"))["tracking"]), project.root, {})
 
 
 def aliases(project):
@@ -114,12 +111,12 @@ def test_environments_follow_the_trunk(project):
     assert site.states() == IN_SYNC
     assert site.told == []
 
-    project.declare(staging="latest", production="v2")
+    project.declare(staging="latest", production="v2").push()
     assert site.states() == IN_SYNC
     assert [line.partition(": ")[2].partition(" of ")[0] for line in site.told] == (
         ["point the alias production", "point the alias champion", f"deliver {project.name}@v2 to production"]
     )
-    project.declare(staging=None, production="v1")
+    project.declare(staging=None, production="v1").push()
     assert site.states() == IN_SYNC
     assert (aliases(project), site.delivered()) == (
         {"production": "v1", CHAMPION: "v1"},
@@ -161,19 +158,19 @@ def test_nothing_to_do_is_one_fetch_and_one_look(project, monkeypatch):
 def test_a_wrong_declaration_changes_nothing(project, environments, said):
     site = Reconciler(project)
     site.reconcile()
-    project.declare(**environments)
+    project.write(REGISTRY, {project.name: environments}).push()
     with pytest.raises(UserError, match=said):
         site.reconcile()
     assert (aliases(project), site.delivered()) == (RIGHT, {"production": "v1", "staging": "v2"})
-    project.declare(staging="latest", production="v2")
+    project.write(REGISTRY, {project.name: {"staging": "latest", "production": "v2"}}).push()
     assert site.states() == IN_SYNC
 
 
 def test_a_tag_that_was_moved_stops_those_that_use_it(project):
     site = Reconciler(project)
     site.reconcile()
-    project.tag(1, force=True)  # on what is checked out: another commit
-    project.declare(staging="v1", production="v2")
+    project.release(number=1)  # on what is checked out: another commit
+    project.declare(staging="v1", production="v2").push()
     found = {one.environment: one for one in site.reconcile().outcomes}
     assert found["staging"].why == (f"{project.name}@v1: origin has another tag of this name: it was moved; "
                                     "a version never changes",)  # fmt: skip
@@ -184,18 +181,14 @@ def test_a_tag_that_was_moved_stops_those_that_use_it(project):
 def test_a_version_that_must_not_run_is_not_run(project, monkeypatch):
     site = Reconciler(project)
     site.reconcile()
-    project.report("fail")
-    project.push("a bad one")
-    project.tag(3)
+    project.build(0.5).push()
+    project.release()
     production, staging = site.reconcile().outcomes
     assert (production.state, staging.state, staging.code) == ("in-sync", "degraded", 1)
     assert "the version's gates did not pass" in staging.why[0]
     assert (aliases(project), site.delivered()) == (RIGHT, {"production": "v1", "staging": "v2"})
 
-    other = ed25519.Ed25519PrivateKey.generate().public_key()
-    text = other.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
-    project.configure(signers={"other": {"key": text}})
-    project.declare(staging=None, production="v2")
+    project.params(deploy__signers=signers("other")).declare(staging=None, production="v2").push()
     production, staging = site.reconcile().outcomes
     assert (production.state, production.code, staging.state) == ("degraded", 1, "in-sync"), "its key was taken out"
     monkeypatch.setattr("trunkline.release.signing.find_spec", lambda name: None)
@@ -223,8 +216,7 @@ def test_a_change_by_hand_in_mlflow_is_undone(project):
 
 
 def test_a_change_by_hand_is_only_told_where_that_is_declared(project):
-    project.configure(mlflow="report")
-    project.declare(staging="latest", production="v1")
+    project.params(deploy__mlflow="report").push()
     site, registry = Reconciler(project), mlflow(project)
     assert site.states() == IN_SYNC
     _, second = registry.look(project.name).entries
@@ -234,7 +226,7 @@ def test_a_change_by_hand_is_only_told_where_that_is_declared(project):
     why = f"changed by hand in MLflow; not undone: point the alias production of MLflow at {project.name}@v1"
     assert found.outcomes[0].why == (why,)
     assert aliases(project)["production"] == "v2"
-    project.declare(staging="latest", production="v2")
+    project.declare(staging="latest", production="v2").push()
     assert site.states() == IN_SYNC, "a declaration is not a change by hand"
     assert aliases(project) == dict.fromkeys(RIGHT, "v2")
 
@@ -243,22 +235,18 @@ def test_without_mlflow_the_rest_goes_on(project, server):
     site = Reconciler(project)
     site.reconcile()
     with nobody() as port:
-        project.address = f"http://127.0.0.1:{port}"
-        project.configure()
-        project.declare(staging="latest", production="v2")
+        project.params(tracking__uri=f"http://127.0.0.1:{port}").declare(staging="latest", production="v2").push()
         found = site.reconcile()
     assert [(one.state, one.code) for one in found.outcomes] == [("degraded", 3)] * 2
     assert site.delivered() == {"production": "v2", "staging": "v2"}
-    project.address = server
-    project.configure()
-    project.declare(staging="latest", production="v2")
+    project.params(tracking__uri=server).push()
     assert site.states() == IN_SYNC
     assert aliases(project) == dict.fromkeys(RIGHT, "v2")
 
 
 def test_a_bundle_that_cannot_be_had_stops_its_environment_only(project):
     site = Reconciler(project)
-    files, away = project.folder / "remote/files", project.folder / "away"
+    files, away = project.store / "files", project.store / "away"
     site.place = dataclasses.replace(site.place, only=("staging",))
     site.reconcile()
     site.place = dataclasses.replace(site.place, only=())
@@ -279,38 +267,35 @@ def test_a_bundle_that_cannot_be_had_stops_its_environment_only(project):
 def test_a_bundle_of_the_store_that_broke_is_fetched_again(project):
     site = Reconciler(project)
     site.reconcile()
-    (site.store.bundle(project.digests[0]) / "card.md").write_text("changed")
+    (site.store.bundle(project.digest(1)) / "card.md").write_text("changed")
     assert site.states() == IN_SYNC
     assert [line for line in site.told if "fetch" in line] == site.told
-    assert manifest.verify(site.store.bundle(project.digests[0])) == project.digests[0]
+    assert manifest.verify(site.store.bundle(project.digest(1))) == project.digest(1)
     with pytest.raises(UserError, match="--environment producton: no such environment; did you mean 'production'"):
         Reconciler(project, "typo", only=("producton",)).reconcile()
 
 
 def test_manifests_are_rendered_at_the_tip(project):
-    template = project.work / "deploy/app.yaml.j2"
-    template.parent.mkdir()
-    template.write_text("{{ environment }} {{ name }} {{ version }} {{ digest }} {{ commit }}\n")
-    targets = {name: {"manifests": ["deploy/app.yaml.j2"]} for name in ("staging", "production")}
-    project.configure(environments=targets)
-    project.declare(staging="v1", production=None)
+    template = "deploy/app.yaml.j2"
+    project.write(template, "{{ environment }} {{ name }} {{ version }} {{ digest }} {{ commit }}\n")
+    targets = {name: {"manifests": [template]} for name in ("staging", "production")}
+    project.params(deploy__environments=targets).declare(staging="v1", production=None).push()
     site = Reconciler(project)
     assert site.states() == IN_SYNC
     rendered = site.store.folder / "manifests/staging/app.yaml"
-    commit = git(project.work, "rev-parse", f"{project.name}@v1^{{commit}}")
-    assert rendered.read_text() == f"staging {project.name} v1 {project.digests[0]} {commit}\n"
+    commit = project.git("rev-parse", f"{project.name}@v1^{{commit}}")
+    assert rendered.read_text() == f"staging {project.name} v1 {project.digest(1)} {commit}\n"
     assert not (site.store.folder / "manifests/production").exists()
     rendered.write_text("by hand")
     assert site.states() == IN_SYNC
     assert rendered.read_text().startswith("staging ")
 
-    template.write_text("{{ envronment }}")
-    project.declare(staging="v2", production=None)
+    project.write(template, "{{ envronment }}").declare(staging="v2", production=None).push()
     found = site.reconcile().outcomes[1]
     assert (found.state, found.code) == ("degraded", 2)
     assert found.why[0].startswith("deploy/app.yaml.j2: 'envronment' is undefined; it may use commit, digest, env")
     assert site.delivered()["staging"] == "v1"
-    project.declare(staging=None, production=None)
+    project.declare(staging=None, production=None).push()
     assert site.states() == IN_SYNC
     assert not rendered.exists()
 
@@ -320,11 +305,11 @@ def test_what_serves_follows_and_a_rollback_brings_the_old_bundle_back(project):
     site.store.folder.mkdir()
     request = {"hour": 3, "origin": "EWR"}
     with endpoint.endpoint(site.store.folder, "production") as address:
-        project.configure(environments={"staging": {}, "production": {"endpoints": [address]}})
+        project.params(deploy__environments={"staging": {}, "production": {"endpoints": [address]}})
         for version, state in (("v2", "progressing"), ("v2", "in-sync"), ("v1", "progressing"), ("v1", "in-sync")):
-            project.declare(staging=None, production=version)
+            project.declare(staging=None, production=version).push()
             assert site.states()["production"] == state
-            digest = project.digests[int(version[1:]) - 1]
+            digest = project.digest(int(version[1:]))
             endpoint.until(lambda digest=digest: endpoint.get(address).get("digest") == digest)
             answer = endpoint.predict(address, request)
             assert (answer["digest"], answer["score"] > 0) == (digest, True)
@@ -337,8 +322,8 @@ def test_what_serves_follows_and_a_rollback_brings_the_old_bundle_back(project):
 def test_a_server_that_loads_nothing_is_waited_for_but_not_for_ever(project, tmp_path):
     site = Reconciler(project)
     with endpoint.endpoint(tmp_path / "another", "production") as address:
-        project.configure(environments={"staging": {}, "production": {"endpoints": [address]}})
-        project.declare(staging=None, production="v1")
+        project.params(deploy__environments={"staging": {}, "production": {"endpoints": [address]}})
+        project.declare(staging=None, production="v1").push()
         assert site.states(write=False)["production"] == "degraded", "nothing was delivered"
         found = site.reconcile().outcomes[0]
         why = f"{address}/version: answers 404, and may still be loading"
@@ -375,12 +360,13 @@ def test_a_process_that_is_killed_anywhere_does_no_harm(project):
         assert kills > 5
         assert (aliases(project), site.delivered()) == (RIGHT, {"production": "v1", "staging": "v2"})
         assert len(mlflow(project).look(project.name).entries) == 2
-        assert sorted(path.name for path in (site.store.folder / "bundles").iterdir()) == sorted(project.digests)
+        bundles = sorted(path.name for path in (site.store.folder / "bundles").iterdir())
+        assert bundles == sorted([project.digest(1), project.digest(2)])
 
         effect, ended = 0, "killed"
         while ended == "killed":  # a promotion, killed before each of its effects
             effect += 1
-            project.declare(staging="latest", production=f"v{effect % 2 + 1}")
+            project.declare(staging="latest", production=f"v{effect % 2 + 1}").push()
             ended = run(effect)
             for name, pointer in site.delivered().items():
                 digest = site.store.delivered(name).digest
@@ -411,12 +397,12 @@ def test_a_store_that_is_held_is_waited_for(project, monkeypatch):
         Reconciler(project, "second", store=BundleStore(site.store.folder)).reconcile()
 
 
-def test_postgresql(template, tmp_path):
+def test_postgresql(tmp_path):
     with postgres() as store, mlflow_server(tmp_path / "mlflow", store) as address:
-        project = copied(template, tmp_path / "project", address, "postgresql")
+        project = released(tmp_path, address, "postgresql")
         site = Reconciler(project)
         assert site.states() == IN_SYNC
         assert aliases(project) == RIGHT
-        project.declare(staging="v1", production="v2")
+        project.declare(staging="v1", production="v2").push()
         assert site.states() == IN_SYNC
         assert aliases(project) == {"production": "v2", CHAMPION: "v2", "staging": "v1"}
