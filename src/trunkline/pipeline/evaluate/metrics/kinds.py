@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.errors import UserError
 from trunkline.core.tasks import Task
+from trunkline.pipeline.evaluate.metrics.pairs import pair_counts, ranked_rightly, worth_counting
 
 Better = Literal["larger", "smaller"]
 
@@ -134,6 +135,14 @@ class RankArea(Metric):
     under: Callable[[Cutoffs], Floats]
 
 
+@dataclass(frozen=True)
+class PairArea(RankArea):
+    """An area that is a share of the pairs of a positive and a negative row: those ranked rightly, a tie half of one.
+
+    Where clusters are few, the pairs are counted by cluster, and each resample is a sum over those counts.
+    """
+
+
 def ratio(over: NDArray[np.int64 | np.float64], under: NDArray[np.int64 | np.float64]) -> Floats:
     """Divide; NaN where the divisor is not above 0."""
     ratios = np.full(over.shape, np.nan)
@@ -149,14 +158,13 @@ def measure(metrics: Sequence[Metric], sample: Sample, counts: Integers) -> Floa
     rows; for ROC also without negative ones.
     """
     values = np.empty((len(metrics), len(counts)))
-    areas = [(row, metric) for row, metric in zip(values, metrics, strict=True) if isinstance(metric, RankArea)]
+    areas = [metric for metric in metrics if isinstance(metric, RankArea)]
     for row, metric in zip(values, metrics, strict=True):
         if isinstance(metric, RowMean | Combined):
             row[:] = _of_sums(metric, sample, counts)
     if areas:
-        columns = [_areas(areas, ranking, counts) for ranking in _rankings(sample)]
-        for place, (row, _) in enumerate(areas):
-            row[:] = np.mean([column[place] for column in columns], axis=0)
+        of_classes = [_areas(areas, ranking, counts) for ranking in _rankings(sample)]
+        values[[isinstance(metric, RankArea) for metric in metrics]] = np.mean(of_classes, axis=0)
     return values
 
 
@@ -186,14 +194,37 @@ def _of_sums(metric: RowMean | Combined, sample: Sample, counts: Integers) -> Fl
     return ratio(sums[0], rows) if isinstance(metric, RowMean) else metric.by(np.stack(sums, axis=1), rows)
 
 
-def _areas(areas: Sequence[tuple[Floats, RankArea]], ranking: "_Ranking", counts: Integers) -> Floats:
-    values = np.empty((len(areas), len(counts)))
-    step = max(1, _BLOCK // max(1, len(ranking.clusters)))
-    for start in range(0, len(counts), step):
-        cutoffs = ranking.cutoffs(counts[start : start + step])
-        for row, (_, metric) in zip(values, areas, strict=True):
-            row[start : start + step] = metric.under(cutoffs)
+def _areas(metrics: Sequence[RankArea], ranking: "_Ranking", counts: Integers) -> Floats:
+    """Return areas of one ranking, shape (metrics, resamples): of pairs counted by cluster where that is less work."""
+    resamples, clusters = counts.shape
+    counted = worth_counting(len(ranking.clusters), clusters, resamples)
+    paired = np.array([counted and isinstance(metric, PairArea) for metric in metrics])
+    values = np.empty((len(metrics), resamples))
+    if paired.any():
+        values[paired] = _share_of_pairs(ranking, counts)
+    if not paired.all():
+        values[~paired] = _under(
+            [metric for metric, pairs in zip(metrics, paired, strict=True) if not pairs], ranking, counts
+        )
     return values
+
+
+def _share_of_pairs(ranking: "_Ranking", counts: Integers) -> Floats:
+    """Return the share of pairs ranked rightly: Hanley and McNeil, Radiology 143 (1982) 29-36; shape (resamples,)."""
+    clusters = counts.shape[1]
+    ranked = ranked_rightly(ranking.pairs(clusters), counts)
+    positives, negatives = (
+        np.einsum("rc,c->r", counts, np.bincount(rows, minlength=clusters))
+        for rows in (ranking.positive_clusters, ranking.negative_clusters)
+    )
+    return ratio(ranked, 2 * positives * negatives)
+
+
+def _under(metrics: Sequence[RankArea], ranking: "_Ranking", counts: Integers) -> Floats:
+    """Return the areas by sums over the rows, some resamples at a time; shape (metrics, resamples)."""
+    step = max(1, _BLOCK // max(1, len(ranking.clusters)))
+    blocks = (ranking.cutoffs(counts[start : start + step]) for start in range(0, len(counts), step))
+    return np.concatenate([np.stack([metric.under(cutoffs) for metric in metrics]) for cutoffs in blocks], axis=1)
 
 
 def _rankings(sample: Sample) -> "list[_Ranking]":
@@ -215,10 +246,11 @@ def _ends(ordered: Floats) -> Integers:
 
 @dataclass(frozen=True)
 class _Ranking:
-    """A sample sorted by score, once: clusters of all and of positive rows, and where the cutoffs are."""
+    """A sample sorted by score, once: clusters of all rows, and of each label's, and where the cutoffs are."""
 
     clusters: Integers
     positive_clusters: Integers
+    negative_clusters: Integers
     flagged_above: Integers
     flagged: Integers
     true_above: Integers
@@ -233,7 +265,7 @@ class _Ranking:
         flagged_above, true_above = (np.concatenate([[0], ends[:-1]]) for ends in (flagged, true))
         gains = true > true_above  # a cutoff without positive rows adds to no area
         kept = (ends[gains] for ends in (flagged_above, flagged, true_above, true))
-        return cls(clusters, clusters[labels == 1], *kept)
+        return cls(clusters, clusters[labels == 1], clusters[labels == 0], *kept)
 
     def cutoffs(self, counts: Integers) -> Cutoffs:
         rows, positives = _running(counts, self.clusters), _running(counts, self.positive_clusters)
@@ -245,6 +277,15 @@ class _Ranking:
             positives=positives[:, -1:],
             rows=rows[:, -1:],
         )
+
+    def pairs(self, clusters: int) -> Integers:
+        """Count the pairs of a positive and a negative row by the clusters of the two (see `pair_counts`)."""
+        tied = self.true - self.true_above  # positives of each cutoff, to which the same negatives are above
+        above, reached = (
+            np.repeat(rows - positives, tied)
+            for rows, positives in ((self.flagged_above, self.true_above), (self.flagged, self.true))
+        )
+        return pair_counts(self.positive_clusters, self.negative_clusters, above, reached, clusters)
 
 
 def _running(counts: Integers, clusters: Integers) -> Integers:

@@ -7,7 +7,16 @@ import numpy as np
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.tasks import Task
-from trunkline.pipeline.evaluate.metrics.kinds import Better, Combined, Cutoffs, Metric, RankArea, RowMean, ratio
+from trunkline.pipeline.evaluate.metrics.kinds import (
+    Better,
+    Combined,
+    Cutoffs,
+    Metric,
+    PairArea,
+    RankArea,
+    RowMean,
+    ratio,
+)
 
 _SMALLEST = float(np.finfo(np.float64).eps)  # as in scikit-learn: a wrong certainty costs 36, not infinity
 
@@ -163,7 +172,7 @@ _MULTICLASS = (
         _hits,
         _balanced_accuracy,
     ),
-    RankArea(
+    PairArea(
         "roc_auc_ovr",
         "larger",
         "Mean over classes of the chance that a row of it is scored above one of another, a tie counting one half.",
@@ -173,7 +182,7 @@ _MULTICLASS = (
 )
 
 _BINARY = (
-    RankArea(
+    PairArea(
         "roc_auc",
         "larger",
         "Chance that a positive row is scored above a negative one, a tie counting one half.",
