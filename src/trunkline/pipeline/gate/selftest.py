@@ -103,64 +103,67 @@ class _Planter:
     def all(self) -> Iterator[_Planted]:
         good = self._known_good()
         yield from self._good_ones(good)
-        yield from self._bad_scores(good)
+        yield from self._bad_scores(good.scores)
         for name in self.measured.slices:
-            yield from self._ruined_slice(name, good)
+            yield from self._ruined_slice(name, good.scores)
         yield from self._bad_champions(good)
         yield from self._bad_reports()
 
-    def _known_good(self) -> Floats:
-        """Return the scores of a model that passes these rules by itself, if there is one here."""
-        for scores in (self.evidence.scores, self.evidence.champion_scores):
-            if scores is not None and passes(self._judged(scores, None, None)):
-                return scores
-        return self.evidence.scores
+    def _known_good(self) -> Evidence:
+        """Return a model that passes these rules by itself, if there is one here."""
+        own, theirs = self._measured(self.evidence.scores), self.evidence.champion_scores
+        if theirs is None or passes(self._judged(own)):
+            return own
+        other = self._measured(theirs)
+        return other if passes(self._judged(other)) else own
 
-    def _judged(self, scores: Floats, champion: Identity | None, champion_scores: Floats | None) -> list[Verdict]:
-        """Judge scores as this commit's, reports measured anew, beside a champion."""
-        planted = replace(
-            self.evidence,
-            scores=scores,
-            champion=champion,
-            champion_scores=champion_scores,
-            reports=self._measured(scores),
-        )
-        return gate_verdicts.judge(self.declared, planted)
+    def _judged(
+        self, model: Evidence, champion: Identity | None = None, champion_scores: Floats | None = None
+    ) -> list[Verdict]:
+        """Judge a measured model beside a champion, or beside none."""
+        return gate_verdicts.judge(self.declared, replace(model, champion=champion, champion_scores=champion_scores))
 
-    def _measured(self, scores: Floats) -> reports.MeasuredReports:
-        """Measure scores as the evaluate stage does, where a threshold looks."""
-        looked_at = [rule for rule in self.declared.rules.values() if isinstance(rule, Threshold)]
-        metrics = tuple(sorted({rule.metric for rule in looked_at}))
-        sample, params = self.evidence.sample(scores), self.measured.model_copy(update={"metrics": metrics})
-        interval = self.measured.interval
+    def _measured(self, scores: Floats) -> Evidence:
+        """Take scores as this commit's and measure them as the evaluate stage does, where a threshold looks."""
+        sample, interval = self.evidence.sample(scores), self.measured.interval
         resamples = Resamples(int(sample.clusters.max()) + 1, interval.resamples, self.evidence.seed)
+        slices: dict[str, dict[str, Slice]] = {}
+        for name, metrics in self._looked_at().items():
+            params = self.measured.model_copy(update={"metrics": metrics})
+            values = {WHOLE: np.arange(len(scores))} if name == WHOLE else self.evidence.slices[name]
+            slices[name] = {
+                label: Slice(len(places), evaluate_slices.estimates(sample.part(places), params, resamples))
+                for label, places in values.items()
+            }
+        return replace(
+            self.evidence, scores=scores, reports=self.evidence.reports.model_copy(update={"slices": slices})
+        )
 
-        def part(places: Integers) -> Slice:
-            estimated = evaluate_slices.estimates(sample.part(places), params, resamples)
-            return Slice(len(places), estimated)
+    def _looked_at(self) -> dict[str, tuple[str, ...]]:
+        """Return the metrics that thresholds look at, by slice; the whole holdout is always one."""
+        looked_at: dict[str, set[str]] = {WHOLE: set()}
+        for rule in self.declared.rules.values():
+            if isinstance(rule, Threshold):
+                looked_at.setdefault(rule.slice or WHOLE, set()).add(rule.metric)
+        return {name: tuple(sorted(metrics)) for name, metrics in sorted(looked_at.items())}
 
-        slices = {WHOLE: {WHOLE: part(np.arange(len(scores)))}}
-        for name in sorted({rule.slice for rule in looked_at if rule.slice}):
-            slices[name] = {label: part(places) for label, places in self.evidence.slices[name].items()}
-        return self.evidence.reports.model_copy(update={"slices": slices})
-
-    def _good_ones(self, good: Floats) -> Iterator[_Planted]:
+    def _good_ones(self, good: Evidence) -> Iterator[_Planted]:
         other = self._another()
         missing = "no model here passes these rules by itself, so nothing shows that they let a good one through"
-        yield _Planted("a good first model", "pass", lambda: self._judged(good, None, None), _passed, missing)
+        yield _Planted("a good first model", "pass", lambda: self._judged(good), _passed, missing)
         yield _Planted(
             "better than production",
             "pass",
-            lambda: self._judged(good, other, self._blended(good, 0.3)),
+            lambda: self._judged(good, other, self._blended(good.scores, 0.3)),
             _passed,
             f"{missing}; or a margin cannot be met",
         )
-        equal = self._jittered(good, 0.02)
+        equal = self._jittered(good.scores, 0.02)
         blocking = [name for name, rule in self.declared.rules.items() if _wants_more(rule)]
         yield _Planted(
             "as good as production",
             f"stopped by {', '.join(blocking)}" if blocking else "pass",
-            lambda: self._judged(equal, other, good),
+            lambda: self._judged(self._measured(equal), other, good.scores),
             (lambda verdicts: _stopped(verdicts, lambda one: one.id in blocking)) if blocking else _passed,
             "a margin of a champion rule is too small to be shown to be met by an equal model: widen it",
         )
@@ -174,7 +177,11 @@ class _Planter:
                 return _stopped(verdicts, lambda one: one.kind in kinds and _was_judged(one))
 
             return _Planted(
-                name, f"stopped by {' or '.join(kinds)}", lambda: self._judged(scores, champion, theirs), right, missing
+                name,
+                f"stopped by {' or '.join(kinds)}",
+                lambda: self._judged(self._measured(scores), champion, theirs),
+                right,
+                missing,
             )
 
         useless = ("threshold", "champion", "simplicity")
@@ -185,7 +192,7 @@ class _Planter:
         yield _Planted(
             "a constant score",
             "stopped by sanity",
-            lambda: self._judged(constant, champion, theirs),
+            lambda: self._judged(self._measured(constant), champion, theirs),
             lambda verdicts: _stopped(verdicts, lambda one: one.kind == "sanity" and "the same" in one.reason),
             "add {kind: sanity, slope: [0.5, 2]}, which blocks",
         )
@@ -193,7 +200,7 @@ class _Planter:
         yield _Planted(
             "a leaked column, absurdly good",
             "stopped by a maximum",
-            lambda: self._judged(leaked, champion, theirs),
+            lambda: self._judged(self._measured(leaked), champion, theirs),
             lambda verdicts: _stopped(verdicts, _too_good),
             f"add a maximum, such as {self._example('maximum: 0.98')}: too good to be true is a leak",
         )
@@ -217,13 +224,13 @@ class _Planter:
         yield _Planted(
             f"{name} {label} ruined",
             f"stopped by a rule on {name} {label}",
-            lambda: self._judged(ruined, self.evidence.champion, self.evidence.champion_scores),
+            lambda: self._judged(self._measured(ruined), self.evidence.champion, self.evidence.champion_scores),
             lambda verdicts: _stopped(verdicts, lambda one: one.slice == f"{name} {label}" and _was_judged(one)),
             f"no rule that blocks sees it: add one with slice: {name}, such as "
             f"{self._example(f'slice: {name}, minimum: 0.6, tested: point')}",
         )
 
-    def _bad_champions(self, good: Floats) -> Iterator[_Planted]:
+    def _bad_champions(self, good: Evidence) -> Iterator[_Planted]:
         rules = {name: rule for name, rule in self.declared.rules.items() if isinstance(rule, Champion)}
         itself = replace(self.evidence.challenger, version="production")
         _, metric, margin = HINTS[self.evidence.task].split()
@@ -231,19 +238,19 @@ class _Planter:
         yield _Planted(
             "the champion itself",
             "same model",
-            lambda: self._judged(good, itself, good),
+            lambda: self._judged(good, itself, good.scores),
             lambda verdicts: _same_model(verdicts, rules),
             none,
         )
         yield _Planted(
             "a champion replaced by the challenger",
             "stopped by champion",
-            lambda: self._judged(good, self._another(), good),
+            lambda: self._judged(good, self._another(), good.scores),
             lambda verdicts: _stopped(verdicts, lambda one: one.id in rules and "read for the other" in one.reason),
             none,
         )
         for name, rule in rules.items():
-            yield self._worse(name, rule, good)
+            yield self._worse(name, rule, good.scores)
         if not any(not rule.advisory for rule in rules.values()):
             yield _Planted("worse than production", "stopped by champion", lambda: [], lambda _: None, none)
 
@@ -256,7 +263,9 @@ class _Planter:
         return _Planted(
             f"worse by twice the margin of {name}" if margin else f"no better than production, for {name}",
             f"stopped by {name}" if not rule.advisory else f"{name} fails",
-            lambda: self._judged(self._worse_by(rule.metric, 2 * margin, good, places), self._another(), good),
+            lambda: self._judged(
+                self._measured(self._worse_by(rule.metric, 2 * margin, good, places)), self._another(), good
+            ),
             lambda verdicts: _failed(verdicts, name, where),
             f"{name} lets it pass: is its margin of {rule.margin:g} more than what a useless model loses?",
         )
@@ -266,12 +275,11 @@ class _Planter:
         if not amount:
             return self._jittered(good, 0.02)
         chosen, sample = named(metric, self.evidence.task), self.evidence.sample(good, places)
-        sign = 1 if chosen.better == "larger" else -1
+        sign, best = 1 if chosen.better == "larger" else -1, point([chosen], sample)[0]
 
         def loss(share: float) -> float:
-            blended = self._blended(good, share)[places]
-            worse = replace(sample, scores=blended)
-            return sign * float(point([chosen], sample)[0] - point([chosen], worse)[0])
+            worse = replace(sample, scores=self._blended(good, share)[places])
+            return sign * float(best - point([chosen], worse)[0])
 
         low, high = 0.0, 1.0
         if loss(high) < amount:
