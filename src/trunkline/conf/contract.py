@@ -109,10 +109,10 @@ class TableContract(Strict):
         types: dict[str, expressions.Type] = {name: column.type for name, column in self.columns.items()}
         for name, check in self.checks.items():
             try:
-                type_ = expressions.infer(expressions.parse(check.expression), types)
+                result = expressions.infer(expressions.parse(check.expression), types)
             except ValueError as error:
                 raise ValueError(f"checks.{name}.expression: {error}") from None
-            if type_ != "boolean" or not check.columns:
+            if result != "boolean" or not check.columns:
                 raise ValueError(f"checks.{name}.expression: must be true or false by the row's columns")
         return self
 

@@ -2,7 +2,6 @@
 
 import re
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -36,9 +35,14 @@ def lint_text(path: Path, text: str) -> None:
             _lint_event(f"{path}:{event.start_mark.line + 1 if event.start_mark else 1}", event)
         content = safe_yaml.parse_yaml(text)
     except yaml.YAMLError as error:
-        raise UserError(f"{_yaml_place(path, error)}: not YAML: {_yaml_problem(error)}") from None
+        mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+        where = f"{path}:{mark.line + 1}" if mark else path
+        raise UserError(f"{where}: not YAML: {one_line(problem or error)}") from None
     _lint_nodes(path, yaml.compose(text, Loader=yaml.CSafeLoader), ())
-    _refuse_hydra_settings(path, content)
+    if not isinstance(content, dict | None):
+        raise UserError(f"{path}: must be a mapping of keys")
+    if content and "hydra" in content:
+        raise UserError(f"{path}: hydra: Hydra's own settings are not part of a project; remove the key")
 
 
 def _lint_event(where: str, event: yaml.Event) -> None:
@@ -65,7 +69,8 @@ def _lint_nodes(path: Path, node: yaml.Node | None, key: tuple[str, ...]) -> Non
     if isinstance(node, yaml.MappingNode):
         lines: dict[str, int] = {}
         for name, value in node.value:
-            _lint_key(path, name)
+            if not isinstance(name, yaml.ScalarNode) or name.tag.rpartition(":")[2] not in ("str", "int", "bool"):
+                raise UserError(f"{path}:{name.start_mark.line + 1}: a key must be a name; put it into quotes")
             line, inner = name.start_mark.line + 1, (*key, str(name.value))
             if name.value in lines:
                 raise UserError(
@@ -82,26 +87,3 @@ def _lint_nodes(path: Path, node: yaml.Node | None, key: tuple[str, ...]) -> Non
             f"{path}:{line}: {'.'.join(key)}: {node.value[:30]} does not fit 64 bits; "
             "write a smaller number, or an id in quotes"
         )
-
-
-def _lint_key(path: Path, name: yaml.Node) -> None:
-    if not isinstance(name, yaml.ScalarNode) or name.tag.rpartition(":")[2] not in ("str", "int", "bool"):
-        raise UserError(f"{path}:{name.start_mark.line + 1}: a key must be a name; put it into quotes")
-
-
-def _yaml_place(path: Path, error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    return f"{path}:{mark.line + 1}" if mark else str(path)
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    return one_line(getattr(error, "problem", None) or error)
-
-
-def _refuse_hydra_settings(path: Path, content: Any) -> None:
-    if content is None:
-        return
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: must be a mapping of keys")
-    if "hydra" in content:
-        raise UserError(f"{path}: hydra: Hydra's own settings are not part of a project; remove the key")

@@ -31,31 +31,31 @@ class Registry:
 
     def check(self, declared: Iterable[str]) -> None:
         """Raise UserError unless it has exactly the environments that conf/deploy declares."""
-        known = sorted(declared)
+        expected = sorted(declared)
         for environment in self.environments:
-            if environment not in known:
-                advice = nearest(environment, known)
+            if environment not in expected:
+                advice = nearest(environment, expected)
                 raise UserError(f"{self.where}: {self.name}.{environment}: no such environment in conf/deploy{advice}")
-        for environment in known:
+        for environment in expected:
             if environment not in self.environments:
                 raise UserError(f"{self.where}: {self.name}: lacks {environment}; write: {environment}: null")
 
     def resolve(self, released: Iterable[Version]) -> dict[str, Version | None]:
         """Return the version of each environment; raises UserError for one that was never released."""
-        known = sorted(version for version in released if version.name == self.name)
+        releases = sorted(version for version in released if version.name == self.name)
         return {
-            environment: self._resolved(environment, desired, known)
+            environment: self._resolved(environment, desired, releases)
             for environment, desired in self.environments.items()
         }
 
-    def _resolved(self, environment: str, desired: Desired, known: list[Version]) -> Version | None:
+    def _resolved(self, environment: str, desired: Desired, releases: list[Version]) -> Version | None:
         if desired is None:
             return None
         if desired == LATEST:
-            return known[-1] if known else None
+            return releases[-1] if releases else None
         version = Version(self.name, desired)
-        if version not in known:
-            newest = f"the newest is {known[-1].label}" if known else "there is none yet"
+        if version not in releases:
+            newest = f"the newest is {releases[-1].label}" if releases else "there is none yet"
             raise UserError(
                 f"{self.where}: {self.name}.{environment}: {version.label} was never released ({newest}); "
                 f"name a version that has a tag {self.name}@vN"
@@ -87,10 +87,10 @@ def parse(text: str, name: str, path: Path) -> Registry:
     """
     handwritten.lint_text(path, text)
     content = safe_yaml.parse_yaml(text)
-    known = content if isinstance(content, dict) else {}
-    if not isinstance(known.get(name), dict):
-        raise UserError(f"{path}: has no model {name}{nearest(name, map(str, known))}")
-    environments = {str(key): understood(f"{path}: {name}.{key}", key, value) for key, value in known[name].items()}
+    models = content if isinstance(content, dict) else {}
+    if not isinstance(models.get(name), dict):
+        raise UserError(f"{path}: has no model {name}{nearest(name, map(str, models))}")
+    environments = {str(key): understood(f"{path}: {name}.{key}", key, value) for key, value in models[name].items()}
     if PRODUCTION not in environments:
         present = ", ".join(environments) or "nothing"
         raise UserError(f"{path}: {name}: lacks production, has {present}; write: production: null")

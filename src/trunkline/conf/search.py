@@ -37,15 +37,12 @@ class Domain(Strict):
     log: bool = Field(False, description="true: as often from 1 to 10 as from 10 to 100.")
 
     @model_validator(mode="after")
-    def _one_kind(self) -> Self:
+    def _choices_or_ends(self) -> Self:
         ends = (self.low, self.high)
         if self.choices is not None and ends == (None, None):
             return self
         if self.choices is not None or None in ends:
             raise ValueError("needs either `choices`, or both `low` and `high`")
-        return self._ordered()
-
-    def _ordered(self) -> Self:
         if self.low > self.high:
             raise ValueError(f"low: {self.low} is above high, {self.high}; exchange them")
         if self.log and self.low <= 0:

@@ -26,7 +26,11 @@ def _public(text: str) -> str:
     # No message may repeat the text: it may be a secret.
     if "PRIVATE KEY" in text:
         raise ValueError("is a private key, which is no secret any more; make a new pair, and declare its public half")
-    content = _decoded(text)
+    match = _PEM.fullmatch(text)
+    try:
+        content = base64.b64decode(match[1].replace("\n", ""), validate=True) if match else b""
+    except binascii.Error:
+        content = b""
     if not any(content.startswith(kind) and len(content) == len(kind) + size for kind, size in _KINDS):
         raise ValueError(
             "is no public key of Ed25519 or ECDSA P-256 in PEM; write: key: | and below it, indented, "
@@ -34,14 +38,6 @@ def _public(text: str) -> str:
         )
     lines = textwrap.wrap(base64.b64encode(content).decode(), 64)  # so that a key is written in one way only
     return "\n".join(["-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----", ""])
-
-
-def _decoded(text: str) -> bytes:
-    match = _PEM.fullmatch(text)
-    try:
-        return base64.b64decode(match[1].replace("\n", ""), validate=True) if match else b""
-    except binascii.Error:
-        return b""
 
 
 def _issuer(url: str) -> str:

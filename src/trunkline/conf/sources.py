@@ -67,7 +67,7 @@ def _without_secret(url: str) -> str:
     return url
 
 
-def _place(url: str) -> str:
+def _address(url: str) -> str:
     _without_secret(url)
     scheme, separator, _ = url.partition("://")
     if "::" in url or _PATTERN.search(url.partition("?")[0]):
@@ -80,19 +80,16 @@ def _place(url: str) -> str:
 
 
 def _folder(url: str) -> str:
-    if not _place(url).endswith("/"):
+    if not _address(url).endswith("/"):
         raise ValueError("is not a folder: end it with / and name its files under `files`, or by a `glob`")
     return url
 
 
 def _name(name: str) -> str:
-    if name.startswith(("/", "~")) or "\\" in name or "://" in name or not all(_part(part) for part in name.split("/")):
+    # An address, or a path from the root, has an empty part.
+    if name.startswith("~") or "\\" in name or not name.isprintable() or {"", ".", ".."} & set(name.split("/")):
         raise ValueError(f"'{name}' is not the name of a file below the url, such as 2013-01.csv")
     return _without_secret(name)
-
-
-def _part(part: str) -> bool:
-    return part not in ("", ".", "..") and part.isprintable()
 
 
 def _database(url: str) -> str:
@@ -208,7 +205,7 @@ class Delta(TableSource):
     """A Delta table at one version, sorted by all its columns."""
 
     kind: Literal["delta"] = Field(description="What the source is.")
-    url: Annotated[str, AfterValidator(_place)] = Field(
+    url: Annotated[str, AfterValidator(_address)] = Field(
         description="Folder of the table: data/lake/flights, s3://bucket/flights, or another address of delta-rs."
     )
     version: int | None = Field(None, ge=0, description="The version that is read.")

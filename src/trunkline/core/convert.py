@@ -46,7 +46,8 @@ def parse(raw: pl.Series, kind: ColumnType, formats: Sequence[str] = ()) -> Pars
     present = raw.is_not_null() & ~_is_nan(raw, kind)
     values = raw if raw.dtype == pl.Null else _CONVERT[kind](raw)
     if formats and raw.dtype == pl.String and values is not None:
-        values = _coalesced([values, *(_formatted(raw, notation) for notation in formats)])
+        others = (raw.str.to_datetime(notation, time_unit="us", strict=False) for notation in formats)
+        values = pl.select(pl.coalesce(values, *others)).to_series().alias(values.name)
     if values is None:
         raise TypeError(f"is stored as {raw.dtype}, which is not {MEANING[kind]}")
     values = values.cast(DTYPES[kind])
@@ -103,14 +104,6 @@ def _time_of_text(raw: pl.Series) -> pl.Series:
     times = same.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False)
     times = times.dt.replace_time_zone(None)
     return _where(times.is_between(_FIRST, _LAST), times)
-
-
-def _formatted(raw: pl.Series, notation: str) -> pl.Series:
-    return raw.str.to_datetime(notation, time_unit="us", strict=False)
-
-
-def _coalesced(series: Sequence[pl.Series]) -> pl.Series:
-    return pl.select(pl.coalesce(series)).to_series().alias(series[0].name)
 
 
 def _where(keep: pl.Series, values: pl.Series) -> pl.Series:

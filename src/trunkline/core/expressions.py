@@ -21,6 +21,7 @@ MAX_LENGTH = 1000
 MAX_DEPTH = 150
 MAX_PARTS = 10_000
 _NUMERIC: tuple[Type, ...] = ("integer", "number")
+_TYPES: dict[type, Type] = {bool: "boolean", int: "integer", float: "number", str: "text"}
 _TOO_DEEP = f"an expression is nested at most {MAX_DEPTH} levels deep; use several features"
 
 
@@ -70,12 +71,12 @@ def _fixed(result: Type, *accepted: tuple[Type, ...]) -> Callable[[tuple[Type | 
 
 
 def _same(operands: tuple[Type | None, ...]) -> Type | None:
-    known = {operand for operand in operands if operand is not None}
-    if known <= set(_NUMERIC):
-        return "number" if "number" in known else "integer" if known else None
-    if len(known) > 1:
-        raise ValueError(f"mixes {' and '.join(sorted(known))}")
-    return known.pop()
+    types = {operand for operand in operands if operand is not None}
+    if types <= set(_NUMERIC):
+        return "number" if "number" in types else "integer" if types else None
+    if len(types) > 1:
+        raise ValueError(f"mixes {' and '.join(sorted(types))}")
+    return types.pop()
 
 
 def _compare(operands: tuple[Type | None, ...]) -> Type:
@@ -352,22 +353,12 @@ def infer(expression: Expression, types: Mapping[str, Type]) -> Type | None:
             raise ValueError(f"no column '{expression.name}'{nearest(expression.name, types)}")
         return types[expression.name]
     if isinstance(expression, Constant):
-        return _constant_type(expression.value)
+        return _TYPES.get(type(expression.value))
     operands = tuple(infer(operand, types) for operand in expression.operands)
     try:
         return _ALL[expression.operation].result(operands)
     except ValueError as error:
         raise ValueError(f"{expression.operation} {error}") from None
-
-
-def _constant_type(value: int | float | str | bool | None) -> Type | None:
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, str):
-        return "text"
-    return "integer" if isinstance(value, int) else "number"
 
 
 def to_sql(expression: Expression, zone: str) -> str:

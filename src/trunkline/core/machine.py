@@ -43,16 +43,11 @@ def settings(environ: Mapping[str, str], cpu_flags: frozenset[str]) -> dict[str,
 def _threads(environ: Mapping[str, str]) -> int:
     asked = environ.get(THREADS, "")
     if not asked:
-        return max(1, min(_usable_cpus(), _cpu_quota()))
+        usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        return max(1, min(usable, _cpu_quota()))
     if not re.fullmatch(r"[1-9][0-9]{0,3}", asked):
         raise UserError(f"{THREADS}={asked}: must be a whole number from 1 to 9999, such as 4; or unset it")
     return int(asked)
-
-
-def _usable_cpus() -> int:
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _cpu_quota(control: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:

@@ -5,6 +5,7 @@ None needs to be in memory as a whole.
 
 import io
 from collections.abc import Callable, Iterable
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import polars as pl
@@ -47,25 +48,13 @@ def firsts(pieces: Callable[[], Iterable[pl.DataFrame]]) -> list[pl.Series]:
     `pieces` yields the same frames at each call. Only hashes are held for all rows; where they repeat, values decide.
     """
     hashes = [piece.hash_rows() for piece in pieces()]
+    starts = [0, *accumulate(map(len, hashes))]
     repeated = pl.concat(hashes).is_duplicated()
     first_rows = ~repeated
     if repeated.any():
-        first = _repeated(pieces(), repeated).select(pl.struct(pl.all()).is_first_distinct()).to_series()
+        kept = [
+            piece.filter(repeated.slice(start, piece.height)) for start, piece in zip(starts, pieces(), strict=False)
+        ]
+        first = pl.concat(kept).select(pl.struct(pl.all()).is_first_distinct()).to_series()
         first_rows = first_rows.scatter(repeated.arg_true().filter(first), True)
-    return _split(first_rows, [each.len() for each in hashes])
-
-
-def _repeated(pieces: Iterable[pl.DataFrame], repeated: pl.Series) -> pl.DataFrame:
-    kept, start = [], 0
-    for piece in pieces:
-        kept.append(piece.filter(repeated.slice(start, piece.height)))
-        start += piece.height
-    return pl.concat(kept)
-
-
-def _split(series: pl.Series, lengths: Iterable[int]) -> list[pl.Series]:
-    parts, start = [], 0
-    for length in lengths:
-        parts.append(series.slice(start, length))
-        start += length
-    return parts
+    return [first_rows.slice(start, end - start) for start, end in pairwise(starts)]

@@ -30,11 +30,11 @@ def run(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        known = explain(error)
-        if known is None:
+        explained = explain(error)
+        if explained is None:
             raise
-        print(f"error: {known}", file=sys.stderr)  # noqa: T201  light: no library is imported yet
-        sys.exit(known.exit_code)
+        print(f"error: {explained}", file=sys.stderr)  # noqa: T201  light: no library is imported yet
+        sys.exit(explained.exit_code)
 
 
 def _remember(seconds: float) -> None:

@@ -29,6 +29,6 @@ def plain(report: RenderableType, width: int) -> str:
 def table(*headings: str, left: tuple[int, ...] = ()) -> Table:
     """Return an empty table without lines; `left` are the columns that are not numbers."""
     lines = Table(box=None, show_header=bool(headings), header_style="dim", pad_edge=False, padding=(0, 3, 0, 0))
-    for place, heading in enumerate(headings):
-        lines.add_column(heading, justify="left" if place in left else "right", no_wrap=place == 0)
+    for number, heading in enumerate(headings):
+        lines.add_column(heading, justify="left" if number in left else "right", no_wrap=number == 0)
     return lines
