@@ -67,12 +67,13 @@ def declared(
         return None
     chosen = dig(mapping(files, paths.CHOICE), "model") or params.get("model")  # what a search put in its place
     values = {key: dig({**params, "model": chosen}, *key.split(".")) for key in TOLD}
-    told = {key: _text(value) for key, value in values.items() if value is not None}
-    groups = {clean(str(key)): _hash(value) for key, value in params.items()}
+    shown = {key: clean(differences.shown(value)) for key, value in values.items() if value is not None}
+    written = {clean(str(key)): json.dumps(value, sort_keys=True, default=str) for key, value in params.items()}
+    groups = {key: hashlib.sha256(text.encode()).hexdigest() for key, text in written.items()}
     earlier = mapping(before, paths.PARAMS) if before is not None else None
     changed = differences.differences(earlier, params) if earlier is not None else ()
     return DeclaredParams(
-        told, groups, since if earlier is not None else None, tuple(clean(str(line)) for line in changed)
+        shown, groups, since if earlier is not None else None, tuple(clean(str(line)) for line in changed)
     )
 
 
@@ -80,8 +81,7 @@ def outputs(
     files: Mapping[Path, bytes], listing: Callable[[str], tuple[tuple[str, str], ...] | None]
 ) -> tuple[Output, ...]:
     """Return the data that a commit's dvc.lock holds; `listing` returns the files of a folder's hash."""
-    lock = mapping(files, paths.LOCK)
-    outs = _understood(_outs, lock) or {}
+    outs = _understood(_outs, mapping(files, paths.LOCK)) or {}
     rows = ((path.as_posix(), outs[path.as_posix()]) for path in DATA if path.as_posix() in outs)
     return tuple(
         Output(path, clean(str(out.get("md5"))), _count(out.get("nfiles")), _count(out.get("size")),
@@ -119,7 +119,7 @@ def environment(files: Mapping[Path, bytes]) -> Environment | None:
         return None
     pinned = dict(_PINNED.findall(lock.decode(errors="replace")))
     project = _understood(lambda text: tomllib.loads(text.decode())["project"], files.get(PROJECT)) or {}
-    python = _understood(lambda one: clean(str(one["requires-python"])), project)
+    python = _understood(lambda table: clean(str(table["requires-python"])), project)
     libraries = {name: clean(pinned[name]) for name in LIBRARIES if name in pinned}
     return Environment(ENVIRONMENT.as_posix(), hashlib.sha256(lock).hexdigest(), python, libraries)
 
@@ -134,14 +134,6 @@ def _understood(read: Callable[[Any], T], given: Any) -> T | None:
         return read(given)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, yaml.YAMLError):
         return None
-
-
-def _text(value: Any) -> str:
-    return clean(differences.shown(value))
-
-
-def _hash(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _count(value: Any) -> int | None:

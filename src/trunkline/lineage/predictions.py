@@ -52,7 +52,9 @@ def expand(logs: Sequence[str]) -> tuple[Path, ...]:
     """Return the files that are meant, sorted; raises UserError where nothing, or too much, is."""
     files: dict[Path, None] = {}
     for text in logs:
-        matched = sorted(_matching(text))
+        path = Path(text)
+        candidates = path.rglob("*") if path.is_dir() else [path] if path.exists() else _glob(path)
+        matched = sorted(candidate for candidate in candidates if candidate.suffix in _READERS and candidate.is_file())
         if not matched:
             kinds = ", ".join(_READERS)
             raise UserError(
@@ -64,14 +66,6 @@ def expand(logs: Sequence[str]) -> tuple[Path, ...]:
     return tuple(files)
 
 
-def _matching(text: str) -> Iterator[Path]:
-    path = Path(text)
-    paths = path.rglob("*") if path.is_dir() else [path] if path.exists() else _glob(path)
-    for one in paths:
-        if one.suffix in _READERS and one.is_file():
-            yield one
-
-
 def _glob(pattern: Path) -> Sequence[Path]:
     try:
         return tuple(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
@@ -80,19 +74,15 @@ def _glob(pattern: Path) -> Sequence[Path]:
 
 
 def _rows(connection: Any, path: Path, request: str) -> Iterator[Prediction]:
+    literal = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))  # no pattern of DuckDB's
     try:
-        rows = connection.execute(_READERS[path.suffix], [_literal(path), request]).fetchall()
+        rows = connection.execute(_READERS[path.suffix], [literal, request]).fetchall()
     except duckdb.BinderException:
         raise UserError(f"{path}: is no prediction log: it has no column {REQUEST}; see docs/lineage.md") from None
     except duckdb.Error as error:
         raise OutsideError(f"{path}: cannot be read: {clean(str(error).splitlines()[0])}") from None
     for (text,) in rows:
         yield _prediction(path, request, json.loads(text))
-
-
-def _literal(path: Path) -> str:
-    """Return a path in which DuckDB finds no pattern."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
 
 
 def _prediction(path: Path, request: str, row: Mapping[str, Any]) -> Prediction:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from rich.table import Table
 from rich.text import Text
 
-from trunkline.lineage.chain import Chain, DeclaredParams, Judged, Lineage, Output, Reviewed, RowCounts, Stay
+from trunkline.lineage.chain import Chain, DeclaredParams, Judged, Lineage, Output, RowCounts
 from trunkline.pipeline.reports import Verdict
 from trunkline.serve.log import Prediction
 from trunkline.show import terminal
@@ -25,7 +25,10 @@ def screen(lineage: Lineage) -> Table:
     rows = (
         (
             lineage.asked,
-            [Text(f"is read as {KINDS[lineage.kind]}; the trunk is {lineage.trunk}", _DIM), *_notes(lineage)],
+            [
+                Text(f"is read as {KINDS[lineage.kind]}; the trunk is {lineage.trunk}", _DIM),
+                *(Text(note, _UNKNOWN) for note in lineage.notes),
+            ],
         ),
         ("prediction", _prediction(lineage.prediction)),
         ("bundle", _bundle(lineage)),
@@ -41,13 +44,9 @@ def screen(lineage: Lineage) -> Table:
         ("runs in", _runs(lineage)),
     )
     for label, lines in rows:
-        for place, line in enumerate(lines):
-            table.add_row(Text(label if place == 0 else "", "bold"), line)
+        for number, line in enumerate(lines):
+            table.add_row(Text("" if number else label, "bold"), line)
     return table
-
-
-def _notes(lineage: Lineage) -> list[Text]:
-    return [Text(note, _UNKNOWN) for note in lineage.notes]
 
 
 def _not_known(lineage: Lineage, link: str) -> list[Text]:
@@ -106,9 +105,10 @@ def _commit(lineage: Lineage) -> Iterator[Text]:
 def _review(lineage: Lineage) -> Iterator[Text]:
     review = lineage.review
     if review:
-        yield Text(
-            f"{_request(review)}{_approved(review)}{f', merged by {review.merged_by}' if review.merged_by else ''}"
-        )
+        author = f" by {review.author}" if review.author else ""
+        approved = "" if review.approvers is None else f", approved by {', '.join(review.approvers) or 'nobody'}"
+        merged = f", merged by {review.merged_by}" if review.merged_by else ""
+        yield Text(f"#{review.number}{author}{approved}{merged}")
         yield Text(
             _WITNESS[review.source] + (f"; {review.url}" if review.url else ""),
             _REFUSED if review.source == "tag" else _DIM,
@@ -122,16 +122,6 @@ _WITNESS = {
     "forge": "as the forge tells now",
     "message": "as the commit's message names it, which anybody may write",
 }
-
-
-def _request(review: Reviewed) -> str:
-    return f"#{review.number}" + (f" by {review.author}" if review.author else "")
-
-
-def _approved(review: Reviewed) -> str:
-    if review.approvers is None:
-        return ""
-    return f", approved by {', '.join(review.approvers) or 'nobody'}"
 
 
 def _gates(judged: Judged | None) -> Iterator[Text]:
@@ -186,11 +176,11 @@ def _rows(rows: RowCounts | None) -> Iterator[Text]:
     if rows is None:
         return
     windows = (("train", rows.train, rows.train_rows), ("holdout", rows.holdout, rows.holdout_rows))
-    told = [
+    counted = [
         f"{name} {window}" + ("" if count is None else f": {count:,} rows") for name, window, count in windows if window
     ]
     source = [] if rows.source is None else [f"of {rows.source:,} in the source"]
-    yield Text("; ".join(told + source))
+    yield Text("; ".join(counted + source))
 
 
 def _environment(lineage: Lineage) -> Iterator[Text]:
@@ -208,12 +198,9 @@ def _runs(lineage: Lineage) -> Iterator[Text]:
     if not lineage.runs:
         yield Text("nothing, now or ever", _DIM)
     for stay in lineage.runs:
-        yield Text(_stay(stay))
-
-
-def _stay(stay: Stay) -> str:
-    by = f", by pull request {stay.pull_request}" if stay.pull_request else ""
-    if stay.commit and not by:
-        by = f", by {stay.commit[:12]}, which names no pull request"
-    follows = ", as its latest" if stay.how == "latest" else ""
-    return f"{stay.environment} from {stay.since} {f'to {stay.until}' if stay.until else 'on'}{follows}{by}"
+        by = f", by pull request {stay.pull_request}" if stay.pull_request else ""
+        if stay.commit and not by:
+            by = f", by {stay.commit[:12]}, which names no pull request"
+        follows = ", as its latest" if stay.how == "latest" else ""
+        until = f"to {stay.until}" if stay.until else "on"
+        yield Text(f"{stay.environment} from {stay.since} {until}{follows}{by}")

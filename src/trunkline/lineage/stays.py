@@ -1,6 +1,7 @@
 """Where a version ran, and when."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Literal
 
@@ -13,10 +14,12 @@ from trunkline.release.releases import Dated
 
 def stays(declarations: Iterable[DeclaredChange], releases: Iterable[Dated]) -> tuple[Stay, ...]:
     """Return every version that an environment was declared to run and when, oldest first."""
-    events: list[tuple[datetime, int, Dated | DeclaredChange]] = [(moment(one.date), 0, one) for one in releases]
-    events += [(moment(one.date), 1, one) for one in reversed(tuple(declarations))]
+    events: list[tuple[datetime, int, Dated | DeclaredChange]] = [
+        (moment(release.date), 0, release) for release in releases
+    ]
+    events += [(moment(change.date), 1, change) for change in reversed(tuple(declarations))]
     course = _Timeline()
-    for _, _, event in sorted(events, key=lambda one: one[:2]):
+    for _, _, event in sorted(events, key=lambda event: event[:2]):
         course.take(event)
     return tuple(sorted((*course.past, *course.now.values()), key=lambda stay: moment(stay.since)))
 
@@ -51,12 +54,8 @@ class _Timeline:
         if old and old.version == label:
             return
         if old:
-            self.past.append(_ended(self.now.pop(environment), date))
+            self.past.append(replace(self.now.pop(environment), until=date))
         if label:
             how: Literal["declared", "latest"] = "latest" if desired == LATEST else "declared"
             commit, reference = (cause.commit, cause.pull_request) if cause else (None, None)
             self.now[environment] = Stay(environment, label, date, None, how, commit, reference)
-
-
-def _ended(stay: Stay, date: str) -> Stay:
-    return Stay(stay.environment, stay.version, stay.since, date, stay.how, stay.commit, stay.pull_request)

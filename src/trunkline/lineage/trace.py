@@ -5,7 +5,7 @@ bundle, a commit, a prediction's request id; where it could mean more, a note sa
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,25 +54,29 @@ def trace(folder: Path, asked: str, trunk: str, logs: Sequence[str], forge: Forg
 
     Raises UnknownError for a name that means nothing here, UserError for one that means too much.
     """
-    known = releases.releases(folder, trunk)
-    subject = identify(folder, known, asked, logs)
+    released = releases.releases(folder, trunk)
+    subject = identify(folder, released, asked, logs)
     if subject.commit is None:
         digest = subject.prediction.digest if subject.prediction else asked
         why = f"no version here announces the bundle {clean(digest)[:12]}; {FETCH}; or it was never released"
-        return _nothing(asked, known, subject, {"chain": why})
-    return _chain(folder, known, asked, subject, forge)
+        return Lineage(
+            asked=clean(asked), kind=subject.kind, trunk=released.trunk.ref, notes=subject.notes,
+            prediction=subject.prediction, chain=None, commit=None, review=None, verdict=None, declared=None,
+            data=(), rows=None, environment=None, runs=(), unknown={"chain": why},
+        )  # fmt: skip
+    return _chain(folder, released, asked, subject, forge)
 
 
-def identify(folder: Path, known: Releases, asked: str, logs: Sequence[str]) -> Subject:
+def identify(folder: Path, released: Releases, asked: str, logs: Sequence[str]) -> Subject:
     """Return what a name means; the order is that of the module's text."""
     for attempt in (_as_version, _as_digest, _as_commit):
-        subject = attempt(folder, known, asked)
+        subject = attempt(folder, released, asked)
         if subject is not None:
             return subject
     row = predictions.find(logs, asked) if logs else None
     if row is None:
         raise UnknownError(_missing(asked, logs))
-    meant = _as_digest(folder, known, row.digest) if re.fullmatch(r"[0-9a-f]{64}", row.digest) else None
+    meant = _as_digest(folder, released, row.digest) if re.fullmatch(r"[0-9a-f]{64}", row.digest) else None
     return replace(meant or Subject("request"), kind="request", prediction=row)
 
 
@@ -86,20 +90,20 @@ def _missing(asked: str, logs: Sequence[str]) -> str:
     return f"{name}: {meaning}, and no prediction in {files}"
 
 
-def _as_version(folder: Path, known: Releases, asked: str) -> Subject | None:
-    if versions.number(asked.removeprefix(f"{known.name}@")) is None:
+def _as_version(folder: Path, released: Releases, asked: str) -> Subject | None:
+    if versions.number(asked.removeprefix(f"{released.name}@")) is None:
         return None
-    version = versions.named(asked, known.name)
-    if version not in known.tags:
-        newest = f"the newest is {max(known.tags).label}" if known.tags else "there is none yet"
+    version = versions.named(asked, released.name)
+    if version not in released.tags:
+        newest = f"the newest is {max(released.tags).label}" if released.tags else "there is none yet"
         raise UnknownError(f"there is no version {version} here ({newest}); {FETCH}")
-    return Subject("version", version, known.tags[version].commit)
+    return Subject("version", version, released.tags[version].commit)
 
 
-def _as_digest(folder: Path, known: Releases, asked: str) -> Subject | None:
+def _as_digest(folder: Path, released: Releases, asked: str) -> Subject | None:
     if not re.fullmatch(rf"[0-9a-f]{{{FEWEST},64}}", asked):
         return None
-    digests = known.digests
+    digests = released.digests
     matching = tuple(sorted(digest for digest in digests if digest.startswith(asked)))
     if len(matching) > 1:
         listed = ", ".join(f"{digest[:16]} ({digests[digest][0].label})" for digest in matching)
@@ -113,68 +117,76 @@ def _as_digest(folder: Path, known: Releases, asked: str) -> Subject | None:
         else ()
     )
     version = digests[matching[0]][0]
-    return Subject("digest", version, known.tags[version].commit, notes=notes)
+    return Subject("digest", version, released.tags[version].commit, notes=notes)
 
 
-def _as_commit(folder: Path, known: Releases, asked: str) -> Subject | None:
+def _as_commit(folder: Path, released: Releases, asked: str) -> Subject | None:
     if re.fullmatch(r"[0-9a-f]{4,39}", asked):
         commits = ancestry.with_prefix(folder, asked)
         if len(commits) > 1:
-            listed = ", ".join(one[:12] for one in commits[:5])
+            listed = ", ".join(commit_hash[:12] for commit_hash in commits[:5])
             raise UserError(f"{asked}: begins the hashes of several commits: {listed}; name more digits")
     commit = repository.resolve(folder, asked)
     if commit is None:
         return None
-    tagged = sorted(version for version, tag in known.tags.items() if tag.commit == commit)
-    notes = (f"the commit of {', '.join(one.label for one in tagged)}",) if len(tagged) > 1 else ()
+    tagged = sorted(version for version, tag in released.tags.items() if tag.commit == commit)
+    notes = (f"the commit of {', '.join(version.label for version in tagged)}",) if len(tagged) > 1 else ()
     return Subject("commit", tagged[-1] if tagged else None, commit, notes=notes)
 
 
-def _chain(folder: Path, known: Releases, asked: str, subject: Subject, forge: Forge | None) -> Lineage:
+def _chain(folder: Path, released: Releases, asked: str, subject: Subject, forge: Forge | None) -> Lineage:
     commit = subject.commit or ""
-    where = ancestry.landing(folder, commit, known.trunk)
-    before, first = _between(known, subject.version, where)
-    read = [commit, *([known.tags[before].commit] if before else [])]
+    where = ancestry.landing(folder, commit, released.trunk)
+    before, first = _between(released, subject.version, where)
+    read = [commit, *([released.tags[before].commit] if before else [])]
     files = repository.files_at(folder, read, facts.READ)
     details = ancestry.commits(folder, dict.fromkeys([commit, *([where] if where else [])]))
-    chain = _version(folder, known, subject.version) if subject.version else None
-    review, unknown = _signed(known, subject.version, chain), dict[str, str]()
+    chain = _version(folder, released, subject.version) if subject.version else None
+    review, unknown = _signed(released, subject.version, chain), dict[str, str]()
     if review is None:
-        review, why = reviewed(details[where], known, forge) if where else (None, OFF)
+        review, why = reviewed(details[where], released, forge) if where else (None, OFF)
         unknown = {"review": why} if why else {}
     if chain is None:
         unknown["chain"] = _unreleased(before, first)
-    content = files[commit]
+    content, landed = files[commit], details[commit]
     return Lineage(
         asked=clean(asked),
         kind=subject.kind,
-        trunk=known.trunk.ref,
+        trunk=released.trunk.ref,
         notes=subject.notes,
         prediction=subject.prediction,
         chain=chain,
-        commit=_made(details[commit], where is not None, before, first),
+        commit=Made(
+            landed.hash,
+            clean(landed.author),
+            landed.date,
+            clean(landed.message.split("\n", 1)[0]),
+            where is not None,
+            _label(before),
+            _label(first),
+        ),
         review=review,
         verdict=facts.judged(content),
         declared=facts.declared(content, files[read[-1]] if before else None, _label(before)),
         data=facts.outputs(content, lambda md5: cache.listing(folder, md5)),
         rows=facts.rows(content),
         environment=facts.environment(content),
-        runs=_runs(folder, known, subject.version),
+        runs=_runs(folder, released, subject.version),
         unknown=unknown,
     )
 
 
-def _between(known: Releases, version: Version | None, where: str | None) -> tuple[Version | None, Version | None]:
+def _between(released: Releases, version: Version | None, where: str | None) -> tuple[Version | None, Version | None]:
     """Return the version before, and the first that holds what is asked for: by number, or else by their places."""
     if version:
-        return max((one for one in known.tags if one < version), default=None), version
+        return max((other for other in released.tags if other < version), default=None), version
     if where is None:
         return None, None
-    place = {commit: number for number, commit in enumerate(reversed(known.trunk.line))}
-    ours = place[where]
-    released = sorted((place[tag.commit], one) for one, tag in known.tags.items() if tag.commit in place)
-    before = max((one for at, one in released if at < ours), default=None)
-    return before, next((one for at, one in released if at >= ours), None)
+    position = {commit: number for number, commit in enumerate(reversed(released.trunk.line))}
+    ours = position[where]
+    tagged = sorted((position[tag.commit], other) for other, tag in released.tags.items() if tag.commit in position)
+    before = max((other for at, other in tagged if at < ours), default=None)
+    return before, next((other for at, other in tagged if at >= ours), None)
 
 
 def _label(version: Version | None) -> str | None:
@@ -189,44 +201,31 @@ def _unreleased(before: Version | None, first: Version | None) -> str:
     return f"is no version itself: {since} {first.label}, which is the first that holds it"
 
 
-def _made(commit: Commit, on_trunk: bool, before: Version | None, first: Version | None) -> Made:
-    subject = clean(commit.message.split("\n", 1)[0])
-    return Made(
-        commit.hash,
-        clean(commit.author),
-        commit.date,
-        subject,
-        on_trunk,
-        _label(before),
-        _label(first),
-    )
-
-
-def _version(folder: Path, known: Releases, version: Version) -> Chain:
-    tag, announced = known.tags[version], known.announced.get(version)
+def _version(folder: Path, released: Releases, version: Version) -> Chain:
+    tag, announced = released.tags[version], released.announced.get(version)
     digest = announced.bundle if announced else None
-    same = tuple(one.label for one in known.digests.get(digest or "", ()) if one != version)
-    signer, refused = known.verified(folder, version)
+    same = tuple(other.label for other in released.digests.get(digest or "", ()) if other != version)
+    signer, refused = released.verified(folder, version)
     return Chain(version.tag, clean(tag.tagger), tag.date, digest, signer, refused, same)
 
 
-def _signed(known: Releases, version: Version | None, chain: Chain | None) -> Reviewed | None:
+def _signed(released: Releases, version: Version | None, chain: Chain | None) -> Reviewed | None:
     """Return the pull request of a version as its tag tells of it."""
-    announced = known.announced.get(version) if version else None
+    announced = released.announced.get(version) if version else None
     review = announced.review if announced else None
     if review is None or chain is None:
         return None
     return Reviewed(review.number, "tag" if chain.refused else "signed", None, review.author, review.approvers)
 
 
-def reviewed(landed: Commit, known: Releases, forge: Forge | None) -> tuple[Reviewed | None, str | None]:
+def reviewed(landed: Commit, released: Releases, forge: Forge | None) -> tuple[Reviewed | None, str | None]:
     """Return the pull request that brought a commit of the trunk, and what is not known of it: who approved, or all."""
     number = messages.landed(landed.hash, landed.message).number
     named = Reviewed(number, "message") if number else None
     if forge is None:
         return named, f"author and approval are not known here; {ASK}"
     try:
-        merged = forge.merged(landed.hash, known.branch)
+        merged = forge.merged(landed.hash, released.branch)
     except OutsideError as error:
         return named, f"the forge could not be asked: {clean(str(error))}"
     if merged is None:
@@ -235,25 +234,8 @@ def reviewed(landed: Commit, known: Releases, forge: Forge | None) -> tuple[Revi
     return Reviewed(merged.number, "forge", clean(merged.url), *people), None
 
 
-def _runs(folder: Path, known: Releases, version: Version | None) -> tuple[Stay, ...]:
+def _runs(folder: Path, released: Releases, version: Version | None) -> tuple[Stay, ...]:
     if version is None:
         return ()
-    ran = stays.stays(history.changes(folder, known.trunk.tip, known.name), known.dated)
+    ran = stays.stays(history.changes(folder, released.trunk.tip, released.name), released.dated)
     return tuple(stay for stay in ran if stay.version == version.label)
-
-
-def _nothing(asked: str, known: Releases, subject: Subject, unknown: Mapping[str, str]) -> Lineage:
-    nothing = (None,) * 5
-    return Lineage(
-        clean(asked),
-        subject.kind,
-        known.trunk.ref,
-        subject.notes,
-        subject.prediction,
-        *nothing,
-        (),
-        None,
-        None,
-        (),
-        unknown,
-    )

@@ -81,18 +81,21 @@ def audited(folder: Path, when: AuditPeriod, trunk: str, asked: Asked, forge: Fo
     `asked` is what the remote has told, `forge` is asked here; None: it is not. Raises UserError for a clone that does
     not hold the trunk.
     """
-    gathering = _Gathering(folder, releases.releases(folder, trunk), forge)
-    events, guards = gathering.events(when), (*gathering.guards(), *_owned(folder, gathering.known.trunk.tip))
+    released = releases.releases(folder, trunk)
+    gathering = _Gathering(folder, released, forge)
+    events, guards = gathering.events(when), (*gathering.guards(), *_owned(folder, released.trunk.tip))
+    moved = "origin has another tag of this name than this clone: it was moved, and a version never changes"
+    light = "is a lightweight tag, which says nothing and can be moved; it is no release"
     violations = (
-        *_moved(asked, gathering.known),
-        *_light(gathering.known),
+        *(Violation("tag", version.label, None, moved) for version in asked.moved if version.name == released.name),
+        *(Violation("tag", version.label, None, light) for version in released.light),
         *gathering.rewritten(asked.before),
         *judge.judge(events),
     )
     failed = (*asked.failed, *gathering.failed)
     unasked = [f"the forge was not asked; {trace.ASK}"] if forge is None else []
     return Audit(
-        trunk=gathering.known.trunk.ref,
+        trunk=released.trunk.ref,
         since=when.since.isoformat(),
         until=when.until.isoformat() if when.until else None,
         events=events,
@@ -116,59 +119,49 @@ def fetched(folder: Path, trunk: str, environ: Mapping[str, str]) -> Asked:
     return Asked(tuple(sorted(moved)), before=before)
 
 
-def _moved(asked: Asked, known: Releases) -> list[Violation]:
-    why = "origin has another tag of this name than this clone: it was moved, and a version never changes"
-    return [Violation("tag", name.label, None, why) for name in asked.moved if name.name == known.name]
-
-
-def _light(known: Releases) -> list[Violation]:
-    why = "is a lightweight tag, which says nothing and can be moved; it is no release"
-    return [Violation("tag", version.label, None, why) for version in known.light]
-
-
 def _owned(folder: Path, tip: str) -> tuple[Guard, ...]:
     texts = repository.files_at(folder, [tip], owners.PLACES)[tip]
-    where = next((place for place in owners.PLACES if place in texts), None)
+    where = next((path for path in owners.PLACES if path in texts), None)
     text = texts[where].decode(errors="replace") if where else ""
     listed = output(folder, "ls-tree", "-r", "-z", "--name-only", tip, "--", PROMOTION, paths.REGISTRY.as_posix())
     files = [name for name in listed.decode(errors="surrogateescape").split("\0") if name]
-    place = where.as_posix() if where else None
-    made = []
+    codeowners = where.as_posix() if where else None
+    guards = []
     for path in (paths.REGISTRY.as_posix(), PROMOTION):
         ours = [repository.prefix(folder) + name for name in files if name == path or name.startswith(f"{path}/")]
-        made.append(judge.owned(path, tuple(map(clean, owners.shared(text, ours))), place))
-    return tuple(made)
+        guards.append(judge.owned(path, tuple(map(clean, owners.shared(text, ours))), codeowners))
+    return tuple(guards)
 
 
 class _Gathering:
     """What git and the forge say of each event; the forge is not asked again once it has failed."""
 
-    def __init__(self, folder: Path, known: Releases, forge: Forge | None) -> None:
-        self.folder, self.known, self.forge = folder, known, forge
+    def __init__(self, folder: Path, released: Releases, forge: Forge | None) -> None:
+        self.folder, self.released, self.forge = folder, released, forge
         self.failed: tuple[str, ...] = ()
         self.evidences: dict[Version, VersionEvidence | None] = {}
 
     @cached_property
     def changes(self) -> tuple[DeclaredChange, ...]:
         """Oldest first."""
-        return tuple(reversed(history.changes(self.folder, self.known.trunk.tip, self.known.name)))
+        return tuple(reversed(history.changes(self.folder, self.released.trunk.tip, self.released.name)))
 
     @cached_property
     def stays(self) -> tuple[Stay, ...]:
-        return lineage_stays.stays(reversed(self.changes), self.known.dated)
+        return lineage_stays.stays(reversed(self.changes), self.released.dated)
 
     def events(self, when: AuditPeriod) -> tuple[Event, ...]:
         """Return the releases and the changes of a period, oldest first."""
-        released = [version for version, tag in sorted(self.known.tags.items()) if tag.date and when.holds(tag.date)]
+        versions = [version for version, tag in sorted(self.released.tags.items()) if tag.date and when.holds(tag.date)]
         changed = [change for change in self.changes if when.holds(change.date)]
-        commits = ancestry.commits(self.folder, [self.known.tags[one].commit for one in released])
-        messages = ancestry.commits(self.folder, [one.commit for one in changed])
-        made = [self._release(version, commits[self.known.tags[version].commit]) for version in released]
-        made += [self._change(change, messages[change.commit]) for change in changed]
-        return tuple(sorted(made, key=lambda one: lineage_stays.moment(one.date)))
+        commits = ancestry.commits(self.folder, [self.released.tags[version].commit for version in versions])
+        messages = ancestry.commits(self.folder, [change.commit for change in changed])
+        events = [self._release(version, commits[self.released.tags[version].commit]) for version in versions]
+        events += [self._change(change, messages[change.commit]) for change in changed]
+        return tuple(sorted(events, key=lambda event: lineage_stays.moment(event.date)))
 
     def _release(self, version: Version, commit: Commit) -> Event:
-        tag, stays = self.known.tags[version], [stay for stay in self.stays if stay.version == version.label]
+        tag, stays = self.released.tags[version], [stay for stay in self.stays if stay.version == version.label]
         followed = tuple(stay.environment for stay in stays if stay.commit is None and stay.since == tag.date)
         evidence = self.evidence(version)
         review, unknown = self._review(version, commit, trusted=evidence is not None and evidence.refused is None)
@@ -211,33 +204,33 @@ class _Gathering:
     def _at(self, desired: Desired, date: str) -> Version | None:
         """Return the version that was meant at a moment."""
         if isinstance(desired, int):
-            return Version(self.known.name, desired)
-        released = (
+            return Version(self.released.name, desired)
+        earlier = (
             release.version
-            for release in self.known.dated
+            for release in self.released.dated
             if lineage_stays.moment(release.date) <= lineage_stays.moment(date)
         )
-        return max(released, default=None) if desired == LATEST else None
+        return max(earlier, default=None) if desired == LATEST else None
 
     def evidence(self, version: Version) -> VersionEvidence | None:
         """Return what speaks for a version; None for one that was never released."""
-        if version not in self.known.tags:
+        if version not in self.released.tags:
             return None
         if version not in self.evidences:
-            commit = self.known.tags[version].commit
+            commit = self.released.tags[version].commit
             files = repository.files_at(self.folder, [commit], [paths.GATES_REPORT])[commit]
-            signer, refused = self.known.verified(self.folder, version)
+            signer, refused = self.released.verified(self.folder, version)
             self.evidences[version] = judge.evidence(signer, refused, facts.judged(files))
         return self.evidences[version]
 
     def _review(self, version: Version | None, commit: Commit, *, trusted: bool) -> tuple[Reviewed | None, str | None]:
         """Return the pull request of a commit of the trunk, and why it is not known who approved."""
-        announced = self.known.announced.get(version) if version else None
+        announced = self.released.announced.get(version) if version else None
         if announced and announced.review and trusted:
-            one = announced.review
-            return Reviewed(one.number, "signed", None, one.author, one.approvers), None
+            review = announced.review
+            return Reviewed(review.number, "signed", None, review.author, review.approvers), None
         forge = None if self.failed else self.forge
-        reviewed, unknown = trace.reviewed(commit, self.known, forge)
+        reviewed, unknown = trace.reviewed(commit, self.released, forge)
         if unknown and forge is not None and unknown != trace.NONE:
             self.failed = (unknown,)
         return reviewed, unknown
@@ -246,13 +239,13 @@ class _Gathering:
         """Tell whether conf/deploy asks for an approval; what the commit itself has dropped still counts."""
         at = (commit, f"{commit}^")
         files = repository.files_at(self.folder, at, [paths.PARAMS])
-        promotions = [releases.promoted(mapping(files[one], paths.PARAMS) or {}) for one in at]
-        targets = [one.environments.get(name) for one in promotions if one for name in environments]
+        promotions = [releases.promoted(mapping(files[revision], paths.PARAMS) or {}) for revision in at]
+        targets = [deploy.environments.get(name) for deploy in promotions if deploy for name in environments]
         return any(target is not None and target.merge == "approval" for target in targets)
 
     def rewritten(self, before: str | None) -> tuple[Violation, ...]:
         """Return the signs that the trunk's history is another one than it was; `before` is the tip that it had."""
-        tip, tags = self.known.trunk.tip, self.known.tags
+        tip, tags = self.released.trunk.tip, self.released.tags
         lost = set(ancestry.outside(self.folder, [tag.commit for tag in tags.values()], tip))
         violations = [
             Violation(
@@ -263,15 +256,15 @@ class _Gathering:
         ]
         why = "was on the trunk when this clone fetched it, and is not in its history any more: it was rewritten"
         before_it = ancestry.outside(self.folder, [before] if before else [], tip)
-        dropped = dict.fromkeys((*ancestry.dropped(self.folder, self.known.trunk), *before_it))
-        return (*violations, *(Violation("history", self.known.trunk.ref, commit, why) for commit in dropped))
+        dropped = dict.fromkeys((*ancestry.dropped(self.folder, self.released.trunk), *before_it))
+        return (*violations, *(Violation("history", self.released.trunk.ref, commit, why) for commit in dropped))
 
     def guards(self) -> tuple[Guard, ...]:
         """Return what the forge enforces on the trunk and on the tags of versions."""
         if self.forge is None or self.failed:
             return judge.guards(None, "the forge was not asked" if self.forge is None else "the forge does not answer")
         try:
-            return judge.guards(self.forge.guards(self.known.branch, f"{self.known.name}@v1"), None)
+            return judge.guards(self.forge.guards(self.released.branch, f"{self.released.name}@v1"), None)
         except OutsideError as error:
             self.failed = (f"the forge could not be asked: {clean(str(error))}",)
             return judge.guards(None, "the forge could not be asked")
