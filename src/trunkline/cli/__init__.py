@@ -47,22 +47,20 @@ def trunkline() -> None:
 
 def main() -> None:
     """Run the command line; a known error is one line on stderr and its exit code."""
-    sys.exit(_exit_code())
-
-
-def _exit_code() -> int:
     try:
-        return trunkline.main(prog_name="trunkline", standalone_mode=False) or 0
+        code = trunkline.main(prog_name="trunkline", standalone_mode=False) or 0
     except click.ClickException as error:
         error.show()
-        return 2
+        code = 2
     except click.Abort:
-        return 130
+        code = 130
     except Exception as error:
-        known = explain(error)
-        if known is None:
+        explained = explain(error)
+        if explained is None:
             # A bug must not look like exit code 1, which is an answer.
             traceback.print_exc()
-            return 3
-        click.echo(f"error: {known}", err=True)
-        return known.exit_code
+            code = 3
+        else:
+            click.echo(f"error: {explained}", err=True)
+            code = explained.exit_code
+    sys.exit(code)

@@ -1,6 +1,5 @@
 """`trunkline attribute`: which of the things that changed moved the metric, and by how much."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from trunkline.review.attribution.measure import Question
-    from trunkline.review.attribution.shares import Attribution, FactorShare
+    from trunkline.review.attribution.shares import Attribution
 
 MOST = 4  # changes of a factor
 
@@ -99,20 +98,16 @@ def _show(attribution: "Attribution") -> None:
 
     if attribution.shares:
         terminal.show(_table(attribution))
-    for line in _lines(attribution):
-        click.echo(line)
-
-
-def _lines(attribution: "Attribution") -> Iterator[str]:
     if not attribution.shares:
         since = f"has changed since {attribution.base[:12]}; name another base with --base"
-        yield f"nothing of window, config, code and environment {since}"
+        click.echo(f"nothing of window, config, code and environment {since}")
     elif attribution.better:
-        yield f"{attribution.metric}: {attribution.better} is better; against {attribution.base[:12]}"
+        click.echo(f"{attribution.metric}: {attribution.better} is better; against {attribution.base[:12]}")
     for share in attribution.shares:
         if share.value is None:
-            yield f"{share.factor} cannot run alone, so its effect is in the interaction: {share.error}"
-    yield from (f"note: {note}" for note in attribution.notes)
+            click.echo(f"{share.factor} cannot run alone, so its effect is in the interaction: {share.error}")
+    for note in attribution.notes:
+        click.echo(f"note: {note}")
 
 
 def _table(attribution: "Attribution") -> "RenderableType":
@@ -122,7 +117,8 @@ def _table(attribution: "Attribution") -> "RenderableType":
 
     table = terminal.table("factor", "changed", f"{attribution.metric} with it alone", "share", left=(0, 1))
     for share in attribution.shares:
-        table.add_row(Text(share.factor), Text(_few(share.changes)), *map(Text, _cells(share)))
+        alone = ("", "cannot run alone") if share.value is None else (f"{share.value:.6g}", _signed(share.share))
+        table.add_row(Text(share.factor), Text(_few(share.changes)), *map(Text, alone))
     table.add_row("interaction", "what they do together only", "", _signed(attribution.interaction))
     table.add_row(
         "whole move",
@@ -131,10 +127,6 @@ def _table(attribution: "Attribution") -> "RenderableType":
         _signed(attribution.move),
     )
     return table
-
-
-def _cells(share: "FactorShare") -> tuple[str, str]:
-    return ("", "cannot run alone") if share.value is None else (f"{share.value:.6g}", _signed(share.share))
 
 
 def _signed(value: float | None) -> str:

@@ -1,14 +1,10 @@
 """`trunkline audit`: what reached an environment, on whose word, and what should not have."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from trunkline.cli import options, output
-
-if TYPE_CHECKING:
-    from trunkline.lineage.audit.judge import Audit
 
 
 @click.command(short_help="List releases, promotions and rollbacks with their evidence, and violations.")
@@ -33,7 +29,8 @@ def audit(  # noqa: PLR0913, PLR0917  an argument per option
     import os
 
     from trunkline.adapters.forge import connect
-    from trunkline.lineage.audit import gather, judge
+    from trunkline.lineage.audit import gather, judge, screen
+    from trunkline.show import terminal
 
     when = gather.period(since, until)
     forge = None if offline else connect.named(os.environ)
@@ -42,15 +39,8 @@ def audit(  # noqa: PLR0913, PLR0917  an argument per option
     asked = gather.Asked() if offline else gather.fetched(Path(), trunk, os.environ)
     events = gather.audited(Path(), when, trunk, asked, forge)
     events = judge.strict(events) if strict else events
-    _show(events, as_json)
-    context.exit(1 if events.violations else 3 if events.failed else 0)
-
-
-def _show(audit: "Audit", as_json: bool) -> None:
-    from trunkline.lineage.audit import judge, screen
-    from trunkline.show import terminal
-
     if as_json:
-        output.echo_json(judge.content(audit))
+        output.echo_json(judge.content(events))
     else:
-        terminal.show(screen.screen(audit))
+        terminal.show(screen.screen(events))
+    context.exit(1 if events.violations else 3 if events.failed else 0)

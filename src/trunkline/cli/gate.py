@@ -8,9 +8,6 @@ import click
 from trunkline.cli import options, output
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from trunkline.deploy.moves import Move
     from trunkline.pipeline.gate.selftest import Case
     from trunkline.pipeline.reports import GatesReport, Verdict
 
@@ -72,17 +69,11 @@ def _judge(base: str | None, as_json: bool) -> bool:
         _show(judged, verdicts, passed)
         for path in differing:
             click.echo(f"{path}: is not what scores, labels and rules give; run: dvc repro --force")
-        _show_moves(moves, same, passed)
+        for move in moves:
+            click.echo(f"refused: {move.refused}" if move.refused else deploy_moves.told(move, str))
+        if same and not passed:
+            click.echo("this does not decide here: no other model is shipped, since the bundle is that of the base")
     return (passed or same) and not any(move.refused for move in moves)
-
-
-def _show_moves(moves: "Sequence[Move]", same: bool, passed: bool) -> None:
-    from trunkline.deploy import moves as deploy_moves
-
-    for move in moves:
-        click.echo(f"refused: {move.refused}" if move.refused else deploy_moves.told(move, str))
-    if same and not passed:
-        click.echo("this does not decide here: no other model is shipped, since the bundle is that of the base")
 
 
 def _show(judged: "GatesReport", verdicts: "list[Verdict]", passed: bool) -> None:

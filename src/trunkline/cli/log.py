@@ -38,7 +38,10 @@ def log(ref: str, limit: int, metric: str | None, svg: Path | None, as_json: boo
     else:
         _show(shown, more=len(records) > limit)
     if svg:
-        _draw(records, limit, metric, svg)
+        from trunkline.core import files
+        from trunkline.review.history import picture
+
+        files.write_text(svg, picture.draw(entries.of_one_metric(records, limit, metric)))
         click.echo(f"{svg}: drawn", err=True)
 
 
@@ -87,20 +90,16 @@ def _refuse_half_a_history(ref: str, complete: bool, count: int) -> None:
 
 
 def _show(entries: "Sequence[HistoryEntry]", more: bool) -> None:
+    from trunkline.pipeline.evaluate.metrics import registry
     from trunkline.show import terminal
 
     terminal.show(_table(entries))
-    for line in _notes(entries, more):
-        click.echo(line)
-
-
-def _notes(entries: "Sequence[HistoryEntry]", more: bool) -> list[str]:
-    from trunkline.pipeline.evaluate.metrics import registry
-
-    names = sorted({entry.measured.metric for entry in entries if entry.measured})
-    known = [entries for name in names for entries in registry.all_named(name)[:1]]
-    judged = [f"{metric.name}: {metric.better} is better" for metric in known if metric.better]
-    return [*judged, *([f"the newest {len(entries)} entries; older ones: --limit {5 * len(entries)}"] if more else [])]
+    for name in sorted({entry.measured.metric for entry in entries if entry.measured}):
+        for metric in registry.all_named(name)[:1]:
+            if metric.better:
+                click.echo(f"{metric.name}: {metric.better} is better")
+    if more:
+        click.echo(f"the newest {len(entries)} entries; older ones: --limit {5 * len(entries)}")
 
 
 def _table(entries: "Sequence[HistoryEntry]") -> "Table":
@@ -147,10 +146,3 @@ def _story(entry: "HistoryEntry") -> "Text":
     for line in [*runs, *changed_keys(entry)]:
         story.append(f"\n  {line}", style="bold" if line in runs else "dim")
     return story
-
-
-def _draw(records: "Sequence[Record]", limit: int, metric: str | None, target: Path) -> None:
-    from trunkline.core import files
-    from trunkline.review.history import entries, picture
-
-    files.write_text(target, picture.draw(entries.of_one_metric(records, limit, metric)))

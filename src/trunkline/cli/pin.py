@@ -11,7 +11,6 @@ from trunkline.core import files, paths
 from trunkline.core.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from trunkline.conf.sources import Source
     from trunkline.pipeline.compose.files import Composed
     from trunkline.pipeline.ingest.pins import PinMove
 
@@ -42,7 +41,11 @@ def pin(  # noqa: PLR0913, PLR0917  an argument per option
     from trunkline.pipeline.ingest import pins
 
     composed = compose.compose(paths.CONF, [f"experiment={experiment}"] if experiment else [])
-    chosen = _chosen(judge.data_of(composed, paths.CONF).sources, names)
+    sources = judge.data_of(composed, paths.CONF).sources
+    for name in names:
+        if name not in sources:
+            raise UserError(f"data.sources: no source '{name}'{nearest(name, sources)}")
+    chosen = {name: source for name, source in sources.items() if not names or name in names}
     moves = [move for name, source in chosen.items() for move in pins.moves(name, source)]
     edited = _edited(composed, moves)
     if not (checking or dry_run):
@@ -50,13 +53,6 @@ def pin(  # noqa: PLR0913, PLR0917  an argument per option
             files.write_text(path, text)
     _tell(moves, edited, as_json, written=not (checking or dry_run))
     context.exit(1 if checking and moves else 0)
-
-
-def _chosen(sources: "Mapping[str, Source]", names: tuple[str, ...]) -> "dict[str, Source]":
-    for name in names:
-        if name not in sources:
-            raise UserError(f"data.sources: no source '{name}'{nearest(name, sources)}")
-    return {name: source for name, source in sources.items() if not names or name in names}
 
 
 def _edited(composed: "Composed", moves: "list[PinMove]") -> dict[Path, str]:

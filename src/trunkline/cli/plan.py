@@ -32,12 +32,12 @@ def plan(base: str | None, as_json: bool) -> None:
     from trunkline.show import terminal
 
     since = None if base is None else Since(Path(), Snapshot(Path(), repository.merge_base(Path(), base)))
-    found, _ = workspace.plan(Path(), Params.read(), since)
+    planned, _ = workspace.plan(Path(), Params.read(), since)
     if as_json:
-        output.echo_json(reasons.content(found))
+        output.echo_json(reasons.content(planned))
     else:
-        terminal.show(_table(found))
-        click.echo(_summary(found))
+        terminal.show(_table(planned))
+        click.echo(_summary(planned))
 
 
 def _table(plan: "ReproPlan") -> "RenderableType":

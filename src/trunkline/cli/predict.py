@@ -54,13 +54,16 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
     if dry_run:
         _tell_plan(job, as_json)
     else:
-        _tell(job, _run(job, threads or _usable()), as_json)
+        _tell(job, _run(job, threads), as_json)
 
 
-def _run(job: "Job", threads: int) -> "Summary":
+def _run(job: "Job", threads: int | None) -> "Summary":
+    import os
+
     from rich import progress
     from rich.console import Console
 
+    from trunkline.core import machine
     from trunkline.serve import batch
 
     columns = (
@@ -71,6 +74,7 @@ def _run(job: "Job", threads: int) -> "Summary":
         progress.TimeRemainingColumn(),
     )
     console = Console(stderr=True)
+    threads = threads or int(machine.settings(os.environ, frozenset())["OMP_NUM_THREADS"])
     with progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(job.table.path.name, total=job.table.rows)
         return batch.run(job, _scorer(job), threads, lambda rows: bar.advance(task, rows))
@@ -108,14 +112,5 @@ def _tell(job: "Job", summary: "Summary", as_json: bool) -> None:
 
 
 def _print_json(job: "Job", more: dict[str, object]) -> None:
-
     content = {"input": str(job.table.path), "output": str(job.output), "bundle": job.digest, "runtime": job.runtime}
     echo_json(content | more)
-
-
-def _usable() -> int:
-    import os
-
-    from trunkline.core import machine
-
-    return int(machine.settings(os.environ, frozenset())["OMP_NUM_THREADS"])

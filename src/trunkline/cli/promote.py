@@ -9,7 +9,7 @@ from trunkline.cli import options, output
 
 if TYPE_CHECKING:
     from trunkline.adapters.forge.api import Forge
-    from trunkline.deploy.propose import Intent, Opened, Proposal
+    from trunkline.deploy.propose import Intent, Proposal
 
 
 @click.command(short_help="Propose that an environment runs a version.")
@@ -52,18 +52,25 @@ def propose(intent: "Intent", trunk: str, local: bool, dry_run: bool, as_json: b
         output.answer({"what": "refused", "reason": str(error)}, f"refused: {error}", as_json)
         return 1
     if isinstance(proposal, deploy_propose.NoChange):
-        facts = {"what": "already", "environment": proposal.environment, "declared": proposal.declared}
+        facts: dict[str, object] = {
+            "what": "already",
+            "environment": proposal.environment,
+            "declared": proposal.declared,
+        }
         output.answer(facts, f"{proposal.environment} is declared to run {proposal.declared} already", as_json)
     elif dry_run:
-        output.answer(
-            _facts(proposal, "dry run") | {"diff": proposal.diff, "body": proposal.body}, _shown(proposal), as_json
-        )
+        facts = _facts(proposal, "dry run") | {"diff": proposal.diff, "body": proposal.body}
+        output.answer(facts, f"{proposal.diff}\n{proposal.title}\n\n{proposal.body}".rstrip(), as_json)
     elif forge is None:
         commit = deploy_propose.local(Path(), proposal)
-        output.answer(_facts(proposal, "local") | {"commit": commit}, _to_push(proposal, commit), as_json)
+        push = f"git push origin {proposal.branch}"
+        text = f"{proposal.branch}: {commit[:10]} {proposal.title}\nrun: {push}, and open a pull request"
+        output.answer(_facts(proposal, "local") | {"commit": commit}, text, as_json)
     else:
         opened = deploy_propose.publish(Path(), proposal, os.environ, forge, lambda line: click.echo(line, err=True))
-        output.answer(_facts(proposal, "opened") | asdict(opened), _opened(proposal, opened), as_json)
+        waits = "merges when its checks pass" if proposal.automatic else "waits for an approval"
+        text = f"#{opened.number} {proposal.title}: {'merged' if opened.merged else waits}\n{opened.url}"
+        output.answer(_facts(proposal, "opened") | asdict(opened), text, as_json)
     return 0
 
 
@@ -91,17 +98,3 @@ def _facts(proposal: "Proposal", what: str) -> dict[str, object]:
         "branch": proposal.branch,
         "title": proposal.title,
     }
-
-
-def _shown(proposal: "Proposal") -> str:
-    return f"{proposal.diff}\n{proposal.title}\n\n{proposal.body}".rstrip()
-
-
-def _opened(proposal: "Proposal", opened: "Opened") -> str:
-    waits = "merges when its checks pass" if proposal.automatic else "waits for an approval"
-    return f"#{opened.number} {proposal.title}: {'merged' if opened.merged else waits}\n{opened.url}"
-
-
-def _to_push(proposal: "Proposal", commit: str) -> str:
-    push = f"git push origin {proposal.branch}"
-    return f"{proposal.branch}: {commit[:10]} {proposal.title}\nrun: {push}, and open a pull request"

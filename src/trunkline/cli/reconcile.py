@@ -66,7 +66,7 @@ def reconcile(  # noqa: PLR0913, PLR0917  one per option
 
     if (once and watch) or (dry_run and watch):
         raise click.UsageError("--watch does not go with --once or --dry-run; leave one out")
-    here = place(trunk, store, only, keep)
+    here = site(trunk, store, only, keep)
     keep_gauges = _gauges(metrics, watch is not None)
     compare = partial(reconcile_once.reconcile, here, partial(click.echo, err=True), write=not dry_run)
     if watch:
@@ -80,7 +80,7 @@ def reconcile(  # noqa: PLR0913, PLR0917  one per option
     context.exit(attempt.code)
 
 
-def place(trunk: str, store: str, only: tuple[str, ...] = (), keep: int = 5) -> "Site":
+def site(trunk: str, store: str, only: tuple[str, ...] = (), keep: int = 5) -> "Site":
     """Return this folder, which is a clone, and the store."""
     import os
 
@@ -119,7 +119,7 @@ def _gauges(metrics: str | None, stays: bool) -> "Callable[[Attempt], None]":
     return reconcile_watch.gauged(gauges, None)
 
 
-def _content(round_: "Round") -> dict[str, object]:
+def _content(comparison: "Round") -> dict[str, object]:
     outcomes = {
         outcome.environment: {
             "declared": outcome.declared,
@@ -128,10 +128,15 @@ def _content(round_: "Round") -> dict[str, object]:
             "version": outcome.version,
             "why": list(outcome.why),
         }
-        for outcome in round_.outcomes
+        for outcome in comparison.outcomes
     }
     actions = [
         {"environment": action.environment, "kind": type(action).__name__.lower(), "what": str(action)}
-        for action in (round_.applied or round_.undone)
+        for action in (comparison.applied or comparison.undone)
     ]
-    return {"actions": actions, "applied": bool(round_.applied), "environments": outcomes, "trunk": round_.declared.tip}
+    return {
+        "actions": actions,
+        "applied": bool(comparison.applied),
+        "environments": outcomes,
+        "trunk": comparison.declared.tip,
+    }

@@ -33,16 +33,13 @@ def release(context: click.Context, trunk: str, dry_run: bool, as_json: bool) ->
 
     tell = partial(click.echo, err=True)
     released = publish.release(Path(), trunk, os.environ, connect.named(os.environ), tell, write=not dry_run)
-    output.answer(_content(released), _told(released), as_json)
+    version = released.version and released.version.tag
+    facts = {"digest": released.digest, "outcome": released.what, "version": version, "why": list(released.why)}
+    output.answer(facts, _text(released), as_json)
     context.exit(1 if released.what == "refused" else 0)
 
 
-def _content(released: "Released") -> dict[str, object]:
-    version = released.version and released.version.tag
-    return {"digest": released.digest, "outcome": released.what, "version": version, "why": list(released.why)}
-
-
-def _told(released: "Released") -> str:
+def _text(released: "Released") -> str:
     bundle = f"bundle {released.digest[:12]}"
     if released.what == "refused":
         return "\n".join([f"not released: {bundle}", *(f"  {why}" for why in released.why)])

@@ -26,14 +26,14 @@ def status(context: click.Context, trunk: str, store: str, as_json: bool) -> Non
     Needs no forge: who declared it when is read from the trunk's history. Exits with 1 if something is not in sync,
     with 2 if the trunk's declaration is wrong, and with 3 if something cannot be asked.
     """
-    from trunkline.cli.reconcile import place
+    from trunkline.cli.reconcile import site
     from trunkline.deploy.reconcile import once
     from trunkline.deploy.reconcile import status as reconcile_status
     from trunkline.show import terminal
 
-    here = place(trunk, store)
-    round_ = once.reconcile(here, lambda _: None, write=False)
-    standings = reconcile_status.standings(here.clone, round_)
+    here = site(trunk, store)
+    comparison = once.reconcile(here, lambda _: None, write=False)
+    standings = reconcile_status.standings(here.clone, comparison)
     if as_json:
         output.echo_json({standing.outcome.environment: _content(standing) for standing in standings})
     else:
@@ -41,7 +41,7 @@ def status(context: click.Context, trunk: str, store: str, as_json: bool) -> Non
         for standing in standings:
             for why in standing.outcome.why:
                 click.echo(f"{standing.outcome.environment}: {why}")
-    context.exit(round_.code)
+    context.exit(comparison.code)
 
 
 def _table(standings: "Sequence[Standing]") -> "Table":

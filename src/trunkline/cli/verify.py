@@ -21,7 +21,9 @@ def verify(context: click.Context, what: str, chain_only: bool, as_json: bool) -
     Exits with 1 if it is refused, and with 2 if there is no such bundle or version, or the extra `sign`, which verifies
     versions, is not installed.
     """
-    is_version = _is_version(what)
+    from trunkline.conf import versions
+
+    is_version = not Path(what).exists() and bool(versions.Version.of_tag(what) or versions.number(what))
     try:
         facts = _version(what, chain_only) if is_version else _bundle(Path(what))
     except _NoError as error:
@@ -38,13 +40,6 @@ def verify(context: click.Context, what: str, chain_only: bool, as_json: bool) -
 
 class _NoError(Exception):
     """What is asked about is refused; the message says why."""
-
-
-def _is_version(what: str) -> bool:
-    """Tell a version's name from the path of a folder."""
-    from trunkline.conf import versions
-
-    return not Path(what).exists() and bool(versions.Version.of_tag(what) or versions.number(what))
 
 
 def _bundle(path: Path) -> dict[str, object]:

@@ -10,7 +10,6 @@ from trunkline.cli.ci.status import full_hash
 
 if TYPE_CHECKING:
     from trunkline.review.data import Review
-    from trunkline.review.post import Posted
 
 ARTIFACT, FILE = "review", "review.json"
 
@@ -38,7 +37,12 @@ def comment(  # noqa: PLR0913, PLR0917  an argument per option
     from trunkline.review import post as review_post
     from trunkline.show import text as show_text
 
-    _usage(path, run, sha, post, dry_run)
+    if (path is None) == (run is None):
+        raise click.UsageError("name one review: --review FILE, or --run ID.")
+    if dry_run and not post:
+        raise click.UsageError("--dry-run needs --post.")
+    if post and sha is None:
+        raise click.UsageError("--post needs --sha: which commit this is, is not believed of the review.")
     url = url and show_text.address(url)
     try:
         review = _review(path, run, sha)
@@ -51,15 +55,6 @@ def comment(  # noqa: PLR0913, PLR0917  an argument per option
         _post(review.head, body, dry_run)
     else:
         click.echo(body, nl=False)
-
-
-def _usage(path: Path | None, run: int | None, sha: str | None, post: bool, dry_run: bool) -> None:
-    if (path is None) == (run is None):
-        raise click.UsageError("name one review: --review FILE, or --run ID.")
-    if dry_run and not post:
-        raise click.UsageError("--dry-run needs --post.")
-    if post and sha is None:
-        raise click.UsageError("--post needs --sha: which commit this is, is not believed of the review.")
 
 
 def _review(path: Path | None, run: int | None, sha: str | None) -> "Review":
@@ -102,10 +97,7 @@ def _post(sha: str, body: str, dry_run: bool) -> None:
     from trunkline.review import post as review_post
 
     forge = connect.connect(os.environ)
-    _say(api.retried(lambda: review_post.post(forge, sha, body, write=not dry_run), _tell), sha, dry_run)
-
-
-def _say(outcome: "Posted", sha: str, dry_run: bool) -> None:
+    outcome = api.retried(lambda: review_post.post(forge, sha, body, write=not dry_run), _tell)
     if outcome.what == "stale":
         click.echo(f"{sha} is the head of no open pull request, or not any more: nothing posted")
         return

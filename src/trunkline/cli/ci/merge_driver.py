@@ -35,7 +35,11 @@ def merge_driver(context: click.Context, versions: tuple[str, ...], install: boo
         click.echo(merged.text, nl=False)
     else:
         files.write_text(Path(ours), merged.text)
-    _explain(path, merged)
+    for conflict in merged.conflicts:
+        sides = f"ours {_listed(conflict.ours)}; theirs {_listed(conflict.theirs)}"
+        click.echo(f"{path}: {conflict.name}: {sides}; resolve conf/, then run dvc repro and git add {path}", err=True)
+    if merged.stale:
+        click.echo(f"{path}: {', '.join(merged.stale)} must be made again; run: dvc repro", err=True)
     context.exit(1 if merged.conflicts else 0)
 
 
@@ -50,14 +54,6 @@ def _render(content: Mapping[str, Any]) -> str:
     from trunkline.pipeline.compose import compose  # Hydra takes two seconds, and few merges write params.yaml anew
 
     return compose.render(content)
-
-
-def _explain(path: str, merged: merge.MergedFile) -> None:
-    for conflict in merged.conflicts:
-        sides = f"ours {_listed(conflict.ours)}; theirs {_listed(conflict.theirs)}"
-        click.echo(f"{path}: {conflict.name}: {sides}; resolve conf/, then run dvc repro and git add {path}", err=True)
-    if merged.stale:
-        click.echo(f"{path}: {', '.join(merged.stale)} must be made again; run: dvc repro", err=True)
 
 
 def _listed(changes: tuple[str, ...]) -> str:

@@ -2,14 +2,10 @@
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from trunkline.cli import options
-
-if TYPE_CHECKING:
-    from trunkline.adapters.dvc.reproduce import Pushed
 
 
 @click.group(short_help="Run the pipeline with what the remote has; check or push what it made.")
@@ -78,7 +74,12 @@ def push(branch: str, create: bool, dry_run: bool) -> None:
         _list_uncommitted()
         return
     pushed = dvc_reproduce.push(Path(), branch, os.environ, create=create)
-    click.echo(_summary(pushed, branch))
+    if pushed.branch == "moved":
+        click.echo(f"{branch} has moved on, or is gone: nothing pushed to it; a new commit of it has a run of its own")
+    elif pushed.branch == "same":
+        click.echo(f"{branch}: every result is committed and pushed")
+    else:
+        click.echo(f"{branch}: {pushed.commit[:10]}, {', '.join(pushed.files) or 'committed before'}")
     output = os.environ.get("GITHUB_OUTPUT")
     if output and pushed.branch == "pushed":
         with Path(output).open("a", encoding="utf-8") as opened:
@@ -96,11 +97,3 @@ def _list_uncommitted() -> bool:
         lines += [f"not what its inputs give: {claim}" for claim in claims.refuted_here(Path(), "HEAD")]
     click.echo("\n".join(lines or ["every result is committed"]))
     return bool(files)
-
-
-def _summary(pushed: "Pushed", branch: str) -> str:
-    if pushed.branch == "moved":
-        return f"{branch} has moved on, or is gone: nothing pushed to it; a new commit of it has a run of its own"
-    if pushed.branch == "same":
-        return f"{branch}: every result is committed and pushed"
-    return f"{branch}: {pushed.commit[:10]}, {', '.join(pushed.files) or 'committed before'}"

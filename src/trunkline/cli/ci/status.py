@@ -32,7 +32,7 @@ def status(  # noqa: PLR0913, PLR0917  an argument per option
     from trunkline.adapters.forge import api, connect
     from trunkline.show import text as show_text
 
-    wanted = next(one for one in api.STATES if one == state)
+    wanted = next(valid for valid in api.STATES if valid == state)
     page = url and show_text.address(url)
     forge = connect.connect(os.environ)
     if not dry_run:
