@@ -52,12 +52,8 @@ def propose(intent: "Intent", trunk: str, local: bool, dry_run: bool, as_json: b
         output.answer({"what": "refused", "reason": str(error)}, f"refused: {error}", as_json)
         return 1
     if isinstance(proposal, deploy_propose.NoChange):
-        facts: dict[str, object] = {
-            "what": "already",
-            "environment": proposal.environment,
-            "declared": proposal.declared,
-        }
-        output.answer(facts, f"{proposal.environment} is declared to run {proposal.declared} already", as_json)
+        said = {"what": "already", "environment": proposal.environment, "declared": proposal.declared}
+        output.answer(said, f"{proposal.environment} is declared to run {proposal.declared} already", as_json)
     elif dry_run:
         facts = _facts(proposal, "dry run") | {"diff": proposal.diff, "body": proposal.body}
         output.answer(facts, f"{proposal.diff}\n{proposal.title}\n\n{proposal.body}".rstrip(), as_json)

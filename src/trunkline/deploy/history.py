@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trunkline.adapters.git import ancestry, messages, repository
-from trunkline.adapters.git.ancestry import Commit
 from trunkline.conf import registry
 from trunkline.conf.registry import Desired
 from trunkline.core import paths
@@ -37,8 +36,22 @@ def changes(folder: Path, tip: str, name: str) -> tuple[DeclaredChange, ...]:
     """
     commits = ancestry.first_parents(folder, tip, [paths.REGISTRY])
     texts = repository.files_at(folder, [commit.hash for commit in commits], [paths.REGISTRY])
-    declared = [(commit, _declared(texts[commit.hash].get(paths.REGISTRY), name)) for commit in reversed(commits)]
-    return _changes(declared, shallow=repository.is_shallow(folder))
+    shallow = repository.is_shallow(folder)
+    changed: list[DeclaredChange] = []
+    before: Mapping[str, Desired] = {}
+    for number, commit in enumerate(reversed(commits)):
+        after = _declared(texts[commit.hash].get(paths.REGISTRY), name)
+        if after is None:
+            continue
+        if not (shallow and number == 0):
+            reference = messages.landed(commit.hash, commit.message).reference
+            changed += [
+                DeclaredChange(commit.hash, commit.date, commit.author, reference, key, before.get(key), after.get(key))
+                for key in sorted({*before, *after}, reverse=True)
+                if before.get(key) != after.get(key)
+            ]
+        before = after
+    return tuple(reversed(changed))
 
 
 def since(changes: Sequence[DeclaredChange], environment: str) -> DeclaredChange | None:
@@ -51,26 +64,3 @@ def _declared(text: bytes | None, name: str) -> Mapping[str, Desired] | None:
         return registry.parse((text or b"").decode(), name, paths.REGISTRY).environments
     except (UserError, UnicodeDecodeError):
         return None
-
-
-def _changes(
-    declared: Sequence[tuple[Commit, Mapping[str, Desired] | None]], *, shallow: bool
-) -> tuple[DeclaredChange, ...]:
-    changed: list[DeclaredChange] = []
-    before: Mapping[str, Desired] = {}
-    for place, (commit, after) in enumerate(declared):
-        if after is None:
-            continue
-        if not (shallow and place == 0):
-            changed += _of_commit(commit, before, after)
-        before = after
-    return tuple(reversed(changed))
-
-
-def _of_commit(commit: Commit, before: Mapping[str, Desired], after: Mapping[str, Desired]) -> list[DeclaredChange]:
-    reference = messages.landed(commit.hash, commit.message).reference
-    return [
-        DeclaredChange(commit.hash, commit.date, commit.author, reference, name, before.get(name), after.get(name))
-        for name in sorted({*before, *after}, reverse=True)
-        if before.get(name) != after.get(name)
-    ]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -67,7 +68,10 @@ def moves(root: Path, params: Params, base: Snapshot) -> tuple[Move, ...]:
     UserError for a registry file that cannot be read, or a wrong group.
     """
     name = params.name
-    now, before = registry.read(root / paths.REGISTRY, name), _before(base, name)
+    now = registry.read(root / paths.REGISTRY, name)
+    before: dict[str, Desired] = {}
+    with suppress(UserError):
+        before = dict(registry.parse(base.text(paths.REGISTRY) or "", name, paths.REGISTRY).environments)
     if now.environments == before:
         return ()
     declared = params.group(Deploy)
@@ -82,13 +86,6 @@ def moves(root: Path, params: Params, base: Snapshot) -> tuple[Move, ...]:
 def _signers(base: Snapshot) -> Mapping[str, Key | Keyless]:
     try:
         return Params(base.mapping(paths.PARAMS), paths.PARAMS).group(Deploy).signers
-    except UserError:
-        return {}
-
-
-def _before(base: Snapshot, name: str) -> dict[str, Desired]:
-    try:
-        return dict(registry.parse(base.text(paths.REGISTRY) or "", name, paths.REGISTRY).environments)
     except UserError:
         return {}
 

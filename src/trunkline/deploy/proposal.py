@@ -126,19 +126,17 @@ def body(evidence: ProposalEvidence) -> str:
 
 def _opening(evidence: ProposalEvidence) -> Iterator[str]:
     where = f"{evidence.environment}: {evidence.before}", f"{evidence.environment}: {evidence.after}"
-    version = evidence.new.version
-    yield f"**{version.name} {version.label}** for {code(evidence.environment)}{_in_place(evidence)}."
+    version, present = evidence.new.version, evidence.present
+    if present is None:
+        instead = ", which runs nothing yet"
+    elif present.version == version:
+        instead = ", which runs it already and is declared in another way"
+    else:
+        instead = f", in place of {present.version.label}"
+    yield f"**{version.name} {version.label}** for {code(evidence.environment)}{instead}."
     yield f"One value of `models/registry.yaml` changes: {code(where[0])} → {code(where[1])}."
     if evidence.reason.strip():
         yield f"\nReason: {text(evidence.reason, REASON)}"
-
-
-def _in_place(evidence: ProposalEvidence) -> str:
-    if evidence.present is None:
-        return ", which runs nothing yet"
-    if evidence.present.version == evidence.new.version:
-        return ", which runs it already and is declared in another way"
-    return f", in place of {evidence.present.version.label}"
 
 
 def _sections(evidence: ProposalEvidence) -> Iterator[tuple[str, str]]:
@@ -170,20 +168,17 @@ def _checked(evidence: ProposalEvidence) -> str:
 
 def _measured(evidence: ProposalEvidence) -> str:
     sides = [evidence.new] if evidence.present is None else [evidence.present, evidence.new]
+    holdouts = [side.holdout for side in sides]
     names = list(dict.fromkeys(name for side in sides for name in side.metrics))
     rows = [
         ["commit", *(code(side.commit[:10]) for side in sides)],
         ["trained on", *(code(side.trained) for side in sides)],
-        ["measured on", *(_rows(side.holdout) for side in sides)],
+        ["measured on", *(f"{part.rows:,} rows of {code(part.window)}" if part else "not known" for part in holdouts)],
         *([text(name), *(_estimate(side.metrics.get(name)) for side in sides)] for name in names),
     ]
     head = ["", *(side.version.label for side in sides)]
     facts = f"Bundle {code(evidence.digest)}, signed by {code(evidence.signer)}."
     return "\n\n".join(filter(None, [table(head, rows), _comparable(evidence), facts]))
-
-
-def _rows(holdout: Holdout | None) -> str:
-    return "not known" if holdout is None else f"{holdout.rows:,} rows of {code(holdout.window)}"
 
 
 def _estimate(estimate: Estimate | None) -> str:

@@ -126,7 +126,9 @@ def prepare(root: Path, trunk: str, intent: Intent, environ: Mapping[str, str]) 
     if present == desired:
         return NoChange(intent.environment, conf_registry.written(desired))
     text = edited(tip.text, tip.registry, intent.environment, desired)
-    proven = _proven(root, tip, version)
+    if version.tag in tip.moved:
+        raise RefusedError(f"{version}: origin has another tag of this name: it was moved, and a version never changes")
+    proven = verify.chain(root, version, tip.declared.signers)
     rehearsed = rehearse.rehearse(root, version, tip.tolerance) if intent.kind == "rollback" else None
     change = conf_registry.written(present), conf_registry.written(desired)
     evidence = _evidence(root, tip, intent, change, proven)
@@ -207,8 +209,12 @@ def _wanted(root: Path, trunk: TrunkState, intent: Intent) -> tuple[Desired, Ver
     environments = trunk.registry.environments
     replace(trunk.registry, environments={**environments, intent.environment: None}).check(trunk.declared.environments)
     ran = _runs(root, trunk, intent.environment)
-    before = intent.kind == "rollback" and not intent.version
-    label = _previous(intent.environment, ran).label if before else intent.version or ""
+    label = intent.version or ""
+    if intent.kind == "rollback" and not label:
+        before = deploy_proposal.previous(ran)
+        if before is None:
+            raise UserError(f"nothing ran in {intent.environment} before; name a version with --version")
+        label = before.label
     if label != conf_registry.LATEST:
         label = versions.named(label, trunk.name).label
     desired = conf_registry.understood(
@@ -221,25 +227,12 @@ def _wanted(root: Path, trunk: TrunkState, intent: Intent) -> tuple[Desired, Ver
     return desired, version, ran
 
 
-def _previous(environment: str, ran: list[Version | None]) -> Version:
-    version = deploy_proposal.previous(ran)
-    if version is None:
-        raise UserError(f"nothing ran in {environment} before; name a version with --version")
-    return version
-
-
 def _runs(root: Path, trunk: TrunkState, environment: str) -> list[Version | None]:
     changed = history.changes(root, trunk.tip, trunk.name)
-    declared = {one.commit: one.after for one in changed if one.environment == environment}
+    declared = {change.commit: change.after for change in changed if change.environment == environment}
     tags = ((Version.of_tag(tag.name), tag.commit) for tag in ancestry.annotated(root))
     tagged = {commit: version for version, commit in sorted(tags, key=str) if version and version.name == trunk.name}
     return deploy_proposal.runs(reversed(ancestry.line(root, trunk.tip)), trunk.name, declared, tagged)
-
-
-def _proven(root: Path, trunk: TrunkState, version: Version) -> VerifiedVersion:
-    if version.tag in trunk.moved:
-        raise RefusedError(f"{version}: origin has another tag of this name: it was moved, and a version never changes")
-    return verify.chain(root, version, trunk.declared.signers)
 
 
 def _evidence(
@@ -260,7 +253,7 @@ def _evidence(
         signer=proven.signer,
         gates=proven.gates,
         merged=_merged(root, new, old) if old else (),
-        config=_config(before, after) if before else (),
+        config=differences.differences(*(side.mapping(paths.PARAMS) for side in (before, after))) if before else (),
         back=present is not None and proven.version < present,
         reason=intent.reason,
     )
@@ -279,11 +272,8 @@ def _measured(version: Version, files: Snapshot) -> MeasuredVersion:
 def _merged(root: Path, new: str, present: str) -> tuple[messages.LandedCommit, ...]:
     """Return what the trunk has between two versions, whichever is the older one."""
     newer, older = (present, new) if repository.is_ancestor(root, new, present) else (new, present)
-    return tuple(messages.landed(one.hash, one.message) for one in ancestry.first_parents(root, newer, since=older))
-
-
-def _config(before: Snapshot, after: Snapshot) -> tuple[differences.Difference, ...]:
-    return differences.differences(*(one.mapping(paths.PARAMS) for one in (before, after)))
+    commits = ancestry.first_parents(root, newer, since=older)
+    return tuple(messages.landed(commit.hash, commit.message) for commit in commits)
 
 
 def _is(root: Path, proposal: Proposal, commit: str) -> bool:

@@ -38,8 +38,8 @@ class BundleModel:
         Raises UserError with one line that names the first row, counted from 0, and the field that is not as the
         contract says.
         """
-        known = model_input.astype(object).where(model_input.notna(), None)
-        rows = ({str(name): value for name, value in row.items()} for row in known.to_dict("records"))
+        given = model_input.astype(object).where(model_input.notna(), None)
+        rows = ({str(name): value for name, value in row.items()} for row in given.to_dict("records"))
         return self.scores(*matrices(self.contract, rows))
 
 
@@ -53,12 +53,8 @@ def _load_pyfunc(path: str) -> BundleModel:
     if verified.digest != folder.name:
         raise BundleError(f"{folder}: holds the bundle {verified.digest}; do not use it; register the version again")
     contract = read_contract(folder, verified.kept[manifest.CONTRACT])
-    return BundleModel(contract, _scorer(folder, verified.manifest, contract))
-
-
-def _scorer(folder: Path, said: manifest.Manifest, contract: Contract) -> Scorer:
-    if said.runtime == "onnx":
-        return Bundle.load(folder).scores
+    if verified.manifest.runtime == "onnx":
+        return BundleModel(contract, Bundle.load(folder).scores)
     from trunkline.serve import pipeline_scorer  # noqa: PLC0415  a model with a graph brings neither it nor scikit-learn
 
-    return pipeline_scorer.scorer(folder / said.model, contract)
+    return BundleModel(contract, pipeline_scorer.scorer(folder / verified.manifest.model, contract))

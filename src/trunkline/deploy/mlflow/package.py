@@ -9,7 +9,6 @@ import platform
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import msgspec
 
 from trunkline.adapters import mlflow
 from trunkline.bundle import manifest
-from trunkline.bundle.contract import Contract, Input, read_contract
+from trunkline.bundle.contract import Contract, read_contract
 from trunkline.bundle.manifest import CONTRACT, GOLDEN, Manifest, VerifiedBundle
 from trunkline.deploy.mlflow import vendor
 
@@ -46,25 +45,19 @@ def write(bundle: Path, folder: Path) -> None:
             code_paths=[str(package)],
             signature=_signature(contract),
             input_example=_example(verified, contract),
-            conda_env=_environment(_requirements(verified.manifest, bundle)),
+            conda_env=_environment(verified.manifest, bundle),
             metadata={"trunkline.digest": verified.digest},
         )
 
 
 def _signature(contract: Contract) -> Any:
     types, models = mlflow.library().types, mlflow.library().models
-    inputs = [types.ColSpec(_type(field), field.name, required=not field.nullable) for field in contract.inputs]
+    kinds, anything = {"text": "string", "number": "double"}, types.schema.AnyType()
+    inputs = [
+        types.ColSpec(kinds.get(field.type, anything), field.name, required=not field.nullable)
+        for field in contract.inputs
+    ]
     return models.ModelSignature(types.Schema(inputs), types.Schema([types.ColSpec("double")]))
-
-
-def _type(field: Input) -> Any:
-    match field.type:
-        case "text":
-            return "string"
-        case "number":
-            return "double"
-        case _:
-            return mlflow.library().types.schema.AnyType()
 
 
 def _example(verified: VerifiedBundle, contract: Contract) -> Any:
@@ -77,14 +70,13 @@ def _example(verified: VerifiedBundle, contract: Contract) -> Any:
     return pd.DataFrame(rows, columns=[field.name for field in contract.inputs])
 
 
-def _environment(requirements: Iterable[str]) -> dict[str, Any]:
-    """Return what MLflow makes of requirements, but for the version of pip: where none is installed, it would warn."""
+def _environment(declared: Manifest, bundle: Path) -> dict[str, Any]:
+    """Return what MLflow makes of requirements, but for the version of pip: where none is installed, it would warn.
+
+    They are what the loader and the model need, in the versions of this environment, which are the lock's.
+    """
+    requirements = [f"{name}=={version(name)}" for name in vendor.REQUIREMENTS[declared.runtime]]
+    if declared.runtime == "sklearn" and b"lightgbm" in (bundle / declared.model).read_bytes():
+        requirements.append(f"lightgbm=={version('lightgbm')}")
     dependencies = [f"python={platform.python_version()}", "pip", {"pip": sorted(requirements)}]
     return {"name": "mlflow-env", "channels": ["conda-forge"], "dependencies": dependencies}
-
-
-def _requirements(declared: Manifest, bundle: Path) -> Iterator[str]:
-    """Yield what the loader and the model need, in the versions of this environment, which are the lock's."""
-    yield from (f"{name}=={version(name)}" for name in vendor.REQUIREMENTS[declared.runtime])
-    if declared.runtime == "sklearn" and b"lightgbm" in (bundle / declared.model).read_bytes():
-        yield f"lightgbm=={version('lightgbm')}"

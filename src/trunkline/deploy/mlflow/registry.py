@@ -60,8 +60,11 @@ class ModelRegistry:
             name = release.version.name
             entry = _look(client, name).find(release.version.label, release.digest)
             if entry is None:
-                run = self._logged(client, release, bundle, metrics)
-                _ensure_model(client, name)
+                run = _run(client, mlflow.experiment(client, self.experiment, self.store.artifacts), release)
+                if run.info.status != "FINISHED":
+                    _log(client, run, release, bundle, metrics)
+                with mlflow.answered("RESOURCE_ALREADY_EXISTS"):
+                    client.create_registered_model(name)
                 entry = _ensure_version(client, release, run)
             return entry.number
 
@@ -84,14 +87,6 @@ class ModelRegistry:
     def _client(self) -> "Iterator[Client]":
         with mlflow.never_repeated(), self.store.client(_ADVICE) as client:
             yield client
-
-    def _logged(self, client: "Client", release: Release, bundle: Path, metrics: Mapping[str, float]) -> "LoggedRun":
-        """Return the finished run that holds the model; one that was begun is finished."""
-        experiment = mlflow.experiment(client, self.experiment, self.store.artifacts)
-        run = _run(client, experiment, release)
-        if run.info.status != "FINISHED":
-            _log(client, run, release, bundle, metrics)
-        return run
 
 
 def _look(client: "Client", name: str) -> Registered:
@@ -137,11 +132,6 @@ def _log(client: "Client", run: "LoggedRun", release: Release, bundle: Path, met
         package.write(bundle, Path(folder, _MODEL))
         client.log_artifacts(run.info.run_id, folder)
     client.set_terminated(run.info.run_id, "FINISHED")
-
-
-def _ensure_model(client: "Client", name: str) -> None:
-    with mlflow.answered("RESOURCE_ALREADY_EXISTS"):
-        client.create_registered_model(name)
 
 
 def _ensure_version(client: "Client", release: Release, run: "LoggedRun") -> MlflowVersion:

@@ -93,10 +93,10 @@ class Work:
             else:
                 self._in_store(action)
         except Exception as error:  # whatever it is: one that is known is told, a bug is raised
-            known = explain(error)
-            if known is None:
+            explained = explain(error)
+            if explained is None:
                 raise
-            return Trouble(str(known), known.exit_code)
+            return Trouble(str(explained), explained.exit_code)
         return None
 
     def _in_mlflow(self, action: InMlflow) -> None:
@@ -116,7 +116,9 @@ class Work:
     def _in_store(self, action: InStore) -> None:
         match action:
             case Fetch(_, release):
-                self.store.put(release.digest, lambda folder: _bundle(self.clone, release, folder))
+                from trunkline.adapters.dvc import fetch  # noqa: PLC0415  DVC takes a second, and is needed here only
+
+                self.store.put(release.digest, lambda folder: fetch.fetch(self.clone, release.version, folder))
             case Withdraw(environment):
                 self.store.withdraw(environment)
             case Deliver(environment, release):
@@ -127,20 +129,15 @@ class Work:
     def _number(self, release: Release) -> str:
         """Return MLflow's number of a release, which is registered if it is not."""
         if release.version not in self._numbers:
-            known = self.registered
-            entry = known.find(release.version.label, release.digest) if isinstance(known, Registered) else None
-            self._numbers[release.version] = entry.number if entry else self._registered(release)
+            there = self.registered
+            entry = there.find(release.version.label, release.digest) if isinstance(there, Registered) else None
+            if entry:
+                number = entry.number
+            else:
+                bundle, metrics = self.store.bundle(release.digest), _metrics(self.clone, release.commit)
+                number = patiently(lambda: self.mlflow.register(release, bundle, metrics))
+            self._numbers[release.version] = number
         return self._numbers[release.version]
-
-    def _registered(self, release: Release) -> str:
-        bundle, metrics = self.store.bundle(release.digest), _metrics(self.clone, release.commit)
-        return patiently(lambda: self.mlflow.register(release, bundle, metrics))
-
-
-def _bundle(clone: Path, release: Release, folder: Path) -> None:
-    from trunkline.adapters.dvc import fetch  # noqa: PLC0415  DVC takes a second, and is not needed when a bundle is here
-
-    fetch.fetch(clone, release.version, folder)
 
 
 def _metrics(clone: Path, commit: str) -> dict[str, float]:

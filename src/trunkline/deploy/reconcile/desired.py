@@ -54,7 +54,7 @@ def read(clone: Path, trunk: str, environ: Mapping[str, str], only: Sequence[str
         if environment not in resolved:
             raise UserError(f"--environment {environment}: no such environment{nearest(environment, resolved)}")
     wanted = tuple(
-        _wanted(at, environment, _label(said.environments[environment]), promotion, version)
+        _wanted(at, environment, said.environments[environment], promotion, version)
         for environment, version in sorted(resolved.items())
         if not only or environment in only
     )
@@ -99,12 +99,9 @@ class _Tip:
         return Params(content, self.where(paths.PARAMS))
 
 
-def _label(desired: Desired) -> str:
-    return f"v{desired}" if isinstance(desired, int) else desired or NOTHING
-
-
-def _wanted(at: _Tip, environment: str, declared: str, promotion: Deploy, version: Version | None) -> Wanted:
+def _wanted(at: _Tip, environment: str, desired: Desired, promotion: Deploy, version: Version | None) -> Wanted:
     target = promotion.environments[environment]
+    declared = f"v{desired}" if isinstance(desired, int) else desired or NOTHING
     wanted = Wanted(environment, declared, version, endpoints=target.endpoints)
     if version is None:
         return wanted
@@ -123,7 +120,7 @@ def _wanted(at: _Tip, environment: str, declared: str, promotion: Deploy, versio
 
 
 def _rendered(at: _Tip, environment: str, release: Release, target: DeployTarget) -> dict[str, str]:
-    templates = {path.as_posix(): text for path, text in at.files([Path(one) for one in target.manifests]).items()}
+    templates = {path.as_posix(): text for path, text in at.files([Path(name) for name in target.manifests]).items()}
     version = {"name": release.version.name, "version": release.version.label}
     return manifests.manifests(
         templates, version | {"environment": environment, "digest": release.digest, "commit": release.commit}

@@ -65,23 +65,23 @@ class Round:
         return max((outcome.code for outcome in self.outcomes), default=0)
 
 
-def reconcile(place: Site, tell: Tell, *, write: bool = True) -> Round:
+def reconcile(site: Site, tell: Tell, *, write: bool = True) -> Round:
     """Compare once, and bring the environments in line; without `write`, only compare.
 
     `tell` is told of each action before it is begun. Raises UserError where the trunk's declaration is wrong, so that
     nothing at all is done, and OutsideError where origin cannot be asked or the store is held by another process.
     """
-    with place.store.alone() if write else nullcontext():
-        declared = desired.read(place.clone, place.trunk, place.environ, place.only)
-        mlflow = ModelRegistry.open(declared.tracking, place.clone, place.environ)
-        actual = observe(place, declared, mlflow)
+    with site.store.alone() if write else nullcontext():
+        declared = desired.read(site.clone, site.trunk, site.environ, site.only)
+        mlflow = ModelRegistry.open(declared.tracking, site.clone, site.environ)
+        actual = observe(site, declared, mlflow)
         plan = reconcile_plan.plan(declared.wanted, actual, correct=declared.promotion.mlflow == "correct")
-        work = Work(place.clone, place.store, declared.name, mlflow, actual.registered, tell)
+        work = Work(site.clone, site.store, declared.name, mlflow, actual.registered, tell)
         if write:
             work.all(plan.actions)
             if any(isinstance(action, Fetch) for action in work.done):
-                place.store.tidy(place.keep)
-            delivered, recent = _pointers(place.store, declared.wanted), _recent(place.store, declared.wanted)
+                site.store.tidy(site.keep)
+            delivered, recent = _pointers(site.store, declared.wanted), _recent(site.store, declared.wanted)
             actual = replace(actual, pointers=delivered, recent=recent)
         outcomes = tuple(
             reconcile_plan.outcome(wanted, actual, plan, work.failed, applied=write) for wanted in declared.wanted
@@ -89,36 +89,31 @@ def reconcile(place: Site, tell: Tell, *, write: bool = True) -> Round:
         return Round(declared, actual, plan, outcomes, tuple(work.done))
 
 
-def observe(place: Site, declared: DesiredState, mlflow: ModelRegistry) -> Actual:
+def observe(site: Site, declared: DesiredState, mlflow: ModelRegistry) -> Actual:
     """Return what the environments have now; for what does not answer, the trouble stands in its place."""
     addresses = [address for wanted in declared.wanted if wanted.release for address in wanted.endpoints]
     digests = {wanted.release.digest for wanted in declared.wanted if wanted.release}
     with ThreadPoolExecutor(1) as aside:
         answers = aside.submit(endpoints.ask, addresses)
-        registered = _asked(mlflow, declared.name)
-        bundles = frozenset(digest for digest in digests if place.store.has(digest))
+        registered: Registered | Trouble
+        try:
+            registered = patiently(lambda: mlflow.look(declared.name))
+        except TrunklineError as error:
+            registered = Trouble(str(error), error.exit_code)
+        bundles = frozenset(digest for digest in digests if site.store.has(digest))
         return Actual(
             registered=registered,
             bundles=bundles,
-            pointers=_pointers(place.store, declared.wanted),
-            recent=_recent(place.store, declared.wanted),
+            pointers=_pointers(site.store, declared.wanted),
+            recent=_recent(site.store, declared.wanted),
             noted={
-                wanted.environment: text
-                for wanted in declared.wanted
-                if (text := place.store.noted(wanted.environment))
+                wanted.environment: text for wanted in declared.wanted if (text := site.store.noted(wanted.environment))
             },
             manifests={
-                wanted.environment: _manifests(place.store, wanted, declared.promotion) for wanted in declared.wanted
+                wanted.environment: _manifests(site.store, wanted, declared.promotion) for wanted in declared.wanted
             },
             endpoints={address: _reported(answer) for address, answer in answers.result().items()},
         )
-
-
-def _asked(mlflow: ModelRegistry, name: str) -> Registered | Trouble:
-    try:
-        return patiently(lambda: mlflow.look(name))
-    except TrunklineError as error:
-        return Trouble(str(error), error.exit_code)
 
 
 def _reported(answer: endpoints.Served | OutsideError) -> Reported | Trouble:
@@ -129,8 +124,10 @@ def _reported(answer: endpoints.Served | OutsideError) -> Reported | Trouble:
 
 
 def _pointers(store: BundleStore, wanted: Sequence[Wanted]) -> dict[str, Reported]:
-    delivered = {one.environment: store.delivered(one.environment) for one in wanted}
-    return {name: Reported(one.name, one.version, one.digest) for name, one in delivered.items() if one}
+    pointers = {item.environment: store.delivered(item.environment) for item in wanted}
+    return {
+        name: Reported(pointer.name, pointer.version, pointer.digest) for name, pointer in pointers.items() if pointer
+    }
 
 
 def _recent(store: BundleStore, wanted: Sequence[Wanted]) -> frozenset[str]:

@@ -40,13 +40,15 @@ def plan(wanted: Sequence[Wanted], actual: Actual, *, correct: bool) -> Reconcil
     """
     actions: list[Action] = []
     drifts: dict[str, tuple[str, ...]] = {}
-    for one in sorted(wanted, key=lambda one: (one.environment != PRODUCTION, one.environment)):
-        if one.trouble:
+    for target in sorted(wanted, key=lambda target: (target.environment != PRODUCTION, target.environment)):
+        if target.trouble:
             continue
-        of_mlflow, drift = _of_mlflow(one, actual, correct=correct)
+        release = target.release
+        fetch = [Fetch(target.environment, release)] if release and release.digest not in actual.bundles else []
+        of_mlflow, drift = _of_mlflow(target, actual, correct=correct)
         if drift:
-            drifts[one.environment] = drift
-        for action in (*_of_bundle(one, actual), *of_mlflow, *_of_store(one, actual)):
+            drifts[target.environment] = drift
+        for action in (*fetch, *of_mlflow, *_of_store(target, actual)):
             if not _is_shared(action, actions):
                 actions.append(action)
     return ReconcilePlan(tuple(actions), drifts)
@@ -71,12 +73,10 @@ def _troubles(wanted: Wanted, actual: Actual, failed: Mapping[str, Trouble]) -> 
     if wanted.trouble:
         return [wanted.trouble]
     answers = [actual.endpoints.get(address) for address in wanted.endpoints]
-    known = (failed.get(wanted.environment), actual.registered, *answers)
-    return [trouble for trouble in known if isinstance(trouble, Trouble) and not _is_loading(trouble, wanted, actual)]
-
-
-def _is_loading(answer: Registered | Reported | Trouble, wanted: Wanted, actual: Actual) -> bool:
-    return isinstance(answer, LoadedNothing) and wanted.environment in actual.recent
+    loading = wanted.environment in actual.recent
+    states = (failed.get(wanted.environment), actual.registered, *answers)
+    troubles = [state for state in states if isinstance(state, Trouble)]
+    return [trouble for trouble in troubles if not (loading and isinstance(trouble, LoadedNothing))]
 
 
 def _late(wanted: Wanted, actual: Actual) -> Iterator[str]:
@@ -99,11 +99,6 @@ def _is_shared(action: Action, actions: Sequence[Action]) -> bool:
     """Tell whether another environment that is to run the same release asks for it already."""
     same = (other for other in actions if type(other) is type(action) and isinstance(other, Fetch | Register))
     return isinstance(action, Fetch | Register) and any(other.release == action.release for other in same)
-
-
-def _of_bundle(wanted: Wanted, actual: Actual) -> Iterator[Action]:
-    if wanted.release and wanted.release.digest not in actual.bundles:
-        yield Fetch(wanted.environment, wanted.release)
 
 
 def _of_mlflow(wanted: Wanted, actual: Actual, *, correct: bool) -> tuple[tuple[Action, ...], tuple[str, ...]]:

@@ -36,11 +36,14 @@ class Standing:
     pull_request: str | None
 
 
-def standings(clone: Path, round_: Round) -> tuple[Standing, ...]:
+def standings(clone: Path, comparison: Round) -> tuple[Standing, ...]:
     """Return where each environment of a round stands; asks git only."""
-    changes = history.changes(clone, round_.declared.tip, round_.declared.name)
-    wanted = {one.environment: one for one in round_.declared.wanted}
-    return tuple(_standing(clone, one, wanted[one.environment], round_.actual, changes) for one in round_.outcomes)
+    changes = history.changes(clone, comparison.declared.tip, comparison.declared.name)
+    wanted = {item.environment: item for item in comparison.declared.wanted}
+    return tuple(
+        _standing(clone, outcome, wanted[outcome.environment], comparison.actual, changes)
+        for outcome in comparison.outcomes
+    )
 
 
 def _standing(

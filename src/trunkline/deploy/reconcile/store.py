@@ -69,15 +69,15 @@ class BundleStore:
 
         Raises OutsideError for one of another digest, and as `manifest.verify` does.
         """
-        place = self.bundle(digest)
-        with self._aside(place.parent) as aside:
+        path = self.bundle(digest)
+        with self._aside(path.parent) as aside:
             get(aside / "bundle")
             written = bundle_manifest.verify(aside / "bundle")
             if written != digest:
                 raise OutsideError(f"the bundle {digest[:12]} was asked for, but {written[:12]} was got")
-            if place.exists():
-                place.rename(aside / "broken")
-            (aside / "bundle").rename(place)
+            if path.exists():
+                path.rename(aside / "broken")
+            (aside / "bundle").rename(path)
 
     def delivered(self, environment: str) -> Pointer | None:
         """Return what is delivered to an environment; None for nothing, or a file that says nothing."""
@@ -88,16 +88,16 @@ class BundleStore:
 
     def since(self, environment: str) -> float | None:
         """Return when what is delivered to an environment was, in seconds since 1970; None for nothing."""
-        place = self._pointer(environment)
-        return place.stat().st_mtime if place.exists() else None
+        path = self._pointer(environment)
+        return path.stat().st_mtime if path.exists() else None
 
     def deliver(self, environment: str, name: str, version: str, digest: str) -> None:
         """Tell an environment's servers what to serve; raises OutsideError for a bundle that is not here."""
-        place = self.bundle(digest)
-        if not place.is_dir():
-            raise OutsideError(f"{place}: the bundle of {name}@{version} is not there")
-        os.utime(place)  # the time of its last use, for `tidy`
-        content = Pointer(name, version, digest, place.relative_to(self.folder).as_posix())
+        path = self.bundle(digest)
+        if not path.is_dir():
+            raise OutsideError(f"{path}: the bundle of {name}@{version} is not there")
+        os.utime(path)  # the time of its last use, for `tidy`
+        content = Pointer(name, version, digest, path.relative_to(self.folder).as_posix())
         files.write_json(self._pointer(environment), msgspec.to_builtins(content))
 
     def withdraw(self, environment: str) -> None:
@@ -106,8 +106,8 @@ class BundleStore:
 
     def noted(self, environment: str) -> str | None:
         """Return what `note` was last told."""
-        place = self._note(environment)
-        return place.read_text(encoding="utf-8").strip() if place.exists() else None
+        path = self._note(environment)
+        return path.read_text(encoding="utf-8").strip() if path.exists() else None
 
     def note(self, environment: str, text: str | None) -> None:
         """Remember a text of an environment; None forgets it."""
@@ -118,8 +118,8 @@ class BundleStore:
 
     def manifest(self, environment: str, name: str) -> str | None:
         """Return a rendered manifest; None if there is none."""
-        place = self._manifest(environment, name)
-        return place.read_text(encoding="utf-8", errors="replace") if place.exists() else None
+        path = self._manifest(environment, name)
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else None
 
     def write_manifest(self, environment: str, name: str, text: str | None) -> None:
         """Write a rendered manifest; None takes it away."""
@@ -130,14 +130,14 @@ class BundleStore:
 
     def tidy(self, keep: int) -> tuple[str, ...]:
         """Delete bundles but those that are delivered and the `keep` that were used last; return what is gone."""
-        bundles = [place for place in (self.folder / "bundles").glob("*") if not place.name.startswith(".")]
-        bundles.sort(key=lambda place: (-place.stat().st_mtime_ns, place.name))
-        current = {json.loads(place.read_bytes()).get("digest") for place in self.folder.glob("*.json")}
-        gone = [place for place in bundles[keep:] if place.name not in current]
-        for place in gone:
-            with self._aside(place.parent) as aside:
-                place.rename(aside / "bundle")
-        return tuple(place.name for place in gone)
+        bundles = [path for path in (self.folder / "bundles").glob("*") if not path.name.startswith(".")]
+        bundles.sort(key=lambda path: (-path.stat().st_mtime_ns, path.name))
+        current = {json.loads(path.read_bytes()).get("digest") for path in self.folder.glob("*.json")}
+        gone = [path for path in bundles[keep:] if path.name not in current]
+        for path in gone:
+            with self._aside(path.parent) as aside:
+                path.rename(aside / "bundle")
+        return tuple(path.name for path in gone)
 
     def _pointer(self, environment: str) -> Path:
         return self.folder / f"{environment}.json"
