@@ -129,7 +129,7 @@ def verdict(review: Review, quoted: Callable[[str], str]) -> Headline:
         return Headline("stale", "Not committed", f"{why} and commit.")
     if review.same_model:
         return _unshipped(review, names, quoted)
-    first = f", {_told(review.whole[0], quoted)}" if review.whole else ""
+    first = f", {_metric_in_words(review.whole[0], quoted)}" if review.whole else ""
     rules = ", by the base's rules too; changes the rules that judge it" if review.rules else ""
     return Headline("free", "May be merged", f"{passed}{rules}{first}")
 
@@ -145,7 +145,7 @@ def _unshipped(review: Review, blocking: Sequence[str], quoted: Callable[[str], 
     if not review.moves:
         return Headline("free", "May be merged", f"ships no other model{trunk}")
     moves = ", ".join(deploy_moves.told(move, quoted) for move in review.moves[:MOST])
-    chain = [f", {quoted(one.version)} {_chain(one, quoted)}" for one in review.moves[:MOST] if one.version]
+    chain = [f", {quoted(move.version)} {_chain(move, quoted)}" for move in review.moves[:MOST] if move.version]
     return Headline("free", moves, f"may be merged{''.join(chain)}{trunk}")
 
 
@@ -153,7 +153,7 @@ def _chain(move: deploy_moves.Move, quoted: Callable[[str], str]) -> str:
     return f"passed its gates and is signed by {quoted(move.signer)}"
 
 
-def _told(moved: Moved, quoted: Callable[[str], str]) -> str:
+def _metric_in_words(moved: Moved, quoted: Callable[[str], str]) -> str:
     value = number(moved.now)
     if moved.before is None or moved.better is None:
         return f"{quoted(moved.metric)} {value}"
@@ -176,7 +176,7 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
     if any(moved.better for moved in review.slices):
         yield "Slices that moved most", _slices(review)
     if review.curves:
-        yield "Curves", _curves(review)
+        yield "Curves", "\n\n".join(_chart(*_CHARTS[curve.kind], curve.points) for curve in review.curves)
     yield "Data and bundle", _facts(review)
     yield (
         "Reproduce",
@@ -193,12 +193,16 @@ def _refuted(review: Review) -> str:
 
 
 def _moves(review: Review) -> str:
-    rows = ((code(move.environment), code(move.before), code(move.after), _standing(move)) for move in review.moves)
+    rows = (
+        (
+            code(move.environment),
+            code(move.before),
+            code(move.after),
+            text(move.refused) or (_chain(move, code) if move.version else ""),
+        )
+        for move in review.moves
+    )
     return table(("environment", "base", "this", "the version"), rows)
-
-
-def _standing(move: deploy_moves.Move) -> str:
-    return text(move.refused) or (_chain(move, code) if move.version else "")
 
 
 def _metrics(review: Review) -> str:
@@ -262,8 +266,8 @@ def _gates(review: Review) -> str:
             mark = marks["warn" if verdict.verdict == "fail" and not verdict.blocking else verdict.verdict]
             yield mark, code(" ".join(filter(None, [verdict.id, verdict.slice]))), text(verdict.reason)
 
-    failed = sorted((one for one in judged.gates if one.verdict == "fail"), key=lambda one: not one.blocking)
-    others = [one for one in judged.gates if one.verdict != "fail"]
+    failed = sorted((rule for rule in judged.gates if rule.verdict == "fail"), key=lambda rule: not rule.blocking)
+    others = [rule for rule in judged.gates if rule.verdict != "fail"]
     head = ("", "rule", "why")
     shown_first = f"{table(head, rows(failed))}\n\n" if failed else ""
     folded = f"<details><summary>{len(others)} that did not fail</summary>\n\n{table(head, rows(others))}\n\n</details>"
@@ -311,10 +315,6 @@ def _slices(review: Review) -> str:
     return table(("slice", "rows", f"{name} at the base", "this", "change"), rows)
 
 
-def _curves(review: Review) -> str:
-    return "\n\n".join(_chart(*_CHARTS[curve.kind], curve.points) for curve in review.curves)
-
-
 _CHARTS: dict[CurveKind, tuple[str, str, str]] = {
     "calibration": ("Calibration: observed rate by score (the straight line is perfect)", "score", "rate"),
     "roc": ("ROC: true positive rate by false positive rate", "false positive rate", "rate"),
@@ -348,7 +348,12 @@ def _at(step: float, points: Sequence[tuple[float, float]]) -> float:
 def _facts(review: Review) -> str:
     now, past = review.reports, review.past
     tables = (
-        (code(name), f"{counts.rows:,}", f"{counts.quarantined:,}", _broken(counts.checks))
+        (
+            code(name),
+            f"{counts.rows:,}",
+            f"{counts.quarantined:,}",
+            ", ".join(f"{code(rule)} {count:,}" for rule, count in sorted(counts.checks.items()) if count),
+        )
         for name, counts in sorted(now.validation.items())
     )
     before = "" if past.bundle is None else f" (base: {past.bundle.bytes / 1e6:.2f} MB)"
@@ -359,10 +364,6 @@ def _facts(review: Review) -> str:
         "" if review.latency is None else f", {review.latency * 1e6:.0f} µs for one prediction where this was written"
     )
     return f"{table(('table', 'rows', 'quarantined', 'rules broken'), tables)}\n\n{bundle}{reason}{took}."
-
-
-def _broken(checks: dict[str, int]) -> str:
-    return ", ".join(f"{code(rule)} {count:,}" for rule, count in sorted(checks.items()) if count)
 
 
 def number(estimate: Estimate | None) -> str:

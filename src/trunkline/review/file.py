@@ -7,7 +7,6 @@ byte, within limits that keep its rendering short; anything else is refused.
 import json
 import math
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NoReturn
 
@@ -39,13 +38,15 @@ def decode(data: bytes) -> Review:
         _bounded(json.loads(data, parse_constant=_no_number))
         review = _ADAPTER.validate_json(data, strict=True)
     except ValidationError as error:
-        place = ".".join(map(str, error.errors(include_url=False, include_input=False)[0]["loc"]))
-        raise UserError(f"review: {ascii(place[:60])[1:-1]} is not what trunkline review writes") from None
+        key = ".".join(map(str, error.errors(include_url=False, include_input=False)[0]["loc"]))
+        raise UserError(f"review: {ascii(key[:60])[1:-1]} is not what trunkline review writes") from None
     except (ValueError, RecursionError):
         raise UserError("review: is not JSON as trunkline review writes it") from None
     if encode(review) != data:
         raise UserError("review: has keys, values or spaces that trunkline review does not write")
-    _named(review)
+    for name, commit in (("head", review.head), ("base", review.base)):
+        if not _COMMIT.fullmatch(commit):  # the comment shows it in a command that a person copies
+            raise UserError(f"review: {name} is no commit's full hash")
     return review
 
 
@@ -75,20 +76,6 @@ def _bounded(value: Any, depth: int = 0) -> None:
         raise UserError(f"review: has a text of more than {LONGEST:,} characters")
     if isinstance(value, int) and abs(value) > LARGEST:
         raise UserError(f"review: has an integer beyond {LARGEST:,}")
-    for item in _items(value):
+    parts = [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for item in parts:  # a key is a text too
         _bounded(item, depth + 1)
-
-
-def _items(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict):
-        yield from value  # a key is a text too
-        yield from value.values()
-    elif isinstance(value, list):
-        yield from value
-
-
-def _named(review: Review) -> None:
-    """Raise UserError for a commit that is no hash: the comment shows it in a command that a person copies."""
-    for name, commit in (("head", review.head), ("base", review.base)):
-        if not _COMMIT.fullmatch(commit):
-            raise UserError(f"review: {name} is no commit's full hash")

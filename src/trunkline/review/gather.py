@@ -50,7 +50,8 @@ def gather(root: Path, params: Params, target: str) -> Review:
     base = Snapshot(root, fork.base, READ)
     since, behind = Since(root, base), repository.behind(root, fork.tip)
     plan, stages = workspace.plan(root, params, since)
-    now, past = Reports.parse(reports.read(root)), _past(base)
+    now = Reports.parse(reports.read(root))
+    past = Past.understood({path.stem: base.text(path) for path in reports.FILES})
     before = Params(base.mapping(paths.PARAMS), paths.PARAMS)
     current = not any(step.action in OPEN for step in plan.steps)
     former = recompute.former(before, params) if current else []
@@ -70,7 +71,7 @@ def gather(root: Path, params: Params, target: str) -> Review:
         slices=review_data.slices(declared.metrics[0], past, now),
         reports=now,
         past=past,
-        curves=_curves(root, data.target.task),
+        curves=tuple(_curve(root, kind, *_CURVES[kind]) for kind in _DRAWN[data.target.task]),
         merge=_merge(root, fork.tip) if behind else None,
         latency=timing.prediction(root / paths.BUNDLE),
         uncommitted=tuple(since.status.uncommitted(str(paths.LOCK), *results)),
@@ -125,10 +126,6 @@ def _merge(root: Path, tip: str) -> Merge:
     return Merge(conflicts, tuple(pending))
 
 
-def _past(base: Snapshot) -> Past:
-    return Past.understood({path.stem: base.text(path) for path in reports.FILES})
-
-
 def _pair(root: Path, base: str, data: Data, declared: Evaluation) -> tuple[Sample, Sample] | None:
     """Return the scores of both commits, if the base's are in the cache and of the same rows."""
     content = cache.cached_file(root, base, HOLDOUT)
@@ -147,12 +144,7 @@ def _pair(root: Path, base: str, data: Data, declared: Evaluation) -> tuple[Samp
     return old, new
 
 
-def _curves(root: Path, task: Task) -> tuple[Curve, ...]:
-    """Return the curves of a task; a confusion matrix is none."""
-    return tuple(_curve(root, kind, *_CURVES[kind]) for kind in _DRAWN[task])
-
-
-_DRAWN: dict[Task, tuple[CurveKind, ...]] = {
+_DRAWN: dict[Task, tuple[CurveKind, ...]] = {  # a confusion matrix is no curve
     "binary": ("calibration", "roc"),
     "multiclass": (),
     "regression": ("observed",),

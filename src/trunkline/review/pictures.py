@@ -124,7 +124,7 @@ def _inline(svg: str, name: str, title: str) -> Markup:
         flags=re.DOTALL,
     )
     svg = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    svg = re.sub("|".join(_NAMES), lambda found: f"var(--{_NAMES[found[0]]})", svg)
+    svg = re.sub("|".join(_NAMES), lambda match: f"var(--{_NAMES[match[0]]})", svg)
     svg = "".join(f"{line.rstrip()}\n" for line in svg.splitlines() if line.strip())
     label = Markup('<svg role="img" aria-label="{}"').format(title)
     return Markup(svg.replace("<svg", label, 1))  # noqa: S704  without comments, it has no text of others
@@ -145,13 +145,13 @@ def _curve(axes: Any, inside: Points, limits: tuple[float, float], words: tuple[
 def _changes(axes: Any, moves: Sequence[Moved]) -> None:
     seen = set()
     axes.axvline(0, color=_INK, lw=1)
-    for place, moved in enumerate(moves):
+    for row, moved in enumerate(moves):
         look = _look(moved)
         marker, face, edge = _LOOKS[look]
         if moved.interval and all(map(_drawable, moved.interval)):
-            axes.hlines(place, *moved.interval, color=edge, lw=1.8)
+            axes.hlines(row, *moved.interval, color=edge, lw=1.8)
         label = None if look in seen else look
-        axes.plot(moved.better, place, ls="", marker=marker, ms=8, mfc=face, mec=edge, mew=1.5, label=label)
+        axes.plot(moved.better, row, ls="", marker=marker, ms=8, mfc=face, mec=edge, mew=1.5, label=label)
         seen.add(look)
     _rows(axes, [moved.metric for moved in moves])
     _finish(axes, "change, positive for the better")
@@ -174,13 +174,13 @@ def _forest(axes: Any, moves: Sequence[Moved], whole: float | None) -> None:
 
 def _points(axes: Any, moves: Sequence[Moved], side: str, shift: float, look: dict[str, Any]) -> None:
     """Draw one side of every slice, a little above or below the middle of its row."""
-    points = [(place + shift, getattr(moved, side)) for place, moved in enumerate(moves)]
-    shown = [(place, point) for place, point in points if point is not None and _drawable(point.value)]
-    for place, point in shown:
+    points = [(row + shift, getattr(moved, side)) for row, moved in enumerate(moves)]
+    shown = [(row, point) for row, point in points if point is not None and _drawable(point.value)]
+    for row, point in shown:
         if point.interval and all(map(_drawable, point.interval)):
-            axes.hlines(place, *point.interval, color=look["color"], lw=1.4)
+            axes.hlines(row, *point.interval, color=look["color"], lw=1.4)
     if shown:
-        axes.plot([point.value for _, point in shown], [place for place, _ in shown], ls="", ms=5, **look)
+        axes.plot([point.value for _, point in shown], [row for row, _ in shown], ls="", ms=5, **look)
 
 
 def _rows(axes: Any, names: Sequence[str]) -> None:

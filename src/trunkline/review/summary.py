@@ -61,7 +61,12 @@ def summary(subject: Subject, reports: Reports) -> RenderableType:
         ("Bundle", _bundle(reports.bundle)),
         ("Where to look next", _next(subject)),
     ]
-    return Group(*(part for title, body in parts for part in _section(title, body)))
+    shown: list[RenderableType] = []
+    for title, body in parts:
+        if title:
+            shown.append(Text(f"\n{title}", style="bold"))
+        shown.append(Padding(body, (0, 0, 0, 2 if title else 0)))
+    return Group(*shown)
 
 
 def gates_table(verdicts: Iterable[Verdict]) -> Table:
@@ -78,12 +83,6 @@ def _mark(verdict: Verdict) -> str:
     if verdict.verdict == "fail":
         return "FAIL" if verdict.blocking else "warn"
     return "n/a" if verdict.verdict == "not_applicable" else "pass"
-
-
-def _section(title: str, body: RenderableType) -> Iterator[RenderableType]:
-    if title:
-        yield Text(f"\n{title}", style="bold")
-    yield Padding(body, (0, 0, 0, 2 if title else 0))
 
 
 def _headline(subject: Subject, reports: Reports) -> RenderableType:
@@ -116,22 +115,19 @@ def _slices(subject: Subject, slices: Mapping[str, Mapping[str, Slice]]) -> Iter
         for label, part in labels.items()
         if name != WHOLE and (estimate := part.metrics.get(metric.name)) is not None and estimate.value is not None
     ]
-    measured.sort(key=lambda found: found[:2], reverse=metric.better == "smaller")
+    measured.sort(key=lambda row: row[:2], reverse=metric.better == "smaller")
     if measured:
         small = sum(not part.metrics for labels in slices.values() for part in labels.values())
-        yield f"Weakest and strongest slices by {metric.name}{_too_small(small)}", _ends(metric, measured)
-
-
-def _too_small(count: int) -> str:
-    return f" ({count} more with too few rows to measure)" if count else ""
+        more = f" ({small} more with too few rows to measure)" if small else ""
+        yield f"Weakest and strongest slices by {metric.name}{more}", _ends(metric, measured)
 
 
 def _ends(metric: Metric, measured: list[tuple[float, str, int, Estimate]]) -> Table:
     rows = table("slice", metric.name, "interval", "rows", left=(0,))
     gap = len(measured) > 2 * SHOWN
     shown = [*measured[:SHOWN], *measured[-SHOWN:]] if gap else measured
-    for place, (_, name, n, estimate) in enumerate(shown):
-        if gap and place == SHOWN:
+    for number, (_, name, n, estimate) in enumerate(shown):
+        if gap and number == SHOWN:
             rows.add_row("…")
         rows.add_row(Text(name), *_estimate(estimate), f"{n:,}")  # a label may look like markup
     return rows
@@ -162,7 +158,7 @@ def _sources(validation: Mapping[str, TableReport]) -> Table:
         most = sorted(checked.checks.items(), key=lambda check: (-check[1], check[0]))
         reasons = [f"{rule} {count:,}" for rule, count in most if count]
         more = [f"and {len(reasons) - SHOWN} more"] if len(reasons) > SHOWN else []
-        share = _percent(checked.quarantined, checked.rows)
+        share = f"{checked.quarantined / checked.rows:.3%}" if checked.quarantined else ""
         cells = (f"{checked.rows:,}", f"{checked.quarantined:,}", share)
         rows.add_row(name, *cells, ", ".join([*reasons[:SHOWN], *more]))
     return rows
@@ -208,7 +204,3 @@ def _estimate(estimate: Estimate | None) -> tuple[str, str]:
         return f"{estimate.value:.4f}", ""
     low, high = estimate.interval
     return f"{estimate.value:.4f}", f"{low:.4f} to {high:.4f}"
-
-
-def _percent(part: int, whole: int) -> str:
-    return f"{part / whole:.3%}" if part else ""

@@ -52,17 +52,22 @@ def ask(root: Path, params: Params, ref: str, metric: str | None = None) -> Ques
         raise UserError(
             "something that decides a result is not committed, and commits are compared; commit it first: git status"
         )
-    name, better = _chosen(params.content, metric)
+    declared = (params.content.get("evaluation") or {}).get("metrics") or []
+    name = metric or next(iter(declared), "")
+    if name not in declared:
+        raise UserError(f"--metric: '{name}' is not in evaluation.metrics of {paths.PARAMS}{nearest(name, declared)}")
     change = _change(root, base, head)
     factors = shares.factors(change)
-    return Question(base, head, change, name, better, factors, _trees(base, head, factors))
+    ends = {BASE: CommitTree(base, head, (), {}), ALL: CommitTree(head, head, (), {})} if factors else {}
+    alone = {factor.name: CommitTree(base, head, factor.paths, factor.texts) for factor in factors}
+    return Question(base, head, change, name, registry.better(name), factors, ends | alone)
 
 
 def seconds(root: Path) -> float | None:
     """Return how long the stages of one combination took when they last ran here; None if one never has."""
     stages = shares.stages_before(safe_yaml.parse_yaml((root / "dvc.yaml").read_text(encoding="utf-8")), STAGE)
-    known = durations.read(root)
-    return sum(known[name] for name in stages) if stages and set(stages) <= set(known) else None
+    took = durations.read(root)
+    return sum(took[name] for name in stages) if stages and set(stages) <= set(took) else None
 
 
 def answer(root: Path, question: Question, began: Announce, ended: Announce = str) -> Attribution:
@@ -73,13 +78,18 @@ def answer(root: Path, question: Question, began: Announce, ended: Announce = st
     measured = {}
     with ExitStack() as stack:
         cache = checkouts.cache_folder(root) if question.trees else root
-        before = _base_python(root, question, stack)
+        before = checkouts.PRESENT
+        if shares.in_base_environment(BASE, question.factors):
+            before = stack.enter_context(checkouts.environment(root, question.base))
         for name, tree in question.trees.items():
             began(name)
             python = before if shares.in_base_environment(name, question.factors) else checkouts.PRESENT
             run = checkouts.reproduce(root, tree, cache, STAGE, paths.METRICS, python=python)
             ended(run.log)
-            measured[name] = _required(name, _read(run, question.metric))
+            measured[name] = _read(run, question.metric)
+            if measured[name].value is None and name in {BASE, ALL}:
+                why = measured[name].error
+                raise OutsideError(f"{name} cannot be measured in its environment: {why}; see --verbose")
     return shares.attribute(
         question.change,
         measured,
@@ -88,21 +98,6 @@ def answer(root: Path, question: Question, began: Announce, ended: Announce = st
         base=question.base,
         head=question.head,
     )
-
-
-def _base_python(root: Path, question: Question, stack: ExitStack) -> Path:
-    """Return the base's own Python where its environment is another one; it is there until the stack ends."""
-    if shares.in_base_environment(BASE, question.factors):
-        return stack.enter_context(checkouts.environment(root, question.base))
-    return checkouts.PRESENT
-
-
-def _chosen(params: Mapping[str, Any], metric: str | None) -> tuple[str, str | None]:
-    declared = (params.get("evaluation") or {}).get("metrics") or []
-    name = metric or next(iter(declared), "")
-    if name not in declared:
-        raise UserError(f"--metric: '{name}' is not in evaluation.metrics of {paths.PARAMS}{nearest(name, declared)}")
-    return name, registry.better(name)
 
 
 def _change(root: Path, base: str, head: str) -> BranchChange:
@@ -126,13 +121,6 @@ def _params(text: bytes, commit: str) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _trees(base: str, head: str, factors: tuple[Factor, ...]) -> dict[str, CommitTree]:
-    if not factors:
-        return {}
-    alone = {factor.name: CommitTree(base, head, factor.paths, factor.texts) for factor in factors}
-    return {BASE: CommitTree(base, head, (), {}), ALL: CommitTree(head, head, (), {}), **alone}
-
-
 def _read(run: CheckoutRun, metric: str) -> MeasuredRun:
     if run.report is None:
         error = shares.last_error(run.log) if not run.succeeded else f"it made no {paths.METRICS}"
@@ -141,9 +129,3 @@ def _read(run: CheckoutRun, metric: str) -> MeasuredRun:
     value = holdout.get(metric)
     error = "" if value is not None else f"{paths.METRICS} has no {metric}"
     return MeasuredRun(None if value is None else float(value), holdout.get("n"), error)
-
-
-def _required(name: str, measured: MeasuredRun) -> MeasuredRun:
-    if measured.value is None and name in {BASE, ALL}:
-        raise OutsideError(f"{name} cannot be measured in its environment: {measured.error}; see --verbose")
-    return measured

@@ -91,7 +91,12 @@ class Attribution:
 def factors(change: BranchChange) -> tuple[Factor, ...]:
     """Return the factors that have changed: window, config, code, environment."""
     moved = _moved_windows(change)
-    candidates = (_window(change, moved), _config(change, moved), _code(change), _environment(change))
+    window = Factor("window", (), moved, tuple(map(str, _window_differences(change, moved))))
+    code = (path for path in change.paths if path.startswith(_CODE[:2]) or path in _CODE[2:])
+    own = tuple(path for path in code if not path.startswith(_ABOVE))
+    lock = tuple(path for path in change.paths if path == LOCK)
+    environment = Factor(ENVIRONMENT, lock, {}, tuple(map(str, differences.versions(*change.locks))) or lock)
+    candidates = (window, _config(change, moved), Factor("code", own, {}, own), environment)
     return tuple(factor for factor in candidates if factor.paths or factor.texts)
 
 
@@ -127,9 +132,15 @@ def attribute(  # noqa: PLR0913  one argument per source of facts
     if not named:
         return Attribution(metric, better, base, head, None, None, (), None, None, notes(change))
     before, after = measured[BASE].value, measured[ALL].value
-    shares = tuple(_share(factor, measured[factor.name], before) for factor in named)
+    runs = [measured[factor.name] for factor in named]
+    shares = tuple(
+        FactorShare(factor.name, factor.changes, run.value, _minus(run.value, before), run.error)
+        for factor, run in zip(named, runs, strict=True)
+    )
     move = _minus(after, before)
-    remarks = (*notes(change), *_other_rows(change, measured))
+    remarks, had, has = notes(change), measured[BASE].rows, measured[ALL].rows
+    if had != has:
+        remarks = (*remarks, f"the holdout has {has} rows and had {had}: the metrics are not of the same rows")
     rest = _minus(move, *(share.share for share in shares if share.share is not None))
     return Attribution(metric, better, base, head, before, after, shares, move, rest, remarks)
 
@@ -159,13 +170,10 @@ def stages_before(pipeline: Mapping[str, Any], last: str) -> tuple[str, ...]:
         name = wanted.pop()
         if name not in order and name in stages:
             order.add(name)
-            read = _read(stages[name])
+            reader = stages[name]
+            read = [*map(str, reader.get("deps") or ()), *(["params.yaml"] if reader.get("params") else [])]
             wanted += [other for other, stage in stages.items() if any(_meet(out, read) for out in _outs(stage))]
     return tuple(sorted(order))
-
-
-def _read(stage: Mapping[str, Any]) -> list[str]:
-    return [*map(str, stage.get("deps") or ()), *(["params.yaml"] if stage.get("params") else [])]
 
 
 def _outs(stage: Mapping[str, Any]) -> Iterator[str]:
@@ -180,27 +188,12 @@ def _meet(out: str, read: Sequence[str]) -> bool:
     return any(path.is_relative_to(out) or PurePosixPath(out).is_relative_to(path) for path in paths)
 
 
-def _share(factor: Factor, measured: MeasuredRun, before: float | None) -> FactorShare:
-    share = _minus(measured.value, before)
-    return FactorShare(factor.name, factor.changes, measured.value, share, measured.error)
-
-
 def _minus(value: float | None, *others: float | None) -> float | None:
     """Subtract as one does on paper: 0.3 - 0.2 is 0.1, so that what is shown adds up to the last digit."""
     if value is None:
         return None
     terms = [Decimal(repr(other)) for other in others if other is not None]
     return float(Decimal(repr(value)) - sum(terms, Decimal(0))) if len(terms) == len(others) else None
-
-
-def _other_rows(change: BranchChange, measured: Mapping[str, MeasuredRun]) -> Iterator[str]:
-    before, after = measured[BASE].rows, measured[ALL].rows
-    if before != after:
-        yield f"the holdout has {after} rows and had {before}: the metrics are not of the same rows"
-
-
-def _window(change: BranchChange, moved: Mapping[str, str]) -> Factor:
-    return Factor("window", (), moved, tuple(map(str, _window_differences(change, moved))))
 
 
 def _config(change: BranchChange, moved: Mapping[str, str]) -> Factor:
@@ -212,17 +205,6 @@ def _config(change: BranchChange, moved: Mapping[str, str]) -> Factor:
     keys = [str(item) for item in _differences(change) if not (moved and _is_window(item.key))]
     texts = {path: kept[path] for path in paths if path in kept}
     return Factor("config", paths, texts, tuple(keys) or paths)
-
-
-def _code(change: BranchChange) -> Factor:
-    code = (path for path in change.paths if path.startswith(_CODE[:2]) or path in _CODE[2:])
-    paths = tuple(path for path in code if not path.startswith(_ABOVE))
-    return Factor("code", paths, {}, paths)
-
-
-def _environment(change: BranchChange) -> Factor:
-    paths = tuple(path for path in change.paths if path == LOCK)
-    return Factor(ENVIRONMENT, paths, {}, tuple(map(str, differences.versions(*change.locks))) or paths)
 
 
 def _moved_windows(change: BranchChange) -> dict[str, str]:

@@ -103,9 +103,9 @@ def entries(records: Sequence[Record], limit: int, metric: str | None = None) ->
     Raises UserError for a metric that no commit has.
     """
     states = [_state(record.files) for record in records]
-    known = {name for state in states for name in state.values}
-    if metric is not None and metric not in known:
-        raise UserError(f"--metric {clean(metric)}: no commit shown has it{nearest(metric, known)}")
+    measured = {name for state in states for name in state.values}
+    if metric is not None and metric not in measured:
+        raise UserError(f"--metric {clean(metric)}: no commit shown has it{nearest(metric, measured)}")
     before = [*states[1:], None]
     rows = list(zip(records, states, before, strict=True))[:limit]
     return tuple(_entry(record, state, earlier, metric) for record, state, earlier in rows)
@@ -140,7 +140,7 @@ def content(entries: Sequence[HistoryEntry]) -> dict[str, Any]:
 def changed_keys(entry: HistoryEntry) -> Iterator[str]:
     """Yield lines such as `model.max_iter 200 → 150`: a few, then how many more there are."""
     for change in entry.config[:SHOWN]:
-        yield f"{_cut(change.key, 0, 2 * LONG)} {_told(change)}"
+        yield f"{_cut(change.key, 0, 2 * LONG)} {_change_in_words(change)}"
     if len(entry.config) > SHOWN:
         yield f"and {len(entry.config) - SHOWN} more"
 
@@ -190,13 +190,13 @@ def _change(change: ParamChange) -> dict[str, Any]:
     return {"key": change.key} | {name: json.loads(text) for name, text in values.items() if text is not None}
 
 
-def _told(change: ParamChange) -> str:
+def _change_in_words(change: ParamChange) -> str:
     if change.before is None and (change.after or "").startswith("{"):
         return "added"
     if change.after is None and (change.before or "").startswith("{"):
         return "removed"
     before, after = _brief(change.before), _brief(change.after)
-    alike = next((place for place, (one, other) in enumerate(zip(before, after, strict=False)) if one != other), 0)
+    alike = next((number for number, (old, new) in enumerate(zip(before, after, strict=False)) if old != new), 0)
     # Two long values are shown from about where they begin to differ.
     start = max(0, alike - LONG // 2) if max(len(before), len(after)) > LONG else 0
     return f"{_cut(before, start)} → {_cut(after, start)}"
@@ -219,6 +219,7 @@ def _cut(text: str, start: int = 0, most: int = LONG) -> str:
 def _state(files: Mapping[Path, bytes]) -> _State:
     params, registry = parsed(files, paths.PARAMS), parsed(files, paths.REGISTRY)
     environments = _environments(registry, dig(params, "name"))
+    production = dig(environments, "production")
     declared = dig(params, "evaluation", "metrics")
     verdict = dig(parsed(files, paths.GATES_REPORT), "verdict")
     measured = dig(parsed(files, paths.SLICES), WHOLE, WHOLE, "metrics")
@@ -230,7 +231,7 @@ def _state(files: Mapping[Path, bytes]) -> _State:
         values=_numbers(dig(parsed(files, paths.METRICS), "holdout")),
         intervals=_intervals(measured),
         registered=isinstance(environments, Mapping) and "production" in environments,
-        production=_version(dig(environments, "production")),
+        production=None if production is None else clean(str(production)),
     )
 
 
@@ -282,10 +283,6 @@ def _interval(value: Any) -> tuple[float, float] | None:
     ends = [_number(end) for end in value] if isinstance(value, list) and len(value) == 2 else [None]
     low, high = ends[0], ends[-1]
     return (low, high) if low is not None and high is not None and low <= high else None
-
-
-def _version(value: Any) -> str | None:
-    return None if value is None else clean(str(value))
 
 
 _EMPTY = _state({})

@@ -20,17 +20,14 @@ _LOOKS = {
 def draw(entries: Sequence[HistoryEntry]) -> str:
     """Return an SVG of entries of one metric, newest first."""
     line = list(reversed(entries))
-    return drawing.svg(_size(line), lambda figure: _fill(figure, line), padding=(0.12, 0.1))
-
-
-def _size(line: Sequence[HistoryEntry]) -> tuple[float, float]:
     versions = max((len(version) for entry in line for version in entry.versions), default=0)
-    return min(WIDTH, max(7.0, 1.5 + STEP * len(line))), 4.2 + 0.085 * versions
+    size = min(WIDTH, max(7.0, 1.5 + STEP * len(line))), 4.2 + 0.085 * versions
+    return drawing.svg(size, lambda figure: _fill(figure, line), padding=(0.12, 0.1))
 
 
 def _fill(figure: Any, line: Sequence[HistoryEntry]) -> None:
     axes = figure.subplots()
-    measured = [(place, entry, entry.measured) for place, entry in enumerate(line) if entry.measured]
+    measured = [(position, entry, entry.measured) for position, entry in enumerate(line) if entry.measured]
     values = [entry.measured.value if entry.measured else math.nan for entry in line]
     axes.plot(range(len(line)), values, color="#aaa", lw=1, zorder=2)  # broken where nothing was measured
     _values(axes, measured)
@@ -41,7 +38,7 @@ def _fill(figure: Any, line: Sequence[HistoryEntry]) -> None:
 
 
 def _values(axes: Any, measured: Sequence[tuple[int, HistoryEntry, MeasuredMetric]]) -> None:
-    bars = [(place, *item.interval) for place, _, item in measured if item.interval]
+    bars = [(position, *item.interval) for position, _, item in measured if item.interval]
     if bars:
         places, lows, highs = zip(*bars, strict=True)
         level = measured[-1][2].confidence
@@ -49,17 +46,17 @@ def _values(axes: Any, measured: Sequence[tuple[int, HistoryEntry, MeasuredMetri
         axes.vlines(places, lows, highs, color="#777", lw=1.4, zorder=3, label=label)
         axes.plot([*places, *places], [*lows, *highs], ls="", marker="_", ms=8, color="#777", zorder=3)
     for verdict, (label, marker, face, edge) in _LOOKS.items():
-        points = [(place, item.value) for place, entry, item in measured if entry.verdict == verdict]
+        points = [(position, item.value) for position, entry, item in measured if entry.verdict == verdict]
         if points:
             look = {"marker": marker, "markersize": 9, "mfc": face, "mec": edge, "mew": 1.4}
             axes.plot(*zip(*points, strict=True), ls="", label=label, zorder=4, **look)
 
 
 def _versions(axes: Any, line: Sequence[HistoryEntry]) -> None:
-    for place, entry in enumerate(line):
+    for position, entry in enumerate(line):
         if entry.versions:
-            axes.axvline(place, color="#bbb", lw=0.9, ls=":", zorder=1)
-            at = {"xy": (place, 1), "xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+            axes.axvline(position, color="#bbb", lw=0.9, ls=":", zorder=1)
+            at = {"xy": (position, 1), "xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
             axes.annotate(
                 "\n".join(entry.versions), xytext=(0, 4), ha="center", va="bottom", rotation=90, fontsize=9, **at
             )
@@ -68,7 +65,7 @@ def _versions(axes: Any, line: Sequence[HistoryEntry]) -> None:
 def _finish(axes: Any, line: Sequence[HistoryEntry], newest: MeasuredMetric) -> None:
     step = math.ceil(STEP * len(line) / (WIDTH - 1.5))
     shown = range(len(line))[::-step][::-1]
-    names = [f"{line[place].short}\n{line[place].date}" for place in shown]
+    names = [f"{line[position].short}\n{line[position].date}" for position in shown]
     axes.set_xticks(list(shown), names, fontsize=7)
     axes.set_xlim(-0.6, len(line) - 0.4)
     axes.margins(y=0.12)
