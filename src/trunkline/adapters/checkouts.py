@@ -53,7 +53,7 @@ def cache_folder(root: Path) -> Path:
     done = _started(root, _dvc("cache", "dir"))
     if done.code:
         raise OutsideError(f"dvc cache dir failed: {one_line(done.complaint)}")
-    return Path(done.told.strip().splitlines()[-1])
+    return Path(done.printed.strip().splitlines()[-1])
 
 
 @contextmanager
@@ -68,8 +68,8 @@ def environment(root: Path, commit: str) -> Iterator[Path]:
         own = {"PYTHON": sys.executable, "TMPDIR": str(state)}
         done = _started(folder, ["sh", INSTALL, "pipeline"], own, together=True)
         if done.code:
-            told = one_line(done.told)[-300:]
-            raise OutsideError(f"{commit[:12]}:locks/pipeline.txt: cannot be installed: {told}")
+            reason = one_line(done.printed)[-300:]
+            raise OutsideError(f"{commit[:12]}:locks/pipeline.txt: cannot be installed: {reason}")
         yield folder / ".venv/bin/python"
 
 
@@ -87,7 +87,7 @@ def reproduce(  # noqa: PLR0913  where, what, and with which Python
         done = _started(folder, _dvc("repro", stage, python=python), own, together=True)
         written = folder / report
         text = written.read_text(encoding="utf-8") if done.code == 0 and written.is_file() else None
-    return CheckoutRun(done.code == 0, fetched.told + done.told, text)
+    return CheckoutRun(done.code == 0, fetched.printed + done.printed, text)
 
 
 def plan_merged(root: Path, target: str, cache: Path, settings: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
@@ -101,7 +101,7 @@ def plan_merged(root: Path, target: str, cache: Path, settings: Mapping[str, str
         own = _aside(folder, cache, state) | _path(PRESENT)
         words = ("merge", "--quiet", "--no-commit", "--no-ff", "--no-verify", target)
         done = _started(folder, ["git", *chosen, *_MERGER, *words], own, together=True)
-        listed = _started(folder, ["git", "diff", "--name-only", "--diff-filter=U", "-z"]).told
+        listed = _started(folder, ["git", "diff", "--name-only", "--diff-filter=U", "-z"]).printed
         conflicts = tuple(filter(None, listed.split("\0")))
         if conflicts:
             return "", conflicts
@@ -109,8 +109,8 @@ def plan_merged(root: Path, target: str, cache: Path, settings: Mapping[str, str
         planned = _started(folder, [sys.executable, "-c", _PLAN], own)
         for step in (done, fetched, planned):
             if step.code:
-                raise OutsideError(f"the merge with {target[:12]}: {one_line(step.complaint or step.told)}")
-        return planned.told, ()
+                raise OutsideError(f"the merge with {target[:12]}: {one_line(step.complaint or step.printed)}")
+        return planned.printed, ()
 
 
 def _aside(folder: Path, cache: Path, state: Path) -> dict[str, str]:
@@ -122,13 +122,13 @@ def _aside(folder: Path, cache: Path, state: Path) -> dict[str, str]:
 @contextmanager
 def _checkout(root: Path, commit: str) -> Iterator[tuple[Path, Path]]:
     """Yield the project's folder in a new worktree, and a folder for what DVC and the stages put aside."""
-    with tempfile.TemporaryDirectory(prefix="trunkline-", ignore_cleanup_errors=True) as made:
-        worktree = Path(made).resolve() / "tree"
+    with tempfile.TemporaryDirectory(prefix="trunkline-", ignore_cleanup_errors=True) as temporary:
+        worktree = Path(temporary).resolve() / "tree"
         try:
             # Without hooks: the one that `dvc install` sets would fetch what the commit's dvc.lock names.
             quietly = ("-c", f"core.hooksPath={os.devnull}", "worktree", "add", "--quiet", "--detach")
             _git(root, *quietly, str(worktree), commit)
-            state = Path(made) / "state"
+            state = Path(temporary) / "state"
             state.mkdir()
             yield worktree / repository.prefix(root), state
         finally:
@@ -167,7 +167,7 @@ def _git(folder: Path, *arguments: str, given: str = "") -> None:
 @dataclass(frozen=True)
 class _Done:
     code: int
-    told: str
+    printed: str
     complaint: str
 
 
@@ -180,10 +180,11 @@ def _started(
     together: bool = False,
 ) -> _Done:
     """Run a command in a folder; what it prints is kept, `together` in one order; Ctrl-C ends all that it started."""
+    environ = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
     with subprocess.Popen(  # noqa: S603  no shell
         command,
         cwd=folder,
-        env=_environment() | dict(settings or {}),
+        env=environ | dict(settings or {}),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT if together else subprocess.PIPE,
@@ -192,11 +193,11 @@ def _started(
         start_new_session=True,
     ) as process:
         try:
-            told, complaint = process.communicate(given)
+            printed, complaint = process.communicate(given)
         except BaseException:
             _end(process)
             raise
-    return _Done(process.returncode, told, complaint or "")
+    return _Done(process.returncode, printed, complaint or "")
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
@@ -206,11 +207,6 @@ def _end(process: "subprocess.Popen[str]") -> None:
             os.killpg(process.pid, number)
         with suppress(subprocess.TimeoutExpired):
             process.wait(PATIENCE)
-
-
-def _environment() -> dict[str, str]:
-    """Return the environment of a command, without what would lead it elsewhere."""
-    return {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
 
 
 def _path(python: Path) -> dict[str, str]:

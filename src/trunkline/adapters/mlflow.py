@@ -110,18 +110,18 @@ def answered(code: str) -> Iterator[None]:
 
 def experiment(client: "Client", name: str, artifacts: Path | None) -> str:
     """Return the id of an experiment, which is made if there is none; raises UserError if it was deleted."""
-    experiment_ = client.get_experiment_by_name(name)
-    if experiment_ is None:
+    existing = client.get_experiment_by_name(name)
+    if existing is None:
         try:
             return str(client.create_experiment(name, artifacts.as_uri() if artifacts else None))
         except library().exceptions.MlflowException as error:
-            experiment_ = client.get_experiment_by_name(name)  # another run may have made it in the meantime
-            if experiment_ is None:
+            existing = client.get_experiment_by_name(name)  # another run may have made it in the meantime
+            if existing is None:
                 raise error from None
-    if experiment_.lifecycle_stage != "active":
-        advice = f"restore it (mlflow experiments restore -x {experiment_.experiment_id}) or choose another name"
+    if existing.lifecycle_stage != "active":
+        advice = f"restore it (mlflow experiments restore -x {existing.experiment_id}) or choose another name"
         raise UserError(f"conf/tracking: tracking.experiment: '{name}' was deleted in MLflow; {advice}")
-    return str(experiment_.experiment_id)
+    return str(existing.experiment_id)
 
 
 def without_secrets(text: str, uri: str) -> str:
@@ -138,18 +138,14 @@ def without_secrets(text: str, uri: str) -> str:
 def _client(uri: str) -> "Client":
     try:
         if not is_server(uri):
-            _connect(uri)
+            # Once, here: MLflow would try a missing database for two minutes, warning each time.
+            engine = sqlalchemy.create_engine(uri)
+            engine.connect().close()
+            engine.dispose()
         client: Client = library().MlflowClient(tracking_uri=uri, registry_uri=uri)
     except ModuleNotFoundError as error:
         raise UserError(f"{shown(uri)}: needs the Python package {error.name}: install it") from error
     return client
-
-
-def _connect(uri: str) -> None:
-    """Connect to a database once: MLflow would try a missing one for two minutes, warning each time."""
-    engine = sqlalchemy.create_engine(uri)
-    engine.connect().close()
-    engine.dispose()
 
 
 @contextmanager
@@ -170,15 +166,11 @@ def _outside(uri: str, advice: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # MLflow, the driver and the file system share no base; another one is raised
-        if not _is_outside(error):
+        if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _FOREIGN:
             raise
         reason = without_secrets(str(_root(error)), uri)
         mend = f"start it or correct the address (tracking.uri in conf/tracking, or {URI}); {advice}"
         raise OutsideError(f"MLflow at {shown(uri)}: {reason}; {mend}") from error
-
-
-def _is_outside(error: Exception) -> bool:
-    return isinstance(error, OSError) or type(error).__module__.partition(".")[0] in _FOREIGN
 
 
 def _root(error: BaseException) -> BaseException:

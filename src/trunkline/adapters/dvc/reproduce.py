@@ -183,7 +183,7 @@ def _dvc(root: Path) -> Iterator[Any]:
 
 def _explained(error: Exception) -> TrunklineError:
     """Return the error with the exit code of the stage that failed; it has said why itself."""
-    told = one_line(error.__cause__ or error)
-    status = re.search(r"exited with (\d+)$", told)
-    message = f"{one_line(error)}: {told}" if error.__cause__ else told
+    reason = one_line(error.__cause__ or error)
+    status = re.search(r"exited with (\d+)$", reason)
+    message = f"{one_line(error)}: {reason}" if error.__cause__ else reason
     return UserError(message) if status and status[1] == str(UserError.exit_code) else OutsideError(message)

@@ -71,11 +71,18 @@ class _Survey:
 
     def add(self, stage: Any) -> None:
         upstream = {str(dep): makers for dep in files(stage) if (makers := self._makers(dep))}
-        inputs = {str(dep): _hash(dep) for dep in files(stage) if str(dep) not in upstream}
+        # DVC remembers the hash of a file that has not changed.
+        inputs = {
+            str(dep): str(dep.get_hash().value) if dep.exists else None
+            for dep in files(stage)
+            if str(dep) not in upstream
+        }
         params = _params(stage, self.params)
         outputs = {path: word for out in stage.outs for path, word in out.status().items()}
         waits = any(name not in self.same for names in upstream.values() for name in names)
-        own = stage.cmd_changed or params != _locked_params(stage) or inputs != _locked_inputs(stage, inputs)
+        locked = {str(dep): dep.hash_info.value for dep in files(stage)}
+        own = stage.cmd_changed or params != _locked_params(stage)
+        own = own or any(value != locked.get(path) for path, value in inputs.items())
         own = own or any(self._is_another(dep, upstream[str(dep)]) for dep in files(stage) if str(dep) in upstream)
         stale = any(not (self.remote and word in ABSENT) for word in outputs.values())
         action = self._action(stage, own=own, stale=stale, waits=waits, params=params)
@@ -107,14 +114,14 @@ class _Survey:
     def _inside(self, dep: Any) -> Any:
         """Return the output that an input is or lies in; None for one that no stage makes as a whole."""
         path = Path(dep.fs_path)
-        return next((self.outs[place] for place in (path, *path.parents) if place in self.outs), None)
+        return next((self.outs[folder] for folder in (path, *path.parents) if folder in self.outs), None)
 
     def _makers(self, dep: Any) -> tuple[str, ...]:
         """Return the stages that make an input, or files in it."""
         whole, path = self._inside(dep), Path(dep.fs_path)
         if whole is not None:
             return (whole.stage.name,)
-        return tuple(sorted({out.stage.name for place, out in self.outs.items() if place.is_relative_to(path)}))
+        return tuple(sorted({out.stage.name for inner, out in self.outs.items() if inner.is_relative_to(path)}))
 
     def _is_cached(self, stage: Any, *, own: bool, params: Mapping[str, Any]) -> bool:
         """Whether DVC would take the results from its cache; asked as `dvc repro` asks, with the inputs of now."""
@@ -149,9 +156,9 @@ def survey(root: Path, params: Mapping[str, Any], composed: Callable[[], Mapping
         with chdir(root), set_loggers_level(WARNING), kept_parses(), Repo() as repo, repo.lock:
             stages = private.in_order(repo)
             outs = {Path(out.fs_path): out for stage in stages for out in stage.outs}
-            found = _Survey(repo, params, composed, outs, remote=bool(repo.config["core"].get("remote")))
+            seen = _Survey(repo, params, composed, outs, remote=bool(repo.config["core"].get("remote")))
             for stage in stages:
-                found.add(stage)
+                seen.add(stage)
     except LockError as error:
         raise OutsideError(
             f"another DVC command is running here ({one_line(error)}); wait for it, or stop it"
@@ -160,7 +167,7 @@ def survey(root: Path, params: Mapping[str, Any], composed: Callable[[], Mapping
         if "dvc.lock" in str(error) or isinstance(error, RecursionError):
             raise UserError(f"dvc.lock: DVC cannot read it ({one_line(error)}); run: git restore dvc.lock") from None
         raise UserError(f"dvc.yaml: DVC refuses the pipeline: {one_line(error)}") from None
-    return list(found.seen.values())
+    return list(seen.seen.values())
 
 
 def uncached(outs: Iterable[Any]) -> tuple[str, ...]:
@@ -171,16 +178,6 @@ def uncached(outs: Iterable[Any]) -> tuple[str, ...]:
 def files(stage: Any) -> list[Output]:
     """Return the files and folders that a stage of DVC reads."""
     return [dep for dep in stage.deps if not isinstance(dep, ParamsDependency)]
-
-
-def _hash(dep: Any) -> str | None:
-    """Return the hash of an input as it is now; DVC remembers that of a file that has not changed."""
-    return str(dep.get_hash().value) if dep.exists else None
-
-
-def _locked_inputs(stage: Any, paths: Mapping[str, object]) -> dict[str, str | None]:
-    locked = {str(dep): dep.hash_info.value for dep in files(stage)}
-    return {path: locked.get(path) for path in paths}
 
 
 def _params(stage: Any, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -164,7 +164,8 @@ def _error(state: RetryCallState) -> BaseException | None:
 def refused(what: str, status: int, said: object, needs: str, headers: Mapping[str, str] | None = None) -> ForgeError:
     """Return the error for an answer of this HTTP status; `needs` are the rights that the call takes."""
     asked = _asked({key.lower(): value for key, value in (headers or {}).items()})
-    answer = f"{what}: the forge answers {status}{_quoted(said)}"
+    text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(said or "")).split())
+    answer = f"{what}: the forge answers {status}{f' ({text[:160]})' if text else ''}"
     if status == 429 or status >= 500 or (status == 403 and asked is not None):
         hint = f", and asks to wait {asked:.0f} s" if asked is not None else ""
         return ForgeError(f"{answer}{hint}", passing=True, wait=asked)
@@ -206,11 +207,6 @@ def meant(what: str, head: str, sha: str, *, closed: bool) -> None:
 def plain(text: str | None) -> str:
     """Return a text as forges keep it: neither with other line ends nor with what is at the ends."""
     return (text or "").replace("\r\n", "\n").strip()
-
-
-def _quoted(said: object) -> str:
-    text = " ".join("".join(letter if letter.isprintable() else " " for letter in str(said or "")).split())
-    return f" ({text[:160]})" if text else ""
 
 
 def _asked(headers: Mapping[str, str]) -> float | None:

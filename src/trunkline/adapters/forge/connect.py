@@ -19,12 +19,20 @@ def connect(environ: Mapping[str, str]) -> Forge:
         address, repository, token = _settings(environ, {GITHUB[0]: "https://api.github.com"}, GITHUB)
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
             raise UserError(f"{GITHUB[1]}: is not owner/name")
-        return _github(address, repository, token)
+        try:
+            from trunkline.adapters.forge.github import GitHub
+        except ImportError:
+            raise _uninstalled("PyGithub") from None
+        return GitHub(address, repository, token)
     if environ.get(GITLAB[1]):
         address, project, token = _settings(environ, {}, GITLAB)
         if not re.fullmatch(r"[0-9]+", project):
             raise UserError(f"{GITLAB[1]}: is not a project's number")
-        return _gitlab(address, project, token)
+        try:
+            from trunkline.adapters.forge.gitlab import GitLab
+        except ImportError:
+            raise _uninstalled("python-gitlab") from None
+        return GitLab(address, project, token)
     raise UserError(f"no forge: set {', '.join(GITHUB[1:])}, or {', '.join(GITLAB)}")
 
 
@@ -49,23 +57,6 @@ def _settings(
     if not token.isascii() or not token.isprintable() or " " in token:
         raise UserError(f"{names[2]}: is no token: it has spaces, line ends or letters that no token has")
     return address.rstrip("/"), repository, token
-
-
-# Their libraries are heavy and in an extra, so each is imported where its forge is.
-def _github(address: str, repository: str, token: str) -> Forge:
-    try:
-        from trunkline.adapters.forge.github import GitHub
-    except ImportError:
-        raise _uninstalled("PyGithub") from None
-    return GitHub(address, repository, token)
-
-
-def _gitlab(address: str, project: str, token: str) -> Forge:
-    try:
-        from trunkline.adapters.forge.gitlab import GitLab
-    except ImportError:
-        raise _uninstalled("python-gitlab") from None
-    return GitLab(address, project, token)
 
 
 def _uninstalled(name: str) -> UserError:

@@ -197,7 +197,7 @@ class GitHub:
             classic = self._seen(f"branches/{quote(branch, safe='')}/protection") if summary.get("enabled") else None
             rulesets = self._seen("rulesets?targets=tag", listed=True)
             if rulesets is not None:
-                rulesets = [self._get(f"rulesets/{one['id']}") for one in rulesets]
+                rulesets = [self._get(f"rulesets/{ruleset['id']}") for ruleset in rulesets]
             protected = None if rulesets is None else github_rules.keeps(rulesets, tag)
             return github_rules.guards(rules, summary, classic, protected)
 
@@ -245,10 +245,10 @@ class GitHub:
 
 def _approvers(pull: Pull) -> list[str]:
     """Return those whose last word before the merge approved what was merged; a mere comment is no word."""
-    words = [one for one in pull.get_reviews() if one.state not in ("COMMENTED", "PENDING")]
-    in_time = [one for one in words if pull.merged_at and one.submitted_at <= pull.merged_at]
-    last = {_login(one.user): one for one in in_time}
-    return [login for login, one in last.items() if one.state == "APPROVED" and one.commit_id == pull.head.sha]
+    words = [review for review in pull.get_reviews() if review.state not in ("COMMENTED", "PENDING")]
+    in_time = [review for review in words if pull.merged_at and review.submitted_at <= pull.merged_at]
+    last = {_login(review.user): review for review in in_time}
+    return [login for login, review in last.items() if review.state == "APPROVED" and review.commit_id == pull.head.sha]
 
 
 def _login(user: Any) -> str:
@@ -258,13 +258,13 @@ def _login(user: Any) -> str:
 def _said(error: GithubException) -> str:
     """Return what the forge says, with the details that a refused request or a question of GraphQL has."""
     errors = error.data.get("errors") if isinstance(error.data, dict) else None
-    details = [one.get("message") if isinstance(one, dict) else one for one in errors or ()]
+    details = [detail.get("message") if isinstance(detail, dict) else detail for detail in errors or ()]
     return ": ".join(str(text) for text in (error.message, *details) if text)
 
 
 def _refused(what: str, error: GithubException, needs: str) -> ForgeError:
     errors = error.data.get("errors") if isinstance(error.data, dict) else None
-    kinds = [one.get("type") for one in errors or () if isinstance(one, dict)]
+    kinds = [detail.get("type") for detail in errors or () if isinstance(detail, dict)]
     status = next((_STATUS[kind] for kind in kinds if kind in _STATUS), error.status)
     return refused(what, status, _said(error), needs, error.headers)
 

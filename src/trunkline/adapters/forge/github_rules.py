@@ -32,12 +32,12 @@ def guards(rules: Sequence[Json], summary: Json, classic: Json | None, tags_prot
     forced = "non_fast_forward" in kinds or _refuses(older, "allow_force_pushes")
     deleted = "deletion" in kinds or _refuses(older, "allow_deletions")
     return Guards(
-        pull_request_required=_known(bool(pulls or reviews), hidden),
+        pull_request_required=_visible(bool(pulls or reviews), hidden),
         approvals=max(counts, default=0) or (None if hidden else 0),
-        code_owners=_known(any(owned), hidden),
+        code_owners=_visible(any(owned), hidden),
         checks=required_checks(rules, summary),
-        force_push_blocked=_known(forced, hidden),
-        deletion_blocked=_known(deleted, hidden),
+        force_push_blocked=_visible(forced, hidden),
+        deletion_blocked=_visible(deleted, hidden),
         tags_protected=tags_protected,
     )
 
@@ -54,12 +54,14 @@ def required_checks(rules: Iterable[Json], summary: Json) -> tuple[str, ...]:
 
 def keeps(rulesets: Iterable[Json], tag: str) -> bool:
     """Tell whether rulesets of tags, with their rules, keep this one from being moved and from being deleted."""
-    holding = [one for one in rulesets if one["enforcement"] == "active" and _is_about(one, f"refs/tags/{tag}")]
-    return {rule["type"] for one in holding for rule in one.get("rules", ())} >= FIXED
+    holding = [
+        ruleset for ruleset in rulesets if ruleset["enforcement"] == "active" and _is_about(ruleset, f"refs/tags/{tag}")
+    ]
+    return {rule["type"] for ruleset in holding for rule in ruleset.get("rules", ())} >= FIXED
 
 
-def _known(found: bool, hidden: bool) -> bool | None:
-    return None if hidden and not found else found
+def _visible(answer: bool, hidden: bool) -> bool | None:
+    return None if hidden and not answer else answer
 
 
 def _refuses(older: Json, what: str) -> bool:

@@ -143,12 +143,12 @@ class GitLab:
                 if error.response_code != requests.codes.not_found or "Commit" not in str(error.error_message):
                     raise
                 return None  # the forge does not have the commit
-            made = ("merge_commit_sha", "squash_commit_sha", "sha")
+            keys = ("merge_commit_sha", "squash_commit_sha", "sha")
             matching = [
                 request for request in listed if request["state"] == "merged" and request["target_branch"] == branch
             ]
             brought = min(
-                matching, key=lambda request: (sha not in [request[key] for key in made], request["iid"]), default=None
+                matching, key=lambda request: (sha not in [request[key] for key in keys], request["iid"]), default=None
             )
             return None if brought is None else self._described(brought["iid"])
 
@@ -159,7 +159,9 @@ class GitLab:
             (request.attributes.get("merge_user") or {}).get("username", "ghost"),
         )
         given = request.approvals.get().approved_by
-        approvers = {one["user"]["username"] for one in given if _is_of_head(one.get("approved_at"), request)}
+        approvers = {
+            approval["user"]["username"] for approval in given if _is_of_head(approval.get("approved_at"), request)
+        }
         return Merged(number, request.web_url, request.title, author, merger, tuple(sorted(approvers - {author})))
 
     def guards(self, branch: str, tag: str) -> Guards:
@@ -178,11 +180,11 @@ class GitLab:
                 approvals=None if rules is None else _approvals(rules, branch),
                 code_owners=None
                 if holding is None
-                else any(one.attributes.get("code_owner_approval_required") for one in holding),
+                else any(rule.attributes.get("code_owner_approval_required") for rule in holding),
                 checks=("pipeline",) if project.only_allow_merge_if_pipeline_succeeds else (),
                 force_push_blocked=None
                 if holding is None
-                else bool(holding) and not any(one.allow_force_push for one in holding),
+                else bool(holding) and not any(rule.allow_force_push for rule in holding),
                 deletion_blocked=None if holding is None else bool(holding),
                 tags_protected=None if tags is None else bool(tags),
             )
@@ -203,7 +205,7 @@ def _is_of_head(approved: str | None, request: Any) -> bool:
     GitLab before 18 does not tell when it came: it counts where there has been one commit only.
     """
     versions = list(request.diffs.list(iterator=True))
-    pushed = [_time(one.created_at) for one in versions if one.head_commit_sha == request.sha]
+    pushed = [_time(version.created_at) for version in versions if version.head_commit_sha == request.sha]
     if approved is None or not pushed:
         return len(versions) == len(pushed) == 1
     return min(pushed) <= _time(approved) <= _time(request.merged_at)
@@ -215,7 +217,7 @@ def _time(text: str) -> datetime:
 
 def _about(rules: Iterable[RESTObject], name: str) -> list[RESTObject]:
     """Return the rules of protected branches or tags whose name, or pattern, is about this one."""
-    return [one for one in rules if _matches(one.name, name)]
+    return [rule for rule in rules if _matches(rule.name, name)]
 
 
 def _matches(pattern: str, name: str) -> bool:
@@ -230,7 +232,7 @@ def _approvals(rules: Iterable[RESTObject], branch: str) -> int:
     """Return how many approvals a merge into a branch takes; one person may satisfy several rules."""
     counts = []
     for rule in rules:
-        names = [one["name"] for one in rule.protected_branches]
+        names = [protected["name"] for protected in rule.protected_branches]
         everywhere = not names and not rule.attributes.get("applies_to_all_protected_branches")
         if everywhere or any(_matches(name, branch) for name in names):
             counts.append(int(rule.approvals_required))

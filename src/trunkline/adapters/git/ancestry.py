@@ -74,7 +74,7 @@ def first_parents(
 
 def commits(folder: Path, hashes: Iterable[str]) -> dict[str, Commit]:
     """Return commits by their hashes."""
-    wanted = "".join(f"{one}\n" for one in hashes).encode()
+    wanted = "".join(f"{name}\n" for name in hashes).encode()
     if not wanted:
         return {}
     return {commit.hash: commit for commit in _log(folder, "--stdin", "--no-walk=unsorted", given=wanted)}
@@ -83,7 +83,7 @@ def commits(folder: Path, hashes: Iterable[str]) -> dict[str, Commit]:
 def _log(folder: Path, *chosen: str, given: bytes = b"") -> tuple[Commit, ...]:
     layout = ("--no-show-signature", "--encoding=UTF-8", "-z", "--format=%H%x00%h%x00%an%x00%cI%x00%s%x00%B")
     words = output(folder, "log", *layout, *chosen, given=given).decode(errors="replace").split("\0")
-    return tuple(Commit(*words[place : place + 6]) for place in range(0, len(words) - 5, 6))
+    return tuple(Commit(*words[start : start + 6]) for start in range(0, len(words) - 5, 6))
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def tags(folder: Path, name: str = "") -> tuple[GitTag, ...]:
     layout = "".join(f"%({field})%00" for field in fields)
     listed = output(folder, "for-each-ref", f"--format={layout}", f"refs/tags/{name}").decode(errors="replace")
     words = listed.split("\0")
-    rows = (words[place : place + len(fields)] for place in range(0, len(words) - 1, len(fields)))
+    rows = (words[start : start + len(fields)] for start in range(0, len(words) - 1, len(fields)))
     return tuple(tag for row in rows if (tag := _tag(*row)))
 
 
@@ -131,13 +131,13 @@ def tag(folder: Path, name: str) -> GitTag | None:
         return None
 
 
-def landing(folder: Path, commit: str, trunk_: Trunk) -> str | None:
+def landing(folder: Path, commit: str, branch: Trunk) -> str | None:
     """Return the commit of the trunk's line that brought a commit to the trunk; None for one that is not on it."""
-    if commit in trunk_.line:
+    if commit in branch.line:
         return commit
-    path = told(folder, "rev-list", "--ancestry-path", f"{commit}..{trunk_.tip}") or ""
+    path = told(folder, "rev-list", "--ancestry-path", f"{commit}..{branch.tip}") or ""
     after = set(path.split())
-    return next((one for one in reversed(trunk_.line) if one in after), None)
+    return next((candidate for candidate in reversed(branch.line) if candidate in after), None)
 
 
 def with_prefix(folder: Path, prefix: str) -> tuple[str, ...]:
@@ -149,18 +149,18 @@ def with_prefix(folder: Path, prefix: str) -> tuple[str, ...]:
     return tuple(sorted(line.split(" ")[0] for line in kinds if line.split(" ")[1:2] == ["commit"]))
 
 
-def dropped(folder: Path, trunk_: Trunk) -> tuple[str, ...]:
+def dropped(folder: Path, branch: Trunk) -> tuple[str, ...]:
     """Return commits that the trunk had when this clone fetched it, and has no more: its history was rewritten."""
-    ref = f"refs/remotes/{trunk_.ref}"
+    ref = f"refs/remotes/{branch.ref}"
     tips = (told(folder, "rev-list", "--walk-reflogs", ref) or "").split()
     oldest = repository.resolve(folder, f"{ref}@{{{len(tips)}}}") if tips else None  # what the first entry replaced
-    return outside(folder, tuple(dict.fromkeys(filter(None, (*tips, oldest)))), trunk_.tip)
+    return outside(folder, tuple(dict.fromkeys(filter(None, (*tips, oldest)))), branch.tip)
 
 
 def outside(folder: Path, hashes: Sequence[str], tip: str) -> tuple[str, ...]:
     """Return the commits among these that are not in the history of another one."""
     if not hashes:
         return ()
-    given = "".join(f"{one}\n" for one in (*hashes, f"^{tip}")).encode()
+    given = "".join(f"{name}\n" for name in (*hashes, f"^{tip}")).encode()
     beyond = set(output(folder, "rev-list", "--stdin", given=given).decode().split())
-    return tuple(one for one in hashes if one in beyond)
+    return tuple(name for name in hashes if name in beyond)

@@ -42,7 +42,8 @@ def fetch(folder: Path, trunk: str, environ: Mapping[str, str]) -> Fetched:
 
     Raises UserError for a trunk that origin does not have, OutsideError where the remote cannot be reached.
     """
-    ours = _remote_branch(trunk)
+    _ref(trunk, "--trunk")
+    ours = f"refs/remotes/origin/{trunk}"
     specs = (f"+refs/heads/{trunk}:{ours}", "refs/tags/*:refs/tags/*")
     done = _remote(folder, environ, "fetch", "--no-tags", "--no-write-fetch-head", "origin", *specs)
     moved = tuple(sorted(_CLOBBERED.findall(done.stderr)))
@@ -66,11 +67,11 @@ def commit_file(folder: Path, parent: str, path: Path, text: str, message: str) 
     with tempfile.TemporaryDirectory() as aside:
         index = {**os.environ, "GIT_INDEX_FILE": str(Path(aside, "index"))}
         output(folder, "read-tree", parent, environ=index)
-        place = f"{repository.prefix(folder)}{path.as_posix()}"
-        output(folder, "update-index", "--add", "--cacheinfo", f"100644,{blob},{place}", environ=index)
+        name = f"{repository.prefix(folder)}{path.as_posix()}"
+        output(folder, "update-index", "--add", "--cacheinfo", f"100644,{blob},{name}", environ=index)
         tree = output(folder, "write-tree", environ=index).decode().strip()
-    made = output(folder, *_author(folder), "commit-tree", tree, "-p", parent, given=message.encode())
-    return made.decode().strip()
+    commit = output(folder, *_author(folder), "commit-tree", tree, "-p", parent, given=message.encode())
+    return commit.decode().strip()
 
 
 def branch(folder: Path, name: str, commit: str) -> None:
@@ -154,11 +155,6 @@ def _ref(branch: str, option: str) -> str:
     return ref
 
 
-def _remote_branch(trunk: str) -> str:
-    _ref(trunk, "--trunk")
-    return f"refs/remotes/origin/{trunk}"
-
-
 def _author(folder: Path) -> tuple[str, ...]:
     return () if told(folder, "config", "--get", "user.email") else _NOBODY
 
@@ -169,7 +165,7 @@ def _at(folder: Path, environ: Mapping[str, str], ref: str, name: str) -> str | 
     if listed.returncode:
         raise OutsideError(f"git push origin {name} failed: {_line(listed)}")
     rows = (line.split("\t") for line in listed.stdout.splitlines())
-    return next((found for found, name in rows if name == ref), None)
+    return next((commit for commit, name in rows if name == ref), None)
 
 
 def _remote(folder: Path, environ: Mapping[str, str], *arguments: str) -> Done:

@@ -118,20 +118,21 @@ def is_shallow(folder: Path) -> bool:
 
 
 def files_at(
-    folder: Path, commits: Iterable[str], paths: Sequence[Path], place: str | None = None
+    folder: Path, commits: Iterable[str], paths: Sequence[Path], where: str | None = None
 ) -> dict[str, dict[Path, bytes]]:
     """Return the files that each commit has among the paths, all read by one process.
 
-    `place` is where the folder is in its repository, for a caller that knows it.
+    `where` is where the folder is in its repository, for a caller that knows it.
     """
     wanted = [(commit, path) for commit in commits for path in paths]
-    place = prefix(folder) if place is None else place  # a bare repository knows no `./`
-    lines = "".join(f"{commit}:{place}{path.as_posix()}\n" for commit, path in wanted)
+    where = prefix(folder) if where is None else where  # a bare repository knows no `./`
+    lines = "".join(f"{commit}:{where}{path.as_posix()}\n" for commit, path in wanted)
     listed = output(folder, "cat-file", "--batch", given=lines.encode())
     contents: dict[str, dict[Path, bytes]] = {commit: {} for commit, _ in wanted}
     at = 0
     for commit, path in wanted:
-        heading, start = _heading(listed, at)
+        end = listed.index(b"\n", at)
+        heading, start = listed[at:end].split(b" "), end + 1
         if len(heading) != 3:  # `<name> missing`, without a content
             at = start
             continue
@@ -139,11 +140,6 @@ def files_at(
         if heading[1] == b"blob":
             contents[commit][path] = listed[start : at - 1]
     return contents
-
-
-def _heading(told: bytes, place: int) -> tuple[list[bytes], int]:
-    end = told.index(b"\n", place)
-    return told[place:end].split(b" "), end + 1
 
 
 def setting(folder: Path, key: str) -> str | None:

@@ -80,8 +80,8 @@ class Since:
 
     def current(self, path: str) -> str | None:
         """Return the text of a file as it is; None if there is none."""
-        place = self.folder / path
-        return place.read_text(encoding="utf-8", errors="replace") if place.is_file() else None
+        file = self.folder / path
+        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else None
 
     def changed(self, *paths: str) -> list[str]:
         """Return the files that have changed since, or are new, among the paths, which `within` describes."""
