@@ -79,18 +79,21 @@ def _good_numbers(chunk: Any, field: Input) -> Floats | None:
     if not whole and not (pa.types.is_float64(stored) and field.type == "number"):
         return None
     values: Floats = chunk[field.name].to_numpy().astype(np.float64, copy=False)
-    known = len(values) - int(np.isnan(values).sum())
-    if known < len(values) and not field.nullable:
+    present = len(values) - int(np.isnan(values).sum())
+    if present < len(values) and not field.nullable:
         return None
     low = -_LARGEST if field.min is None else field.min
     high = _LARGEST if field.max is None else field.max
-    inside = known == 0 or (np.fmin.reduce(values) >= low and np.fmax.reduce(values) <= high)
+    inside = present == 0 or (np.fmin.reduce(values) >= low and np.fmax.reduce(values) <= high)
     return values if inside else None
 
 
 def _number(chunk: Any, field: Input, report: Callable[[Breach], None]) -> Floats:
     """Return the numbers, NaN for missing, and report every requirement that a row does not meet."""
-    raw = _column(chunk, field)
+    if field.name in chunk.schema.names:
+        raw = pl.Series(field.name, pl.from_arrow(chunk[field.name]))
+    else:
+        raw = pl.Series(field.name, [None] * len(chunk), dtype=pl.Null)
     parsed = convert.parse(raw, field.type)
     values = parsed.values.cast(pl.Float64).alias(field.name)
 
@@ -152,13 +155,6 @@ def _wrong_texts(distinct: npt.NDArray[np.object_], field: Input) -> Iterator[tu
     if field.pattern is not None:
         pattern = re.compile(field.pattern)
         yield f"is not of the form {field.pattern}", where(lambda text: pattern.fullmatch(text) is None)
-
-
-def _column(chunk: Any, field: Input) -> pl.Series:
-    if field.name not in chunk.schema.names:
-        return pl.Series(field.name, [None] * len(chunk), dtype=pl.Null)
-    series = pl.from_arrow(chunk[field.name])
-    return pl.Series(field.name, series)
 
 
 def _value(chunk: Any, name: str, row: int) -> str:

@@ -72,11 +72,11 @@ def matrices(
         ]
 
     rows = []
-    for place, request in enumerate(requests):
+    for number, request in enumerate(requests):
         try:
             rows.append(checked(request))
         except UserError as error:
-            raise UserError(f"row {place}: {error}") from None
+            raise UserError(f"row {number}: {error}") from None
     return (
         np.array([row for row, _ in rows], np.float64).reshape(len(rows), len(numbers)),
         np.array([row for _, row in rows], object).reshape(len(rows), len(texts)),

@@ -40,8 +40,8 @@ def _rows(folder: Path) -> list[_Row]:
     return rows
 
 
-def _near(found: Any, expected: Any, tolerance: float) -> bool:
+def _near(score: Any, expected: Any, tolerance: float) -> bool:
     if isinstance(expected, dict):
-        same = isinstance(found, dict) and found.keys() == expected.keys()
-        return same and all(_near(found[name], expected[name], tolerance) for name in expected)
-    return isinstance(found, float) and bool(abs(found - expected) <= tolerance * max(1.0, abs(expected)))
+        same = isinstance(score, dict) and score.keys() == expected.keys()
+        return same and all(_near(score[name], expected[name], tolerance) for name in expected)
+    return isinstance(score, float) and bool(abs(score - expected) <= tolerance * max(1.0, abs(expected)))

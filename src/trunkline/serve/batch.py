@@ -139,7 +139,9 @@ def plan(source: Path, output: Path, folder: Path, runtime: Runtime | None, poli
         passed=tables.check_columns(table, contract),
     )
     if tables.format_of(output) == "csv":
-        _check_csv(job)
+        for field in job.rejected_schema:
+            if pa.types.is_nested(field.type):
+                raise UserError(f"{output}: column {field.name}: CSV cannot hold {field.type}; write .parquet instead")
     return job
 
 
@@ -165,7 +167,8 @@ def run(job: Job, score: Scorer, threads: int, advance: Callable[[int], None]) -
     """
     with _locked(job):
         _start(job)
-        finished = _finished(job.parts)
+        parts = (msgspec.json.decode(path.read_bytes(), type=Part) for path in job.parts.glob("[0-9]*.json"))
+        finished = {part.number: part for part in parts}
         done: list[Part] = []
         with _writer(job.parts / "joined", job.output_schema, job.output) as writer:
             for part in _parts(job, score, threads, finished):
@@ -217,7 +220,9 @@ def _make(job: Job, score: Scorer, number: int, chunk: Any) -> Part:
     if bad:
         keep[list(bad)] = False
         numeric, categorical, good = numeric[keep], categorical[keep], chunk.filter(pa.array(keep))
-        _write_part(job.parts / f"{number:08}.rejected.arrow", _refused(job, number, chunk, bad))
+        numbers = pa.array([number * PART + row + 1 for row in bad], pa.int64())
+        columns = [numbers, *chunk.take(pa.array(bad)).columns, pa.array(bad.values(), pa.string())]
+        _write_part(job.parts / f"{number:08}.rejected.arrow", pa.table(columns, schema=job.rejected_schema))
     graph_scores = _score(score, numeric, categorical, len(job.contract.scores))
     scores = (pl.Series(column).to_arrow() for column in graph_scores.T)  # pa.array would import pandas
     columns = [*(good[name] for name in job.passed), *scores, *_ids(job, number * PART + 1 + np.flatnonzero(keep))]
@@ -247,13 +252,6 @@ def _score(score: Scorer, numeric: Floats, categorical: npt.NDArray[np.object_],
     return scores
 
 
-def _refused(job: Job, number: int, chunk: Any, bad: dict[int, str]) -> Any:
-    rows = pa.array(bad)
-    numbers = pa.array([number * PART + row + 1 for row in bad], pa.int64())
-    columns = [numbers, *chunk.take(rows).columns, pa.array(bad.values(), pa.string())]
-    return pa.table(columns, schema=job.rejected_schema)
-
-
 def _write_part(path: Path, table: Any) -> None:
     with files.atomic_path(path) as temporary, pa.ipc.new_file(temporary, table.schema) as writer:
         writer.write_table(table)
@@ -280,11 +278,6 @@ def _start(job: Job) -> None:
     if not same:
         _clear(job.parts)
         files.write_json(path, identity)
-
-
-def _finished(folder: Path) -> dict[int, Part]:
-    parts = (msgspec.json.decode(path.read_bytes(), type=Part) for path in folder.glob("[0-9]*.json"))
-    return {part.number: part for part in parts}
 
 
 def _clear(folder: Path) -> None:
@@ -342,12 +335,6 @@ def _plain(schema: Any) -> Any:
     return pa.schema(
         field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field for field in schema
     )
-
-
-def _check_csv(job: Job) -> None:
-    for field in job.rejected_schema:
-        if pa.types.is_nested(field.type):
-            raise UserError(f"{job.output}: column {field.name}: CSV cannot hold {field.type}; write .parquet instead")
 
 
 def _skops(folder: Path) -> Path:

@@ -93,8 +93,10 @@ def check_columns(table: RowsFile, contract: Contract) -> tuple[str, ...]:
     extra = tuple(name for name in table.schema.names if name not in inputs)
     for field in contract.inputs:
         if field.name not in table.schema.names:
-            if not field.nullable or nearest(field.name, extra).startswith("; did"):
-                raise UserError(f"{table.path}: column {field.name}: is missing; supply it{_near(field.name, extra)}")
+            advice = nearest(field.name, extra)
+            near = advice if advice.startswith("; did") else ""
+            if near or not field.nullable:
+                raise UserError(f"{table.path}: column {field.name}: is missing; supply it{near}")
         elif not _fits(table.schema.field(field.name).type, field):
             stored = table.schema.field(field.name).type
             raise UserError(
@@ -150,8 +152,3 @@ def _open_csv(path: Path, names: Sequence[str]) -> Any:
             quoted_strings_can_be_null=False,
         ),
     )
-
-
-def _near(name: str, extra: Sequence[str]) -> str:
-    advice = nearest(name, extra) if extra else ""
-    return advice if advice.startswith("; did") else ""
