@@ -142,13 +142,9 @@ def _csv(file: File, nulls: Sequence[str]) -> pl.DataFrame:
         raise UserError(f"{file.name}: is not valid CSV ({_first_line(error)}); fix it") from error
     if frame.columns != header or frame.height != rows:
         raise UserError(f"{file.name}: can be read in more than one way; save it with \\n at the end of lines")
-    return _without_nameless(file.name, frame)
-
-
-def _without_nameless(name: str, frame: pl.DataFrame) -> pl.DataFrame:
-    """Drop the empty column that a comma at the end of every line makes; one with values needs a name."""
+    # A comma at the end of every line makes an empty column, which is dropped; one with values needs a name.
     if "" in frame.columns and not frame[""].replace("", None).is_null().all():
-        raise UserError(f"{name}: line 1: a column has no name; give each column a name of its own")
+        raise UserError(f"{file.name}: line 1: a column has no name; give each column a name of its own")
     return frame.drop("", strict=False)
 
 

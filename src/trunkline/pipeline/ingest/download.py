@@ -164,8 +164,8 @@ class _Attempts:
 
     def wait(self, _: RetryCallState) -> float:
         """Return the seconds that the server asks for, else those of the schedule."""
-        place = min(max(self._failures, 1), len(PAUSES)) - 1
-        return PAUSES[place] if self.error.wait is None else self.error.wait
+        step = min(max(self._failures, 1), len(PAUSES)) - 1
+        return PAUSES[step] if self.error.wait is None else self.error.wait
 
     def exhausted(self, _: RetryCallState) -> bool:
         """Tell whether another attempt is worth nothing, or is asked to wait for too long."""

@@ -29,13 +29,13 @@ def fetch(name: str, source: Files) -> Iterator[File]:
     for file, pinned in sorted(source.files.items()):
         if pinned is None:
             raise UserError(f"{key}: {file}: has no sha256; run: trunkline pin {name}")
-        file_ = File(shown(source.url + file), locate(source.url, file, pinned).read_bytes())
-        if (digest := hashlib.sha256(file_.content).hexdigest()) != pinned:
+        fetched = File(shown(source.url + file), locate(source.url, file, pinned).read_bytes())
+        if (digest := hashlib.sha256(fetched.content).hexdigest()) != pinned:
             raise UserError(
-                f"{file_.name}: is not what {key} has pinned: its sha256 is {digest}; "
+                f"{fetched.name}: is not what {key} has pinned: its sha256 is {digest}; "
                 f"if it was changed on purpose, write that, or run: trunkline pin {name}"
             )
-        yield file_
+        yield fetched
 
 
 def locate(url: str, file: str, pinned: str | None = None) -> Path:
@@ -45,7 +45,12 @@ def locate(url: str, file: str, pinned: str | None = None) -> Path:
     """
     scheme, elsewhere, _ = url.partition("://")
     if not elsewhere:
-        return _inside(url + file)
+        path = Path(url + file)
+        if not paths.inside(path):
+            raise UserError(f"{url}{file}: leads out of the project; copy the file into it")
+        if not path.is_file():
+            raise UserError(f"{url}{file}: there is no such file; put it there, or fix its name in conf/data")
+        return path
     from trunkline.pipeline.ingest import download
 
     folder = paths.home(Path.cwd()) / paths.DOWNLOADS
@@ -84,12 +89,3 @@ def _remote(scheme: str, address: str) -> "Remote":
     except ModuleNotFoundError:
         raise UserError(f"{shown(address)}: needs requests; run: pip install 'trunkline[http]'") from None
     return http.remote(address)
-
-
-def _inside(path: str) -> Path:
-    inside = Path(path)
-    if not paths.inside(inside):
-        raise UserError(f"{path}: leads out of the project; copy the file into it")
-    if not inside.is_file():
-        raise UserError(f"{path}: there is no such file; put it there, or fix its name in conf/data")
-    return inside

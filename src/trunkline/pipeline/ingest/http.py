@@ -43,12 +43,14 @@ def _stream(title: str, answer: requests.Response, offset: int) -> Stream:
     status, headers = answer.status_code, answer.headers
     if headers.get("Content-Encoding", "identity") != "identity":
         raise OutsideError(f"{title}: is sent in the encoding {headers['Content-Encoding']}, which was not asked for")
-    validator = _validator(headers.get("ETag", ""), headers.get("Last-Modified", ""))
+    etag = headers.get("ETag", "")
+    # What may stand in If-Range (RFC 9110, 13.1.5): a strong ETag, else the time of the last change.
+    validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified", "")
     if status == 200:
         return Stream(0, _number(headers.get("Content-Length")), validator, answer.iter_content(CHUNK))
-    range_ = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
-    if status == 206 and range_ and int(range_[1]) == offset:
-        return Stream(offset, _number(range_[2]), validator, answer.iter_content(CHUNK))
+    sent = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", headers.get("Content-Range", ""))
+    if status == 206 and sent and int(sent[1]) == offset:
+        return Stream(offset, _number(sent[2]), validator, answer.iter_content(CHUNK))
     if status == 416 and headers.get("Content-Range") == f"bytes */{offset}":  # all of it is here already
         return Stream(offset, offset, validator, iter(()))
     raise _refused(title, status, headers.get("Retry-After", ""))
@@ -63,11 +65,6 @@ def _refused(title: str, status: int, after: str) -> Exception:
         wait = float(after) if re.fullmatch(r"\d{1,6}", after) else None
         return BrokenOffError(f"answers {status}", wait=wait, anew=status in (206, 416))
     return OutsideError(f"{title}: answers {status}")
-
-
-def _validator(etag: str, modified: str) -> str:
-    """Return what may stand in If-Range (RFC 9110, 13.1.5): a strong ETag, else the time of the last change."""
-    return etag if etag and not etag.startswith("W/") else modified
 
 
 def _number(text: str | None) -> int | None:

@@ -37,18 +37,18 @@ def moves(name: str, source: Source) -> Iterator[PinMove]:
                 raise UserError(
                     f"data.sources.{name}.pin: the key is missing; write a text that says which rows are meant"
                 )
-            yield from _one(name, "pin", source.pin, source.pin if now is None else now)
+            yield from _moved(name, "pin", source.pin, source.pin if now is None else now)
         case Delta():
             from trunkline.pipeline.ingest import lakehouse
 
-            yield from _one(name, "version", source.version, lakehouse.delta_version(name, source))
+            yield from _moved(name, "version", source.version, lakehouse.delta_version(name, source))
         case Iceberg():
             from trunkline.pipeline.ingest import lakehouse
 
-            yield from _one(name, "snapshot", source.snapshot, lakehouse.iceberg_snapshot(name, source))
+            yield from _moved(name, "snapshot", source.snapshot, lakehouse.iceberg_snapshot(name, source))
 
 
-def _one(name: str, key: str, before: str | int | None, now: str | int | None) -> Iterator[PinMove]:
+def _moved(name: str, key: str, before: str | int | None, now: str | int | None) -> Iterator[PinMove]:
     if before != now:
         yield PinMove((name, key), before, now)
 

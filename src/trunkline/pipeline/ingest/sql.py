@@ -93,7 +93,10 @@ def _connected(name: str, source: Query) -> Iterator[sqlalchemy.Connection]:
         with engine.connect() as connection:
             yield _unwritable(connection)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
-        raise UserError(f"{key}: no driver for {url.drivername}; {_driver(error, url)}") from None
+        advice = f"install the one that SQLAlchemy names for it ({type(error).__name__})"
+        if url.get_backend_name() == "postgresql":
+            advice = "write postgresql+psycopg://, and run: pip install 'trunkline[postgresql]'"
+        raise UserError(f"{key}: no driver for {url.drivername}; {advice}") from None
     except SQLAlchemyError as error:
         said = _said(error, url)
         if isinstance(error, DBAPIError) and (error.statement is None or error.connection_invalidated):
@@ -124,12 +127,6 @@ def _url(key: str, source: Query) -> sqlalchemy.URL:
     if source.url and url.get_backend_name() == "sqlite" and not paths.inside(Path(url.database or "")):
         raise UserError(f"{key}.url: {url.database} leads out of the project; copy the database into it")
     return url
-
-
-def _driver(error: Exception, url: sqlalchemy.URL) -> str:
-    if url.get_backend_name() == "postgresql":
-        return "write postgresql+psycopg://, and run: pip install 'trunkline[postgresql]'"
-    return f"install the one that SQLAlchemy names for it ({type(error).__name__})"
 
 
 def _said(error: SQLAlchemyError, url: sqlalchemy.URL) -> str:

@@ -52,20 +52,16 @@ def _system(url: str) -> tuple[Any, str]:
     try:
         files, path = url_to_fs(url, use_listings_cache=False)
     except ImportError:
-        raise UserError(f"{shown(url)}: needs a library that is not installed; {_library(scheme)}") from None
+        s3 = scheme in ("s3", "s3a")
+        advice = "run: pip install 'trunkline[s3]'" if s3 else f"install the one that fsspec names for {scheme}://"
+        raise UserError(f"{shown(url)}: needs a library that is not installed; {advice}") from None
     except ValueError:
-        known = fsspec.available_protocols()
-        raise UserError(f"{shown(url)}: fsspec knows no {scheme}://{nearest(scheme, known)}") from None
+        schemes = fsspec.available_protocols()
+        raise UserError(f"{shown(url)}: fsspec knows no {scheme}://{nearest(scheme, schemes)}") from None
     except Exception as error:  # each store's library has errors of its own
         raise _fatal(url, error) from None
     files.invalidate_cache()
     return files, path
-
-
-def _library(scheme: str) -> str:
-    if scheme in ("s3", "s3a"):
-        return "run: pip install 'trunkline[s3]'"
-    return f"install the one that fsspec names for {scheme}://"
 
 
 def _chunks(url: str, file: Any, start: int) -> Iterator[bytes]:
