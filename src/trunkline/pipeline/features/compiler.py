@@ -41,8 +41,8 @@ def request_types(data: Data, contract: Contract) -> dict[str, Type]:
     """
     columns = column_types(contract, data.observations, "data.observations")
     declared = contract.tables[data.observations].columns
-    known: dict[str, Type] = {name: column for name, column in columns.items() if declared[name].known == "request"}
-    return {**known, EVENT_TIME: "time"} if data.event_time is not None else known
+    requested: dict[str, Type] = {name: column for name, column in columns.items() if declared[name].known == "request"}
+    return {**requested, EVENT_TIME: "time"} if data.event_time is not None else requested
 
 
 def column_types(contract: Contract, name: str, key: str) -> dict[str, Type]:
@@ -73,14 +73,9 @@ def _at(key: str) -> Iterator[None]:
 
 
 def _need(expected: Type, expression: Expression, types: Mapping[str, Type]) -> None:
-    type_ = expressions.infer(expression, types)
-    if type_ != expected:
-        raise ValueError(f"must be a {expected}, is {type_ or 'always missing'}")
-
-
-def _need_label(task: Task, type_: Type | None) -> None:
-    if type_ not in _LABELS[task]:
-        raise ValueError(f"must be a {' or '.join(_LABELS[task])} for {task}, is {type_ or 'always missing'}")
+    inferred = expressions.infer(expression, types)
+    if inferred != expected:
+        raise ValueError(f"must be a {expected}, is {inferred or 'always missing'}")
 
 
 class _Planner:
@@ -116,13 +111,17 @@ class _Planner:
                 self._refuse_outcomes(event_time, data.observations)
                 _need("time", event_time, columns)
         with _at("data.target.expression"):
-            _need_label(data.target.task, expressions.infer(expressions.parse(data.target.expression), columns))
+            label, allowed = expressions.parse(data.target.expression), _LABELS[data.target.task]
+            inferred = expressions.infer(label, columns)
+            if inferred not in allowed:
+                needed = f"a {' or '.join(allowed)} for {data.target.task}"
+                raise ValueError(f"must be {needed}, is {inferred or 'always missing'}")
         if data.target.name in columns:
             raise UserError(
                 f"data.target.name: '{data.target.name}' is a column of {data.observations}; choose another"
             )
-        known = tuple(sorted(self.request_types.keys() - {EVENT_TIME}))
-        return Request(data.observations, known, data.unique_key, event_time, data.prediction_lead)
+        requested = tuple(sorted(self.request_types.keys() - {EVENT_TIME}))
+        return Request(data.observations, requested, data.unique_key, event_time, data.prediction_lead)
 
     def _events(self, name: str) -> Events:
         stream, key = self.features.streams[name], f"features.streams.{name}"
@@ -211,19 +210,19 @@ class _Planner:
         visible = [name for name in names if name not in self.features.hidden]
         if not visible:
             raise UserError("features.views: no feature is left for a model; declare one or unhide one")
-        return tuple(self._output(name) for name in visible)
+        outputs = []
+        for name in visible:
+            kind = self.types[name]
+            if kind in ("time", "duration"):
+                raise UserError(f"features.hidden: feature '{name}' is a {kind}, which no model can read; hide it")
+            categorical = kind == "text" or name in self.features.categorical
+            outputs.append(Feature(name, "categorical" if categorical else "numeric"))
+        return tuple(outputs)
 
-    def _output(self, name: str) -> Feature:
-        type_ = self.types[name]
-        if type_ in ("time", "duration"):
-            raise UserError(f"features.hidden: feature '{name}' is a {type_}, which no model can read; hide it")
-        categorical = type_ == "text" or name in self.features.categorical
-        return Feature(name, "categorical" if categorical else "numeric")
-
-    def _define(self, name: str, type_: Type | None) -> None:
-        if type_ is None:
+    def _define(self, name: str, inferred: Type | None) -> None:
+        if inferred is None:
             raise ValueError("is always missing")
-        self.types[name] = type_
+        self.types[name] = inferred
 
     def _refuse_taken(self, name: str, copied: bool = False) -> None:
         """Only a feature that is a column of the request, unchanged, may have its name."""
@@ -233,10 +232,10 @@ class _Planner:
                 f"the name '{name}' is a column's of {self.data.observations} or the label's; choose another"
             )
 
-    def _refuse_unknown(self, expression: Expression, known: set[str]) -> None:
+    def _refuse_unknown(self, expression: Expression, names: set[str]) -> None:
         for name in expressions.columns(expression):
-            if name not in known:
-                raise ValueError(f"no column or feature '{name}'{nearest(name, known)}")
+            if name not in names:
+                raise ValueError(f"no column or feature '{name}'{nearest(name, names)}")
 
     def _check_keys(self, keys: Sequence[str], columns: Mapping[str, Type], table: str) -> None:
         for name in keys:

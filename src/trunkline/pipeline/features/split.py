@@ -10,7 +10,6 @@ from typing import get_args
 import polars as pl
 
 from trunkline.conf.data import Data
-from trunkline.conf.data import Split as Declared
 from trunkline.core import expressions, rows
 from trunkline.core.dataset import EVENT_TIME, Role, Schema, Split
 from trunkline.core.values import Window, midnight
@@ -34,7 +33,13 @@ def periods(data: Data) -> tuple[PartRows, PartRows]:
     not used.
     """
     if data.split is not None:
-        return _shares(data, data.split)
+        train_rows = RequestShare(data.split_by, data.split.seed, data.split.holdout, 1.0)
+        held_out = RequestShare(data.split_by, data.split.seed, 0.0, data.split.holdout)
+        words = data.parts
+        return (
+            PartRows("train", words["train"], train_rows, train_rows),
+            PartRows("holdout", words["holdout"], held_out, held_out),
+        )
     assert data.window is not None  # noqa: S101  the declaration has one of the two
     assert data.target.known_after is not None  # noqa: S101  as windows need it
     train, holdout = data.window.train, data.window.holdout
@@ -46,16 +51,9 @@ def periods(data: Data) -> tuple[PartRows, PartRows]:
     )
 
 
-def _period(name: Split, window: Window, zone: str, known: datetime) -> PartRows:
+def _period(name: Split, window: Window, zone: str, cutoff: datetime) -> PartRows:
     start, end = midnight(window.start, zone), midnight(window.end, zone)
-    return PartRows(name, str(window), Span(start, end), Span(start, min(known, end)))
-
-
-def _shares(data: Data, split: Declared) -> tuple[PartRows, PartRows]:
-    train = RequestShare(data.split_by, split.seed, split.holdout, 1.0)
-    holdout = RequestShare(data.split_by, split.seed, 0.0, split.holdout)
-    words = data.parts
-    return PartRows("train", words["train"], train, train), PartRows("holdout", words["holdout"], holdout, holdout)
+    return PartRows(name, str(window), Span(start, end), Span(start, min(cutoff, end)))
 
 
 def materialize(
@@ -72,18 +70,16 @@ def materialize(
     schema = Schema(plan.outputs, data.target.name, data.timezone, data.target.task, data.target.class_names)
     split = periods(data)
     label = (schema.label, expressions.parse(data.target.expression))
-    engine.load_requests(_both(*(period.all for period in split)), (label,))
+    train, holdout = (period.all for period in split)
+    # A part that holds both; None for all rows.
+    both = Span(train.start, holdout.end) if isinstance(train, Span) and isinstance(holdout, Span) else None
+    engine.load_requests(both, (label,))
     for primitive in track(plan.primitives):
         engine.compute(primitive)
     schema.write(folder)
     return {
         period.name: engine.write(folder / f"{period.name}.parquet", period.usable, [schema.label]) for period in split
     }
-
-
-def _both(train: Part, holdout: Part) -> Part | None:
-    """Return a part that holds both; None for all rows."""
-    return Span(train.start, holdout.end) if isinstance(train, Span) and isinstance(holdout, Span) else None
 
 
 def summarised(data: Data) -> list[str]:
@@ -111,7 +107,8 @@ def _summary(observed: pl.DataFrame, observations: pl.DataFrame, data: Data, per
     there, usable = (_inside(part, observed, observations) for part in (period.all, period.usable))
     labels = observed.filter(usable & observed[label].is_not_null())[label]
     unlabelled = observed.filter(there)[label].null_count()
-    shares = {name: _share(labels, name) for name in data.target.class_names}
+    names = labels.cast(pl.String)
+    shares = {name: int((names == name).sum()) / max(1, labels.len()) for name in data.target.class_names}
     return {
         "window": period.words,
         "rows": labels.len(),
@@ -126,7 +123,3 @@ def _inside(part: Part, observed: pl.DataFrame, observations: pl.DataFrame) -> p
         return observed[EVENT_TIME].is_between(part.start, part.end, closed="left").fill_null(False)
     shares = rows.shares(observations, part.by, part.seed)
     return (shares >= part.low) & (shares < part.high)
-
-
-def _share(labels: pl.Series, name: str) -> float:
-    return int((labels.cast(pl.String) == name).sum()) / max(1, labels.len())
