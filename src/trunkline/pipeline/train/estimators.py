@@ -120,8 +120,8 @@ def resolve(path: str, key: str = f"model.{TARGET}") -> type[BaseEstimator]:
         library = "libgomp" if "libgomp" in str(error) else "library that the message names"
         raise OutsideError(f"{package} cannot be loaded ({error}); install the system {library}") from error
     if not _is_estimator(content.get(name)):
-        known = [other for other, value in content.items() if _is_estimator(value) and other[0] != "_"]
-        raise UserError(f"{key}: '{path}' is not a classifier or regressor{nearest(name, known)}")
+        classes = [other for other, value in content.items() if _is_estimator(value) and other[0] != "_"]
+        raise UserError(f"{key}: '{path}' is not a classifier or regressor{nearest(name, classes)}")
     return typing.cast("type[BaseEstimator]", content[name])
 
 
@@ -159,21 +159,22 @@ def _build(path: object, declared: Mapping[str, Any], seed: int, key: str) -> Ba
     cls = resolve(path, f"{key}.{TARGET}")
     package = cls.__module__.split(".")[0]
     hints = _parameters(cls)
+    valid = [*hints, *_EXTRA.get(package, ())]
     for name in declared:
-        _check_name(name, [*hints, *_EXTRA.get(package, ())], cls.__name__, f"{key}.{name}")
+        if name in _RESERVED:
+            raise UserError(f"{key}.{name}: is not set here; {_RESERVED[name]}")
+        if name not in valid:
+            allowed = [other for other in valid if other not in _RESERVED]
+            raise UserError(f"{key}.{name}: {cls.__name__} has no such parameter{nearest(name, allowed)}")
     values = {name: _nested(value, seed, f"{key}.{name}") for name, value in declared.items()}
     _check_values(cls, values, hints, key)
     if "random_state" in hints and values.get("random_state") is None:
         values["random_state"] = seed
-    return cls(**values | _fixed(package, values, key))
-
-
-def _fixed(package: str, values: Mapping[str, Any], key: str) -> dict[str, Any]:
     fixed = _ALWAYS.get(package, {})
     for name, value in fixed.items():
         if values.get(name, value) != value:
             raise UserError(f"{key}.{name}: must be {value}, so that every machine builds the same model; remove it")
-    return fixed
+    return cls(**values | fixed)
 
 
 def _parameters(cls: type) -> dict[str, Any]:
@@ -185,14 +186,6 @@ def _parameters(cls: type) -> dict[str, Any]:
         for parameter in named
         if parameter.kind not in skipped
     }
-
-
-def _check_name(name: str, valid: list[str], cls: str, key: str) -> None:
-    if name in _RESERVED:
-        raise UserError(f"{key}: is not set here; {_RESERVED[name]}")
-    if name not in valid:
-        allowed = [other for other in valid if other not in _RESERVED]
-        raise UserError(f"{key}: {cls} has no such parameter{nearest(name, allowed)}")
 
 
 def _nested(value: Any, seed: int, key: str) -> Any:

@@ -86,14 +86,14 @@ def assemble(estimator: BaseEstimator, model: Model, schema: Schema) -> tuple[Pi
 
 
 def _numeric(steps: NumericSteps) -> Any:
-    made: list[tuple[str, Any]] = []
+    parts: list[tuple[str, Any]] = []
     if steps.impute == "zero":
-        made.append(("impute", SimpleImputer(strategy="constant", fill_value=0.0, keep_empty_features=True)))
+        parts.append(("impute", SimpleImputer(strategy="constant", fill_value=0.0, keep_empty_features=True)))
     elif steps.impute != "none":
-        made.append(("impute", SimpleImputer(strategy=steps.impute, keep_empty_features=True)))
+        parts.append(("impute", SimpleImputer(strategy=steps.impute, keep_empty_features=True)))
     if steps.scale != "none":
-        made.append(("scale", StandardScaler() if steps.scale == "standard" else MinMaxScaler()))
-    return Pipeline(made) if made else "passthrough"
+        parts.append(("scale", StandardScaler() if steps.scale == "standard" else MinMaxScaler()))
+    return Pipeline(parts) if parts else "passthrough"
 
 
 def _categorical(steps: CategoricalSteps, estimator: BaseEstimator) -> OneHotEncoder | OrdinalEncoder:
@@ -137,7 +137,7 @@ def _check_label(dataset: Dataset) -> None:
             raise UserError(f"{where} must be finite numbers, not all equal, but is {shown} in {rows} rows; {mend}")
         return
     if schema.classes:
-        absent = [name for place, name in enumerate(schema.classes) if place not in seen]
+        absent = [name for number, name in enumerate(schema.classes) if number not in seen]
         if absent:
             raise UserError(f"{where}: the class '{absent[0]}' is in none of {rows} rows; {mend}")
     elif seen != [0, 1]:
