@@ -67,9 +67,9 @@ def _by_time(dataset: Dataset, timezone: str, known_after: timedelta, count: int
     days = [local[len(local) * block // (count + 1)] for block in range(1, count + 1)] if len(local) else []
     begins = [midnight(day, timezone) for day in days]
     blocks = zip(begins, [*begins[1:], datetime.max], strict=True)
-    known = times + known_after
+    known_at = times + known_after
     return tuple(
-        Fold(_places(known < begin), _places(times.is_between(begin, end, closed="left"))) for begin, end in blocks
+        Fold(_places(known_at < begin), _places(times.is_between(begin, end, closed="left"))) for begin, end in blocks
     )
 
 

@@ -60,11 +60,11 @@ def height(shares: Shares) -> float:
 def history(axes: Any, trials: Sequence[Tried], metric: str, look: Look) -> None:
     """Draw the value of each trial."""
     names = list(dict.fromkeys(trial.family for trial in trials))
-    complete = [one if one.state == "complete" else None for one in trials]
-    for place, name in enumerate(names):
-        mark = {"marker": _MARKERS[place % len(_MARKERS)], "color": look.families[place % len(look.families)]}
-        _points(axes, [one if one and one.family == name else None for one in complete], look.short(name), ms=5, **mark)
-    pruned = [one if one.state == "pruned" else None for one in trials]
+    for number, name in enumerate(names):
+        mark = {"marker": _MARKERS[number % len(_MARKERS)], "color": look.families[number % len(look.families)]}
+        own = [trial if trial.state == "complete" and trial.family == name else None for trial in trials]
+        _points(axes, own, look.short(name), ms=5, **mark)
+    pruned = [trial if trial.state == "pruned" else None for trial in trials]
     _points(axes, pruned, "pruned: mean of its first folds", ms=4, marker="x", color=look.muted)
     steps = _steps(trials, registry.better(metric) == "larger")
     axes.step(*zip(*steps, strict=True), where="post", color=look.ink, lw=1.2, label="best so far")
@@ -83,10 +83,8 @@ def importance(axes: Any, shares: Shares, metric: str, look: Look) -> None:
     values = [share for _, share in shown]
     axes.barh(range(len(shown)), values, color=look.families[0], height=0.6)
     axes.set_yticks(range(len(shown)), [look.short(name) for name, _ in shown])
-    for place, value in enumerate(values):
-        axes.annotate(
-            f"{value:.0%}", (value, place), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8
-        )
+    for row, value in enumerate(values):
+        axes.annotate(f"{value:.0%}", (value, row), xytext=(3, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_xlim(0, max(values) * 1.12 or 1)
     axes.set_xlabel(f"share in what makes {look.short(metric)} good (PED-ANOVA)", fontsize=9)
     _finish(axes, look)

@@ -96,16 +96,13 @@ class Journal:
         self.scores: dict[str, Score] = {}
         whole = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
         for line in whole.splitlines():
-            self._take(line)
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                entry = json.loads(line)
+                if entry["check"] == _check(entry["key"], entry["value"], entry["reason"], entry["spent"]):
+                    self.scores[entry["key"]] = Score(entry["value"], entry["reason"])
+                    self.spent = max(self.spent, entry["spent"])
         self._file = path.open("ab")
         self._file.truncate(len(whole) + bool(whole))
-
-    def _take(self, line: bytes) -> None:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            entry = json.loads(line)
-            if entry["check"] == _check(entry["key"], entry["value"], entry["reason"], entry["spent"]):
-                self.scores[entry["key"]] = Score(entry["value"], entry["reason"])
-                self.spent = max(self.spent, entry["spent"])
 
     def add(self, job: FoldJob, score: Score, spent: float) -> None:
         """Keep a score, and the seconds that the search has taken until then."""

@@ -39,8 +39,8 @@ class ModelSpace:
             return Model.parse(content)
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            raise UserError(f"{self.key}.{place}: {first['msg']}, not {first['input']!r}") from None
+            where = ".".join(map(str, first["loc"]))
+            raise UserError(f"{self.key}.{where}: {first['msg']}, not {first['input']!r}") from None
 
 
 def families(search: Search, declared: Model) -> tuple[ModelSpace, ...]:
@@ -54,7 +54,13 @@ def families(search: Search, declared: Model) -> tuple[ModelSpace, ...]:
 
 def verify(search: Search, declared: Model, task: Task) -> None:
     """Raise UserError, with a line per mistake, for a metric or a space that no search could use."""
-    mistakes = [*_installed(), *_metric(search, task)] if search.trials else []
+    mistakes = []
+    judging = [name for name, metric in REGISTRY[task].items() if metric.better is not None]
+    if search.trials and importlib.util.find_spec("optuna") is None:
+        mistakes.append(f"{Search.key}: optuna is not installed; run: pip install 'trunkline[search]'")
+    if search.trials and search.metric is not None and search.metric not in judging:
+        hint = nearest(search.metric, judging)
+        mistakes.append(f"search.metric: no metric '{search.metric}' that says which model is better{hint}")
     unfit = _unfit(search, task)
     if len(unfit) > 1:
         names, kind = ", ".join(unfit), estimators.kind(task)
@@ -75,18 +81,6 @@ def _unfit(search: Search, task: Task) -> list[str]:
             if get_tags(estimators.build(family.model, 0)).estimator_type != estimators.kind(task):
                 unknown.append(name)
     return unknown
-
-
-def _installed() -> Iterator[str]:
-    if importlib.util.find_spec("optuna") is None:
-        yield f"{Search.key}: optuna is not installed; run: pip install 'trunkline[search]'"
-
-
-def _metric(search: Search, task: Task) -> Iterator[str]:
-    judging = [name for name, metric in REGISTRY[task].items() if metric.better is not None]
-    if search.metric is not None and search.metric not in judging:
-        hint = nearest(search.metric, judging)
-        yield f"search.metric: no metric '{search.metric}' that says which model is better{hint}"
 
 
 def _mistakes(family: ModelSpace, task: Task) -> Iterator[str]:

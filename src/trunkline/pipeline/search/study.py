@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -21,7 +20,7 @@ from trunkline.pipeline.search import score as search_score
 from trunkline.pipeline.search.folds import Cut
 from trunkline.pipeline.search.score import FoldJob, Ground, Journal, Score
 from trunkline.pipeline.search.summary import TRIALS, Tried
-from trunkline.pipeline.search.trials import SearchResult, Study, Trial
+from trunkline.pipeline.search.trials import SearchResult, Study
 from trunkline.pipeline.train.choice import Choice
 
 
@@ -53,13 +52,10 @@ def run(params: Params, workers: int, console: Console, folder: Path = paths.FEA
 def _ground(params: Params, folder: Path) -> Ground:
     task, declared = Schema.read(folder).task, params.group(Search)
     judging = (name for name in params.group(Evaluation).metrics if registry.named(name, task).better)
-    metric = declared.metric or next(judging, None) or _first(task)
+    any_judging = (name for name, metric in registry.REGISTRY[task].items() if metric.better)
+    metric = declared.metric or next(judging, None) or next(any_judging)
     cut = Cut.of(params.group(Data))
     return Ground(folder, declared.folds, metric, params.seed, search_score.digest(folder), cut)
-
-
-def _first(task: Any) -> str:
-    return next(name for name, metric in registry.REGISTRY[task].items() if metric.better)
 
 
 class _Measuring:
@@ -117,15 +113,20 @@ def choice(result: SearchResult, metric: str, count: int) -> Choice:
 def write(result: SearchResult, chosen: Choice) -> None:
     """Write the choice, all trials and the pictures into reports/search, the choice last."""
     metric, shares = str(chosen.metric), list(result.importance.items())
-    trials = [_row(trial) for trial in result.trials]
+    trials = [
+        {
+            "number": trial.number,
+            "family": trial.family,
+            "values": trial.values,
+            "state": trial.state,
+            "scores": list(trial.scores),
+            **({"reason": trial.reason} if trial.reason else {}),
+        }
+        for trial in result.trials
+    ]
     tried = [Tried(trial.family, trial.state, trial.mean() if trial.scores else None) for trial in result.trials]
     files.write_json(TRIALS, {"trials": trials, "importance": result.importance})
     files.write_text(paths.SEARCH / "history.svg", plots.history_svg(tried, metric))
     if shares:
         files.write_text(paths.SEARCH / "importance.svg", plots.importance_svg(shares, metric))
     files.write_json(paths.CHOICE, chosen.model_dump(), digits=None)
-
-
-def _row(trial: Trial) -> dict[str, Any]:
-    content = {"number": trial.number, "family": trial.family, "values": trial.values, "state": trial.state}
-    return content | {"scores": list(trial.scores)} | ({"reason": trial.reason} if trial.reason else {})

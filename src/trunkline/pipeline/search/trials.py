@@ -98,16 +98,14 @@ class Study:
                 stopped = "minutes"
                 break
             before = self.best.number
-            self._batch([self._ask() for _ in range(min(self.search.batch, self._left))], measure)
+            self._batch(
+                [self._ask() for _ in range(min(self.search.batch, self.search.trials - len(self.trials)))], measure
+            )
             stale = stale + 1 if self.best.number == before else 0
             if stale == self.search.patience:
                 stopped = "patience"
                 break
         return SearchResult(tuple(self.trials), stopped, self.best, self._importance())
-
-    @property
-    def _left(self) -> int:
-        return self.search.trials - len(self.trials)
 
     @property
     def complete(self) -> list[Trial]:
@@ -143,9 +141,9 @@ class Study:
         prune = self.search.prune and len(earlier) >= WARM
         for steps in [[fold] for fold in range(folds)] if prune else [list(range(folds))]:
             alive = [
-                place for place, result in enumerate(scores) if self._goes_on(points[place], result, earlier, prune)
+                number for number, result in enumerate(scores) if self._goes_on(points[number], result, earlier, prune)
             ]
-            jobs = [FoldJob(place, fold, _content(points[place])) for place in alive for fold in steps]
+            jobs = [FoldJob(number, fold, _content(points[number])) for number in alive for fold in steps]
             measured = {(job.trial, job.fold): score for job, score in measure(jobs)}
             for job in jobs:
                 scores[job.trial].append(measured[job.trial, job.fold])
@@ -165,7 +163,10 @@ class Study:
         values = tuple(_values(scores))
         state: State = "failed" if reason else "complete" if len(values) == self.search.folds else "pruned"
         model = point.model or point.family.model
-        shown = _values_of(model, point.family.space) if point.model else point.values
+        shown = point.values
+        if point.model:
+            content = model.model_dump(by_alias=True, mode="json")
+            shown = {key: dig(content, *key.split(".")) for key in sorted(point.family.space)}
         trial = Trial(len(self.trials), point.family.name, shown, model, values, state, reason)
         self.trials.append(trial)
         if point.asked is None:
@@ -184,7 +185,7 @@ class Study:
         kinds = {self._name(family, key): distribution(domain) for key, domain in sorted(family.space.items())}
         values = {self._name(family, key): value for key, value in trial.values.items()}
         if len(self._searched) > 1:
-            kinds[FAMILY] = optuna.distributions.CategoricalDistribution([one.name for one in self._searched])
+            kinds[FAMILY] = optuna.distributions.CategoricalDistribution([searched.name for searched in self._searched])
             values[FAMILY] = family.name
         if all(_holds(kind, values[name]) for name, kind in kinds.items()):
             self._optuna.add_trial(optuna.trial.create_trial(params=values, distributions=kinds, value=trial.mean()))
@@ -198,11 +199,6 @@ class Study:
             warnings.simplefilter("ignore")  # of parameters that never varied
             importance = optuna.importance.get_param_importances(self._optuna)
         return dict(sorted(importance.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _values_of(model: Model, keys: Iterable[str]) -> dict[str, Any]:
-    content = model.model_dump(by_alias=True, mode="json")
-    return {key: dig(content, *key.split(".")) for key in sorted(keys)}
 
 
 def suggest(trial: optuna.trial.Trial, name: str, domain: Domain) -> Any:
