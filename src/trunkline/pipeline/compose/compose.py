@@ -104,11 +104,11 @@ def _explain(conf: Path, error: Exception) -> str:
     if not missing:
         return f"{conf}: {' '.join(lines) or f'cannot be merged ({type(error).__name__})'}"
     group, option = missing[1], missing[2]
-    place = files.chosen(conf, group, option) or conf
+    where = files.chosen(conf, group, option) or conf
     if group not in files.groups(conf):
-        return f"{place}: {group}: there is no folder {conf / group}{nearest(group, files.groups(conf))}"
+        return f"{where}: {group}: there is no folder {conf / group}{nearest(group, files.groups(conf))}"
     hint = nearest(option, files.options(conf, group))
-    return f"{place}: {group}: there is no option '{option}' in {conf / group}{hint}"
+    return f"{where}: {group}: there is no option '{option}' in {conf / group}{hint}"
 
 
 def render(content: Mapping[str, Any]) -> str:

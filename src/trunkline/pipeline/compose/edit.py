@@ -92,17 +92,14 @@ def _replace(text: str, name: yaml.Node, old: yaml.Node, new: str) -> str:
 
 def _insert(text: str, mapping: yaml.MappingNode, key: Sequence[str], value: Scalar) -> str:
     if mapping.flow_style:
-        place = (mapping.value[-1][1] if mapping.value else mapping).end_mark.index
-        return f"{text[:place]}, {_flow(key, value)}{text[place:]}" if mapping.value else _only(text, place, key, value)
+        end = mapping.value[-1][1].end_mark.index if mapping.value else mapping.end_mark.index - 1
+        comma = ", " if mapping.value else ""
+        return f"{text[:end]}{comma}{_flow(key, value)}{text[end:]}"
     short = [inner for _, inner in mapping.value if inner.start_mark.line == inner.end_mark.line]
     if not short:
         raise UserError(f"{'.'.join(key)}: {_scalar(value)}: finds no place to stand; write it by hand")
-    place = _line_end(text, short[-1].end_mark.index)
-    return f"{text[:place]}\n{_block(key, value, mapping.start_mark.column)}{text[place:]}"
-
-
-def _only(text: str, end: int, key: Sequence[str], value: Scalar) -> str:
-    return f"{text[: end - 1]}{_flow(key, value)}{text[end - 1 :]}"
+    end = _line_end(text, short[-1].end_mark.index)
+    return f"{text[:end]}\n{_block(key, value, mapping.start_mark.column)}{text[end:]}"
 
 
 def _flow(key: Sequence[str], value: Scalar) -> str:
@@ -128,6 +125,6 @@ def _node(text: str, key: Sequence[str]) -> yaml.MappingNode:
     return node
 
 
-def _line_end(text: str, place: int) -> int:
-    end = text.find("\n", place)
+def _line_end(text: str, start: int) -> int:
+    end = text.find("\n", start)
     return len(text) if end < 0 else end

@@ -139,8 +139,8 @@ def layers(conf: Path, choices: Mapping[str, str | None]) -> Iterator[tuple[Path
     for group, option in choices.items():
         if option and group != EXPERIMENT:
             folder, _, package = group.partition("@")  # such as model@search.families.gbm.model
-            place = tuple((package or folder).split("."))
-            yield from ((path, place) for path in _inherited(conf / folder, option))
+            prefix = tuple((package or folder).split("."))
+            yield from ((path, prefix) for path in _inherited(conf / folder, option))
     yield conf / f"{ROOT}.yaml", ()
 
 
@@ -203,5 +203,5 @@ class Composed:
 
 def placed(composed: Composed, fallback: Path, key: Sequence[str], message: str) -> str:
     """Return a message with the file and line that a key was written at, or with `fallback`."""
-    place = locate(composed.merged, key) if key else None
-    return f"{place or fallback}: {'.'.join(key)}: {message}" if key else f"{place or fallback}: {message}"
+    where = locate(composed.merged, key) if key else None
+    return f"{where or fallback}: {'.'.join(key)}: {message}" if key else f"{where or fallback}: {message}"

@@ -69,11 +69,11 @@ def rules(gates: Gates, evaluation: Evaluation, task: Task) -> None:
 def _unjudgeable(rule: AnyRule, evaluation: Evaluation, task: Task) -> Iterator[tuple[str, str]]:
     metric = getattr(rule, "metric", None)
     if metric is not None:
-        judging = [known for known, metric_ in registry.REGISTRY[task].items() if metric_.better is not None]
-        known = evaluation.metrics if isinstance(rule, Threshold) else judging
+        judging = [name for name, declared in registry.REGISTRY[task].items() if declared.better is not None]
+        names = evaluation.metrics if isinstance(rule, Threshold) else judging
         what = "in conf/evaluation" if isinstance(rule, Threshold) else "that says which model is better"
-        if metric not in known:
-            yield "metric", f"no metric '{metric}' {what}{nearest(metric, known)}"
+        if metric not in names:
+            yield "metric", f"no metric '{metric}' {what}{nearest(metric, names)}"
     for field in ("slice", "group"):
         declared = getattr(rule, field, None)
         if declared is not None and declared not in evaluation.slices:

@@ -19,7 +19,6 @@ from pydantic.fields import FieldInfo
 from trunkline.conf.project import Project
 from trunkline.core.expressions import FUNCTIONS
 from trunkline.core.values import Column, Name
-from trunkline.pipeline.evaluate.metrics.kinds import Metric
 from trunkline.pipeline.evaluate.metrics.registry import REGISTRY
 
 BELOW = "see below"
@@ -66,15 +65,13 @@ class Function:
 def sections(model: type[BaseModel], path: str = "") -> Iterator[Section]:
     """Yield the section of a structure, then those of the structures inside it, in the order of its keys."""
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
-    rows = tuple(_row(key, field) for key, field in fields.items())
+    rows = tuple(
+        Row(key, describe(_annotation(field)), _default(field), _meaning(field)) for key, field in fields.items()
+    )
     yield Section(path, inspect.cleandoc(model.__doc__ or ""), rows)
     for key, field in fields.items():
-        for place, inner in _models(f"{path}.{key}".lstrip("."), _annotation(field)):
-            yield from sections(inner, place)
-
-
-def _row(key: str, field: FieldInfo) -> Row:
-    return Row(key, describe(_annotation(field)), _default(field), _meaning(field))
+        for inner_path, inner in _models(f"{path}.{key}".lstrip("."), _annotation(field)):
+            yield from sections(inner, inner_path)
 
 
 def _annotation(field: FieldInfo) -> Any:
@@ -114,8 +111,8 @@ def _is_model(annotation: Any) -> bool:
 
 def describe(annotation: Any) -> str:
     """Say in words what a type takes, such as `list of column` or `integer, at least 1`."""
-    for known, words in _WORDS:
-        if annotation == known:
+    for kind, words in _WORDS:
+        if annotation == kind:
             return words
     if _is_model(annotation):
         return BELOW
@@ -196,12 +193,8 @@ def render() -> str:
     )
     environment.filters["cell"] = lambda text: re.sub(r"\s+", " ", text).replace("|", r"\|")
     template = environment.get_template("reference.md.j2")
-    return template.render(sections=sections(Project), functions=functions(), metrics=_metrics())
-
-
-def _metrics() -> list[tuple[str, Metric]]:
-    """Return every metric with its task."""
-    return [(task, metric) for task, metrics in REGISTRY.items() for metric in metrics.values()]
+    metrics = [(task, metric) for task, metrics in REGISTRY.items() for metric in metrics.values()]
+    return template.render(sections=sections(Project), functions=functions(), metrics=metrics)
 
 
 if __name__ == "__main__":
