@@ -83,11 +83,22 @@ def reproduce(  # noqa: PLR0913  where, what, and with which Python
         # a file into git. A commit without all of it is run.
         checkout = _dvc("checkout", "--allow-missing", "--with-deps", stage, python=python)
         fetched = _started(folder, checkout, own, together=True)
-        _lay_over(folder, tree)
+        if tree.paths:
+            listed = "".join(f"{path}\0" for path in tree.paths)
+            where = (
+                f"--source={tree.source}",
+                "--staged",
+                "--worktree",
+                "--pathspec-from-file=-",
+                "--pathspec-file-nul",
+            )
+            _git(folder, "--literal-pathspecs", "restore", *where, given=listed)
+        for path, text in tree.texts.items():
+            (folder / path).write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
         done = _started(folder, _dvc("repro", stage, python=python), own, together=True)
         written = folder / report
-        text = written.read_text(encoding="utf-8") if done.code == 0 and written.is_file() else None
-    return CheckoutRun(done.code == 0, fetched.printed + done.printed, text)
+        content = written.read_text(encoding="utf-8") if done.code == 0 and written.is_file() else None
+    return CheckoutRun(done.code == 0, fetched.printed + done.printed, content)
 
 
 def plan_merged(root: Path, target: str, cache: Path, settings: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
@@ -132,26 +143,12 @@ def _checkout(root: Path, commit: str) -> Iterator[tuple[Path, Path]]:
             state.mkdir()
             yield worktree / repository.prefix(root), state
         finally:
-            _remove(root, worktree)
-
-
-def _remove(root: Path, worktree: Path) -> None:
-    """Remove a worktree, and make git forget it even if it cannot remove it."""
-    try:
-        _git(root, "worktree", "remove", "--force", str(worktree))
-    except OutsideError:
-        shutil.rmtree(worktree, ignore_errors=True)
-        # Last, because it forgets the user's own worktrees too, if their folders are away.
-        _git(root, "worktree", "prune")
-
-
-def _lay_over(folder: Path, tree: CommitTree) -> None:
-    if tree.paths:
-        listed = "".join(f"{path}\0" for path in tree.paths)
-        where = (f"--source={tree.source}", "--staged", "--worktree", "--pathspec-from-file=-", "--pathspec-file-nul")
-        _git(folder, "--literal-pathspecs", "restore", *where, given=listed)
-    for path, text in tree.texts.items():
-        (folder / path).write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
+            try:
+                _git(root, "worktree", "remove", "--force", str(worktree))
+            except OutsideError:  # git is to forget it all the same
+                shutil.rmtree(worktree, ignore_errors=True)
+                # Last, because it forgets the user's own worktrees too, if their folders are away.
+                _git(root, "worktree", "prune")
 
 
 def _dvc(*arguments: str, python: Path = PRESENT) -> list[str]:

@@ -168,13 +168,9 @@ def _outside(uri: str, advice: str) -> Iterator[None]:
     except Exception as error:  # MLflow, the driver and the file system share no base; another one is raised
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _FOREIGN:
             raise
-        reason = without_secrets(str(_root(error)), uri)
+        root: BaseException = error  # `Connection refused`, not the five layers that say so at length
+        while deeper := root.__cause__ or root.__context__:
+            root = deeper
+        reason = without_secrets(str(root), uri)
         mend = f"start it or correct the address (tracking.uri in conf/tracking, or {URI}); {advice}"
         raise OutsideError(f"MLflow at {shown(uri)}: {reason}; {mend}") from error
-
-
-def _root(error: BaseException) -> BaseException:
-    """Return what it began with: `Connection refused`, not the five layers that say so at length."""
-    while deeper := error.__cause__ or error.__context__:
-        error = deeper
-    return error

@@ -30,19 +30,15 @@ def fetch(home: Path, version: Version, target: Path) -> Identity:
     announced = Snapshot(home, tag.commit).text(paths.BUNDLE_REPORT)
     if announced is None:
         raise UserError(f"{name}: its commit has no {paths.BUNDLE_REPORT}; tag a commit that built a bundle")
-    _get(home, tag.commit, name, target)
-    bundle, expected = manifest.identify(name, target), json.loads(announced)["digest"]
-    if bundle.digest != expected:
-        raise UserError(f"{name}: its bundle has the digest {bundle.digest[:12]}, but its commit says {expected[:12]}")
-    return bundle
-
-
-def _get(home: Path, commit: str, tag: str, target: Path) -> None:
     target.mkdir(parents=True)
     try:
-        files = DVCFileSystem(str(home), rev=commit)
+        files = DVCFileSystem(str(home), rev=tag.commit)
         for path in files.find(paths.BUNDLE.as_posix()):
             (target / Path(path).name).write_bytes(files.read_bytes(path))
     except Exception as error:  # those of DVC's packages share no base
         message = one_line(error)
-        raise OutsideError(f"{tag}: its bundle could not be fetched ({message}); run: dvc fetch --all-tags") from error
+        raise OutsideError(f"{name}: its bundle could not be fetched ({message}); run: dvc fetch --all-tags") from error
+    bundle, expected = manifest.identify(name, target), json.loads(announced)["digest"]
+    if bundle.digest != expected:
+        raise UserError(f"{name}: its bundle has the digest {bundle.digest[:12]}, but its commit says {expected[:12]}")
+    return bundle

@@ -131,17 +131,18 @@ def _bring(repo: Any, *, remote: bool, everything: bool) -> None:
     outs = [out for out in repo.index.outs if out.use_cache and out.hash_info and not out.exists]
     if not everything:
         deps = [(stage, Path(dep.fs_path)) for stage in repo.index.stages for dep in survey.files(stage)]
-        outs = [out for out in outs if any(_is_read(Path(out.fs_path), stage, path) for stage, path in deps)]
+        whole = {path for stage, path in deps if getattr(stage, "name", None) == GATE}
+        outs = [
+            out
+            for out in outs
+            if Path(out.fs_path) in whole or any(Path(out.fs_path) in path.parents for _, path in deps)
+        ]
     if outs:
         bring = repo.pull if remote else repo.checkout
         bring(targets=[str(out) for out in outs], allow_missing=True)
     absent = [str(out) for out in outs if not out.exists]  # DVC itself only warns of it
     if remote and absent:
         raise OutsideError(f"nobody has pushed {', '.join(absent)}")
-
-
-def _is_read(out: Path, stage: Any, path: Path) -> bool:
-    return path.is_relative_to(out) and (path != out or getattr(stage, "name", None) == GATE)
 
 
 def _fetch(repo: Any, base: str | None, tell: Tell) -> None:

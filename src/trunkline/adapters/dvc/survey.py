@@ -81,7 +81,8 @@ class _Survey:
         outputs = {path: word for out in stage.outs for path, word in out.status().items()}
         waits = any(name not in self.same for names in upstream.values() for name in names)
         locked = {str(dep): dep.hash_info.value for dep in files(stage)}
-        own = stage.cmd_changed or params != _locked_params(stage)
+        parameters = [dep.hash_info.value or {} for dep in stage.deps if isinstance(dep, ParamsDependency)]
+        own = stage.cmd_changed or params != {key: value for values in parameters for key, value in values.items()}
         own = own or any(value != locked.get(path) for path, value in inputs.items())
         own = own or any(self._is_another(dep, upstream[str(dep)]) for dep in files(stage) if str(dep) in upstream)
         stale = any(not (self.remote and word in ABSENT) for word in outputs.values())
@@ -191,11 +192,6 @@ def _params(stage: Any, content: Mapping[str, Any]) -> dict[str, Any]:
             if value is not _NONE:
                 values[key] = value
     return values
-
-
-def _locked_params(stage: Any) -> dict[str, Any]:
-    locked = [dep.hash_info.value or {} for dep in stage.deps if isinstance(dep, ParamsDependency)]
-    return {key: value for values in locked for key, value in values.items()}
 
 
 _NONE = object()
