@@ -52,9 +52,23 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
     job = batch.plan(source, output, folder, runtime, on_bad_row)
     job = batch.traceable(job) if traceable else job
     if dry_run:
-        _tell_plan(job, as_json)
-    else:
-        _tell(job, _run(job, threads), as_json)
+        rows = "?" if job.table.rows is None else f"{job.table.rows:,}"
+        if as_json:
+            _print_json(job, {"rows": job.table.rows, "columns": job.output_schema.names})
+        else:
+            click.echo(
+                f"would score {rows} rows of {job.table.path} into {job.output} with bundle {job.digest[:12]} "
+                f"({job.runtime}); columns: {', '.join(job.output_schema.names)}"
+            )
+        return
+    summary = _run(job, threads)
+    scored = summary.rows - summary.rejected
+    if as_json:
+        _print_json(job, {"rows": summary.rows, "scored": scored, "rejected": summary.rejected})
+        return
+    kept = f"; {summary.reused} of {summary.parts} parts were already finished" if summary.reused else ""
+    refused = f", {summary.rejected:,} refused: {job.rejected}" if summary.rejected else ""
+    click.echo(f"{job.output}: {scored:,} rows scored by bundle {job.digest[:12]} ({job.runtime}){refused}{kept}")
 
 
 def _run(job: "Job", threads: int | None) -> "Summary":
@@ -88,27 +102,6 @@ def _scorer(job: "Job") -> "Scorer":
     from trunkline.serve.pipeline_scorer import scorer
 
     return scorer(job.model, job.contract)
-
-
-def _tell_plan(job: "Job", as_json: bool) -> None:
-    rows = "?" if job.table.rows is None else f"{job.table.rows:,}"
-    if as_json:
-        _print_json(job, {"rows": job.table.rows, "columns": job.output_schema.names})
-    else:
-        click.echo(
-            f"would score {rows} rows of {job.table.path} into {job.output} with bundle {job.digest[:12]} "
-            f"({job.runtime}); columns: {', '.join(job.output_schema.names)}"
-        )
-
-
-def _tell(job: "Job", summary: "Summary", as_json: bool) -> None:
-    scored = summary.rows - summary.rejected
-    if as_json:
-        _print_json(job, {"rows": summary.rows, "scored": scored, "rejected": summary.rejected})
-        return
-    kept = f"; {summary.reused} of {summary.parts} parts were already finished" if summary.reused else ""
-    refused = f", {summary.rejected:,} refused: {job.rejected}" if summary.rejected else ""
-    click.echo(f"{job.output}: {scored:,} rows scored by bundle {job.digest[:12]} ({job.runtime}){refused}{kept}")
 
 
 def _print_json(job: "Job", more: dict[str, object]) -> None:
