@@ -33,21 +33,16 @@ def pin() -> None:
 
 def settings(environ: Mapping[str, str], cpu_flags: frozenset[str]) -> dict[str, str]:
     """Return the environment variables to set: kernels if the CPU has them, and thread counts."""
-    threads = str(_threads(environ))
+    threads = environ.get(THREADS, "")
+    if not threads:
+        usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+        threads = str(max(1, min(usable, _cpu_quota())))
+    elif not re.fullmatch(r"[1-9][0-9]{0,3}", threads):
+        raise UserError(f"{THREADS}={threads}: must be a whole number from 1 to 9999, such as 4; or unset it")
     kernels = _KERNELS if {"avx2", "fma"} <= cpu_flags else {}
     # OpenBLAS splits a product over its threads, which changes the sums: one thread, whatever is asked for.
     counts = {"OMP_NUM_THREADS": threads, "POLARS_MAX_THREADS": threads, "OPENBLAS_NUM_THREADS": "1"}
     return kernels | counts | _WAITING
-
-
-def _threads(environ: Mapping[str, str]) -> int:
-    asked = environ.get(THREADS, "")
-    if not asked:
-        usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-        return max(1, min(usable, _cpu_quota()))
-    if not re.fullmatch(r"[1-9][0-9]{0,3}", asked):
-        raise UserError(f"{THREADS}={asked}: must be a whole number from 1 to 9999, such as 4; or unset it")
-    return int(asked)
 
 
 def _cpu_quota(control: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
