@@ -40,25 +40,26 @@ def standings(clone: Path, comparison: Round) -> tuple[Standing, ...]:
     """Return where each environment of a round stands; asks git only."""
     changes = history.changes(clone, comparison.declared.tip, comparison.declared.name)
     wanted = {item.environment: item for item in comparison.declared.wanted}
-    return tuple(
-        _standing(clone, outcome, wanted[outcome.environment], comparison.actual, changes)
-        for outcome in comparison.outcomes
-    )
-
-
-def _standing(
-    clone: Path, outcome: Outcome, wanted: Wanted, actual: Actual, changes: Sequence[DeclaredChange]
-) -> Standing:
-    since, author, reference = _since(clone, wanted, changes)
-    return Standing(
-        outcome=outcome,
-        alias=_alias(actual, wanted.environment),
-        delivered=outcome.actual,
-        endpoints=tuple((address, _served(actual, address)) for address in wanted.endpoints),
-        since=since,
-        author=author,
-        pull_request=reference,
-    )
+    standings = []
+    for outcome in comparison.outcomes:
+        target = wanted[outcome.environment]
+        since, author, reference = _since(clone, target, changes)
+        answers = ((address, comparison.actual.endpoints.get(address)) for address in target.endpoints)
+        standings.append(
+            Standing(
+                outcome=outcome,
+                alias=_alias(comparison.actual, outcome.environment),
+                delivered=outcome.actual,
+                endpoints=tuple(
+                    (address, answer.version if isinstance(answer, Reported) else UNKNOWN if answer else NOTHING)
+                    for address, answer in answers
+                ),
+                since=since,
+                author=author,
+                pull_request=reference,
+            )
+        )
+    return tuple(standings)
 
 
 def _since(clone: Path, wanted: Wanted, changes: Sequence[DeclaredChange]) -> tuple[str | None, str | None, str | None]:
@@ -87,8 +88,3 @@ def _alias(actual: Actual, alias: str) -> str:
     number = actual.registered.aliases.get(alias)
     labels = {entry.number: entry.tags.get(VERSION) for entry in actual.registered.entries}
     return labels.get(number) or f"MLflow's {number}" if number else NOTHING
-
-
-def _served(actual: Actual, address: str) -> str:
-    answer = actual.endpoints.get(address)
-    return answer.version if isinstance(answer, Reported) else UNKNOWN if answer else NOTHING
