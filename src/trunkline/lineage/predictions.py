@@ -6,7 +6,7 @@ stops the search, and what is shown of it cannot steer a terminal.
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -82,17 +82,15 @@ def _rows(connection: Any, path: Path, request: str) -> Iterator[Prediction]:
     except duckdb.Error as error:
         raise OutsideError(f"{path}: cannot be read: {clean(str(error).splitlines()[0])}") from None
     for (text,) in rows:
-        yield _prediction(path, request, json.loads(text))
-
-
-def _prediction(path: Path, request: str, row: Mapping[str, Any]) -> Prediction:
-    digest = row.get(DIGEST)
-    if not isinstance(digest, str) or not digest:
-        raise UserError(f"{path}: the row of {clean(request)} has no {DIGEST}, so nothing says what scored it")
-    others = {
-        clean(key): _plain(value) for key, value in sorted(row.items()) if key not in (REQUEST, DIGEST, TIME, SCORE)
-    }
-    return Prediction(clean(request), clean(digest), _time(row.get(TIME)), _number(row.get(SCORE)), str(path), others)
+        row = json.loads(text)
+        digest = row.get(DIGEST)
+        if not isinstance(digest, str) or not digest:
+            raise UserError(f"{path}: the row of {clean(request)} has no {DIGEST}, so nothing says what scored it")
+        others = {
+            clean(key): _plain(value) for key, value in sorted(row.items()) if key not in (REQUEST, DIGEST, TIME, SCORE)
+        }
+        time, score = _time(row.get(TIME)), _number(row.get(SCORE))
+        yield Prediction(clean(request), clean(digest), time, score, str(path), others)
 
 
 def _plain(value: Any) -> str | float | bool | None:

@@ -75,19 +75,14 @@ def identify(folder: Path, released: Releases, asked: str, logs: Sequence[str]) 
             return subject
     row = predictions.find(logs, asked) if logs else None
     if row is None:
-        raise UnknownError(_missing(asked, logs))
+        searched = predictions.expand(logs) if logs else ()
+        meaning = f"{clean(asked)}: is no version, no bundle's digest and no commit here"
+        if not searched:
+            raise UnknownError(f"{meaning}; a prediction's request id is looked for in --log FOLDER")
+        files = ", ".join(map(str, searched[:5])) + (f" and {len(searched) - 5} more" if len(searched) > 5 else "")
+        raise UnknownError(f"{meaning}, and no prediction in {files}")
     meant = _as_digest(folder, released, row.digest) if re.fullmatch(r"[0-9a-f]{64}", row.digest) else None
     return replace(meant or Subject("request"), kind="request", prediction=row)
-
-
-def _missing(asked: str, logs: Sequence[str]) -> str:
-    searched = predictions.expand(logs) if logs else ()
-    name = clean(asked)
-    meaning = "is no version, no bundle's digest and no commit here"
-    if not searched:
-        return f"{name}: {meaning}; a prediction's request id is looked for in --log FOLDER"
-    files = ", ".join(map(str, searched[:5])) + (f" and {len(searched) - 5} more" if len(searched) > 5 else "")
-    return f"{name}: {meaning}, and no prediction in {files}"
 
 
 def _as_version(folder: Path, released: Releases, asked: str) -> Subject | None:
