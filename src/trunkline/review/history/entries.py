@@ -134,7 +134,15 @@ def versions(tags: Iterable[GitTag]) -> dict[str, tuple[str, ...]]:
 
 def content(entries: Sequence[HistoryEntry]) -> dict[str, Any]:
     """Return entries as plain content; a value of a key that is not there is left out."""
-    return {"entries": [{**asdict(entry), "config": [_change(item) for item in entry.config]} for entry in entries]}
+    rows = []
+    for entry in entries:
+        config: list[dict[str, Any]] = []
+        for change in entry.config:
+            values = {"before": change.before, "after": change.after}
+            there = {name: json.loads(text) for name, text in values.items() if text is not None}
+            config.append({"key": change.key} | there)
+        rows.append({**asdict(entry), "config": config})
+    return {"entries": rows}
 
 
 def changed_keys(entry: HistoryEntry) -> Iterator[str]:
@@ -147,6 +155,8 @@ def changed_keys(entry: HistoryEntry) -> Iterator[str]:
 
 def _entry(record: Record, state: _State, before: _State | None, metric: str | None) -> HistoryEntry:
     commit, earlier = record.commit, before or _EMPTY
+    comparable = earlier.params is not None and state.params is not None
+    changed = differences.differences(earlier.params or {}, state.params or {}) if comparable else ()
     return HistoryEntry(
         commit=commit.hash,
         short=commit.short,
@@ -155,7 +165,7 @@ def _entry(record: Record, state: _State, before: _State | None, metric: str | N
         versions=tuple(map(clean, record.versions)),
         verdict=state.verdict,
         measured=_measured(state, earlier, metric),
-        config=_compared(state, earlier),
+        config=tuple(ParamChange(clean(item.key), _json(item.before), _json(item.after)) for item in changed),
         production=state.production,
         production_changed=state.registered and state.production != earlier.production,
     )
@@ -171,23 +181,11 @@ def _measured(state: _State, before: _State, metric: str | None) -> MeasuredMetr
     return MeasuredMetric(clean(name), value, state.intervals.get(name), state.confidence, change)
 
 
-def _compared(state: _State, before: _State) -> tuple[ParamChange, ...]:
-    if state.params is None or before.params is None:
-        return ()
-    changed = differences.differences(before.params, state.params)
-    return tuple(ParamChange(clean(item.key), _json(item.before), _json(item.after)) for item in changed)
-
-
 def _json(value: Any) -> str | None:
     """Write what `_leaves` made: JSON texts in mappings."""
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{json.dumps(clean(name))}: {_json(item)}' for name, item in value.items())}}}"
     return None if value == differences.MISSING else clean(value)
-
-
-def _change(change: ParamChange) -> dict[str, Any]:
-    values = {"before": change.before, "after": change.after}
-    return {"key": change.key} | {name: json.loads(text) for name, text in values.items() if text is not None}
 
 
 def _change_in_words(change: ParamChange) -> str:
@@ -218,7 +216,10 @@ def _cut(text: str, start: int = 0, most: int = LONG) -> str:
 
 def _state(files: Mapping[Path, bytes]) -> _State:
     params, registry = parsed(files, paths.PARAMS), parsed(files, paths.REGISTRY)
-    environments = _environments(registry, dig(params, "name"))
+    # What the registry says of the model; of its only one where no params.yaml says which is meant.
+    alone = next(iter(registry)) if isinstance(registry, Mapping) and len(registry) == 1 else None
+    name = dig(params, "name")
+    environments = dig(registry, alone if name is None else name)
     production = dig(environments, "production")
     declared = dig(params, "evaluation", "metrics")
     verdict = dig(parsed(files, paths.GATES_REPORT), "verdict")
@@ -233,12 +234,6 @@ def _state(files: Mapping[Path, bytes]) -> _State:
         registered=isinstance(environments, Mapping) and "production" in environments,
         production=None if production is None else clean(str(production)),
     )
-
-
-def _environments(registry: Any, name: Any) -> Any:
-    """Return what a registry says of a model; of its only one where no params.yaml says which is meant."""
-    alone = next(iter(registry)) if isinstance(registry, Mapping) and len(registry) == 1 else None
-    return dig(registry, alone if name is None else name)
 
 
 def _params(value: Any) -> Mapping[str, Any] | None:
