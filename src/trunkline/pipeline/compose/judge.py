@@ -51,7 +51,18 @@ def measures(evaluation: Evaluation, data: Data, contract: Contract) -> None:
     declared = {f"slices.{name}": source for name, source in evaluation.slices.items()}
     if evaluation.interval.cluster is not None:
         declared["interval.cluster"] = evaluation.interval.cluster
-    _refuse([*_unknown_metrics(evaluation, data.target.task), *_mistyped(declared, types)])
+    mistakes = []
+    for name in evaluation.metrics:
+        try:
+            registry.named(name, data.target.task)
+        except UserError as error:
+            mistakes.append(str(error))
+    for key, source in declared.items():
+        try:
+            expressions.infer(expressions.parse(source), types)
+        except ValueError as error:
+            mistakes.append(f"evaluation.{key}: {error} (of the request)")
+    _refuse(mistakes)
 
 
 def rules(gates: Gates, evaluation: Evaluation, task: Task) -> None:
@@ -83,22 +94,6 @@ def _unjudgeable(rule: AnyRule, evaluation: Evaluation, task: Task) -> Iterator[
         yield "measure", f"'{measure}' is of {' and '.join(_OF_TASKS[measure])}, not of {task}; {_INSTEAD[rule.kind]}"
 
 
-def _unknown_metrics(evaluation: Evaluation, task: Task) -> Iterator[str]:
-    for name in evaluation.metrics:
-        try:
-            registry.named(name, task)
-        except UserError as error:
-            yield str(error)
-
-
-def _mistyped(declared: dict[str, str], types: dict[str, expressions.Type]) -> Iterator[str]:
-    for key, source in declared.items():
-        try:
-            expressions.infer(expressions.parse(source), types)
-        except ValueError as error:
-            yield f"evaluation.{key}: {error} (of the request)"
-
-
 def _refuse(mistakes: list[str]) -> None:
     if mistakes:
         raise UserError("\n".join(mistakes))
@@ -119,9 +114,13 @@ def check(composed: Composed, fallback: Path) -> Project:
     except ValidationError as error:
         problems = [_structural(composed.content, item) for item in error.errors(include_url=False)[:MAX_TOLD]]
         raise UserError("\n".join(placed(composed, fallback, key, message) for key, message in problems)) from None
-    mistakes = [placed(composed, fallback, *_split_key(line)) for judge in JUDGES for line in _mistakes(judge, project)]
-    if mistakes:
-        raise UserError("\n".join(mistakes))
+    mistakes: list[str] = []
+    for judge in JUDGES:
+        try:
+            judge(project)
+        except UserError as error:
+            mistakes += [placed(composed, fallback, *_split_key(line)) for line in str(error).splitlines()]
+    _refuse(mistakes)
     return project
 
 
@@ -167,13 +166,6 @@ JUDGES: tuple[Callable[[Project], object], ...] = (
     lambda project: measures(project.evaluation, project.data, project.contract),
     lambda project: rules(project.gates, project.evaluation, project.data.target.task),
 )
-
-
-def _mistakes(judge: Callable[[Project], object], project: Project) -> Iterator[str]:
-    try:
-        judge(project)
-    except UserError as error:
-        yield from str(error).splitlines()
 
 
 def _split_key(line: str) -> tuple[tuple[str, ...], str]:
