@@ -93,10 +93,8 @@ def _same_columns(first: str, expected: pl.Schema, name: str, table: pl.DataFram
 def _unpacked(file: File, member: str | None) -> File:
     if file.name.endswith(".zip"):
         return _unzipped(file, member)
-    return _gunzipped(file) if file.name.endswith(".gz") else file
-
-
-def _gunzipped(file: File) -> File:
+    if not file.name.endswith(".gz"):
+        return file
     try:
         return File(file.name, gzip.decompress(file.content))
     except (OSError, EOFError, zlib.error) as error:
