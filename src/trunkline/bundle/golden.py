@@ -22,22 +22,17 @@ def check(folder: Path, score: Score, tolerance: float) -> int:
 
     Raises UserError for a row that is scored otherwise, and for a bundle without golden rows.
     """
-    rows = _rows(folder)
-    for row in rows:
-        score_now = score(row.request)
-        if not _near(score_now, row.score, tolerance):
-            raise UserError(f"{GOLDEN}: a request scores {score_now!r}, not {row.score!r}: {row.request}")
-    return len(rows)
-
-
-def _rows(folder: Path) -> list[_Row]:
     try:
         rows = msgspec.json.decode((folder / GOLDEN).read_bytes(), type=list[_Row])
     except (FileNotFoundError, msgspec.DecodeError):
         rows = []
     if not rows:
         raise UserError(f"{GOLDEN}: the bundle has none that could show that it scores as it should")
-    return rows
+    for row in rows:
+        score_now = score(row.request)
+        if not _near(score_now, row.score, tolerance):
+            raise UserError(f"{GOLDEN}: a request scores {score_now!r}, not {row.score!r}: {row.request}")
+    return len(rows)
 
 
 def _near(score: Any, expected: Any, tolerance: float) -> bool:

@@ -166,8 +166,11 @@ def run(job: Job, score: Scorer, threads: int, advance: Callable[[int], None]) -
     Raises UserError for the first refused row, if the policy is to stop.
     """
     with _locked(job):
-        _start(job)
-        parts = (msgspec.json.decode(path.read_bytes(), type=Part) for path in job.parts.glob("[0-9]*.json"))
+        path, identity = job.parts / "run.json", job.identity()
+        if not path.exists() or path.read_text(encoding="utf-8") != files.canonical_json(identity):
+            _clear(job.parts)  # all but what an equal run has finished
+            files.write_json(path, identity)
+        parts = (msgspec.json.decode(file.read_bytes(), type=Part) for file in job.parts.glob("[0-9]*.json"))
         finished = {part.number: part for part in parts}
         done: list[Part] = []
         with _writer(job.parts / "joined", job.output_schema, job.output) as writer:
@@ -269,15 +272,6 @@ def _locked(job: Job) -> Iterator[None]:
             yield
     except Timeout:
         raise UserError(f"{job.output}: another run is writing it; wait for its end") from None
-
-
-def _start(job: Job) -> None:
-    """Keep what an equal run has finished, and clear away all else."""
-    path, identity = job.parts / "run.json", job.identity()
-    same = path.exists() and path.read_text(encoding="utf-8") == files.canonical_json(identity)
-    if not same:
-        _clear(job.parts)
-        files.write_json(path, identity)
 
 
 def _clear(folder: Path) -> None:
