@@ -8,7 +8,6 @@ import click
 from trunkline.cli import options, output
 
 if TYPE_CHECKING:
-    from trunkline.pipeline.gate.selftest import Case
     from trunkline.pipeline.reports import GatesReport, Verdict
 
 
@@ -93,11 +92,13 @@ def _self_test(as_json: bool) -> bool:
 
     from rich.console import Console
     from rich.progress import track
+    from rich.text import Text
 
     from trunkline.conf.evaluation import Evaluation
     from trunkline.conf.gates import Gates
     from trunkline.core.params import Params
     from trunkline.pipeline.gate import evidence, selftest
+    from trunkline.show import terminal
 
     console, params = Console(stderr=True), Params.read()
     measured = params.group(Evaluation)
@@ -108,21 +109,14 @@ def _self_test(as_json: bool) -> bool:
         content = {"passed": passed, "cases": selftest.content(cases)}
         output.echo_json(content)
     else:
-        _show_cases(cases)
+        table = terminal.table("", "planted", "wanted", "found", left=(0, 1, 2, 3))
+        for case in cases:
+            mark = Text("right", style="green") if case.right else Text("WRONG", style="bold red")
+            table.add_row(mark, Text(case.name), Text(case.wanted), Text(case.found))
+        terminal.show(table)
+        wrong = [case for case in cases if not case.right]
+        for case in wrong:
+            click.echo(f"{case.name}: {case.missing}")
+        right = len(cases) - len(wrong)
+        click.echo(f"{right} of {len(cases)} planted models got the right verdict for the right reason")
     return passed
-
-
-def _show_cases(cases: "list[Case]") -> None:
-    from rich.text import Text
-
-    from trunkline.show import terminal
-
-    table = terminal.table("", "planted", "wanted", "found", left=(0, 1, 2, 3))
-    for case in cases:
-        mark = Text("right", style="green") if case.right else Text("WRONG", style="bold red")
-        table.add_row(mark, Text(case.name), Text(case.wanted), Text(case.found))
-    terminal.show(table)
-    wrong = [case for case in cases if not case.right]
-    for case in wrong:
-        click.echo(f"{case.name}: {case.missing}")
-    click.echo(f"{len(cases) - len(wrong)} of {len(cases)} planted models got the right verdict for the right reason")
