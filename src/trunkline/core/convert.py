@@ -89,21 +89,16 @@ def _boolean(raw: pl.Series) -> pl.Series | None:
 
 def _time(raw: pl.Series) -> pl.Series | None:
     if raw.dtype == pl.String:
-        return _time_of_text(raw)
+        # Every notation is brought to one, since polars parses a column by a single format.
+        day, minute, second, offset = raw.str.extract_groups(_TIME).struct.unnest().get_columns()
+        offset = offset.str.replace("Z", "+00").fill_null("+00").str.replace(":", "", literal=True) + "00"
+        same = day + "T" + minute.fill_null("00:00") + second.fill_null(":00") + offset.str.slice(0, 5)
+        times = same.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False)
+        times = times.dt.replace_time_zone(None)
+        return _where(times.is_between(_FIRST, _LAST), times)
     if isinstance(raw.dtype, pl.Datetime) and raw.dtype.time_zone:
         return raw.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     return raw if raw.dtype in (pl.Date, pl.Datetime) else None
-
-
-def _time_of_text(raw: pl.Series) -> pl.Series:
-    """Bring every notation to one, since polars parses a column by a single format."""
-    parts = raw.str.extract_groups(_TIME).struct.unnest()
-    day, minute, second, offset = parts.get_columns()
-    offset = offset.str.replace("Z", "+00").fill_null("+00").str.replace(":", "", literal=True) + "00"
-    same = day + "T" + minute.fill_null("00:00") + second.fill_null(":00") + offset.str.slice(0, 5)
-    times = same.str.to_datetime("%Y-%m-%dT%H:%M:%S%.f%z", time_unit="us", strict=False)
-    times = times.dt.replace_time_zone(None)
-    return _where(times.is_between(_FIRST, _LAST), times)
 
 
 def _where(keep: pl.Series, values: pl.Series) -> pl.Series:
