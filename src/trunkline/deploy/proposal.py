@@ -120,12 +120,7 @@ def message(evidence: ProposalEvidence) -> str:
 
 def body(evidence: ProposalEvidence) -> str:
     """Return the text of the pull request."""
-    parts = [*_opening(evidence), *(f"\n### {heading}\n\n{content}" for heading, content in _sections(evidence))]
-    return "\n".join(parts) + "\n"
-
-
-def _opening(evidence: ProposalEvidence) -> Iterator[str]:
-    where = f"{evidence.environment}: {evidence.before}", f"{evidence.environment}: {evidence.after}"
+    before, after = f"{evidence.environment}: {evidence.before}", f"{evidence.environment}: {evidence.after}"
     version, present = evidence.new.version, evidence.present
     if present is None:
         instead = ", which runs nothing yet"
@@ -133,10 +128,13 @@ def _opening(evidence: ProposalEvidence) -> Iterator[str]:
         instead = ", which runs it already and is declared in another way"
     else:
         instead = f", in place of {present.version.label}"
-    yield f"**{version.name} {version.label}** for {code(evidence.environment)}{instead}."
-    yield f"One value of `models/registry.yaml` changes: {code(where[0])} → {code(where[1])}."
-    if evidence.reason.strip():
-        yield f"\nReason: {text(evidence.reason, REASON)}"
+    parts = [
+        f"**{version.name} {version.label}** for {code(evidence.environment)}{instead}.",
+        f"One value of `models/registry.yaml` changes: {code(before)} → {code(after)}.",
+        *([f"\nReason: {text(evidence.reason, REASON)}"] if evidence.reason.strip() else []),
+        *(f"\n### {heading}\n\n{content}" for heading, content in _sections(evidence)),
+    ]
+    return "\n".join(parts) + "\n"
 
 
 def _sections(evidence: ProposalEvidence) -> Iterator[tuple[str, str]]:
