@@ -207,7 +207,7 @@ def _moves(review: Review) -> str:
 
 def _metrics(review: Review) -> str:
     rows = (
-        (text(moved.metric), number(moved.before), number(moved.now), _range(moved.now.interval), *_change(moved))
+        (text(moved.metric), number(moved.before), number(moved.now), span(moved.now.interval), *_change(moved))
         for moved in review.whole
     )
     return f"{table(('metric', 'base', 'this', '95 % interval', 'change', ''), rows)}\n\n{noise(review)}"
@@ -228,7 +228,7 @@ def _change(moved: Moved) -> tuple[str, str]:
     if moved.better is None:
         return "", "new"
     words = {True: "**better**" if moved.better > 0 else "**worse**", False: "within noise", None: ""}
-    interval = f" ({_range(moved.interval)})" if moved.interval and moved.better else ""
+    interval = f" ({span(moved.interval)})" if moved.interval and moved.better else ""
     return (f"{moved.better:+.4f}{interval}", words[moved.clear]) if moved.better else ("0", "the same")
 
 
@@ -371,5 +371,6 @@ def number(estimate: Estimate | None) -> str:
     return "—" if estimate is None or estimate.value is None else f"{estimate.value:.4f}"
 
 
-def _range(interval: tuple[float, float] | None) -> str:
+def span(interval: tuple[float, float] | None) -> str:
+    """Return an interval as tables show it."""
     return "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"

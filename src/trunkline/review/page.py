@@ -15,10 +15,9 @@ from trunkline.conf.evaluation import WHOLE
 from trunkline.pipeline.claims import Refuted
 from trunkline.pipeline.evaluate.estimate import Estimate
 from trunkline.pipeline.evaluate.metrics import registry
-from trunkline.pipeline.reports import Verdict
 from trunkline.pipeline.search.summary import Searched
 from trunkline.review import pictures
-from trunkline.review.comment import kept, kind, noise, number, verdict
+from trunkline.review.comment import kept, kind, noise, number, span, verdict
 from trunkline.review.data import Moved, Review
 from trunkline.show.differences import shown
 from trunkline.show.markdown import plain
@@ -50,13 +49,13 @@ def render(review: Review) -> str:
 
 
 def _content(review: Review) -> dict[str, Any]:
-    slices = tuple(_slices(review))
+    slices, order = tuple(_slices(review)), ("fail", "pass", "not_applicable")
     whole = review.whole[0].now.value if review.whole else None
     return {
         "review": review,
         "verdict": verdict(review, lambda name: plain(name, NAME)),
         "kind": kind(review, lambda name: plain(name, NAME)),
-        "gates": sorted(review.reports.gates.gates, key=_urgency),
+        "gates": sorted(review.reports.gates.gates, key=lambda gate: (order.index(gate.verdict), not gate.blocking)),
         "slices": slices,
         "noise": noise(review),
         "kept": kept(review.plan.steps),
@@ -91,22 +90,16 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, interval=_interval, shown=shown, count="{:,}".format, word=_word)
-    environment.filters.update(action=_ACTIONS.__getitem__, answer=_answer, direction=_direction, signed=_signed)
+    environment.filters.update(number=number, interval=span, shown=shown, count="{:,}".format, word=_word)
+    environment.filters.update(action=_ACTIONS.__getitem__, direction=_direction)
+    environment.filters["answer"] = lambda verdict: _ANSWERS[verdict.verdict, verdict.blocking]
+    environment.filters["signed"] = lambda value: "" if value is None else f"{value:+.4f}"
     return environment
 
 
 def _visible(value: object) -> object:
     text = str(value) if isinstance(value, Refuted) else value
     return plain(text, LONGEST) if isinstance(text, str) and not isinstance(text, Markup) else text
-
-
-def _urgency(verdict: Verdict) -> tuple[int, bool]:
-    return ("fail", "pass", "not_applicable").index(verdict.verdict), not verdict.blocking
-
-
-def _answer(verdict: Verdict) -> tuple[str, str]:
-    return _ANSWERS[verdict.verdict, verdict.blocking]
 
 
 def _slices(review: Review) -> Iterator[Moved]:
@@ -140,14 +133,6 @@ def _word(moved: Moved) -> tuple[str, str]:
     if moved.clear is None:
         return "none", ""
     return ("none", "within noise") if not moved.clear else ("good", "better") if moved.better > 0 else ("bad", "worse")
-
-
-def _interval(interval: tuple[float, float] | None) -> str:
-    return "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"
-
-
-def _signed(value: float | None) -> str:
-    return "" if value is None else f"{value:+.4f}"
 
 
 def _direction(name: str) -> str:
