@@ -115,7 +115,12 @@ def resolve(path: str, key: str = f"model.{TARGET}") -> type[BaseEstimator]:
     try:
         content = vars(importlib.import_module(module))
     except ModuleNotFoundError as error:
-        raise UserError(f"{key}: {_missing_module(package, module, error)}") from error
+        if error.name == package:
+            install = f"pip install 'trunkline[{PACKAGES[package]}]'"
+            raise UserError(f"{key}: {package} is not installed; run: {install}") from error
+        submodules = [submodule.name for submodule in pkgutil.iter_modules(sys.modules[package].__path__)]
+        public = [submodule for submodule in submodules if not submodule.startswith("_")]
+        raise UserError(f"{key}: no module '{module}'{nearest(module.split('.')[1], public)}") from error
     except OSError as error:
         library = "libgomp" if "libgomp" in str(error) else "library that the message names"
         raise OutsideError(f"{package} cannot be loaded ({error}); install the system {library}") from error
@@ -133,14 +138,6 @@ def _split(path: str, key: str) -> tuple[str, str, str]:
     if not named or not _INTERNAL.isdisjoint(parts):
         raise UserError(f"{key}: '{path}' is not the public import path of a class, such as {parts[0]}.module.Name")
     return parts[0], ".".join(parts[:-1]), parts[-1]
-
-
-def _missing_module(package: str, module: str, error: ModuleNotFoundError) -> str:
-    if error.name == package:
-        return f"{package} is not installed; run: pip install 'trunkline[{PACKAGES[package]}]'"
-    submodules = [submodule.name for submodule in pkgutil.iter_modules(sys.modules[package].__path__)]
-    public = [name for name in submodules if not name.startswith("_")]
-    return f"no module '{module}'{nearest(module.split('.')[1], public)}"
 
 
 def _is_estimator(value: object) -> bool:
@@ -201,7 +198,13 @@ def _nested(value: Any, seed: int, key: str) -> Any:
 
 def _check_values(cls: type[BaseEstimator], values: Mapping[str, Any], hints: Mapping[str, Any], key: str) -> None:
     if hasattr(cls, "_parameter_constraints"):
-        _check_as_sklearn_does(cls, values, key)
+        try:
+            cls(**values)._validate_params()
+        except InvalidParameterError as error:
+            message = one_line(error)
+            named = re.match(r"The '(\w+)' parameter of \w+ ", message)
+            where, what = (f"{key}.{named[1]}", message[named.end() :]) if named else (key, message)
+            raise UserError(f"{where}: {what}") from error
         return
     for name, value in values.items():
         hint = hints.get(name, _PLAIN)
@@ -210,13 +213,3 @@ def _check_values(cls: type[BaseEstimator], values: Mapping[str, Any], hints: Ma
         except ValidationError as error:
             message = error.errors(include_url=False)[0]["msg"]
             raise UserError(f"{key}.{name}: {message}; got {value!r}") from error
-
-
-def _check_as_sklearn_does(cls: type[BaseEstimator], values: Mapping[str, Any], key: str) -> None:
-    try:
-        cls(**values)._validate_params()
-    except InvalidParameterError as error:
-        message = one_line(error)
-        named = re.match(r"The '(\w+)' parameter of \w+ ", message)
-        where, what = (f"{key}.{named[1]}", message[named.end() :]) if named else (key, message)
-        raise UserError(f"{where}: {what}") from error

@@ -78,7 +78,13 @@ def canonical(content: bytes) -> bytes:
     names = {name: hashlib.sha256(data).hexdigest()[:32] + Path(name).suffix for name, data in members.items()}
     renamed = {names[name]: data for name, data in members.items()}
     renamed[_SCHEMA] = json.dumps(_canonical_node(schema, names), separators=(",", ":")).encode()
-    return _zip(renamed)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as target:
+        for name in sorted(renamed):
+            entry = zipfile.ZipInfo(name, date_time=_EPOCH)
+            entry.create_system = 3  # Unix, wherever it is written
+            target.writestr(entry, renamed[name])
+    return buffer.getvalue()
 
 
 def _refuse(types: list[str], path: Path) -> None:
@@ -114,13 +120,3 @@ def _canonical_node(value: Any, names: dict[str, str]) -> Any:
         case "DictNode" if _THREADS in node["content"]:
             node["content"][_THREADS] = _ONE
     return node
-
-
-def _zip(members: dict[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as target:
-        for name in sorted(members):
-            entry = zipfile.ZipInfo(name, date_time=_EPOCH)
-            entry.create_system = 3  # Unix, wherever it is written
-            target.writestr(entry, members[name])
-    return buffer.getvalue()
