@@ -50,7 +50,13 @@ def table(files: Iterable[File], source: Package | Files) -> pl.LazyFrame:
 def _frame(files: Sequence[File], source: Package | Files) -> pl.DataFrame:
     """Return the table of one file, or of several that stand beside each other."""
     file = files[0]
-    frame = _parquet(file) if source.format == "parquet" else _csv(_plain(files, source), source.nulls)
+    if source.format == "csv":
+        frame = _csv(_plain(files, source), source.nulls)
+    else:
+        try:
+            frame = pl.read_parquet(io.BytesIO(file.content))
+        except pl.exceptions.PolarsError as error:
+            raise UserError(f"{file.name}: is not a readable Parquet file ({_first_line(error)})") from error
     if frame.is_empty():
         raise UserError(f"{file.name}: has no rows; supply a file with data")
     return picked(frame, source, file.name)
@@ -120,13 +126,6 @@ def _member(title: str, names: Sequence[str], wanted: str | None) -> str:
             f"`member` must name one of: {', '.join(sorted(names)[:5])}"
         )
     return matching[0]
-
-
-def _parquet(file: File) -> pl.DataFrame:
-    try:
-        return pl.read_parquet(io.BytesIO(file.content))
-    except pl.exceptions.PolarsError as error:
-        raise UserError(f"{file.name}: is not a readable Parquet file ({_first_line(error)})") from error
 
 
 def _csv(file: File, nulls: Sequence[str]) -> pl.DataFrame:

@@ -21,7 +21,13 @@ def rewritten(texts: Sequence[tuple[str, str]], source: Package | Files) -> str:
 
     Raises UserError for files of another length than the first, or rows of another width than the header.
     """
-    tables = [_rows(name, text, source) for name, text in texts]
+    tables = []
+    for name, text in texts:
+        try:
+            lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=source.separator, strict=True))
+        except csv.Error as error:
+            raise UserError(f"{name}: is not valid CSV ({error}); fix it") from None
+        tables.append(lines[source.skip_lines :])
     for (name, _), table in zip(texts, tables, strict=True):
         if len(table) != len(tables[0]):
             raise UserError(f"{name}: has {len(table)} rows, but {texts[0][0]} has {len(tables[0])}; fix `beside`")
@@ -31,12 +37,3 @@ def rewritten(texts: Sequence[tuple[str, str]], source: Package | Files) -> str:
     target = io.StringIO(newline="")
     csv.writer(target, lineterminator="\n").writerows([list(source.header), *rows] if source.header else rows)
     return target.getvalue()
-
-
-def _rows(name: str, text: str, source: Package | Files) -> list[list[str]]:
-    try:
-        return list(csv.reader(io.StringIO(text, newline=""), delimiter=source.separator, strict=True))[
-            source.skip_lines :
-        ]
-    except csv.Error as error:
-        raise UserError(f"{name}: is not valid CSV ({error}); fix it") from None
