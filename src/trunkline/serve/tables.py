@@ -77,7 +77,11 @@ def open_table(path: Path) -> RowsFile:
     kind = format_of(path)
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; name a CSV or Parquet file of rows to score")
-    schema, rows = _csv_header(path) if kind == "csv" else _parquet_header(path)
+    if kind == "csv":
+        schema, rows = _csv_header(path), None
+    else:
+        with _readable(path), pq.ParquetFile(path) as file:
+            schema, rows = file.schema_arrow.remove_metadata(), file.metadata.num_rows
     twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if twice:
         raise UserError(f"{path}: column {twice[0]}: is there twice; remove or rename one")
@@ -126,18 +130,13 @@ def _readable(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: cannot be read: {one_line(error)[:300]}; fix the file") from error
 
 
-def _csv_header(path: Path) -> tuple[Any, None]:
+def _csv_header(path: Path) -> Any:
     with _readable(path), path.open("rb") as file:
         first = file.readline()
         if not first.strip():
             raise UserError(f"{path}: is empty; supply a line with the names of the columns")
         names = pyarrow.csv.read_csv(pa.BufferReader(first)).schema.names
-    return pa.schema([(name, pa.string()) for name in names]), None
-
-
-def _parquet_header(path: Path) -> tuple[Any, int]:
-    with _readable(path), pq.ParquetFile(path) as file:
-        return file.schema_arrow.remove_metadata(), file.metadata.num_rows
+    return pa.schema([(name, pa.string()) for name in names])
 
 
 def _open_csv(path: Path, names: Sequence[str]) -> Any:
