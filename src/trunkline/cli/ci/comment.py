@@ -61,21 +61,18 @@ def _review(path: Path | None, run: int | None, sha: str | None) -> "Review":
     from trunkline.core.errors import UserError
     from trunkline.review import file
 
-    review = file.decode(_read(path) if path else _fetch(run or 0))
+    if path:
+        try:
+            with path.open("rb") as opened:
+                content = opened.read(file.LIMIT + 1)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); trunkline review --data writes it") from None
+    else:
+        content = _fetch(run or 0)
+    review = file.decode(content)
     if sha is not None and review.head != sha:
         raise UserError(f"review: is of commit {review.head}, not of {sha}; nothing of it is posted")
     return review
-
-
-def _read(path: Path) -> bytes:
-    from trunkline.core.errors import UserError
-    from trunkline.review import file
-
-    try:
-        with path.open("rb") as opened:
-            return opened.read(file.LIMIT + 1)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); trunkline review --data writes it") from None
 
 
 def _fetch(run: int) -> bytes:

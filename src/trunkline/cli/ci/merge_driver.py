@@ -27,7 +27,15 @@ def merge_driver(context: click.Context, versions: tuple[str, ...], install: boo
     if len(versions) != (0 if install else 4):
         raise click.UsageError("needs BASE OURS THEIRS PATH, or --install alone")
     if install:
-        _install(dry_run)
+        for key, value in merge.SETTINGS.items():
+            if repository.setting(Path(), key) == value:
+                click.echo(f"is set already: git config {key} '{value}'")
+            elif dry_run:
+                click.echo(f"would run: git config {key} '{value}'")
+            elif repository.set_setting(Path(), key, value):
+                click.echo(f"ran: git config {key} '{value}'")
+            else:
+                raise UserError(f"git config {key}: failed; run it inside a git repository that you may write to")
         return
     base, ours, theirs, path = versions
     merged = merge.merge(path, merge.Sides(*(_read(file, path) for file in (base, ours, theirs))), _render)
@@ -59,15 +67,3 @@ def _render(content: Mapping[str, Any]) -> str:
 def _listed(changes: tuple[str, ...]) -> str:
     more = len(changes) - merge.SHOWN
     return ", ".join(changes[: merge.SHOWN]) + (f" and {more} more" if more > 0 else "")
-
-
-def _install(dry_run: bool) -> None:
-    for key, value in merge.SETTINGS.items():
-        if repository.setting(Path(), key) == value:
-            click.echo(f"is set already: git config {key} '{value}'")
-        elif dry_run:
-            click.echo(f"would run: git config {key} '{value}'")
-        elif repository.set_setting(Path(), key, value):
-            click.echo(f"ran: git config {key} '{value}'")
-        else:
-            raise UserError(f"git config {key}: failed; run it inside a git repository that you may write to")
