@@ -59,17 +59,12 @@ class Picture:
 def curve(points: Curve) -> Picture:
     """Draw a curve beside the line on which both numbers are the same."""
     title, across, up, marker = _CURVES[points.kind]
-    low, high = _limits(points)
+    values = [value for point in points.points if all(map(_drawable, point)) for value in point]
+    low, high = 0.0, 1.0  # the ends of both axes: those of rates, or of what there is to draw
+    if points.kind == "observed" and values and min(values) != max(values):
+        low, high = min(values), max(values)
     inside = [point for point in points.points if all(low <= value <= high for value in point)]
     return _picture(points.kind, title, 4.0, lambda axes: _curve(axes, inside, (low, high), (across, up, marker)))
-
-
-def _limits(points: Curve) -> tuple[float, float]:
-    """Return the ends of both axes: those of rates, or of what there is to draw."""
-    values = [value for point in points.points if all(map(_drawable, point)) for value in point]
-    if points.kind != "observed" or not values or min(values) == max(values):
-        return 0.0, 1.0
-    return min(values), max(values)
 
 
 def changes(whole: Sequence[Moved]) -> Picture | None:
