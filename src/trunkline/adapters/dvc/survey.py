@@ -157,9 +157,9 @@ def survey(root: Path, params: Mapping[str, Any], composed: Callable[[], Mapping
         with chdir(root), set_loggers_level(WARNING), kept_parses(), Repo() as repo, repo.lock:
             stages = private.in_order(repo)
             outs = {Path(out.fs_path): out for stage in stages for out in stage.outs}
-            seen = _Survey(repo, params, composed, outs, remote=bool(repo.config["core"].get("remote")))
+            surveyed = _Survey(repo, params, composed, outs, remote=bool(repo.config["core"].get("remote")))
             for stage in stages:
-                seen.add(stage)
+                surveyed.add(stage)
     except LockError as error:
         raise OutsideError(
             f"another DVC command is running here ({one_line(error)}); wait for it, or stop it"
@@ -168,7 +168,7 @@ def survey(root: Path, params: Mapping[str, Any], composed: Callable[[], Mapping
         if "dvc.lock" in str(error) or isinstance(error, RecursionError):
             raise UserError(f"dvc.lock: DVC cannot read it ({one_line(error)}); run: git restore dvc.lock") from None
         raise UserError(f"dvc.yaml: DVC refuses the pipeline: {one_line(error)}") from None
-    return list(seen.seen.values())
+    return list(surveyed.seen.values())
 
 
 def uncached(outs: Iterable[Any]) -> tuple[str, ...]:

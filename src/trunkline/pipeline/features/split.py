@@ -107,8 +107,8 @@ def _summary(observed: pl.DataFrame, observations: pl.DataFrame, data: Data, per
     there, usable = (_inside(part, observed, observations) for part in (period.all, period.usable))
     labels = observed.filter(usable & observed[label].is_not_null())[label]
     unlabelled = observed.filter(there)[label].null_count()
-    names = labels.cast(pl.String)
-    shares = {name: int((names == name).sum()) / max(1, labels.len()) for name in data.target.class_names}
+    texts = labels.cast(pl.String)
+    shares = {name: int((texts == name).sum()) / max(1, labels.len()) for name in data.target.class_names}
     return {
         "window": period.words,
         "rows": labels.len(),

@@ -98,9 +98,8 @@ class Study:
                 stopped = "minutes"
                 break
             before = self.best.number
-            self._batch(
-                [self._ask() for _ in range(min(self.search.batch, self.search.trials - len(self.trials)))], measure
-            )
+            count = min(self.search.batch, self.search.trials - len(self.trials))
+            self._batch([self._ask() for _ in range(count)], measure)
             stale = stale + 1 if self.best.number == before else 0
             if stale == self.search.patience:
                 stopped = "patience"
