@@ -40,8 +40,10 @@ def changes(folder: Path, tip: str, name: str) -> tuple[DeclaredChange, ...]:
     changed: list[DeclaredChange] = []
     before: Mapping[str, Desired] = {}
     for number, commit in enumerate(reversed(commits)):
-        after = _declared(texts[commit.hash].get(paths.REGISTRY), name)
-        if after is None:
+        try:
+            text = texts[commit.hash].get(paths.REGISTRY, b"").decode()
+            after = registry.parse(text, name, paths.REGISTRY).environments
+        except (UserError, UnicodeDecodeError):
             continue
         if not (shallow and number == 0):
             reference = messages.landed(commit.hash, commit.message).reference
@@ -57,10 +59,3 @@ def changes(folder: Path, tip: str, name: str) -> tuple[DeclaredChange, ...]:
 def since(changes: Sequence[DeclaredChange], environment: str) -> DeclaredChange | None:
     """Return the change that brought what an environment is to run now, among changes that are newest first."""
     return next((change for change in changes if change.environment == environment), None)
-
-
-def _declared(text: bytes | None, name: str) -> Mapping[str, Desired] | None:
-    try:
-        return registry.parse((text or b"").decode(), name, paths.REGISTRY).environments
-    except (UserError, UnicodeDecodeError):
-        return None

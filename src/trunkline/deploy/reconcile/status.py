@@ -13,7 +13,6 @@ from trunkline.deploy.mlflow.state import VERSION, Registered
 from trunkline.deploy.reconcile.once import Round
 from trunkline.deploy.reconcile.state import NOTHING, Actual, Outcome, Reported, Wanted
 from trunkline.release import message as release_message
-from trunkline.release.provenance import ReviewFacts
 
 UNKNOWN = "?"
 
@@ -65,7 +64,10 @@ def standings(clone: Path, comparison: Round) -> tuple[Standing, ...]:
 def _since(clone: Path, wanted: Wanted, changes: Sequence[DeclaredChange]) -> tuple[str | None, str | None, str | None]:
     tag = ancestry.tag(clone, wanted.version.tag) if wanted.version else None
     if wanted.declared == LATEST and tag:
-        review = _review(tag.message)
+        try:
+            review = release_message.parse_message(tag.message).review
+        except UserError:
+            review = None
         return (
             tag.date,
             review.author if review else f"{tag.tagger} {tag.email}",
@@ -73,13 +75,6 @@ def _since(clone: Path, wanted: Wanted, changes: Sequence[DeclaredChange]) -> tu
         )
     change = history.since(changes, wanted.environment)
     return (change.date, change.author, change.pull_request) if change else (None, None, None)
-
-
-def _review(message: str) -> ReviewFacts | None:
-    try:
-        return release_message.parse_message(message).review
-    except UserError:
-        return None
 
 
 def _alias(actual: Actual, alias: str) -> str:
