@@ -21,6 +21,7 @@ ACTIONS = sorted(ROOT.glob(".github/actions/*/action.yml"))
 GITLAB = ROOT / "ci/gitlab/trunkline.gitlab-ci.yml"
 JENKINS = ROOT / "ci/jenkins/Jenkinsfile"
 SETUP = {
+    """echo "$HEAD" | grep -Ex '[0-9a-f]{40}'""",
     "locks/install ci",
     'echo "$PWD/.venv/bin" >> "$GITHUB_PATH"',
     'export PATH="$PWD/.venv/bin:$PATH"',

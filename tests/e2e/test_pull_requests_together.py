@@ -62,14 +62,16 @@ def test_a_retry_converges_and_of_two_that_do_not_fit_together_one_gets_in(rig: 
     assert "trunkline" in rig.merge(wider.number)
 
 
-def test_a_maintainers_label_runs_a_fork_with_the_rights_of_the_trunk(rig: Rig) -> None:
+def test_a_commit_of_a_fork_that_a_maintainer_names_is_run_with_the_rights_of_the_trunk(rig: Rig) -> None:
     fork = rig.fork()
     written = rig.push("kind", edit(GATES, "confidence: 0.9\n", "confidence: 0.91\n"), repository=fork)
     pull = rig.open_pull_request("kind", fork=True)
     assert "## ⚠️ Not committed: all gates pass, but `dvc.lock` " in comment(rig, pull)
     assert rig.checks(written)["trunkline"] == "failure"
 
-    rig.label(pull.number, "reproduce")
+    rig.dispatch("reproduce-fork", {"number": str(pull.number), "commit": "kind"})
+    assert rig.upstream.sha(f"refs/heads/reproduced/{pull.number}/kind") is None, "a name says nothing of what was read"
+    rig.dispatch("reproduce-fork", {"number": str(pull.number), "commit": written})
     branch = f"reproduced/{pull.number}/{written}"
     made = rig.upstream.sha(f"refs/heads/{branch}")
     assert made is not None
