@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trunkline.pipeline.evaluate.bootstrap import Resamples
-from trunkline.pipeline.evaluate.metrics.kinds import Sample, named
+from trunkline.pipeline.evaluate.metrics.kinds import Sample
+from trunkline.pipeline.evaluate.metrics.registry import named
 from trunkline.pipeline.gate import comparison
 
 PAIRS, RESAMPLES, ROWS, LEVEL = 2000, 1000, 200, 0.05
@@ -39,11 +40,10 @@ def pair(number: int, clusters: int, noisier: float) -> tuple[Sample, Sample]:
     return Sample(labels, scores(1.0), where), Sample(labels, scores(noisier), where)
 
 
-def found(number: int, metric: str, clusters: int, noisier: float) -> comparison.ScoreDifference:
+def compared(number: int, metric: str, clusters: int, noisier: float) -> comparison.ScoreDifference:
     """Compare one pair."""
-    return comparison.difference(
-        named(metric), *pair(number, clusters, noisier), Resamples(clusters, RESAMPLES, number)
-    )
+    resamples = Resamples(clusters, RESAMPLES, number)
+    return comparison.difference(named(metric, "binary"), *pair(number, clusters, noisier), resamples)
 
 
 def declared(differences: list[comparison.ScoreDifference], margin: float) -> float:
@@ -64,7 +64,7 @@ def main() -> None:
                 alike, worse = (
                     list(
                         pool.map(
-                            partial(found, metric=metric, clusters=clusters, noisier=n), range(PAIRS), chunksize=20
+                            partial(compared, metric=metric, clusters=clusters, noisier=n), range(PAIRS), chunksize=20
                         )
                     )
                     for n in (1.0, NOISIER)

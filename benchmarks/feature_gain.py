@@ -39,9 +39,9 @@ def compared(train: str, month: str) -> tuple[str, str, str, str]:
     from trunkline.pipeline.compose.compose import compose
     from trunkline.pipeline.compose.judge import check
     from trunkline.pipeline.evaluate import bootstrap
-    from trunkline.pipeline.evaluate.metrics import kinds
+    from trunkline.pipeline.evaluate.metrics import kinds, registry
 
-    area = [kinds.named("roc_auc")]
+    area = [registry.named("roc_auc", "binary")]
     points, resampled = [], []
     for features in ("static_weather", "point_in_time"):
         window = f"data.window={{train: {train}, holdout: {month}}}"
