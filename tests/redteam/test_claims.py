@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pipelines import OUTS, READS, Clone, create
+from trunkline.core.errors import OutsideError
 from trunkline.pipeline import claims
 
 # pygtrie, which DVC uses.
@@ -99,6 +100,40 @@ def test_a_forged_result_of_the_run_cache_is_not_taken(attacker: Clone) -> None:
     check = attacker.another("check", "forged")
     assert check.verb("run", "--base", "origin/main", "--all")[0] == 0
     assert results(check) == honest
+
+
+def poison(cache: Path, clone: Clone, name: str) -> str:
+    """Put other bytes under the hash of a stage's output, read-only, which DVC takes for a sign that it wrote them."""
+    (md5,) = clone.of(name)
+    path = cache / "files/md5" / md5[:2] / md5[2:]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.write_text("999999\n")
+    path.chmod(0o444)
+    return md5
+
+
+def test_a_trusted_hash_with_other_bytes_in_the_cache_is_not_taken(attacker: Clone) -> None:
+    """What an earlier run of the same pull request has left for this one."""
+    attacker.rate(score=8)
+    attacker.commit("Only the parameter")
+    attacker.reproduce()
+    honest = results(attacker)
+    check = attacker.another("check", "forged")
+    md5 = poison(check.root / ".dvc/cache", check, "train")
+    code, _, told = check.verb("run", "--base", "origin/main", "--all")
+    assert (code, f"other bytes than their names say: {md5}" in told) == (0, True)
+    assert results(check) == honest
+
+
+def test_a_trusted_hash_with_other_bytes_on_the_remote_is_an_error(attacker: Clone) -> None:
+    md5 = poison(attacker.remote, attacker, "train")
+    attacker.rate(score=8)
+    attacker.commit("Only the parameter")
+    check = attacker.another("check", "forged")
+    with pytest.raises(OutsideError, match=f"the remote has sent other bytes than it was asked for, .*{md5}"):
+        check.verb("run", "--base", "origin/main", "--all")
+    assert md5 not in check.objects()
 
 
 def entry(draw: Callable[..., object]) -> dict[str, object]:

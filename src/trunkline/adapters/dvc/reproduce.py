@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trunkline.adapters.dvc import private, survey
+from trunkline.adapters.dvc import cache, private, survey
 from trunkline.adapters.dvc.parses import kept_parses
 from trunkline.adapters.dvc.private import DvcException, NotDvcRepoError, Repo, StageCmdFailedError
 from trunkline.adapters.git import remote as git_remote
@@ -36,9 +36,13 @@ def reproduce(
 
     A review compares with the scores of `base`, a commit. With `everything`, all outputs are brought here. What is
     neither here nor on the remote is made again, which `tell` reports. `doubted` are stages whose results are computed
-    again, whatever dvc.lock says; where it is given, the run cache, into which anybody may have written, is not asked.
-    Raises UserError where a stage refuses its input, OutsideError where a stage fails.
+    again, whatever dvc.lock says; where it is given, the run cache, into which anybody may have written, is not asked,
+    and every object of the cache is held against its name. Raises UserError where a stage refuses its input,
+    OutsideError where a stage fails, or the remote has sent other bytes than it was asked for.
     """
+    sound = set[str]()
+    if doubted is not None and (broken := cache.sweep(root, sound)):
+        tell(f"deleted from the cache, since they have other bytes than their names say: {', '.join(broken)}")
     with _dvc(root) as repo:
         remote = _is_readable(repo, tell)
         if remote:
@@ -50,6 +54,10 @@ def reproduce(
         with _dvc(root) as repo:
             _bring(repo, remote=False, everything=True)
             repo.reproduce(run_cache=run_cache)
+    if doubted is not None and (broken := cache.sweep(root, sound)):
+        raise OutsideError(
+            f"the remote has sent other bytes than it was asked for, now deleted here: {', '.join(broken)}"
+        )
 
 
 def uncommitted(root: Path) -> tuple[str, ...]:
