@@ -86,7 +86,7 @@ def parse(text: str, name: str, path: Path) -> Registry:
     `<name>: {production: vN | null, <environment>: latest | vN | null}`.
     """
     handwritten.lint_text(path, text)
-    content = safe_yaml.parse_yaml(text)
+    content = safe_yaml.parse_yaml(text, unique=False)  # told with both lines
     models = content if isinstance(content, dict) else {}
     if not isinstance(models.get(name), dict):
         raise UserError(f"{path}: has no model {name}{nearest(name, map(str, models))}")

@@ -1,6 +1,5 @@
 """The two tables that the features stage hands on, and what their columns are."""
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, Self
@@ -9,6 +8,7 @@ import polars as pl
 
 from trunkline.core import files
 from trunkline.core.errors import UserError
+from trunkline.core.files import parse_json
 from trunkline.core.paths import FEATURES
 from trunkline.core.tasks import Task, score_columns
 
@@ -40,7 +40,7 @@ class Schema:
     @classmethod
     def read(cls, folder: Path = FEATURES) -> Self:
         """Read the schema that the features stage wrote."""
-        content = json.loads((folder / SCHEMA).read_text(encoding="utf-8"))
+        content = parse_json((folder / SCHEMA).read_text(encoding="utf-8"))
         features = tuple(Feature(**feature) for feature in content.pop("features"))
         return cls(features=features, **content | {"classes": tuple(content.get("classes", ()))})
 

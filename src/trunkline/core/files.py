@@ -76,6 +76,19 @@ def canonical_json(value: Any, digits: int | None = DIGITS) -> str:
     return json.dumps(rounded(value, digits), sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Parse JSON of whatever origin; raises ValueError, also for a key that stands twice: readers disagree on those."""
+    return json.loads(text, object_pairs_hook=_unique)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        twice = next(key for place, (key, _) in enumerate(pairs) if key in dict(pairs[:place]))
+        raise ValueError(f"the key {twice!r} stands twice")
+    return mapping
+
+
 def write_json(path: Path, value: Any, digits: int | None = DIGITS) -> None:
     """Write canonical JSON, atomically."""
     write_text(path, canonical_json(value, digits))

@@ -1,7 +1,7 @@
 """YAML from files that others may have written: read within limits, and nothing in it is run."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 import yaml
@@ -27,9 +27,13 @@ _Loader.add_implicit_resolver(
 )
 
 
-def parse_yaml(text: str) -> Any:
-    """Parse YAML of whatever origin; raises yaml.YAMLError, also for what could take all time, memory or the stack."""
-    for _ in yaml_events(text):
+def parse_yaml(text: str, *, unique: bool = True) -> Any:
+    """Parse YAML of whatever origin; raises yaml.YAMLError, also for what could take all time, memory or the stack.
+
+    A key that stands twice is refused where keys are to be `unique`; else the last one counts.
+    """
+    events = yaml_events(text)
+    for _ in _keys_once(events) if unique else events:
         pass
     try:
         return yaml.load(text, Loader=_Loader)  # noqa: S506  a safe loader
@@ -56,8 +60,37 @@ def yaml_events(text: str) -> Iterator[yaml.Event]:
         elif isinstance(event, yaml.NodeEvent):
             built[-1] += sizes.get(event.anchor or "", 1) if isinstance(event, yaml.AliasEvent) else 1
         if isinstance(event, yaml.AliasEvent) and event.anchor in anchors:
-            raise _bomb("a value that holds itself", event)
+            raise _refused("a value that holds itself", event)
         _refuse_bomb(event, len(anchors), sum(built))
+        yield event
+
+
+class _Keys:
+    """The keys of a mapping that is being read; a value follows each."""
+
+    def __init__(self) -> None:
+        self._seen, self._expected = set[str](), True
+
+    def take(self, event: yaml.NodeEvent) -> None:
+        """Take the next node of the mapping; raises yaml.MarkedYAMLError for a key that stands twice."""
+        if self._expected and isinstance(event, yaml.ScalarEvent) and event.value != "<<":
+            if event.value in self._seen:
+                raise _refused(f"the key '{event.value}' stands twice", event)
+            self._seen.add(event.value)
+        self._expected = not self._expected
+
+
+def _keys_once(events: Iterable[yaml.Event]) -> Iterator[yaml.Event]:
+    """Pass events on; a reader that takes the last of two equal keys sees another file than one who takes the first."""
+    within: list[_Keys | None] = []
+    for event in events:
+        if isinstance(event, yaml.CollectionEndEvent):
+            within.pop()
+        elif isinstance(event, yaml.NodeEvent):
+            if within and (keys := within[-1]):
+                keys.take(event)
+            if isinstance(event, yaml.CollectionStartEvent):
+                within.append(_Keys() if isinstance(event, yaml.MappingStartEvent) else None)
         yield event
 
 
@@ -70,8 +103,8 @@ def _refuse_bomb(event: yaml.Event, depth: int, nodes: int) -> None:
     elif isinstance(event, yaml.ScalarEvent) and len(event.value) > YAML_SCALAR:
         problem = f"a value of more than {YAML_SCALAR} characters"
     if problem:
-        raise _bomb(problem, event)
+        raise _refused(problem, event)
 
 
-def _bomb(problem: str, event: yaml.Event) -> yaml.MarkedYAMLError:
+def _refused(problem: str, event: yaml.Event) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=cast("yaml.Mark | None", event.start_mark))

@@ -1,6 +1,5 @@
 """What a change ships: another model, or only which version runs where, which no verdict on the model is about."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from trunkline.conf.signers import Key, Keyless
 from trunkline.conf.versions import Version
 from trunkline.core import paths, safe_yaml
 from trunkline.core.errors import UserError
+from trunkline.core.files import parse_json
 from trunkline.core.params import Params
 from trunkline.release import verify
 from trunkline.release.verify import RefusedError
@@ -53,7 +53,7 @@ def same_model(since: Since) -> bool:
 def _shipped(read: Callable[[str], str | None]) -> tuple[str, ...] | None:
     """Return the digest that the reports name, and what dvc.lock has of the bundle; None where they cannot be read."""
     try:
-        digest = str(json.loads(read(str(paths.BUNDLE_REPORT)) or "")["digest"])
+        digest = str(parse_json(read(str(paths.BUNDLE_REPORT)) or "")["digest"])
         stages = safe_yaml.parse_yaml(read(str(paths.LOCK)) or "")["stages"].values()
         outs = [out for stage in stages for out in stage.get("outs", ()) if out["path"] == paths.BUNDLE.as_posix()]
     except (ValueError, LookupError, TypeError, AttributeError, yaml.YAMLError):

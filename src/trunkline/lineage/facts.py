@@ -13,6 +13,7 @@ import yaml
 
 from trunkline.adapters.git.documents import mapping
 from trunkline.core import paths
+from trunkline.core.files import parse_json
 from trunkline.core.params import dig
 from trunkline.lineage.chain import DeclaredParams, Environment, Judged, Output, RowCounts
 from trunkline.pipeline.reports import DatasetReport, GatesReport, Verdict
@@ -45,7 +46,7 @@ _PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s\\;]+)", re.MULTILINE)
 
 def judged(files: Mapping[Path, bytes]) -> Judged | None:
     """Return the verdict of a commit; None if it has none that can be read."""
-    gates = _understood(lambda text: GatesReport.model_validate(json.loads(text)), files.get(paths.GATES_REPORT))
+    gates = _understood(lambda text: GatesReport.model_validate(parse_json(text)), files.get(paths.GATES_REPORT))
     if gates is None:
         return None
     champion = clean(gates.champion.version) if gates.champion else None
@@ -97,7 +98,7 @@ def _outs(lock: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def rows(files: Mapping[Path, bytes]) -> RowCounts | None:
     """Return the windows of a commit's params.yaml, and the rows that reports/dataset.json counts in them."""
     params = mapping(files, paths.PARAMS) or {}
-    dataset = _understood(lambda text: DatasetReport.model_validate(json.loads(text)), files.get(paths.DATASET))
+    dataset = _understood(lambda text: DatasetReport.model_validate(parse_json(text)), files.get(paths.DATASET))
     windows = [dig(params, "data", "window", name) for name in ("train", "holdout")]
     if dataset is None and windows == [None, None]:
         return None

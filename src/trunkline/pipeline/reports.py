@@ -1,6 +1,5 @@
 """What the stages leave in reports/, read into typed structures; whatever is missing or odd is refused here."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -11,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from trunkline.conf.evaluation import WHOLE
 from trunkline.core import paths
 from trunkline.core.errors import UserError
+from trunkline.core.files import parse_json
 from trunkline.pipeline.evaluate.estimate import Slice
 
 EVALUATED = (paths.METRICS, paths.SLICES, paths.DATASET, paths.VALIDATION)
@@ -180,7 +180,7 @@ class Past(_File):
         past = cls()
         for name in cls.model_fields:
             try:
-                read = cls.model_validate({name: json.loads(texts.get(name) or "null")})
+                read = cls.model_validate({name: parse_json(texts.get(name) or "null")})
             except (ValueError, RecursionError):
                 continue
             past = past.model_copy(update={name: getattr(read, name)})
@@ -198,7 +198,7 @@ def read(root: Path, files: Iterable[Path] = FILES) -> dict[str, Any]:
     contents = {}
     for path in files:
         try:
-            contents[path.stem] = json.loads((root / path).read_text(encoding="utf-8"))
+            contents[path.stem] = parse_json((root / path).read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UserError(f"{path}: is missing; run: dvc repro") from None
         except ValueError as error:

@@ -5,7 +5,6 @@ is one way to say a thing, and what is not understood is refused.
 """
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from trunkline.conf import versions
 from trunkline.conf.versions import Version
 from trunkline.core import files, paths
 from trunkline.core.errors import UserError
+from trunkline.core.files import parse_json
 
 STATEMENT, PREDICATE = "https://in-toto.io/Statement/v1", "https://slsa.dev/provenance/v1"
 BUILD = "urn:trunkline:release:v1"  # how versions are built
@@ -179,7 +179,7 @@ def encode(facts: Facts, run: ReleaseRun) -> bytes:
 def decode(payload: bytes) -> tuple[Facts, ReleaseRun]:
     """Return what a statement says; raises UserError for bytes that `encode` would not have written."""
     try:
-        facts, run = _said(json.loads(payload))
+        facts, run = _said(parse_json(payload))
         if encode(facts, run) == payload:
             return facts, run
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, msgspec.ValidationError):

@@ -5,7 +5,6 @@ the remote either takes or not. So a run that was stopped before it has released
 own release.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,6 +25,7 @@ from trunkline.conf.signers import Key, Keyless
 from trunkline.conf.versions import Version
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
+from trunkline.core.files import parse_json
 from trunkline.core.params import Params
 from trunkline.pipeline.gate import decision, recompute
 from trunkline.pipeline.plan import workspace
@@ -149,7 +149,7 @@ def _tip(root: Path, tip: str, head: str) -> str | None:
     """Return the digest of the bundle that the trunk's tip has built, if that is not the checked-out commit."""
     content = Snapshot(root, tip).text(paths.BUNDLE_REPORT) if tip != head else None
     try:
-        digest = json.loads(content or "{}").get("digest")
+        digest = parse_json(content or "{}").get("digest")
     except (ValueError, AttributeError):
         return None
     return str(digest) if digest else None

@@ -20,6 +20,7 @@ from trunkline.conf.signers import Key, Keyless
 from trunkline.conf.versions import Version
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
+from trunkline.core.files import parse_json
 from trunkline.pipeline.reports import GatesReport
 from trunkline.release import message, provenance, signing
 from trunkline.release.provenance import Facts, ReleaseRun
@@ -118,6 +119,6 @@ def _tag(folder: Path, version: Version) -> GitTag:
 
 def _gates(content: bytes) -> GatesReport:
     try:
-        return GatesReport.model_validate_json(content)
+        return GatesReport.model_validate(parse_json(content))
     except ValueError:
         raise UserError(f"{paths.GATES_REPORT} of its commit is no verdict that follows from its gates") from None

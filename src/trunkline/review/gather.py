@@ -1,7 +1,6 @@
 """Gathers what a review shows: from git, the reports of both commits, and DVC's cache; times are measured now."""
 
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -22,6 +21,7 @@ from trunkline.conf.review import Review as Declared
 from trunkline.core import paths
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError
+from trunkline.core.files import parse_json
 from trunkline.core.params import Params
 from trunkline.core.tasks import Task
 from trunkline.deploy import moves
@@ -121,7 +121,7 @@ def _decided(root: Path, gates: Gates, now: Reports, former: Sequence[Verdict]) 
 def _merge(root: Path, tip: str) -> Merge:
     """Merge what the target has of its own, aside, and plan that."""
     text, conflicts = checkouts.plan_merged(root, tip, checkouts.cache_folder(root), merge.SETTINGS)
-    steps = json.loads(text)["stages"] if not conflicts else ()
+    steps = parse_json(text)["stages"] if not conflicts else ()
     pending = (Pending(step["name"], tuple(step["reasons"])) for step in steps if step["action"] in OPEN)
     return Merge(conflicts, tuple(pending))
 
@@ -159,7 +159,7 @@ _CURVES: dict[CurveKind, tuple[str, str]] = {
 def _curve(root: Path, kind: CurveKind, across: str, up: str) -> Curve:
     path = paths.CURVES / f"{kind}.json"
     try:
-        points = json.loads((root / path).read_text(encoding="utf-8"))
+        points = parse_json((root / path).read_text(encoding="utf-8"))
         return Curve(kind, tuple((float(point[across]), float(point[up])) for point in points))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: cannot be read ({error}); run: dvc repro") from None

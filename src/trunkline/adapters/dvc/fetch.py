@@ -4,7 +4,6 @@ A version is an immutable annotated tag `<name>@v<N>`; the tagged commit says th
 and DVC has the files. The bundle is verified, and its digest compared, before anybody gets it.
 """
 
-import json
 from pathlib import Path
 
 from dvc.api import DVCFileSystem
@@ -16,6 +15,7 @@ from trunkline.bundle.manifest import Identity
 from trunkline.conf.versions import Version
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError, one_line
+from trunkline.core.files import parse_json
 
 
 def fetch(home: Path, version: Version, target: Path) -> Identity:
@@ -38,7 +38,7 @@ def fetch(home: Path, version: Version, target: Path) -> Identity:
     except Exception as error:  # those of DVC's packages share no base
         message = one_line(error)
         raise OutsideError(f"{name}: its bundle could not be fetched ({message}); run: dvc fetch --all-tags") from error
-    bundle, expected = manifest.identify(name, target), json.loads(announced)["digest"]
+    bundle, expected = manifest.identify(name, target), parse_json(announced)["digest"]
     if bundle.digest != expected:
         raise UserError(f"{name}: its bundle has the digest {bundle.digest[:12]}, but its commit says {expected[:12]}")
     return bundle

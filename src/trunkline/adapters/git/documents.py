@@ -1,6 +1,5 @@
 """JSON and YAML files of any commit, read with patience: what is not there or cannot be understood is None."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,11 +7,12 @@ from typing import Any
 import yaml
 
 from trunkline.core import safe_yaml
+from trunkline.core.files import parse_json
 
 
 def parsed(files: Mapping[Path, bytes], path: Path) -> Any:
     """Return the content of one of the files, by the suffix of its name JSON, else YAML."""
-    parse = json.loads if path.suffix == ".json" else safe_yaml.parse_yaml
+    parse = parse_json if path.suffix == ".json" else safe_yaml.parse_yaml
     try:
         return parse(files[path].decode()) if path in files else None
     except (yaml.YAMLError, ValueError, RecursionError):

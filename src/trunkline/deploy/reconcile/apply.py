@@ -1,6 +1,5 @@
 """The effects of a plan, one by one: each can be repeated, and none is half when the process is killed in it."""
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.conf.versions import Version
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, explain
+from trunkline.core.files import parse_json
 from trunkline.deploy.mlflow.registry import ModelRegistry
 from trunkline.deploy.mlflow.state import Registered, Release
 from trunkline.deploy.reconcile.actions import (
@@ -143,7 +143,7 @@ class Work:
 def _metrics(clone: Path, commit: str) -> dict[str, float]:
     """Return what was measured on the holdout, by names such as holdout.roc_auc; none if it cannot be read."""
     try:
-        measured = json.loads(Snapshot(clone, commit).text(paths.METRICS) or "{}")["holdout"]
+        measured = parse_json(Snapshot(clone, commit).text(paths.METRICS) or "{}")["holdout"]
         return {f"holdout.{key}": float(value) for key, value in measured.items() if value is not None}
     except (AttributeError, KeyError, TypeError, ValueError):
         return {}

@@ -1,6 +1,5 @@
 """What a model is, and what the champion stage leaves of the one in production."""
 
-import json
 from dataclasses import asdict
 
 import numpy as np
@@ -9,6 +8,7 @@ import polars as pl
 from trunkline.bundle.manifest import Identity
 from trunkline.core import files, paths
 from trunkline.core.arrays import Floats
+from trunkline.core.files import parse_json
 from trunkline.core.parquet import write_parquet
 
 SCORES, CHAMPION, SCORE = "scores.parquet", "champion.json", "score"
@@ -23,7 +23,7 @@ def write_champion(champion: Identity | None, scores: Floats | None) -> None:
 
 def read_champion() -> tuple[Identity | None, Floats | None]:
     """Return the model in production and its scores of the holdout; None if production has no model."""
-    content = json.loads((paths.CHAMPION / CHAMPION).read_text(encoding="utf-8"))["champion"]
+    content = parse_json((paths.CHAMPION / CHAMPION).read_text(encoding="utf-8"))["champion"]
     if content is None:
         return None, None
     return Identity(**content), pl.read_parquet(paths.CHAMPION / SCORES)[SCORE].to_numpy().astype(np.float64)

@@ -3,7 +3,6 @@
 Comparisons are made of rows, not of reported numbers, so that no score can be read from another model's report.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from trunkline.core import paths
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
+from trunkline.core.files import parse_json
 from trunkline.core.tasks import Task
 from trunkline.pipeline import reports as pipeline_reports
 from trunkline.pipeline.champion.left import read_champion
@@ -90,7 +90,7 @@ def read(declared: Evaluation, seed: int) -> Evidence:
         champion_scores=champion_scores,
         baseline_scores=_scores(rivals, BASELINE) if BASELINE in rivals.columns else None,
         seed_scores=tuple(_scores(rivals, name) for name in rivals.columns if name.startswith(SEED)),
-        shifts=drift.shifts(json.loads((paths.BUNDLE / REFERENCE).read_text(encoding="utf-8")), holdout.features),
+        shifts=drift.shifts(parse_json((paths.BUNDLE / REFERENCE).read_text(encoding="utf-8")), holdout.features),
         seed=seed,
         task=holdout.schema.task,
         classes=holdout.schema.classes,

@@ -1,6 +1,5 @@
 """The model that is trained: the declared one, or what a search found to be better."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from trunkline.conf.model import Model
 from trunkline.core import paths
 from trunkline.core.errors import UserError
+from trunkline.core.files import parse_json
 
 
 class Choice(BaseModel):
@@ -35,7 +35,7 @@ class Choice(BaseModel):
         """Read what the search stage wrote; a project without that stage chooses nothing."""
         path = root / paths.CHOICE
         try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            return cls.model_validate(parse_json(path.read_text(encoding="utf-8")))
         except FileNotFoundError:
             return cls()
         except (ValidationError, ValueError) as error:
