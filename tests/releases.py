@@ -60,6 +60,7 @@ PARAMS = {
     "model": {"_target_": "sklearn.ensemble.HistGradientBoostingClassifier", "max_iter": 100},
     "data": {"window": {"train": "2013-01..2013-06", "holdout": "2013-07"}},
     "bundle": {"card": {"intended_use": "Tell who plans gates which flights will be late."}},
+    "evaluation": {"metrics": ["roc_auc"]},
     "gates": {"rules": RULES},
     "deploy": {
         "signers": signers(),
