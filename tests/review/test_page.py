@@ -42,6 +42,14 @@ def without_pictures(text):
     return re.sub(r"(<svg [^>]*?aria-label=\"[^\"]*\").*?</svg>", r"\1></svg>", text, flags=re.DOTALL)
 
 
+def shortened(name):
+    """A page as its golden file has it; the style, which all pages share, is in the first file alone."""
+    text = without_pictures(page.render(GOLDENS[name]))
+    return (
+        text if name == next(iter(GOLDENS)) else re.sub("<style>.*?</style>", "<style></style>", text, flags=re.DOTALL)
+    )
+
+
 class Skeleton(HTMLParser):
     """Every tag with its attributes, but for the labels, and the text between."""
 
@@ -71,7 +79,7 @@ def every_text_is(words):
 
 @pytest.mark.parametrize("golden", GOLDENS)
 def test_a_page_reads_as_it_did(golden):
-    assert without_pictures(page.render(GOLDENS[golden])) == (GOLDEN / golden).read_text(encoding="utf-8")
+    assert shortened(golden) == (GOLDEN / golden).read_text(encoding="utf-8")
 
 
 def test_equal_reviews_give_equal_bytes():
@@ -325,8 +333,8 @@ def test_its_letters_can_be_read_in_the_light_and_in_the_dark(screen, dark):
 
 def main():
     """Write the golden files anew."""
-    for name, content in GOLDENS.items():
-        (GOLDEN / name).write_text(without_pictures(page.render(content)), encoding="utf-8")
+    for name in GOLDENS:
+        (GOLDEN / name).write_text(shortened(name), encoding="utf-8")
 
 
 if __name__ == "__main__":
