@@ -5,6 +5,7 @@ is a numpy column and a text is checked once for each of its distinct values: no
 over those that are refused. CSV is read as text, which keeps what is only passed through as it was written.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,10 +23,13 @@ from trunkline.core.errors import UserError, nearest, one_line
 
 ROW, REASONS = "row_number", "reasons"  # the columns that predictions add, besides the scores
 
+MOST_COLUMNS = 10_000
+
 Format = Literal["csv", "parquet"]
 
 _FORMATS: dict[str, Format] = {".csv": "csv", ".parquet": "parquet"}
 _BLOCK = 4 << 20  # bytes of CSV parsed at a time
+_LINE = 16 << 20  # bytes of a line with names, far more than the most columns need
 _BUFFER = 1 << 16  # bytes of a Parquet column read at a time
 
 
@@ -82,7 +86,10 @@ def open_table(path: Path) -> RowsFile:
     else:
         with _readable(path), pq.ParquetFile(path) as file:
             schema, rows = file.schema_arrow.remove_metadata(), file.metadata.num_rows
-    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if len(schema.names) > MOST_COLUMNS:
+        count = f"{len(schema.names):,} columns; at most {MOST_COLUMNS:,} pass through"
+        raise UserError(f"{path}: has {count}; leave out what the model does not read")
+    twice = sorted(name for name, count in Counter(schema.names).items() if count > 1)
     if twice:
         raise UserError(f"{path}: column {twice[0]}: is there twice; remove or rename one")
     return RowsFile(path, kind, schema, rows)
@@ -132,10 +139,15 @@ def _readable(path: Path) -> Iterator[None]:
 
 def _csv_header(path: Path) -> Any:
     with _readable(path), path.open("rb") as file:
-        first = file.readline()
+        first = file.readline(_LINE)
         if not first.strip():
             raise UserError(f"{path}: is empty; supply a line with the names of the columns")
-        names = pyarrow.csv.read_csv(pa.BufferReader(first)).schema.names
+        if len(first) == _LINE:
+            raise UserError(
+                f"{path}: its first line has {_LINE:,} bytes or more; supply one with the names of the columns"
+            )
+        options = pyarrow.csv.ReadOptions(block_size=len(first) + 1)
+        names = pyarrow.csv.read_csv(pa.BufferReader(first), read_options=options).schema.names
     return pa.schema([(name, pa.string()) for name in names])
 
 
