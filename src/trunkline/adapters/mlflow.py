@@ -157,7 +157,18 @@ def _alone(uri: str) -> Iterator[None]:
     database = Path(sqlalchemy.make_url(uri).database or "")
     database.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{database}.lock", timeout=_LOCK_SECONDS):
+        if not database.exists():
+            _create(database)
         yield
+
+
+def _create(database: Path) -> None:
+    """Create a SQLite file whole or not at all: MLflow cannot go on with tables that are half made."""
+    part = database.with_name(f".{database.name}.part")
+    for left in database.parent.glob(f"{part.name}*"):  # a journal that is left would be played back
+        left.unlink()
+    _client(f"sqlite:///{part}").search_experiments(max_results=1)
+    part.replace(database)
 
 
 @contextmanager
