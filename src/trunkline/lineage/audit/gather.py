@@ -27,7 +27,9 @@ from trunkline.release import releases
 from trunkline.release.releases import Releases
 from trunkline.show.text import clean
 
-PROMOTION = "conf/deploy"
+# What must have an owner: who may vouch, what runs, and whatever computes and judges that a project has.
+DECIDING = (paths.REGISTRY.as_posix(), "conf/deploy")
+JUDGING = (".github", "conf/contract", "conf/evaluation", "conf/gates", "dvc.yaml", "locks", "src", "stages")
 
 
 @dataclass(frozen=True)
@@ -123,13 +125,14 @@ def _owned(folder: Path, tip: str) -> tuple[Guard, ...]:
     texts = repository.files_at(folder, [tip], owners.PLACES)[tip]
     where = next((path for path in owners.PLACES if path in texts), None)
     text = texts[where].decode(errors="replace") if where else ""
-    listed = output(folder, "ls-tree", "-r", "-z", "--name-only", tip, "--", PROMOTION, paths.REGISTRY.as_posix())
+    listed = output(folder, "ls-tree", "-r", "-z", "--name-only", tip, "--", *DECIDING, *JUDGING)
     files = [name for name in listed.decode(errors="surrogateescape").split("\0") if name]
     codeowners = where.as_posix() if where else None
     guards = []
-    for path in (paths.REGISTRY.as_posix(), PROMOTION):
+    for path in (*DECIDING, *JUDGING):
         ours = [repository.prefix(folder) + name for name in files if name == path or name.startswith(f"{path}/")]
-        guards.append(judge.owned(path, tuple(map(clean, owners.shared(text, ours))), codeowners))
+        if ours or path in DECIDING:
+            guards.append(judge.owned(path, tuple(map(clean, owners.shared(text, ours))), codeowners))
     return tuple(guards)
 
 
