@@ -4,7 +4,10 @@ from trunkline.core.stage import run
 
 
 def main() -> None:
-    """Read the validated tables, compute the plan, write the two windows and what is in them."""
+    """Read the validated tables, compute the plan, write the two windows and what is in them.
+
+    No outcome may have been known before its own event.
+    """
     from functools import partial
 
     import polars as pl
@@ -16,7 +19,7 @@ def main() -> None:
     from trunkline.conf.features import Features
     from trunkline.core import files, paths
     from trunkline.core.params import Params
-    from trunkline.pipeline.features import compiler, split
+    from trunkline.pipeline.features import availability, compiler, split
     from trunkline.pipeline.features.duckdb import DuckDBEngine
 
     console = Console(stderr=True, highlight=False)
@@ -26,6 +29,7 @@ def main() -> None:
     plan = compiler.plan(params.group(Features), data, params.group(Contract))
 
     with DuckDBEngine(plan, paths.VALID) as engine:
+        availability.check(engine, plan)
         written = split.materialize(engine, plan, data, paths.FEATURES, progress)
     for window, rows in written.items():
         console.print(f"{window}: {rows:,} rows x {len(plan.outputs)} features", soft_wrap=True)

@@ -16,7 +16,8 @@ class Stream(Strict):
     table: Name = Field(description="The validated table that the events are rows of.")
     event_time: Expression = Field(description="When the event happened.")
     available_at: Expression = Field(
-        description="When it became known; may use the name event_time. Missing: never known."
+        description="When it became known; may use the name event_time. Missing: never known. An outcome of the "
+        "observations' own table is never known before data.event_time, and no row sees itself."
     )
 
 

@@ -15,6 +15,7 @@ from trunkline.core.dataset import EVENT_TIME, Feature
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.expressions import Expression, Type
 from trunkline.core.tasks import Task
+from trunkline.pipeline.features import availability
 from trunkline.pipeline.features.plan import (
     Aggregation,
     Events,
@@ -95,7 +96,9 @@ class _Planner:
             if not isinstance(view, RowExpression)
         )
         rows = self._rows()
-        return FeaturePlan(request, primitives, rows, self._outputs(), dict(self.types), self.data.timezone)
+        whole = FeaturePlan(request, primitives, rows, self._outputs(), dict(self.types), self.data.timezone)
+        availability.refuse_provable(whole)
+        return whole
 
     def _request(self) -> Request:
         data, columns = self.data, self._columns(self.data.observations, "data.observations")
@@ -128,6 +131,7 @@ class _Planner:
         if self.data.event_time is None:
             raise UserError(f"{key}: is of events in time, but rows have none: declare data.event_time, or remove it")
         columns = self._columns(stream.table, f"{key}.table")
+        self._refuse_copy(stream.table, f"{key}.table")
         event_time, available_at = expressions.parse(stream.event_time), expressions.parse(stream.available_at)
         with _at(f"{key}.event_time"):
             _need("time", event_time, columns)
@@ -154,6 +158,7 @@ class _Planner:
 
     def _lookup(self, name: str, view: Lookup, key: str) -> StaticLookup:
         columns = self._columns(view.table, f"{key}.table")
+        self._refuse_copy(view.table, f"{key}.table")
         unique = self.contract.tables[view.table].unique
         with _at(f"{key}.table"):
             if view.table == self.data.observations or any(columns[column] == "time" for column in unique):
@@ -245,6 +250,12 @@ class _Planner:
                 raise ValueError(f"table {table} has no column '{name}'{nearest(name, columns)}")
             if columns[name] != requested:
                 raise ValueError(f"'{name}' is {requested} in the request and {columns[name]} in {table}")
+
+    def _refuse_copy(self, table: str, key: str) -> None:
+        """Refuse the observations by another name: a row could see itself in its copy."""
+        observed, sources = self.data.observations, self.data.sources
+        if table != observed and table in sources and sources[table] == sources[observed]:
+            raise UserError(f"{key}: {table} has the same source as {observed}; name {observed}, and declare a stream")
 
     def _refuse_outcomes(self, expression: Expression, table: str) -> None:
         columns = self.contract.tables[table].columns

@@ -1,11 +1,12 @@
 """The feature plan in DuckDB: ASOF joins over events in order of availability, and running sums in exact decimals.
 
-Two facts carry the engine. An event is visible to a prediction when it became available strictly before it, and no
+Three facts carry the engine. An event is visible to a prediction when it became available strictly before it, and no
 event is available before it happens, whatever the data say. And the events of a rolling window that are visible at T
 are those that entered before T less those that left before T, where an event enters when it becomes available and
 leaves at `max(available_at, event_time + window)`; so one running sum over entries and exits, looked up by one ASOF
 join, gives the aggregate of every prediction. Sums are exact decimals, so neither their order nor the number of
-threads can change a bit.
+threads can change a bit. And no row sees itself: of the last event, the last but one is kept beside it, and from a sum
+the row's own event is taken away, for a stream of the observations' table that declares it to be known so early.
 
 Requests are computed a slice at a time, in order, with the events that can reach the slice: what is needed at once
 does not grow with the years, and no result depends on the size of a slice.
@@ -24,10 +25,11 @@ import duckdb
 from trunkline.core import files
 from trunkline.core.dataset import EVENT_TIME
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.core.expressions import Expression, columns, quote, to_sql
+from trunkline.core.expressions import Expression, quote, to_sql
 from trunkline.core.rows import connect, share_sql
 from trunkline.pipeline.features.plan import (
     Aggregation,
+    Early,
     Events,
     FeaturePlan,
     LatestAsOf,
@@ -38,6 +40,7 @@ from trunkline.pipeline.features.plan import (
     RollingAggregate,
     Span,
     StaticLookup,
+    operands,
 )
 
 ROW_GROUP = 122_880  # DuckDB's default, spelled out because the bytes depend on it
@@ -45,6 +48,7 @@ SLICE = 2**19  # requests
 
 # Columns of the engine's own; no declared name starts with an underscore.
 _ID, _NOW, _EVENT, _KNOWN = "_id", "_prediction_time", "_event_time", "_available_at"
+_ROW = "_row"  # the number of a row in the table of requests or of events
 
 
 @dataclass(frozen=True)
@@ -89,14 +93,14 @@ class DuckDBEngine:
         """
         request = self._plan.request
         added = [f"{self._sql(expression)} AS {quote(name)}" for name, expression in extra]
-        taken, order, now = [*map(quote, request.columns), *added], list(map(quote, request.unique)), ""
+        taken, order, now = [_ROW, *map(quote, request.columns), *added], list(map(quote, request.unique)), ""
         if request.event_time is not None:
             taken = [f"{self._sql(request.event_time)} AS {EVENT_TIME}", *taken]
             order, now = [EVENT_TIME, *order], f"{EVENT_TIME} - {_interval(request.lead or timedelta())} AS {_NOW}, "
         self._run(f"""
             CREATE TABLE requests AS
             SELECT row_number() OVER () AS {_ID}, * FROM (
-                SELECT {now}* FROM (SELECT {", ".join(taken)} FROM {self._table(request.table)})
+                SELECT {now}* FROM (SELECT {", ".join(taken)} FROM {self._numbered(request.table)})
                 WHERE {_in_part(part)} ORDER BY {", ".join(order)})
         """)
         self._slices = self._sliced()
@@ -122,6 +126,22 @@ class DuckDBEngine:
                     query = self._lookup(primitive, part)
             view = quote(f"view_{primitive.name}")
             self._run(f"INSERT INTO {view} {query}" if number else f"CREATE TABLE {view} AS {query}")
+
+    def first_early(self, events: Events) -> Early | None:
+        """Return the first row of the observations whose event of a stream is available before its own event."""
+        request = self._plan.request
+        if request.event_time is None:
+            return None
+        unique = ", ".join(map(quote, request.unique))
+        early = self._run(f"""
+            SELECT {_KNOWN}, {_EVENT}, count(*) OVER (), {unique} FROM (
+                SELECT *, greatest({EVENT_TIME}, {self._sql(events.available_at)}) AS {_KNOWN}
+                FROM (SELECT *, {self._sql(request.event_time)} AS {_EVENT}, {self._sql(events.event_time)}
+                      AS {EVENT_TIME} FROM {self._table(request.table)})
+                WHERE {EVENT_TIME} IS NOT NULL AND {self._sql(events.available_at)} IS NOT NULL)
+            WHERE {_KNOWN} < {_EVENT} ORDER BY {_KNOWN}, {unique} LIMIT 1
+        """).fetchone()
+        return None if early is None else Early(early[3:], *early[:3])
 
     def write(self, path: Path, part: Part | None = None, extra: Iterable[str] = ()) -> int:
         """Write the requests of a part in which all `extra` columns are present, and return their number.
@@ -171,25 +191,36 @@ class DuckDBEngine:
 
     def _latest(self, view: LatestAsOf, requests: _Slice) -> str:
         keys = _keys(view.keys)
-        newest = [_EVENT, *map(quote, view.events.unique)]
         fresh = f"event.{_EVENT} >= request.{_NOW} - {_interval(view.max_age)}" if view.max_age else "true"
         values = [f"{self._sql(expression)} AS _value{i}" for i, (_, expression) in enumerate(view.features)]
         picked = [
             f"CASE WHEN {fresh} THEN event._value{i} END AS {quote(name)}" for i, (name, _) in enumerate(view.features)
         ]
-        # An event that was overtaken, before it became known, by a later one is never the last known event.
+        order = ", ".join([_EVENT, _KNOWN, *(f"{quote(name)} NULLS FIRST" for name in view.events.unique), _ROW])
+        arriving = f"PARTITION BY {keys} ORDER BY {_KNOWN}, _place"
+        # Places of the last event so far, and of the last but one: the largest of those that were overtaken or late.
         return f"""
             WITH events AS ({self._events(view.events, view.keys, values, requests, view.max_age)}),
+            placed AS (SELECT *, row_number() OVER (PARTITION BY {keys} ORDER BY {order}) AS _place FROM events),
             running AS (
-                SELECT *, max({_EVENT}) OVER (
-                    PARTITION BY {keys} ORDER BY {_KNOWN}, {", ".join(newest)} ROWS UNBOUNDED PRECEDING) AS _newest
-                FROM events),
-            event AS (
-                SELECT * FROM running WHERE {_EVENT} = _newest
-                QUALIFY row_number() OVER (
-                    PARTITION BY {keys}, {_KNOWN} ORDER BY {", ".join(f"{name} DESC" for name in newest)}) = 1)
-            SELECT {_ID}, {", ".join(picked)} FROM {requests.of("requests")} AS request ASOF LEFT JOIN event
-            ON {_joined(view.keys)} AND request.{_NOW} > event.{_KNOWN}
+                SELECT *, max(_place) OVER ({arriving}) AS _last,
+                       max(_place) OVER ({arriving} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS _before
+                FROM placed),
+            overtaken AS (
+                SELECT *, max(CASE WHEN _before IS NOT NULL THEN least(_place, _before) END)
+                          OVER ({arriving}) AS _second
+                FROM running),
+            state AS (
+                SELECT {keys}, {_KNOWN}, max(_last) AS _last, max(_second) AS _second
+                FROM overtaken GROUP BY {keys}, {_KNOWN}),
+            seen AS (
+                SELECT {_ID}, {", ".join(f"request.{quote(name)}" for name in view.keys)}, request.{_NOW},
+                       CASE WHEN state._last = own._place THEN state._second ELSE state._last END AS _place
+                FROM {requests.of("requests")} AS request
+                ASOF LEFT JOIN state ON {_joined(view.keys, "state")} AND request.{_NOW} > state.{_KNOWN}
+                LEFT JOIN placed AS own ON {self._own(view.events)})
+            SELECT {_ID}, {", ".join(picked)} FROM seen AS request LEFT JOIN placed AS event
+            ON {_joined(view.keys)} AND request._place = event._place
         """
 
     def _rolling(self, view: RollingAggregate, requests: _Slice) -> str:
@@ -203,16 +234,22 @@ class DuckDBEngine:
         )
         exits = ", ".join(f"-{name} AS {name}" for name in sums)
         leaves = f"greatest({_KNOWN}, {_EVENT} + {_interval(view.window)})"
+        seen = f"own.{_KNOWN} < request.{_NOW} AND own._leaves >= request.{_NOW}"
+        others = ", ".join(f"event.{name} - CASE WHEN {seen} THEN own.{name} ELSE 0 END AS {name}" for name in sums)
         results = [self._aggregate(aggregation, i) for i, aggregation in enumerate(view.features)]
         return f"""
-            WITH events AS ({self._events(view.events, view.keys, measures, requests, view.window)}),
+            WITH found AS ({self._events(view.events, view.keys, measures, requests, view.window)}),
+            events AS (SELECT *, {leaves} AS _leaves FROM found),
             steps AS (
                 SELECT {keys}, {_KNOWN} AS _at, {", ".join(sums)} FROM events
                 UNION ALL
-                SELECT {keys}, {leaves} AS _at, {exits} FROM events),
-            event AS (SELECT {keys}, _at, {running} FROM steps GROUP BY {keys}, _at)
-            SELECT {_ID}, {", ".join(results)} FROM {requests.of("requests")} AS request ASOF LEFT JOIN event
-            ON {_joined(view.keys)} AND request.{_NOW} > event._at
+                SELECT {keys}, _leaves AS _at, {exits} FROM events),
+            event AS (SELECT {keys}, _at, {running} FROM steps GROUP BY {keys}, _at),
+            seen AS (
+                SELECT {_ID}, {others} FROM {requests.of("requests")} AS request
+                ASOF LEFT JOIN event ON {_joined(view.keys)} AND request.{_NOW} > event._at
+                LEFT JOIN events AS own ON {self._own(view.events)})
+            SELECT {_ID}, {", ".join(results)} FROM seen
         """
 
     def _lookup(self, view: StaticLookup, requests: _Slice) -> str:
@@ -236,23 +273,27 @@ class DuckDBEngine:
         read = ", ".join(map(quote, self._read(events)))
         self._run(f"""
             CREATE TABLE IF NOT EXISTS {stream} AS
-            SELECT {read}, greatest({EVENT_TIME}, _known) AS {_KNOWN}, {EVENT_TIME} AS {_EVENT}
+            SELECT {_ROW}, {read}, greatest({EVENT_TIME}, _known) AS {_KNOWN}, {EVENT_TIME} AS {_EVENT}
             FROM (SELECT *, {self._sql(events.available_at)} AS _known
-                  FROM (SELECT *, {self._sql(events.event_time)} AS {EVENT_TIME} FROM {self._table(events.table)}))
+                  FROM (SELECT *, {self._sql(events.event_time)} AS {EVENT_TIME} FROM {self._numbered(events.table)}))
             WHERE {EVENT_TIME} IS NOT NULL AND _known IS NOT NULL
         """)
         tie_breakers = [name for name in events.unique if name not in set(keys)]
-        taken = [_EVENT, _KNOWN, *map(quote, [*keys, *tie_breakers]), *values]
+        taken = [_ROW, _EVENT, _KNOWN, *map(quote, [*keys, *tie_breakers]), *values]
         seen = [f"{quote(name)} IS NOT NULL" for name in keys] + [f"{_KNOWN} < {requests.end}"]
         seen += [f"{_EVENT} >= {requests.start} - {_interval(reach)}"] if reach else []
         return f"SELECT {', '.join(taken)} FROM {stream} WHERE {' AND '.join(seen)}"
+
+    def _own(self, events: Events) -> str:
+        """Return SQL for whether an event is that of the request's own row."""
+        return f"own.{_ROW} = request.{_ROW}" if events.table == self._plan.request.table else "false"
 
     def _read(self, events: Events) -> list[str]:
         """Return the columns of a stream that any view of the plan reads, each once."""
         columns = dict.fromkeys([EVENT_TIME, *events.unique])
         for view in self._plan.primitives:
             if isinstance(view, LatestAsOf | RollingAggregate) and view.events == events:
-                columns |= dict.fromkeys([*view.keys, *_operands(view)])
+                columns |= dict.fromkeys([*view.keys, *operands(view)])
         return list(columns)
 
     def _operand(self, aggregation: Aggregation) -> tuple[str, str]:
@@ -276,6 +317,10 @@ class DuckDBEngine:
     def _table(self, name: str) -> str:
         return f"read_parquet({_text(str(self._tables / f'{name}.parquet'))})"
 
+    def _numbered(self, name: str) -> str:
+        """Return SQL for a table with the number of each row, which is the row's in whatever is made of it."""
+        return f"(SELECT *, row_number() OVER () AS {_ROW} FROM {self._table(name)})"
+
     def _run(self, statement: str) -> duckdb.DuckDBPyConnection:
         try:
             return self._connection.execute(statement)
@@ -286,22 +331,12 @@ class DuckDBEngine:
             raise OutsideError(f"{self._tables}: {str(error).splitlines()[0]}") from error
 
 
-def _operands(view: LatestAsOf | RollingAggregate) -> Iterable[str]:
-    """Yield the columns that a view's features read."""
-    if isinstance(view, LatestAsOf):
-        expressions = [expression for _, expression in view.features]
-    else:
-        expressions = [each.operand for each in view.features if each.operand is not None]
-    for expression in expressions:
-        yield from columns(expression)
-
-
 def _keys(names: Iterable[str]) -> str:
     return ", ".join(map(quote, names))
 
 
-def _joined(names: Iterable[str]) -> str:
-    return " AND ".join(f"request.{quote(name)} = event.{quote(name)}" for name in names)
+def _joined(names: Iterable[str], other: str = "event") -> str:
+    return " AND ".join(f"request.{quote(name)} = {other}.{quote(name)}" for name in names)
 
 
 def _text(value: str) -> str:

@@ -5,14 +5,14 @@ with the request's. `compiler` makes a plan of conf/features, `duckdb` computes 
 online store would implement the same `Engine`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol
 
 from trunkline.core.dataset import Feature
-from trunkline.core.expressions import Expression, Type
+from trunkline.core.expressions import Expression, Type, columns
 
 Named = tuple[tuple[str, Expression], ...]
 
@@ -123,8 +123,35 @@ class FeaturePlan:
     timezone: str
 
 
+def operands(view: LatestAsOf | RollingAggregate) -> Iterator[str]:
+    """Yield the columns that a view's features read."""
+    if isinstance(view, LatestAsOf):
+        expressions = [expression for _, expression in view.features]
+    else:
+        expressions = [each.operand for each in view.features if each.operand is not None]
+    for expression in expressions:
+        yield from columns(expression)
+
+
+@dataclass(frozen=True)
+class Early:
+    """The first row whose event was available before the row's own event, both times, and how many there are."""
+
+    row: tuple[object, ...]
+    available_at: datetime
+    event_time: datetime
+    rows: int
+
+
 class Engine(Protocol):
-    """The seam: what computes a plan. Times are naive UTC, `extra` columns are invisible to features."""
+    """The seam: what computes a plan. Times are naive UTC, `extra` columns are invisible to features.
+
+    A request sees the events that became available strictly before it, save the event of its own row: where a stream
+    is of the observations' table, no row sees itself, whatever times are declared.
+    """
+
+    def first_early(self, events: Events) -> Early | None:
+        """Return the first row of the observations whose event of a stream is available before its own event."""
 
     def load_requests(self, part: Part | None = None, extra: Named = ()) -> None:
         """Take a part of the observations, or all, in order of event time and key."""
