@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from trunkline.bundle.manifest import Identity
 from trunkline.conf.evaluation import WHOLE, Evaluation
@@ -57,8 +58,22 @@ def made(noise: float = 0.0, **replaced: Any) -> Evidence:
         seed_scores=tuple(chance(odds + 0.01 * random.normal(size=ROWS)) for _ in range(2)),
         shifts={"hour": Shift(0.01, 0.02), "wind": Shift(0.3, 0.2)},
         seed=SEED,
+        features=features(random, 0.5 * odds),
+        trained=features(random, odds),
+        importances={"carrier": 0.1, "hour": 0.3, "wind": 0.2},
     )
     return measured(replace(found, **replaced))
+
+
+def features(random: np.random.Generator, known: Any) -> pl.DataFrame:
+    """An honest feature, one that is sometimes missing, and a category."""
+    return pl.DataFrame(
+        {
+            "carrier": random.choice(["AA", "UA"], len(known)),
+            "hour": known + random.normal(size=len(known)),
+            "wind": np.where(random.random(len(known)) < 0.1, np.nan, random.normal(size=len(known))),
+        }
+    ).with_columns(pl.col("wind").fill_nan(None))
 
 
 def measured(evidence: Evidence) -> Evidence:

@@ -8,6 +8,7 @@ from trunkline.conf.model import Model
 from trunkline.core.values import Group, Name, Strict, Tuple
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Reason = Annotated[str, Field(pattern=r"\w+\s+\w+")]  # a word alone explains nothing
 
 
 class Limits(NamedTuple):
@@ -152,8 +153,43 @@ class Sanity(Rule):
         return self
 
 
+class Leak(Rule):
+    """Nothing looks as if the label, or the future, or the holdout had leaked; what has a declared reason may."""
+
+    kind: Literal["leak"] = Field(description="Selects this kind of rule.")
+    alone: float = Field(
+        0.9,
+        gt=0.5,
+        le=1,
+        description="How well one feature may rank the labels by itself: ROC AUC, of a class against the others, or "
+        "Spearman's coefficient of a number.",
+    )
+    importance: float = Field(
+        0.7,
+        gt=0,
+        le=1,
+        description="Largest share of one feature in the importance of all, by mean absolute SHAP value.",
+    )
+    jump: float = Field(
+        0.05, gt=0, le=1, description="How much better than production's the model may rank, in the units of `alone`."
+    )
+    repeated: float = Field(
+        0.1,
+        ge=0,
+        le=1,
+        description="Share of the holdout's rows that may stand among the training rows, beyond chance.",
+    )
+    explained: dict[Name, Reason] = Field(
+        default_factory=dict, description="Features that may rank so well or weigh so much, each with the reason."
+    )
+    explained_jump: dict[str, Reason] = Field(
+        default_factory=dict,
+        description="Versions than which the model may rank so much better, such as flight-delay@v3, with the reason.",
+    )
+
+
 AnyRule = Annotated[
-    Threshold | Champion | NoiseFloor | Simplicity | Fairness | DataShift | Operational | Runtime | Sanity,
+    Threshold | Champion | NoiseFloor | Simplicity | Fairness | DataShift | Operational | Runtime | Sanity | Leak,
     Field(discriminator="kind"),
 ]
 

@@ -17,8 +17,19 @@ RULES = {
     "no_worse": {"kind": "champion", "metric": "log_loss", "margin": 0.01},
     "no_origin_worse": {"kind": "champion", "metric": "roc_auc", "slice": "origin", "margin": 0.03},
     "sane": {"kind": "sanity", "slope": [0.5, 2]},
+    "leaks": {"kind": "leak"},
 }
-PLANTED = 16
+LEAKS = [
+    "the label as a feature",
+    "the label with noise",
+    "a later outcome of the row itself",
+    "the mean label of an id",
+    "missing where it has not happened yet",
+    "rows of the holdout among the training rows",
+    "a feature that dwarfs all others",
+    "a jump beyond production",
+]
+PLANTED = 16 + len(LEAKS)
 
 
 @pytest.fixture(autouse=True)
@@ -45,12 +56,14 @@ def test_a_whole_set_of_rules_gives_every_planted_model_its_verdict():
     assert found["a leaked column, absurdly good"] == "stopped by no_leak"
     assert found["a champion replaced by the challenger"] == "stopped by no_origin_worse, no_worse"
     assert found["origin EWR ruined"] == "stopped by origins"
+    assert {found[name] for name in LEAKS} == {"stopped by leaks"}
 
 
 @pytest.mark.parametrize(
     ("without", "planted", "missing"),
     [
         (["ranks", "origins", "carriers"], "shuffled scores", "add a minimum"),
+        *((["leaks"], name, "add {kind: leak}") for name in LEAKS),
         (["no_leak"], "a leaked column, absurdly good", "add a maximum"),
         (["origins"], "origin EWR ruined", "slice: origin"),
         (["carriers"], "carrier UA ruined", "slice: carrier"),
@@ -71,7 +84,7 @@ def test_what_a_rule_set_lacks_is_said(without, planted, missing):
     assert missing in wrong[planted].missing
 
 
-@pytest.mark.parametrize("rule", ["no_leak", "origins", "carriers", "sane"])
+@pytest.mark.parametrize("rule", ["no_leak", "origins", "carriers", "sane", "leaks"])
 def test_a_rule_that_only_advises_stops_nothing(rule):
     wrong, _ = run(**{rule: RULES[rule] | {"advisory": True}})
     assert wrong

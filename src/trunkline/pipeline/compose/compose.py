@@ -27,6 +27,7 @@ NAMED: dict[str, dict[str, Any]] = {
     "data": {"window": None, "split": None, "timezone": "UTC"},
     "gates": {"baseline": None, "seeds": 0},
 }
+NO_LEAK = "no_leak"  # the name of the rule where none is declared
 HEADER = "# Composed from conf/ by the compose stage. Do not edit: change conf/, then run dvc repro.\n"
 
 MAX_COPIED = 1_000_000  # characters that references stand for
@@ -58,12 +59,26 @@ def compose(conf: Path, overrides: Sequence[str] = ()) -> Composed:
 
 
 def completed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return content with the defaults of optional keys that a stage names: DVC refuses one that is not there."""
+    """Return content with the defaults of optional keys that a stage names: DVC refuses one that is not there.
+
+    Where no rule looks for leaks, one is added: it can be made advisory, but not be forgotten.
+    """
     groups = dict(content)
     for group, defaults in NAMED.items():
         if isinstance(groups.get(group), dict):
             groups[group] = defaults | groups[group]
+    gates = groups.get("gates")
+    if isinstance(gates, dict) and isinstance(gates.get("rules"), dict):
+        groups["gates"] = gates | {"rules": _looking_for_leaks(gates["rules"])}
     return groups
+
+
+def _looking_for_leaks(rules: Mapping[str, Any]) -> dict[str, Any]:
+    """Return rules with one that looks for leaks, under a name that is free."""
+    if any(isinstance(rule, dict) and rule.get("kind") == "leak" for rule in rules.values()):
+        return dict(rules)
+    name = next(name for name in (NO_LEAK + "_" * more for more in range(len(rules) + 1)) if name not in rules)
+    return {**rules, name: {"kind": "leak"}}
 
 
 def _refuse_growth(unresolved: Composed, conf: Path) -> None:

@@ -4,7 +4,7 @@ Comparisons are made of rows, not of reported numbers, so that no score can be r
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from trunkline.pipeline.reports import MeasuredReports
 
 Slices = Mapping[str, Mapping[str, Integers]]
 
-REFERENCE = "reference.json"
+REFERENCE, EXPLANATIONS = "reference.json", "explanations.json"
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Evidence:
 
     `slices` are the places of the rows of each measured value of each slice; `challenger` is this commit's model, and
     `champion` None only where production has none: one that could not be fetched has ended the stage that fetches it.
+    `features` are the holdout's, `trained` those of the training rows, and `importances` what the model leans on.
     """
 
     reports: MeasuredReports
@@ -56,6 +57,9 @@ class Evidence:
     seed: int
     task: Task = "binary"
     classes: tuple[str, ...] = ()
+    features: pl.DataFrame = field(default_factory=pl.DataFrame)
+    trained: pl.DataFrame = field(default_factory=pl.DataFrame)
+    importances: Mapping[str, float] = field(default_factory=dict)
 
     def sample(self, scores: Floats, places: Integers | None = None) -> Sample:
         """Return scores with the labels of their rows.
@@ -90,11 +94,18 @@ def read(declared: Evaluation, seed: int) -> Evidence:
         champion_scores=champion_scores,
         baseline_scores=_scores(rivals, BASELINE) if BASELINE in rivals.columns else None,
         seed_scores=tuple(_scores(rivals, name) for name in rivals.columns if name.startswith(SEED)),
-        shifts=drift.shifts(parse_json((paths.BUNDLE / REFERENCE).read_text(encoding="utf-8")), holdout.features),
+        shifts=drift.shifts(_of_bundle(REFERENCE), holdout.features),
         seed=seed,
         task=holdout.schema.task,
         classes=holdout.schema.classes,
+        features=holdout.features,
+        trained=Dataset.read("train").features,
+        importances=_of_bundle(EXPLANATIONS)["shap"]["mean_absolute"],
     )
+
+
+def _of_bundle(name: str) -> Any:
+    return parse_json((paths.BUNDLE / name).read_text(encoding="utf-8"))
 
 
 def _predicted(holdout: Dataset) -> Floats:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 
 from trunkline.bundle.manifest import Identity
 from trunkline.conf.evaluation import WHOLE, Evaluation
-from trunkline.conf.gates import AnyRule, Champion, Gates, NoiseFloor, Threshold
+from trunkline.conf.gates import AnyRule, Champion, Gates, Leak, NoiseFloor, Threshold
 from trunkline.core import files, paths
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.errors import UserError
@@ -28,7 +29,7 @@ from trunkline.pipeline.evaluate.bootstrap import Resamples
 from trunkline.pipeline.evaluate.estimate import Estimate, Slice
 from trunkline.pipeline.evaluate.metrics.kinds import point
 from trunkline.pipeline.evaluate.metrics.registry import better, named
-from trunkline.pipeline.gate import distortions
+from trunkline.pipeline.gate import distortions, planted
 from trunkline.pipeline.gate import verdicts as gate_verdicts
 from trunkline.pipeline.gate.evidence import Evidence
 from trunkline.pipeline.reports import Verdict, passes
@@ -107,6 +108,7 @@ class _Planter:
         for name in self.measured.slices:
             yield from self._ruined_slice(name, good.scores)
         yield from self._bad_champions(good)
+        yield from self._leaks(good)
         yield from self._bad_reports()
 
     def _known_good(self) -> Evidence:
@@ -304,6 +306,23 @@ class _Planter:
     def _another(self) -> Identity:
         """Return the identity of a model that is not this commit's, of its size."""
         return Identity("production", "0" * 64, "0" * 64, self.evidence.challenger.bytes)
+
+    def _leaks(self, good: Evidence) -> Iterator[_Planted]:
+        """Plant each leak under the rules that look for leaks: others have their own models to stop."""
+        rules = {name: rule for name, rule in self.declared.rules.items() if isinstance(rule, Leak)}
+        looking = self.declared.model_copy(update={"rules": rules})
+
+        def right(verdicts: Sequence[Verdict], sign: str) -> str | None:
+            return _stopped(verdicts, lambda one: one.metric == sign and _was_judged(one))
+
+        for leak in planted.leaks(good, self._another()):
+            yield _Planted(
+                leak.name,
+                f"stopped by {leak.sign} of a leak rule",
+                partial(gate_verdicts.judge, looking, leak.evidence),
+                partial(right, sign=leak.sign),
+                f"add {{kind: leak}}, which blocks, or a stricter {leak.sign}",
+            )
 
     def _bad_reports(self) -> Iterator[_Planted]:
         yield _Planted(

@@ -17,12 +17,12 @@ from trunkline.conf import gates as conf_gates
 from trunkline.conf.evaluation import WHOLE
 from trunkline.conf.gates import AnyRule, Gates
 from trunkline.core.arrays import Floats, Integers
-from trunkline.core.errors import UserError
+from trunkline.core.errors import UserError, nearest
 from trunkline.pipeline.evaluate.bootstrap import Resamples
 from trunkline.pipeline.evaluate.estimate import Slice
 from trunkline.pipeline.evaluate.metrics.kinds import Metric, point
 from trunkline.pipeline.evaluate.metrics.registry import named
-from trunkline.pipeline.gate import calibration, comparison, fairness
+from trunkline.pipeline.gate import calibration, comparison, fairness, leaks
 from trunkline.pipeline.gate.comparison import ScoreDifference
 from trunkline.pipeline.gate.evidence import Evidence
 from trunkline.pipeline.reports import Answer, Verdict, passes
@@ -55,8 +55,12 @@ def content(verdicts: list[Verdict], evidence: Evidence) -> dict[str, Any]:
 
 def _judged(name: str, rule: AnyRule, gates: Gates, evidence: Evidence) -> list[Verdict]:
     blank = Verdict(name, rule.kind, not rule.advisory, "fail", "", metric=getattr(rule, "metric", None))
+    return _answered(blank, lambda: _KINDS[rule.kind](blank, rule, gates, evidence))
+
+
+def _answered(blank: Verdict, judged: Callable[[], Iterator[Verdict]]) -> list[Verdict]:
     try:
-        verdicts = list(_KINDS[rule.kind](blank, rule, gates, evidence))
+        verdicts = list(judged())
     except UserError as error:
         return [replace(blank, reason=f"cannot be judged, so it fails: {error}")]
     return verdicts or [replace(blank, reason="cannot be judged, so it fails: there is nothing to judge")]
@@ -334,6 +338,82 @@ def _fairness(blank: Verdict, rule: conf_gates.Fairness, gates: Gates, evidence:
     yield replace(judged, slice=rule.group, interval=ends, reason=judged.reason + left_out)
 
 
+def _leak(blank: Verdict, rule: conf_gates.Leak, _: Gates, evidence: Evidence) -> Iterator[Verdict]:
+    for name, signs in _SIGNS.items():
+        yield from _answered(replace(blank, metric=name), partial(signs, replace(blank, metric=name), rule, evidence))
+
+
+def _alone(blank: Verdict, rule: conf_gates.Leak, evidence: Evidence) -> Iterator[Verdict]:
+    strengths = leaks.strengths(evidence.features, evidence.labels, evidence.task)
+    if not strengths:
+        raise UserError("the holdout has no feature, or its labels are all alike")
+    for name in rule.explained:
+        if name not in strengths:
+            raise UserError(f"explained: no feature '{name}'{nearest(name, strengths)}")
+    name = _most(strengths, rule)
+    yield _explained(blank, rule, (name, strengths[name]), rule.alone, f"how well {name} alone ranks")
+
+
+def _leans(blank: Verdict, rule: conf_gates.Leak, evidence: Evidence) -> Iterator[Verdict]:
+    found = leaks.dwarfing(evidence.importances)
+    if found is None:
+        yield replace(blank, verdict="not_applicable", reason="there are too few features for one to dwarf the rest")
+        return
+    yield _explained(blank, rule, found, rule.importance, f"the share of {found[0]} in all importance")
+
+
+def _most(values: Mapping[str, float], rule: conf_gates.Leak) -> str:
+    """Return the feature with the largest value, of those that have no reason if one of them is above the limit."""
+    open_ones = [name for name, value in values.items() if value > rule.alone and name not in rule.explained]
+    return max(sorted(open_ones or values), key=lambda name: values[name])
+
+
+def _explained(blank: Verdict, rule: conf_gates.Leak, found: tuple[str, float], maximum: float, what: str) -> Verdict:
+    name, value = found
+    judged = limited(blank, conf_gates.Limits(None, maximum), value, (value, value), what)
+    return _with_reason(judged, rule.explained.get(name), f"explained: {{{name}: …}}")
+
+
+def _with_reason(judged: Verdict, reason: str | None, key: str) -> Verdict:
+    """Let a verdict pass that has a declared reason, and say where to declare it to one that has none."""
+    if judged.verdict == "pass":
+        return judged
+    if reason is None:
+        return replace(judged, reason=f"{judged.reason}: mend the leak, or say why it is none under {key}")
+    return replace(judged, verdict="pass", reason=f"{judged.reason}, which is explained: {reason}")
+
+
+def _jumped(blank: Verdict, rule: conf_gates.Leak, evidence: Evidence) -> Iterator[Verdict]:
+    against = _opponent(evidence)
+    if isinstance(against, str):
+        yield replace(blank, verdict="not_applicable", reason=against)
+        return
+    sides = [
+        leaks.ranking(evidence.sample(scores).scores, evidence.labels, evidence.task)
+        for scores in (evidence.scores, against.scores)
+    ]
+    if sides[0] is None or sides[1] is None:
+        raise UserError("the holdout's labels are all alike")
+    jump = sides[0] - sides[1]
+    what = f"how much better it ranks than {against.version}"
+    judged = limited(blank, conf_gates.Limits(None, rule.jump), jump, (jump, jump), what)
+    yield _with_reason(judged, rule.explained_jump.get(against.version), f"explained_jump: {{{against.version}: …}}")
+
+
+def _repeated(blank: Verdict, rule: conf_gates.Leak, evidence: Evidence) -> Iterator[Verdict]:
+    if not evidence.features.width or evidence.features.schema != evidence.trained.schema:
+        raise UserError("the features of the holdout are missing, or others than the training rows'; run: dvc repro")
+    share = leaks.repeated(evidence.features, evidence.trained)
+    what = "the share of the holdout's rows that stand among the training rows"
+    yield limited(blank, conf_gates.Limits(None, rule.repeated), share, (share, share), what)
+
+
+_SIGNS: dict[str, Callable[[Verdict, conf_gates.Leak, Evidence], Iterator[Verdict]]] = {
+    "alone": _alone,
+    "importance": _leans,
+    "jump": _jumped,
+    "repeated": _repeated,
+}
 _DATA: dict[str, Callable[[Evidence], tuple[str, float]]] = {
     "quarantined_share": _quarantined,
     "base_rate_ratio": _base_rate,
@@ -350,4 +430,5 @@ _KINDS: dict[str, Callable[..., Iterator[Verdict]]] = {
     "operational": _operational,
     "runtime": _runtime,
     "sanity": _sanity,
+    "leak": _leak,
 }

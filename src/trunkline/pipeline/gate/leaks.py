@@ -1,0 +1,102 @@
+"""How much looks like a leak: what one feature knows by itself, what the model leans on, and which rows were learnt.
+
+Strength is what a feature alone, without a model, knows of the order of the labels: ROC AUC, of one class against the
+others where there are several, or Spearman's coefficient of a number. Which end is which does not matter, and missing
+values rank below or above all others, whichever tells more: a pattern of missing values is a feature as well.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from trunkline.core.arrays import Floats
+from trunkline.core.tasks import Task
+
+FEWEST = 10  # rows of a class: with fewer, some feature of many ranks it well by chance
+_ENDS = (-np.inf, np.inf)
+
+
+def strengths(features: pl.DataFrame, labels: NDArray[Any], task: Task) -> dict[str, float]:
+    """Return the strength of each feature; numbers are Float64, categories String. Empty if labels are all alike."""
+    targets = list(_targets(labels, task))
+    return {
+        series.name: max(_strength(encoded, target, task) for target in targets for encoded in _numbers(series, target))
+        for series in (features.get_columns() if targets else ())
+    }
+
+
+def ranking(scores: Floats, labels: NDArray[Any], task: Task) -> float | None:
+    """Return how well scores rank, as a feature would; the mean over the classes. None if labels are all alike."""
+    each = scores.T if task == "multiclass" else [scores] * len(labels)
+    found = [_rank(score, target, task) for score, target in zip(each, _targets(labels, task), strict=False)]
+    return float(np.mean(found)) if found else None
+
+
+def dwarfing(importances: Mapping[str, float]) -> tuple[str, float] | None:
+    """Return the most important feature and its share of all importance; None where there is no rest to dwarf."""
+    total = sum(importances.values())
+    if len(importances) < 3 or not total > 0:
+        return None
+    name = max(sorted(importances), key=lambda each: importances[each])
+    return name, importances[name] / total
+
+
+def repeated(features: pl.DataFrame, trained: pl.DataFrame) -> float:
+    """Return the share of rows that also stand among the training rows, beyond what such rows repeat anyway.
+
+    How often they do is taken from the rows themselves: if a share `s` of them has a twin among them, of `k` times as
+    many rows it is at most 1 - (1 - s)^k.
+    """
+    if not features.height or not trained.height:
+        return 0.0
+    seen = features.join(trained, on=features.columns, how="semi", nulls_equal=True).height / features.height
+    own = float(np.mean(features.is_duplicated().to_numpy()))
+    usual = 1 - float((1 - own) ** max(1.0, trained.height / features.height))
+    return max(0.0, seen - usual)
+
+
+def _targets(labels: NDArray[Any], task: Task) -> Iterator[Floats]:
+    """Yield what is to be ranked: the label, or for each class whether it is that one."""
+    if task == "regression":
+        yield from [labels.astype(np.float64)] if len(np.unique(labels)) > 1 else []
+        return
+    for code in [1] if task == "binary" else np.unique(labels):
+        target = (labels == code).astype(np.float64)
+        if min(target.sum(), len(target) - target.sum()) >= FEWEST:
+            yield target
+
+
+def _numbers(series: pl.Series, target: Floats) -> Iterator[Floats]:
+    """Yield a feature as numbers to rank by: a category as the mean label of its rows in the other half."""
+    if series.dtype == pl.String:
+        yield _crossed(series, target)
+        return
+    known = series.fill_nan(None)
+    yield from (known.fill_null(end).to_numpy() for end in (_ENDS if known.null_count() else _ENDS[:1]))
+
+
+def _crossed(series: pl.Series, target: Floats) -> Floats:
+    """Return for each row the mean label of its category's rows in the other half, so that none sees its own label."""
+    rows = pl.DataFrame({"category": series, "target": target, "half": np.arange(len(target)) % 2})
+    means = rows.group_by("category", "half").agg(pl.col("target").mean().alias("mean"))
+    other = means.with_columns(half=1 - pl.col("half"))
+    joined = rows.join(other, on=["category", "half"], how="left", maintain_order="left", nulls_equal=True)
+    return joined["mean"].fill_null(float(target.mean())).to_numpy()
+
+
+def _strength(values: Floats, target: Floats, task: Task) -> float:
+    rank = _rank(values, target, task)
+    return abs(rank) if task == "regression" else max(rank, 1 - rank)
+
+
+def _rank(values: Floats, target: Floats, task: Task) -> float:
+    """Return ROC AUC, or Spearman's coefficient of a number, which is 0 for values that are all alike."""
+    ranks = pl.Series(values).rank("average").to_numpy()
+    if task == "regression":
+        others = pl.Series(target).rank("average").to_numpy()
+        return float(np.corrcoef(ranks, others)[0, 1]) if ranks.std() > 0 else 0.0
+    hits = float(target.sum())
+    return float((ranks[target == 1].sum() - hits * (hits + 1) / 2) / (hits * (len(target) - hits)))

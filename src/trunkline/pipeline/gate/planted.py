@@ -1,0 +1,65 @@
+"""Plants leaks into evidence, for the self-test of the gates: features that know the label, rows known before, a jump.
+
+What evidence cannot express is not planted: a target mean by an id that many rows share is as weak alone as an honest
+feature, and shows only in a jump; and in a number's order, a pattern of missing values reaches 0.87 at most.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import polars as pl
+
+from trunkline.bundle.manifest import Identity
+from trunkline.core.arrays import Floats, Integers
+from trunkline.pipeline.gate import distortions
+from trunkline.pipeline.gate.evidence import Evidence
+
+PLANTED = "planted_leak"  # the name of the feature
+NOISE = 0.3  # in units of the label's own step, or spread
+UNSEEN = 0.05  # share of the rows whose later outcome is not found
+DWARFING = 20  # times all other importance
+
+
+@dataclass(frozen=True)
+class Leak:
+    """Evidence with a leak in it, and the sign by which it has to be seen."""
+
+    name: str
+    sign: str
+    evidence: Evidence
+
+
+def leaks(good: Evidence, champion: Identity) -> Iterator[Leak]:
+    """Yield each leak, planted into the evidence of a good model; `champion` is another that is in production."""
+    yield from (Leak(name, "alone", _with(good, values)) for name, values in _features(good))
+    learnt = pl.concat([good.trained, good.features.gather_every(2)], how="vertical_relaxed")
+    yield Leak("rows of the holdout among the training rows", "repeated", replace(good, trained=learnt))
+    heavy = {**good.importances, PLANTED: DWARFING * max(1.0, sum(good.importances.values()))}
+    yield Leak("a feature that dwarfs all others", "importance", replace(good, importances=heavy))
+    known = distortions.leaked(good.scores, good.labels, good.task)
+    jumped = replace(good, scores=known, champion=champion, champion_scores=good.scores)
+    yield Leak("a jump beyond production", "jump", jumped)
+
+
+def _features(good: Evidence) -> Iterator[tuple[str, Floats]]:
+    random, rows = np.random.default_rng(good.seed + 3), len(good.labels)
+    label = good.labels.astype(np.float64)
+    step = float(label.std()) if good.task == "regression" else 1.0
+    yield "the label as a feature", label
+    yield "the label with noise", label + random.normal(0, NOISE * step, rows)
+    outcome = label + step * random.uniform(0, 0.5, rows)  # such as minutes late, where the label is whether it is
+    yield "a later outcome of the row itself", np.where(random.random(rows) < UNSEEN, np.nan, outcome)
+    yield "the mean label of an id", _means(label, random.integers(0, 4 * rows, rows))
+    if good.task != "regression":
+        known = random.normal(size=rows)
+        yield "missing where it has not happened yet", np.where(label == label.max(), known, np.nan)
+
+
+def _means(label: Floats, ids: Integers) -> Floats:
+    counts = np.bincount(ids)
+    return np.asarray((np.bincount(ids, label) / np.maximum(counts, 1))[ids], dtype=np.float64)
+
+
+def _with(good: Evidence, values: Floats) -> Evidence:
+    return replace(good, features=good.features.with_columns(pl.Series(PLANTED, values).fill_nan(None)))
