@@ -171,7 +171,10 @@ class Leak(Rule):
         description="Largest share of one feature in the importance of all, by mean absolute SHAP value.",
     )
     jump: float = Field(
-        0.05, gt=0, le=1, description="How much better than production's the model may rank, in the units of `alone`."
+        0.05,
+        gt=0,
+        le=1,
+        description="How much better than production's the model may rank: ROC AUC, or half of Spearman's coefficient.",
     )
     repeated: float = Field(
         0.1,

@@ -136,6 +136,16 @@ def test_strengths_are_those_of_other_libraries() -> None:
     assert leaks.strengths(frame, numbers, "regression")["x"] == pytest.approx(expected)
 
 
+def test_missing_values_rank_at_either_end_or_are_left_out() -> None:
+    labels = np.repeat([0, 1], 500).astype(np.int8)
+    some = pl.DataFrame({"x": [float(row) if row % 3 == 0 else None for row in range(1000)]})
+    assert leaks.strengths(some, labels, "binary")["x"] == 1.0
+    at_an_end = pl.DataFrame({"x": [None] * 500 + [float(row % 7) for row in range(500)]})
+    assert leaks.strengths(at_an_end, labels, "binary")["x"] == 1.0
+    few = pl.DataFrame({"x": [float(row) if row % 100 == 0 else None for row in range(1000)]})
+    assert leaks.strengths(few, labels, "binary")["x"] < 0.6
+
+
 @pytest.mark.parametrize("task", LABELS)
 def test_an_id_does_not_look_like_a_leak(task: Task) -> None:
     """A category is measured by rows that are not the row's own: a name of each row knows nothing."""

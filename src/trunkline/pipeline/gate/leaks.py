@@ -1,8 +1,8 @@
 """How much looks like a leak: what one feature knows by itself, what the model leans on, and which rows were learnt.
 
 Strength is what a feature alone, without a model, knows of the order of the labels: ROC AUC, of one class against the
-others where there are several, or Spearman's coefficient of a number. Which end is which does not matter, and missing
-values rank below or above all others, whichever tells more: a pattern of missing values is a feature as well.
+others where there are several, or Spearman's coefficient of a number. Which end is which does not matter. Missing
+values rank below or above all others, or are left out, whichever tells most: their pattern is a feature as well.
 """
 
 from collections.abc import Iterator, Mapping
@@ -16,6 +16,7 @@ from trunkline.core.arrays import Floats
 from trunkline.core.tasks import Task
 
 FEWEST = 10  # rows of a class: with fewer, some feature of many ranks it well by chance
+PRESENT = 0.1  # share of the rows that must be present to be looked at alone
 _ENDS = (-np.inf, np.inf)
 
 
@@ -23,15 +24,23 @@ def strengths(features: pl.DataFrame, labels: NDArray[Any], task: Task) -> dict[
     """Return the strength of each feature; numbers are Float64, categories String. Empty if labels are all alike."""
     targets = list(_targets(labels, task))
     return {
-        series.name: max(_strength(encoded, target, task) for target in targets for encoded in _numbers(series, target))
+        series.name: max(
+            _strength(values, ranked, task) for target in targets for values, ranked in _numbers(series, target, task)
+        )
         for series in (features.get_columns() if targets else ())
     }
 
 
 def ranking(scores: Floats, labels: NDArray[Any], task: Task) -> float | None:
-    """Return how well scores rank, as a feature would; the mean over the classes. None if labels are all alike."""
-    each = scores.T if task == "multiclass" else [scores] * len(labels)
-    found = [_rank(score, target, task) for score, target in zip(each, _targets(labels, task), strict=False)]
+    """Return how well scores rank, 0 to 1: the mean over the classes, or Spearman's coefficient on that scale.
+
+    None if labels are all alike.
+    """
+    if task == "regression":
+        return next(((1 + _rank(scores, target, task)) / 2 for target in _targets(labels, task)), None)
+    each = scores.T if task == "multiclass" else scores[None]
+    codes = range(len(each)) if task == "multiclass" else [1]
+    found = [_rank(each[place], target, task) for place, code in enumerate(codes) for target in _class(labels, code)]
     return float(np.mean(found)) if found else None
 
 
@@ -64,22 +73,36 @@ def _targets(labels: NDArray[Any], task: Task) -> Iterator[Floats]:
         yield from [labels.astype(np.float64)] if len(np.unique(labels)) > 1 else []
         return
     for code in [1] if task == "binary" else np.unique(labels):
-        target = (labels == code).astype(np.float64)
-        if min(target.sum(), len(target) - target.sum()) >= FEWEST:
-            yield target
+        yield from _class(labels, code)
 
 
-def _numbers(series: pl.Series, target: Floats) -> Iterator[Floats]:
-    """Yield a feature as numbers to rank by: a category as the mean label of its rows in the other half."""
+def _class(labels: NDArray[Any], code: int) -> Iterator[Floats]:
+    """Yield whether each label is of a class, if there are rows enough that are, and that are not."""
+    target = (labels == code).astype(np.float64)
+    if _enough(target):
+        yield target
+
+
+def _enough(target: Floats) -> bool:
+    return bool(min(target.sum(), len(target) - target.sum()) >= FEWEST)
+
+
+def _numbers(series: pl.Series, target: Floats, task: Task) -> Iterator[tuple[Floats, Floats]]:
+    """Yield a feature as numbers to rank by, with what is ranked."""
     if series.dtype == pl.String:
-        yield _crossed(series, target)
+        yield _crossed(series, target), target
         return
     known = series.fill_nan(None)
-    yield from (known.fill_null(end).to_numpy() for end in (_ENDS if known.null_count() else _ENDS[:1]))
+    yield from ((known.fill_null(end).to_numpy(), target) for end in (_ENDS if known.null_count() else _ENDS[:1]))
+    present = known.is_not_null().to_numpy()
+    if known.null_count() and present.sum() >= max(3 * FEWEST, PRESENT * len(target)):
+        ranked = target[present]
+        if len(np.unique(ranked)) > 1 if task == "regression" else _enough(ranked):
+            yield known.drop_nulls().to_numpy(), ranked
 
 
 def _crossed(series: pl.Series, target: Floats) -> Floats:
-    """Return for each row the mean label of its category's rows in the other half, so that none sees its own label."""
+    """Return for each row of a category the mean label of its rows in the other half: none sees its own label."""
     rows = pl.DataFrame({"category": series, "target": target, "half": np.arange(len(target)) % 2})
     means = rows.group_by("category", "half").agg(pl.col("target").mean().alias("mean"))
     other = means.with_columns(half=1 - pl.col("half"))

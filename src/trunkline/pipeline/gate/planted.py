@@ -18,6 +18,7 @@ from trunkline.pipeline.gate.evidence import Evidence
 PLANTED = "planted_leak"  # the name of the feature
 NOISE = 0.3  # in units of the label's own step, or spread
 UNSEEN = 0.05  # share of the rows whose later outcome is not found
+WORSE = 0.7  # share of noise in production's scores, beside which a leaked one is a jump even of a very good model
 DWARFING = 20  # times all other importance
 
 
@@ -38,7 +39,8 @@ def leaks(good: Evidence, champion: Identity) -> Iterator[Leak]:
     heavy = {**good.importances, PLANTED: DWARFING * max(1.0, sum(good.importances.values()))}
     yield Leak("a feature that dwarfs all others", "importance", replace(good, importances=heavy))
     known = distortions.leaked(good.scores, good.labels, good.task)
-    jumped = replace(good, scores=known, champion=champion, champion_scores=good.scores)
+    worse = distortions.blended(good.scores, WORSE, np.random.default_rng(good.seed + 4), good.task)
+    jumped = replace(good, scores=known, champion=champion, champion_scores=worse)
     yield Leak("a jump beyond production", "jump", jumped)
 
 
