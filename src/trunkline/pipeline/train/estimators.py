@@ -11,7 +11,7 @@ import pkgutil
 import re
 import sys
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -56,6 +56,8 @@ _EXTRA = {
         )
     )
 }
+# LightGBM is given one text of all parameters, in which white space or = in a value would begin another parameter.
+_WORDS = {"lightgbm": re.compile(r"[\w.,:+\[\]-]*")}
 _PLAIN = bool | int | float | str | list[Any] | dict[Any, Any] | None
 
 
@@ -156,13 +158,9 @@ def _build(path: object, declared: Mapping[str, Any], seed: int, key: str) -> Ba
     cls = resolve(path, f"{key}.{TARGET}")
     package = cls.__module__.split(".")[0]
     hints = _parameters(cls)
-    valid = [*hints, *_EXTRA.get(package, ())]
-    for name in declared:
-        if name in _RESERVED:
-            raise UserError(f"{key}.{name}: is not set here; {_RESERVED[name]}")
-        if name not in valid:
-            allowed = [other for other in valid if other not in _RESERVED]
-            raise UserError(f"{key}.{name}: {cls.__name__} has no such parameter{nearest(name, allowed)}")
+    _check_names(cls, declared, [*hints, *_EXTRA.get(package, ())], key)
+    for name, value in declared.items():
+        _check_texts(package, value, f"{key}.{name}")
     values = {name: _nested(value, seed, f"{key}.{name}") for name, value in declared.items()}
     _check_values(cls, values, hints, key)
     if "random_state" in hints and values.get("random_state") is None:
@@ -185,6 +183,12 @@ def _parameters(cls: type) -> dict[str, Any]:
     }
 
 
+def _required(cls: type) -> list[str]:
+    """Return the parameters that a class has no value for itself."""
+    signature = inspect.signature(cls).parameters
+    return [name for name in _parameters(cls) if signature[name].default is inspect.Parameter.empty]
+
+
 def _nested(value: Any, seed: int, key: str) -> Any:
     """Replace every mapping that has `_target_` by the estimator it declares."""
     if isinstance(value, list):
@@ -194,6 +198,27 @@ def _nested(value: Any, seed: int, key: str) -> Any:
     if TARGET in value:
         return _build(value[TARGET], {name: item for name, item in value.items() if name != TARGET}, seed, key)
     return {name: _nested(item, seed, f"{key}.{name}") for name, item in value.items()}
+
+
+def _check_names(cls: type, declared: Collection[str], valid: Sequence[str], key: str) -> None:
+    for name in declared:
+        if name in _RESERVED:
+            raise UserError(f"{key}.{name}: is not set here; {_RESERVED[name]}")
+        if name not in valid:
+            allowed = [other for other in valid if other not in _RESERVED]
+            raise UserError(f"{key}.{name}: {cls.__name__} has no such parameter{nearest(name, allowed)}")
+    for name in _required(cls):
+        if name not in declared:
+            raise UserError(f"{key}.{name}: the key is missing: {cls.__name__} needs it")
+
+
+def _check_texts(package: str, value: Any, key: str) -> None:
+    """Raise UserError for a text that a package would read as more than one value."""
+    if isinstance(value, list | dict):
+        for part in [*value, *(value.values() if isinstance(value, dict) else ())]:
+            _check_texts(package, part, key)
+    elif isinstance(value, str) and (word := _WORDS.get(package)) and not word.fullmatch(value):
+        raise UserError(f"{key}: '{one_line(value)[:60]}' is no single word; write the value alone")
 
 
 def _check_values(cls: type[BaseEstimator], values: Mapping[str, Any], hints: Mapping[str, Any], key: str) -> None:
