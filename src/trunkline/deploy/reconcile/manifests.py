@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 
 from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
-from jinja2.sandbox import SandboxedEnvironment
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from trunkline.core.errors import UserError, one_line
 
 # A manifest is no page: what is filled in are names and hashes, of a grammar without quotes and brackets.
-_ENVIRONMENT = SandboxedEnvironment(autoescape=False, undefined=StrictUndefined, keep_trailing_newline=True)
+_ENVIRONMENT = ImmutableSandboxedEnvironment(autoescape=False, undefined=StrictUndefined, keep_trailing_newline=True)
+_ENVIRONMENT.globals.clear()  # Jinja2's own names, such as lipsum, are no values of a manifest
 
 
 def manifests(templates: Mapping[str, str | None], values: Mapping[str, str]) -> dict[str, str]:
