@@ -8,11 +8,18 @@ import polars as pl
 
 from trunkline.core import expressions
 
+# No statement brings code that DuckDB does not come with.
+_NO_EXTENSIONS = {
+    "allow_community_extensions": False,
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+}
+
 
 def connect() -> duckdb.DuckDBPyConnection:
     """Open an in-memory DuckDB with UTC sessions and as many threads as OMP_NUM_THREADS says (default: all)."""
     threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-    connection = duckdb.connect(config={"threads": threads})
+    connection = duckdb.connect(config={"threads": threads, **_NO_EXTENSIONS})
     connection.execute("SET TimeZone='UTC'")
     return connection
 
