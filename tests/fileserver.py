@@ -18,6 +18,7 @@ class Answer:
     cut: int | None = None  # bytes after which the connection ends
     claimed: int | None = None  # the length that it says it sends
     becomes: bytes | None = None  # what the file is before it is sent
+    location: str = ""  # where a redirect leads
 
 
 @dataclass
@@ -50,14 +51,15 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.becomes is not None:
             self.state.files[path] = answer.becomes
         if answer.status or path not in self.state.files:
-            self._refuse(answer.status or 404, answer.retry_after)
+            self._refuse(answer)
         else:
             self._send(self.state.files[path], answer)
 
-    def _refuse(self, status: int, after: str) -> None:
-        self.send_response(status)
-        if after:
-            self.send_header("Retry-After", after)
+    def _refuse(self, answer: Answer) -> None:
+        self.send_response(answer.status or 404)
+        for name, value in (("Retry-After", answer.retry_after), ("Location", answer.location)):
+            if value:
+                self.send_header(name, value)
         self.send_header("Content-Length", "0")
         self.end_headers()
 

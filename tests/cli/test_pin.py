@@ -63,7 +63,8 @@ def project(root: Path, tmp_path: Path, web: FileServer) -> Path:
     shutil.copytree(root / "conf", tmp_path / "conf")
     shutil.copytree(root / "stages", tmp_path / "stages")
     bts = tmp_path / "conf/data/bts.yaml"
-    bts.write_text(bts.read_text().replace("https://transtats.bts.gov/PREZIP/", web.url))
+    here = f"{web.url}\n    private_hosts: [127.0.0.1]"
+    bts.write_text(bts.read_text().replace("https://transtats.bts.gov/PREZIP/", here))
     config = tmp_path / "conf/config.yaml"
     config.write_text(config.read_text().replace("experiment: null", "experiment: bts"))
     web.reset({NAME.format(number): month(number) for number in range(1, 8)})

@@ -6,58 +6,35 @@ leaves the project.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
-from trunkline.core.addresses import holds_a_secret, is_secret
+from trunkline.conf import catalogs, databases
+from trunkline.core.addresses import holds_a_secret, host_of, ip_of, is_public, normal
 from trunkline.core.errors import nearest
 from trunkline.core.values import Column, Columns, Strict, Tuple
-
-# What conf/data may say of an Iceberg catalog. The library imports and runs what some other properties name, such as
-# py-io-impl; those are the machine's to set, by PYICEBERG_CATALOG__<NAME>__… or ~/.pyiceberg.yaml.
-PROPERTIES = (
-    "type", "uri", "warehouse", "prefix", "s3.endpoint", "s3.region", "s3.force-virtual-addressing",
-    "s3.connect-timeout", "s3.request-timeout", "glue.region", "rest.sigv4-enabled", "rest.signing-region",
-    "rest.signing-name",
-)  # fmt: skip
-CATALOGS = ("dynamodb", "glue", "hive", "rest", "sql")
 
 KINDS = ("package", "files", "sql", "delta", "iceberg")
 HTTP = ("http", "https")
 
-# What fsspec would open beside a store: the machine's own files, other protocols' caches, and made-up content.
-_NOT_A_STORE = (
-    "file",
-    "local",
-    "memory",
-    "data",
-    "dir",
-    "reference",
-    "cached",
-    "blockcache",
-    "filecache",
-    "simplecache",
-)
+# What tables may be read from besides the project, by scheme. All else that a library opens is refused: the machine's
+# own files by another name, caches and archives of other addresses, made-up content, or what a plug-in has brought.
+SERVERS = ("ftp", "hdfs", "sftp", "smb", "ssh", "webhdfs")  # the host of the address is what is asked
+STORES = ("abfs", "abfss", "adl", "az", "gcs", "gs", "hf", "oci", "oss", "s3", "s3a")  # a provider's own hosts are
+_ASKED = (*HTTP, *SERVERS, *databases.READABLE)
+_FILES = (*HTTP, *SERVERS, *STORES)
+_LAKES = ("abfs", "abfss", "adl", "az", "azure", "gs", "hdfs", "hf", "oss", "s3", "s3a")
+
 _PATTERN = re.compile(r"[*?\[]")
+_BRACKETS = re.compile(r"(?<=//)\[[0-9a-fA-F:.]+\]")  # around an IPv6 address, which is no pattern
 
 
 def _inside(path: str) -> str:
     if path.startswith("/") or ".." in path.split("/"):
         raise ValueError(f"'{path}' is not a path inside the package, such as pkg/data/table.csv")
     return path
-
-
-def _local(path: str) -> None:
-    if (
-        path.startswith(("/", "~", "\\"))
-        or "\\" in path
-        or ".." in path.split("/")
-        or ":" in path.split("/", maxsplit=1)[0]
-    ):
-        raise ValueError(
-            "is not a path inside the project, such as data/incoming/, nor an address such as s3://bucket/"
-        )
 
 
 def _without_secret(url: str) -> str:
@@ -67,20 +44,30 @@ def _without_secret(url: str) -> str:
     return url
 
 
-def _address(url: str) -> str:
-    _without_secret(url)
+def _address(url: str, schemes: Sequence[str]) -> str:
+    url = _without_secret(normal(url))
     scheme, separator, _ = url.partition("://")
-    if "::" in url or _PATTERN.search(url.partition("?")[0]):
+    if "::" in (bare := _BRACKETS.sub("", url)) or _PATTERN.search(bare.partition("?")[0]):
         raise ValueError("is one folder; patterns belong into `glob`, and archives are opened by the name of the file")
     if not separator:
-        _local(url)
-    elif scheme in _NOT_A_STORE:
-        raise ValueError(f"{scheme}:// is no store of tables; a folder of the project is written without it")
+        databases.local(url)
+    elif scheme not in schemes:
+        raise ValueError(
+            f"{scheme[:60]}:// is no store of tables; a folder of the project is written without it, "
+            f"and stores are: {', '.join(schemes)}"
+        )
+    elif not url.isprintable():
+        raise ValueError("holds a control character; remove it")
     return url
 
 
+def _table(url: str) -> str:
+    return _address(url, _LAKES)
+
+
 def _folder(url: str) -> str:
-    if not _address(url).endswith("/"):
+    url = _address(url, _FILES)
+    if not url.endswith("/"):
         raise ValueError("is not a folder: end it with / and name its files under `files`, or by a `glob`")
     return url
 
@@ -93,18 +80,19 @@ def _name(name: str) -> str:
 
 
 def _database(url: str) -> str:
-    scheme, separator, rest = _without_secret(url).partition("://")
-    if not separator:
-        raise ValueError("is not an address such as sqlite:///data/flights.db or postgresql+psycopg://host/database")
-    if scheme.partition("+")[0] == "sqlite":
-        if rest.partition("?")[0] in ("", "/", "/:memory:") or "file:" in rest:
-            raise ValueError("names no file; write sqlite:///, then its path inside the project")
-        _local(rest[1:])
-    return url
+    return databases.database(url, databases.READABLE)
+
+
+def _asked(url: str) -> tuple[str, ...]:
+    """Return the host that an address has its tables asked for at; none of a store or of the project."""
+    scheme = url.partition("://")[0]
+    host = host_of(url) if scheme in _ASKED else ""
+    return (host,) if host else ()
 
 
 Folder = Annotated[str, AfterValidator(_folder)]
 FileName = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_name)]
+Host = Annotated[str, StringConstraints(pattern=r"^[a-z0-9._:-]+$", max_length=255)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Variable = Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$", max_length=100)]
 
@@ -115,6 +103,35 @@ class TableSource(Strict):
     keep: dict[Column, Column] = Field(
         default_factory=dict,
         description="The columns to keep: the name here, then its name there; all if none is named.",
+    )
+
+
+class _OnNetwork(TableSource):
+    """What sources have that a host may be asked for."""
+
+    private_hosts: Annotated[tuple[Host, ...], Tuple] = Field(
+        (),
+        description="Hosts of its address, as written there, that may be of this machine or of a private network.",
+    )
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that conf/data itself names."""
+        return ()
+
+    @model_validator(mode="after")
+    def _public_unless_named(self) -> Self:
+        for host in self.hosts:
+            if (ip := ip_of(host)) and not is_public(ip) and host not in self.private_hosts:
+                raise ValueError(private(host))
+        return self
+
+
+def private(host: str) -> str:
+    """Return what is said of a host that is at no public address, and that its source does not name."""
+    return (
+        f"{host[:255]} is of this machine or of a private network; "
+        f"if the source is there, write private_hosts: [{host[:255]}] beside its address"
     )
 
 
@@ -150,13 +167,13 @@ class Package(_InFiles):
         return self
 
 
-class Files(_InFiles):
+class Files(_InFiles, _OnNetwork):
     """One or more files in a folder of the project, on a web server or in a store, read in the order of their names."""
 
     kind: Literal["files"] = Field(description="What the source is.")
     url: Folder = Field(
         description="The folder, with / at its end: data/incoming/, https://host/folder/, s3://bucket/folder/, "
-        "or any other address that fsspec opens."
+        "or another store; docs/ingest.md lists them."
     )
     glob: str | None = Field(
         None, min_length=1, description="Which files `trunkline pin` takes up, such as *.csv or **/*.parquet."
@@ -164,6 +181,11 @@ class Files(_InFiles):
     files: dict[FileName, Sha256 | None] = Field(
         default_factory=dict, description="The files to read, by name below the url: the sha256 that each must have."
     )
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that conf/data itself names."""
+        return _asked(self.url)
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -176,7 +198,7 @@ class Files(_InFiles):
         return self
 
 
-class Query(TableSource):
+class Query(_OnNetwork):
     """The rows of a SQL query, sorted by all their columns. A password comes from the environment only."""
 
     kind: Literal["sql"] = Field(description="What the source is.")
@@ -194,6 +216,11 @@ class Query(TableSource):
         None, description="Which rows are meant: the result of `fingerprint`, else a text such as a date."
     )
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that conf/data itself names."""
+        return _asked(self.url or "")
+
     @model_validator(mode="after")
     def _one_address(self) -> Self:
         if (self.url is None) == (self.environment is None):
@@ -201,17 +228,22 @@ class Query(TableSource):
         return self
 
 
-class Delta(TableSource):
+class Delta(_OnNetwork):
     """A Delta table at one version, sorted by all its columns."""
 
     kind: Literal["delta"] = Field(description="What the source is.")
-    url: Annotated[str, AfterValidator(_address)] = Field(
-        description="Folder of the table: data/lake/flights, s3://bucket/flights, or another address of delta-rs."
+    url: Annotated[str, AfterValidator(_table)] = Field(
+        description="Folder of the table: data/lake/flights, s3://bucket/flights, or another store of docs/ingest.md."
     )
     version: int | None = Field(None, ge=0, description="The version that is read.")
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that conf/data itself names."""
+        return _asked(self.url)
 
-class Iceberg(TableSource):
+
+class Iceberg(_OnNetwork):
     """An Iceberg table at one snapshot, sorted by all its columns."""
 
     kind: Literal["iceberg"] = Field(description="What the source is.")
@@ -219,7 +251,7 @@ class Iceberg(TableSource):
         min_length=1,
         description="Name of the catalog, whose secrets stand in PYICEBERG_CATALOG__<NAME>__… or ~/.pyiceberg.yaml.",
     )
-    properties: dict[str, str] = Field(
+    properties: Annotated[dict[str, str], AfterValidator(catalogs.verify)] = Field(
         default_factory=dict,
         description="Properties of the catalog, such as type: sql, without secrets; docs/ingest.md lists them.",
     )
@@ -230,18 +262,10 @@ class Iceberg(TableSource):
         None, description="Id of the snapshot that is read, in quotes."
     )
 
-    @model_validator(mode="after")
-    def _harmless(self) -> Self:
-        for key, value in self.properties.items():
-            if key not in PROPERTIES and not is_secret(key):
-                raise ValueError(f"properties.{key[:60]}: is not for conf/data{nearest(key, PROPERTIES)}")
-            if key == "type" and value not in CATALOGS:
-                raise ValueError(f"properties.type: '{value[:60]}' is no kind of catalog{nearest(value, CATALOGS)}")
-            if is_secret(key) or holds_a_secret(value):
-                raise ValueError(f"properties.{key}: holds a secret, which git would keep for ever; see docs/ingest.md")
-            if value.startswith("sqlite"):
-                _database(value)
-        return self
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The hosts that conf/data itself names."""
+        return catalogs.hosts(self.properties)
 
 
 def _kind(value: Any) -> Any:

@@ -6,28 +6,33 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from trunkline.core.addresses import holds_a_secret, shown
+from trunkline.conf import databases
+from trunkline.core.addresses import holds_a_secret, host_of, ip_of, is_of_the_link, normal, shown
 from trunkline.core.errors import nearest
 from trunkline.core.values import Group
 
 URI = "MLFLOW_TRACKING_URI"
 
-_SCHEMES = ("sqlite", "postgresql", "mysql", "mssql", "http", "https")
+_SERVERS = ("http", "https")
+_SCHEMES = (*_SERVERS, *databases.WRITABLE)
 _BEGINNINGS = f"it begins with one of: {', '.join(_SCHEMES)}"
 
 
 def _address(uri: str) -> str:
     # No message may repeat the address: a secret in it would end in a log.
+    uri = normal(uri)
     scheme, separator, rest = uri.partition("://")
     if not separator:
         raise ValueError(f"is not an address such as sqlite:///mlflow.db or https://host; {_BEGINNINGS}")
-    if scheme.partition("+")[0] not in _SCHEMES:
-        raise ValueError(f"no tracking address begins with '{scheme}'{nearest(scheme, _SCHEMES)}")
+    if scheme not in _SCHEMES:
+        raise ValueError(f"no tracking address begins with '{scheme[:60]}'{nearest(scheme, _SCHEMES)}")
     if holds_a_secret(uri):
         raise ValueError(f"holds a secret, which git would keep for ever; set {URI} instead")
     if scheme.startswith("sqlite") and rest in ("", "/", "/:memory:"):
         raise ValueError("a database in memory keeps nothing; name a file, such as sqlite:///mlflow.db")
-    return uri
+    if (ip := ip_of(host_of(uri))) and is_of_the_link(ip):
+        raise ValueError("is an address of the link, where a cloud tells its machines their credentials; name a server")
+    return uri if scheme in _SERVERS else databases.database(uri, databases.WRITABLE)
 
 
 class Tracking(Group):

@@ -36,7 +36,7 @@ def fetch(
     server: FileServer, folder: Path, pinned: str | None = None, name: str = "a.csv"
 ) -> tuple[bytes, list[float]]:
     pauses: list[float] = []
-    path = download.fetch(http.remote(server.url + name), pinned, folder, pauses.append)
+    path = download.fetch(http.remote(server.url + name, ("127.0.0.1",)), pinned, folder, pauses.append)
     assert path.name == digest(path.read_bytes())
     assert {left.name for left in folder.iterdir() if left.suffix in (".part", ".tag")} == set()
     return path.read_bytes(), pauses

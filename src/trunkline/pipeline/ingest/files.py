@@ -29,7 +29,7 @@ def fetch(name: str, source: Files) -> Iterator[File]:
     for file, pinned in sorted(source.files.items()):
         if pinned is None:
             raise UserError(f"{key}: {file}: has no sha256; run: trunkline pin {name}")
-        fetched = File(shown(source.url + file), locate(source.url, file, pinned).read_bytes())
+        fetched = File(shown(source.url + file), locate(source, file, pinned).read_bytes())
         if (digest := hashlib.sha256(fetched.content).hexdigest()) != pinned:
             raise UserError(
                 f"{fetched.name}: is not what {key} has pinned: its sha256 is {digest}; "
@@ -38,13 +38,13 @@ def fetch(name: str, source: Files) -> Iterator[File]:
         yield fetched
 
 
-def locate(url: str, file: str, pinned: str | None = None) -> Path:
+def locate(source: Files, file: str, pinned: str | None = None) -> Path:
     """Return where a file of a source is on this machine, after downloading it if it is elsewhere.
 
     A download has any content, not only the pinned one: the caller compares.
     """
-    scheme, elsewhere, _ = url.partition("://")
-    if not elsewhere:
+    url = source.url
+    if "://" not in url:
         path = Path(url + file)
         if not paths.inside(path):
             raise UserError(f"{url}{file}: leads out of the project; copy the file into it")
@@ -54,7 +54,7 @@ def locate(url: str, file: str, pinned: str | None = None) -> Path:
     from trunkline.pipeline.ingest import download
 
     folder = paths.home(Path.cwd()) / paths.DOWNLOADS
-    return download.fetch(_remote(scheme, url + file), pinned, folder)
+    return download.fetch(_remote(source, url + file), pinned, folder)
 
 
 def names(name: str, source: Files) -> list[str]:
@@ -67,7 +67,7 @@ def names(name: str, source: Files) -> list[str]:
     if "://" in source.url:
         from trunkline.pipeline.ingest import stores
 
-        matching = stores.listed(source.url, source.glob)
+        matching = stores.listed(source.url, source.glob, source.private_hosts)
     else:
         matching = sorted(
             path.relative_to(source.url).as_posix() for path in Path(source.url).glob(source.glob) if path.is_file()
@@ -79,13 +79,13 @@ def names(name: str, source: Files) -> list[str]:
     return matching
 
 
-def _remote(scheme: str, address: str) -> "Remote":
-    if scheme not in HTTP:
+def _remote(source: Files, address: str) -> "Remote":
+    if source.url.partition("://")[0] not in HTTP:
         from trunkline.pipeline.ingest import stores
 
-        return stores.remote(address)
+        return stores.remote(address, source.private_hosts)
     try:
         from trunkline.pipeline.ingest import http
     except ModuleNotFoundError:
         raise UserError(f"{shown(address)}: needs requests; run: pip install 'trunkline[http]'") from None
-    return http.remote(address)
+    return http.remote(address, source.private_hosts)

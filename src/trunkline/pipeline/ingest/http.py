@@ -1,25 +1,80 @@
 """Files of a web server: requests, and on it what requests leaves open, which is going on where an answer broke off.
 
+Whom a connection has reached is looked at before anything is asked, so neither a redirect nor a name that resolves to
+another address each time leads into a private network. Through a proxy of the environment, which connects by itself,
+it is the host's name that is looked at.
+
 Credentials are those of ~/.netrc for the host, which requests reads itself. No error of requests is shown: it may
 hold the address that a server has redirected to, with a signature in it.
 """
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from trunkline.core.addresses import shown
+from trunkline.core.addresses import host_of, shown
 from trunkline.core.errors import OutsideError, UserError
+from trunkline.pipeline.ingest import hosts
 from trunkline.pipeline.ingest.download import CHUNK, BrokenOffError, Remote, Stream
 
 TIMEOUT = (20, 60)  # seconds to connect, and without a byte
 _PASSING = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 
 
-def remote(url: str) -> Remote:
-    """Return a file of a web server, not yet asked for."""
+Judge = Callable[[str, str], None]  # of a host and the IP address that it has turned out to be
+
+
+class _Adapter(HTTPAdapter):
+    """What connects to public addresses, and to hosts that a source names."""
+
+    def __init__(self, title: str, private_hosts: Collection[str]) -> None:
+        self._title, self._private = title, frozenset(private_hosts)
+        super().__init__()
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        super().init_poolmanager(*arguments, **options)
+        self.poolmanager.pool_classes_by_scheme = _pools(self._judge)
+
+    def send(self, request: requests.PreparedRequest, *arguments: Any, **options: Any) -> requests.Response:
+        with suppress(OutsideError):  # what this machine cannot resolve, a proxy may, and else the connection fails
+            hosts.resolved(self._title, host_of(request.url or ""), self._private)
+        return super().send(request, *arguments, **options)
+
+    def _judge(self, host: str, address: str) -> None:
+        hosts.verify(self._title, host, address, self._private)
+
+
+def _pools(judge: Judge) -> dict[str, type[HTTPConnectionPool]]:
+    """Return urllib3's pools by scheme, with connections whose other end is judged before they are used."""
+
+    class Plain(HTTPConnection):
+        def connect(self) -> None:
+            super().connect()
+            judge(self.host, self.sock.getpeername()[0])
+
+    class Secure(HTTPSConnection):
+        def connect(self) -> None:
+            super().connect()
+            judge(self.host, self.sock.getpeername()[0])
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class SecurePool(HTTPSConnectionPool):
+        ConnectionCls = Secure
+
+    return {"http": PlainPool, "https": SecurePool}
+
+
+def remote(url: str, private_hosts: Collection[str] = ()) -> Remote:
+    """Return a file of a web server, not yet asked for; the hosts may be of a private network."""
+    adapter = _Adapter(shown(url), private_hosts)
 
     @contextmanager
     def open_at(offset: int, validator: str) -> Iterator[Stream]:
@@ -27,7 +82,10 @@ def remote(url: str) -> Remote:
         if offset and validator:
             headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
         try:
-            with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+            with (
+                _session(adapter) as session,
+                session.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer,
+            ):
                 yield _stream(shown(url), answer, offset)
         except requests.exceptions.SSLError:
             raise OutsideError(f"{shown(url)}: its certificate cannot be trusted; ask who runs it") from None
@@ -37,6 +95,13 @@ def remote(url: str) -> Remote:
             raise UserError(f"{shown(url)}: cannot be asked for ({type(error).__name__}); fix the url") from None
 
     return Remote(url, shown(url), open_at)
+
+
+def _session(adapter: _Adapter) -> requests.Session:
+    session = requests.Session()
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+    return session
 
 
 def _stream(title: str, answer: requests.Response, offset: int) -> Stream:

@@ -9,6 +9,7 @@ from trunkline.conf.sources import Delta, Iceberg
 from trunkline.core import paths
 from trunkline.core.addresses import shown
 from trunkline.core.errors import OutsideError, UserError
+from trunkline.pipeline.ingest import hosts
 
 _MISSING = "needs {}; run: pip install 'trunkline[lakehouse]'"
 
@@ -73,6 +74,8 @@ def _delta(name: str, source: Delta) -> Any:
         raise UserError(f"data.sources.{name}: {_MISSING.format('deltalake')}") from None
     if "://" not in source.url and not paths.inside(Path(source.url)):
         raise UserError(f"data.sources.{name}.url: {source.url} leads out of the project; copy the table into it")
+    for host in source.hosts:
+        hosts.resolved(f"data.sources.{name}.url", host, source.private_hosts)
     try:
         return DeltaTable(source.url)
     except TableNotFoundError:
@@ -87,6 +90,9 @@ def _iceberg(name: str, source: Iceberg) -> Any:
         from pyiceberg.exceptions import NoSuchTableError
     except ModuleNotFoundError:
         raise UserError(f"data.sources.{name}: {_MISSING.format('pyiceberg')}") from None
+    for host in source.hosts:
+        hosts.resolved(f"data.sources.{name}.properties", host, source.private_hosts)
+    _inside(name, source)
     try:
         return load_catalog(source.catalog, **source.properties).load_table(source.table)
     except NoSuchTableError:
@@ -96,6 +102,15 @@ def _iceberg(name: str, source: Iceberg) -> Any:
         raise OutsideError(
             f"data.sources.{name}: {what}; is it declared and up, and are its credentials set?"
         ) from None
+
+
+def _inside(name: str, source: Iceberg) -> None:
+    uri = source.properties.get("uri", "")
+    path = uri.partition(":///")[2] if uri.startswith("sqlite") else ""
+    if path and not paths.inside(Path(path)):
+        raise UserError(
+            f"data.sources.{name}.properties.uri: {path} leads out of the project; copy the database into it"
+        )
 
 
 def _frame(table: Any) -> pl.DataFrame:

@@ -56,7 +56,7 @@ def _moved(name: str, key: str, before: str | int | None, now: str | int | None)
 def _of_files(name: str, source: Files) -> Iterator[PinMove]:
     present = files.names(name, source)
     for file in present:
-        digest, pinned = sha256(files.locate(source.url, file)), source.files.get(file)
+        digest, pinned = sha256(files.locate(source, file)), source.files.get(file)
         if digest != pinned:
             yield PinMove((name, "files", file), pinned, digest)
     for file in sorted(source.files.keys() - set(present)):

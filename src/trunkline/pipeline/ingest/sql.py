@@ -5,6 +5,7 @@ Text of a driver's errors is shown without the address and its password.
 
 import os
 import re
+import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +16,16 @@ import polars as pl
 import sqlalchemy
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from trunkline.conf import databases
 from trunkline.conf.sources import Query
 from trunkline.core import paths
 from trunkline.core.addresses import shown
-from trunkline.core.errors import OutsideError, UserError
+from trunkline.core.errors import OutsideError, UserError, nearest
+from trunkline.pipeline.ingest import hosts
+
+# All that SQLite is let do, with the two PRAGMAs that say which rows there are, while they are not set.
+_READS = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE)
+_NUMBERS = ("schema_version", "user_version")
 
 _READS_PIN = re.compile(r"(?<![:\w\\]):pin\b")
 
@@ -89,7 +96,7 @@ def _connected(name: str, source: Query) -> Iterator[sqlalchemy.Connection]:
     key = f"data.sources.{name}"
     url = _url(key, source)
     try:
-        engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+        engine = _engine(key, source, url)
         with engine.connect() as connection:
             yield _unwritable(connection)
     except (NoSuchModuleError, ModuleNotFoundError) as error:
@@ -104,14 +111,48 @@ def _connected(name: str, source: Query) -> Iterator[sqlalchemy.Connection]:
         raise UserError(f"{key}: {address(source)}: refuses the query: {said}; fix it") from None
 
 
+def _engine(key: str, source: Query, url: sqlalchemy.URL) -> sqlalchemy.Engine:
+    """Return an engine for the address, which conf/data's own hosts are looked up for once."""
+    options: dict[str, str] = {}
+    for host in source.hosts:
+        found = hosts.resolved(f"{key}.url", host, source.private_hosts)
+        if url.get_backend_name() == "postgresql":  # it is connected to just these
+            options = {"host": ",".join([host] * len(found)), "hostaddr": ",".join(found)}
+    if url.get_backend_name() == "sqlite":
+        file = f"file:{quote(str(url.database))}"
+        url = url.set(database=file).update_query_dict({"mode": "ro", "uri": "true"})
+    return sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool, connect_args=options)
+
+
 def _unwritable(connection: sqlalchemy.Connection) -> sqlalchemy.Connection:
-    """One consistent view, and no writing, as far as the database can promise it; nothing is ever committed."""
-    if connection.dialect.name == "postgresql":
-        connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        connection.execute(sqlalchemy.text("SET TIME ZONE 'UTC'"))  # else a text that is compared means another time
-    elif connection.dialect.name == "sqlite":
-        connection.execute(sqlalchemy.text("PRAGMA query_only = ON"))
+    """One consistent view, as far as the database has it, that can change nothing; nothing is ever committed.
+
+    The connection sees to it, and never the text of a query.
+    """
+    match connection.dialect.name:
+        case "sqlite":
+            driver: Any = connection.connection.dbapi_connection
+            driver.execute(
+                "select 1 from json_each('1'), json_tree('1')"
+            ).close()  # their first use is more than to read
+            driver.set_authorizer(_only_reads)
+        case "postgresql":
+            # A query becomes that of a cursor, so it is one statement that selects; the mode is fixed by the first one.
+            connection = connection.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True, stream_results=True
+            )
+            # Else a text that is compared means another time.
+            connection.execute(sqlalchemy.text("select set_config('TimeZone', 'UTC', false)")).close()
+        case _:
+            connection.execute(sqlalchemy.text("SET SESSION TRANSACTION READ ONLY"))
+            connection.execute(sqlalchemy.text("START TRANSACTION READ ONLY, WITH CONSISTENT SNAPSHOT"))
     return connection
+
+
+def _only_reads(action: int, first: str | None, second: str | None, *_: str | None) -> int:
+    """Answer SQLite, which asks for everything that a statement would do."""
+    number = action == sqlite3.SQLITE_PRAGMA and first in _NUMBERS and second is None
+    return sqlite3.SQLITE_OK if action in _READS or number else sqlite3.SQLITE_DENY
 
 
 def _url(key: str, source: Query) -> sqlalchemy.URL:
@@ -122,6 +163,10 @@ def _url(key: str, source: Query) -> sqlalchemy.URL:
         url = sqlalchemy.make_url(text)
     except (ArgumentError, ValueError):  # its text would hold the address
         raise UserError(f"{key}: {address(source)}: is no address such as postgresql+psycopg://host/database") from None
+    if url.drivername not in databases.READABLE:
+        raise UserError(
+            f"{key}: {url.drivername}:// cannot be kept from writing{nearest(url.drivername, databases.READABLE)}"
+        )
     if url.get_backend_name() == "sqlite" and not Path(url.database or "").is_file():
         raise UserError(f"{key}: {url.database}: there is no such database; a path starts at the project")
     if source.url and url.get_backend_name() == "sqlite" and not paths.inside(Path(url.database or "")):

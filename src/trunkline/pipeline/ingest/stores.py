@@ -3,24 +3,26 @@
 No text of a provider's error is shown, since it may hold a signed address; its type says what it was.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import fsspec
 from fsspec.core import url_to_fs
 
-from trunkline.core.addresses import shown
+from trunkline.conf.sources import SERVERS
+from trunkline.core.addresses import host_of, shown
 from trunkline.core.errors import OutsideError, UserError, nearest
+from trunkline.pipeline.ingest import hosts
 from trunkline.pipeline.ingest.download import CHUNK, BrokenOffError, Remote, Stream
 
 
-def remote(url: str) -> Remote:
-    """Return a file of a store, not yet asked for."""
+def remote(url: str, private_hosts: Collection[str] = ()) -> Remote:
+    """Return a file of a store, not yet asked for; the hosts may be of a private network."""
 
     @contextmanager
     def open_at(offset: int, validator: str) -> Iterator[Stream]:
-        files, path = _system(url)
+        files, path = _system(url, private_hosts)
         try:
             total, current = files.info(path).get("size"), str(files.ukey(path))
             file = files.open(path, "rb")
@@ -33,12 +35,12 @@ def remote(url: str) -> Remote:
     return Remote(url, shown(url), open_at)
 
 
-def listed(url: str, pattern: str) -> list[str]:
+def listed(url: str, pattern: str, private_hosts: Collection[str] = ()) -> list[str]:
     """Return the names below a folder that match a pattern, sorted.
 
     Raises UserError for a folder that is not there, OutsideError for one that cannot be listed.
     """
-    files, base = _system(url)
+    files, base = _system(url, private_hosts)
     base = base.rstrip("/") + "/"
     try:
         entries = files.glob(base + pattern, detail=True)
@@ -47,8 +49,10 @@ def listed(url: str, pattern: str) -> list[str]:
     return sorted(str(path).removeprefix(base) for path, entry in entries.items() if entry.get("type") != "directory")
 
 
-def _system(url: str) -> tuple[Any, str]:
+def _system(url: str, private_hosts: Collection[str]) -> tuple[Any, str]:
     scheme = url.partition("://")[0]
+    if scheme in SERVERS and (host := host_of(url)):
+        hosts.resolved(shown(url), host, private_hosts)
     try:
         files, path = url_to_fs(url, use_listings_cache=False)
     except ImportError:
