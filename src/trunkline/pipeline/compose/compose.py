@@ -5,6 +5,7 @@ result. The same judgement runs in the compose stage, under `trunkline compose -
 composed, so a wrong config gets no further than here.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -45,6 +46,8 @@ def compose(conf: Path, overrides: Sequence[str] = ()) -> Composed:
             config = hydra_compose(files.ROOT, list(overrides), return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_explain(conf, error)) from None
+    except yaml.MarkedYAMLError as error:  # Hydra's reader refuses what ours, in C, takes, such as a tab in a text
+        raise UserError(f"{_marked(conf, error.problem_mark)}: not YAML: {error.problem}") from None
     choices = dict(config.hydra.runtime.choices)
     merged = tuple(files.layers(conf, {k: v for k, v in choices.items() if not k.startswith("hydra/")}))
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -56,6 +59,12 @@ def compose(conf: Path, overrides: Sequence[str] = ()) -> Composed:
         message = str(error).splitlines()[0]
         raise UserError(placed(Composed({}, merged), conf, key, f"{message}; refer to a key that exists")) from None
     return Composed(completed(content), merged)
+
+
+def _marked(conf: Path, mark: yaml.Mark | None) -> str:
+    """Return the file and the line that a mark of Hydra's reader is at."""
+    home = f"{conf.resolve()}{os.sep}"
+    return f"{conf / str(mark.name).removeprefix(home)}:{mark.line + 1}" if mark else str(conf)
 
 
 def completed(content: Mapping[str, Any]) -> dict[str, Any]:
