@@ -50,17 +50,21 @@ def test_a_parameter_is_rerun_committed_commented_once_and_merged(rig: Rig) -> N
     assert "| `model.max_iter` | `40` | `38` | search, train, bundle, rivals |" in first
     assert made[:10] in first
 
-    # A page of the docs, on top of it: nothing runs, and the same comment is brought up to date.
+    # A page of the docs, on top of it: what the trunk has not computed runs again, gives the same bytes, and so no new
+    # commit; the same comment is brought up to date.
     (before,) = rig.comments(pull.number)
     shown = rig.push("work", {"docs/note.md": "A note.\n"}, onto="work")
-    assert ran(rig, "pull-request", "trunkline") == ran(rig, "reproduce", "reproduce") == []
+    assert ran(rig, "pull-request", "trunkline") == ran(rig, "reproduce", "reproduce") == touched[:-1]
     assert (pull.head_sha, rig.checks(shown)["trunkline"]) == (shown, "success")
     assert comment(rig, pull).replace(shown[:10], made[:10]) != first
     assert shown[:10] in comment(rig, pull)
     assert [after.id for after in rig.comments(pull.number)] == [before.id]
 
     assert rig.merge(pull.number) == ""
-    assert (rig.job("main", "trunk").conclusion, ran(rig, "main", "trunk")) == ("success", [])
+    assert rig.job("main", "trunk").conclusion == "success"
+    assert {"ingest", *touched[:-1]} <= {*ran(rig, "main", "trunk")}, (
+        "nothing is released whose results it could believe"
+    )
     merged = rig.upstream.sha("refs/heads/main")
     assert merged not in (trunk, shown)
     assert at(rig, str(merged), "dvc.lock") == at(rig, made, "dvc.lock")
