@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 from tests import endpoint
-from tests.deployment import Project, environment
+from tests.releases import Project
+from tests.rig.repository import environment
 from tests.servers import mlflow_server
 
 from trunkline.deploy.reconcile import once as reconcile_once
@@ -28,21 +29,25 @@ def main() -> None:
     """Set the parts up, time both, print."""
     logging.disable(logging.WARNING)
     with tempfile.TemporaryDirectory() as name, mlflow_server(Path(name, "mlflow")) as address:
-        project = Project(Path(name, "project"), "sums", address).create()
-        project.release()
-        project.release()
+        folder = Path(name)
+        project = Project(folder / "project", "sums", folder / "remote", folder / "origin.git").create()
+        project.params(tracking={"uri": address, "experiment": "releases"})
+        for trees in (100, 200):
+            project.params(model__max_iter=trees).build().push()
+            project.release()
         store = BundleStore(Path(name, "store"))
         store.folder.mkdir()
-        place = reconcile_once.Site(project.clone("bare.git", "--bare"), "main", store, environment())
+        clone = project.clone(folder / "bare.git", "--bare").root
+        place = reconcile_once.Site(clone, "main", store, environment())
         with endpoint.endpoint(store.folder, "production") as served:
             targets = {"staging": {}, "production": {"endpoints": [served]}}
-            project.configure(environments=targets)
+            project.params(deploy__environments=targets)
             for version in ("v1", "v2", "v1"):
-                project.declare(staging="latest", production=version)
+                project.declare(staging="latest", production=version).push()
                 reconcile_once.reconcile(place, str)
             nothing = statistics.median(timed(lambda: reconcile_once.reconcile(place, str)) for _ in range(ROUNDS))
             rollbacks = [rollback(project, place, served, number % 2 + 1) for number in range(1, ROUNDS + 1)]
-        once = statistics.median(timed(lambda: process(project, store)) for _ in range(3))
+        once = statistics.median(timed(lambda: process(clone, store)) for _ in range(3))
     sys.stdout.write(f"nothing to do, in a process that watches       {nothing:.2f} s\n")
     sys.stdout.write(f"the same as a process of its own, --once       {once:.2f} s\n")
     sys.stdout.write(f"rollback: push to the old bundle's answer      {statistics.median(rollbacks):.2f} s")
@@ -59,17 +64,17 @@ def timed(call) -> float:  # type: ignore[no-untyped-def]
 def rollback(project: Project, place: reconcile_once.Site, served: str, number: int) -> float:
     """Return the seconds from the push of a declaration to the first answer of the bundle that it names."""
     began = time.perf_counter()
-    project.declare(staging="latest", production=f"v{number}")
+    project.declare(staging="latest", production=f"v{number}").push()
     reconcile_once.reconcile(place, str)
-    while endpoint.predict(served, REQUEST)["digest"] != project.digests[number - 1]:
+    while endpoint.predict(served, REQUEST)["digest"] != project.digest(number):
         time.sleep(0.005)
     return time.perf_counter() - began
 
 
-def process(project: Project, store: BundleStore) -> None:
+def process(clone: Path, store: BundleStore) -> None:
     """Reconcile in a process of its own."""
     command = [Path(sys.executable).with_name("trunkline"), "reconcile", "--store", str(store.folder)]
-    subprocess.run(command, cwd=project.folder / "bare.git", env=environment(), capture_output=True, check=False)  # noqa: S603
+    subprocess.run(command, cwd=clone, env=environment(), capture_output=True, check=False)  # noqa: S603
 
 
 if __name__ == "__main__":

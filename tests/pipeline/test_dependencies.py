@@ -15,7 +15,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages
 APART = {f"src/trunkline/{room}" for room in ("adapters", "conf", "pipeline", "show")}
 ABOVE = {"cli", "deploy", "lineage", "monitor", "release", "review", "serve"}
 # How many modules a stage is run again for although it cannot import them; where this grows, a room is too wide.
-UNUSED = {"search": 3, "train": 5}
+UNUSED = {"search": 3, "train": 7}
 
 
 @cache

@@ -28,7 +28,7 @@ def test_a_review_starts_git_a_handful_of_times_and_parses_params_once(root, tmp
     project.commit("All kinds of changes")
     monkeypatch.chdir(project.root)
     parsed, parse = list[str](), safe_yaml.parse_yaml
-    monkeypatch.setattr(safe_yaml, "parse_yaml", lambda text: parsed.append(text) or parse(text))
+    monkeypatch.setattr(safe_yaml, "parse_yaml", lambda text, **more: parsed.append(text) or parse(text, **more))
     started = counted(monkeypatch)
     review = gather.gather(Path(), Params.read(), "main")
     assert any("numpy" in reason for step in review.plan.steps for reason in step.reasons)

@@ -63,7 +63,7 @@ def registry(address, tmp_path):
 
 
 def opened(address, home):
-    return ModelRegistry.open(Tracking(uri=address, experiment="releases"), home, {})
+    return ModelRegistry.open(Tracking(experiment="releases"), home, {URI: address})
 
 
 def release(name, bundle, number=4, commit="c" * 40):

@@ -43,7 +43,7 @@ TABLES = {
 }
 SOURCE = {"package": "rides", "version": "1", "path": "rides.csv"}
 DATA = {
-    "sources": {"rides": SOURCE, "zones": SOURCE},
+    "sources": {"rides": SOURCE, "zones": SOURCE | {"path": "zones.csv"}},
     "observations": "rides",
     "unique_key": ["id"],
     "timezone": "UTC",

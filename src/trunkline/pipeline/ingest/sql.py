@@ -16,9 +16,8 @@ import polars as pl
 import sqlalchemy
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from trunkline.conf import databases
 from trunkline.conf.sources import Query
-from trunkline.core import paths
+from trunkline.core import databases, paths
 from trunkline.core.addresses import shown
 from trunkline.core.errors import OutsideError, UserError, nearest
 from trunkline.pipeline.ingest import hosts
