@@ -181,9 +181,8 @@ def prepare(project: Checkout, rig: Rig, addresses: dict[str, str]) -> None:
     for name, address in addresses.items():
         content["environments"][name]["endpoints"] = [address]
     (project.root / CONF).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-    (project.root / ".github/CODEOWNERS").write_text(
-        f"/models/registry.yaml @{OWNER}\n/conf/deploy/ @{OWNER}\n", encoding="utf-8"
-    )
+    owners = project.read(".github/CODEOWNERS").replace("@your-org/on-call", f"@{OWNER}")
+    (project.root / ".github/CODEOWNERS").write_text(owners, encoding="utf-8")
     keys = rig.remote_s3.environment
     opener = rig.state.grant(OPENER, {"contents": "write", "pull-requests": "write"})
     rig.dispatcher.environments |= {
