@@ -12,6 +12,7 @@ from typing import Any
 from trunkline.adapters.git import documents
 from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.core import paths
+from trunkline.core.errors import UserError
 from trunkline.core.params import dig
 
 Lock = Mapping[str, Any]
@@ -32,9 +33,17 @@ class Refuted:
 
 
 def read(root: Path) -> Lock:
-    """Return the dvc.lock of a working tree; nothing where there is none that is a mapping."""
+    """Return the dvc.lock of a working tree, nothing where there is none.
+
+    Raises UserError for one that cannot be understood: DVC may read more of it, and believe that.
+    """
     path = root / paths.LOCK
-    return (documents.mapping({path: path.read_bytes()}, path) if path.is_file() else None) or {}
+    if not path.exists():
+        return {}
+    lock = documents.mapping({path: path.read_bytes()}, path)
+    if lock is None or not isinstance(lock.get("stages", {}), dict):
+        raise UserError(f"{paths.LOCK}: cannot be understood as DVC writes it; run: dvc repro --force, and commit it")
+    return lock
 
 
 def refuted_here(root: Path, commit: str) -> tuple[Refuted, ...]:

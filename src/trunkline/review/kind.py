@@ -14,6 +14,9 @@ from trunkline.adapters.git.snapshot import Since, Snapshot
 from trunkline.show.differences import Difference
 
 DECLARED = ("conf", "params.yaml", "dvc.lock", "reports", "models/registry.yaml")
+# What git, DVC and Python heed in any folder: a stage beside a text runs as those of dvc.yaml do.
+HEEDED = ("*.dvc", "dvc.yaml", ".dvcignore", ".gitattributes", ".gitmodules")
+WRITTEN = {"conf": (".yaml", ".md"), "reports": (".json",)}  # the suffixes of what belongs there
 HARMLESS = ("docs", "tests", "benchmarks", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE")
 # Keys of params.yaml by which a model is judged, and by which it is said who may vouch for one.
 JUDGING = ("gates", "evaluation", "deploy", "contract", "data.window.holdout")
@@ -32,8 +35,16 @@ NO_CODE = CodeChange((), ())
 
 def code(since: Since, base: Snapshot) -> CodeChange:
     """Return what has changed since the base beside declared state, its results and texts."""
-    files = [name for name in since.changed(".") if not repository.within(name, (*DECLARED, *HARMLESS))]
+    files = [name for name in since.changed(".") if _computes(name)]
     return CodeChange(tuple(files), owners.shared(_codeowners(base), [f"{base.prefix}{name}" for name in files]))
+
+
+def _computes(name: str) -> bool:
+    """Tell whether a file may compute or judge: all but what is known not to."""
+    path = Path(name)
+    suffixes = WRITTEN.get(path.parts[0], (path.suffix,))
+    heeded = any(path.match(pattern) for pattern in HEEDED) or path.suffix not in suffixes
+    return heeded or not repository.within(name, (*DECLARED, *HARMLESS))
 
 
 def rules(changes: Sequence[Difference]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What git says of a repository; `remote` is what changes one, or talks to another."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from trunkline.adapters.git.process import output, told
 from trunkline.core.errors import UserError
 
+_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 EXCLUDE = ":(exclude)"  # before a path that git is to leave out
 
 # The rooms above the pipeline: no stage can reach what is in them, so that nothing in them decides a result.
@@ -36,7 +38,10 @@ def changed(folder: Path, paths: Sequence[str]) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Fork:
-    """Where the checked-out branch left another one: the tip of that one, and the last commit that both have."""
+    """Where the checked-out branch left another one: the tip of that one, and the last of its own commits in both.
+
+    A branch's own commits are those of its first-parent line: what a merge has brought, nobody has judged one by one.
+    """
 
     tip: str
     base: str
@@ -50,9 +55,13 @@ def fork(folder: Path, ref: str) -> Fork:
     there = tip(folder, ref)
     if there is None:
         raise UserError(f"--base: there is no '{ref}' here; run: git fetch origin {ref}:refs/remotes/origin/{ref}")
-    base = told(folder, "merge-base", there, "HEAD")
-    if base:
-        return Fork(there, base)
+    since = told(folder, "log", "--first-parent", "--format=%H %P", there, "^HEAD")
+    if since is not None:
+        oldest = since.splitlines()[-1].split() if since else []
+        if not oldest:
+            return Fork(there, there)
+        if len(oldest) > 1:
+            return Fork(there, oldest[1])
     if is_shallow(folder):
         raise UserError(
             f"--base: this clone is shallow: its history ends before it meets {ref}; run: git fetch --unshallow"
@@ -66,8 +75,13 @@ def merge_base(folder: Path, ref: str) -> str:
 
 
 def tip(folder: Path, ref: str) -> str | None:
-    """Return the commit of a ref, or of that branch of the remote origin; None if there is neither."""
-    return next(filter(None, (resolve(folder, name) for name in (ref, f"origin/{ref}"))), None)
+    """Return the commit of a branch here, or of the remote origin, or of anything else; None if there is none.
+
+    In that order, since whoever may push could push a tag that is called as the trunk is; a full hash is only itself.
+    """
+    branches = (f"refs/heads/{ref}", f"refs/remotes/{ref}", f"refs/remotes/origin/{ref}")
+    names = (ref,) if _HASH.fullmatch(ref) else (*branches, ref)
+    return next(filter(None, (resolve(folder, name) for name in names)), None)
 
 
 def is_ancestor(folder: Path, commit: str, other: str) -> bool:

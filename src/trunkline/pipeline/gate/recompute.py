@@ -12,7 +12,8 @@ from trunkline.core.errors import UserError, one_line
 from trunkline.core.params import Params
 from trunkline.pipeline.evaluate import slices
 from trunkline.pipeline.evaluate.slices import Measurements
-from trunkline.pipeline.gate import decision, evidence, verdicts
+from trunkline.pipeline.gate import decision, verdicts
+from trunkline.pipeline.gate import evidence as gate_evidence
 from trunkline.pipeline.gate.evidence import Evidence
 from trunkline.pipeline.reports import GatesReport, Verdict
 
@@ -26,14 +27,18 @@ def differences(params: Params) -> list[str]:
 
     Raises UserError where a file that is needed is not here, or does not belong to the others.
     """
-    found, measured = _measure(params.group(Evaluation), params.seed)
-    gates = verdicts.content(verdicts.judge(params.group(Gates), found), found)
+    evidence, measured = _measure(params.group(Evaluation), params.seed)
+    gates = verdicts.content(verdicts.judge(params.group(Gates), evidence), evidence)
     expected = {
         paths.METRICS: slices.metrics_content(measured),
         paths.SLICES: asdict(measured)["slices"],
         paths.GATES_REPORT: gates,
     }
-    return [str(path) for path, content in expected.items() if path.read_text() != files.canonical_json(content)]
+    return [
+        str(path)
+        for path, content in expected.items()
+        if path.read_text(encoding="utf-8") != files.canonical_json(content)
+    ]
 
 
 def former(before: Params, params: Params) -> list[Verdict]:
@@ -49,10 +54,10 @@ def former(before: Params, params: Params) -> list[Verdict]:
     except UserError as error:
         return [Verdict(RULES, RULES, False, "fail", f"{UNREADABLE}{error}")]
     try:
-        found, _ = _measure(evaluation, params.seed)
+        evidence, _ = _measure(evaluation, params.seed)
     except UserError as error:
         return [Verdict(RULES, RULES, True, "fail", f"{FORMER}{error}")]
-    judged = verdicts.content(verdicts.judge(gates, found), found)
+    judged = verdicts.content(verdicts.judge(gates, evidence), evidence)
     answers = decision.decide(gates, GatesReport.model_validate(judged))
     return [replace(verdict, reason=f"{FORMER}{verdict.reason}") for verdict in answers]
 
@@ -60,12 +65,12 @@ def former(before: Params, params: Params) -> list[Verdict]:
 def _measure(declared: Evaluation, seed: int) -> tuple[Evidence, Measurements]:
     """Return the evidence with metrics and slices measured now, and what was measured."""
     try:
-        found = evidence.read(declared, seed)
+        evidence = gate_evidence.read(declared, seed)
     except OSError as error:
         raise UserError(f"nothing can be judged again without the data ({one_line(error)}); run: dvc pull") from None
-    measured = slices.evaluate(Dataset.read("holdout"), found.scores, declared, seed)
-    reports = found.reports.model_validate({**found.reports.model_dump(), "slices": _as_read(measured)})
-    return replace(found, reports=reports), measured
+    measured = slices.evaluate(Dataset.read("holdout"), evidence.scores, declared, seed)
+    reports = evidence.reports.model_validate({**evidence.reports.model_dump(), "slices": _as_read(measured)})
+    return replace(evidence, reports=reports), measured
 
 
 def _as_read(measured: Measurements) -> Any:
