@@ -54,6 +54,16 @@ def test_nothing_that_is_called_as_the_trunk_takes_its_place(origin: Path, name:
     assert repository.merge_base(clone, "main") == repository.merge_base(clone, "origin/main") == trunk
 
 
+@pytest.mark.parametrize("name", ["HEAD~1", "HEAD^", "@~1", "HEAD^{commit}~1", "FETCH_HEAD"])
+def test_what_starts_at_head_is_of_this_clone_and_not_of_the_remote(origin: Path, name: str) -> None:
+    committed(origin, "the trunk, further on")
+    first = git(origin, "rev-parse", "HEAD")
+    clone = checked(origin, first)
+    committed(clone, "work")
+    git(clone, "fetch", "--quiet", "origin", first)
+    assert repository.tip(clone, name) == repository.merge_base(clone, name) == first
+
+
 def test_a_commit_inside_a_merged_branch_is_no_base(origin: Path) -> None:
     """It was never judged by itself: its branch was, when the forgery was gone again."""
     trunk = git(origin, "rev-parse", "HEAD")

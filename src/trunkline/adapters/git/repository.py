@@ -8,7 +8,8 @@ from pathlib import Path
 from trunkline.adapters.git.process import output, told
 from trunkline.core.errors import UserError
 
-_HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+# What git never takes for a branch, with what may follow such a name: a full hash, HEAD~1, @{upstream}, FETCH_HEAD.
+_NO_BRANCH = re.compile(r"([0-9a-f]{40}|[0-9a-f]{64}|[A-Z_]*HEAD|@)?([~^:].*|@\{.*)?", re.DOTALL)
 EXCLUDE = ":(exclude)"  # before a path that git is to leave out
 
 # The rooms above the pipeline: no stage can reach what is in them, so that nothing in them decides a result.
@@ -77,10 +78,11 @@ def merge_base(folder: Path, ref: str) -> str:
 def tip(folder: Path, ref: str) -> str | None:
     """Return the commit of a branch here, or of the remote origin, or of anything else; None if there is none.
 
-    In that order, since whoever may push could push a tag that is called as the trunk is; a full hash is only itself.
+    In that order, since whoever may push could push a tag that is called as the trunk is. A full hash is only itself,
+    and so is what starts at HEAD.
     """
     branches = (f"refs/heads/{ref}", f"refs/remotes/{ref}", f"refs/remotes/origin/{ref}")
-    names = (ref,) if _HASH.fullmatch(ref) else (*branches, ref)
+    names = (ref,) if _NO_BRANCH.fullmatch(ref) else (*branches, ref)
     return next(filter(None, (resolve(folder, name) for name in names)), None)
 
 
