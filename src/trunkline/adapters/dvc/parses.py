@@ -58,7 +58,11 @@ def _keep(kept: dict[Any, Any], key: object, value: object) -> None:
 
 @contextmanager
 def kept_parses() -> Iterator[None]:
-    """Keep what DVC parses and dumps in the block."""
-    kept = _Kept(*private.yaml_functions())
+    """Keep what DVC parses and dumps in the block; in a block inside another one, all is kept for both."""
+    parse, dump = private.yaml_functions()
+    if isinstance(getattr(parse, "__self__", None), _Kept):
+        yield
+        return
+    kept = _Kept(parse, dump)
     with private.yaml_by(kept.parse, kept.dump):
         yield

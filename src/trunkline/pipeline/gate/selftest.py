@@ -308,8 +308,9 @@ class _Planter:
         return Identity("production", "0" * 64, "0" * 64, self.evidence.challenger.bytes)
 
     def _leaks(self, good: Evidence) -> Iterator[_Planted]:
-        """Plant each leak under the rules that look for leaks: others have their own models to stop."""
-        rules = {name: rule for name, rule in self.declared.rules.items() if isinstance(rule, Leak)}
+        """Plant each leak under the rules that look for leaks, whose reasons explain none of these features."""
+        leak_rules = {name: rule for name, rule in self.declared.rules.items() if isinstance(rule, Leak)}
+        rules = {name: rule.model_copy(update={"explained": {}}) for name, rule in leak_rules.items()}
         looking = self.declared.model_copy(update={"rules": rules})
 
         def right(verdicts: Sequence[Verdict], sign: str) -> str | None:
