@@ -14,6 +14,7 @@ from trunkline.pipeline.evaluate import slices as evaluate_slices
 from trunkline.pipeline.evaluate.bootstrap import Resamples
 from trunkline.pipeline.evaluate.drift import Shift
 from trunkline.pipeline.gate.evidence import Evidence
+from trunkline.pipeline.gate.leaks import Inputs
 from trunkline.pipeline.reports import MeasuredReports
 
 ROWS, CLUSTERS, SEED = 6000, 30, 7
@@ -58,8 +59,7 @@ def made(noise: float = 0.0, **replaced: Any) -> Evidence:
         seed_scores=tuple(chance(odds + 0.01 * random.normal(size=ROWS)) for _ in range(2)),
         shifts={"hour": Shift(0.01, 0.02), "wind": Shift(0.3, 0.2)},
         seed=SEED,
-        features=features(random, 0.5 * odds),
-        trained=features(random, odds),
+        inputs=Inputs(features(random, 0.5 * odds), features(random, odds), labels, "binary"),
         importances={"carrier": 0.1, "hour": 0.3, "wind": 0.2},
     )
     return measured(replace(found, **replaced))

@@ -231,8 +231,8 @@ def jenkins(file: Path) -> dict[str, list[str | None]]:
 def test_groovy_reads_the_jenkinsfile_and_would_find_a_flaw(tmp_path):
     assert [line for lines in jenkins(JENKINS).values() for line in lines if line is None] == []
     flawed = tmp_path / "Jenkinsfile"
-    sound = """sh 'trunkline gate --base "$CHANGE_TARGET"'"""
-    flawed.write_text(JENKINS.read_text().replace(sound, 'sh "trunkline gate $CHANGE_TITLE"', 1))
+    sound = """sh 'trunkline ci reproduce check'"""
+    flawed.write_text(JENKINS.read_text().replace(sound, 'sh "trunkline ci reproduce $CHANGE_TITLE"', 1))
     assert None in jenkins(flawed)["Review"]
     flawed.write_text(JENKINS.read_text().replace("steps {", "steps {{", 1))
     with pytest.raises(AssertionError, match="MultipleCompilationErrors"):
@@ -262,7 +262,7 @@ def runs(project) -> dict[str, dict[str, list[str]]]:
 def verbs(lines: list[str]) -> list[list[str]]:
     """Return the commands without set-up, where their output goes, and how a system names the things it gives them."""
     commands = [shlex.split(re.split(r"\s>", line)[0])[1:] for line in lines if line not in SETUP]
-    return [[re.sub(r"\$.*", "$", word) for word in command] for command in commands]
+    return [[re.sub(r"\$.*|report\.md", "$", word) for word in command] for command in commands]
 
 
 def test_every_line_is_set_up_or_a_verb_that_exists(runs):
@@ -281,7 +281,7 @@ def test_every_line_is_set_up_or_a_verb_that_exists(runs):
 def test_all_systems_run_the_same_verbs_in_the_same_order(runs):
     github, gitlab_, jenkins_ = runs["github"], runs["gitlab"], runs["jenkins"]
     review = verbs(github["pull-request/trunkline"])
-    assert len(review) == 6
+    assert [command[:2] for command in review] == [["ci", "review"], ["ci", "reproduce"]]
     assert review == verbs(gitlab_["review"]) == verbs(jenkins_["Review"])
     assert review[:-1] == verbs(gitlab_["train"])
     assert verbs(github["comment/comment"]) == verbs(gitlab_["comment"])

@@ -1,13 +1,11 @@
 """The command line: `trunkline VERB`, and under `trunkline ci` what only workflows call."""
 
 import sys
-import traceback
 
 import click
 
 from trunkline import __version__
-from trunkline.cli.commands import Commands
-from trunkline.core.errors import explain
+from trunkline.cli.commands import Commands, exit_code
 
 COMMANDS = {
     "attribute": "trunkline.cli.attribute:attribute",
@@ -47,20 +45,4 @@ def trunkline() -> None:
 
 def main() -> None:
     """Run the command line; a known error is one line on stderr and its exit code."""
-    try:
-        code = trunkline.main(prog_name="trunkline", standalone_mode=False) or 0
-    except click.ClickException as error:
-        error.show()
-        code = 2
-    except click.Abort:
-        code = 130
-    except Exception as error:
-        explained = explain(error)
-        if explained is None:
-            # A bug must not look like exit code 1, which is an answer.
-            traceback.print_exc()
-            code = 3
-        else:
-            click.echo(f"error: {explained}", err=True)
-            code = explained.exit_code
-    sys.exit(code)
+    sys.exit(exit_code(lambda: trunkline.main(prog_name="trunkline", standalone_mode=False)))

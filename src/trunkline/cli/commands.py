@@ -1,12 +1,13 @@
 """Groups of commands, each imported when it is called, so that help and typing mistakes answer at once."""
 
 import importlib
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
-from trunkline.core.errors import nearest
+from trunkline.core.errors import explain, nearest
 
 
 class Commands(click.Group):
@@ -37,3 +38,24 @@ class Commands(click.Group):
         if args and args[0] not in self.addresses and not args[0].startswith("-"):
             ctx.fail(f"no command '{args[0]}'{nearest(args[0], self.addresses)}")
         return super().resolve_command(ctx, args)
+
+
+def exit_code(command: Callable[[], int | None]) -> int:
+    """Run a command and return its exit code; an error that is known is one line on stderr."""
+    try:
+        return command() or 0
+    except click.exceptions.Exit as exit:
+        return exit.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except click.Abort:
+        return 130
+    except Exception as error:
+        explained = explain(error)
+        if explained is None:
+            # A bug must not look like exit code 1, which is an answer.
+            traceback.print_exc()
+            return 3
+        click.echo(f"error: {explained}", err=True)
+        return explained.exit_code

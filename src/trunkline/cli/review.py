@@ -14,8 +14,9 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @options.base("Compare with the commit where this branch left REF.", default="main")
 @click.option("--html", metavar="FILE", type=FILE, help="Write it all, with pictures, as a page that needs no network.")
 @click.option("--data", metavar="FILE", type=FILE, help="Write what trunkline ci comment makes the comment from.")
+@click.option("--markdown", metavar="FILE", type=FILE, help="Write the comment into FILE, instead of printing it.")
 @click.option("--attribute", "attributing", is_flag=True, help="Also run what tells several changes apart.")
-def review(base: str, html: Path | None, data: Path | None, attributing: bool) -> None:
+def review(base: str, html: Path | None, data: Path | None, markdown: Path | None, attributing: bool) -> None:
     """Print what the pull request's comment says, in Markdown: whether this may be merged, and why.
 
     Nothing is run or fetched, but for --attribute, within review.attribution of conf/.
@@ -35,7 +36,11 @@ def review(base: str, html: Path | None, data: Path | None, attributing: bool) -
         from trunkline.review import file
 
         _write(data, file.encode(gathered).decode())
-    click.echo(comment.render(gathered, html.name if html else None), nl=False)
+    told = comment.render(gathered, html.name if html else None)
+    if markdown is not None:
+        _write(markdown, told)
+    else:
+        click.echo(told, nl=False)
 
 
 def _write(path: Path, text: str) -> None:

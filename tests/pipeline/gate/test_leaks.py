@@ -47,7 +47,7 @@ def other(task: Task) -> Evidence:
     scores = random.dirichlet([1, 1, 1], 3000) if task == "multiclass" else random.random(shape)
     classes = ("a", "b", "c") if task == "multiclass" else ()
     ours = {"labels": labels, "scores": scores, "task": task, "classes": classes, "clusters": np.arange(3000)}
-    return replace(made(), features=honest, trained=trained, **ours)
+    return replace(made(), inputs=leaks.Inputs(honest, trained, labels, task), **ours)
 
 
 def test_an_honest_model_shows_no_sign() -> None:
@@ -89,8 +89,8 @@ def test_a_declared_reason_lets_it_pass_and_is_shown(name: str) -> None:
     refused = judge(leak.evidence)[leak.sign]
     assert "mend the leak, or say why it is none under explained" in refused.reason
     reasons = {planted.PLANTED: "known at booking"} if leak.sign != "jump" else {}
-    if planted.PLANTED not in leak.evidence.features.columns:
-        leak = replace(leak, evidence=replace(leak.evidence, features=of(NAMES[0], made()).evidence.features))
+    if planted.PLANTED not in leak.evidence.inputs.features.columns:
+        leak = replace(leak, evidence=replace(leak.evidence, inputs=of(NAMES[0], made()).evidence.inputs))
     jumped = {CHAMPION.version: "reads the weather now"}
     verdict = judge(leak.evidence, explained=reasons, explained_jump=jumped)[leak.sign]
     assert verdict.verdict == "pass"
@@ -100,8 +100,10 @@ def test_a_declared_reason_lets_it_pass_and_is_shown(name: str) -> None:
 
 
 def test_a_reason_is_of_one_feature_and_one_version() -> None:
-    leak = of("the label with noise", made())
-    assert judge(leak.evidence, explained={"hour": "is the schedule"})["alone"].verdict == "fail"
+    features = made().inputs.features.with_columns(of("the label with noise", made()).evidence.inputs.features)
+    leaking = replace(made(), inputs=replace(made().inputs, features=features))
+    verdict = judge(leaking, explained={"hour": "is the schedule"})["alone"]
+    assert (verdict.verdict, verdict.reason.startswith(f"how well {planted.PLANTED} alone ranks")) == ("fail", True)
     jumped = of("a jump beyond production", made()).evidence
     assert judge(jumped, explained_jump={"flights@v2": "was better than that"})["jump"].verdict == "fail"
 
@@ -119,7 +121,7 @@ def test_a_reason_for_no_feature_and_one_that_says_nothing_are_refused() -> None
     [({"features": pl.DataFrame()}, "alone"), ({"trained": pl.DataFrame()}, "repeated")],
 )
 def test_what_cannot_be_judged_fails(lost: dict[str, Any], sign: str) -> None:
-    verdict = judge(replace(made(), **lost))[sign]
+    verdict = judge(replace(made(), inputs=replace(made().inputs, **lost)))[sign]
     assert (verdict.verdict, verdict.reason[:16]) == ("fail", "cannot be judged")
 
 

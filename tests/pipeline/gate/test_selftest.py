@@ -90,6 +90,11 @@ def test_a_rule_that_only_advises_stops_nothing(rule):
     assert wrong
 
 
+def test_a_reason_for_a_feature_of_the_model_is_none_for_a_planted_one():
+    wrong, _ = run(leaks=RULES["leaks"] | {"alone": 0.6, "explained": {"hour": "the schedule is known"}})
+    assert wrong == {}
+
+
 def test_a_rule_that_cannot_be_judged_is_no_reason():
     simple = {"kind": "simplicity", "metric": "log_loss", "margin": 0.0}
     declared = gates({"simple": simple}, baseline={"_target_": "sklearn.linear_model.LogisticRegression"})

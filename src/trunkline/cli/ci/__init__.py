@@ -8,10 +8,11 @@ COMMANDS = {
     "comment": "trunkline.cli.ci.comment:comment",
     "merge-driver": "trunkline.cli.ci.merge_driver:merge_driver",
     "reproduce": "trunkline.cli.ci.reproduce:reproduce",
+    "review": "trunkline.cli.ci.review:review",
     "status": "trunkline.cli.ci.status:status",
 }
 
 
-@click.group(cls=Commands, commands=COMMANDS, short_help="What workflows call: reproduce, comment, status, merge.")
+@click.group(cls=Commands, commands=COMMANDS, short_help="What workflows call: review, reproduce, comment, status.")
 def ci() -> None:
-    """Run what changed, comment, set a status, merge dvc.lock: for workflows, and for git."""
+    """Check a pull request, run what changed, comment, set a status, merge dvc.lock: for workflows, and for git."""

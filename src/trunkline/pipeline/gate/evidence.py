@@ -4,7 +4,7 @@ Comparisons are made of rows, not of reported numbers, so that no score can be r
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from trunkline.pipeline.evaluate import drift
 from trunkline.pipeline.evaluate import slices as evaluate_slices
 from trunkline.pipeline.evaluate.drift import Shift
 from trunkline.pipeline.evaluate.metrics.kinds import Sample
+from trunkline.pipeline.gate.leaks import Inputs
 from trunkline.pipeline.reports import MeasuredReports
 
 Slices = Mapping[str, Mapping[str, Integers]]
@@ -40,7 +41,7 @@ class Evidence:
 
     `slices` are the places of the rows of each measured value of each slice; `challenger` is this commit's model, and
     `champion` None only where production has none: one that could not be fetched has ended the stage that fetches it.
-    `features` are the holdout's, `trained` those of the training rows, and `importances` what the model leans on.
+    `inputs` are what the model reads, and `importances` what it leans on.
     """
 
     reports: MeasuredReports
@@ -55,11 +56,10 @@ class Evidence:
     seed_scores: tuple[Floats, ...]
     shifts: Mapping[str, Shift]
     seed: int
+    inputs: Inputs
+    importances: Mapping[str, float]
     task: Task = "binary"
     classes: tuple[str, ...] = ()
-    features: pl.DataFrame = field(default_factory=pl.DataFrame)
-    trained: pl.DataFrame = field(default_factory=pl.DataFrame)
-    importances: Mapping[str, float] = field(default_factory=dict)
 
     def sample(self, scores: Floats, places: Integers | None = None) -> Sample:
         """Return scores with the labels of their rows.
@@ -96,11 +96,10 @@ def read(declared: Evaluation, seed: int) -> Evidence:
         seed_scores=tuple(_scores(rivals, name) for name in rivals.columns if name.startswith(SEED)),
         shifts=drift.shifts(_of_bundle(REFERENCE), holdout.features),
         seed=seed,
+        inputs=Inputs(holdout.features, Dataset.read("train").features, whole.labels, holdout.schema.task),
+        importances=_of_bundle(EXPLANATIONS)["shap"]["mean_absolute"],
         task=holdout.schema.task,
         classes=holdout.schema.classes,
-        features=holdout.features,
-        trained=Dataset.read("train").features,
-        importances=_of_bundle(EXPLANATIONS)["shap"]["mean_absolute"],
     )
 
 

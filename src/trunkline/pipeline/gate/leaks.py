@@ -6,6 +6,8 @@ values rank below or above all others, or are left out, whichever tells most: th
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,29 @@ from trunkline.core.tasks import Task
 FEWEST = 10  # rows of a class: with fewer, some feature of many ranks it well by chance
 PRESENT = 0.1  # share of the rows that must be present to be looked at alone
 _ENDS = (-np.inf, np.inf)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a model reads: features of the holdout, with the labels of its rows, and features of the training rows.
+
+    What they show is measured once, however many models are judged by it.
+    """
+
+    features: pl.DataFrame
+    trained: pl.DataFrame
+    labels: NDArray[Any]
+    task: Task
+
+    @cached_property
+    def strengths(self) -> dict[str, float]:
+        """What each feature alone knows of the labels."""
+        return strengths(self.features, self.labels, self.task)
+
+    @cached_property
+    def repeated(self) -> float:
+        """The share of the holdout's rows that stand among the training rows, beyond what rows repeat anyway."""
+        return repeated(self.features, self.trained)
 
 
 def strengths(features: pl.DataFrame, labels: NDArray[Any], task: Task) -> dict[str, float]:

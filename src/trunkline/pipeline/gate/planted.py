@@ -32,19 +32,16 @@ class Leak:
 
 
 def leaks(good: Evidence, champion: Identity) -> Iterator[Leak]:
-    """Yield each leak, planted into the evidence of a good model; `champion` is another that is in production.
-
-    What one feature knows, or the model leans on, does not depend on the other features: a good model's are left out.
-    """
-    alone = replace(good, features=pl.DataFrame(), trained=pl.DataFrame())
-    yield from (Leak(name, "alone", _with(alone, values)) for name, values in _features(good))
-    learnt = pl.concat([good.trained, good.features.gather_every(2)], how="vertical_relaxed")
-    yield Leak("rows of the holdout among the training rows", "repeated", replace(good, trained=learnt))
+    """Yield each leak, planted into the evidence of a good model; `champion` is another that is in production."""
+    yield from (Leak(name, "alone", _with(good, values)) for name, values in _features(good))
+    inputs = good.inputs
+    learnt = replace(inputs, trained=pl.concat([inputs.trained, inputs.features[::2]], how="vertical_relaxed"))
+    yield Leak("rows of the holdout among the training rows", "repeated", replace(good, inputs=learnt))
     heavy = {**good.importances, PLANTED: DWARFING * max(1.0, sum(good.importances.values()))}
-    yield Leak("a feature that dwarfs all others", "importance", replace(alone, importances=heavy))
+    yield Leak("a feature that dwarfs all others", "importance", replace(good, importances=heavy))
     known = distortions.leaked(good.scores, good.labels, good.task)
     worse = distortions.blended(good.scores, WORSE, np.random.default_rng(good.seed + 4), good.task)
-    jumped = replace(alone, scores=known, champion=champion, champion_scores=worse)
+    jumped = replace(good, scores=known, champion=champion, champion_scores=worse)
     yield Leak("a jump beyond production", "jump", jumped)
 
 
@@ -68,4 +65,6 @@ def _means(label: Floats, ids: Integers) -> Floats:
 
 
 def _with(good: Evidence, values: Floats) -> Evidence:
-    return replace(good, features=pl.DataFrame({PLANTED: values}).fill_nan(None))
+    """Return evidence with one feature, since what one knows does not depend on the others."""
+    planted = pl.DataFrame({PLANTED: values}).fill_nan(None)
+    return replace(good, inputs=replace(good.inputs, features=planted, trained=planted.clear()))

@@ -344,7 +344,7 @@ def _leak(blank: Verdict, rule: conf_gates.Leak, _: Gates, evidence: Evidence) -
 
 
 def _alone(blank: Verdict, rule: conf_gates.Leak, evidence: Evidence) -> Iterator[Verdict]:
-    strengths = leaks.strengths(evidence.features, evidence.labels, evidence.task)
+    strengths = evidence.inputs.strengths
     if not strengths:
         raise UserError("the holdout has no feature, or its labels are all alike")
     for name in rule.explained:
@@ -401,9 +401,10 @@ def _jumped(blank: Verdict, rule: conf_gates.Leak, evidence: Evidence) -> Iterat
 
 
 def _repeated(blank: Verdict, rule: conf_gates.Leak, evidence: Evidence) -> Iterator[Verdict]:
-    if not evidence.features.width or evidence.features.schema != evidence.trained.schema:
+    inputs = evidence.inputs
+    if not inputs.features.width or inputs.features.schema != inputs.trained.schema:
         raise UserError("the features of the holdout are missing, or others than the training rows'; run: dvc repro")
-    share = leaks.repeated(evidence.features, evidence.trained)
+    share = inputs.repeated
     what = "the share of the holdout's rows that stand among the training rows"
     yield limited(blank, conf_gates.Limits(None, rule.repeated), share, (share, share), what)
 
