@@ -6,6 +6,7 @@ stand-in on this machine and takes no time; a real one adds a queue and a slower
 Run: python -m benchmarks.pull_request_speed
 """
 
+import re
 import sys
 import tempfile
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from tests.rig.repository import Repository, git
 from tests.rig.rig import Rig, rigged
+from tests.rig.runner import Step
 
 ROOT = Path(__file__).parent.parent
 KEY, OTHER = "confidence: 0.95", "confidence: 0.94"
@@ -35,7 +37,15 @@ def seconds(rig: Rig) -> tuple[float, str]:
     if "## ⚠️ Not committed: all gates pass" not in body:
         raise SystemExit(f"this is no pull request whose gates pass:\n{body[:300]}")
     steps = [*rig.job("pull-request", "trunkline").steps, *rig.job("comment", "comment").steps]
-    return taken, "".join(f"    {step.seconds:6.1f} s  {step.name[:60]}\n" for step in steps if step.seconds >= 0.5)
+    return taken, "".join(
+        f"    {step.seconds:6.1f} s  {step.name[:60]}\n{_parts(step)}" for step in steps if step.seconds >= 0.5
+    )
+
+
+def _parts(step: Step) -> str:
+    """Return the table at the end of `trunkline ci review`, without its colours."""
+    _, heading, table = re.sub(r"\x1b\[[\d;]*m", "", step.log).partition("      trunkline ")
+    return "".join(f"{'':14}{line.rstrip()}\n" for line in (heading + table).splitlines() if line.strip())
 
 
 def main() -> None:
