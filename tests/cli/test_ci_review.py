@@ -16,7 +16,7 @@ ASKED = ["plan", "run", "review", "gate --base", "gate --self-test"]
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """The verbs in the order in which they were asked, each with its arguments; `fails` says what one of them raises."""
+    """The verbs that were asked, each with its arguments; `fails` says what some of them raise."""
     state: dict[str, Any] = {"fails": {}, "asked": {}}
 
     def answering(name: str) -> Any:

@@ -99,7 +99,7 @@ def mess() -> str:
     customers = [f"K{number}" for number in range(150)]
     shares = rows.shares(pl.DataFrame({"kunde": customers}), ["kunde"], 0)
     held = {customer for customer, share in zip(customers, shares, strict=True) if share < 0.4}
-    lines = ["nr;kunde;Größe;città;日付;betrag €;immer gleich;gekauft"]
+    lines = ["nr;kunde;Größe;città;日付;betrag €;Gekauft;gekauft"]
     for number in range(1, 1501):
         customer = chance.choice(customers)
         height, amount, month = chance.gauss(170, 12), chance.lognormvariate(3, 1), chance.randint(1, 12)

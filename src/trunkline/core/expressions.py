@@ -8,6 +8,7 @@ An expression is data, so that each engine (DuckDB here, an online store later) 
 
 import ast
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -364,7 +365,7 @@ def infer(expression: Expression, types: Mapping[str, Type]) -> Type | None:
 def to_sql(expression: Expression, zone: str) -> str:
     """Compile to a DuckDB expression over TIMESTAMP (UTC), BIGINT, DOUBLE, VARCHAR and BOOLEAN columns."""
     if isinstance(expression, Column):
-        return quote(expression.name)
+        return identifier(expression.name)
     if isinstance(expression, Constant):
         return _literal(expression.value)
     operands = [to_sql(operand, zone) for operand in expression.operands]
@@ -372,9 +373,22 @@ def to_sql(expression: Expression, zone: str) -> str:
     return operation.sql.format(*operands, zone=_literal(zone))
 
 
-def quote(name: str) -> str:
-    """Quote an identifier for DuckDB."""
-    return '"' + name.replace('"', '""') + '"'
+def neutral(name: str) -> str:
+    """Return what stands for a name in DuckDB, which ignores case, and has words and limits of its own for names."""
+    return "c_" + re.sub(r"[^a-z0-9_]", lambda other: f"${ord(other[0]):x}$", name)
+
+
+def identifier(name: str) -> str:
+    """Return the SQL identifier that stands for a name."""
+    return f'"{neutral(name)}"'
+
+
+def readable(text: str) -> str:
+    """Return a message of DuckDB with the names that its identifiers stand for."""
+    escaped = re.compile(r"\$([0-9a-f]+)\$")
+    return re.sub(
+        r"\bc_((?:[a-z0-9_]|\$[0-9a-f]+\$)*)", lambda name: escaped.sub(lambda one: chr(int(one[1], 16)), name[1]), text
+    )
 
 
 def _literal(value: int | float | str | bool | None) -> str:

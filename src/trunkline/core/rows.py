@@ -1,7 +1,7 @@
 """Evaluates expressions over the rows of a frame, in a DuckDB that can reach no file and no network."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import duckdb
 import polars as pl
@@ -29,17 +29,13 @@ def share_sql(columns: Iterable[str], seed: int) -> str:
 
     Values are taken as texts, a missing one as a text that cannot be typed.
     """
-    values = ", ".join(f"coalesce(CAST({expressions.quote(name)} AS VARCHAR), chr(30))" for name in columns)
+    values = ", ".join(f"coalesce(CAST({expressions.identifier(name)} AS VARCHAR), chr(30))" for name in columns)
     return f"(CAST('0x' || substr(md5(concat_ws(chr(31), '{seed}', {values})), 1, 13) AS BIGINT) / {2.0**52!r})"
 
 
 def shares(frame: pl.DataFrame, columns: Iterable[str], seed: int) -> pl.Series:
     """Return the number of `share_sql` for each row of a frame."""
-    with connect() as connection:
-        connection.register("frame", frame.select(columns := list(columns)).to_arrow())
-        connection.execute("SET enable_external_access=false; SET lock_configuration=true")
-        frame_shares: pl.DataFrame = connection.sql(f"SELECT {share_sql(columns, seed)} AS share FROM frame").pl()
-    return frame_shares["share"]
+    return _selected(frame, [share_sql(columns, seed)])[0]
 
 
 def evaluate(frame: pl.DataFrame, sources: Mapping[str, str], zone: str) -> pl.DataFrame:
@@ -48,12 +44,16 @@ def evaluate(frame: pl.DataFrame, sources: Mapping[str, str], zone: str) -> pl.D
     `frame` holds Int64, Float64, String, Boolean and Datetime (naive UTC) columns; `zone` is that of the
     calendar functions.
     """
-    selected = ", ".join(
-        f"{expressions.to_sql(expressions.parse(source), zone)} AS {expressions.quote(name)}"
-        for name, source in sources.items()
-    )
+    values = _selected(frame, [expressions.to_sql(expressions.parse(source), zone) for source in sources.values()])
+    return pl.DataFrame([series.alias(name) for name, series in zip(sources, values, strict=True)])
+
+
+def _selected(frame: pl.DataFrame, expressions_sql: Sequence[str]) -> list[pl.Series]:
+    """Return what SQL expressions give for each row."""
+    columns = {expressions.neutral(series.name): series for series in frame}
+    selected = ", ".join(f"{sql} AS _{place}" for place, sql in enumerate(expressions_sql))
     with connect() as connection:
-        connection.register("frame", frame.to_arrow())
+        connection.register("frame", pl.DataFrame(columns).to_arrow())
         connection.execute("SET enable_external_access=false; SET lock_configuration=true")
-        result: pl.DataFrame = connection.sql(f"SELECT {selected} FROM frame").pl()
-    return result
+        values: pl.DataFrame = connection.sql(f"SELECT {selected} FROM frame").pl()
+    return values.get_columns()

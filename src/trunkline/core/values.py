@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -62,6 +63,13 @@ def parse_duration(text: str) -> timedelta:
     if not match:
         raise ValueError(f"'{text}' is not a duration such as 90s, 30min, 2h or 7d")
     return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
+
+
+def _no_pattern(name: str) -> str:
+    """Refuse what polars would take for a pattern of names, wherever a column is named."""
+    if name == "*" or (name.startswith("^") and name.endswith("$")):
+        raise ValueError(f"a column cannot be called '{name}', which means others; rename it")
+    return name
 
 
 def duration_text(value: timedelta) -> str:
@@ -153,6 +161,6 @@ Expression = Annotated[
     WithJsonSchema({"type": "string", "title": "expression, such as arr_delay > 15"}),
 ]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
-Column = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Column = Annotated[str, StringConstraints(max_length=200), AfterValidator(_no_pattern)]
 Columns = Annotated[tuple[Column, ...], BeforeValidator(_tuple)]
 Tuple = BeforeValidator(_tuple)

@@ -1,5 +1,6 @@
 """The engine against a plain Python reading of what the primitives mean, and against leakage."""
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -104,21 +105,29 @@ FEATURES = {
 }
 
 
-def compiled(features: dict[str, Any] | None = None) -> FeaturePlan:
-    return plan(Features.parse(features or FEATURES), Data.parse(DATA), Contract.parse(CONTRACT))
+def compiled(features: dict[str, Any] | None = None, names: dict[str, str] | None = None) -> FeaturePlan:
+    features, data, contract = (renamed(each, names or {}) for each in (features or FEATURES, DATA, CONTRACT))
+    return plan(Features.parse(features), Data.parse(data), Contract.parse(contract))
 
 
 def compute(
-    folder: Path, trips: Sequence[dict[str, Any]], features: dict[str, Any] | None = None, size: int = SLICE
+    folder: Path,
+    trips: Sequence[dict[str, Any]],
+    features: dict[str, Any] | None = None,
+    size: int = SLICE,
+    names: dict[str, str] | None = None,
 ) -> pl.DataFrame:
+    names = names or {}
     schema = {"number": pl.Int64, "station": pl.String, "starts": pl.Datetime("us"), "delay": pl.Int64}
-    pl.DataFrame(trips, schema=schema, orient="row").write_parquet(folder / "trips.parquet")
     stations = {"station": ["a", "b"], "platforms": [4, None]}
-    pl.DataFrame(stations, schema={"station": pl.String, "platforms": pl.Int64}).write_parquet(
-        folder / "stations.parquet"
-    )
-    planned = compiled(features)
-    label = expressions.parse(DATA["target"]["expression"])  # type: ignore[index]
+    tables = {
+        "trips": pl.DataFrame(trips, schema=schema, orient="row"),
+        "stations": pl.DataFrame(stations, schema={"station": pl.String, "platforms": pl.Int64}),
+    }
+    for name, table in tables.items():
+        table.rename(lambda column: names.get(column, column)).write_parquet(folder / f"{name}.parquet")
+    planned = compiled(features, names)
+    label = expressions.parse(renamed(DATA["target"]["expression"], names))  # type: ignore[index]
     part = Span(START - timedelta(days=9), START + timedelta(days=9))
     with DuckDBEngine(planned, folder, size=size) as engine:
         engine.load_requests(part, (("late", label),))
@@ -257,3 +266,72 @@ def test_columns_are_ordered_by_name_whatever_the_order_of_the_views(tmp_path: P
     columns = compute(tmp_path, []).columns
     assert columns[:4] == ["number", "starts", "station", EVENT_TIME]
     assert columns[4:] == sorted(columns[4:])
+
+
+# Names that some library takes for something else: of other case, of SQL, of this engine, of no letter.
+NAMES = [
+    "delay",
+    "Delay",
+    "DELAY",
+    "Event_Time",
+    "EVENT_TIME",
+    "late_",
+    "_id",
+    "_row",
+    "_known",
+    "c_delay",
+    "c_$44$elay",
+]
+NAMES += [
+    "select",
+    "NULL",
+    "order by",
+    "rowid",
+    "1",
+    " ",
+    "a.b",
+    "a[0]",
+    'a"b',
+    "a'b",
+    "a\nb",
+    "a\\b",
+    "{0}",
+    "%s",
+    "$1",
+]
+NAMES += ["ä", "Ä", "ß", "ẞ", "\u0131", "日本", "🚂", "e\u0301", "\u00e9", "x" * 200, "", "--", "/*", "request", "own"]
+COLUMNS = ["number", "station", "starts", "delay", "platforms"]
+# Names of features, views and streams are in lower case, and may be those of columns in another.
+TAKEN = ["null", "rowid", "request", "own", "event", "select", "requests", "c_delay", "late_", "view_last", "events"]
+OURS = ["done", "last", "recent", "place", "row", "last_delay", "last_start", "trips_6h", "tracks", "since_last"]
+PLAIN = ("keys", "unique", "unique_key", "hidden", "stream", "table")  # whose values are names, not expressions
+
+
+def renamed(declared: Any, names: dict[str, str], key: str = "") -> Any:
+    """A declaration with other names, also in its expressions."""
+    if not names:
+        return declared
+    if isinstance(declared, dict):
+        return {names.get(name, name): renamed(value, names, name) for name, value in declared.items()}
+    if isinstance(declared, list):
+        return [renamed(value, names, key) for value in declared]
+    if key in PLAIN or not isinstance(declared, str):
+        return names.get(declared, declared)
+    words = "|".join(sorted(names, key=len, reverse=True))
+    return re.sub(rf"\b({words})\b(?!\()", lambda word: f"column({names[word[1]]!r})", declared)
+
+
+@settings(max_examples=100)
+@given(trips=trip_lists(), drawn=st.permutations(NAMES), taken=st.permutations(TAKEN), hours=st.sampled_from([0, 3]))
+def test_any_names_give_the_same_values(
+    trips: list[dict[str, Any]], drawn: list[str], taken: list[str], hours: int, tmp_path_factory: Any
+) -> None:
+    columns = dict(zip(COLUMNS, drawn, strict=False))
+    free = [name for name in taken if name not in columns.values()]
+    names = columns | dict(zip(OURS, free, strict=False))
+    features = earlier(hours)
+    row = {name: each for name, each in features["views"]["row"]["features"].items() if name != "station"}
+    features = {**features, "views": {**features["views"], "row": {**features["views"]["row"], "features": row}}}
+    expected = compute(tmp_path_factory.mktemp("plain"), trips, features)
+    computed = compute(tmp_path_factory.mktemp("nasty"), trips, features, names=names)
+    assert computed.select(names.get(name, name) for name in expected.columns).rows() == expected.rows()

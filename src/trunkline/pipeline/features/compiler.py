@@ -51,7 +51,7 @@ def column_types(contract: Contract, name: str, key: str) -> dict[str, Type]:
     if name not in contract.tables:
         raise UserError(f"{key}: no table '{name}' in the contract{nearest(name, contract.tables)}")
     for column in contract.tables[name].columns:
-        if column == EVENT_TIME or column.startswith("_"):
+        if column == EVENT_TIME:
             raise UserError(f"contract.tables.{name}.columns.{column}: the name is reserved; rename the column")
     return {column: declared.type for column, declared in contract.tables[name].columns.items()}
 

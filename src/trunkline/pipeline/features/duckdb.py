@@ -21,11 +21,12 @@ from types import TracebackType
 from typing import Self
 
 import duckdb
+import polars as pl
 
-from trunkline.core import files
+from trunkline.core import parquet
 from trunkline.core.dataset import EVENT_TIME
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.core.expressions import Expression, quote, to_sql
+from trunkline.core.expressions import Expression, identifier, neutral, readable, to_sql
 from trunkline.core.rows import connect, share_sql
 from trunkline.pipeline.features.plan import (
     Aggregation,
@@ -43,12 +44,12 @@ from trunkline.pipeline.features.plan import (
     operands,
 )
 
-ROW_GROUP = 122_880  # DuckDB's default, spelled out because the bytes depend on it
 SLICE = 2**19  # requests
 
-# Columns of the engine's own; no declared name starts with an underscore.
+# Columns of the engine's own; what stands for a declared name has no underscore first.
 _ID, _NOW, _EVENT, _KNOWN = "_id", "_prediction_time", "_event_time", "_available_at"
 _ROW = "_row"  # the number of a row in the table of requests or of events
+_TIME = identifier(EVENT_TIME)
 
 
 @dataclass(frozen=True)
@@ -92,11 +93,11 @@ class DuckDBEngine:
         `extra` are further columns over the observed row, such as a label; no feature can see them.
         """
         request = self._plan.request
-        added = [f"{self._sql(expression)} AS {quote(name)}" for name, expression in extra]
-        taken, order, now = [_ROW, *map(quote, request.columns), *added], list(map(quote, request.unique)), ""
+        added = [f"{self._sql(expression)} AS {identifier(name)}" for name, expression in extra]
+        taken, order, now = [_ROW, *map(identifier, request.columns), *added], list(map(identifier, request.unique)), ""
         if request.event_time is not None:
-            taken = [f"{self._sql(request.event_time)} AS {EVENT_TIME}", *taken]
-            order, now = [EVENT_TIME, *order], f"{EVENT_TIME} - {_interval(request.lead or timedelta())} AS {_NOW}, "
+            taken = [f"{self._sql(request.event_time)} AS {_TIME}", *taken]
+            order, now = [_TIME, *order], f"{_TIME} - {_interval(request.lead or timedelta())} AS {_NOW}, "
         self._run(f"""
             CREATE TABLE requests AS
             SELECT row_number() OVER () AS {_ID}, * FROM (
@@ -124,7 +125,7 @@ class DuckDBEngine:
                     query = self._rolling(primitive, part)
                 case StaticLookup():
                     query = self._lookup(primitive, part)
-            view = quote(f"view_{primitive.name}")
+            view = _view(primitive)
             self._run(f"INSERT INTO {view} {query}" if number else f"CREATE TABLE {view} AS {query}")
 
     def first_early(self, events: Events) -> Early | None:
@@ -132,13 +133,13 @@ class DuckDBEngine:
         request = self._plan.request
         if request.event_time is None:
             return None
-        unique = ", ".join(map(quote, request.unique))
+        unique = ", ".join(map(identifier, request.unique))
         early = self._run(f"""
             SELECT {_KNOWN}, {_EVENT}, count(*) OVER (), {unique} FROM (
-                SELECT *, greatest({EVENT_TIME}, {self._sql(events.available_at)}) AS {_KNOWN}
+                SELECT *, greatest({_TIME}, {self._sql(events.available_at)}) AS {_KNOWN}
                 FROM (SELECT *, {self._sql(request.event_time)} AS {_EVENT}, {self._sql(events.event_time)}
-                      AS {EVENT_TIME} FROM {self._table(request.table)})
-                WHERE {EVENT_TIME} IS NOT NULL AND {self._sql(events.available_at)} IS NOT NULL)
+                      AS {_TIME} FROM {self._table(request.table)})
+                WHERE {_TIME} IS NOT NULL AND {self._sql(events.available_at)} IS NOT NULL)
             WHERE {_KNOWN} < {_EVENT} ORDER BY {_KNOWN}, {unique} LIMIT 1
         """).fetchone()
         return None if early is None else Early(early[3:], *early[:3])
@@ -148,36 +149,24 @@ class DuckDBEngine:
 
         Columns: those of the request, event_time, the extra ones, then the plan's outputs in order.
         """
-        queries = [self._selection(each, part, list(extra)) for each in self._sliced(part)]
-        with files.atomic_path(path) as temporary:
-            if len(queries) == 1:
-                return self._copy(queries[0], temporary)
-            with tempfile.TemporaryDirectory(dir=self._spill.name) as folder:
-                pieces = [Path(folder, f"{number}.parquet") for number in range(len(queries))]
-                for query, piece in zip(queries, pieces, strict=True):
-                    self._copy(query, piece)
-                return self._join(pieces, temporary)
+        with tempfile.TemporaryDirectory(dir=self._spill.name) as folder:
+            slices = {Path(folder, f"{number}.parquet"): each for number, each in enumerate(self._sliced(part))}
+            rows = sum(self._copy(self._selection(each, part, extra), piece) for piece, each in slices.items())
+            named = {neutral(name): name for name in self._written(extra)}
+            parquet.write_parquet(pl.scan_parquet(list(slices)).rename(named), path)
+        return rows
 
-    def _join(self, pieces: Iterable[Path], path: Path) -> int:
-        """Put files one after the other; by one thread, since several would end row groups by who comes first."""
-        names = ", ".join(_text(str(piece)) for piece in pieces)
-        threads = self._run("SELECT current_setting('threads')").fetchall()[0][0]
-        self._run("SET threads=1")
-        written = self._copy(f"SELECT * FROM read_parquet([{names}])", path)
-        self._run(f"SET threads={threads}")
-        return written
-
-    def _selection(self, requests: _Slice, part: Part | None, extra: list[str]) -> str:
+    def _written(self, extra: Iterable[str]) -> list[str]:
+        """Return the names of the columns that are written, in order, each once."""
         request = self._plan.request
-        kept = [*request.columns, *([EVENT_TIME] if request.event_time is not None else []), *extra]
+        time = [EVENT_TIME] if request.event_time is not None else []
+        return list(dict.fromkeys([*request.columns, *time, *extra, *(one.name for one in self._plan.outputs)]))
+
+    def _selection(self, requests: _Slice, part: Part | None, extra: Iterable[str]) -> str:
         rows = {name: self._sql(expression) for name, expression in self._plan.rows}
-        features = [feature.name for feature in self._plan.outputs if feature.name not in kept]
-        selected = [
-            *map(quote, kept),
-            *(f"{rows.get(name, quote(name))} AS {quote(name)}" for name in features),
-        ]
-        present = [f"{quote(name)} IS NOT NULL" for name in extra]
-        views = [quote(f"view_{primitive.name}") for primitive in self._plan.primitives]
+        selected = [f"{rows.get(name, identifier(name))} AS {identifier(name)}" for name in self._written(extra)]
+        present = [f"{identifier(name)} IS NOT NULL" for name in extra]
+        views = [_view(primitive) for primitive in self._plan.primitives]
         joins = " ".join(f"LEFT JOIN {requests.of(view)} AS {view} USING ({_ID})" for view in views)
         return f"""
             SELECT {", ".join(selected)} FROM {requests.of("requests")} AS requests {joins}
@@ -185,8 +174,7 @@ class DuckDBEngine:
         """
 
     def _copy(self, query: str, path: Path) -> int:
-        options = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}"
-        written = self._run(f"COPY ({query}) TO {_text(str(path))} ({options})").fetchone()
+        written = self._run(f"COPY ({query}) TO {_text(str(path))} (FORMAT parquet)").fetchone()
         return int(written[0]) if written else 0
 
     def _latest(self, view: LatestAsOf, requests: _Slice) -> str:
@@ -194,9 +182,10 @@ class DuckDBEngine:
         fresh = f"event.{_EVENT} >= request.{_NOW} - {_interval(view.max_age)}" if view.max_age else "true"
         values = [f"{self._sql(expression)} AS _value{i}" for i, (_, expression) in enumerate(view.features)]
         picked = [
-            f"CASE WHEN {fresh} THEN event._value{i} END AS {quote(name)}" for i, (name, _) in enumerate(view.features)
+            f"CASE WHEN {fresh} THEN event._value{i} END AS {identifier(name)}"
+            for i, (name, _) in enumerate(view.features)
         ]
-        order = ", ".join([_EVENT, _KNOWN, *(f"{quote(name)} NULLS FIRST" for name in view.events.unique), _ROW])
+        order = ", ".join([_EVENT, _KNOWN, *(f"{identifier(name)} NULLS FIRST" for name in view.events.unique), _ROW])
         arriving = f"PARTITION BY {keys} ORDER BY {_KNOWN}, _place"
         # Places of the last event so far, and of the last but one: the largest of those that were overtaken or late.
         return f"""
@@ -214,7 +203,7 @@ class DuckDBEngine:
                 SELECT {keys}, {_KNOWN}, max(_last) AS _last, max(_second) AS _second
                 FROM overtaken GROUP BY {keys}, {_KNOWN}),
             seen AS (
-                SELECT {_ID}, {", ".join(f"request.{quote(name)}" for name in view.keys)}, request.{_NOW},
+                SELECT {_ID}, {", ".join(f"request.{identifier(name)}" for name in view.keys)}, request.{_NOW},
                        CASE WHEN state._last = own._place THEN state._second ELSE state._last END AS _place
                 FROM {requests.of("requests")} AS request
                 ASOF LEFT JOIN state ON {_joined(view.keys, "state")} AND request.{_NOW} > state.{_KNOWN}
@@ -253,7 +242,7 @@ class DuckDBEngine:
         """
 
     def _lookup(self, view: StaticLookup, requests: _Slice) -> str:
-        named = [f"event._value{i} AS {quote(name)}" for i, (name, _) in enumerate(view.features)]
+        named = [f"event._value{i} AS {identifier(name)}" for i, (name, _) in enumerate(view.features)]
         values = [f"{self._sql(expression)} AS _value{i}" for i, (_, expression) in enumerate(view.features)]
         return f"""
             WITH event AS (SELECT {_keys(view.keys)}, {", ".join(values)} FROM {self._table(view.table)})
@@ -269,18 +258,18 @@ class DuckDBEngine:
         Only those that some request of the slice can see: known before its last prediction, and, with a `reach`, not
         older than that at its first.
         """
-        stream = quote(f"stream_{events.name}")
-        read = ", ".join(map(quote, self._read(events)))
+        stream = f'"stream_{neutral(events.name)}"'
+        read = ", ".join(map(identifier, self._read(events)))
         self._run(f"""
             CREATE TABLE IF NOT EXISTS {stream} AS
-            SELECT {_ROW}, {read}, greatest({EVENT_TIME}, _known) AS {_KNOWN}, {EVENT_TIME} AS {_EVENT}
+            SELECT {_ROW}, {read}, greatest({_TIME}, _known) AS {_KNOWN}, {_TIME} AS {_EVENT}
             FROM (SELECT *, {self._sql(events.available_at)} AS _known
-                  FROM (SELECT *, {self._sql(events.event_time)} AS {EVENT_TIME} FROM {self._numbered(events.table)}))
-            WHERE {EVENT_TIME} IS NOT NULL AND _known IS NOT NULL
+                  FROM (SELECT *, {self._sql(events.event_time)} AS {_TIME} FROM {self._numbered(events.table)}))
+            WHERE {_TIME} IS NOT NULL AND _known IS NOT NULL
         """)
         tie_breakers = [name for name in events.unique if name not in set(keys)]
-        taken = [_ROW, _EVENT, _KNOWN, *map(quote, [*keys, *tie_breakers]), *values]
-        seen = [f"{quote(name)} IS NOT NULL" for name in keys] + [f"{_KNOWN} < {requests.end}"]
+        taken = [_ROW, _EVENT, _KNOWN, *map(identifier, [*keys, *tie_breakers]), *values]
+        seen = [f"{identifier(name)} IS NOT NULL" for name in keys] + [f"{_KNOWN} < {requests.end}"]
         seen += [f"{_EVENT} >= {requests.start} - {_interval(reach)}"] if reach else []
         return f"SELECT {', '.join(taken)} FROM {stream} WHERE {' AND '.join(seen)}"
 
@@ -303,7 +292,7 @@ class DuckDBEngine:
         return f"coalesce({value}, 0)", f"CASE WHEN {value} IS NULL THEN 0 ELSE 1 END"
 
     def _aggregate(self, aggregation: Aggregation, i: int) -> str:
-        name, count, total = quote(aggregation.name), f"coalesce(_count{i}, 0)", f"CAST(_sum{i} AS DOUBLE)"
+        name, count, total = identifier(aggregation.name), f"coalesce(_count{i}, 0)", f"CAST(_sum{i} AS DOUBLE)"
         if aggregation.function == "count":
             return f"CAST({count} AS BIGINT) AS {name}"
         empty = "0.0" if aggregation.function == "sum" else "NULL"
@@ -315,7 +304,16 @@ class DuckDBEngine:
         return to_sql(expression, self._plan.timezone)
 
     def _table(self, name: str) -> str:
-        return f"read_parquet({_text(str(self._tables / f'{name}.parquet'))})"
+        """Return SQL for a table, whose columns are named by their places: DuckDB would rename some."""
+        path = self._tables / f"{name}.parquet"
+        columns = ", ".join(map(identifier, self._columns(path)))
+        return f"(SELECT * FROM read_parquet({_text(str(path))}) AS columns({columns}))"
+
+    def _columns(self, path: Path) -> list[str]:
+        try:
+            return list(pl.read_parquet_schema(path))
+        except OSError as error:
+            raise OutsideError(f"{path}: {error.strerror}") from error
 
     def _numbered(self, name: str) -> str:
         """Return SQL for a table with the number of each row, which is the row's in whatever is made of it."""
@@ -325,18 +323,22 @@ class DuckDBEngine:
         try:
             return self._connection.execute(statement)
         except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
-            first = str(error).splitlines()[0]
+            first = readable(str(error).splitlines()[0])
             raise UserError(f"{self._tables}: a value does not fit a feature's expression: {first}") from error
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
             raise OutsideError(f"{self._tables}: {str(error).splitlines()[0]}") from error
 
 
+def _view(primitive: Primitive) -> str:
+    return f'"view_{neutral(primitive.name)}"'
+
+
 def _keys(names: Iterable[str]) -> str:
-    return ", ".join(map(quote, names))
+    return ", ".join(map(identifier, names))
 
 
 def _joined(names: Iterable[str], other: str = "event") -> str:
-    return " AND ".join(f"request.{quote(name)} = {other}.{quote(name)}" for name in names)
+    return " AND ".join(f"request.{identifier(name)} = {other}.{identifier(name)}" for name in names)
 
 
 def _text(value: str) -> str:
@@ -350,7 +352,7 @@ def _interval(value: timedelta) -> str:
 def _in_part(part: Part | None) -> str:
     match part:
         case Span():
-            return f"{EVENT_TIME} >= {_timestamp(part.start)} AND {EVENT_TIME} < {_timestamp(part.end)}"
+            return f"{_TIME} >= {_timestamp(part.start)} AND {_TIME} < {_timestamp(part.end)}"
         case RequestShare():
             share = share_sql(part.by, part.seed)
             return f"{share} >= {part.low!r} AND {share} < {part.high!r}"
