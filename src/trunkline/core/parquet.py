@@ -4,11 +4,13 @@ None needs to be in memory as a whole.
 """
 
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from trunkline.core import files
 
@@ -27,6 +29,19 @@ def write_parquet(frame: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
             row_group_size=ROW_GROUP_ROWS,
             statistics=True,
         )
+
+
+def join(pieces: Sequence[Path], names: Sequence[str], path: Path) -> None:
+    """Write Parquet files one after the other as one, atomically and a row group at a time; `names` are its columns'."""
+    types = pq.read_schema(pieces[0]).types
+    schema = pa.schema(list(zip(names, types, strict=True)))
+    with (
+        files.atomic_path(path) as temporary,
+        pq.ParquetWriter(temporary, schema, compression="zstd", compression_level=ZSTD_LEVEL) as writer,
+    ):
+        for piece in pieces:
+            for batch in pq.ParquetFile(piece).iter_batches(ROW_GROUP_ROWS):
+                writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
 
 
 def shape(path: Path) -> tuple[int, int]:

@@ -152,8 +152,7 @@ class DuckDBEngine:
         with tempfile.TemporaryDirectory(dir=self._spill.name) as folder:
             slices = {Path(folder, f"{number}.parquet"): each for number, each in enumerate(self._sliced(part))}
             rows = sum(self._copy(self._selection(each, part, extra), piece) for piece, each in slices.items())
-            named = {neutral(name): name for name in self._written(extra)}
-            parquet.write_parquet(pl.scan_parquet(list(slices)).rename(named), path)
+            parquet.join(list(slices), self._written(extra), path)
         return rows
 
     def _written(self, extra: Iterable[str]) -> list[str]:
@@ -174,7 +173,8 @@ class DuckDBEngine:
         """
 
     def _copy(self, query: str, path: Path) -> int:
-        written = self._run(f"COPY ({query}) TO {_text(str(path))} (FORMAT parquet)").fetchone()
+        options = f"FORMAT parquet, ROW_GROUP_SIZE {parquet.ROW_GROUP_ROWS}"
+        written = self._run(f"COPY ({query}) TO {_text(str(path))} ({options})").fetchone()
         return int(written[0]) if written else 0
 
     def _latest(self, view: LatestAsOf, requests: _Slice) -> str:
