@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from trunkline.core import expressions
-from trunkline.core.errors import nearest
+from trunkline.core.errors import nearest, one_line
 from trunkline.core.values import Column, Columns, Expression, Group, Name, Strict, Tuple
 
 Policy = Literal["fail", "quarantine"]
@@ -17,10 +17,17 @@ REASONS = "reasons"  # the column that quarantined rows carry besides their own
 
 
 def _pattern(text: str) -> str:
+    """Refuse what Python or polars cannot match: requests are checked by the one, tables by the other."""
+    import polars as pl  # noqa: PLC0415  few contracts are read where no table is
+
     try:
         re.compile(text)
+        pl.Series([""]).str.contains(f"^(?:{text})$")
     except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"'{text[:100]}' is not a regular expression: {error}") from None
+    except pl.exceptions.ComputeError as error:
+        why = one_line(error).partition(" This error")[0].rpartition("error: ")[2]
+        raise ValueError(f"'{text[:100]}' is a regular expression by which no table can be checked: {why}") from None
     return text
 
 

@@ -1,6 +1,7 @@
 """Strict reading of YAML that people write: what it must not contain, so that it means what it seems to."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
@@ -12,6 +13,14 @@ MAX_BYTES = 200_000
 
 # A reference to another key. Whatever else `${` begins could call a resolver: `${${a}:HOME}` with `a: oc.env` does.
 REFERENCE = re.compile(r"\$\{([A-Za-z_][\w-]*(?:\.[\w-]+)*)\}")
+
+
+# How people read what stands without quotes. YAML 1.1 has more words for true and false, and 12:30 and 0123 for numbers.
+_READ: dict[str, Callable[[str], object]] = {
+    "bool": lambda text: {"true": True, "false": False}[text.lower()],
+    "int": lambda text: int(text, 0),
+    "float": lambda text: float(text.lower().replace(".inf", "inf").replace(".nan", "nan")),
+}
 
 
 def lint_file(path: Path) -> None:
@@ -71,6 +80,7 @@ def _lint_nodes(path: Path, node: yaml.Node | None, key: tuple[str, ...]) -> Non
         for name, value in node.value:
             if not isinstance(name, yaml.ScalarNode) or name.tag.rpartition(":")[2] not in ("str", "int", "bool"):
                 raise UserError(f"{path}:{name.start_mark.line + 1}: a key must be a name; put it into quotes")
+            _refuse_misread(path, name, key)
             line, inner = name.start_mark.line + 1, (*key, str(name.value))
             if name.value in lines:
                 raise UserError(
@@ -81,9 +91,18 @@ def _lint_nodes(path: Path, node: yaml.Node | None, key: tuple[str, ...]) -> Non
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
             _lint_nodes(path, item, key)
-    elif isinstance(node, yaml.ScalarNode) and node.tag.endswith(":int") and len(node.value) > 18:
-        line = node.start_mark.line + 1 if node.start_mark else 1
-        raise UserError(
-            f"{path}:{line}: {'.'.join(key)}: {node.value[:30]} does not fit 64 bits; "
-            "write a smaller number, or an id in quotes"
-        )
+    elif isinstance(node, yaml.ScalarNode):
+        _refuse_misread(path, node, key)
+
+
+def _refuse_misread(path: Path, node: yaml.ScalarNode, key: tuple[str, ...]) -> None:
+    """Refuse a text that YAML 1.1 takes for something else, and a number beyond 64 bits."""
+    kind, shown = node.tag.rpartition(":")[2], node.value[:30]
+    where = ": ".join(filter(None, [f"{path}:{node.start_mark.line + 1 if node.start_mark else 1}", ".".join(key)]))
+    if kind == "int" and len(node.value) > 18:
+        raise UserError(f"{where}: {shown} does not fit 64 bits; write a smaller number, or an id in quotes")
+    try:
+        _READ.get(kind, str)(node.value)
+    except (ValueError, KeyError):
+        meant = str(yaml.load(node.value, Loader=yaml.CSafeLoader)).lower()
+        raise UserError(f"{where}: YAML reads {shown} as {meant}; put it in quotes, or write {meant}") from None

@@ -32,7 +32,7 @@ def write_parquet(frame: pl.DataFrame | pl.LazyFrame, path: Path) -> None:
 
 
 def join(pieces: Sequence[Path], names: Sequence[str], path: Path) -> None:
-    """Write Parquet files one after the other as one, atomically and a row group at a time; `names` are its columns'."""
+    """Write Parquet files one after the other as one, atomically, a row group at a time; `names` are its columns."""
     types = pq.read_schema(pieces[0]).types
     schema = pa.schema(list(zip(names, types, strict=True)))
     with (

@@ -87,6 +87,16 @@ def test_all_mistakes_are_reported_at_once(conf: Path) -> None:
     ]
 
 
+def test_of_many_mistakes_the_first_are_told_and_the_others_counted(conf: Path) -> None:
+    file = conf / "contract/flights.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("type: integer", "type: intger"), encoding="utf-8")
+    with pytest.raises(UserError) as refused:
+        check(compose(conf), conf)
+    lines = str(refused.value).splitlines()
+    count = file.read_text(encoding="utf-8").count("intger")
+    assert (len(lines), lines[-1]) == (11, f"and {count - 10} more; correct these first")
+
+
 def test_an_experiment_is_blamed_for_what_it_sets(conf: Path) -> None:
     (conf / "experiment/bad.yaml").write_text("# @package _global_\nmodel:\n  max_iter: -1\n")
     with pytest.raises(UserError, match=r"^conf/experiment/bad.yaml:3: model.max_iter: "):

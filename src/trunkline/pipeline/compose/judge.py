@@ -1,6 +1,7 @@
 """What must hold between groups of conf/ and is cheap to judge: no data, no pandas, no scikit-learn."""
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -112,8 +113,7 @@ def check(composed: Composed, fallback: Path) -> Project:
     try:
         project = Project.model_validate(composed.content, strict=True)
     except ValidationError as error:
-        problems = [_structural(composed.content, item) for item in error.errors(include_url=False)[:MAX_TOLD]]
-        raise UserError("\n".join(placed(composed, fallback, key, message) for key, message in problems)) from None
+        raise UserError("\n".join(_told(composed, fallback, error))) from None
     mistakes: list[str] = []
     for judge in JUDGES:
         try:
@@ -132,9 +132,7 @@ def data_of(composed: Composed, fallback: Path) -> Data:
     try:
         return Data.parse(composed.content.get(Data.key))
     except ValidationError as error:
-        located = [{**item, "loc": (Data.key, *item["loc"])} for item in error.errors(include_url=False)]
-        mistakes = [_structural(composed.content, item) for item in located]
-        raise UserError("\n".join(placed(composed, fallback, key, message) for key, message in mistakes)) from None
+        raise UserError("\n".join(_told(composed, fallback, error, Data.key))) from None
 
 
 def _verify_model(project: Project) -> None:
@@ -173,9 +171,23 @@ def _split_key(line: str) -> tuple[tuple[str, ...], str]:
     return (tuple(match[1].split(".")), line[match.end() :]) if match else ((), line)
 
 
+def _told(composed: Composed, fallback: Path, error: ValidationError, *within: str) -> Iterator[str]:
+    """Yield a line for each of the first wrong keys; a value that may be of several types fits none of them."""
+    messages: dict[tuple[str, ...], list[str]] = {}
+    mistakes = deque(error.errors(include_url=False))
+    while mistakes and len(messages) < MAX_TOLD:
+        item = mistakes.popleft()
+        key, message = _structural(composed.content, {**item, "loc": (*within, *item["loc"])})
+        messages.setdefault(key, []).append(message)
+    for key, lines in messages.items():
+        yield placed(composed, fallback, key, "; or: ".join(dict.fromkeys(lines)))
+    if mistakes:
+        yield f"and {len(mistakes)} more; correct these first"
+
+
 def _structural(content: Mapping[str, Any], error: Any) -> tuple[tuple[str, ...], str]:
     """Turn a pydantic error into a key of the content, without union tags, and a message."""
-    key, schema = _walk(content, error["loc"])
+    key, schema = _walk(content, error["loc"], absent=error["type"] == "missing")
     kind, message = error["type"], error["msg"].removeprefix("Value error, ")
     if kind == "value_error":
         inner, message = _split_key(message)
@@ -192,8 +204,11 @@ def _structural(content: Mapping[str, Any], error: Any) -> tuple[tuple[str, ...]
     return key, message if len(shown) > 60 else f"{message}, not {shown}"
 
 
-def _walk(content: Any, location: Sequence[str | int]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the key of a location, and the valid names of the mapping that its last part belongs to."""
+def _walk(content: Any, location: Sequence[str | int], *, absent: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the key of a location, and the valid names of the mapping that its last part belongs to.
+
+    The last part may be a key that is `absent`; any other that the content does not have is a type of a union.
+    """
     schema: Any = Project.model_json_schema(by_alias=True)
     definitions, key, siblings = schema["$defs"], [], tuple(schema["properties"])
     last = len(location) - 1
@@ -202,7 +217,7 @@ def _walk(content: Any, location: Sequence[str | int]) -> tuple[tuple[str, ...],
         schema = _resolved(schema, definitions, content)
         siblings = tuple(schema.get("properties", ()))
         inside = isinstance(content, list) or (isinstance(content, dict) and part in content)
-        if union or (not inside and i < last) or part == "[key]":
+        if union or (not inside and not (absent and i == last)) or part == "[key]":
             continue  # a union's tag, or pydantic's word for the key itself
         key.append(str(part))
         content = content[part] if inside else None
