@@ -108,6 +108,17 @@ def test_a_head_that_moves_while_the_forge_is_waited_for_is_noticed(server, forg
     assert server.bodies() == []
 
 
+def test_a_review_of_the_same_commit_is_not_replaced_by_a_notice(server, forge):
+    assert review_post.post_notice(forge, SHA, None).what == "created"
+    review = review_post.signed(BODY, SHA, None)
+    assert post(forge, review).what == "updated"
+    assert review_post.post_notice(forge, SHA, "https://forge.example/2").what == "unchanged"
+    assert [body.strip() for body in server.bodies()] == [review.strip()]
+    server.pulls[0]["sha"] = OLD
+    assert review_post.post_notice(forge, OLD, None).what == "updated"
+    assert review_post.post_notice(forge, SHA, None) == Posted("stale")
+
+
 @pytest.mark.parametrize("before", [[], [f"{MARKER}\nold"]])
 def test_a_dry_run_looks_and_writes_nothing(server, forge, before):
     for body in before:

@@ -41,6 +41,9 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
+USER, PASSWORD, TOKEN = "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"
+_UNKNOWN_USER = re.compile(r"\b40[13]\b|unauthori[sz]ed|not authenticated|permission.denied", re.IGNORECASE)
+_DAMAGED = re.compile("is not a database|is malformed|is encrypted")
 _RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 _LOCK_SECONDS = 300
 _FOREIGN = {"mlflow", "sqlalchemy", "alembic"}  # whose errors are about the store, not about this program
@@ -183,5 +186,15 @@ def _outside(uri: str, advice: str) -> Iterator[None]:
         while deeper := root.__cause__ or root.__context__:
             root = deeper
         reason = without_secrets(str(root), uri)
-        mend = f"start it or correct the address (tracking.uri in conf/tracking, or {URI}); {advice}"
-        raise OutsideError(f"MLflow at {shown(uri)}: {reason}; {mend}") from error
+        raise OutsideError(f"MLflow at {shown(uri)}: {reason}; {_mend(uri, reason)}; {advice}") from error
+
+
+def _mend(uri: str, reason: str) -> str:
+    """Return what to do about a failure."""
+    if is_server(uri) and _UNKNOWN_USER.search(reason):
+        return f"set {USER} and {PASSWORD}, or {TOKEN}, for a user who may write there"
+    if not is_server(uri) and _DAMAGED.search(reason):
+        return "the file is damaged: put a copy of it back, or move it away, and a new one is made"
+    if "mlflow db upgrade" in reason:
+        return "it is of another version of MLflow"
+    return f"start it or correct the address (tracking.uri in conf/tracking, or {URI})"

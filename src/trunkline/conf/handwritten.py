@@ -15,7 +15,7 @@ MAX_BYTES = 200_000
 REFERENCE = re.compile(r"\$\{([A-Za-z_][\w-]*(?:\.[\w-]+)*)\}")
 
 
-# How people read what stands without quotes. YAML 1.1 has more words for true and false, and 12:30 and 0123 for numbers.
+# How people read what stands without quotes; YAML 1.1 has more words for truth, and other readings of 12:30 and 0123.
 _READ: dict[str, Callable[[str], object]] = {
     "bool": lambda text: {"true": True, "false": False}[text.lower()],
     "int": lambda text: int(text, 0),

@@ -178,10 +178,10 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
     if review.curves:
         yield "Curves", "\n\n".join(_chart(*_CHARTS[curve.kind], curve.points) for curve in review.curves)
     yield "Data and bundle", _facts(review)
-    yield (
-        "Reproduce",
-        f"```sh\ngit fetch origin && git switch --detach {review.head} && make repro && trunkline gate\n```",
+    steps = (
+        f"git fetch origin {review.head} && git switch --detach FETCH_HEAD && make repro && .venv/bin/trunkline gate"
     )
+    yield "Reproduce", f"```sh\n{steps}\n```"
 
 
 def _refuted(review: Review) -> str:

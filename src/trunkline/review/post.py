@@ -11,6 +11,8 @@ from trunkline.adapters.forge.api import Comment, Forge
 from trunkline.review.comment import MARKER
 from trunkline.show.text import address
 
+_NO_REVIEW = "## ⚠️ No review"
+
 
 @dataclass(frozen=True)
 class Posted:
@@ -31,6 +33,17 @@ def post(forge: Forge, sha: str, body: str, *, write: bool = True) -> Posted:
     """
     pull = forge.pull_request(sha)
     return Posted("stale") if pull is None else upsert(forge, pull.number, pull.url, body, write=write)
+
+
+def post_notice(forge: Forge, sha: str, url: str | None, *, write: bool = True) -> Posted:
+    """Say that a run has left no review; where the comment is a review of the same commit already, leave it."""
+    pull = forge.pull_request(sha)
+    if pull is None:
+        return Posted("stale")
+    ours = mine(forge.comments(pull.number), forge.me())
+    if ours and f"\n---\n{_foot(sha)}" in ours[0].body.replace("\r\n", "\n") and _NO_REVIEW not in ours[0].body:
+        return Posted("unchanged", pull.url, len(ours) - 1)
+    return upsert(forge, pull.number, pull.url, notice(sha, url), write=write)
 
 
 def upsert(forge: Forge, number: int, url: str, body: str, *, write: bool) -> Posted:
@@ -55,13 +68,17 @@ def mine(comments: tuple[Comment, ...], me: str) -> tuple[Comment, ...]:
 def signed(markdown: str, sha: str, url: str | None) -> str:
     """Return a comment with its foot: the commit and the run that it is of."""
     run = "" if url is None else f", from [this run]({address(url)})"
-    return f"{markdown}\n---\nOf commit {sha}{run}.\n"
+    return f"{markdown}\n---\n{_foot(sha)}{run}.\n"
+
+
+def _foot(sha: str) -> str:
+    return f"Of commit {sha}"
 
 
 def notice(sha: str, url: str | None) -> str:
     """Return the comment for a run whose review cannot be read; nothing in it is of that run."""
-    text = "## ⚠️ No review\n\nThe run left no review that can be read: see the run's log."
-    return signed(f"{MARKER}\n{text}\n", sha, url)
+    text = "The run left no review that can be read: see the run's log."
+    return signed(f"{MARKER}\n{_NO_REVIEW}\n\n{text}\n", sha, url)
 
 
 def _text(body: str) -> str:

@@ -55,7 +55,7 @@ def fork(folder: Path, ref: str) -> Fork:
     """
     there = tip(folder, ref)
     if there is None:
-        raise UserError(f"--base: there is no '{ref}' here; run: git fetch origin {ref}:refs/remotes/origin/{ref}")
+        raise UserError(f"--base: there is no '{ref}' here; {_way_to(folder, ref)}")
     since = told(folder, "log", "--first-parent", "--format=%H %P", there, "^HEAD")
     if since is not None:
         oldest = since.splitlines()[-1].split() if since else []
@@ -68,6 +68,15 @@ def fork(folder: Path, ref: str) -> Fork:
             f"--base: this clone is shallow: its history ends before it meets {ref}; run: git fetch --unshallow"
         )
     raise UserError(f"--base: {ref} and this branch have no commit in common; name the branch that this one left")
+
+
+def _way_to(folder: Path, ref: str) -> str:
+    """Say how to get what a name stands for: a branch can be fetched by it, and what starts at HEAD cannot."""
+    if is_shallow(folder):
+        return "this clone is shallow; run: git fetch --unshallow"
+    if re.search(r"[~^:\s]|@\{|^-", ref) or _NO_BRANCH.fullmatch(ref):
+        return "name a branch, a tag or a commit of this clone; git log shows them"
+    return f"run: git fetch origin {ref}:refs/remotes/origin/{ref}"
 
 
 def merge_base(folder: Path, ref: str) -> str:

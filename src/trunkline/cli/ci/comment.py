@@ -1,5 +1,7 @@
 """`trunkline ci comment`: the review as the one comment of a pull request."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ from trunkline.cli.ci.status import full_hash
 
 if TYPE_CHECKING:
     from trunkline.review.data import Review
+    from trunkline.review.post import Posted
 
 ARTIFACT, FILE = "review", "review.json"
 
@@ -48,11 +51,11 @@ def comment(  # noqa: PLR0913, PLR0917  an argument per option
         review = _review(path, run, sha)
     except UserError:
         if post and sha:
-            _post(sha, review_post.notice(sha, url), dry_run)
+            _post(sha, partial(review_post.post_notice, sha=sha, url=url), dry_run)
         raise
     body = review_post.signed(review_comment.render(review), review.head, url)
     if post:
-        _post(review.head, body, dry_run)
+        _post(review.head, partial(review_post.post, sha=review.head, body=body), dry_run)
     else:
         click.echo(body, nl=False)
 
@@ -87,14 +90,13 @@ def _fetch(run: int) -> bytes:
     return forge_archive.member(archive, FILE, file.LIMIT)
 
 
-def _post(sha: str, body: str, dry_run: bool) -> None:
+def _post(sha: str, posting: "Callable[..., Posted]", dry_run: bool) -> None:
     import os
 
     from trunkline.adapters.forge import api, connect
-    from trunkline.review import post as review_post
 
     forge = connect.connect(os.environ)
-    outcome = api.retried(lambda: review_post.post(forge, sha, body, write=not dry_run), _tell)
+    outcome = api.retried(lambda: posting(forge, write=not dry_run), _tell)
     if outcome.what == "stale":
         click.echo(f"{sha} is the head of no open pull request, or not any more: nothing posted")
         return
