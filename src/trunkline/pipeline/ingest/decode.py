@@ -1,10 +1,9 @@
 """Files into tables: unpacked by their names, decoded by the declared format, and put together where there are several.
 
-A CSV is checked field by field before it is read: a fast reader alone would fill up a line that was cut off, and give a
-repeated column a name of its own.
+A CSV is checked record by record before it is read (`csv_records`).
 """
 
-import csv
+import codecs
 import gzip
 import io
 import zipfile
@@ -18,7 +17,9 @@ import polars as pl
 from trunkline.conf.sources import Files, Package, TableSource
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.parquet import packed
-from trunkline.pipeline.ingest import plain_csv
+from trunkline.pipeline.ingest import csv_records, plain_csv
+
+CHECKED = 4 << 20  # bytes of a CSV that are checked at a time
 
 
 @dataclass(frozen=True)
@@ -129,19 +130,18 @@ def _member(title: str, names: Sequence[str], wanted: str | None) -> str:
 
 
 def _csv(file: File, nulls: Sequence[str]) -> pl.DataFrame:
-    text = _decoded(file)
-    header, rows = _records(file.name, text)
+    records = csv_records.Records(file.name, io.BytesIO(file.content))
+    rows = sum(block.rows for block in records.blocks(CHECKED))
+    text = file.content.removeprefix(codecs.BOM_UTF8)
     try:
-        frame = pl.read_csv(
-            text.encode(), infer_schema=False, null_values=list(nulls), empty_string_is_null="" in nulls
-        )
+        frame = pl.read_csv(text, infer_schema=False, null_values=list(nulls), empty_string_is_null="" in nulls)
     except pl.exceptions.PolarsError as error:
         raise UserError(f"{file.name}: is not valid CSV ({_first_line(error)}); fix it") from error
-    if frame.columns != header or frame.height != rows:
+    if tuple(frame.columns) != records.header or frame.height != rows:
         raise UserError(f"{file.name}: can be read in more than one way; save it with \\n at the end of lines")
     # A comma at the end of every line makes an empty column, which is dropped; one with values needs a name.
     if "" in frame.columns and not frame[""].replace("", None).is_null().all():
-        raise UserError(f"{file.name}: line 1: a column has no name; give each column a name of its own")
+        raise UserError(f"{file.name}: {csv_records.NO_NAME}")
     return frame.drop("", strict=False)
 
 
@@ -153,32 +153,6 @@ def _decoded(file: File) -> str:
         raise UserError(
             f"{file.name}: line {line}: byte 0x{file.content[error.start]:02x} is not UTF-8; save it as UTF-8"
         ) from None
-
-
-def _records(name: str, text: str) -> tuple[list[str], int]:
-    """Return the header and the number of rows, after checking that each row has a field per column."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line, rows, header = 1, 0, []
-    try:
-        header = _header(name, next(reader, []))
-        line = reader.line_num + 1
-        for rows, fields in enumerate(reader, 1):  # noqa: B007  the count is the result
-            if len(fields) != len(header) and (fields or len(header) > 1):  # an empty line is one empty field
-                raise UserError(f"{name}: line {line}: has {len(fields)} fields, the header has {len(header)}; fix it")
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise UserError(f"{name}: line {line}: is not valid CSV ({error}); fix it") from None
-    return header, rows
-
-
-def _header(name: str, header: list[str]) -> list[str]:
-    if not any(header):
-        raise UserError(f"{name}: is empty or has no header; name the columns in its first line")
-    repeated = sorted({column for column in header if header.count(column) > 1})
-    if repeated or "" in header[:-1]:
-        what = f"column '{repeated[0]}' appears more than once" if repeated else "a column has no name"
-        raise UserError(f"{name}: line 1: {what}; give each column a name of its own")
-    return header
 
 
 def _first_line(error: Exception) -> str:
