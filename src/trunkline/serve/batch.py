@@ -216,7 +216,8 @@ def _result(item: Part | Future[Part]) -> Part:
 
 def _make(job: Job, score: Scorer, number: int, chunk: Any) -> Part:
     """Check and score one part and write it; its JSON file comes last and says that it is finished."""
-    rows = bundle_columns.check_rows(chunk, job.contract)
+    read = tables.without_nulls(chunk, job.contract) if job.table.format == "csv" else chunk
+    rows = bundle_columns.check_rows(read, job.contract)
     bad = bundle_columns.reasons(chunk, rows.breaches)
     numeric, categorical, good = rows.numeric, rows.categorical, chunk
     keep = np.ones(len(chunk), dtype=np.bool_)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
@@ -110,8 +111,8 @@ def check_columns(table: RowsFile, contract: Contract) -> tuple[str, ...]:
         elif not _fits(table.schema.field(field.name).type, field):
             stored = table.schema.field(field.name).type
             raise UserError(
-                f"{table.path}: column {field.name}: is stored as {stored}, which is not {convert.MEANING[field.type]};"
-                " convert it"
+                f"{table.path}: column {field.name}: is stored as {stored}, "
+                f"which is not {convert.MEANING[field.category_of or field.type]}; convert it"
             )
     for name in (*contract.scores, ROW, REASONS):
         if name in extra:
@@ -119,10 +120,21 @@ def check_columns(table: RowsFile, contract: Contract) -> tuple[str, ...]:
     return extra
 
 
+def without_nulls(chunk: Any, contract: Contract) -> Any:
+    """Return a chunk of a CSV in which each input misses what its own source would miss, with quotes or without."""
+    for field in contract.inputs:
+        if field.nulls is not None and field.name in chunk.schema.names:
+            texts = pc.fill_null(chunk[field.name], "")
+            missing = pc.is_in(texts, pa.array(field.nulls, pa.string()))
+            texts = pc.if_else(missing, pa.scalar(None, pa.string()), texts)
+            chunk = chunk.set_column(chunk.schema.get_field_index(field.name), field.name, texts)
+    return chunk
+
+
 def _fits(stored: Any, field: Input) -> bool:
     """Tell whether a column's type can hold such values, by the rules that converted the training data."""
     try:
-        convert.parse(pl.Series(pl.from_arrow(pa.nulls(0, stored))), field.type)
+        convert.parse(pl.Series(pl.from_arrow(pa.nulls(0, stored))), field.category_of or field.type)
     except (TypeError, pl.exceptions.PolarsError, pa.ArrowException):
         return False
     return True

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline.pipeline.ingest import csv_records
 from trunkline.core.errors import UserError
+from trunkline.pipeline.ingest import csv_records
 from trunkline.serve import tables
 
 PIECES = st.sampled_from(["a", "é", " ", ",", '"', '""', "\r", "\n", "\r\n", "?", "\ufeff", "\x00"])
