@@ -19,7 +19,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from trunkline.bundle.contract import Contract, Input
-from trunkline.core import convert
+from trunkline.core import convert, parquet
 from trunkline.core.errors import UserError, nearest, one_line
 from trunkline.pipeline.ingest import csv_records
 
@@ -133,9 +133,11 @@ def without_nulls(chunk: Any, contract: Contract) -> Any:
 
 def _fits(stored: Any, field: Input) -> bool:
     """Tell whether a column's type can hold such values, by the rules that converted the training data."""
+    if not parquet.readable(stored):
+        return False
     try:
         convert.parse(pl.Series(pl.from_arrow(pa.nulls(0, stored))), field.category_of or field.type)
-    except (TypeError, pl.exceptions.PolarsError, pa.ArrowException):
+    except TypeError:
         return False
     return True
 

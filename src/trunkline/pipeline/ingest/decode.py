@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from trunkline.conf.sources import Files, Package, TableSource
+from trunkline.core import parquet
 from trunkline.core.errors import UserError, nearest
-from trunkline.core.parquet import packed
 from trunkline.pipeline.ingest import csv_records, plain_csv
 
 CHECKED = 4 << 20  # bytes of a CSV that are checked at a time
@@ -44,23 +46,30 @@ def table(files: Iterable[File], source: Package | Files) -> pl.LazyFrame:
         frame = _frame((file,), source)
         first = first or (file.name, frame.schema)
         _same_columns(*first, file.name, frame)
-        pieces.append(packed(frame) if len(source.files) > 1 else frame.lazy())
+        pieces.append(parquet.packed(frame) if len(source.files) > 1 else frame.lazy())
     return pl.concat(pieces)
 
 
 def _frame(files: Sequence[File], source: Package | Files) -> pl.DataFrame:
     """Return the table of one file, or of several that stand beside each other."""
     file = files[0]
-    if source.format == "csv":
-        frame = _csv(_plain(files, source), source.nulls)
-    else:
-        try:
-            frame = pl.read_parquet(io.BytesIO(file.content))
-        except pl.exceptions.PolarsError as error:
-            raise UserError(f"{file.name}: is not a readable Parquet file ({_first_line(error)})") from error
+    frame = _csv(_plain(files, source), source.nulls) if source.format == "csv" else _parquet(file, source)
     if frame.is_empty():
         raise UserError(f"{file.name}: has no rows; supply a file with data")
     return picked(frame, source, file.name)
+
+
+def _parquet(file: File, source: Package | Files) -> pl.DataFrame:
+    try:
+        schema = pq.read_schema(io.BytesIO(file.content))
+        wanted = [name for name in schema.names if not source.keep or name in source.keep.values()]
+        parquet.refuse_unreadable(pa.schema(schema.field(name) for name in wanted), file.name)
+        if all(parquet.readable(field.type) for field in schema):
+            return pl.read_parquet(io.BytesIO(file.content), columns=wanted or None)
+        # polars would panic at a column that is not even wanted.
+        return pl.DataFrame(pq.read_table(io.BytesIO(file.content), columns=wanted))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException) as error:
+        raise UserError(f"{file.name}: is not a readable Parquet file ({_first_line(error)})") from error
 
 
 def picked(frame: pl.DataFrame, source: TableSource, title: str) -> pl.DataFrame:
