@@ -8,9 +8,10 @@ import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from urllib.parse import unquote
 
 import polars as pl
 import pyarrow as pa
@@ -21,15 +22,23 @@ from trunkline.core import parquet
 from trunkline.core.errors import UserError, nearest
 from trunkline.pipeline.ingest import csv_records, plain_csv
 
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 CHECKED = 4 << 20  # bytes of a CSV that are checked at a time
 
 
 @dataclass(frozen=True)
 class File:
-    """The bytes of a file, and how messages call it."""
+    """The bytes of a file, how messages call it, and the columns that stand in the names of its folders."""
 
     name: str
     content: bytes
+    partition: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def partition(name: str) -> dict[str, str | None]:
+    """Return the columns of a path as Hive writes them, such as month=2024-01/part-0.parquet."""
+    pairs = (folder.partition("=") for folder in name.split("/")[:-1] if "=" in folder)
+    return {unquote(key): None if value == _HIVE_NULL else unquote(value) for key, _, value in pairs if key}
 
 
 def table(files: Iterable[File], source: Package | Files) -> pl.LazyFrame:
@@ -56,7 +65,16 @@ def _frame(files: Sequence[File], source: Package | Files) -> pl.DataFrame:
     frame = _csv(_plain(files, source), source.nulls) if source.format == "csv" else _parquet(file, source)
     if frame.is_empty():
         raise UserError(f"{file.name}: has no rows; supply a file with data")
-    return picked(frame, source, file.name)
+    return picked(_with_partition(frame, file), source, file.name)
+
+
+def _with_partition(frame: pl.DataFrame, file: File) -> pl.DataFrame:
+    for column in file.partition:
+        if column in frame.columns:
+            raise UserError(
+                f"{file.name}: column '{column}' is in the file and in the name of its folder; remove it in one"
+            )
+    return frame.with_columns(pl.lit(value, pl.String).alias(column) for column, value in file.partition.items())
 
 
 def _parquet(file: File, source: Package | Files) -> pl.DataFrame:
@@ -64,7 +82,7 @@ def _parquet(file: File, source: Package | Files) -> pl.DataFrame:
         schema = pq.read_schema(io.BytesIO(file.content))
         wanted = [name for name in schema.names if not source.keep or name in source.keep.values()]
         parquet.refuse_unreadable(pa.schema(schema.field(name) for name in wanted), file.name)
-        if all(parquet.readable(field.type) for field in schema):
+        if all(parquet.readable(column.type) for column in schema):
             return pl.read_parquet(io.BytesIO(file.content), columns=wanted or None)
         # polars would panic at a column that is not even wanted.
         return pl.DataFrame(pq.read_table(io.BytesIO(file.content), columns=wanted))
