@@ -160,8 +160,8 @@ def test_predict_scores_a_text_that_means_missing_as_missing(tmp_path: Path) -> 
 
 
 CATEGORY_VALUES = {
-    "integer": [7, -1, 0, "7", "-1", None, "007", "+7", "x", "7.5", True],
-    "boolean": [True, False, "true", "false", None, "yes", 2],
+    "integer": [7, -1, 0, "7", "-1", None, "007", "+7", "x", "7.5", True, 7.0, 7.5, float("nan")],
+    "boolean": [True, False, "true", "false", None, "yes", 2, float("nan")],
 }
 
 

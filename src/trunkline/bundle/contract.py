@@ -154,7 +154,7 @@ def text_check(field: Input) -> Callable[[object], str]:
     matches = None if field.pattern is None else re.compile(field.pattern).fullmatch
 
     def check(value: object) -> str:
-        if value is None:
+        if value is None or (field.category_of is not None and value != value):  # noqa: PLR0124  NaN
             return _missing(field, MISSING)
         if field.category_of is not None:
             value = _category(field, value)
@@ -174,7 +174,7 @@ def text_check(field: Input) -> Callable[[object], str]:
 def _category(field: Input, value: object) -> object:
     """Return the text of a whole number or a truth value; refuse a text that is not written so."""
     if field.category_of == "integer":
-        if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool) and value % 1 == 0:
             return str(int(value))
         if isinstance(value, str) and not _INTEGER.fullmatch(value):
             raise _wrong(field, value, "is not a whole number, written without leading zeros")

@@ -104,6 +104,8 @@ def _is_nan(raw: pl.Series, kind: ColumnType) -> pl.Series:
 def _integer(raw: pl.Series) -> pl.Series | None:
     if not (raw.dtype == pl.String or raw.dtype.is_numeric()):
         return None
+    if raw.dtype == pl.String:
+        raw = raw.str.replace(r"^([+-]?\d+)\.0+$", "${1}")  # as pandas writes whole numbers if one is missing
     values = raw.cast(pl.Int64, strict=False)
     if raw.dtype.is_integer() or raw.dtype == pl.String:
         return values
@@ -123,8 +125,10 @@ def _text(raw: pl.Series) -> pl.Series | None:
 
 def _boolean(raw: pl.Series) -> pl.Series | None:
     if raw.dtype == pl.String:
-        meanings = {"true": True, "1": True, "false": False, "0": False}
+        meanings = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
         return raw.str.to_lowercase().replace_strict(meanings, default=None, return_dtype=pl.Boolean)
+    if raw.dtype.is_numeric() and (numbers := _integer(raw)) is not None:
+        return numbers.replace_strict({0: False, 1: True}, default=None, return_dtype=pl.Boolean)
     return raw if raw.dtype == pl.Boolean else None
 
 
