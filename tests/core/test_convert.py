@@ -1,5 +1,6 @@
 """Columns are converted exactly, and what cannot be converted is told apart from what is missing."""
 
+import re
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.conf.contract import ColumnType
-from trunkline.core.convert import DTYPES, parse
+from trunkline.core.convert import DTYPES, parse, verify_notation
 
 FAILED = object()
 T = datetime(2013, 3, 10, 7, 30)
@@ -20,7 +21,11 @@ TEXTS: dict[ColumnType, dict[str, object]] = {
         "-7": -7,
         "007": 7,
         "12x": FAILED,
-        "1.0": FAILED,
+        "1.0": 1,
+        "-0.00": 0,
+        "1.01": FAILED,
+        "1.": FAILED,
+        "1e3": FAILED,
         " 1": FAILED,
         "nan": FAILED,
         "": FAILED,
@@ -36,7 +41,7 @@ TEXTS: dict[ColumnType, dict[str, object]] = {
         "1,5": FAILED,
     },
     "text": {"": "", " x ": " x ", "nan": "nan"},
-    "boolean": {"true": True, "False": False, "1": True, "0": False, "yes": FAILED},
+    "boolean": {"true": True, "False": False, "1": True, "0": False, "1.0": True, "yes": FAILED, "2": FAILED},
     "time": {
         "2013-03-10T07:30:00Z": T,
         "2013-03-10T02:30:00-05:00": T,
@@ -75,6 +80,9 @@ def test_texts(kind: ColumnType) -> None:
         ("time", [date(2013, 3, 10)], [datetime(2013, 3, 10)]),
         ("time", [datetime(2013, 3, 10, 7, 30, tzinfo=UTC)], [T]),
         ("boolean", [True, None], [True, None]),
+        ("boolean", [1, 0, 2, -1, None], [True, False, FAILED, FAILED, None]),
+        ("boolean", [1.0, 0.0, 0.5, float("nan")], [True, False, FAILED, None]),
+        ("boolean", [Decimal(1), Decimal("0.5")], [True, FAILED]),
         ("text", [None, None], [None, None]),
     ],
 )
@@ -108,3 +116,69 @@ def test_iso_texts_give_the_instants_that_python_reads(times: list[datetime]) ->
     parsed = parse(pl.Series("c", [time.isoformat() for time in times]), "time")
     assert parsed.values.to_list() == [time.astimezone(UTC).replace(tzinfo=None) for time in times]
     assert not parsed.failed.any()
+
+
+LETTERS = [*map(chr, range(ord("A"), ord("Z") + 1)), *map(chr, range(ord("a"), ord("z") + 1)), *"+%0123456789"]
+DIRECTIVES = [
+    *(f"%{letter}" for letter in LETTERS),
+    "%",
+    "%.f",
+    "%.3f",
+    "%3f",
+    "%6f",
+    "%9f",
+    "%:z",
+    "%::z",
+    "%#z",
+    "%-d",
+]
+AROUND = ["{}", "%Y-%m-%d {}", "%Y-%m-%d %H:%M:%S{}", "%Y-%m-%d {}:%M %p", "%Y-{}-%d", "{}.%m.%Y", "%d/%b/%Y:%T {}"]
+
+
+@pytest.mark.parametrize("notation", [around.format(directive) for around in AROUND for directive in DIRECTIVES])
+def test_a_notation_is_refused_or_reads_the_instants_that_it_wrote(notation: str) -> None:
+    try:
+        verify_notation(notation)
+    except ValueError as error:
+        assert str(error).startswith(f"'{notation}': ")  # noqa: PT017  most notations are refused, not all
+        return
+    offset = timezone(timedelta(hours=-3))
+    instant = datetime(2024, 2, 29, 22, 41, 53, 246_813, tzinfo=offset)
+    text = pl.Series([instant]).dt.convert_time_zone("America/Sao_Paulo").dt.strftime(notation)
+    parsed = parse(text, "time", [notation])
+    assert not parsed.failed.any()
+    aware = any(directive in notation for directive in ("%z", "%:z", "%+", "%s"))
+    expected = instant.astimezone(UTC).replace(tzinfo=None) if aware else instant.replace(tzinfo=None)
+    units = ("1us", "1ms", "1s", "1m", "1d", "1mo", "1y")
+    assert parsed.values[0] in {pl.Series([expected]).dt.truncate(unit)[0] for unit in units}
+
+
+@pytest.mark.parametrize(
+    ("notation", "text", "expected"),
+    [
+        ("%d/%b/%Y:%H:%M:%S %z", "10/Mar/2013:02:30:00 -0500", T),
+        ("%d.%m.%Y", "10.03.2013", datetime(2013, 3, 10)),
+        ("%Y-%m-%d %I:%M %p", "2013-03-10 07:30 AM", T),
+        ("%s", "1362900600", T),
+        ("%Y%m%d %H%M%S%.f", "20130310 073000.5", T + timedelta(milliseconds=500)),
+    ],
+)
+def test_a_notation_is_read(notation: str, text: str, expected: datetime) -> None:
+    parsed = parse(pl.Series([text, "x"]), "time", [verify_notation(notation)])
+    assert parsed.values.to_list() == [expected, None]
+    assert parsed.failed.to_list() == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("notation", "message"),
+    [
+        ("%G-W%V-%u", "%G is not supported; supported are %Y %y "),
+        ("%H:%M:%S.%f", "%f counts nanoseconds; write %.f"),
+        ("%d.%m.%Y %H:%M %Z", "%Z is a name that says no offset; write %z"),
+        ("%m/%d", "no time can be read by it; it must say the year"),
+        ("%Y-%m-%d %H", "no time can be read by it; it must say the year"),
+    ],
+)
+def test_a_notation_that_no_text_has_is_refused(notation: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"'{notation}': {message}")):
+        verify_notation(notation)

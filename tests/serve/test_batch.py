@@ -392,7 +392,7 @@ def test_other_mistakes_have_one_line_each(tmp_path, folder):
         (source, "out.json", folder, r"out\.json: is neither \.csv nor \.parquet; name it by its format"),
         (source, "in.csv", folder, r"in\.csv: is the input; name another file for the scores"),
         (tmp_path / "none.csv", "out.csv", folder, r"none\.csv: there is no such file"),
-        (tmp_path / "empty.csv", "out.csv", folder, r"empty\.csv: is empty; supply a line"),
+        (tmp_path / "empty.csv", "out.csv", folder, r"empty\.csv: is empty or has no header; name the columns"),
         (tmp_path / "broken.parquet", "out.csv", folder, r"broken\.parquet: cannot be read: "),
         (source, "out.csv", tmp_path / "nowhere", r"nowhere: is missing; name a bundle's folder"),
     ]:
@@ -400,7 +400,7 @@ def test_other_mistakes_have_one_line_each(tmp_path, folder):
             batch.plan(first, tmp_path / second, where, None, None)
         assert "\n" not in str(caught.value)
     source.write_text("distance,origin\n1,EWR\n2\n")
-    with pytest.raises(UserError, match=r"in\.csv: cannot be read: CSV parse error: Expected 2 columns, got 1"):
+    with pytest.raises(UserError, match=r"in\.csv: line 3: has 1 fields, the header has 2; fix it"):
         predict(source, tmp_path / "out.csv", folder)
 
 

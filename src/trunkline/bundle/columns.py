@@ -116,7 +116,7 @@ def _number(chunk: Any, field: Input, report: Callable[[Breach], None]) -> Float
 
 def _text(chunk: Any, field: Input, report: Callable[[Breach], None]) -> npt.NDArray[np.object_]:
     """Return the texts; each distinct one is made a Python object, and checked, once."""
-    encoded = _encoded(chunk, field.name)
+    encoded = _encoded(_category_texts(chunk, field, report), field.name)
     distinct = np.array([*encoded.dictionary.to_pylist(), MISSING], dtype=object)
     codes = pl.Series(pl.from_arrow(encoded.indices)).fill_null(len(distinct) - 1).to_numpy()
     for words, wrong in _wrong_texts(distinct, field):
@@ -125,6 +125,17 @@ def _text(chunk: Any, field: Input, report: Callable[[Breach], None]) -> npt.NDA
             report(Breach(field.name, words, mask))
     values: npt.NDArray[np.object_] = distinct[codes]
     return values
+
+
+def _category_texts(chunk: Any, field: Input, report: Callable[[Breach], None]) -> Any:
+    """Return a chunk with a category's texts as the pipeline wrote those of the training rows."""
+    if field.category_of is None or field.name not in chunk.schema.names:
+        return chunk
+    parsed = convert.parse(pl.Series(field.name, pl.from_arrow(chunk[field.name])), field.category_of)
+    if parsed.failed.any():
+        report(Breach(field.name, f"is not {convert.MEANING[field.category_of]}", parsed.failed.to_numpy()))
+    texts = parsed.values.cast(pl.String).to_arrow()
+    return chunk.set_column(chunk.schema.get_field_index(field.name), field.name, texts)
 
 
 def _encoded(chunk: Any, name: str) -> Any:

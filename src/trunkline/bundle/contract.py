@@ -16,13 +16,18 @@ from trunkline.core.tasks import score_columns
 
 MISSING = "\ue000"  # a missing category in the graph's text input; private use, so that no real text has it
 
+_INTEGER = re.compile(r"0|-?[1-9]\d*", re.ASCII)
 _LARGEST = float(np.finfo(np.float64).max)
 
 _Value = TypeVar("_Value", float, str)
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One field of a request; numeric ones are integer, number or boolean, categorical ones text."""
+    """One field of a request; numeric ones are integer, number or boolean, categorical ones text.
+
+    `nulls` are the texts that mean a missing value where the field's own source is a CSV, and so in a CSV of requests;
+    without them, it is an empty field without quotes. `category_of` is what the texts of a category are written from.
+    """
 
     name: str
     role: Literal["numeric", "categorical"]
@@ -33,6 +38,8 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max: float | None = None
     allowed: list[str | int] | None = None
     pattern: str | None = None
+    nulls: list[str] | None = None
+    category_of: Literal["integer", "number", "boolean"] | None = None
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -147,8 +154,10 @@ def text_check(field: Input) -> Callable[[object], str]:
     matches = None if field.pattern is None else re.compile(field.pattern).fullmatch
 
     def check(value: object) -> str:
-        if value is None:
+        if value is None or (field.category_of is not None and value != value):  # noqa: PLR0124  NaN
             return _missing(field, MISSING)
+        if field.category_of is not None:
+            value = _category(field, value)
         if not isinstance(value, str):
             raise _wrong(field, value, "is not a text")
         if allowed is not None and value not in allowed:
@@ -160,6 +169,21 @@ def text_check(field: Input) -> Callable[[object], str]:
         return value
 
     return check
+
+
+def _category(field: Input, value: object) -> object:
+    """Return the text of a whole number or a truth value; refuse a text that is not written so."""
+    if field.category_of == "integer":
+        if isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool) and value % 1 == 0:
+            return str(int(value))
+        if isinstance(value, str) and not _INTEGER.fullmatch(value):
+            raise _wrong(field, value, "is not a whole number, written without leading zeros")
+    if field.category_of == "boolean":
+        if isinstance(value, bool | np.bool_):
+            return "true" if value else "false"
+        if value not in ("true", "false"):
+            raise _wrong(field, value, "is not true or false")
+    return value
 
 
 def _missing(field: Input, mark: _Value) -> _Value:

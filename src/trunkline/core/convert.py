@@ -1,5 +1,6 @@
 """Converts columns, as they come, to the types of a contract, and tells which values cannot be converted."""
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,6 +29,17 @@ DTYPES: dict[ColumnType, pl.DataType] = {
 _TIME = r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:[0-5]\d(?:\.\d{1,9})?)?(Z|[+-]\d{2}(?::?\d{2})?)?)?$"
 _FIRST, _LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999)  # the years that Python has
 
+_DIRECTIVE = re.compile(r"%[-_0]?(?:\.?[369]?f|:*z|#z|.|$)", re.DOTALL)
+_PLAIN = (*(f"%{letter}" for letter in "YymbBhdejaAFDxvcHkIlMSTRXrpPzs+nt%"), "%:z", "%.f", "%3f", "%6f", "%9f")
+_PADDED = frozenset(f"%{padding}{letter}" for padding in "-_0" for letter in "YymdejHkIlMS")
+_MISREAD = {
+    "%f": "counts nanoseconds; write %.f for what follows the seconds, with its point, or %3f, %6f or %9f without",
+    "%Z": "is a name that says no offset; write %z, or the name itself if all times are UTC",
+}
+_WITH_OFFSET = re.compile(r"%:?z|%\+|%s")
+_PROBES = [datetime(2013, 3, 9, 19, 35, 6, 123456), datetime(1999, 11, 30, 23, 4, 58, 987654)]
+_UNITS = ("1us", "1ms", "1s", "1m", "1h", "1d", "1mo", "1y")
+
 
 @dataclass(frozen=True)
 class Parsed:
@@ -46,12 +58,41 @@ def parse(raw: pl.Series, kind: ColumnType, formats: Sequence[str] = ()) -> Pars
     present = raw.is_not_null() & ~_is_nan(raw, kind)
     values = raw if raw.dtype == pl.Null else _CONVERT[kind](raw)
     if formats and raw.dtype == pl.String and values is not None:
-        others = (raw.str.to_datetime(notation, time_unit="us", strict=False) for notation in formats)
+        others = (_of_notation(raw, notation) for notation in formats)
         values = pl.select(pl.coalesce(values, *others)).to_series().alias(values.name)
     if values is None:
         raise TypeError(f"is stored as {raw.dtype}, which is not {MEANING[kind]}")
     values = values.cast(DTYPES[kind])
     return Parsed(values, present & values.is_null())
+
+
+def verify_notation(notation: str) -> str:
+    """Return a notation of times; raises ValueError if no text could be read by it, or not as it was meant.
+
+    Two instants are written by it and read back, as local times that are five hours and a half ahead of UTC.
+    """
+    for directive in _DIRECTIVE.findall(notation):
+        if directive not in _PLAIN and directive not in _PADDED:
+            why = _MISREAD.get(directive, f"is not supported; supported are {' '.join(_PLAIN)}")
+            raise ValueError(f"'{notation}': {directive} {why}")
+    local = pl.Series(_PROBES, dtype=pl.Datetime("us", "UTC")).dt.convert_time_zone("Asia/Kolkata")
+    expected = local.dt.convert_time_zone("UTC") if _WITH_OFFSET.search(notation) else local
+    expected = expected.dt.replace_time_zone(None)
+    try:
+        times = _of_notation(local.dt.strftime(notation), notation)
+    except pl.exceptions.PolarsError:
+        times = expected.clear(len(expected))
+    if not any((times == expected.dt.truncate(unit)).all(ignore_nulls=False) for unit in _UNITS):
+        raise ValueError(
+            f"'{notation}': no time can be read by it; it must say the year, a day only with its month, hours only "
+            "with minutes, %I and %l only with %p, and an offset only with a time"
+        )
+    return notation
+
+
+def _of_notation(raw: pl.Series, notation: str) -> pl.Series:
+    times = raw.str.to_datetime(notation, time_unit="us", strict=False)
+    return times.dt.replace_time_zone(None)  # those with an offset come in UTC
 
 
 def _is_nan(raw: pl.Series, kind: ColumnType) -> pl.Series:
@@ -63,6 +104,8 @@ def _is_nan(raw: pl.Series, kind: ColumnType) -> pl.Series:
 def _integer(raw: pl.Series) -> pl.Series | None:
     if not (raw.dtype == pl.String or raw.dtype.is_numeric()):
         return None
+    if raw.dtype == pl.String:
+        raw = raw.str.replace(r"^([+-]?\d+)\.0+$", "${1}")  # as pandas writes whole numbers if one is missing
     values = raw.cast(pl.Int64, strict=False)
     if raw.dtype.is_integer() or raw.dtype == pl.String:
         return values
@@ -82,8 +125,10 @@ def _text(raw: pl.Series) -> pl.Series | None:
 
 def _boolean(raw: pl.Series) -> pl.Series | None:
     if raw.dtype == pl.String:
-        meanings = {"true": True, "1": True, "false": False, "0": False}
+        meanings = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
         return raw.str.to_lowercase().replace_strict(meanings, default=None, return_dtype=pl.Boolean)
+    if raw.dtype.is_numeric() and (numbers := _integer(raw)) is not None:
+        return numbers.replace_strict({0: False, 1: True}, default=None, return_dtype=pl.Boolean)
     return raw if raw.dtype == pl.Boolean else None
 
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trunkline.core import files
+from trunkline.core.errors import UserError
 
 # Part of the bytes, so never left to a library's default.
 ROW_GROUP_ROWS = 2**17
@@ -42,6 +43,25 @@ def join(pieces: Sequence[Path], names: Sequence[str], path: Path) -> None:
         for piece in pieces:
             for batch in pq.ParquetFile(piece).iter_batches(ROW_GROUP_ROWS):
                 writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
+
+
+def refuse_unreadable(schema: pa.Schema, title: str) -> None:
+    """Raise UserError for a column of a type that polars has not: it would panic, or not say which column it is."""
+    for field in schema:
+        if not readable(field.type):
+            advice = "convert it, or leave it out with `keep`"
+            raise UserError(f"{title}: column {field.name}: is stored as {field.type}, which cannot be read; {advice}")
+
+
+def readable(stored: pa.DataType) -> bool:
+    """Tell whether polars has a type for what Arrow stores."""
+    if "decimal256" in str(stored):  # polars panics, and writes a backtrace
+        return False
+    try:
+        pl.from_arrow(pa.nulls(0, stored))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException):
+        return False
+    return True
 
 
 def shape(path: Path) -> tuple[int, int]:

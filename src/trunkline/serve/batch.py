@@ -7,6 +7,7 @@ What is written depends on the rows and the bundle alone, not on the number of t
 """
 
 import hashlib
+import io
 import os
 import re
 from collections import deque
@@ -140,9 +141,19 @@ def plan(source: Path, output: Path, folder: Path, runtime: Runtime | None, poli
     )
     if tables.format_of(output) == "csv":
         for field in job.rejected_schema:
-            if pa.types.is_nested(field.type):
+            if not _fits_csv(field):
                 raise UserError(f"{output}: column {field.name}: CSV cannot hold {field.type}; write .parquet instead")
     return job
+
+
+def _fits_csv(field: Any) -> bool:
+    try:
+        pyarrow.csv.write_csv(_plain(pa.schema([field])).empty_table(), io.BytesIO())
+        if pa.types.is_timestamp(field.type):  # its time zone is looked up with the first value
+            pa.scalar(0, field.type).cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return False
+    return True
 
 
 def traceable(job: Job) -> Job:
@@ -216,7 +227,8 @@ def _result(item: Part | Future[Part]) -> Part:
 
 def _make(job: Job, score: Scorer, number: int, chunk: Any) -> Part:
     """Check and score one part and write it; its JSON file comes last and says that it is finished."""
-    rows = bundle_columns.check_rows(chunk, job.contract)
+    read = tables.without_nulls(chunk, job.contract) if job.table.format == "csv" else chunk
+    rows = bundle_columns.check_rows(read, job.contract)
     bad = bundle_columns.reasons(chunk, rows.breaches)
     numeric, categorical, good = rows.numeric, rows.categorical, chunk
     keep = np.ones(len(chunk), dtype=np.bool_)

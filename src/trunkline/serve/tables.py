@@ -14,12 +14,14 @@ from typing import Any, Literal
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from trunkline.bundle.contract import Contract, Input
-from trunkline.core import convert
+from trunkline.core import convert, parquet
 from trunkline.core.errors import UserError, nearest, one_line
+from trunkline.pipeline.ingest import csv_records
 
 ROW, REASONS = "row_number", "reasons"  # the columns that predictions add, besides the scores
 
@@ -29,7 +31,6 @@ Format = Literal["csv", "parquet"]
 
 _FORMATS: dict[str, Format] = {".csv": "csv", ".parquet": "parquet"}
 _BLOCK = 4 << 20  # bytes of CSV parsed at a time
-_LINE = 16 << 20  # bytes of a line with names, far more than the most columns need
 _BUFFER = 1 << 16  # bytes of a Parquet column read at a time
 
 
@@ -60,8 +61,7 @@ class RowsFile:
 
     def _batches(self, rows: int) -> Iterator[Any]:
         if self.format == "csv":
-            with _open_csv(self.path, self.schema.names) as reader:
-                yield from reader
+            yield from _csv_batches(self.path)
         else:
             # Unbuffered and group by group: else the reader keeps whole groups, and the groups before, in memory.
             with pq.ParquetFile(self.path, pre_buffer=False, buffer_size=_BUFFER) as file:
@@ -111,8 +111,8 @@ def check_columns(table: RowsFile, contract: Contract) -> tuple[str, ...]:
         elif not _fits(table.schema.field(field.name).type, field):
             stored = table.schema.field(field.name).type
             raise UserError(
-                f"{table.path}: column {field.name}: is stored as {stored}, which is not {convert.MEANING[field.type]};"
-                " convert it"
+                f"{table.path}: column {field.name}: is stored as {stored}, "
+                f"which is not {convert.MEANING[field.category_of or field.type]}; convert it"
             )
     for name in (*contract.scores, ROW, REASONS):
         if name in extra:
@@ -120,11 +120,24 @@ def check_columns(table: RowsFile, contract: Contract) -> tuple[str, ...]:
     return extra
 
 
+def without_nulls(chunk: Any, contract: Contract) -> Any:
+    """Return a chunk of a CSV in which each input misses what its own source would miss, with quotes or without."""
+    for field in contract.inputs:
+        if field.nulls is not None and field.name in chunk.schema.names:
+            texts = pc.fill_null(chunk[field.name], "")
+            missing = pc.is_in(texts, pa.array(field.nulls, pa.string()))
+            texts = pc.if_else(missing, pa.scalar(None, pa.string()), texts)
+            chunk = chunk.set_column(chunk.schema.get_field_index(field.name), field.name, texts)
+    return chunk
+
+
 def _fits(stored: Any, field: Input) -> bool:
     """Tell whether a column's type can hold such values, by the rules that converted the training data."""
+    if not parquet.readable(stored):
+        return False
     try:
-        convert.parse(pl.Series(pl.from_arrow(pa.nulls(0, stored))), field.type)
-    except (TypeError, pl.exceptions.PolarsError, pa.ArrowException):
+        convert.parse(pl.Series(pl.from_arrow(pa.nulls(0, stored))), field.category_of or field.type)
+    except TypeError:
         return False
     return True
 
@@ -138,24 +151,32 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _csv_header(path: Path) -> Any:
-    with _readable(path), path.open("rb") as file:
-        first = file.readline(_LINE)
-        if not first.strip():
-            raise UserError(f"{path}: is empty; supply a line with the names of the columns")
-        if len(first) == _LINE:
-            raise UserError(
-                f"{path}: its first line has {_LINE:,} bytes or more; supply one with the names of the columns"
-            )
-        options = pyarrow.csv.ReadOptions(block_size=len(first) + 1)
-        names = pyarrow.csv.read_csv(pa.BufferReader(first), read_options=options).schema.names
-    return pa.schema([(name, pa.string()) for name in names])
+    """Return the columns of a CSV; an empty name, which a comma at the end of every line makes, is none."""
+    with path.open("rb") as file:
+        names = csv_records.Records(str(path), file).header
+    return pa.schema([(name, pa.string()) for name in names if name])
 
 
-def _open_csv(path: Path, names: Sequence[str]) -> Any:
-    return pyarrow.csv.open_csv(
-        path,
-        read_options=pyarrow.csv.ReadOptions(block_size=_BLOCK),
-        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
+def _csv_batches(path: Path) -> Iterator[Any]:
+    with path.open("rb") as file:
+        records = csv_records.Records(str(path), file)
+        for block in records.blocks(_BLOCK):
+            table = _parsed_csv(block.content, records.header)
+            if len(table) != block.rows:
+                raise UserError(f"{path}: can be read in more than one way; save it with \\n at the end of lines")
+            if "" in records.header:
+                if table[""].null_count < len(table) and any(table[""].to_pylist()):
+                    raise UserError(f"{path}: {csv_records.NO_NAME}")
+                table = table.drop_columns([""])
+            yield from table.to_batches()
+
+
+def _parsed_csv(content: bytes, names: Sequence[str]) -> Any:
+    content = b"\n" + content  # what looks like a byte order mark would be dropped from the first line
+    return pyarrow.csv.read_csv(
+        pa.BufferReader(content),
+        read_options=pyarrow.csv.ReadOptions(column_names=names, skip_rows=1, block_size=len(content) + 1),
+        parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True, ignore_empty_lines=False),
         convert_options=pyarrow.csv.ConvertOptions(
             column_types=dict.fromkeys(names, pa.string()),
             null_values=[""],

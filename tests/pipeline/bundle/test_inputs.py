@@ -43,7 +43,7 @@ TABLES = {
 }
 SOURCE = {"package": "rides", "version": "1", "path": "rides.csv"}
 DATA = {
-    "sources": {"rides": SOURCE, "zones": SOURCE | {"path": "zones.csv"}},
+    "sources": {"rides": SOURCE, "zones": SOURCE | {"path": "zones.csv", "nulls": ["", "NA"]}},
     "observations": "rides",
     "unique_key": ["id"],
     "timezone": "UTC",
@@ -89,7 +89,8 @@ def plan() -> features_plan.FeaturePlan:
 
 @pytest.fixture(scope="module")
 def found(plan: features_plan.FeaturePlan) -> dict[str, Input]:
-    declared = inputs.inputs(Features.parse(FEATURES), plan, Contract.parse({"tables": TABLES}))
+    sources = Data.parse(DATA).sources
+    declared = inputs.inputs(Features.parse(FEATURES), plan, Contract.parse({"tables": TABLES}), sources)
     return {field.name: field for field in declared}
 
 
@@ -125,6 +126,12 @@ def test_every_input_says_what_it_is(found):
     assert found["rides_7d"].description == "count of past, last 7d by zone"
     assert found["hour"].description == "hour(at)"
     assert list(found) == sorted(found)
+
+
+def test_an_input_is_read_as_its_own_source_is(found):
+    nulls = {"zone": [""], "last_late": [""], "last_seats": [""], "area": ["", "NA"], "hour": None, "late_7d": None}
+    assert {name: found[name].nulls for name in nulls} == nulls
+    assert {name: field.category_of for name, field in found.items() if field.category_of} == {"last_seats": "integer"}
 
 
 def test_the_plan_is_plain_json_and_complete(plan):

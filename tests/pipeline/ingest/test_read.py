@@ -122,7 +122,7 @@ BROKEN = {
     "old line ends": (
         "x.csv",
         b"a\nx\ry\n",
-        "can be read in more than one way; save it with \\n at the end of lines",
+        "line 2: ends with \\r alone; save the file with \\n at the end of lines",
     ),
     "another encoding": (
         "x.csv",

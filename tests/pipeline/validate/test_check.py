@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -243,13 +244,13 @@ def test_a_month_is_local_and_must_hold_valid_rows() -> None:
 
 
 def test_columns_that_are_not_as_declared() -> None:
-    raw = _rows({}).rename({"plate": "plates"}).with_columns(night=pl.lit(1), extra=pl.lit("x"))
+    raw = _rows({}).rename({"plate": "plates"}).with_columns(night=pl.lit(date(2013, 3, 10)), extra=pl.lit("x"))
     assert _message(raw, _table()).split("\n") == [
         "data/raw/trips.parquet: column plate: is missing; supply it, or remove it from tables.trips.columns",
         "data/raw/trips.parquet: column plates: is not declared; declare it in tables.trips.columns; "
         "did you mean 'plate'?",
         "data/raw/trips.parquet: column extra: is not declared; declare it in tables.trips.columns; valid are: plate",
-        "data/raw/trips.parquet: column night: is stored as Int32, which is not true or false; "
+        "data/raw/trips.parquet: column night: is stored as Date, which is not true or false; "
         "correct tables.trips.columns.night.type",
     ]
 

@@ -136,7 +136,7 @@ def build(
 
 def request_contract(declared: Declaration) -> Contract:
     """Return what a request to the model must look like."""
-    inputs = bundle_inputs.inputs(declared.features, declared.plan, declared.contract)
+    inputs = bundle_inputs.inputs(declared.features, declared.plan, declared.contract, declared.data.sources)
     return Contract(
         label=declared.data.target.name,
         classes=list(declared.data.target.class_names),

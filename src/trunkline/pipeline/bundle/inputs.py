@@ -4,13 +4,14 @@ An input that is a column of a table, unchanged, is held to that column's contra
 is held to what follows from them. Whatever does not follow is left open, since the model takes missing values.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from trunkline.bundle.contract import Input
 from trunkline.conf.contract import ColumnContract, Contract
 from trunkline.conf.features import Aggregate, Features, Latest, Lookup, Rolling, RowExpression, View
+from trunkline.conf.sources import Files, Package, Source
 from trunkline.core.expressions import Column, Type, infer, parse
 from trunkline.core.values import duration_text
 from trunkline.pipeline.features.plan import (
@@ -33,12 +34,23 @@ class _Values:
     max: float | None = None
     allowed: tuple[str | int, ...] | None = None
     pattern: str | None = None
+    nulls: tuple[str, ...] | None = None
 
 
-def inputs(features: Features, plan: FeaturePlan, contract: Contract) -> list[Input]:
+@dataclass(frozen=True)
+class _Tables:
+    """The tables that the plan reads: what conf/contract says of their columns, and conf/data of their texts."""
+
+    plan: FeaturePlan
+    contract: Contract
+    sources: Mapping[str, Source]
+
+
+def inputs(features: Features, plan: FeaturePlan, contract: Contract, sources: Mapping[str, Source]) -> list[Input]:
     """Return what each input of the model must be, in the order of the plan's outputs."""
     views = {name: view for view in features.views.values() for name in view.features}
-    return [_input(name, role, views[name], plan, contract) for name, role in _outputs(plan)]
+    tables = _Tables(plan, contract, sources)
+    return [_input(name, role, views[name], tables) for name, role in _outputs(plan)]
 
 
 def request_schema(declared: Iterable[Input]) -> dict[str, Any]:
@@ -57,11 +69,10 @@ def _outputs(plan: FeaturePlan) -> Iterator[tuple[str, Literal["numeric", "categ
     return ((feature.name, feature.role) for feature in plan.outputs)
 
 
-def _input(
-    name: str, role: Literal["numeric", "categorical"], view: View, plan: FeaturePlan, contract: Contract
-) -> Input:
-    values = _values(name, view, plan, contract)
-    kind: Any = "text" if role == "categorical" else plan.types[name]
+def _input(name: str, role: Literal["numeric", "categorical"], view: View, tables: _Tables) -> Input:
+    values = _values(name, view, tables)
+    own: Any = tables.plan.types[name]
+    kind: Any = "text" if role == "categorical" else own
     texts = None if values.allowed is None else [str(v) if role == "categorical" else v for v in values.allowed]
     limited = role == "numeric"
     return Input(
@@ -74,19 +85,23 @@ def _input(
         max=values.max if limited else None,
         allowed=texts,
         pattern=values.pattern,
+        nulls=None if values.nulls is None else list(values.nulls),
+        category_of=own if role == "categorical" and own != "text" else None,
     )
 
 
-def _values(name: str, view: View, plan: FeaturePlan, contract: Contract) -> _Values:
+def _values(name: str, view: View, tables: _Tables) -> _Values:
+    plan, contract, sources = tables.plan, tables.contract, tables.sources
     if isinstance(view, Rolling):
         return _aggregated(view, view.features[name], _events(plan, view.stream), contract)
     source = view.features[name]
     if isinstance(view, RowExpression):
-        column = _column(source, plan.request.table, contract)
-        return _same_as(column, column.nullable) if column else _Values(source)
+        table = plan.request.table
+        column = _column(source, table, contract)
+        return _same_as(column, column.nullable, sources[table]) if column else _Values(source)
     table, how = _origin(view, plan)
     column = _column(source, table, contract)
-    values = _same_as(column, nullable=True) if column else _Values(source)
+    values = _same_as(column, True, sources[table]) if column else _Values(source)
     return replace(values, description=f"{values.description}; {how} by {', '.join(view.keys)}")
 
 
@@ -133,8 +148,9 @@ def _column(source: str, table: str, contract: Contract) -> ColumnContract | Non
     return contract.tables[table].columns.get(expression.name) if isinstance(expression, Column) else None
 
 
-def _same_as(column: ColumnContract, nullable: bool) -> _Values:
-    return _Values(column.description, nullable, column.min, column.max, column.allowed, column.pattern)
+def _same_as(column: ColumnContract, nullable: bool, source: Source) -> _Values:
+    nulls = source.nulls if isinstance(source, Package | Files) and source.format == "csv" else None
+    return _Values(column.description, nullable, column.min, column.max, column.allowed, column.pattern, nulls)
 
 
 def _property(field: Input) -> Iterator[tuple[str, Any]]:

@@ -46,6 +46,27 @@ def tables(contract: Contract, data: Data) -> None:
     )
 
 
+def notations(contract: Contract) -> None:
+    """Refuse formats of times that no text can have, or that would be read as another time than is meant."""
+    declared = [
+        (f"contract.tables.{table}.columns.{name}.formats", notation)
+        for table, of in contract.tables.items()
+        for name, column in of.columns.items()
+        for notation in column.formats
+    ]
+    if not declared:
+        return
+    from trunkline.core import convert  # noqa: PLC0415  imports polars
+
+    mistakes = []
+    for key, notation in declared:
+        try:
+            convert.verify_notation(notation)
+        except ValueError as error:
+            mistakes.append(f"{key}: {error}")
+    _refuse(mistakes)
+
+
 def measures(evaluation: Evaluation, data: Data, contract: Contract) -> None:
     """Refuse an unknown metric, and slices or clusters that the request does not allow."""
     types = request_types(data, contract)
@@ -157,6 +178,7 @@ def _verify_baseline(project: Project) -> None:
 
 JUDGES: tuple[Callable[[Project], object], ...] = (
     lambda project: tables(project.contract, project.data),
+    lambda project: notations(project.contract),
     lambda project: compiler.plan(project.features, project.data, project.contract),
     _verify_model,
     _verify_search,

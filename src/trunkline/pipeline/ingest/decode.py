@@ -1,32 +1,44 @@
 """Files into tables: unpacked by their names, decoded by the declared format, and put together where there are several.
 
-A CSV is checked field by field before it is read: a fast reader alone would fill up a line that was cut off, and give a
-repeated column a name of its own.
+A CSV is checked record by record before it is read (`csv_records`).
 """
 
-import csv
+import codecs
 import gzip
 import io
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from urllib.parse import unquote
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from trunkline.conf.sources import Files, Package, TableSource
+from trunkline.core import parquet
 from trunkline.core.errors import UserError, nearest
-from trunkline.core.parquet import packed
-from trunkline.pipeline.ingest import plain_csv
+from trunkline.pipeline.ingest import csv_records, plain_csv
+
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+CHECKED = 4 << 20  # bytes of a CSV that are checked at a time
 
 
 @dataclass(frozen=True)
 class File:
-    """The bytes of a file, and how messages call it."""
+    """The bytes of a file, how messages call it, and the columns that stand in the names of its folders."""
 
     name: str
     content: bytes
+    partition: Mapping[str, str | None] = field(default_factory=dict)
+
+
+def partition(name: str) -> dict[str, str | None]:
+    """Return the columns of a path as Hive writes them, such as month=2024-01/part-0.parquet."""
+    pairs = (folder.partition("=") for folder in name.split("/")[:-1] if "=" in folder)
+    return {unquote(key): None if value == _HIVE_NULL else unquote(value) for key, _, value in pairs if key}
 
 
 def table(files: Iterable[File], source: Package | Files) -> pl.LazyFrame:
@@ -43,23 +55,39 @@ def table(files: Iterable[File], source: Package | Files) -> pl.LazyFrame:
         frame = _frame((file,), source)
         first = first or (file.name, frame.schema)
         _same_columns(*first, file.name, frame)
-        pieces.append(packed(frame) if len(source.files) > 1 else frame.lazy())
+        pieces.append(parquet.packed(frame) if len(source.files) > 1 else frame.lazy())
     return pl.concat(pieces)
 
 
 def _frame(files: Sequence[File], source: Package | Files) -> pl.DataFrame:
     """Return the table of one file, or of several that stand beside each other."""
     file = files[0]
-    if source.format == "csv":
-        frame = _csv(_plain(files, source), source.nulls)
-    else:
-        try:
-            frame = pl.read_parquet(io.BytesIO(file.content))
-        except pl.exceptions.PolarsError as error:
-            raise UserError(f"{file.name}: is not a readable Parquet file ({_first_line(error)})") from error
+    frame = _csv(_plain(files, source), source.nulls) if source.format == "csv" else _parquet(file, source)
     if frame.is_empty():
         raise UserError(f"{file.name}: has no rows; supply a file with data")
-    return picked(frame, source, file.name)
+    return picked(_with_partition(frame, file), source, file.name)
+
+
+def _with_partition(frame: pl.DataFrame, file: File) -> pl.DataFrame:
+    for column in file.partition:
+        if column in frame.columns:
+            raise UserError(
+                f"{file.name}: column '{column}' is in the file and in the name of its folder; remove it in one"
+            )
+    return frame.with_columns(pl.lit(value, pl.String).alias(column) for column, value in file.partition.items())
+
+
+def _parquet(file: File, source: Package | Files) -> pl.DataFrame:
+    try:
+        schema = pq.read_schema(io.BytesIO(file.content))
+        wanted = [name for name in schema.names if not source.keep or name in source.keep.values()]
+        parquet.refuse_unreadable(pa.schema(schema.field(name) for name in wanted), file.name)
+        if all(parquet.readable(column.type) for column in schema):
+            return pl.read_parquet(io.BytesIO(file.content), columns=wanted or None)
+        # polars would panic at a column that is not even wanted.
+        return pl.DataFrame(pq.read_table(io.BytesIO(file.content), columns=wanted))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException) as error:
+        raise UserError(f"{file.name}: is not a readable Parquet file ({_first_line(error)})") from error
 
 
 def picked(frame: pl.DataFrame, source: TableSource, title: str) -> pl.DataFrame:
@@ -129,19 +157,18 @@ def _member(title: str, names: Sequence[str], wanted: str | None) -> str:
 
 
 def _csv(file: File, nulls: Sequence[str]) -> pl.DataFrame:
-    text = _decoded(file)
-    header, rows = _records(file.name, text)
+    records = csv_records.Records(file.name, io.BytesIO(file.content))
+    rows = sum(block.rows for block in records.blocks(CHECKED))
+    text = file.content.removeprefix(codecs.BOM_UTF8)
     try:
-        frame = pl.read_csv(
-            text.encode(), infer_schema=False, null_values=list(nulls), empty_string_is_null="" in nulls
-        )
+        frame = pl.read_csv(text, infer_schema=False, null_values=list(nulls), empty_string_is_null="" in nulls)
     except pl.exceptions.PolarsError as error:
         raise UserError(f"{file.name}: is not valid CSV ({_first_line(error)}); fix it") from error
-    if frame.columns != header or frame.height != rows:
+    if tuple(frame.columns) != records.header or frame.height != rows:
         raise UserError(f"{file.name}: can be read in more than one way; save it with \\n at the end of lines")
     # A comma at the end of every line makes an empty column, which is dropped; one with values needs a name.
     if "" in frame.columns and not frame[""].replace("", None).is_null().all():
-        raise UserError(f"{file.name}: line 1: a column has no name; give each column a name of its own")
+        raise UserError(f"{file.name}: {csv_records.NO_NAME}")
     return frame.drop("", strict=False)
 
 
@@ -153,32 +180,6 @@ def _decoded(file: File) -> str:
         raise UserError(
             f"{file.name}: line {line}: byte 0x{file.content[error.start]:02x} is not UTF-8; save it as UTF-8"
         ) from None
-
-
-def _records(name: str, text: str) -> tuple[list[str], int]:
-    """Return the header and the number of rows, after checking that each row has a field per column."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    line, rows, header = 1, 0, []
-    try:
-        header = _header(name, next(reader, []))
-        line = reader.line_num + 1
-        for rows, fields in enumerate(reader, 1):  # noqa: B007  the count is the result
-            if len(fields) != len(header) and (fields or len(header) > 1):  # an empty line is one empty field
-                raise UserError(f"{name}: line {line}: has {len(fields)} fields, the header has {len(header)}; fix it")
-            line = reader.line_num + 1
-    except csv.Error as error:
-        raise UserError(f"{name}: line {line}: is not valid CSV ({error}); fix it") from None
-    return header, rows
-
-
-def _header(name: str, header: list[str]) -> list[str]:
-    if not any(header):
-        raise UserError(f"{name}: is empty or has no header; name the columns in its first line")
-    repeated = sorted({column for column in header if header.count(column) > 1})
-    if repeated or "" in header[:-1]:
-        what = f"column '{repeated[0]}' appears more than once" if repeated else "a column has no name"
-        raise UserError(f"{name}: line 1: {what}; give each column a name of its own")
-    return header
 
 
 def _first_line(error: Exception) -> str:

@@ -9,6 +9,7 @@ from trunkline.conf.sources import HTTP, Files
 from trunkline.core import paths
 from trunkline.core.addresses import shown
 from trunkline.core.errors import UserError
+from trunkline.pipeline.ingest import decode
 from trunkline.pipeline.ingest.decode import File
 
 if TYPE_CHECKING:
@@ -29,7 +30,8 @@ def fetch(name: str, source: Files) -> Iterator[File]:
     for file, pinned in sorted(source.files.items()):
         if pinned is None:
             raise UserError(f"{key}: {file}: has no sha256; run: trunkline pin {name}")
-        fetched = File(shown(source.url + file), locate(source, file, pinned).read_bytes())
+        content = locate(source, file, pinned).read_bytes()
+        fetched = File(shown(source.url + file), content, decode.partition(file))
         if (digest := hashlib.sha256(fetched.content).hexdigest()) != pinned:
             raise UserError(
                 f"{fetched.name}: is not what {key} has pinned: its sha256 is {digest}; "

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 
 from trunkline.conf.sources import Delta, Iceberg
-from trunkline.core import paths
+from trunkline.core import parquet, paths
 from trunkline.core.addresses import shown
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.pipeline.ingest import hosts
@@ -29,10 +29,11 @@ def read_delta(name: str, source: Delta) -> pl.DataFrame:
         )
     try:
         table.load_as_version(source.version)
-        return _frame(table.to_pyarrow_table())
+        rows = table.to_pyarrow_table()
     except Exception as error:  # its library has errors of its own, and those of every store
         what = f"version {source.version} cannot be read ({type(error).__name__}); was it vacuumed?"
         raise OutsideError(f"{shown(source.url)}: {what}") from None
+    return _frame(rows, shown(source.url))
 
 
 def delta_version(name: str, source: Delta) -> int:
@@ -53,9 +54,10 @@ def read_iceberg(name: str, source: Iceberg) -> pl.DataFrame:
         where = f"{source.table} has no snapshot {snapshot}; it may have expired"
         raise UserError(f"data.sources.{name}.snapshot: {where}; run: trunkline pin {name}")
     try:
-        return _frame(table.scan(snapshot_id=snapshot).to_arrow())
+        rows = table.scan(snapshot_id=snapshot).to_arrow()
     except Exception as error:  # its library has errors of its own, and those of every store
         raise OutsideError(f"{source.table}: snapshot {snapshot} cannot be read ({type(error).__name__})") from None
+    return _frame(rows, source.table)
 
 
 def iceberg_snapshot(name: str, source: Iceberg) -> str:
@@ -113,7 +115,8 @@ def _inside(name: str, source: Iceberg) -> None:
         )
 
 
-def _frame(table: Any) -> pl.DataFrame:
+def _frame(table: Any, title: str) -> pl.DataFrame:
+    parquet.refuse_unreadable(table.schema, title)
     frame = pl.from_arrow(table)
     if not isinstance(frame, pl.DataFrame):
         raise TypeError("a table without columns")
