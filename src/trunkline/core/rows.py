@@ -7,6 +7,7 @@ import duckdb
 import polars as pl
 
 from trunkline.core import expressions
+from trunkline.core.errors import UserError
 
 # No statement brings code that DuckDB does not come with.
 _NO_EXTENSIONS = {
@@ -14,6 +15,8 @@ _NO_EXTENSIONS = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
+# What DuckDB raises for a value that its type cannot hold.
+_UNFIT = (duckdb.ConversionException, duckdb.OutOfRangeException)
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -46,14 +49,30 @@ def evaluate(frame: pl.DataFrame, sources: Mapping[str, str], zone: str) -> pl.D
     """Return one column per named expression, in the order of the frame's rows.
 
     `frame` holds Int64, Float64, String, Boolean and Datetime (naive UTC) columns; `zone` is that of the
-    calendar functions.
+    calendar functions. Raises UserError for an expression whose value does not fit its type in some row.
     """
-    selected = ", ".join(
-        f"{expressions.to_sql(expressions.parse(source), zone)} AS {expressions.quote(name)}"
-        for name, source in sources.items()
-    )
+    compiled = {name: expressions.to_sql(expressions.parse(source), zone) for name, source in sources.items()}
     with connect() as connection:
         connection.register("frame", frame.to_arrow())
         connection.execute("SET enable_external_access=false; SET lock_configuration=true")
-        result: pl.DataFrame = connection.sql(f"SELECT {selected} FROM frame").pl()
+        try:
+            return _selected(connection, compiled)
+        except _UNFIT:
+            for name, sql in compiled.items():
+                _refuse_unfit(connection, name, sources[name], sql)
+            raise
+
+
+def _selected(connection: duckdb.DuckDBPyConnection, compiled: Mapping[str, str]) -> pl.DataFrame:
+    columns = ", ".join(f"{sql} AS {expressions.quote(name)}" for name, sql in compiled.items())
+    result: pl.DataFrame = connection.sql(f"SELECT {columns} FROM frame").pl()
     return result
+
+
+def _refuse_unfit(connection: duckdb.DuckDBPyConnection, name: str, source: str, sql: str) -> None:
+    try:
+        _selected(connection, {name: sql})
+    except _UNFIT as error:
+        first = str(error).splitlines()[0]
+        advice = "change the expression, or limit its columns by min and max in conf/contract"
+        raise UserError(f"{name}: {source}: a value does not fit: {first}; {advice}") from error
