@@ -27,6 +27,8 @@ def main() -> None:
     write_parquet(slices.predictions(holdout, scores), paths.PREDICTIONS / "holdout.parquet")
     parts = sum(map(len, report.slices.values())) - 1
     console.print(f"{paths.METRICS}: {report.whole.n:,} rows, {parts} slices", soft_wrap=True)
+    for line in report.undefined:
+        console.print(line, style="yellow", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -135,6 +135,7 @@ def test_a_graph_that_scores_otherwise_is_not_bundled(inside: Checkout, monkeypa
     made, comparison = build.build(declared, found, Path("bundle"))
     assert made.runtime == "sklearn"
     assert "the exported graph's scores differ by up to" in str(made.reason)
+    assert "choose another estimator or preprocessing in conf/model" in str(made.reason)
     assert comparison is not None
     assert comparison.difference > 1e-9
     assert "the exported graph's scores differ" in Path("bundle/card.md").read_text(encoding="utf-8")

@@ -79,14 +79,24 @@ class Dataset:
 
     @classmethod
     def read(cls, split: Split, folder: Path = FEATURES) -> Self:
-        """Read the rows of one window."""
-        return cls(frame=pl.read_parquet(folder / f"{split}.parquet"), schema=Schema.read(folder))
+        """Read the rows of one window; raises UserError for a feature that is infinite in some row."""
+        dataset = cls(frame=pl.read_parquet(folder / f"{split}.parquet"), schema=Schema.read(folder))
+        dataset.check_finite(split)
+        return dataset
 
     @property
     def features(self) -> pl.DataFrame:
         """The feature columns in the order that models see them: numeric as Float64, categorical as String."""
         types = {"numeric": pl.Float64, "categorical": pl.String}
         return self.frame.select(pl.col(feature.name).cast(types[feature.role]) for feature in self.schema.features)
+
+    def check_finite(self, split: Split) -> None:
+        """Raise UserError for a number that is infinite: no estimator takes one, nor does a bundle's contract."""
+        infinite = self.features.select(pl.col(self.schema.of_role("numeric")).is_infinite())
+        for name, row in ((column.name, column.arg_max()) for column in infinite if column.any()):
+            raise UserError(
+                f"data/features/{split}.parquet: '{name}' is infinite, first in row {row}; fix conf/features"
+            )
 
     @property
     def label(self) -> pl.Series:

@@ -1,8 +1,10 @@
 """The small expression language of conf/: parsed, type-checked and compiled, never evaluated as Python.
 
 It is a subset of Python's syntax over the columns of one row: arithmetic, comparisons, `and`, `or`, `not`,
-`a if condition else b`, `x in ('a', 'b')`, and the functions in `FUNCTIONS`. A missing operand makes the result
-missing (SQL's rules); division by zero is missing. Times are UTC; functions of the calendar use the project's zone.
+`a if condition else b`, `x in ('a', 'b')`, and the functions in `FUNCTIONS`. A value is Python's: `//` rounds down and
+`%` has the sign of the divisor. A missing operand makes the result missing (SQL's rules), and so does division by
+zero, where Python raises; a whole number beyond 64 bits is an error. Times are UTC; functions of the calendar use the
+project's zone.
 An expression is data, so that each engine (DuckDB here, an online store later) compiles it in its own way.
 """
 
@@ -59,6 +61,10 @@ class Operation:
     sql: str
     arity: int | None = None
     help: str = ""
+
+    def uses(self, place: int) -> int:
+        """Return how often the SQL holds an operand."""
+        return self.sql.count(f"{{{place}}}")
 
 
 def _fixed(result: Type, *accepted: tuple[Type, ...]) -> Callable[[tuple[Type | None, ...]], Type | None]:
@@ -159,7 +165,12 @@ FUNCTIONS: dict[str, Operation] = {
         "change repeats means the first",
     ),
     "log1p": Operation(
-        _NUMBER_TO_NUMBER, "(CASE WHEN {0} > -1 THEN ln(1.0 + {0}) END)", 1, "log(1 + x); missing for x <= -1"
+        _NUMBER_TO_NUMBER,
+        # Kahan's formula: what 1 + x loses of a small x, x / ((1 + x) - 1) gives back; beyond 1e16 it loses nothing.
+        "(CASE WHEN {0} > 1e16 THEN ln({0}) WHEN {0} > -1 AND 1e0 + {0} = 1e0 THEN CAST({0} AS DOUBLE) "
+        "WHEN {0} > -1 THEN ln(1e0 + {0}) * ({0} / ((1e0 + {0}) - 1e0)) END)",
+        1,
+        "log(1 + x); missing for x <= -1",
     ),
     "minute": _calendar("minute", "local minute, 0 to 59"),
     "minutes": _span(60, "minutes"),
@@ -180,9 +191,17 @@ OPERATORS: dict[str, Operation] = {
     "add": Operation(_add, "({0} + {1})"),
     "subtract": Operation(_subtract, "({0} - {1})"),
     "multiply": Operation(_arithmetic, "({0} * {1})"),
-    "divide": Operation(_fixed("number", _NUMERIC, _NUMERIC), "({0} / nullif({1}, 0))"),
-    "floor_divide": Operation(_fixed("integer", ("integer",), ("integer",)), "({0} // nullif({1}, 0))"),
-    "modulo": Operation(_fixed("integer", ("integer",), ("integer",)), "({0} % nullif({1}, 0))"),
+    "divide": Operation(_fixed("number", _NUMERIC, _NUMERIC), "(CASE WHEN {1} <> 0 THEN {0} / {1} END)"),
+    # DuckDB rounds towards zero, and its remainder has the sign of the dividend.
+    "floor_divide": Operation(
+        _fixed("integer", ("integer",), ("integer",)),
+        "(CASE WHEN {1} <> 0 THEN {0} // {1} - CAST({0} % {1} <> 0 AND ({0} < 0) <> ({1} < 0) AS BIGINT) END)",
+    ),
+    "modulo": Operation(
+        _fixed("integer", ("integer",), ("integer",)),
+        "(CASE WHEN {1} = -1 THEN {0} % 1 WHEN {1} <> 0 AND {0} % {1} <> 0 AND ({0} < 0) <> ({1} < 0) "
+        "THEN {0} % {1} + {1} WHEN {1} <> 0 THEN {0} % {1} END)",
+    ),
     "negate": Operation(_arithmetic, "(-{0})"),
     "not": Operation(_fixed("boolean", ("boolean",)), "(NOT {0})"),
     "and": Operation(_BOOLEANS, "({0} AND {1})"),
@@ -229,19 +248,31 @@ def parse(source: str) -> Expression:
     except (SyntaxError, RecursionError, MemoryError) as error:
         raise ValueError(f"'{source}' is not an expression: {error}") from None
     try:
-        return _shallow(_convert(tree.body))
+        return _bounded(_convert(tree.body))
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 
 
-def _shallow(expression: Expression) -> Expression:
-    """Return an expression that is shallow enough to be walked by recursion; raises ValueError for another."""
+def _bounded(expression: Expression) -> Expression:
+    """Return an expression that can be walked by recursion and written as SQL; raises ValueError for a larger one."""
     level: list[Expression] = [expression]
     for _ in range(MAX_DEPTH):
         level = [operand for call in level if isinstance(call, Call) for operand in call.operands]
         if not level:
-            return expression
-    raise ValueError(_TOO_DEEP)
+            break
+    else:
+        raise ValueError(_TOO_DEEP)
+    if _parts(expression) > MAX_PARTS:
+        raise ValueError(f"written out, an expression has at most {MAX_PARTS} parts; use several features")
+    return expression
+
+
+def _parts(expression: Expression) -> int:
+    """Return how many parts an expression has as SQL, where an operation may hold an operand more than once."""
+    if not isinstance(expression, Call):
+        return 1
+    operation = _ALL[expression.operation]
+    return 1 + sum(operation.uses(place) * _parts(operand) for place, operand in enumerate(expression.operands))
 
 
 def _convert(node: ast.expr) -> Expression:
@@ -321,7 +352,7 @@ def substitute(expression: Expression, definitions: Mapping[str, Expression]) ->
     Raises ValueError for a definition that refers to itself, and for a result beyond MAX_PARTS or MAX_DEPTH.
     """
     try:
-        return _shallow(_substitute(expression, definitions, (), iter(range(MAX_PARTS))))
+        return _bounded(_substitute(expression, definitions, (), iter(range(MAX_PARTS))))
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
 

@@ -1,12 +1,14 @@
 """Evaluates expressions over the rows of a frame, in a DuckDB that can reach no file and no network."""
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import duckdb
 import polars as pl
 
 from trunkline.core import expressions
+from trunkline.core.errors import UserError
 
 # No statement brings code that DuckDB does not come with.
 _NO_EXTENSIONS = {
@@ -14,6 +16,8 @@ _NO_EXTENSIONS = {
     "autoinstall_known_extensions": False,
     "autoload_known_extensions": False,
 }
+# What DuckDB raises for a value that its type cannot hold.
+_UNFIT = (duckdb.ConversionException, duckdb.OutOfRangeException)
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -35,25 +39,48 @@ def share_sql(columns: Iterable[str], seed: int) -> str:
 
 def shares(frame: pl.DataFrame, columns: Iterable[str], seed: int) -> pl.Series:
     """Return the number of `share_sql` for each row of a frame."""
-    return _selected(frame, [share_sql(columns, seed)])[0]
+    with _holding(frame) as connection:
+        return _selected(connection, [share_sql(columns, seed)])[0]
 
 
 def evaluate(frame: pl.DataFrame, sources: Mapping[str, str], zone: str) -> pl.DataFrame:
     """Return one column per named expression, in the order of the frame's rows.
 
     `frame` holds Int64, Float64, String, Boolean and Datetime (naive UTC) columns; `zone` is that of the
-    calendar functions.
+    calendar functions. Raises UserError for an expression whose value does not fit its type in some row.
     """
-    values = _selected(frame, [expressions.to_sql(expressions.parse(source), zone) for source in sources.values()])
+    compiled = {name: expressions.to_sql(expressions.parse(source), zone) for name, source in sources.items()}
+    with _holding(frame) as connection:
+        try:
+            values = _selected(connection, compiled.values())
+        except _UNFIT:
+            for name, sql in compiled.items():
+                _refuse_unfit(connection, name, sources[name], sql)
+            raise
     return pl.DataFrame([series.alias(name) for name, series in zip(sources, values, strict=True)])
 
 
-def _selected(frame: pl.DataFrame, expressions_sql: Sequence[str]) -> list[pl.Series]:
-    """Return what SQL expressions give for each row."""
+@contextmanager
+def _holding(frame: pl.DataFrame) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection to the frame alone, whose columns are called by what stands for their names."""
     columns = {expressions.neutral(series.name): series for series in frame}
-    selected = ", ".join(f"{sql} AS _{place}" for place, sql in enumerate(expressions_sql))
     with connect() as connection:
         connection.register("frame", pl.DataFrame(columns).to_arrow())
         connection.execute("SET enable_external_access=false; SET lock_configuration=true")
-        values: pl.DataFrame = connection.sql(f"SELECT {selected} FROM frame").pl()
+        yield connection
+
+
+def _selected(connection: duckdb.DuckDBPyConnection, selected: Iterable[str]) -> list[pl.Series]:
+    """Return what SQL expressions give for each row of the frame."""
+    columns = ", ".join(f"{sql} AS _{place}" for place, sql in enumerate(selected))
+    values: pl.DataFrame = connection.sql(f"SELECT {columns} FROM frame").pl()
     return values.get_columns()
+
+
+def _refuse_unfit(connection: duckdb.DuckDBPyConnection, name: str, source: str, sql: str) -> None:
+    try:
+        _selected(connection, [sql])
+    except _UNFIT as error:
+        first = expressions.readable(str(error).splitlines()[0])
+        advice = "change the expression, or limit its columns by min and max in conf/contract"
+        raise UserError(f"{name}: {source}: a value does not fit: {first}; {advice}") from error

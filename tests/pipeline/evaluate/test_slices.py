@@ -129,7 +129,10 @@ def test_every_interval_of_the_whole_holds_the_value() -> None:
 def test_a_slice_of_one_class_has_null_and_not_a_number() -> None:
     dataset, scores = flights()
     marked = Dataset(dataset.frame.with_columns(distance=dataset.label.cast(pl.Int64)), dataset.schema)
-    one_class = evaluate(marked, scores, declared(slices={"outcome": "distance"}), 1).slices["outcome"]["0"]
+    report = evaluate(marked, scores, declared(slices={"outcome": "distance"}), 1)
+    one_class = report.slices["outcome"]["0"]
+    [said] = [line for line in report.undefined if line.startswith("roc_auc of outcome 0 is not defined: ")]
+    assert f"none of {one_class.n} rows has the label 1, which roc_auc needs; choose a holdout" in said
     assert one_class.metrics["roc_auc"] == Estimate(None, None)
     assert one_class.metrics["brier"].interval is not None
 

@@ -50,6 +50,36 @@ def test_a_threshold_is_a_minimum_or_a_maximum(limits, answer):
     assert verdict.interval[0] < verdict.observed < verdict.interval[1]
 
 
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {"kind": "threshold", "metric": "roc_auc_ovr", "minimum": 0.5},
+        {"kind": "champion", "metric": "roc_auc_ovr", "test": "non_inferiority", "margin": 0.01},
+        {"kind": "noise_floor", "metric": "roc_auc_ovr"},
+    ],
+    ids=lambda rule: rule["kind"],
+)
+def test_a_metric_without_a_value_fails_and_names_the_absent_class(rule):
+    """One that is a mean over all classes has none where the holdout lacks a class."""
+    evidence = against(0.1)
+    chances = np.stack([evidence.scores, (1 - evidence.scores) / 2, (1 - evidence.scores) / 2], axis=1)
+    slices = {"all": {"all": {"n": len(chances), "metrics": {"roc_auc_ovr": {"value": None, "interval": None}}}}}
+    of_classes = replace(
+        evidence,
+        reports=evidence.reports.model_validate(evidence.reports.model_dump() | {"slices": slices}),
+        scores=chances,
+        champion_scores=chances[::-1],
+        seed_scores=(chances,) * 3,
+        task="multiclass",
+        classes=("early", "on time", "late"),
+    )
+    verdict = only(rule, of_classes, seeds=3)
+    assert verdict.verdict == "fail"
+    assert "is not defined" in verdict.reason
+    assert f"none of {len(chances)} rows is of the class 'late', and roc_auc_ovr is a mean over all" in verdict.reason
+    assert "choose a holdout that has them (data.window.holdout or data.split)" in verdict.reason
+
+
 def test_the_intervals_end_is_tested_unless_the_point_is_asked_for():
     evidence = made()
     value = evidence.reports.slices["all"]["all"].metrics["roc_auc"]

@@ -171,11 +171,18 @@ def choose_graph(declared: Declaration, measured: EvaluatedModel, contract: Cont
     else:
         if compared.holds(declared.packaging.tolerance):
             return Graph("onnx", graph, compared, None)
-        reason = (
-            f"the exported graph's scores differ by up to {compared.difference:.3g}, "
-            f"with {compared.flips} label flips on {compared.rows} rows"
-        )
+        reason = _difference(compared, declared.packaging.tolerance)
     return Graph("sklearn", measured.skops, compared, reason)
+
+
+def _difference(compared: bundle_parity.Comparison, tolerance: float) -> str:
+    """Say how far a graph is from the pipeline, and what can be done."""
+    remedy = "" if compared.flips else f"raise bundle.tolerance ({tolerance:g}) if so much does not matter, or "
+    return (
+        f"the exported graph's scores differ by up to {compared.difference:.3g}, "
+        f"with {compared.flips} label flips on {compared.rows} rows; {remedy}choose another estimator or preprocessing "
+        "in conf/model"
+    )
 
 
 def _compare(

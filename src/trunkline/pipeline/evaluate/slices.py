@@ -16,6 +16,7 @@ from trunkline.core.arrays import Floats, Integers
 from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
 from trunkline.pipeline.evaluate import curves as evaluate_curves
+from trunkline.pipeline.evaluate import undefined
 from trunkline.pipeline.evaluate.bootstrap import Resamples, intervals
 from trunkline.pipeline.evaluate.estimate import Estimate, Slice
 from trunkline.pipeline.evaluate.metrics.kinds import Metric, Sample, point
@@ -27,10 +28,14 @@ MOST_SLICES = 1000
 
 @dataclass(frozen=True)
 class Measurements:
-    """What was measured; `slices` are by slice name and label, the whole holdout is `all` of `all`; curves by name."""
+    """What was measured; `slices` are by slice name and label, the whole holdout is `all` of `all`; curves by name.
+
+    `undefined` says of each metric that has no value, where and why.
+    """
 
     slices: dict[str, dict[str, Slice]]
     curves: Mapping[str, tuple[Any, ...]]
+    undefined: tuple[str, ...] = ()
 
     @property
     def whole(self) -> Slice:
@@ -52,11 +57,21 @@ def evaluate(dataset: Dataset, scores: Floats, params: Evaluation, seed: int, tr
     _need_two_labels(sample, dataset)
     resamples = Resamples(clusters, params.interval.resamples, seed)
     slices: dict[str, dict[str, Slice]] = {}
+    unmeasured: list[str] = []
     for name, label, places in track(list(parts(dataset, params))):
         measured = name == WHOLE or len(places) >= params.slice_min_rows
-        estimated = estimates(sample.part(places), params, resamples) if measured else {}
+        part = sample.part(places)
+        estimated = estimates(part, params, resamples) if measured else {}
+        unmeasured += _undefined(f"{name} {label}", estimated, part, dataset.schema.classes)
         slices.setdefault(name, {})[label] = Slice(len(places), estimated)
-    return Measurements(slices, evaluate_curves.curves(sample, dataset.schema.classes, params))
+    return Measurements(slices, evaluate_curves.curves(sample, dataset.schema.classes, params), tuple(unmeasured))
+
+
+def _undefined(where: str, estimated: Mapping[str, Estimate], sample: Sample, classes: Sequence[str]) -> Iterator[str]:
+    """Yield a line for each metric that has no value on a part of the holdout."""
+    for name, estimate in estimated.items():
+        if estimate.value is None:
+            yield f"{name} of {where} is not defined: {undefined.reason(named(name, sample.task), sample, classes)}"
 
 
 def parts(dataset: Dataset, params: Evaluation) -> Iterator[Part]:

@@ -18,6 +18,7 @@ from trunkline.conf.evaluation import WHOLE
 from trunkline.conf.gates import AnyRule, Gates
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.errors import UserError, nearest
+from trunkline.pipeline.evaluate import undefined
 from trunkline.pipeline.evaluate.bootstrap import Resamples
 from trunkline.pipeline.evaluate.estimate import Slice
 from trunkline.pipeline.evaluate.metrics.kinds import Metric, point
@@ -82,8 +83,11 @@ def limited(blank: Verdict, limits: conf_gates.Limits, value: float, tested: tup
 def _threshold(blank: Verdict, rule: conf_gates.Threshold, _: Gates, evidence: Evidence) -> Iterator[Verdict]:
     for label, part in _reported(rule.slice, evidence).items():
         estimate = part.metrics.get(rule.metric)
-        if estimate is None or estimate.value is None:
+        if estimate is None:
             raise UserError(f"reports/slices.json has no {rule.metric} of {rule.slice or WHOLE} {label}")
+        if estimate.value is None:
+            why = _undefined(named(rule.metric, evidence.task), evidence, _places(rule.slice, evidence).get(label))
+            raise UserError(f"{rule.metric} of {rule.slice or WHOLE} {label} is not defined: {why}")
         if rule.tested == "interval" and estimate.interval is None:
             raise UserError(f"reports/slices.json has no interval of {rule.metric} of {rule.slice or WHOLE} {label}")
         ends = estimate.interval if rule.tested == "interval" and estimate.interval else (estimate.value,) * 2
@@ -201,8 +205,11 @@ def _difference(
 ) -> ScoreDifference:
     """Compare the challenger with other scores of the same rows; for AUC, DeLong's error is asked too."""
     champion, challenger = (evidence.sample(scores, places) for scores in (against, evidence.scores))
+    measured = named(metric, evidence.task)
+    if not math.isfinite(point([measured], challenger)[0]):
+        raise UserError(f"{metric} is not defined: {undefined.reason(measured, challenger, evidence.classes)}")
     resamples = Resamples(int(evidence.clusters.max(initial=0)) + 1, gates.resamples, evidence.seed)
-    difference = comparison.difference(named(metric, evidence.task), champion, challenger, resamples)
+    difference = comparison.difference(measured, champion, challenger, resamples)
     if metric == "roc_auc" and difference.draws.std() > 0:
         ratio = difference.draws.std() / max(comparison.delong(champion, challenger)[1], 1e-12)
         if not DELONG[0] <= ratio <= DELONG[1]:
@@ -241,8 +248,13 @@ def _spread(metric: str, gates: Gates, evidence: Evidence) -> float:
 def _value(metric: Metric, evidence: Evidence, scores: Floats) -> float:
     value = float(point([metric], evidence.sample(scores))[0])
     if not math.isfinite(value):
-        raise UserError(f"{metric.name} is not defined on the holdout")
+        raise UserError(f"{metric.name} is not defined on the holdout: {_undefined(metric, evidence)}")
     return value
+
+
+def _undefined(metric: Metric, evidence: Evidence, places: Integers | None = None) -> str:
+    """Return why a metric has no value on the holdout, or on some of its rows."""
+    return undefined.reason(metric, evidence.sample(evidence.scores, places), evidence.classes)
 
 
 def _simplicity(blank: Verdict, rule: conf_gates.Simplicity, gates: Gates, evidence: Evidence) -> Iterator[Verdict]:

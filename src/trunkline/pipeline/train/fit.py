@@ -19,7 +19,7 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, S
 from sklearn.utils import get_tags
 from threadpoolctl import threadpool_limits
 
-from trunkline.conf.model import CategoricalSteps, Model, NumericSteps
+from trunkline.conf.model import CategoricalSteps, Model, NumericSteps, Preprocess
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError, one_line
 from trunkline.pipeline.train import estimators
@@ -40,7 +40,7 @@ def fit(dataset: Dataset, model: Model, seed: int, threads: int = 1) -> Pipeline
         try:
             return pipeline.fit(inputs(dataset.features), dataset.label.to_numpy(), **arguments)
         except estimators.refusals() as error:
-            message = one_line(error)
+            message = f"{one_line(error)}{_emptiest(dataset, model)}"
             raise UserError(f"model: {type(estimator).__name__} refuses to be fitted: {message}") from error
 
 
@@ -72,7 +72,7 @@ def assemble(estimator: BaseEstimator, model: Model, schema: Schema) -> tuple[Pi
     steps = model.preprocess
     parts = [
         ("numeric", _numeric(steps.numeric), numeric),
-        ("categorical", _categorical(steps.categorical, estimator), categorical),
+        ("categorical", _categorical(steps.categorical, estimator, _takes_sparse(estimator, steps)), categorical),
     ]
     transformer = ColumnTransformer([part for part in parts if part[2]], verbose_feature_names_out=False)
     arguments = {}
@@ -96,10 +96,16 @@ def _numeric(steps: NumericSteps) -> Any:
     return Pipeline(parts) if parts else "passthrough"
 
 
-def _categorical(steps: CategoricalSteps, estimator: BaseEstimator) -> OneHotEncoder | OrdinalEncoder:
+def _takes_sparse(estimator: BaseEstimator, steps: Preprocess) -> bool:
+    """Whether an estimator takes a sparse matrix; scikit-learn's take none that holds a missing number."""
+    tags = get_tags(estimator).input_tags
+    missing = steps.numeric.impute == "none" and type(estimator).__module__.startswith("sklearn.")
+    return bool(tags.sparse) and not missing
+
+
+def _categorical(steps: CategoricalSteps, estimator: BaseEstimator, sparse: bool) -> OneHotEncoder | OrdinalEncoder:
     """Return the encoder; missing is a category of its own, one never seen in training is none of them."""
     if steps.encode == "onehot":
-        sparse = get_tags(estimator).input_tags.sparse
         return OneHotEncoder(handle_unknown="ignore", min_frequency=steps.min_frequency, sparse_output=sparse)
     native = steps.encode == "native"
     return OrdinalEncoder(
@@ -112,17 +118,25 @@ def _categorical(steps: CategoricalSteps, estimator: BaseEstimator) -> OneHotEnc
     )
 
 
+def _emptiest(dataset: Dataset, model: Model) -> str:
+    """Name the number with the fewest values, if some are left missing: no estimator says which column it refuses."""
+    numbers = dataset.features.select(dataset.schema.of_role("numeric")).fill_nan(None)
+    emptiest = min(numbers, key=pl.Series.count, default=None)
+    if emptiest is None or not emptiest.null_count() or model.preprocess.numeric.impute != "none":
+        return ""
+    return (
+        f"; '{emptiest.name}' has a value in {emptiest.count()} of {len(emptiest)} rows: if that is why, "
+        "hide it in conf/features, or set model.preprocess.numeric.impute"
+    )
+
+
 def _check(dataset: Dataset) -> None:
-    frame, schema = dataset.frame, dataset.schema
-    if not schema.features:
+    if not dataset.schema.features:
         raise UserError("conf/features: no feature is left for the model; declare one or hide fewer")
-    if frame.is_empty():
+    if dataset.frame.is_empty():
         raise UserError("data/features/train.parquet: no rows; move data.window.train to where the label is known")
     _check_label(dataset)
-    numeric = frame.select(pl.col(schema.of_role("numeric")).is_infinite().any())
-    for name in (column.name for column in numeric if column[0]):
-        row = int(frame[name].is_infinite().arg_max() or 0)
-        raise UserError(f"data/features/train.parquet: '{name}' is infinite, first in row {row}; fix conf/features")
+    dataset.check_finite("train")
 
 
 def _check_label(dataset: Dataset) -> None:

@@ -292,3 +292,25 @@ def test_what_is_not_public_in_scikit_learn_is_as_the_exporter_reads_it():
     assert tree.raw_left_cat_bitsets.shape[1] == 8
     assert estimator._baseline_prediction.size == 1
     assert estimator.is_categorical_.tolist() == [False] * 3 + [True] * 3
+
+
+def shaped(task, numbers, texts):
+    """Rows of so many columns of each role, with a label of a task."""
+    features = [f for f in SCHEMA.features if f.name in [*["x", "y"][:numbers], *["kind", "code"][:texts]]]
+    rows = dataset()
+    label = rows.frame["late"] + rows.frame["code"].str.len_chars() % 2 if task == "multiclass" else rows.frame["late"]
+    classes = tuple(map(str, label.unique().sort())) if task == "multiclass" else ()
+    return Dataset(rows.frame.with_columns(late=label), Schema(tuple(features), "late", "UTC", task, classes))
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("scale", ["none", "standard", "min_max"])
+@pytest.mark.parametrize(("numbers", "texts"), [(n, t) for n in range(3) for t in range(3) if n + t], ids=str)
+def test_a_linear_model_of_any_shape_is_in_double_precision(task, scale, numbers, texts):
+    """As onnxruntime runs it, with all of its optimisations: a factor in single precision would miss by 1e-8."""
+    rows = shaped(task, numbers, texts)
+    target = LINEAR + ("Ridge" if task == "regression" else "LogisticRegression")
+    pipeline = fit.fit(rows, model(target, steps("mean", scale, "onehot")), 3)
+    odd = parity.adversarial(rows, rows, {}, seed=1)
+    found = scores(export.export(pipeline, rows.schema), odd, rows.schema)
+    np.testing.assert_allclose(found, fit.scores(pipeline, odd), rtol=1e-13, atol=1e-13)

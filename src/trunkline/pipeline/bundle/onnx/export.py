@@ -214,7 +214,7 @@ def _linear(
     weights = weights.T if several else weights.reshape(-1)
     terms = []
     if numeric:
-        terms.append(graph.add("MatMul", numeric, graph.constant(weights[:count])))
+        terms.append(_weighted(graph, numeric, weights[:count]))
     for place, lookup in enumerate(lookups):
         table = lookup.encoded @ weights[lookup.first : lookup.first + lookup.encoded.shape[1]]
         terms.append(graph.add("Gather", graph.constant(table), _codes(graph, place, lookup), axis=0))
@@ -225,6 +225,20 @@ def _linear(
     if several:
         return graph.add("Softmax", total, axis=1)
     return graph.add("Sigmoid", total) if is_classifier(estimator) else total
+
+
+def _weighted(graph: _Graph, numeric: str, weights: Floats) -> str:
+    """Add the weighted sum of the numbers.
+
+    That of one number is a product: of a division by one number and a MatMul, onnxruntime makes a single operator whose
+    factor has single precision.
+    """
+    if len(weights) > 1:
+        return graph.add("MatMul", numeric, graph.constant(weights))
+    if weights.ndim > 1:
+        return graph.add("Mul", numeric, graph.constant(weights))
+    column = graph.add("Gather", numeric, graph.constant(0, np.int64), axis=1)
+    return graph.add("Mul", column, graph.constant(weights[0]))
 
 
 def _sets(pipeline: Pipeline, lookups: Sequence[CategoryLookup], numeric: int) -> Sets:
@@ -245,6 +259,9 @@ def _trees(
         if made:
             parts.append(graph.add("Gather", graph.constant(table), _codes(graph, place, lookup), axis=0))
             columns += made
+    if not parts:  # no tree has a split, and no number is there to be looked at
+        zeros = np.zeros((len(lookups[0].encoded), 1))
+        parts, columns = [graph.add("Gather", graph.constant(zeros), _codes(graph, 0, lookups[0]), axis=0)], [0]
     matrix = graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
     if ensemble.single_precision:
         matrix = graph.add("Cast", graph.add("Cast", matrix, to=TensorProto.FLOAT), to=TensorProto.DOUBLE)
@@ -270,7 +287,7 @@ def _table(lookup: CategoryLookup, ensemble: Ensemble) -> tuple[list[int], Float
 
 def _ensemble_attributes(ensemble: Ensemble, columns: Mapping[int, int]) -> list[AttributeProto]:
     """Write trees as the attributes of a TreeEnsemble node; every node and every leaf belongs to one tree."""
-    trees = [_with_a_split(tree) for tree in ensemble.trees]
+    trees = [_with_a_split(tree, next(iter(columns))) for tree in ensemble.trees]
     nodes = np.cumsum([0, *(len(tree.column) for tree in trees)])
     leaves = np.cumsum([0, *(len(tree.values) for tree in trees)])
 
@@ -309,12 +326,12 @@ def _tensor(values: npt.NDArray[Any]) -> TensorProto:
     return numpy_helper.from_array(values)
 
 
-def _with_a_split(tree: DecisionTree) -> DecisionTree:
-    """Return a tree with a node: one that is a leaf gets a split with that leaf on both sides."""
+def _with_a_split(tree: DecisionTree, column: int) -> DecisionTree:
+    """Return a tree with a node: one that is a leaf gets a split on a column with that leaf on both sides."""
     if len(tree.column):
         return tree
     return DecisionTree(
-        column=np.array([0]),
+        column=np.array([column]),
         threshold=np.array([0.0]),
         missing_left=np.array([False]),
         left=np.array([-1]),

@@ -1,0 +1,41 @@
+"""Why a metric is not defined on some rows, and what to do: a number that is not there says so nowhere else."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trunkline.pipeline.evaluate.metrics.kinds import Metric, RankArea, Sample
+
+REMEDY = "choose a holdout that has them (data.window.holdout or data.split), or coarser evaluation.slices"
+
+
+def reason(metric: Metric, sample: Sample, classes: Sequence[str] = ()) -> str:
+    """Return in one line why a metric has no value on a sample, by its labels, and what to do.
+
+    `classes` are the names of the labels of multiclass.
+    """
+    rows = len(sample.labels)
+    if not rows:
+        return f"there is no row; {REMEDY}"
+    if isinstance(metric, RankArea) and (absent := _absent(metric, sample.labels, classes)):
+        return f"{absent}; {REMEDY}"
+    if not isinstance(metric, RankArea) and np.ptp(sample.labels) == 0:
+        return f"all {rows} labels are {sample.labels[0]:g}, and it needs different ones; {REMEDY}"
+    return f"it is no finite number of these {rows} rows; run: dvc repro, or choose another of evaluation.metrics"
+
+
+def _absent(metric: Metric, labels: NDArray[Any], classes: Sequence[str]) -> str:
+    """Name the classes that none of the rows is of, if there are any."""
+    rows, there = len(labels), set(np.unique(labels).tolist())
+    if not classes:
+        absent_labels = [label for label in (1, 0) if label not in there]
+        return (
+            f"none of {rows} rows has the label {absent_labels[0]}, which {metric.name} needs" if absent_labels else ""
+        )
+    absent = [f"'{name}'" for number, name in enumerate(classes) if number not in there]
+    if not absent:
+        return ""
+    kind = "class" if len(absent) == 1 else "classes"
+    return f"none of {rows} rows is of the {kind} {', '.join(absent)}, and {metric.name} is a mean over all classes"

@@ -1,0 +1,49 @@
+"""Whatever the labels and the metric: where there is no value, there is a reason that names what is absent."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trunkline.core.tasks import Task
+from trunkline.pipeline.evaluate import undefined
+from trunkline.pipeline.evaluate.metrics.kinds import Sample, point
+from trunkline.pipeline.evaluate.metrics.registry import REGISTRY, named
+
+CLASSES = ("first", "second", "third")
+LABELS: dict[Task, Any] = {
+    "binary": st.integers(0, 1),
+    "multiclass": st.integers(0, 2),
+    "regression": st.sampled_from([0.0, 1.5, -3.0]),
+}
+
+
+def sample(task: Task, labels: list[Any]) -> Sample:
+    rows = len(labels)
+    scores = np.full((rows, 3), 1 / 3) if task == "multiclass" else np.full(rows, 0.25)
+    return Sample(np.array(labels, dtype=float if task == "regression" else int), scores, np.arange(rows), task)
+
+
+def named_as_absent(task: Task, labels: list[Any]) -> list[str]:
+    """What any reason must name, of some labels."""
+    if not labels:
+        return ["there is no row"]
+    if task == "binary":
+        return [f"none of {len(labels)} rows has the label {label}" for label in (1, 0) if label not in labels][:1]
+    if task == "multiclass":
+        return [f"'{name}'" for place, name in enumerate(CLASSES) if place not in labels]
+    return [f"all {len(labels)} labels are {labels[0]:g}"]
+
+
+@pytest.mark.parametrize(("task", "name"), [(task, name) for task in REGISTRY for name in REGISTRY[task]])
+@given(data=st.data())
+def test_a_metric_without_a_value_says_why(task: Task, name: str, data: st.DataObject) -> None:
+    labels = data.draw(st.lists(LABELS[task], max_size=6))
+    metric, rows = named(name, task), sample(task, labels)
+    if np.isfinite(point([metric], rows)[0]):
+        return
+    reason = undefined.reason(metric, rows, CLASSES if task == "multiclass" else ())
+    assert [part for part in named_as_absent(task, labels) if part not in reason] == []
+    assert "data.window.holdout or data.split" in reason
