@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from copy import deepcopy
 from datetime import datetime, timedelta
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -250,14 +252,53 @@ def test_same_bytes_for_any_number_of_threads(tmp_path: Path, monkeypatch: pytes
     assert written[0] == written[1]
 
 
-def test_a_value_that_does_not_fit_is_the_users_error(tmp_path: Path) -> None:
-    huge = {
-        **FEATURES,
-        "streams": {"done": {**FEATURES["streams"]["done"], "available_at": "starts + days(number)"}},
-    }  # type: ignore[index]
-    trips = [{"number": 2**62, "station": "a", "starts": START, "delay": 1}]
-    with pytest.raises(UserError, match="a value does not fit a feature's expression"):
-        compute(tmp_path, trips, huge)
+def changed(path: str, value: str) -> dict[str, Any]:
+    """The features with another expression at a path of keys."""
+    features = deepcopy(FEATURES)
+    *within, last = path.split(".")
+    reduce(dict.__getitem__, within, features)[last] = value
+    return features
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        (
+            "streams.done.available_at",
+            "event_time + days(number)",
+            "features.streams.done.available_at: row 2 of table trips",
+        ),
+        ("streams.done.event_time", "starts - days(number)", "features.streams.done.event_time: row 2 of table trips"),
+        (
+            "views.last.features.last_delay",
+            "delay + number * 3",
+            "features.views.last.features.last_delay: row 2 of table t",
+        ),
+        (
+            "views.recent.features.delay_sum_6h.of",
+            "number",
+            "features.views.recent.features.delay_sum_6h: row 2 of table",
+        ),
+        (
+            "views.place.features.tracks",
+            f"platforms * {2**62}",
+            "features.views.place.features.tracks: row 1 of table stat",
+        ),
+        ("views.row.features.since_last_hours", "number * 3", "feature since_last_hours: row 2 of table trips"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_told_with_its_expression_and_row(
+    tmp_path: Path, path: str, value: str, told: str
+) -> None:
+    trips = [
+        {"number": number, "station": "a", "starts": START + timedelta(hours=5 * place), "delay": 1}
+        for place, number in enumerate((1, 2**62, 3))
+    ]
+    with pytest.raises(UserError) as refused:
+        compute(tmp_path, trips, changed(path, value))
+    assert str(refused.value).startswith(told), refused.value
+    assert "a value does not fit: " in str(refused.value)
+    assert "; change the expression, or limit its columns by min and max in conf/contract" in str(refused.value)
 
 
 def test_columns_are_ordered_by_name_whatever_the_order_of_the_views(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ does not grow with the years, and no result depends on the size of a slice.
 """
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,6 +28,7 @@ from trunkline.core.dataset import EVENT_TIME
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.core.expressions import Expression, identifier, neutral, readable, to_sql
 from trunkline.core.rows import connect, share_sql
+from trunkline.pipeline.features import unfit
 from trunkline.pipeline.features.plan import (
     Aggregation,
     Early,
@@ -72,6 +73,8 @@ class DuckDBEngine:
         self._plan = plan
         self._size = size
         self._slices: list[_Slice] = []
+        self._extra: Named = ()
+        self._computed: list[Primitive] = []
         self._tables = tables.resolve()
         self._spill = tempfile.TemporaryDirectory(prefix="trunkline-")
         self._connection = connect()
@@ -92,7 +95,7 @@ class DuckDBEngine:
 
         `extra` are further columns over the observed row, such as a label; no feature can see them.
         """
-        request = self._plan.request
+        request, self._extra = self._plan.request, extra
         added = [f"{self._sql(expression)} AS {identifier(name)}" for name, expression in extra]
         taken, order, now = [_ROW, *map(identifier, request.columns), *added], list(map(identifier, request.unique)), ""
         if request.event_time is not None:
@@ -127,6 +130,7 @@ class DuckDBEngine:
                     query = self._lookup(primitive, part)
             view = _view(primitive)
             self._run(f"INSERT INTO {view} {query}" if number else f"CREATE TABLE {view} AS {query}")
+        self._computed.append(primitive)
 
     def first_early(self, events: Events) -> Early | None:
         """Return the first row of the observations whose event of a stream is available before its own event."""
@@ -300,6 +304,37 @@ class DuckDBEngine:
         value = total if aggregation.function == "sum" else f"{total} / _count{i}"
         return f"CASE WHEN {count} = 0 THEN {default} ELSE {value} END AS {name}"
 
+    def _evaluated(self) -> Iterator[unfit.Evaluated]:
+        """Yield every expression of the plan, with what it is evaluated over."""
+        plan = self._plan
+        observed = self._numbered(plan.request.table)
+        if plan.request.event_time is not None:
+            sql = self._sql(plan.request.event_time)
+            yield unfit.Evaluated("data.event_time", sql, plan.request.table, observed, _ROW)
+        for name, expression in self._extra:
+            yield unfit.Evaluated(f"data.target ({name})", self._sql(expression), plan.request.table, observed, _ROW)
+        for view in plan.primitives:
+            yield from self._evaluated_of(view)
+        views = " ".join(f"LEFT JOIN {_view(view)} USING ({_ID})" for view in self._computed)
+        for name, expression in plan.rows if len(self._computed) == len(plan.primitives) else ():
+            requests = f"(SELECT * FROM requests {views})"
+            yield unfit.Evaluated(f"feature {name}", self._sql(expression), plan.request.table, requests, _ROW)
+
+    def _evaluated_of(self, view: Primitive) -> Iterator[unfit.Evaluated]:
+        table = view.table if isinstance(view, StaticLookup) else view.events.table
+        source = self._numbered(table)
+        if not isinstance(view, StaticLookup):
+            key = f"features.streams.{view.events.name}"
+            yield unfit.Evaluated(f"{key}.event_time", self._sql(view.events.event_time), table, source, _ROW)
+            source = f"(SELECT *, {self._sql(view.events.event_time)} AS {_TIME} FROM {source})"
+            yield unfit.Evaluated(f"{key}.available_at", self._sql(view.events.available_at), table, source, _ROW)
+        if isinstance(view, RollingAggregate):
+            named = {each.name: self._operand(each)[0] for each in view.features}
+        else:
+            named = {name: self._sql(expression) for name, expression in view.features}
+        for name, sql in named.items():
+            yield unfit.Evaluated(f"features.views.{view.name}.features.{name}", sql, table, source, _ROW)
+
     def _sql(self, expression: Expression) -> str:
         return to_sql(expression, self._plan.timezone)
 
@@ -322,9 +357,9 @@ class DuckDBEngine:
     def _run(self, statement: str) -> duckdb.DuckDBPyConnection:
         try:
             return self._connection.execute(statement)
-        except (duckdb.ConversionException, duckdb.OutOfRangeException) as error:
-            first = readable(str(error).splitlines()[0])
-            raise UserError(f"{self._tables}: a value does not fit a feature's expression: {first}") from error
+        except unfit.UNFIT as error:
+            what, where = readable(str(error).splitlines()[0]), unfit.first(self._connection, self._evaluated())
+            raise UserError(f"{where}: a value does not fit: {what}; {unfit.ADVICE}") from error
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
             raise OutsideError(f"{self._tables}: {str(error).splitlines()[0]}") from error
 
