@@ -122,6 +122,9 @@ class Server:
     def viewer(self, request: "_Request", query: dict[str, str]) -> Any:
         return 200, {"data": {"viewer": {"login": self.me}}}, {}
 
+    def gh_user(self, request: "_Request", query: dict[str, str]) -> Any:
+        return 200, {"login": self.me}, {}
+
     def gh_pulls(self, request: "_Request", query: dict[str, str]) -> Any:
         found = [
             {"number": one["number"], "html_url": f"{self.url}/o/r/pull/{one['number']}", "head": {"sha": one["sha"]}}
@@ -276,6 +279,7 @@ def _gl(one: dict[str, Any]) -> dict[str, Any]:
 
 _ROUTES = (
     ("POST", r"/graphql", "viewer"),
+    ("GET", r"/user", "gh_user"),
     ("GET", r"/repos/o/r/pulls", "gh_pulls"),
     ("GET", r"/repos/o/r/issues/(\d+)/comments", "gh_comments"),
     ("POST", r"/repos/o/r/issues/(\d+)/comments", "gh_create"),

@@ -18,6 +18,7 @@ from tests.review.test_comment import REVIEW, hostile
 from trunkline.adapters.forge import archive as forge_archive
 from trunkline.core.errors import UserError
 from trunkline.review import comment, file
+from trunkline.review.post import MARKER
 
 SHA = REVIEW.head
 RUN = "https://forge.example/o/r/actions/runs/7"
@@ -57,7 +58,7 @@ def test_a_review_is_printed_without_a_forge(tmp_path):
     (tmp_path / "review.json").write_bytes(JSON)
     done = trunkline("ci", "comment", "--review", "review.json", cwd=tmp_path)
     assert done.returncode == 0
-    assert done.stdout == comment.render(REVIEW) + f"\n---\nOf commit {SHA}.\n"
+    assert done.stdout == f"{MARKER}\n{comment.render(REVIEW)}\n---\nOf commit {SHA}.\n"
 
 
 def test_a_review_of_a_run_is_posted_once_and_kept_up_to_date(server, tmp_path):
@@ -72,7 +73,7 @@ def test_a_review_of_a_run_is_posted_once_and_kept_up_to_date(server, tmp_path):
     assert second.stderr.count("trying again in") == 2
     assert second.stdout == f"{server.url}/o/r/pull/1: comment unchanged\n"
     [body] = server.bodies()
-    assert body == comment.render(REVIEW) + f"\n---\nOf commit {SHA}, from [this run]({RUN}).\n"
+    assert body == f"{MARKER}\n{comment.render(REVIEW)}\n---\nOf commit {SHA}, from [this run]({RUN}).\n"
     server.artifact(archive([("review.json", file.encode(replace(REVIEW, behind=4)))]))
     assert "comment updated" in trunkline(*call, server=server, cwd=tmp_path).stdout
     assert "4 commits" in server.bodies()[0]

@@ -12,7 +12,7 @@ from tests.rig.dispatcher import Environment
 from tests.rig.repository import git
 from tests.rig.rig import Rig, rigged
 from tests.rig.state import Pull
-from trunkline.review.comment import MARKER
+from trunkline.review.post import MARKER
 
 GATES, MODEL = "conf/gates/flights.yaml", "conf/model/boosting_small.yaml"
 

@@ -161,7 +161,7 @@ def test_the_comment_says_what_changed_and_whether_it_may_be_merged(project: Che
     project.repro()
     project.commit("larger slices")
     text = project.run("trunkline", "review", "--base", "main", env=quiet)
-    assert text.startswith("<!-- trunkline:report -->\n## ")
+    assert text.startswith("## ")
     assert "Not reproduced" not in text
     assert "| `evaluation.slice_min_rows` | `200` | `250` | evaluate, bundle, gate |" in text
     assert "| 0 | the same |" in text, "the scores are the base's, from the cache, row by row"

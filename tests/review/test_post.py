@@ -9,8 +9,7 @@ from trunkline.adapters.forge.github import GitHub
 from trunkline.adapters.forge.gitlab import GitLab
 from trunkline.core.errors import UserError
 from trunkline.review import post as review_post
-from trunkline.review.comment import MARKER
-from trunkline.review.post import Posted
+from trunkline.review.post import MARKER, Posted
 
 SHA, OLD = "a" * 40, "b" * 40
 BODY = f"{MARKER}\n## answer\n"
@@ -110,7 +109,7 @@ def test_a_head_that_moves_while_the_forge_is_waited_for_is_noticed(server, forg
 
 def test_a_review_of_the_same_commit_is_not_replaced_by_a_notice(server, forge):
     assert review_post.post_notice(forge, SHA, None).what == "created"
-    review = review_post.signed(BODY, SHA, None)
+    review = review_post.signed("## answer\n", SHA, None)
     assert post(forge, review).what == "updated"
     assert review_post.post_notice(forge, SHA, "https://forge.example/2").what == "unchanged"
     assert [body.strip() for body in server.bodies()] == [review.strip()]
@@ -129,7 +128,8 @@ def test_a_dry_run_looks_and_writes_nothing(server, forge, before):
 
 def test_the_foot_has_the_commit_and_the_run():
     url = "https://forge.example/o/r/actions/runs/1?a=b"
-    assert review_post.signed("text\n", SHA, url) == f"text\n\n---\nOf commit {SHA}, from [this run]({url}).\n"
+    text = f"text\n\n---\nOf commit {SHA}, from [this run]({url}).\n"
+    assert review_post.signed("text\n", SHA, url) == f"{MARKER}\n{text}"
     assert review_post.notice(SHA, None).startswith(f"{MARKER}\n")
     assert review_post.mine((Comment(1, "me", review_post.notice(SHA, url)),), "me")
 

@@ -16,7 +16,6 @@ from trunkline.review.data import CurveKind, Moved, Pending, Review
 from trunkline.show.differences import shown
 from trunkline.show.markdown import code, table, text
 
-MARKER = "<!-- trunkline:report -->"
 LIMIT = 65_536  # characters that GitHub takes
 SLICES = 8
 # Honest results differ where a processor computes with other instructions.
@@ -42,7 +41,7 @@ def render(review: Review, page: str | None = None) -> str:
 
     `page` is the name of the HTML report beside it, which has everything.
     """
-    parts = [MARKER, *_headline(review)]
+    parts = list(_headline(review))
     if page is not None:
         parts.append(f"\nEverything, with pictures, is in {code(page)}.")
     left: list[str] = []

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trunkline.adapters.forge.api import Comment, Forge
-from trunkline.review.comment import MARKER
 from trunkline.show.text import address
 
+MARKER = "<!-- trunkline:report -->"  # of what is posted alone: a copy of the text that others post is not ours
 _NO_REVIEW = "## ⚠️ No review"
 
 
@@ -66,9 +66,9 @@ def mine(comments: tuple[Comment, ...], me: str) -> tuple[Comment, ...]:
 
 
 def signed(markdown: str, sha: str, url: str | None) -> str:
-    """Return a comment with its foot: the commit and the run that it is of."""
+    """Return a comment with its marker and its foot: the commit and the run that it is of."""
     run = "" if url is None else f", from [this run]({address(url)})"
-    return f"{markdown}\n---\n{_foot(sha)}{run}.\n"
+    return f"{MARKER}\n{markdown}\n---\n{_foot(sha)}{run}.\n"
 
 
 def _foot(sha: str) -> str:
@@ -78,7 +78,7 @@ def _foot(sha: str) -> str:
 def notice(sha: str, url: str | None) -> str:
     """Return the comment for a run whose review cannot be read; nothing in it is of that run."""
     text = "The run left no review that can be read: see the run's log."
-    return signed(f"{MARKER}\n{_NO_REVIEW}\n\n{text}\n", sha, url)
+    return signed(f"{_NO_REVIEW}\n\n{text}\n", sha, url)
 
 
 def _text(body: str) -> str:

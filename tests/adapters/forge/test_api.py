@@ -167,6 +167,16 @@ def test_an_answer_that_is_no_api_is_an_error_of_the_forge(server, forge, body):
         server.faults.clear()
 
 
+@pytest.mark.parametrize("status", [404, 405, 410, 501])
+def test_where_there_is_no_graphql_the_rest_api_says_who_we_are(server, status):
+    found = GitHub(server.url, "o/r", TOKEN, timeout=1)
+    server.faults = [Fault("POST", "graphql", status)]
+    assert found.me() == server.me
+    server.faults = [Fault("POST", "graphql", 401)]
+    with pytest.raises(ForgeError, match="401"):
+        found.me()
+
+
 def test_the_environment_names_the_forge(server):
     github = {"GITHUB_API_URL": server.url, "GITHUB_REPOSITORY": "o/r", "GITHUB_TOKEN": TOKEN}
     gitlab = {"CI_API_V4_URL": f"{server.url}/api/v4", "CI_PROJECT_ID": "5", "GITLAB_TOKEN": TOKEN}

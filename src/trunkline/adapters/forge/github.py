@@ -40,6 +40,7 @@ PAGE = 100
 WRITERS = ("admin", "write")
 
 _STATUS = {"FORBIDDEN": 403, "INSUFFICIENT_SCOPES": 403, "RATE_LIMITED": 429}  # what GraphQL says with status 200
+_ABSENT = (404, 405, 410, 501)
 _ODD = (AssertionError, AttributeError, BadAttributeException, LookupError, RuntimeError, TypeError, ValueError)
 
 
@@ -63,10 +64,16 @@ class GitHub:
     def me(self) -> str:
         """Return the login that this token's comments have.
 
-        A workflow's token is an app's and has no user in the REST API; GraphQL's viewer answers any token.
+        A workflow's token is an app's and has no user in the REST API; GraphQL's viewer answers any token. Where a
+        server or a gateway has no GraphQL, the REST API answers for a person's token.
         """
         with _asking("who am I", "to be valid"):
-            _, answer = self._github.requester.graphql_query("query { viewer { login } }", {})
+            try:
+                _, answer = self._github.requester.graphql_query("query { viewer { login } }", {})
+            except GithubException as error:
+                if error.status not in _ABSENT:
+                    raise
+                return str(self._github.get_user().login)
             return str(answer["data"]["viewer"]["login"])
 
     def pull_request(self, sha: str) -> PullRequest | None:
