@@ -3,6 +3,8 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,13 @@ def create(home: Path) -> None:
         client.search_experiments()
 
 
+def sizes(home: Path) -> Iterator[int]:
+    """The sizes of the files of a store, which another process makes and deletes."""
+    for path in home.glob("*mlflow.db*"):
+        with suppress(FileNotFoundError):
+            yield path.stat().st_size if path.suffix != ".lock" else 0
+
+
 def killed(home: Path, size: int) -> bool:
     """Create the store in a process that is killed when any file of it has so many bytes; tell whether it was."""
     child = os.fork()
@@ -23,7 +32,7 @@ def killed(home: Path, size: int) -> bool:
         create(home)
         os._exit(0)
     while not os.waitpid(child, os.WNOHANG)[0]:
-        if any(path.stat().st_size >= size for path in home.glob("*mlflow.db*") if path.suffix != ".lock"):
+        if any(found >= size for found in sizes(home)):
             os.kill(child, signal.SIGKILL)
             return os.WIFSIGNALED(os.waitpid(child, 0)[1])
         time.sleep(0.001)
