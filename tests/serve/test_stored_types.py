@@ -40,13 +40,17 @@ def test_no_type_is_left_out() -> None:
     assert {name for number, name in names.items() if number not in {stored.id for stored in TYPES}} == NOT_MADE_HERE
 
 
-def parquet_of(stored: pa.DataType) -> bytes:
+def parquet_of(stored: pa.DataType) -> bytes | None:
+    """A Parquet file with a column of a type; None for one that Parquet does not have."""
     content = io.BytesIO()
     try:
         pq.write_table(pa.table({"odd": pa.nulls(2, stored), "delay": [1.0, 2.0]}), content)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        pytest.skip("Parquet has no such type")
+        return None
     return content.getvalue()
+
+
+FILES = {str(stored): content for stored in TYPES if (content := parquet_of(stored))}
 
 
 @contextmanager
@@ -59,11 +63,11 @@ def refused_by_the_column_if_at_all() -> Iterator[None]:
             raise
 
 
-@pytest.mark.parametrize("stored", TYPES, ids=str)
+@pytest.mark.parametrize("stored", FILES)
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 @pytest.mark.parametrize("kind", ["number", "integer", "boolean", "text", "nothing"])
-def test_predict_reads_a_type_or_names_the_column(tmp_path: Path, stored: pa.DataType, suffix: str, kind: str) -> None:
-    (tmp_path / "in.parquet").write_bytes(parquet_of(stored))
+def test_predict_reads_a_type_or_names_the_column(tmp_path: Path, stored: str, suffix: str, kind: str) -> None:
+    (tmp_path / "in.parquet").write_bytes(FILES[stored])
     odd = [] if kind == "nothing" else [bundles.field("odd", kind)]
     folder = bundles.make(tmp_path / "bundle", [bundles.field("delay", "number"), *odd])
     output = tmp_path / f"out.{suffix}"
@@ -72,9 +76,9 @@ def test_predict_reads_a_type_or_names_the_column(tmp_path: Path, stored: pa.Dat
         assert batch.run(job, Bundle.load(folder).scores, 1, lambda rows: None).rows == 2
 
 
-@pytest.mark.parametrize("stored", TYPES, ids=str)
-def test_ingest_reads_a_type_or_names_the_column(stored: pa.DataType) -> None:
-    file = decode.File("in.parquet", parquet_of(stored))
+@pytest.mark.parametrize("stored", FILES)
+def test_ingest_reads_a_type_or_names_the_column(stored: str) -> None:
+    file = decode.File("in.parquet", FILES[stored])
     source = {"package": "rides", "version": "1", "path": "in.parquet", "format": "parquet"}
     with refused_by_the_column_if_at_all():
         decode.table([file], Package.model_validate(source)).collect()
