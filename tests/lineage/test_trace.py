@@ -170,6 +170,17 @@ def test_a_prefix_of_several_digests_is_refused_with_the_candidates(made, monkey
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_column_of_another_case_is_another_column(tmp_path, name, first):
+    """What passes through may be called Request_ID or SCORE: no answer is that of another row."""
+    others = [{"Request_ID": "2", "SCORE": 9.0}, {"Request_ID": "1", "SCORE": 8.0}]
+    ours = [row("d" * 64, "1", score=0.1), row("d" * 64, "2", score=0.2)]
+    rows = [other | own if first else own | other for other, own in zip(others, ours, strict=True)]
+    found = predictions.find([log(tmp_path / name, *rows)], "1")
+    assert (found.score, str(found.inputs["Request_ID"]), float(found.inputs["SCORE"])) == (0.1, "2", 9.0)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
 def test_a_log_of_any_form_is_read(made, tmp_path, name):
     rows = [row("d" * 64, str(number), delay=number) for number in range(3)]
     path = log(tmp_path / "day=1" / name, *rows)

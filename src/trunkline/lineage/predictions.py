@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.serve.log import DIGEST, REQUEST, SCORE, TIME, Prediction
@@ -19,15 +21,13 @@ from trunkline.show.text import clean
 
 MOST = 10_000  # files that a folder or a pattern may stand for
 
-# As JSON text, so that what a row holds needs no declaration; of a half-written last line, nothing.
-_READERS = {
-    ".parquet": "SELECT to_json(row) FROM read_parquet(?, hive_partitioning=false) AS row"
-    " WHERE CAST(row.request_id AS VARCHAR) = ?",
-    ".csv": "SELECT to_json(row) FROM read_csv(?, header=true, all_varchar=true, hive_partitioning=false) AS row"
-    " WHERE row.request_id = ?",
-    ".jsonl": "SELECT json FROM read_ndjson_objects(?, ignore_errors=true) WHERE json->>'request_id' = ?",
+_TABLES = {
+    ".parquet": "read_parquet(?, hive_partitioning=false)",
+    ".csv": "read_csv(?, header=false, all_varchar=true, hive_partitioning=false)",
 }
-_READERS[".ndjson"] = _READERS[".jsonl"]
+# Of a half-written last line, nothing.
+_LINES = "SELECT json FROM read_ndjson_objects(?, ignore_errors=true) WHERE json->>'request_id' = ?"
+_SUFFIXES = (*_TABLES, ".jsonl", ".ndjson")
 
 
 def find(logs: Sequence[str], request: str) -> Prediction | None:
@@ -54,9 +54,9 @@ def expand(logs: Sequence[str]) -> tuple[Path, ...]:
     for text in logs:
         path = Path(text)
         candidates = path.rglob("*") if path.is_dir() else [path] if path.exists() else _glob(path)
-        matched = sorted(candidate for candidate in candidates if candidate.suffix in _READERS and candidate.is_file())
+        matched = sorted(candidate for candidate in candidates if candidate.suffix in _SUFFIXES and candidate.is_file())
         if not matched:
-            kinds = ", ".join(_READERS)
+            kinds = ", ".join(_SUFFIXES)
             raise UserError(
                 f"--log {clean(text)}: no prediction log is there; name a file, a folder or a pattern of {kinds}"
             )
@@ -74,15 +74,11 @@ def _glob(pattern: Path) -> Sequence[Path]:
 
 
 def _rows(connection: Any, path: Path, request: str) -> Iterator[Prediction]:
-    literal = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))  # no pattern of DuckDB's
     try:
-        rows = connection.execute(_READERS[path.suffix], [literal, request]).fetchall()
-    except duckdb.BinderException:
-        raise UserError(f"{path}: is no prediction log: it has no column {REQUEST}; see docs/lineage.md") from None
-    except duckdb.Error as error:
+        rows = _matching(connection, path, request)
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
         raise OutsideError(f"{path}: cannot be read: {clean(str(error).splitlines()[0])}") from None
-    for (text,) in rows:
-        row = json.loads(text)
+    for row in rows:
         digest = row.get(DIGEST)
         if not isinstance(digest, str) or not digest:
             raise UserError(f"{path}: the row of {clean(request)} has no {DIGEST}, so nothing says what scored it")
@@ -91,6 +87,30 @@ def _rows(connection: Any, path: Path, request: str) -> Iterator[Prediction]:
         }
         time, score = _time(row.get(TIME)), _number(row.get(SCORE))
         yield Prediction(clean(request), clean(digest), time, score, str(path), others)
+
+
+def _matching(connection: Any, path: Path, request: str) -> list[dict[str, Any]]:
+    """Return the rows of a request id: as JSON has them, so that what a row holds needs no declaration."""
+    literal = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))  # no pattern of DuckDB's
+    if path.suffix not in _TABLES:
+        return [json.loads(text) for (text,) in connection.execute(_LINES, [literal, request]).fetchall()]
+    # Columns are named by their places: DuckDB takes request_id for Request_ID, and would rename one of them.
+    table, names = _TABLES[path.suffix], _names(connection, path, literal)
+    if names.count(REQUEST) != 1:
+        has = f"has more than one column {REQUEST}" if REQUEST in names else f"has no column {REQUEST}"
+        raise UserError(f"{path}: is no prediction log: it {has}; see docs/lineage.md")
+    columns, place = ", ".join(f"c{number}" for number in range(len(names))), names.index(REQUEST)
+    query = f"SELECT to_json(row) FROM {table} AS row({columns}) WHERE CAST(row.c{place} AS VARCHAR) = ?"
+    rows = [json.loads(text) for (text,) in connection.execute(query, [literal, request]).fetchall()]
+    return [{name: row[f"c{number}"] for number, name in enumerate(names)} for row in rows]
+
+
+def _names(connection: Any, path: Path, literal: str) -> list[str]:
+    """Return the names of a table's columns as they stand in the file."""
+    if path.suffix == ".parquet":
+        return list(pq.read_schema(path).names)
+    header = connection.execute(f"SELECT * FROM {_TABLES[path.suffix]} LIMIT 1", [literal]).fetchone()
+    return [name or "" for name in header or ()]
 
 
 def _plain(value: Any) -> str | float | bool | None:
