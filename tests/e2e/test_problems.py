@@ -42,11 +42,11 @@ class Problem:
         """The rows that were measured."""
         return Dataset.read("holdout", self.project.root / "data/features")
 
-    def predicted(self, *arguments: str) -> pl.DataFrame:
+    def predicted(self, *arguments: str, source: str = "data/features/holdout.parquet") -> pl.DataFrame:
         """Score the holdout by `trunkline predict`."""
         output = self.project.root / "scores.parquet"
         output.unlink(missing_ok=True)
-        command = ("trunkline", "predict", "data/features/holdout.parquet", "-o", str(output), *arguments)
+        command = ("trunkline", "predict", source, "-o", str(output), *arguments)
         self.project.run(*command, env=self.env)
         return pl.read_parquet(output)
 
@@ -203,6 +203,12 @@ def test_a_mess_in_groups(messy: Problem) -> None:
     assert "Nur-hier" not in set(train.frame["city"])
     for name in ("height", "city", "amount", "month"):
         assert 0.3 < train.frame[name].null_count() / train.frame.height < 0.5
+    # What the source says is missing is so in a CSV to score, whichever of its texts says it.
+    scores = pl.read_parquet(messy.project.root / "data/predictions/holdout.parquet")["score"]
+    for text in ("?", "N/A", ""):
+        asked = holdout.frame.with_columns(pl.col("amount", "city", "height").cast(pl.String).fill_null(text))
+        asked.write_csv(messy.project.root / "asked.csv")
+        np.testing.assert_allclose(messy.predicted(source="asked.csv")["score"], scores, atol=1e-9)
     checked = messy.json("reports/validation.json")["purchases"]
     assert checked["checks"] == {"columns.Größe.type": checked["quarantined"]}
     assert checked["quarantined"] > 0
