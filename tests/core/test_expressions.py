@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline.core import expressions, rows
+from trunkline.core import expressions, rows, sql
 from trunkline.core.errors import UserError
 
 ZONE = "America/New_York"
@@ -136,11 +136,11 @@ def test_what_is_well_typed_runs_and_has_the_inferred_type(expression: expressio
         inferred = expressions.infer(expression, TYPES)
     except ValueError:
         return
-    sql = expressions.to_sql(expression, ZONE)
+    written = sql.to_sql(expression, ZONE)
     with rows.connect() as connection:
-        connection.register("frame", FRAME.rename(expressions.neutral).to_arrow())
-        found = connection.sql(f"SELECT {sql} AS value FROM frame").types[0]
-        connection.execute(f"SELECT count({sql}) FROM frame").fetchall()
+        connection.register("frame", FRAME.rename(sql.neutral).to_arrow())
+        found = connection.sql(f"SELECT {written} AS value FROM frame").types[0]
+        connection.execute(f"SELECT count({written}) FROM frame").fetchall()
     assert inferred is None or found == DUCKDB_TYPES[inferred]
 
 

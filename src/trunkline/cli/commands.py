@@ -44,8 +44,8 @@ def exit_code(command: Callable[[], int | None]) -> int:
     """Run a command and return its exit code; an error that is known is one line on stderr."""
     try:
         return command() or 0
-    except click.exceptions.Exit as exit:
-        return exit.exit_code
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
     except click.ClickException as error:
         error.show()
         return 2

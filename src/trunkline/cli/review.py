@@ -36,11 +36,11 @@ def review(base: str, html: Path | None, data: Path | None, markdown: Path | Non
         from trunkline.review import file
 
         _write(data, file.encode(gathered).decode())
-    told = comment.render(gathered, html.name if html else None)
+    text = comment.render(gathered, html.name if html else None)
     if markdown is not None:
-        _write(markdown, told)
+        _write(markdown, text)
     else:
-        click.echo(told, nl=False)
+        click.echo(text, nl=False)
 
 
 def _write(path: Path, text: str) -> None:

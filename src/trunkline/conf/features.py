@@ -35,7 +35,10 @@ class Aggregate(Strict):
     """One number from many events; exact on a fixed grid of one millionth."""
 
     aggregate: Literal["count", "sum", "mean"] = Field(description="How many numbers become one.")
-    of: Expression | None = Field(None, description="What is summed or averaged; missing values do not count.")
+    of: Expression | None = Field(
+        None,
+        description="What is summed or averaged: numbers below 10^12, of which six decimals count.",
+    )
     default: float | None = Field(None, description="The value when there is no event; count and sum give 0.")
 
     @model_validator(mode="after")

@@ -10,7 +10,6 @@ An expression is data, so that each engine (DuckDB here, an online store later) 
 
 import ast
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -215,7 +214,7 @@ OPERATORS: dict[str, Operation] = {
     "if": Operation(_conditional, "(CASE WHEN {0} THEN {1} WHEN NOT {0} THEN {2} END)"),
 }
 
-_ALL = FUNCTIONS | OPERATORS
+OPERATIONS = FUNCTIONS | OPERATORS
 _BINARY: dict[type[ast.operator], str] = {
     ast.Add: "add",
     ast.Sub: "subtract",
@@ -271,7 +270,7 @@ def _parts(expression: Expression) -> int:
     """Return how many parts an expression has as SQL, where an operation may hold an operand more than once."""
     if not isinstance(expression, Call):
         return 1
-    operation = _ALL[expression.operation]
+    operation = OPERATIONS[expression.operation]
     return 1 + sum(operation.uses(place) * _parts(operand) for place, operand in enumerate(expression.operands))
 
 
@@ -388,45 +387,6 @@ def infer(expression: Expression, types: Mapping[str, Type]) -> Type | None:
         return _TYPES.get(type(expression.value))
     operands = tuple(infer(operand, types) for operand in expression.operands)
     try:
-        return _ALL[expression.operation].result(operands)
+        return OPERATIONS[expression.operation].result(operands)
     except ValueError as error:
         raise ValueError(f"{expression.operation} {error}") from None
-
-
-def to_sql(expression: Expression, zone: str) -> str:
-    """Compile to a DuckDB expression over TIMESTAMP (UTC), BIGINT, DOUBLE, VARCHAR and BOOLEAN columns."""
-    if isinstance(expression, Column):
-        return identifier(expression.name)
-    if isinstance(expression, Constant):
-        return _literal(expression.value)
-    operands = [to_sql(operand, zone) for operand in expression.operands]
-    operation = _ALL[expression.operation]
-    return operation.sql.format(*operands, zone=_literal(zone))
-
-
-def neutral(name: str) -> str:
-    """Return what stands for a name in DuckDB, which ignores case, and has words and limits of its own for names."""
-    return "c_" + re.sub(r"[^a-z0-9_]", lambda other: f"${ord(other[0]):x}$", name)
-
-
-def identifier(name: str) -> str:
-    """Return the SQL identifier that stands for a name."""
-    return f'"{neutral(name)}"'
-
-
-def readable(text: str) -> str:
-    """Return a message of DuckDB with the names that its identifiers stand for."""
-    escaped = re.compile(r"\$([0-9a-f]+)\$")
-    return re.sub(
-        r"\bc_((?:[a-z0-9_]|\$[0-9a-f]+\$)*)", lambda name: escaped.sub(lambda one: chr(int(one[1], 16)), name[1]), text
-    )
-
-
-def _literal(value: int | float | str | bool | None) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, str):
-        return "'" + value.replace("'", "''") + "'"
-    if isinstance(value, float):
-        return f"CAST({value!r} AS DOUBLE)"
-    return str(value).upper() if isinstance(value, bool) else f"CAST({value} AS BIGINT)"

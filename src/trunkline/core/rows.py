@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import duckdb
 import polars as pl
 
-from trunkline.core import expressions
+from trunkline.core import expressions, sql
 from trunkline.core.errors import UserError
 
 # No statement brings code that DuckDB does not come with.
@@ -17,7 +17,8 @@ _NO_EXTENSIONS = {
     "autoload_known_extensions": False,
 }
 # What DuckDB raises for a value that its type cannot hold.
-_UNFIT = (duckdb.ConversionException, duckdb.OutOfRangeException)
+UNFIT = (duckdb.ConversionException, duckdb.OutOfRangeException)
+UNFIT_ADVICE = "change the expression, or limit its columns by min and max in conf/contract"
 
 
 def connect() -> duckdb.DuckDBPyConnection:
@@ -33,14 +34,14 @@ def share_sql(columns: Iterable[str], seed: int) -> str:
 
     Values are taken as texts, a missing one as a text that cannot be typed.
     """
-    values = ", ".join(f"coalesce(CAST({expressions.identifier(name)} AS VARCHAR), chr(30))" for name in columns)
+    values = ", ".join(f"coalesce(CAST({sql.identifier(name)} AS VARCHAR), chr(30))" for name in columns)
     return f"(CAST('0x' || substr(md5(concat_ws(chr(31), '{seed}', {values})), 1, 13) AS BIGINT) / {2.0**52!r})"
 
 
 def shares(frame: pl.DataFrame, columns: Iterable[str], seed: int) -> pl.Series:
     """Return the number of `share_sql` for each row of a frame."""
-    with _holding(frame) as connection:
-        return _selected(connection, [share_sql(columns, seed)])[0]
+    with _holding(frame.select(names := list(columns))) as connection:
+        return _selected(connection, [share_sql(names, seed)])[0]
 
 
 def evaluate(frame: pl.DataFrame, sources: Mapping[str, str], zone: str) -> pl.DataFrame:
@@ -49,13 +50,13 @@ def evaluate(frame: pl.DataFrame, sources: Mapping[str, str], zone: str) -> pl.D
     `frame` holds Int64, Float64, String, Boolean and Datetime (naive UTC) columns; `zone` is that of the
     calendar functions. Raises UserError for an expression whose value does not fit its type in some row.
     """
-    compiled = {name: expressions.to_sql(expressions.parse(source), zone) for name, source in sources.items()}
+    compiled = {name: sql.to_sql(expressions.parse(source), zone) for name, source in sources.items()}
     with _holding(frame) as connection:
         try:
             values = _selected(connection, compiled.values())
-        except _UNFIT:
-            for name, sql in compiled.items():
-                _refuse_unfit(connection, name, sources[name], sql)
+        except UNFIT:
+            for name, expression in compiled.items():
+                _refuse_unfit(connection, name, sources[name], expression)
             raise
     return pl.DataFrame([series.alias(name) for name, series in zip(sources, values, strict=True)])
 
@@ -63,7 +64,7 @@ def evaluate(frame: pl.DataFrame, sources: Mapping[str, str], zone: str) -> pl.D
 @contextmanager
 def _holding(frame: pl.DataFrame) -> Iterator[duckdb.DuckDBPyConnection]:
     """Yield a connection to the frame alone, whose columns are called by what stands for their names."""
-    columns = {expressions.neutral(series.name): series for series in frame}
+    columns = {sql.neutral(series.name): series for series in frame}
     with connect() as connection:
         connection.register("frame", pl.DataFrame(columns).to_arrow())
         connection.execute("SET enable_external_access=false; SET lock_configuration=true")
@@ -72,15 +73,14 @@ def _holding(frame: pl.DataFrame) -> Iterator[duckdb.DuckDBPyConnection]:
 
 def _selected(connection: duckdb.DuckDBPyConnection, selected: Iterable[str]) -> list[pl.Series]:
     """Return what SQL expressions give for each row of the frame."""
-    columns = ", ".join(f"{sql} AS _{place}" for place, sql in enumerate(selected))
+    columns = ", ".join(f"{expression} AS _{place}" for place, expression in enumerate(selected))
     values: pl.DataFrame = connection.sql(f"SELECT {columns} FROM frame").pl()
     return values.get_columns()
 
 
-def _refuse_unfit(connection: duckdb.DuckDBPyConnection, name: str, source: str, sql: str) -> None:
+def _refuse_unfit(connection: duckdb.DuckDBPyConnection, name: str, source: str, expression: str) -> None:
     try:
-        _selected(connection, [sql])
-    except _UNFIT as error:
-        first = expressions.readable(str(error).splitlines()[0])
-        advice = "change the expression, or limit its columns by min and max in conf/contract"
-        raise UserError(f"{name}: {source}: a value does not fit: {first}; {advice}") from error
+        _selected(connection, [expression])
+    except UNFIT as error:
+        first = sql.readable(str(error).splitlines()[0])
+        raise UserError(f"{name}: {source}: a value does not fit: {first}; {UNFIT_ADVICE}") from error

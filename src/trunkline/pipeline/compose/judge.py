@@ -134,7 +134,7 @@ def check(composed: Composed, fallback: Path) -> Project:
     try:
         project = Project.model_validate(composed.content, strict=True)
     except ValidationError as error:
-        raise UserError("\n".join(_told(composed, fallback, error))) from None
+        raise UserError("\n".join(_lines(composed, fallback, error))) from None
     mistakes: list[str] = []
     for judge in JUDGES:
         try:
@@ -153,7 +153,7 @@ def data_of(composed: Composed, fallback: Path) -> Data:
     try:
         return Data.parse(composed.content.get(Data.key))
     except ValidationError as error:
-        raise UserError("\n".join(_told(composed, fallback, error, Data.key))) from None
+        raise UserError("\n".join(_lines(composed, fallback, error, Data.key))) from None
 
 
 def _verify_model(project: Project) -> None:
@@ -193,7 +193,7 @@ def _split_key(line: str) -> tuple[tuple[str, ...], str]:
     return (tuple(match[1].split(".")), line[match.end() :]) if match else ((), line)
 
 
-def _told(composed: Composed, fallback: Path, error: ValidationError, *within: str) -> Iterator[str]:
+def _lines(composed: Composed, fallback: Path, error: ValidationError, *within: str) -> Iterator[str]:
     """Yield a line for each of the first wrong keys; a value that may be of several types fits none of them."""
     messages: dict[tuple[str, ...], list[str]] = {}
     mistakes = deque(error.errors(include_url=False))

@@ -25,9 +25,10 @@ import polars as pl
 
 from trunkline.core import parquet
 from trunkline.core.dataset import EVENT_TIME
-from trunkline.core.errors import OutsideError, UserError
-from trunkline.core.expressions import Expression, identifier, neutral, readable, to_sql
-from trunkline.core.rows import connect, share_sql
+from trunkline.core.errors import OutsideError, UserError, one_line
+from trunkline.core.expressions import Expression
+from trunkline.core.rows import UNFIT, UNFIT_ADVICE, connect, share_sql
+from trunkline.core.sql import identifier, neutral, readable, to_sql
 from trunkline.pipeline.features import unfit
 from trunkline.pipeline.features.plan import (
     Aggregation,
@@ -49,7 +50,7 @@ SLICE = 2**19  # requests
 
 # Columns of the engine's own; what stands for a declared name has no underscore first.
 _ID, _NOW, _EVENT, _KNOWN = "_id", "_prediction_time", "_event_time", "_available_at"
-_ROW = "_row"  # the number of a row in the table of requests or of events
+_ROW = unfit.ROW  # the number of a row in the table of requests or of events
 _TIME = identifier(EVENT_TIME)
 
 
@@ -310,30 +311,30 @@ class DuckDBEngine:
         observed = self._numbered(plan.request.table)
         if plan.request.event_time is not None:
             sql = self._sql(plan.request.event_time)
-            yield unfit.Evaluated("data.event_time", sql, plan.request.table, observed, _ROW)
+            yield unfit.Evaluated("data.event_time", sql, plan.request.table, observed)
         for name, expression in self._extra:
-            yield unfit.Evaluated(f"data.target ({name})", self._sql(expression), plan.request.table, observed, _ROW)
+            yield unfit.Evaluated(f"data.target ({name})", self._sql(expression), plan.request.table, observed)
         for view in plan.primitives:
             yield from self._evaluated_of(view)
         views = " ".join(f"LEFT JOIN {_view(view)} USING ({_ID})" for view in self._computed)
         for name, expression in plan.rows if len(self._computed) == len(plan.primitives) else ():
             requests = f"(SELECT * FROM requests {views})"
-            yield unfit.Evaluated(f"feature {name}", self._sql(expression), plan.request.table, requests, _ROW)
+            yield unfit.Evaluated(f"feature {name}", self._sql(expression), plan.request.table, requests)
 
     def _evaluated_of(self, view: Primitive) -> Iterator[unfit.Evaluated]:
         table = view.table if isinstance(view, StaticLookup) else view.events.table
         source = self._numbered(table)
         if not isinstance(view, StaticLookup):
             key = f"features.streams.{view.events.name}"
-            yield unfit.Evaluated(f"{key}.event_time", self._sql(view.events.event_time), table, source, _ROW)
+            yield unfit.Evaluated(f"{key}.event_time", self._sql(view.events.event_time), table, source)
             source = f"(SELECT *, {self._sql(view.events.event_time)} AS {_TIME} FROM {source})"
-            yield unfit.Evaluated(f"{key}.available_at", self._sql(view.events.available_at), table, source, _ROW)
+            yield unfit.Evaluated(f"{key}.available_at", self._sql(view.events.available_at), table, source)
         if isinstance(view, RollingAggregate):
             named = {each.name: self._operand(each)[0] for each in view.features}
         else:
             named = {name: self._sql(expression) for name, expression in view.features}
         for name, sql in named.items():
-            yield unfit.Evaluated(f"features.views.{view.name}.features.{name}", sql, table, source, _ROW)
+            yield unfit.Evaluated(f"features.views.{view.name}.features.{name}", sql, table, source)
 
     def _sql(self, expression: Expression) -> str:
         return to_sql(expression, self._plan.timezone)
@@ -341,14 +342,11 @@ class DuckDBEngine:
     def _table(self, name: str) -> str:
         """Return SQL for a table, whose columns are named by their places: DuckDB would rename some."""
         path = self._tables / f"{name}.parquet"
-        columns = ", ".join(map(identifier, self._columns(path)))
-        return f"(SELECT * FROM read_parquet({_text(str(path))}) AS columns({columns}))"
-
-    def _columns(self, path: Path) -> list[str]:
         try:
-            return list(pl.read_parquet_schema(path))
+            columns = ", ".join(map(identifier, pl.read_parquet_schema(path)))
         except OSError as error:
-            raise OutsideError(f"{path}: {error.strerror}") from error
+            raise OutsideError(f"{path}: cannot be read ({one_line(error)}); run: dvc repro") from error
+        return f"(SELECT * FROM read_parquet({_text(str(path))}) AS columns({columns}))"
 
     def _numbered(self, name: str) -> str:
         """Return SQL for a table with the number of each row, which is the row's in whatever is made of it."""
@@ -357,9 +355,9 @@ class DuckDBEngine:
     def _run(self, statement: str) -> duckdb.DuckDBPyConnection:
         try:
             return self._connection.execute(statement)
-        except unfit.UNFIT as error:
+        except UNFIT as error:
             what, where = readable(str(error).splitlines()[0]), unfit.first(self._connection, self._evaluated())
-            raise UserError(f"{where}: a value does not fit: {what}; {unfit.ADVICE}") from error
+            raise UserError(f"{where}: a value does not fit: {what}; {UNFIT_ADVICE}") from error
         except (duckdb.IOException, duckdb.OutOfMemoryException) as error:
             raise OutsideError(f"{self._tables}: {str(error).splitlines()[0]}") from error
 

@@ -5,25 +5,25 @@ from dataclasses import dataclass
 
 import duckdb
 
-UNFIT = (duckdb.ConversionException, duckdb.OutOfRangeException)
-ADVICE = "change the expression, or limit its columns by min and max in conf/contract"
+from trunkline.core.rows import UNFIT
+
+ROW = "_row"  # the column of a source that numbers its rows, from 1, as they stand in the table
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An expression as SQL over a source, whose column `row` numbers the rows of a table from 1; `key` declares it."""
+    """An expression as SQL over a source, which are rows of a table; `key` declares it."""
 
     key: str
     sql: str
     table: str
     source: str
-    row: str
 
 
 def first(connection: duckdb.DuckDBPyConnection, evaluated: Iterable[Evaluated]) -> str:
     """Return in words which expression and which row it is; of the first that does not fit."""
     for each in evaluated:
-        last = connection.execute(f"SELECT coalesce(max({each.row}), 0) FROM {each.source}").fetchall()[0][0]
+        last = connection.execute(f"SELECT coalesce(max({ROW}), 0) FROM {each.source}").fetchall()[0][0]
         if not _fits(connection, each, 1, last):
             return f"{each.key}: row {_first_row(connection, each, last)} of table {each.table}"
     return "an expression of conf/features"
@@ -38,7 +38,7 @@ def _first_row(connection: duckdb.DuckDBPyConnection, each: Evaluated, last: int
 
 
 def _fits(connection: duckdb.DuckDBPyConnection, each: Evaluated, low: int, high: int) -> bool:
-    rows = f"(SELECT * FROM {each.source} WHERE {each.row} BETWEEN {low} AND {high})"
+    rows = f"(SELECT * FROM {each.source} WHERE {ROW} BETWEEN {low} AND {high})"
     try:
         connection.execute(f"SELECT max(hash({each.sql})) FROM {rows}").fetchall()  # a count would not need the values
     except UNFIT:
