@@ -10,9 +10,9 @@ def main() -> None:
     from trunkline.conf.data import Data
     from trunkline.core.files import write_json
     from trunkline.core.params import Params
-    from trunkline.core.parquet import write_parquet
     from trunkline.core.paths import INGESTED, RAW
     from trunkline.pipeline.ingest import read
+    from trunkline.tables.parquet import write_parquet
 
     console = Console(stderr=True, highlight=False)
     report = {}

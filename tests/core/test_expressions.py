@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trunkline.core import expressions, rows, sql
+from trunkline.core import expressions
 from trunkline.core.errors import UserError
+from trunkline.tables import rows, sql
 
 ZONE = "America/New_York"
 TYPES: dict[str, expressions.Type] = {"n": "integer", "x": "number", "s": "text", "b": "boolean", "t": "time"}

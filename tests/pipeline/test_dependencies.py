@@ -15,7 +15,7 @@ STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages
 APART = {f"src/trunkline/{room}" for room in ("adapters", "conf", "pipeline", "show")}
 ABOVE = {"cli", "deploy", "lineage", "monitor", "release", "review", "serve"}
 # How many modules a stage is run again for although it cannot import them; where this grows, a room is too wide.
-UNUSED = {"search": 3, "train": 7}
+UNUSED = {"search": 3, "train": 4}
 
 
 @cache
@@ -98,5 +98,5 @@ def test_what_is_slow_runs_again_for_little_that_it_does_not_import(stage: str) 
 
 
 def test_the_table_of_contents_stays_one() -> None:
-    assert sum(len(code(stage)) for stage in STAGES) <= 77
+    assert sum(len(code(stage)) for stage in STAGES) <= 87
     assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 100

@@ -27,11 +27,12 @@ from trunkline.conf.features import Latest, RowExpression, Stream
 from trunkline.conf.model import Model
 from trunkline.conf.sources import Source
 from trunkline.conf.tracking import Tracking
-from trunkline.core import expressions, rows
+from trunkline.core import expressions
 from trunkline.core.errors import TrunklineError, UserError
 from trunkline.deploy.reconcile.manifests import manifests
 from trunkline.pipeline.ingest import pins, read, sql
 from trunkline.pipeline.train import estimators
+from trunkline.tables import rows
 
 SECRETS = pl.DataFrame({"secret": ["x"]})
 PIN = "0" * 64

@@ -18,12 +18,12 @@ from trunkline.bundle.runtime import Bundle
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.features import Features
-from trunkline.core import convert
 from trunkline.core.errors import UserError
 from trunkline.pipeline.bundle import inputs
 from trunkline.pipeline.features import compiler
 from trunkline.pipeline.ingest import decode
 from trunkline.serve import batch, tables
+from trunkline.tables import convert
 
 TYPES = ("text", "number", "integer", "boolean")
 CATEGORIES = tuple(f"{kind}_category" for kind in TYPES[1:])

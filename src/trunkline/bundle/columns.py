@@ -18,8 +18,8 @@ import pyarrow.csv
 
 from trunkline.bundle.contract import MISSING, Contract, Input
 from trunkline.bundle.runtime import Bundle
-from trunkline.core import convert
 from trunkline.core.arrays import Floats
+from trunkline.tables import convert
 
 Mask = npt.NDArray[np.bool_]
 _LARGEST = float(np.finfo(np.float64).max)

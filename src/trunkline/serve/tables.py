@@ -19,9 +19,9 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from trunkline.bundle.contract import Contract, Input
-from trunkline.core import convert, parquet
 from trunkline.core.errors import UserError, nearest, one_line
 from trunkline.pipeline.ingest import csv_records
+from trunkline.tables import convert, parquet
 
 ROW, REASONS = "row_number", "reasons"  # the columns that predictions add, besides the scores
 

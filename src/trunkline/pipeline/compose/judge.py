@@ -56,7 +56,7 @@ def notations(contract: Contract) -> None:
     ]
     if not declared:
         return
-    from trunkline.core import convert  # noqa: PLC0415  imports polars
+    from trunkline.tables import convert  # noqa: PLC0415  imports polars
 
     mistakes = []
     for key, notation in declared:

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from trunkline.conf.evaluation import WHOLE, Evaluation
-from trunkline.core import files, paths, rows
+from trunkline.core import files, paths
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
@@ -21,6 +21,7 @@ from trunkline.pipeline.evaluate.bootstrap import Resamples, intervals
 from trunkline.pipeline.evaluate.estimate import Estimate, Slice
 from trunkline.pipeline.evaluate.metrics.kinds import Metric, Sample, point
 from trunkline.pipeline.evaluate.metrics.registry import named
+from trunkline.tables import rows
 
 MISSING = "(missing)"
 MOST_SLICES = 1000

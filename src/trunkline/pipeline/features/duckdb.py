@@ -23,12 +23,9 @@ from typing import Self
 import duckdb
 import polars as pl
 
-from trunkline.core import parquet
 from trunkline.core.dataset import EVENT_TIME
 from trunkline.core.errors import OutsideError, UserError, one_line
 from trunkline.core.expressions import Expression
-from trunkline.core.rows import UNFIT, UNFIT_ADVICE, connect, share_sql
-from trunkline.core.sql import identifier, neutral, readable, to_sql
 from trunkline.pipeline.features import unfit
 from trunkline.pipeline.features.plan import (
     Aggregation,
@@ -45,6 +42,9 @@ from trunkline.pipeline.features.plan import (
     StaticLookup,
     operands,
 )
+from trunkline.tables import parquet
+from trunkline.tables.rows import UNFIT, UNFIT_ADVICE, connect, share_sql
+from trunkline.tables.sql import identifier, neutral, readable, to_sql
 
 SLICE = 2**19  # requests
 

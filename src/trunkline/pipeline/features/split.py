@@ -10,10 +10,11 @@ from typing import get_args
 import polars as pl
 
 from trunkline.conf.data import Data
-from trunkline.core import expressions, rows
+from trunkline.core import expressions
 from trunkline.core.dataset import EVENT_TIME, Role, Schema, Split
 from trunkline.core.values import Window, midnight
 from trunkline.pipeline.features.plan import Engine, FeaturePlan, Part, Primitive, RequestShare, Span
+from trunkline.tables import rows
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from typing import Any
 import polars as pl
 
 from trunkline.conf.sources import Delta, Iceberg
-from trunkline.core import parquet, paths
+from trunkline.core import paths
 from trunkline.core.addresses import shown
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.pipeline.ingest import hosts
+from trunkline.tables import parquet
 
 _MISSING = "needs {}; run: pip install 'trunkline[lakehouse]'"
 

@@ -13,10 +13,10 @@ import numpy.typing as npt
 import polars as pl
 
 from trunkline.conf.data import Data
-from trunkline.core import rows
 from trunkline.core.dataset import EVENT_TIME, Dataset
 from trunkline.core.errors import UserError
 from trunkline.core.values import midnight
+from trunkline.tables import rows
 
 Rows = npt.NDArray[np.int64]
 

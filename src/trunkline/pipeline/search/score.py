@@ -21,7 +21,7 @@ import joblib
 import numpy as np
 
 from trunkline.conf.model import Model
-from trunkline.core import files, rows
+from trunkline.core import files
 from trunkline.core.dataset import SCHEMA, Dataset
 from trunkline.core.errors import UserError
 from trunkline.pipeline.evaluate.metrics import registry
@@ -30,6 +30,7 @@ from trunkline.pipeline.evaluate.metrics.registry import named
 from trunkline.pipeline.search import folds
 from trunkline.pipeline.search.folds import Cut, Fold
 from trunkline.pipeline.train import estimators, fit
+from trunkline.tables import rows
 
 LOCK = Path("locks/pipeline.txt")
 

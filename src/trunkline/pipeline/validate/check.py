@@ -23,10 +23,10 @@ from pandera.config import ValidationDepth, config_context
 from pandera.errors import SchemaError, SchemaErrors
 
 from trunkline.conf.contract import REASONS, Contract, TableContract
-from trunkline.core import convert, parquet
 from trunkline.core.errors import UserError, nearest, one_line
 from trunkline.core.paths import RAW
 from trunkline.pipeline.validate.schema import RowRule, rules, schema
+from trunkline.tables import convert, parquet
 
 SHOWN = 3  # offending rows in a message
 PIECE = 2**19  # rows

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.conf.contract import ColumnType
-from trunkline.core.convert import DTYPES, parse, verify_notation
+from trunkline.tables.convert import DTYPES, parse, verify_notation
 
 FAILED = object()
 T = datetime(2013, 3, 10, 7, 30)

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 import duckdb
 import polars as pl
 
-from trunkline.core import expressions, sql
+from trunkline.core import expressions
 from trunkline.core.errors import UserError
+from trunkline.tables import sql
 
 # No statement brings code that DuckDB does not come with.
 _NO_EXTENSIONS = {
