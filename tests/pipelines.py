@@ -20,7 +20,7 @@ import pathlib, sys
 name, out, *reads = sys.argv[1:]
 with open("ran.log", "a") as log:
     log.write(name + "\\n")
-rates = dict(line.split(": ") for line in pathlib.Path("params.yaml").read_text().splitlines())
+rates = dict(line.partition(": ")[::2] for line in pathlib.Path("params.yaml").read_text().splitlines())
 rate = int(rates[name])
 if rate > 900:
     sys.exit(rate - 900)
@@ -107,8 +107,12 @@ class Clone:
 
     def verb(self, *arguments: str, **environ: str) -> tuple[int, str, str]:
         """Return the exit code of `trunkline ci reproduce`, and what it said itself, without DVC's lines."""
+        return self.ci("reproduce", *arguments, **environ)
+
+    def ci(self, *arguments: str, **environ: str) -> tuple[int, str, str]:
+        """Return the exit code of `trunkline ci`, and what it said itself."""
         with chdir(self.root):
-            done = CliRunner().invoke(trunkline, ["ci", "reproduce", *arguments], env=environ, catch_exceptions=False)
+            done = CliRunner().invoke(trunkline, ["ci", *arguments], env=environ, catch_exceptions=False)
         return done.exit_code, done.stdout, done.stderr
 
     def push(self, branch: str = "main", **environ: str) -> dvc_reproduce.Pushed:

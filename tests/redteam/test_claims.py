@@ -155,7 +155,9 @@ def test_whatever_differs_from_the_trusted_lock_is_unproven_and_a_refutation_nee
     now, trusted
 ) -> None:
     entries, known = now["stages"], trusted["stages"]
-    assert set(claims.unproven(now, trusted)) == {name for name in entries if entries[name] != known.get(name)}
+    assert set(claims.unproven(now, claims.entries(trusted))) == {
+        name for name in entries if entries[name] != known.get(name)
+    }
     for claim in claims.refuted(now, trusted):
         assert entries[claim.stage]["deps"] == known[claim.stage]["deps"]
         assert claim.claimed != claim.computed
@@ -164,6 +166,6 @@ def test_whatever_differs_from_the_trusted_lock_is_unproven_and_a_refutation_nee
 @pytest.mark.parametrize("lock", [{}, {"stages": None}, {"stages": []}, {"stages": {"x": None}}, {"stages": {"x": 1}}])
 def test_a_lock_that_is_none_claims_nothing_and_vouches_for_nothing(lock) -> None:
     honest = {"stages": {"x": {"cmd": "x", "outs": [{"path": "out", "md5": "1"}]}}}
-    assert claims.unproven(lock, honest) == ()
-    assert claims.unproven(honest, lock) == ("x",)
+    assert claims.unproven(lock, claims.entries(honest)) == ()
+    assert claims.unproven(honest, claims.entries(lock)) == ("x",)
     assert claims.refuted(lock, honest) == claims.refuted(honest, lock) == ()

@@ -2,10 +2,10 @@
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from trunkline.conf.signers import Signers
 from trunkline.core.values import Group, Name, Strict, Tuple
@@ -67,9 +67,24 @@ class Deploy(Group):
     signers: Signers = Field(
         default_factory=dict, description="Whose releases are believed; a version signed by none of these is refused."
     )
+    recorders: Signers = Field(
+        default_factory=dict,
+        description="Whose stage records are believed: what these have signed is not run again by a workflow. Such as "
+        "the workflow record; none of the signers.",
+    )
     mlflow: Literal["correct", "report"] = Field(
         "correct", description="Whether a change by hand in MLflow's registry is undone, or only told."
     )
     environments: Annotated[dict[Environment, DeployTarget], AfterValidator(_with_production)] = Field(
         description="What runs a version; production must be among them."
     )
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        for name, recorder in self.recorders.items():
+            if recorder in self.signers.values():
+                raise ValueError(
+                    f"recorders.{name}: is a signer as well; who records what a stage gave needs no approval, and who "
+                    "releases may: make another key"
+                )
+        return self

@@ -51,10 +51,9 @@ def refuted_here(root: Path, commit: str) -> tuple[Refuted, ...]:
     return refuted(Snapshot(root, commit).mapping(paths.LOCK), read(root))
 
 
-def unproven(lock: Lock, trusted: Lock) -> tuple[str, ...]:
-    """Return the stages of a dvc.lock with outputs whose entry is not the trusted one, in the order of the file."""
-    known = _entries(trusted)
-    return tuple(name for name, entry in _entries(lock).items() if _outputs(entry) and entry != known.get(name))
+def unproven(lock: Lock, known: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the stages of a dvc.lock with outputs whose entry is not the known one, in the order of the file."""
+    return tuple(name for name, entry in entries(lock).items() if outputs(entry) and entry != known.get(name))
 
 
 def refuted(claimed: Lock, computed: Lock) -> tuple[Refuted, ...]:
@@ -62,26 +61,28 @@ def refuted(claimed: Lock, computed: Lock) -> tuple[Refuted, ...]:
 
     A stage behind such a one has read other inputs, so that nothing is said of its own claim.
     """
-    now = _entries(computed)
+    now = entries(computed)
     return tuple(
-        Refuted(name, path, claim, _outputs(now[name]).get(path, ""))
-        for name, entry in _entries(claimed).items()
-        if name in now and _inputs(entry) == _inputs(now[name])
-        for path, claim in _outputs(entry).items()
-        if claim != _outputs(now[name]).get(path)
+        Refuted(name, path, claim, outputs(now[name]).get(path, ""))
+        for name, entry in entries(claimed).items()
+        if name in now and inputs(entry) == inputs(now[name])
+        for path, claim in outputs(entry).items()
+        if claim != outputs(now[name]).get(path)
     )
 
 
-def _entries(lock: Lock) -> dict[str, Any]:
+def entries(lock: Lock) -> dict[str, Any]:
+    """Return what a dvc.lock says of each stage, in the order of the file."""
     stages = dig(lock, "stages")
     return dict(stages) if isinstance(stages, Mapping) else {}
 
 
-def _inputs(entry: Any) -> tuple[Any, ...]:
+def inputs(entry: Any) -> tuple[Any, ...]:
+    """Return what an entry says of a stage's command, dependencies and parameters."""
     return tuple(dig(entry, key) for key in ("cmd", "deps", "params"))
 
 
-def _outputs(entry: Any) -> dict[str, str]:
+def outputs(entry: Any) -> dict[str, str]:
     """Return the hashes of a stage's outputs by their paths."""
     listed = dig(entry, "outs")
     return {str(dig(out, "path")): str(dig(out, "md5")) for out in listed} if isinstance(listed, list) else {}

@@ -143,7 +143,7 @@ def statement(facts: Facts, run: ReleaseRun) -> dict[str, Any]:
                 "resolvedDependencies": [
                     {"name": "commit", "digest": {"gitCommit": facts.commit}},
                     *(_file(name, sha256, facts.verdict) for name, sha256 in sorted(facts.hashes.items())),
-                    *({"name": name, "digest": _md5(md5)} for name, md5 in sorted(facts.data.items())),
+                    *({"name": name, "digest": md5_digest(md5)} for name, md5 in sorted(facts.data.items())),
                 ],
             },
             "runDetails": {
@@ -160,8 +160,8 @@ def _file(name: str, sha256: str, verdict: str) -> dict[str, Any]:
     return {"name": name, "digest": {"sha256": sha256}, **said}
 
 
-def _md5(value: str) -> dict[str, str]:
-    """Say of a folder that it is the MD5 of DVC's list of its files, and of no bytes that it has."""
+def md5_digest(value: str) -> dict[str, str]:
+    """Name an MD5 of dvc.lock as in-toto does; that of a folder is of DVC's list of its files, of no bytes in it."""
     plain = value.removesuffix(".dir")
     return {"md5": plain} if plain == value else {"dvcDirMd5": plain}
 

@@ -35,8 +35,13 @@ NO_CODE = CodeChange((), ())
 
 def code(since: Since, base: Snapshot) -> CodeChange:
     """Return what has changed since the base beside declared state, its results and texts."""
-    files = [name for name in since.changed(".") if _computes(name)]
-    return CodeChange(tuple(files), owners.shared(_codeowners(base), [f"{base.prefix}{name}" for name in files]))
+    files = computing(since.changed("."))
+    return CodeChange(files, owners.shared(_codeowners(base), [f"{base.prefix}{name}" for name in files]))
+
+
+def computing(changed: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the changed files that may compute or judge."""
+    return tuple(name for name in changed if _computes(name))
 
 
 def _computes(name: str) -> bool:

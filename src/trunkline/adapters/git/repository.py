@@ -48,15 +48,15 @@ class Fork:
     base: str
 
 
-def fork(folder: Path, ref: str) -> Fork:
-    """Return where the checked-out branch left `ref`, which may be a branch of the remote origin.
+def fork(folder: Path, ref: str, of: str = "HEAD") -> Fork:
+    """Return where a commit, or else the checked-out branch, left `ref`, which may be a branch of the remote origin.
 
     Raises UserError that says what to fetch: for a ref that is not here, or a clone whose history ends too early.
     """
     there = tip(folder, ref)
     if there is None:
         raise UserError(f"--base: there is no '{ref}' here; {_way_to(folder, ref)}")
-    since = told(folder, "log", "--first-parent", "--format=%H %P", there, "^HEAD")
+    since = told(folder, "log", "--first-parent", "--format=%H %P", there, f"^{of}")
     if since is not None:
         oldest = since.splitlines()[-1].split() if since else []
         if not oldest:
@@ -79,9 +79,9 @@ def _way_to(folder: Path, ref: str) -> str:
     return f"run: git fetch origin {ref}:refs/remotes/origin/{ref}"
 
 
-def merge_base(folder: Path, ref: str) -> str:
-    """Return the commit where the checked-out branch left `ref`; raises UserError as `fork` does."""
-    return fork(folder, ref).base
+def merge_base(folder: Path, ref: str, of: str = "HEAD") -> str:
+    """Return the commit where a commit, or else the checked-out branch, left `ref`; raises UserError as `fork` does."""
+    return fork(folder, ref, of).base
 
 
 def tip(folder: Path, ref: str) -> str | None:
@@ -114,6 +114,13 @@ def changed_between(folder: Path, base: str, head: str) -> tuple[str, ...]:
     """Return the files that differ between two commits, relative to the folder and only those in it, sorted."""
     listed = output(folder, "diff", "--name-only", "--no-renames", "--relative", "-z", base, head)
     return tuple(sorted(filter(None, listed.decode(errors="surrogateescape").split("\0"))))
+
+
+def changed_since(folder: Path, ref: str, commit: str) -> tuple[str, ...]:
+    """Return the files in which a commit differs from where it left `ref`; raises UserError as `fork` does."""
+    if resolve(folder, commit) is None:
+        raise UserError(f"commit {commit[:10]} is not here; run: git fetch origin {commit}")
+    return changed_between(folder, merge_base(folder, ref, commit), commit)
 
 
 def within(name: str, paths: Iterable[str]) -> bool:

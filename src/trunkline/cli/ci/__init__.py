@@ -6,7 +6,9 @@ from trunkline.cli.commands import Commands
 
 COMMANDS = {
     "comment": "trunkline.cli.ci.comment:comment",
+    "kind": "trunkline.cli.ci.kind:kind",
     "merge-driver": "trunkline.cli.ci.merge_driver:merge_driver",
+    "record": "trunkline.cli.ci.record:record",
     "reproduce": "trunkline.cli.ci.reproduce:reproduce",
     "review": "trunkline.cli.ci.review:review",
     "status": "trunkline.cli.ci.status:status",

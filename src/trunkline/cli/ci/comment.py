@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trunkline.cli import options
+from trunkline.cli.ci import workflow
 from trunkline.cli.ci.status import full_hash
 
 if TYPE_CHECKING:
@@ -64,30 +65,10 @@ def _review(path: Path | None, run: int | None, sha: str | None) -> "Review":
     from trunkline.core.errors import UserError
     from trunkline.review import file
 
-    if path:
-        try:
-            with path.open("rb") as opened:
-                content = opened.read(file.LIMIT + 1)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror}); trunkline review --data writes it") from None
-    else:
-        content = _fetch(run or 0)
-    review = file.decode(content)
+    review = file.decode(workflow.left(path, run, ARTIFACT, FILE, file.LIMIT))
     if sha is not None and review.head != sha:
         raise UserError(f"review: is of commit {review.head}, not of {sha}; nothing of it is posted")
     return review
-
-
-def _fetch(run: int) -> bytes:
-    import os
-
-    from trunkline.adapters.forge import api, connect
-    from trunkline.adapters.forge import archive as forge_archive
-    from trunkline.review import file
-
-    forge = connect.connect(os.environ)
-    archive = api.retried(lambda: forge.artifact(run, ARTIFACT, file.LIMIT), _tell)
-    return forge_archive.member(archive, FILE, file.LIMIT)
 
 
 def _post(sha: str, posting: "Callable[..., Posted]", dry_run: bool) -> None:

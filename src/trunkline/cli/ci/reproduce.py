@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from trunkline.cli import options
+from trunkline.cli.ci import workflow
 
 
 @click.group(short_help="Run the pipeline with what the remote has; check or push what it made.")
@@ -17,32 +18,41 @@ def reproduce() -> None:
 @options.base("Believe the results of the commit where this one left REF, and no others; fetch what a review reads.")
 @click.option("--released", is_flag=True, help="Believe the results of the newest signed version, and no others.")
 @click.option("--all", "everything", is_flag=True, help="Bring every output here, as a cache for later runs.")
-def run(base: str | None, released: bool, everything: bool) -> None:
+@click.option(
+    "--computed", metavar="FILE", type=click.Path(path_type=Path), help="Write what trunkline ci record signs."
+)
+def run(base: str | None, released: bool, everything: bool, computed: Path | None) -> None:
     """Run `dvc repro`, pulling from the remote only what a stage that runs, the gates or a review reads.
 
     Without a remote that can be read, what is not here is made again. With --base or --released, every stage whose
-    entry of dvc.lock is not the one of that commit runs again, whoever wrote it; the run cache is not asked.
+    entry of dvc.lock is not the one of that commit runs again, whoever wrote it, unless a record that is believed says
+    the same; the run cache is not asked. --computed writes the entries of the stages that were not believed.
     """
     from trunkline.adapters.dvc import reproduce as dvc_reproduce
     from trunkline.adapters.git import repository
     from trunkline.adapters.git.snapshot import Snapshot
-    from trunkline.core import paths
+    from trunkline.core.files import write_json
     from trunkline.core.params import Params
-    from trunkline.pipeline import claims
-    from trunkline.release import releases
+    from trunkline.release import records, releases
 
     if released and base is not None:
         raise click.UsageError("--base and --released exclude each other.")
+    if computed and not released and base is None:
+        raise click.UsageError("--computed needs --base or --released: what is believed is not computed.")
     tell = partial(click.echo, err=True)
     before = None if base is None else repository.merge_base(Path(), base)
-    doubted = None
-    if released or before is not None:
-        trusted = before or releases.newest_proven(Path(), Params.read())
-        known = Snapshot(Path(), trusted).mapping(paths.LOCK) if trusted else {}
-        doubted = claims.unproven(claims.read(Path()), known)
-        if doubted:
-            tell(f"computed again, since nobody trusted has: {', '.join(doubted)}")
-    dvc_reproduce.reproduce(Path(), before, tell, everything=everything, doubted=doubted)
+    if before is None and not released:
+        dvc_reproduce.reproduce(Path(), None, tell, everything=everything)
+        return
+    trusted = before or releases.newest_proven(Path(), Params.read())
+    trust = records.Trust.of(Path(), Snapshot(Path(), trusted) if trusted else None, tell)
+    if trust.doubted:
+        tell(f"computed again, since nobody trusted has: {', '.join(trust.doubted)}")
+    dvc_reproduce.reproduce(Path(), before, tell, everything=everything, doubted=trust.doubted)
+    if computed:
+        entries = trust.computed(Path())
+        write_json(computed, entries, digits=None)
+        workflow.tell_steps("computed", "some" if entries else "none")
 
 
 @reproduce.command()
@@ -80,10 +90,8 @@ def push(branch: str, create: bool, dry_run: bool) -> None:
         click.echo(f"{branch}: every result is committed and pushed")
     else:
         click.echo(f"{branch}: {pushed.commit[:10]}, {', '.join(pushed.files) or 'committed before'}")
-    output = os.environ.get("GITHUB_OUTPUT")
-    if output and pushed.branch == "pushed":
-        with Path(output).open("a", encoding="utf-8") as opened:
-            opened.write(f"commit={pushed.commit}\n")
+    if pushed.branch == "pushed":
+        workflow.tell_steps("commit", pushed.commit)
 
 
 def _list_uncommitted() -> bool:

@@ -1,0 +1,52 @@
+"""Small files beside the objects of DVC's remote, which DVC itself neither reads nor deletes."""
+
+import io
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trunkline.adapters.dvc.private import Repo
+from trunkline.core.errors import OutsideError, UserError, one_line
+
+LIMIT = 1_000_000  # bytes
+
+
+@dataclass(frozen=True)
+class RemoteFiles:
+    """The remote's root, by its own kind of storage."""
+
+    fs: Any
+    root: str
+
+    def read(self, path: str) -> bytes | None:
+        """Return a file of at most LIMIT bytes; None where there is none, or one that is larger.
+
+        Raises OutsideError where the remote fails.
+        """
+        try:
+            with self.fs.open(self.fs.join(self.root, *path.split("/")), "rb") as file:
+                content = file.read(LIMIT + 1)
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # the library of every kind of storage has its own
+            raise OutsideError(f"the remote cannot be read: {one_line(error)}") from None
+        return bytes(content) if len(content) <= LIMIT else None
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a file, as a whole or not at all; raises OutsideError where the remote fails."""
+        try:
+            self.fs.upload_fobj(io.BytesIO(content), self.fs.join(self.root, *path.split("/")))
+        except Exception as error:  # the library of every kind of storage has its own
+            raise OutsideError(f"the remote cannot be written to: {one_line(error)}") from None
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[RemoteFiles]:
+    """Open the default remote of a project; raises UserError where it has none."""
+    with chdir(folder), Repo() as repo:
+        if not repo.config["core"].get("remote"):
+            raise UserError("there is no DVC remote; run: dvc remote add --default …")
+        remote = repo.cloud.get_remote(None, "record")
+        yield RemoteFiles(remote.fs, remote.path)

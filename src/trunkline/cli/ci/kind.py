@@ -1,0 +1,27 @@
+"""`trunkline ci kind`: whether a commit changes what it declares only, or also what computes and judges that."""
+
+from pathlib import Path
+
+import click
+
+from trunkline.cli import options
+from trunkline.cli.ci import workflow
+from trunkline.cli.ci.status import full_hash
+
+
+@click.command(short_help="Tell whether a commit changes only what is declared.")
+@click.option("--sha", metavar="SHA", required=True, callback=full_hash, help="The commit.")
+@options.trunk
+def kind(sha: str, trunk: str) -> None:
+    """Print whether SHA differs from the trunk in what is declared only: then it runs the trunk's code, on its data.
+
+    SHA is not checked out, and nothing of it is run. The answer is also written as `kind`, which is `declared` or
+    `code`, into the file that GITHUB_OUTPUT names.
+    """
+    from trunkline.adapters.git import repository
+    from trunkline.review import kind as review_kind
+
+    code = review_kind.computing(repository.changed_since(Path(), trunk, sha))
+    words = f"changes what computes or judges: {', '.join(code)}" if code else "changes what is declared only"
+    click.echo(f"{sha[:10]} {words}")
+    workflow.tell_steps("kind", "code" if code else "declared")
