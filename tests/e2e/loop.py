@@ -178,6 +178,7 @@ def prepare(project: Checkout, rig: Rig, addresses: dict[str, str]) -> None:
     """Declare the signer, the servers and the owner, and set up the forge as docs/setup-github.md says."""
     content = yaml.safe_load(project.read(CONF))
     content["signers"] = signers()
+    content["recorders"] = signers("recorder")
     for name, address in addresses.items():
         content["environments"][name]["endpoints"] = [address]
     (project.root / CONF).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
@@ -187,6 +188,7 @@ def prepare(project: Checkout, rig: Rig, addresses: dict[str, str]) -> None:
     opener = rig.state.grant(OPENER, {"contents": "write", "pull-requests": "write"})
     rig.dispatcher.environments |= {
         "release": Environment(secrets=keys | {"TRUNKLINE_SIGNING_KEY": private()}),
+        "record": Environment(secrets=keys | {"TRUNKLINE_SIGNING_KEY": private("recorder")}),
         "promote": Environment(secrets=keys | {"TRUNK_TOKEN": opener}),
     }
     rig.admit(OWNER)

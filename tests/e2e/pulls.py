@@ -34,7 +34,8 @@ def hosted(small: Checkout, folder: Path, prepare: Callable[[Checkout, Rig], Non
         project.run("dvc", "push", "--run-cache", env=remote.environment)
         project.commit("a remote")
         made.dispatcher.environments["reproduce"] = Environment(secrets=remote.environment)
-        made.dispatcher.environments.setdefault("release", Environment(secrets=remote.environment))
+        for environment in ("release", "record"):
+            made.dispatcher.environments.setdefault(environment, Environment(secrets=remote.environment))
         made.import_(project.root)
         made.protect("trunkline")
         yield made
