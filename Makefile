@@ -50,8 +50,8 @@ docs: ## Write docs/conf.md from the code
 lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versions
 	@locks/install dev
 	@$(LOCK) pyproject.toml --extra lightgbm --extra search --group example -o locks/pipeline.txt
-	@$(LOCK) pyproject.toml --extra forge --extra lightgbm --extra metrics --extra s3 --extra search --extra sign --group example \
-		-c locks/pipeline.txt -o locks/ci.txt
+	@$(LOCK) pyproject.toml --extra azure --extra forge --extra gs --extra lightgbm --extra metrics --extra s3 --extra search \
+		--extra sign --group example -c locks/pipeline.txt -o locks/ci.txt
 	@$(LOCK) pyproject.toml --all-extras --group example --group test --group lint \
 		-c locks/ci.txt -o locks/dev.txt
 	@$(LOCK) --group serve -c locks/pipeline.txt -o locks/serve.txt

@@ -10,9 +10,11 @@ from pathlib import Path
 import click
 import pytest
 import yaml
+from dvc.fs import get_fs_cls
 
 from tests.rig import npm
 from tests.rig.runner import tool
+from tests.test_house import locked
 from trunkline import cli
 
 ROOT = Path(__file__).parent.parent
@@ -210,6 +212,12 @@ def test_github_gives_secrets_to_jobs_of_an_environment_and_the_key_to_one_witho
         assert [step["with"] for step in jobs[name]["steps"] if step.get("uses", "").startswith("./")] == [
             {"cache": "false"}
         ]
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "azure"])
+def test_the_lock_of_the_workflows_has_what_opens_a_remote(scheme):
+    assert f"dvc-{scheme}" in locked(ROOT / "locks/ci.txt")
+    assert get_fs_cls({"url": f"{scheme}://store/prefix"}).get_missing_deps() == []
 
 
 def test_the_schema_of_gitlab_finds_nothing_and_would_find_a_flaw(tmp_path):
