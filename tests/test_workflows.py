@@ -20,6 +20,14 @@ from trunkline import cli
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
 ACTIONS = sorted(ROOT.glob(".github/actions/*/action.yml"))
+DEPENDABOT = ROOT / ".github/dependabot.yml"
+# The first major version of each action that runs on Node.js 24.
+NODE_24 = {
+    "actions/cache": 5,
+    "actions/checkout": 5,
+    "actions/setup-python": 6,
+    "actions/upload-artifact": 6,
+}
 GITLAB = ROOT / "ci/gitlab/trunkline.gitlab-ci.yml"
 JENKINS = ROOT / "ci/jenkins/Jenkinsfile"
 SETUP = {
@@ -76,7 +84,7 @@ def actionlint(*files: Path) -> list[str]:
 
 @pytest.mark.skipif(not WORKFLOWS, reason="there are no workflows")
 def test_three_tools_find_nothing_in_the_workflows():
-    assert zizmor(*WORKFLOWS, *ACTIONS) == []
+    assert zizmor(*WORKFLOWS, *ACTIONS, DEPENDABOT) == []
     assert schema(*WORKFLOWS, name="vendor.github-workflows") == []
     assert schema(*WORKFLOWS, name="custom.github-workflows-require-timeout") == []
     assert actionlint(*WORKFLOWS) == []
@@ -85,6 +93,22 @@ def test_three_tools_find_nothing_in_the_workflows():
 @pytest.mark.skipif(not ACTIONS, reason="there are no actions")
 def test_the_actions_have_the_published_form():
     assert schema(*ACTIONS, name="vendor.github-actions") == []
+    assert schema(DEPENDABOT, name="vendor.dependabot") == []
+
+
+def uses() -> set[tuple[str, str, int]]:
+    """Return each action of others that a workflow names: commit, major version."""
+    texts = [path.read_text(encoding="utf-8") for path in (*WORKFLOWS, *ACTIONS)]
+    lines = [line.strip() for text in texts for line in re.findall(r"^ *(?:- )?uses: (?!\./).*", text, re.MULTILINE)]
+    pinned = [re.fullmatch(r"(?:- )?uses: ([\w./-]+)@([0-9a-f]{40}) # v(\d+)\.\d+\.\d+", line) for line in lines]
+    assert [line for line, match in zip(lines, pinned, strict=True) if match is None] == []
+    return {(match[1], match[2], int(match[3])) for match in pinned if match}
+
+
+def test_actions_are_pinned_by_one_commit_each_of_a_version_that_runs_on_node_24():
+    found = uses()
+    assert len(found) == len({name for name, _, _ in found})
+    assert {name for name, _, major in found if major >= NODE_24[name]} == NODE_24.keys()
 
 
 @pytest.fixture
