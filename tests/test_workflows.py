@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
 ACTIONS = sorted(ROOT.glob(".github/actions/*/action.yml"))
 DEPENDABOT = ROOT / ".github/dependabot.yml"
+SETUP_GITLAB = ROOT / "docs/setup-gitlab.md"
 # The first major version of each action that runs on Node.js 24.
 NODE_24 = {
     "actions/cache": 5,
@@ -28,6 +29,7 @@ NODE_24 = {
     "actions/setup-python": 6,
     "actions/upload-artifact": 6,
 }
+REMOTE_KEYS = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
 GITLAB = ROOT / "ci/gitlab/trunkline.gitlab-ci.yml"
 JENKINS = ROOT / "ci/jenkins/Jenkinsfile"
 SETUP = {
@@ -236,6 +238,19 @@ def test_github_gives_secrets_to_jobs_of_an_environment_and_the_key_to_one_witho
         assert [step["with"] for step in jobs[name]["steps"] if step.get("uses", "").startswith("./")] == [
             {"cache": "false"}
         ]
+
+
+def test_every_system_takes_the_same_keys_of_the_remote_and_temporary_ones_too():
+    lines = [line.partition(" #")[0].strip() for path in WORKFLOWS for line in path.read_text().splitlines()]
+    passed = [line for line in lines if "AWS_" in line]
+    wanted = [f"{key}: ${{{{ secrets.{key} }}}}" for key in REMOTE_KEYS]
+    jobs = ["reproduce", "reproduce-fork", "trunk", "release", "promote"]
+    assert passed == wanted * len(jobs)
+    assert set(re.findall(r"`(AWS_\w+_\w+)`", SETUP_GITLAB.read_text(encoding="utf-8"))) >= {*REMOTE_KEYS}
+    # AWS's own binding sets all three, and knows their names.
+    bound = re.findall(r"(\w+)\((?=[^()]*credentialsId: 'trunkline-remote')", JENKINS.read_text(encoding="utf-8"))
+    assert set(bound) == {"aws"}
+    assert len(bound) == len({"Reproduce", "Trunk", "Release", "Rollback"})
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "azure"])
