@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import textwrap
 from pathlib import Path
 
 import click
@@ -21,13 +22,16 @@ ROOT = Path(__file__).parent.parent
 WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
 ACTIONS = sorted(ROOT.glob(".github/actions/*/action.yml"))
 DEPENDABOT = ROOT / ".github/dependabot.yml"
-SETUP_GITLAB = ROOT / "docs/setup-gitlab.md"
+SETUP_GITHUB, SETUP_GITLAB = ROOT / "docs/setup-github.md", ROOT / "docs/setup-gitlab.md"
 # The first major version of each action that runs on Node.js 24.
 NODE_24 = {
     "actions/cache": 5,
     "actions/checkout": 5,
     "actions/setup-python": 6,
     "actions/upload-artifact": 6,
+    "aws-actions/configure-aws-credentials": 6,
+    "azure/login": 3,
+    "google-github-actions/auth": 3,
 }
 REMOTE_KEYS = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
 GITLAB = ROOT / "ci/gitlab/trunkline.gitlab-ci.yml"
@@ -99,8 +103,8 @@ def test_the_actions_have_the_published_form():
 
 
 def uses() -> set[tuple[str, str, int]]:
-    """Return each action of others that a workflow names: commit, major version."""
-    texts = [path.read_text(encoding="utf-8") for path in (*WORKFLOWS, *ACTIONS)]
+    """Return each action of others that a workflow, or a page on setting them up, names: commit, major version."""
+    texts = [path.read_text(encoding="utf-8") for path in (*WORKFLOWS, *ACTIONS, SETUP_GITHUB)]
     lines = [line.strip() for text in texts for line in re.findall(r"^ *(?:- )?uses: (?!\./).*", text, re.MULTILINE)]
     pinned = [re.fullmatch(r"(?:- )?uses: ([\w./-]+)@([0-9a-f]{40}) # v(\d+)\.\d+\.\d+", line) for line in lines]
     assert [line for line, match in zip(lines, pinned, strict=True) if match is None] == []
@@ -221,6 +225,20 @@ def test_gitlab_gives_secrets_to_no_job_that_runs_unreviewed_code_of_a_fork(proj
         assert not jobs[name].get("cache")
 
 
+def test_gitlab_merges_into_its_jobs_the_lines_by_which_they_sign_in_to_a_store(project, tmp_path):
+    page = re.search(r"^   ```yaml\n(.*?)^   ```", SETUP_GITLAB.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    folder = shutil.copytree(project, tmp_path / "project")
+    (folder / ".gitlab-ci.yml").write_text(textwrap.dedent(page[1]))
+    assert schema(folder / ".gitlab-ci.yml", name="vendor.gitlab-ci") == []
+    before, after = (yaml.safe_load(gitlab(each, "--preview")) for each in (project, folder))
+    signed = {name for name in before if before[name] != after[name]}
+    assert signed == {"reproduce", "trunk", "release", "promote", "rollback"}
+    for name in signed:
+        assert after[name]["before_script"][1:] == before[name]["before_script"]
+        kept = after[name] | {"before_script": before[name]["before_script"]}
+        assert kept == before[name] | {"id_tokens": {"STORE_TOKEN": {"aud": "sts.amazonaws.com"}}}
+
+
 def test_github_gives_secrets_to_jobs_of_an_environment_and_the_key_to_one_without_a_cache():
     workflows = [yaml.safe_load(path.read_text()) for path in WORKFLOWS]
     jobs = {f"{one['name']}/{name}": job for one in workflows for name, job in one["jobs"].items()}
@@ -257,6 +275,23 @@ def test_every_system_takes_the_same_keys_of_the_remote_and_temporary_ones_too()
 def test_the_lock_of_the_workflows_has_what_opens_a_remote(scheme):
     assert f"dvc-{scheme}" in locked(ROOT / "locks/ci.txt")
     assert get_fs_cls({"url": f"{scheme}://store/prefix"}).get_missing_deps() == []
+
+
+def test_a_job_signs_in_to_a_store_by_the_lines_that_the_page_gives(tmp_path):
+    page = SETUP_GITHUB.read_text(encoding="utf-8")
+    steps = re.findall(r"^ +- uses: .*\n(?: {8,}.*\n)+", page, re.MULTILINE)
+    (right,) = re.findall(r"^ +id-token: write.*\n", page, re.MULTILINE)
+    workflow = re.sub(r" +AWS_.*\n", "", (ROOT / ".github/workflows/reproduce.yml").read_text(encoding="utf-8"))
+    begin, end = "    permissions:\n", "      - run: trunkline ci reproduce run"
+    assert workflow.count(begin) == workflow.count(end) == 1
+    folder = tmp_path / ".github/workflows"
+    folder.mkdir(parents=True)
+    for place, step in enumerate(steps):
+        text = workflow.replace(begin, begin + right).replace(end, step + end)
+        (folder / f"{place}.yml").write_text(text, encoding="utf-8")
+    files = sorted(folder.iterdir())
+    assert len(files) == len({"AWS", "Google", "Azure"})
+    assert zizmor(*files) == schema(*files, name="vendor.github-workflows") == actionlint(*files) == []
 
 
 def test_the_schema_of_gitlab_finds_nothing_and_would_find_a_flaw(tmp_path):
