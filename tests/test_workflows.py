@@ -17,6 +17,7 @@ from tests.rig import npm
 from tests.rig.runner import tool
 from tests.test_house import locked
 from trunkline import cli
+from trunkline.review import kind
 
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = sorted(ROOT.glob(".github/workflows/*.yml"))
@@ -38,6 +39,9 @@ GITLAB = ROOT / "ci/gitlab/trunkline.gitlab-ci.yml"
 JENKINS = ROOT / "ci/jenkins/Jenkinsfile"
 SETUP = {
     """echo "$HEAD" | grep -Ex '[0-9a-f]{40}'""",
+    "git diff --quiet \"$BASE...HEAD\" -- ':!conf' ':!params.yaml' ':!dvc.lock' ':!reports' ':!models/registry.yaml'"
+    ' || echo framework=true >> "$GITHUB_OUTPUT"',
+    "make test",
     "locks/install ci",
     'echo "$PWD/.venv/bin" >> "$GITHUB_PATH"',
     'export PATH="$PWD/.venv/bin:$PATH"',
@@ -292,6 +296,11 @@ def test_a_job_signs_in_to_a_store_by_the_lines_that_the_page_gives(tmp_path):
     files = sorted(folder.iterdir())
     assert len(files) == len({"AWS", "Google", "Azure"})
     assert zizmor(*files) == schema(*files, name="vendor.github-workflows") == actionlint(*files) == []
+
+
+def test_what_the_suite_does_not_run_for_is_declared_state():
+    workflow = (ROOT / ".github/workflows/framework.yml").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"':!([^']+)'", workflow)) == kind.DECLARED
 
 
 def test_the_schema_of_gitlab_finds_nothing_and_would_find_a_flaw(tmp_path):

@@ -1,4 +1,4 @@
-"""Workflows in the rig, without what takes long in them: which jobs wait."""
+"""Workflows in the rig, without what takes long in them: which jobs wait, and which steps run for which change."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,3 +40,22 @@ def test_a_release_that_waits_for_an_approval_holds_up_no_later_merge(rig: Rig) 
     assert (first.run.conclusion, third.run.status) == ("success", "waiting"), "releases are made in their order"
     rig.approve(third, "release")
     assert third.jobs["release"].conclusion == "success"
+
+
+@pytest.mark.parametrize(
+    ("edit", "suite"),
+    [
+        ({"conf/model/gbm.yaml": "a: 2\n", "params.yaml": "a: 2\n", "reports/metrics.json": "{}\n"}, False),
+        ({"conf/model/gbm.yaml": "a: 2\n", "src/trunkline/cli.py": "a = 2\n"}, True),
+    ],
+    ids=["declared", "framework"],
+)
+def test_the_suite_runs_where_more_than_declared_state_changes(rig: Rig, edit: dict[str, str], suite: bool) -> None:
+    name = ".github/workflows/framework.yml"
+    makefile = "test:\n\t@echo the suite runs\n"
+    rig.push("main", {name: (WORKFLOWS / "framework.yml").read_text(encoding="utf-8"), "Makefile": makefile})
+    assert "the suite runs" in rig.job("framework", "framework").log
+    rig.push("work", edit)
+    pull = rig.open_pull_request("work")
+    assert rig.checks(pull.head_sha) == {"framework": "success"}
+    assert ("the suite runs" in rig.job("framework", "framework").log) is suite
