@@ -251,13 +251,13 @@ def test_github_gives_secrets_to_jobs_of_an_environment_and_the_key_to_one_witho
         "main/release": "release",
         "main/trunk": "reproduce",
         "promote/promote": "promote",
-        "reproduce-fork/reproduce": "reproduce",
+        "reproduce-commit/reproduce": "reproduce",
         "reproduce/record": "record",
         "reproduce/reproduce": "reproduce",
     }
     signing = {name for name, job in jobs.items() if "SIGNING_KEY" in json.dumps(job)}
     assert signing == {"main/release", "reproduce/record"}
-    for name in (*signing, "promote/promote", "reproduce-fork/reproduce"):
+    for name in (*signing, "promote/promote", "reproduce-commit/reproduce"):
         assert [step["with"] for step in jobs[name]["steps"] if step.get("uses", "").startswith("./")] == [
             {"cache": "false"}
         ]
@@ -267,7 +267,7 @@ def test_every_system_takes_the_same_keys_of_the_remote_and_temporary_ones_too()
     lines = [line.partition(" #")[0].strip() for path in WORKFLOWS for line in path.read_text().splitlines()]
     passed = [line for line in lines if "AWS_" in line]
     wanted = [f"{key}: ${{{{ secrets.{key} }}}}" for key in REMOTE_KEYS]
-    jobs = ["reproduce", "reproduce-fork", "trunk", "release", "promote"]
+    jobs = ["reproduce", "record", "reproduce-commit", "trunk", "release", "promote"]
     assert passed == wanted * len(jobs)
     assert set(re.findall(r"`(AWS_\w+_\w+)`", SETUP_GITLAB.read_text(encoding="utf-8"))) >= {*REMOTE_KEYS}
     # AWS's own binding sets all three, and knows their names.

@@ -79,9 +79,9 @@ def test_a_commit_of_a_fork_that_a_maintainer_names_is_run_with_the_rights_of_th
     assert "## ⚠️ Not committed: all gates pass, but `dvc.lock` " in comment(rig, pull)
     assert rig.checks(written)["trunkline"] == "failure"
 
-    rig.dispatch("reproduce-fork", {"number": str(pull.number), "commit": "kind"})
+    rig.dispatch("reproduce-commit", {"number": str(pull.number), "commit": "kind"})
     assert rig.upstream.sha(f"refs/heads/reproduced/{pull.number}/kind") is None, "a name says nothing of what was read"
-    rig.dispatch("reproduce-fork", {"number": str(pull.number), "commit": written})
+    rig.dispatch("reproduce-commit", {"number": str(pull.number), "commit": written})
     branch = f"reproduced/{pull.number}/{written}"
     made = rig.upstream.sha(f"refs/heads/{branch}")
     assert made is not None
