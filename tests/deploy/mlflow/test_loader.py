@@ -7,15 +7,15 @@ import platform
 import shutil
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow.exceptions import MlflowException
 
 from tests import bundles
 from tests.servers import mlflow_process, mlflow_server
@@ -25,7 +25,6 @@ from trunkline.bundle.manifest import BundleError
 from trunkline.bundle.runtime import Bundle
 from trunkline.conf.tracking import Tracking
 from trunkline.conf.versions import Version
-from trunkline.core.errors import UserError
 from trunkline.deploy.mlflow import loader, vendor
 from trunkline.deploy.mlflow import package as mlflow_package
 from trunkline.deploy.mlflow.registry import ModelRegistry
@@ -155,8 +154,49 @@ def _contract():
 def test_a_row_against_the_contract_is_named(bundle, tmp_path, changed, message):
     model = loader._load_pyfunc(str(folder_of(bundle, tmp_path)))
     rows = [ROWS[0], ROWS[0] | changed]
-    with pytest.raises(UserError, match=message):
+    with pytest.raises(MlflowException, match=message) as refused:
         model.predict(pd.DataFrame(rows, dtype=object))
+    assert (refused.value.error_code, refused.value.get_http_status_code()) == ("INVALID_PARAMETER_VALUE", 400)
+
+
+@pytest.mark.parametrize("rows", [ROWS, ROWS[:1], []])
+def test_columns_and_rows_by_name_score_as_a_frame_does(bundle, tmp_path, rows):
+    model = loader._load_pyfunc(str(folder_of(bundle, tmp_path)))
+    scores = model.predict(pd.DataFrame(rows)).tolist()
+    columns = {name: [row.get(name) for row in rows] for name in [item["name"] for item in bundles.INPUTS]}
+    assert model.predict(rows).tolist() == scores
+    for made in (list, np.array, lambda values: np.array([*map(np.array, values), None], object)[:-1]):
+        assert model.predict({name: made(values) for name, values in columns.items()}).tolist() == scores
+    scalars = [{name: np.array(value) for name, value in row.items()} for row in rows]
+    assert model.predict(scalars).tolist() == scores
+    assert [model.predict(row).tolist()[0] for row in scalars] == scores
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([[0.1, 7]], "the rows do not name their fields; send dataframe_split"),
+        ("EWR", "the rows do not name their fields"),
+        ({"hour": [7, 8], "origin": ["EWR"]}, "columns have 1, 2 values"),
+        ({"hour": [7, 8], "origin": np.array(["EWR", 5])}, "field origin: holds a text beside other values"),
+        ({"hour": [7], "origin": np.array([["EWR"]])}, r"row 0: field origin: \['EWR'\] is not a text"),
+        (pd.DataFrame([[7, 8, "EWR"]], columns=["hour", "hour", "origin"]), "field hour: is there twice"),
+    ],
+)
+def test_what_is_no_rows_of_named_fields_is_refused(bundle, tmp_path, given, message):
+    model = loader._load_pyfunc(str(folder_of(bundle, tmp_path)))
+    with pytest.raises(MlflowException, match=message):
+        model.predict(given)
+
+
+def test_whole_numbers_that_pandas_made_floats_of_are_no_category_where_they_are_not_exact(tmp_path):
+    inputs = [bundles.INPUTS[1], bundles.field("plane", "text", category_of="integer")]
+    model = loader._load_pyfunc(str(folder_of(bundles.make(tmp_path / "made", inputs), tmp_path)))
+    largest = 2**53 - 1
+    assert len(model.predict(pd.DataFrame({"hour": [7, 7], "plane": [largest, None]}))) == 2
+    assert len(model.predict(pd.DataFrame({"hour": [7, 7], "plane": [largest + 2, 5]}))) == 2
+    with pytest.raises(MlflowException, match="field plane: floats of whole numbers this large are not exact"):
+        model.predict(pd.DataFrame({"hour": [7, 7], "plane": [largest + 2, None]}))
 
 
 def test_another_or_a_changed_bundle_is_not_loaded(bundle, tmp_path):
@@ -184,7 +224,7 @@ def test_the_copied_code_lacks_nothing_and_imports_what_is_required(bundle, scor
     mlflow_package.write(bundle, tmp_path / "graph")
     imported, found = imported_elsewhere(tmp_path / "graph", ROWS, alien)
     assert found == scores
-    assert set(imported) == {"msgspec", "numpy", "onnxruntime"}
+    assert set(imported) == {"msgspec", "numpy", "onnxruntime", "pandas"}
 
     other, frame = pipeline_bundle(tmp_path / "bundle")
     mlflow_package.write(other, tmp_path / "pipeline")
@@ -226,22 +266,67 @@ def test_mlflow_loads_and_serves_it_where_there_is_no_trunkline(bundle, scores, 
     serve = ["models", "serve", "--model-uri", model, "--env-manager", "local"]
     environ = {"MLFLOW_TRACKING_URI": server, "PYTHONPATH": alien}
     with mlflow_process(tmp_path / "serving", "/ping", *serve, environ=environ) as address:
-        names = [item["name"] for item in bundles.INPUTS]
-        split = {"columns": names, "data": [[row.get(name) for name in names] for row in ROWS]}
-        assert invoke(address, {"dataframe_split": split}) == scores
-        assert invoke(address, {"dataframe_records": ROWS}) == scores
-        assert [invoke(address, {"dataframe_records": [row]})[0] for row in ROWS] == scores
-        for changed in ({"hour": 5.7}, {"hour": None}, {"hour": True}, {"holiday": "no"}, {"delay": 1e9}):
-            with pytest.raises(urllib.error.HTTPError, match="400") as refused:
-                invoke(address, {"dataframe_records": [ROWS[0] | changed]})
-            assert f"row 0: field {next(iter(changed))}: " in refused.value.read().decode()
+        for form, body in FORMS.items():
+            assert invoke(address, *body(ROWS[:2])) == (200, scores[:2]), form
+        for form in JSON:
+            assert invoke(address, *FORMS[form](ROWS)) == (200, scores), form
+            assert [invoke(address, *FORMS[form]([row]))[1][0] for row in ROWS] == scores, form
+        for form, body in FORMS.items():
+            for changed in ({"hour": 5.7}, {"hour": None}, {"delay": 1e9}, {"dest": "abc"}):
+                status, message = invoke(address, *body([ROWS[0], ROWS[0] | changed]))
+                assert (status, f"row 1: field {next(iter(changed))}: " in message) == (400, True), (form, message)
+        for form in JSON:
+            for changed in ({"holiday": "no"}, {"hour": "x"}, {"origin": 5}):
+                status, message = invoke(address, *FORMS[form]([ROWS[0], ROWS[0] | changed]))
+                where = "" if form in ARRAYS else "row 1: "  # numpy has made texts of all of the column
+                assert (status, f"{where}field {next(iter(changed))}: " in message) == (400, True), (form, message)
+        status, message = invoke(address, "text/csv", b"hour,origin\n7,01234\n8,00501\n")
+        assert (status, "row 0: field origin: 1234 is not a text" in message) == (400, True)
+        assert (
+            invoke(address, "text/csv", b"hour,origin\n7,01234\n8,EWR\n")[1]
+            == invoke(
+                address, *FORMS["dataframe_records"]([{"hour": 7, "origin": "01234"}, {"hour": 8, "origin": "EWR"}])
+            )[1]
+        )
 
 
-def invoke(address, body):
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"{address}/invocations", json.dumps(body).encode(), headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)["predictions"]
+NAMES = [item["name"] for item in bundles.INPUTS]
+
+
+def cells(rows):
+    return [[row.get(name) for name in NAMES] for row in rows]
+
+
+def frame_of(rows):
+    return pd.DataFrame(cells(rows), columns=NAMES).convert_dtypes()
+
+
+def as_json(**content):
+    return "application/json", json.dumps(content).encode()
+
+
+# All that MLflow's server documents, by name: how each is made of rows.
+FORMS = {
+    "dataframe_split": lambda rows: as_json(dataframe_split={"columns": NAMES, "data": cells(rows)}),
+    "dataframe_records": lambda rows: as_json(dataframe_records=rows),
+    "instances": lambda rows: as_json(instances=[dict(zip(NAMES, row, strict=True)) for row in cells(rows)]),
+    "instances by column": lambda rows: as_json(
+        instances=dict(zip(NAMES, zip(*cells(rows), strict=True), strict=True))
+    ),
+    "inputs": lambda rows: as_json(inputs=dict(zip(NAMES, zip(*cells(rows), strict=True), strict=True))),
+    "inputs by row": lambda rows: as_json(inputs=rows),
+    "text/csv": lambda rows: ("text/csv", frame_of(rows).to_csv(index=False).encode()),
+    "parquet": lambda rows: ("application/vnd.apache.parquet", frame_of(rows).to_parquet()),
+}
+ARRAYS = ("instances", "instances by column", "inputs")  # the columns of which are numpy's
+JSON = [form for form in FORMS if form not in ("text/csv", "parquet")]
+
+
+def invoke(address, kind, body):
+    """The status that the server answers with, and the scores, or what it says is wrong."""
+    answer = requests.post(f"{address}/invocations", body, headers={"Content-Type": kind}, timeout=30)
+    content = answer.json()
+    return answer.status_code, content["predictions"] if answer.ok else content["message"]
 
 
 def test_mlflow_knows_its_inputs_example_and_requirements(bundle, tmp_path):
@@ -249,17 +334,8 @@ def test_mlflow_knows_its_inputs_example_and_requirements(bundle, tmp_path):
 
     mlflow_package.write(bundle, tmp_path / "model")
     info = mlflow.models.get_model_info(str(tmp_path / "model"))
-    declared = {item["name"]: (item["type"], item["required"]) for item in info.signature.inputs.to_dict()}
-    assert declared == {
-        "delay": ("double", False),
-        "hour": ("any", True),
-        "holiday": ("any", False),
-        "engines": ("any", False),
-        "origin": ("string", True),
-        "dest": ("string", False),
-        "kind": ("string", False),
-    }
-    assert info.metadata == {"trunkline.digest": manifest.digest(bundle)}
+    assert (info.signature.inputs, info.signature.outputs.input_names()) == (None, ["score"])
+    assert info.metadata == {"trunkline.digest": manifest.digest(bundle), "trunkline.request": {}}
     example = json.loads((tmp_path / "model/input_example.json").read_text())
     assert example["data"][0] == list(ROWS[0].values())
     needed = {line.partition("==")[0] for line in (tmp_path / "model/requirements.txt").read_text().splitlines()}
@@ -277,7 +353,7 @@ def test_a_bundle_without_a_graph_is_scored_by_its_pipeline(server, alien, tmp_p
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     model = registered(server, bundle, tmp_path, "pipeline")
     assert loaded_elsewhere(model, rows, server, alien) == expected
-    with pytest.raises(UserError, match="row 0: field delay: 9999 is above 3000"):
+    with pytest.raises(MlflowException, match="row 0: field delay: 9999 is above 3000"):
         loader._load_pyfunc(str(folder_of(bundle, tmp_path))).predict(pd.DataFrame([rows[0] | {"delay": 9999}]))
 
 

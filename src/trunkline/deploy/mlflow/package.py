@@ -1,8 +1,8 @@
-"""Writes a bundle as an MLflow model: signature, example, requirements, and the code that loads it.
+"""Writes a bundle as an MLflow model: outputs, example, requirements, and the code that loads it.
 
-MLflow's signature is not the contract: it knows no ranges, and where a value is not of the declared type it is
-converted without a word (in a request, 5.7 becomes the integer 5, and null the boolean false). So integers and booleans
-are declared as of any type: they reach the bundle as they are, and the contract decides.
+No types of inputs are declared to MLflow, which would convert what does not fit without a word (5.7 to the integer 5,
+null to the boolean false and to the text 'None'): values reach the bundle as they are, and the contract decides. It is
+in the metadata, as JSON Schema. docs/adr/0013-mlflow-and-the-contract.md says what was measured.
 """
 
 import platform
@@ -33,9 +33,9 @@ def write(bundle: Path, folder: Path) -> None:
     verified = manifest.read(bundle, keep=frozenset({CONTRACT, GOLDEN}))
     contract = read_contract(bundle, verified.kept[CONTRACT])
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # MLflow warns of its own types when it is imported, and of the Any of the signature
+        warnings.simplefilter("ignore")  # MLflow warns of its own types when it is imported
+        types, models = mlflow.library().types, mlflow.library().models
+        scores = types.Schema([types.ColSpec("double", name) for name in contract.scores])
         package = vendor.copy(vendor.PATHS[verified.manifest.runtime], Path(temporary))
         data = shutil.copytree(bundle, Path(temporary, verified.digest))
         mlflow.library().pyfunc.save_model(
@@ -43,21 +43,11 @@ def write(bundle: Path, folder: Path) -> None:
             loader_module=f"{package.name}.{_LOADER}",
             data_path=str(data),
             code_paths=[str(package)],
-            signature=_signature(contract),
+            signature=models.ModelSignature(outputs=scores),
             input_example=_example(verified, contract),
             conda_env=_environment(verified.manifest, bundle),
-            metadata={"trunkline.digest": verified.digest},
+            metadata={"trunkline.digest": verified.digest, "trunkline.request": contract.request},
         )
-
-
-def _signature(contract: Contract) -> Any:
-    types, models = mlflow.library().types, mlflow.library().models
-    kinds, anything = {"text": "string", "number": "double"}, types.schema.AnyType()
-    inputs = [
-        types.ColSpec(kinds.get(field.type, anything), field.name, required=not field.nullable)
-        for field in contract.inputs
-    ]
-    return models.ModelSignature(types.Schema(inputs), types.Schema([types.ColSpec("double")]))
 
 
 def _example(verified: VerifiedBundle, contract: Contract) -> Any:
