@@ -4,14 +4,15 @@ MLflow is imported when it is first used, with an environment in which a store t
 within seconds. Where the store is a SQLite file, one process at a time uses it.
 """
 
+import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import unquote
 
 import sqlalchemy
@@ -47,6 +48,18 @@ _DAMAGED = re.compile("is not a database|is malformed|is encrypted")
 _RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
 _LOCK_SECONDS = 300
 _FOREIGN = {"mlflow", "sqlalchemy", "alembic"}  # whose errors are about the store, not about this program
+_DIGEST = 36  # characters that MLflow keeps of a data set's digest
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a run read: its name, its hash, which kind of source it is from, where that is, and its size; no rows."""
+
+    name: str
+    digest: str
+    kind: str
+    source: Mapping[str, Any]
+    size: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -125,6 +138,25 @@ def experiment(client: "Client", name: str, artifacts: Path | None) -> str:
         advice = f"restore it (mlflow experiments restore -x {existing.experiment_id}) or choose another name"
         raise UserError(f"conf/tracking: tracking.experiment: '{name}' was deleted in MLflow; {advice}")
     return str(existing.experiment_id)
+
+
+def log_datasets(client: "Client", run_id: str, datasets: Iterable[Dataset]) -> None:
+    """Log what a run read; one that is logged already stays as it is."""
+    entities = library().entities
+    inputs = [
+        entities.DatasetInput(
+            entities.Dataset(
+                dataset.name,
+                dataset.digest[:_DIGEST],
+                dataset.kind,
+                json.dumps(dict(dataset.source), sort_keys=True),
+                profile=json.dumps(dict(dataset.size), sort_keys=True),
+            )
+        )
+        for dataset in datasets
+    ]
+    if inputs:
+        client.log_inputs(run_id, inputs)
 
 
 def without_secrets(text: str, uri: str) -> str:

@@ -27,6 +27,7 @@ from trunkline.conf.tracking import Tracking
 from trunkline.conf.versions import Version
 from trunkline.deploy.mlflow import loader, vendor
 from trunkline.deploy.mlflow import package as mlflow_package
+from trunkline.deploy.mlflow.record import Record
 from trunkline.deploy.mlflow.registry import ModelRegistry
 from trunkline.deploy.mlflow.state import Release
 from trunkline.pipeline.train import modelfile
@@ -245,7 +246,7 @@ def test_a_package_is_named_by_its_code(tmp_path):
 
 def registered(address, bundle, tmp_path, name):
     registry = ModelRegistry.open(Tracking(uri=address, experiment="releases"), tmp_path, {})
-    number = registry.register(Release(Version(name, 1), manifest.verify(bundle), "c" * 40, "pass"), bundle, {})
+    number = registry.register(Release(Version(name, 1), manifest.verify(bundle), "c" * 40, "pass"), bundle, Record())
     registry.alias(name, "production", number)
     return f"models:/{name}@production"
 

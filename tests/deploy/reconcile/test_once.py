@@ -110,6 +110,13 @@ def test_environments_follow_the_trunk(project):
     assert (aliases(project), site.delivered()) == (RIGHT, {"production": "v1", "staging": "v2"})
     assert site.states() == IN_SYNC
     assert site.told == []
+    with mlflow(project).store.client("") as client:
+        first = client.get_model_version_by_alias(project.name, "production")
+        run = client.get_run(first.run_id)
+    assert first.description == (site.store.bundle(project.digest(1)) / "card.md").read_text()
+    assert (run.data.params["model.max_iter"], run.data.metrics["holdout.roc_auc.low"]) == ("100", 0.75)
+    assert run.data.tags["mlflow.source.name"] == str(project.origin)
+    assert {of.dataset.name for of in run.inputs.dataset_inputs} == {"data/raw", "data/valid", "data/features"}
 
     project.declare(staging="latest", production="v2").push()
     assert site.states() == IN_SYNC

@@ -53,6 +53,16 @@ REPORTS = {
         }
     },
     "curves/roc.json": [{"false": 0.0, "true": 0.0}],
+    "bundle.json": {"digest": "ab" * 32},
+    "ingest.json": {
+        "flights": {
+            "kind": "sql",
+            "address": "postgresql://bob:s3cret@host/db?password=s3cret",
+            "pin": "2013-08-01",
+            "files": [],
+            "table": {"rows": 100, "columns": 19, "sha256": "cd" * 32},
+        }
+    },
 }
 METRICS = {
     "holdout.roc_auc": 0.7634,
@@ -61,7 +71,17 @@ METRICS = {
     "holdout.brier": 0.15,
     "holdout.n": 100.0,
 }
-LOGGED_FILES = {"params.yaml", "reports/metrics.json", "reports/slices.json", "reports/curves/roc.json"}
+DATASETS = [
+    {
+        "name": "flights",
+        "digest": "cd" * 18,
+        "source_type": "sql",
+        "source": json.dumps({"address": "postgresql://host/db", "pin": "2013-08-01", "sha256": "cd" * 32}),
+        "schema": None,
+        "profile": '{"columns": 19, "rows": 100}',
+    }
+]
+LOGGED_FILES = {"params.yaml", *(f"reports/{name}" for name in REPORTS)}
 
 
 @pytest.fixture
@@ -135,6 +155,8 @@ def test_a_run_is_logged_once_and_completely(project):
         "evaluation.slices": "{}",
     }
     assert run.data.tags["mlflow.source.git.commit"] == "abc"
+    assert run.data.tags[track_runs.DIGEST] == "ab" * 32
+    assert [of.dataset.to_dictionary() for of in run.inputs.dataset_inputs] == DATASETS
     assert set(files_of(store(project), run)) == LOGGED_FILES
     copied = project / "mlartifacts" / run.info.run_id / "artifacts/reports/metrics.json"
     assert copied.read_bytes() == (project / "reports/metrics.json").read_bytes()
@@ -164,7 +186,7 @@ def test_where_and_when_a_run_is_logged_is_no_part_of_its_result(project):
     assert FinishedRun.read(project, Params.read(project), tags={"mlflow.source.git.commit": "abc"}).result == before
 
 
-@pytest.mark.parametrize("step", ["log_batch", "log_artifact", "set_terminated"])
+@pytest.mark.parametrize("step", ["log_batch", "log_inputs", "log_artifact", "set_terminated"])
 def test_an_attempt_that_was_killed_is_finished_by_the_next(project, monkeypatch, step):
     from mlflow import MlflowClient
 
@@ -181,6 +203,7 @@ def test_an_attempt_that_was_killed_is_finished_by_the_next(project, monkeypatch
     assert (run.info.run_id, run.info.status) == (left.info.run_id, "FINISHED")
     assert run.data.metrics == METRICS
     assert len(store(project).get_metric_history(run.info.run_id, "holdout.roc_auc")) == 1
+    assert [of.dataset.to_dictionary() for of in run.inputs.dataset_inputs] == DATASETS
     assert set(files_of(store(project), run)) == LOGGED_FILES
 
 

@@ -3,9 +3,13 @@
 Every change can be repeated, also after a kill at any point of it: a version is made with its tags in one request, so
 that it is either found again or not there; all before that is found by the tags of its run. MLflow numbers versions
 itself and cannot be told to make one only once, so of two that are the same release the lower number counts.
+
+A version's run is the release's own, which names the run of stage track, if that is logged here: the other way round,
+nothing could be registered where the pipeline's run was logged elsewhere, or never.
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,15 +20,21 @@ from typing import TYPE_CHECKING, Self
 from trunkline.adapters import mlflow
 from trunkline.bundle import manifest
 from trunkline.conf.tracking import Tracking
+from trunkline.core import files
 from trunkline.core.errors import UserError
 from trunkline.deploy.mlflow import package
+from trunkline.deploy.mlflow.record import PULL_REQUEST, Record
+from trunkline.deploy.mlflow.state import DIGEST, VERSION, MlflowVersion, Registered, Release
+from trunkline.pipeline.track import runs as track_runs
 
 if TYPE_CHECKING:
     from trunkline.adapters.mlflow import Client, LoggedRun, ModelVersion
 
-from trunkline.deploy.mlflow.state import DIGEST, VERSION, MlflowVersion, Registered, Release
-
 _NAME = "trunkline.name"  # a tag of the run only
+_TRACKED = "trunkline.run"  # the run of stage track that made the bundle
+_CARD = "card.md"
+_SHOWN = (_CARD, "explanations.svg")  # files of a bundle that stand beside the model
+_DESCRIPTION = 5000  # characters that MLflow's databases have room for
 _MODEL = "model"  # the folder of a run's artifacts
 _ADVICE = "then try again"
 
@@ -50,22 +60,22 @@ class ModelRegistry:
         with self._client() as client:
             return _look(client, name)
 
-    def register(self, release: Release, bundle: Path, metrics: Mapping[str, float]) -> str:
+    def register(self, release: Release, bundle: Path, record: Record) -> str:
         """Return the number of a release's version, which is made of its bundle if it is not there.
 
-        `metrics` are logged in its run. Raises UserError if the bundle is not what its manifest says, or not the one
-        that was released.
+        The record is logged in its run, once: what people change of it later stays. Raises UserError if the bundle is
+        not what its manifest says, or not the one that was released.
         """
         with self._client() as client:
             name = release.version.name
             entry = _look(client, name).find(release.version.label, release.digest)
             if entry is None:
-                run = _run(client, mlflow.experiment(client, self.experiment, self.store.artifacts), release)
+                run = _run(client, mlflow.experiment(client, self.experiment, self.store.artifacts), release, record)
                 if run.info.status != "FINISHED":
-                    _log(client, run, release, bundle, metrics)
+                    _log(client, run, release, bundle, record)
                 with mlflow.answered("RESOURCE_ALREADY_EXISTS"):
-                    client.create_registered_model(name)
-                entry = _ensure_version(client, release, run)
+                    client.create_registered_model(name, description=record.use or None)
+                entry = _ensure_version(client, release, run, bundle)
             return entry.number
 
     def tag(self, name: str, number: str, key: str, value: str) -> None:
@@ -111,30 +121,48 @@ def _versions(client: "Client", name: str) -> "Iterator[ModelVersion]":
             return
 
 
-def _run(client: "Client", experiment: str, release: Release) -> "LoggedRun":
+def _run(client: "Client", experiment: str, release: Release, record: Record) -> "LoggedRun":
     """Return the run of a release: a finished one, else one that was begun, else a new one."""
     version = release.version
     wanted = {_NAME: version.name, VERSION: version.label, DIGEST: release.digest}
     runs = client.search_runs([experiment], " AND ".join(f"tags.`{key}` = '{value}'" for key, value in wanted.items()))
     by_status = {run.info.status: run for run in runs}
     begun = by_status.get("FINISHED") or next(iter(by_status.values()), None)
-    name = f"{version.name} {version.label}"
-    return begun or client.create_run(experiment, run_name=name, tags=release.tags | {_NAME: version.name})
+    if begun:
+        return begun
+    tracked = client.search_runs(
+        [experiment],
+        f"tags.`{track_runs.DIGEST}` = '{release.digest}' AND tags.`{track_runs.RESULT}` != '' "
+        "AND attributes.status = 'FINISHED'",
+        max_results=1,
+        order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+    )
+    shown = {**record.origin, **({_TRACKED: tracked[0].info.run_id} if tracked else {})}
+    tags = release.tags | {_NAME: version.name} | shown
+    return client.create_run(experiment, run_name=f"{version.name} {version.label}", tags=tags)
 
 
-def _log(client: "Client", run: "LoggedRun", release: Release, bundle: Path, metrics: Mapping[str, float]) -> None:
+def _log(client: "Client", run: "LoggedRun", release: Release, bundle: Path, record: Record) -> None:
     # At the time of the run, not of the call: a metric that is written again is then the same point.
-    entity, time = mlflow.library().entities.Metric, run.info.start_time
-    client.log_batch(run.info.run_id, [entity(key, value, time, 0) for key, value in metrics.items()])
+    entities, time, run_id = mlflow.library().entities, run.info.start_time, run.info.run_id
+    metrics = [entities.Metric(key, value, time, 0) for key, value in record.metrics.items()]
+    params = [entities.Param(key, value) for key, value in record.params.items()]
+    client.log_batch(run_id, metrics=metrics, params=params)
+    mlflow.log_datasets(client, run_id, record.datasets)
     if (digest := manifest.verify(bundle)) != release.digest:
         raise UserError(f"{bundle}: has the digest {digest}, but {release.version} was released with {release.digest}")
     with tempfile.TemporaryDirectory() as folder:
         package.write(bundle, Path(folder, _MODEL))
-        client.log_artifacts(run.info.run_id, folder)
-    client.set_terminated(run.info.run_id, "FINISHED")
+        for name in _SHOWN:
+            if (bundle / name).exists():
+                shutil.copy(bundle / name, folder)
+        for name, text in record.pictures.items():
+            files.write_text(Path(folder, "curves", name), text)
+        client.log_artifacts(run_id, folder)
+    client.set_terminated(run_id, "FINISHED")
 
 
-def _ensure_version(client: "Client", release: Release, run: "LoggedRun") -> MlflowVersion:
+def _ensure_version(client: "Client", release: Release, run: "LoggedRun", bundle: Path) -> MlflowVersion:
     """Return the version of a run: one whose tags were changed gets them back, else one is made with its tags."""
     name, run_id = release.version.name, run.info.run_id
     for entry in _look(client, name).entries:
@@ -142,8 +170,26 @@ def _ensure_version(client: "Client", release: Release, run: "LoggedRun") -> Mlf
             for key, value in release.tags.items():
                 client.set_model_version_tag(name, entry.number, key, value)
             return entry
-    source = f"{run.info.artifact_uri}/{_MODEL}"
-    created = client.create_model_version(name, source, run_id, release.tags, await_creation_for=0)
+    shown = {key: run.data.tags[key] for key in (PULL_REQUEST, _TRACKED) if key in run.data.tags}
+    created = client.create_model_version(
+        name,
+        f"{run.info.artifact_uri}/{_MODEL}",
+        run_id,
+        release.tags | shown,
+        description=_description(bundle / _CARD),
+        await_creation_for=0,
+    )
     return _look(client, name).find(release.version.label, release.digest) or MlflowVersion(
         str(created.version), release.tags
     )
+
+
+def _description(card: Path) -> str | None:
+    """Return a model card, as many whole lines of it as MLflow has room for; None if a bundle has none."""
+    if not card.exists():
+        return None
+    text = card.read_text(encoding="utf-8")
+    if len(text) <= _DESCRIPTION:
+        return text
+    more = f"\n\nThe rest of it is in {_CARD}, among the artifacts of the run."
+    return text[: _DESCRIPTION - len(more)].rpartition("\n")[0] + more

@@ -11,16 +11,20 @@ CHAMPION = "champion"
 
 @dataclass(frozen=True)
 class Release:
-    """A version that may run: its bundle's digest, its commit, and the verdict of its gates."""
+    """A version that may run: its bundle's digest, its commit, and the verdict of its gates.
+
+    `review` is the pull request that brought its commit, on one line, if the forge told of one when it was released.
+    """
 
     version: Version
     digest: str
     commit: str
     verdict: str
+    review: str | None = None
 
     @property
     def tags(self) -> dict[str, str]:
-        """The tags of its version and of its run in MLflow."""
+        """The tags of its version and of its run in MLflow that are kept as they are here."""
         return {VERSION: self.version.label, DIGEST: self.digest, COMMIT: self.commit, VERDICT: self.verdict}
 
 

@@ -8,11 +8,9 @@ from typing import TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, stop_after_delay, wait_chain, wait_fixed
 
-from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.conf.versions import Version
-from trunkline.core import paths
 from trunkline.core.errors import OutsideError, explain
-from trunkline.core.files import parse_json
+from trunkline.deploy.mlflow import record
 from trunkline.deploy.mlflow.registry import ModelRegistry
 from trunkline.deploy.mlflow.state import Registered, Release
 from trunkline.deploy.reconcile.actions import (
@@ -134,16 +132,7 @@ class Work:
             if entry:
                 number = entry.number
             else:
-                bundle, metrics = self.store.bundle(release.digest), _metrics(self.clone, release.commit)
-                number = patiently(lambda: self.mlflow.register(release, bundle, metrics))
+                bundle, shown = self.store.bundle(release.digest), record.read(self.clone, release)
+                number = patiently(lambda: self.mlflow.register(release, bundle, shown))
             self._numbers[release.version] = number
         return self._numbers[release.version]
-
-
-def _metrics(clone: Path, commit: str) -> dict[str, float]:
-    """Return what was measured on the holdout, by names such as holdout.roc_auc; none if it cannot be read."""
-    try:
-        measured = parse_json(Snapshot(clone, commit).text(paths.METRICS) or "{}")["holdout"]
-        return {f"holdout.{key}": float(value) for key, value in measured.items() if value is not None}
-    except (AttributeError, KeyError, TypeError, ValueError):
-        return {}

@@ -64,7 +64,8 @@ def read(clone: Path, trunk: str, environ: Mapping[str, str], only: Sequence[str
 def trusted(clone: Path, version: Version, signers: Mapping[str, Key | Keyless]) -> Release:
     """Return what a version is, if it may run; raises RefusedError, which says why, for one that may not."""
     verified = verify.chain(clone, version, signers)
-    return Release(version, verified.digest, verified.facts.commit, verified.gates.verdict)
+    review = str(verified.run.review) if verified.run.review else None
+    return Release(version, verified.digest, verified.facts.commit, verified.gates.verdict, review)
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,14 @@ from trunkline.conf.evaluation import WHOLE
 from trunkline.conf.tracking import Tracking
 from trunkline.core import paths
 from trunkline.core.params import Params
+from trunkline.pipeline.track import datasets
 
 if TYPE_CHECKING:
     from trunkline.adapters.mlflow import Client, LoggedRun
 
 
 EXPERIMENT = "DVC_EXP_NAME"
-RESULT = "trunkline.result"
+RESULT, DIGEST = "trunkline.result", "trunkline.digest"  # of all that is logged, and of the bundle
 
 _KEY_LENGTH = 250
 _VALUE_LENGTH = 500  # of older servers; this one allows 6000, and params.yaml is attached in full
@@ -35,7 +36,7 @@ _NOT_IN_A_KEY = re.compile(r"[^\w\- ]", re.ASCII)  # a dot in a name would look 
 
 @dataclass(frozen=True)
 class FinishedRun:
-    """A finished run: params and metrics by dotted key, artifacts relative to `root`, the model's hash."""
+    """A finished run: params, metrics by dotted key, artifacts relative to `root`, the model's hash, what it read."""
 
     name: str
     root: Path
@@ -44,22 +45,24 @@ class FinishedRun:
     artifacts: tuple[Path, ...]
     model: str
     tags: Mapping[str, str]
+    datasets: tuple[mlflow.Dataset, ...] = ()
 
     @classmethod
     def read(cls, root: Path, declared: Params, tags: Mapping[str, str]) -> Self:
         """Read what the pipeline left under a project's root: params.yaml with the trained model, the reports."""
-        # Where a run is logged is no property of its result: the same result is the same run.
-        params = {key: value for key, value in declared.content.items() if key != Tracking.key}
-        params["model"] = _chosen(root / paths.CHOICE) or params["model"]
+        choice = root / paths.CHOICE
+        params = parameters(declared.content, _json(choice) if choice.exists() else {})
+        metrics = _json(root / paths.METRICS)
         reports = (root / paths.METRICS).parent.rglob("*.json")
         return cls(
-            name=_name(params, _json(root / paths.METRICS)),
+            name=_name(params, metrics),
             root=root,
             params=dict(flatten(params)),
-            metrics=dict(_metrics(_json(root / paths.METRICS), _json(root / paths.SLICES))),
+            metrics=dict(values(metrics)) | dict(intervals(_json(root / paths.SLICES))),
             artifacts=tuple(sorted(path.relative_to(root) for path in reports)),
             model=_sha256(root / paths.MODEL),
-            tags=tags,
+            tags={**tags, DIGEST: _json(root / paths.BUNDLE_REPORT)["digest"]},
+            datasets=tuple(datasets.ingested(_json(root / paths.INGESTED))),
         )
 
     @cached_property
@@ -104,6 +107,28 @@ def log_run(run: FinishedRun, tracking: Tracking, home: Path) -> Logged:
         return Logged(attempt.info.run_id, new=True)
 
 
+def parameters(declared: Mapping[str, Any], choice: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what decided a result: params.yaml, with the model that a search put in the place of the declared one.
+
+    Where a run is logged is no property of its result: the same result is the same run.
+    """
+    chosen = {"model": choice["model"]} if choice.get("model") else {}
+    return {key: value for key, value in declared.items() if key != Tracking.key} | chosen
+
+
+def values(metrics: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield what reports/metrics.json says, by names such as holdout.roc_auc."""
+    for split, measured in metrics.items():
+        yield from ((f"{split}.{name}", value) for name, value in measured.items() if value is not None)
+
+
+def intervals(slices: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    """Yield both ends of the intervals that reports/slices.json has of the whole holdout."""
+    for name, measured in slices[WHOLE][WHOLE]["metrics"].items():
+        if measured["interval"]:
+            yield from zip((f"holdout.{name}.low", f"holdout.{name}.high"), measured["interval"], strict=True)
+
+
 def flatten(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
     """Yield dotted keys and texts within MLflow's limits; lists, numbers and missing values as JSON."""
     if isinstance(value, dict) and value:
@@ -130,6 +155,7 @@ def _write(client: "Client", attempt: "LoggedRun", run: FinishedRun) -> None:
     metrics = [entities.Metric(key, value, time, 0) for key, value in run.metrics.items()]
     run_id = attempt.info.run_id
     client.log_batch(run_id, metrics=metrics, params=params)  # MLflow splits what is too much for one request
+    mlflow.log_datasets(client, run_id, run.datasets)
     for path in (paths.PARAMS, *run.artifacts):
         folder = None if path.parent == Path() else path.parent.as_posix()
         client.log_artifact(run_id, str(run.root / path), folder)
@@ -148,19 +174,6 @@ def _name(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     window = params["data"]["window"]  # rows without a time have none
     words = [estimator, *([window["holdout"]] if window else []), metric, f"{metrics['holdout'][metric]:.3f}"]
     return " ".join(words)
-
-
-def _metrics(metrics: Mapping[str, Any], slices: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-    for split, values in metrics.items():
-        yield from ((f"{split}.{name}", value) for name, value in values.items() if value is not None)
-    for name, measured in slices[WHOLE][WHOLE]["metrics"].items():
-        if measured["interval"]:
-            yield from zip((f"holdout.{name}.low", f"holdout.{name}.high"), measured["interval"], strict=True)
-
-
-def _chosen(path: Path) -> Any:
-    """Return the model that a search put in the place of the declared one, if it did."""
-    return _json(path).get("model") if path.exists() else None
 
 
 def _json(path: Path) -> Any:
