@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from trunkline.deploy.moves import Move
 from trunkline.pipeline.claims import Refuted
-from trunkline.pipeline.evaluate.estimate import Estimate
+from trunkline.pipeline.evaluate.estimate import Estimate, Slice
 from trunkline.pipeline.plan.reasons import ReproPlan, Step
 from trunkline.pipeline.reports import Past, Reports
 from trunkline.pipeline.search.summary import Searched, Tried
@@ -69,6 +69,14 @@ REVIEW = Review(
     curves=(
         Curve("calibration", ((0.1, 0.08), (0.3, 0.35), (0.7, 0.66))),
         Curve("roc", ((0.0, 0.0), (0.2, 0.6), (1.0, 1.0))),
+    ),
+)
+ABSENT = Estimate(None, None, "none of 900 rows is of the class 'x | @octocat'")
+UNDEFINED = replace(
+    REVIEW,
+    whole=(replace(REVIEW.whole[0], now=ABSENT, better=None, interval=None), *REVIEW.whole[1:]),
+    reports=REVIEW.reports.model_copy(
+        update={"slices": REVIEW.reports.slices | {"zone": {"north": Slice(900, {"roc_auc": ABSENT})}}}
     ),
 )
 SEARCHED = Searched(

@@ -20,6 +20,7 @@ from tests.reviews import (
     REVIEW,
     ROLLS_BACK,
     STALE,
+    UNDEFINED,
     hostile,
     many,
     words_of_others,
@@ -108,6 +109,15 @@ def test_a_version_that_may_not_run_is_not_merged():
         assert found.startswith("## ❌ Do not merge: `v4` is refused: `flight-delay@v4: signed by key 1, which ")
     stale = first(replace(STALE, moves=(refused,)))
     assert stale.startswith("## ⚠️ Not reproduced")
+
+
+def test_a_metric_without_a_value_says_why():
+    text = comment.render(UNDEFINED)
+    said = "undefined: none of 900 rows is of the class 'x \\| @\u200boctocat'"
+    assert text.splitlines()[0].endswith("all gates pass, `roc_auc` is undefined")
+    assert f"| roc_auc | 0.7649 | {said} |  |  |  |" in text
+    assert f"### Slices where it is undefined\n\n| slice | roc_auc |\n|---|---|\n| `zone north` | {said} |\n" in text
+    assert "undefined" not in comment.render(REVIEW)
 
 
 def html(text):

@@ -142,6 +142,23 @@ def empty(tmp_path, monkeypatch):
     return Repository(tmp_path)
 
 
+def test_a_metric_without_a_value_says_why_and_no_other_takes_its_place(tmp_path, monkeypatch):
+    made = Repository(tmp_path)
+    made.commit("Before", params=PARAMS, **measured(0.74))
+    absent = {"roc_auc": {"value": None, "interval": None, "undefined": "none of 9 rows has the label 1"}}
+    content = measured(0.74)
+    content["metrics"]["holdout"]["roc_auc"] = None
+    content["slices"]["all"]["all"]["metrics"] |= absent
+    made.commit("Nothing late", **content)
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(log, ["--json"], catch_exceptions=False)
+    newest, before = json.loads(done.stdout)["entries"]
+    why = "roc_auc is undefined: none of 9 rows has the label 1"
+    assert (newest["measured"], newest["undefined"]) == (None, why)
+    assert (before["measured"]["metric"], before["undefined"]) == ("roc_auc", None)
+    assert why in CliRunner().invoke(log, [], catch_exceptions=False).stdout
+
+
 def run(*arguments):
     done = CliRunner().invoke(log, arguments, catch_exceptions=False)
     assert done.exit_code == 0, done.output

@@ -19,7 +19,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
-from tests.reviews import BLOCKED, HOSTILE, MOVED_ON, REVIEW, STALE, hostile, many, step, words_of_others
+from tests.reviews import BLOCKED, HOSTILE, MOVED_ON, REVIEW, STALE, UNDEFINED, hostile, many, step, words_of_others
 from trunkline.pipeline.plan.reasons import ReproPlan
 from trunkline.pipeline.reports import Past
 from trunkline.review import page, pictures
@@ -48,6 +48,13 @@ def shortened(name):
     return (
         text if name == next(iter(GOLDENS)) else re.sub("<style>.*?</style>", "<style></style>", text, flags=re.DOTALL)
     )
+
+
+def test_a_metric_without_a_value_says_why():
+    said = "undefined: none of 900 rows is of the class &#39;x | @octocat&#39;"
+    rows = [line for line in page.render(UNDEFINED).splitlines() if said in line]
+    assert ["roc_auc" in rows[0], "zone north" in rows[1], len(rows)] == [True, True, 2]
+    assert not [row for row in rows if ">new<" in row]
 
 
 class Skeleton(HTMLParser):

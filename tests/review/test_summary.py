@@ -24,7 +24,7 @@ UNDEFINED = {
                 "n": 12,
                 "metrics": {
                     "brier": {"value": 0.2, "interval": None},
-                    "roc_auc": {"value": None, "interval": None},
+                    "roc_auc": {"value": None, "interval": None, "undefined": "none of 12 rows has the label 1"},
                 },
             }
         },

@@ -143,6 +143,8 @@ def _story(entry: "HistoryEntry") -> "Text":
 
     runs = [f"production runs {entry.production or 'nothing'}"] if entry.production_changed else []
     story = Text.assemble((" ".join((*entry.versions, "")), "bold cyan"), entry.subject)
+    if entry.undefined:
+        story.append(f"\n  {entry.undefined}", style="yellow")
     for line in [*runs, *changed_keys(entry)]:
         story.append(f"\n  {line}", style="bold" if line in runs else "dim")
     return story

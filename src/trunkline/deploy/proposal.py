@@ -10,7 +10,7 @@ from trunkline.adapters.git.messages import LandedCommit
 from trunkline.conf.registry import LATEST, PRODUCTION, Desired
 from trunkline.conf.versions import Version
 from trunkline.deploy.moves import Kind
-from trunkline.pipeline.evaluate.estimate import Estimate
+from trunkline.pipeline.evaluate.estimate import Estimate, words
 from trunkline.pipeline.reports import GatesReport
 from trunkline.show.differences import Difference, shown
 from trunkline.show.markdown import code, plain, table, text
@@ -180,10 +180,10 @@ def _measured(evidence: ProposalEvidence) -> str:
 
 
 def _estimate(estimate: Estimate | None) -> str:
-    if estimate is None or estimate.value is None:
+    if estimate is None:
         return "—"
     interval = "" if estimate.interval is None else f" ({estimate.interval[0]:.4f} to {estimate.interval[1]:.4f})"
-    return f"{estimate.value:.4f}{interval}"
+    return f"{text(words(estimate))}{interval}"
 
 
 def _comparable(evidence: ProposalEvidence) -> str:

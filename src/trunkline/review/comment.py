@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trunkline.deploy import moves as deploy_moves
-from trunkline.pipeline.evaluate.estimate import Estimate
+from trunkline.pipeline.evaluate.estimate import Estimate, words
 from trunkline.pipeline.plan.reasons import Step
 from trunkline.pipeline.reports import Verdict
 from trunkline.review.data import CurveKind, Moved, Pending, Review
@@ -153,6 +153,8 @@ def _chain(move: deploy_moves.Move, quoted: Callable[[str], str]) -> str:
 
 
 def _metric_in_words(moved: Moved, quoted: Callable[[str], str]) -> str:
+    if moved.now.value is None:
+        return f"{quoted(moved.metric)} is undefined"
     value = number(moved.now)
     if moved.before is None or moved.better is None:
         return f"{quoted(moved.metric)} {value}"
@@ -174,6 +176,8 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
     yield "Plan", _plan(review)
     if any(moved.better for moved in review.slices):
         yield "Slices that moved most", _slices(review)
+    if review.undefined_slices:
+        yield "Slices where it is undefined", _undefined(review)
     if review.curves:
         yield "Curves", "\n\n".join(_chart(*_CHARTS[curve.kind], curve.points) for curve in review.curves)
     yield "Data and bundle", _facts(review)
@@ -205,11 +209,12 @@ def _moves(review: Review) -> str:
 
 
 def _metrics(review: Review) -> str:
-    rows = (
-        (text(moved.metric), number(moved.before), number(moved.now), span(moved.now.interval), *_change(moved))
-        for moved in review.whole
-    )
+    rows = ((text(moved.metric), *_sides(moved), span(moved.now.interval), *_change(moved)) for moved in review.whole)
     return f"{table(('metric', 'base', 'this', '95 % interval', 'change', ''), rows)}\n\n{noise(review)}"
+
+
+def _sides(moved: Moved) -> tuple[str, str]:
+    return text(number(moved.before)), text(number(moved.now))
 
 
 def noise(review: Review) -> str:
@@ -225,7 +230,7 @@ def noise(review: Review) -> str:
 
 def _change(moved: Moved) -> tuple[str, str]:
     if moved.better is None:
-        return "", "new"
+        return "", "new" if moved.before is None else ""
     words = {True: "**better**" if moved.better > 0 else "**worse**", False: "within noise", None: ""}
     interval = f" ({span(moved.interval)})" if moved.interval and moved.better else ""
     return (f"{moved.better:+.4f}{interval}", words[moved.clear]) if moved.better else ("0", "the same")
@@ -306,12 +311,19 @@ def kept(steps: Sequence[Step]) -> str:
 
 def _slices(review: Review) -> str:
     rows = (
-        (code(moved.where), f"{moved.rows:,}", number(moved.before), number(moved.now), f"{moved.better or 0:+.4f}")
+        (code(moved.where), f"{moved.rows:,}", *_sides(moved), f"{moved.better or 0:+.4f}")
         for moved in review.slices[:SLICES]
         if moved.better
     )
     name = text(review.slices[0].metric)
     return table(("slice", "rows", f"{name} at the base", "this", "change"), rows)
+
+
+def _undefined(review: Review) -> str:
+    slices = review.undefined_slices
+    rows = ((code(where), text(words(estimate))) for where, estimate in slices[:SLICES])
+    more = f"\n\n…and {len(slices) - SLICES} more." if len(slices) > SLICES else ""
+    return f"{table(('slice', text(review.whole[0].metric)), rows)}{more}"
 
 
 _CHARTS: dict[CurveKind, tuple[str, str, str]] = {
@@ -367,7 +379,7 @@ def _facts(review: Review) -> str:
 
 def number(estimate: Estimate | None) -> str:
     """Return the value as tables show it."""
-    return "—" if estimate is None or estimate.value is None else f"{estimate.value:.4f}"
+    return "—" if estimate is None else words(estimate)
 
 
 def span(interval: tuple[float, float] | None) -> str:

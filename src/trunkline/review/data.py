@@ -129,6 +129,17 @@ class Review:
         """Stages that would run, so that the reports are not those of this tree."""
         return tuple(step.name for step in self.plan.steps if step.action in OPEN)
 
+    @property
+    def undefined_slices(self) -> tuple[tuple[str, Estimate], ...]:
+        """Slices on which the first metric was measured and is not defined, and why."""
+        return tuple(
+            (f"{group} {label}", estimate)
+            for group, values in sorted(self.reports.slices.items())
+            for label, part in sorted(values.items())
+            for name, estimate in part.metrics.items()
+            if group != WHOLE and name == self.whole[0].metric and estimate.value is None
+        )
+
 
 def config(before: Mapping[str, Any], now: Mapping[str, Any], stages: Sequence[Stage]) -> tuple[Config, ...]:
     """Return the keys that differ, each with the stages that read it."""

@@ -118,7 +118,7 @@ def _alone(review: Review) -> Iterator[Moved]:
     for group, values in sorted(review.reports.slices.items()):
         for label, part in sorted(values.items()):
             if group != WHOLE:
-                now = part.metrics.get(name) or Estimate(value=None, interval=None)
+                now = part.metrics.get(name) or Estimate(value=None, interval=None, undefined="too few rows")
                 before = (review.past.slices or {}).get(group, {}).get(label)
                 old = before.metrics.get(name) if before else None
                 yield Moved(name, f"{group} {label}", part.n, old, now, None, None)
@@ -127,7 +127,7 @@ def _alone(review: Review) -> Iterator[Moved]:
 def _word(moved: Moved) -> tuple[str, str]:
     """Return what the change is called, and how it looks."""
     if moved.better is None:
-        return "none", "new" if moved.now.value is not None else "too few rows"
+        return "none", "new" if moved.before is None and moved.now.value is not None else ""
     if not moved.better:
         return "none", "the same"
     if moved.clear is None:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from trunkline.conf.evaluation import WHOLE
 from trunkline.core.tasks import Task
-from trunkline.pipeline.evaluate.estimate import Estimate, Slice
+from trunkline.pipeline.evaluate.estimate import Estimate, Slice, words
 from trunkline.pipeline.evaluate.metrics.kinds import Metric
 from trunkline.pipeline.reports import (
     BundleReport,
@@ -117,8 +117,12 @@ def _slices(subject: Subject, slices: Mapping[str, Mapping[str, Slice]]) -> Iter
     ]
     measured.sort(key=lambda row: row[:2], reverse=metric.better == "smaller")
     if measured:
-        small = sum(not part.metrics for labels in slices.values() for part in labels.values())
-        more = f" ({small} more with too few rows to measure)" if small else ""
+        others = [part for labels in slices.values() for part in labels.values()]
+        small = sum(not part.metrics for part in others)
+        absent = sum(metric.name in part.metrics and part.metrics[metric.name].value is None for part in others)
+        why = {"with too few rows to measure": small, "where it is undefined": absent}
+        left = ", ".join(f"{count} more {reason}" for reason, count in why.items() if count)
+        more = f" ({left})" if left else ""
         yield f"Weakest and strongest slices by {metric.name}{more}", _ends(metric, measured)
 
 
@@ -198,9 +202,7 @@ def _next(subject: Subject) -> Table:
 
 
 def _estimate(estimate: Estimate | None) -> tuple[str, str]:
-    if estimate is None or estimate.value is None:
-        return "not defined", ""
-    if estimate.interval is None:
-        return f"{estimate.value:.4f}", ""
+    if estimate is None or estimate.interval is None:
+        return words(estimate), ""
     low, high = estimate.interval
-    return f"{estimate.value:.4f}", f"{low:.4f} to {high:.4f}"
+    return words(estimate), f"{low:.4f} to {high:.4f}"

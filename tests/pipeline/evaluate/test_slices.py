@@ -133,8 +133,12 @@ def test_a_slice_of_one_class_has_null_and_not_a_number() -> None:
     one_class = report.slices["outcome"]["0"]
     [said] = [line for line in report.undefined if line.startswith("roc_auc of outcome 0 is not defined: ")]
     assert f"none of {one_class.n} rows has the label 1, which roc_auc needs; choose a holdout" in said
-    assert one_class.metrics["roc_auc"] == Estimate(None, None)
+    why = f"none of {one_class.n} rows has the label 1, which roc_auc needs"
+    assert one_class.metrics["roc_auc"] == Estimate(None, None, why)
     assert one_class.metrics["brier"].interval is not None
+    written = slices.slices_content(report)["outcome"]["0"]["metrics"]
+    assert written["roc_auc"] == {"value": None, "interval": None, "undefined": why}
+    assert set(written["brier"]) == {"value", "interval"}
 
 
 def test_the_thinned_roc_curve_keeps_its_ends_and_its_area() -> None:

@@ -134,6 +134,15 @@ def files_of(of, run, folder=None):
         yield from files_of(of, run, item.path) if item.is_dir else [item.path]
 
 
+def test_a_run_whose_first_metric_is_undefined_is_logged(project):
+    content = {"holdout": REPORTS["metrics.json"]["holdout"] | {"roc_auc": None}}
+    (project / "reports/metrics.json").write_text(json.dumps(content))
+    log(project)
+    (run,) = runs(store(project))
+    assert run.info.run_name == "RandomForestClassifier 2013-07 roc_auc undefined"
+    assert "holdout.roc_auc" not in run.data.metrics
+
+
 def test_a_run_is_logged_once_and_completely(project):
     first = log(project, tags={"mlflow.source.git.commit": "abc"})
     again = log(project, tags={"mlflow.source.git.commit": "def"})

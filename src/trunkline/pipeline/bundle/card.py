@@ -17,7 +17,7 @@ from markupsafe import Markup
 from trunkline.conf.evaluation import WHOLE
 from trunkline.core.tasks import Task
 from trunkline.pipeline.bundle.explain.explain import Explanations
-from trunkline.pipeline.evaluate.estimate import Estimate
+from trunkline.pipeline.evaluate.estimate import Estimate, words
 from trunkline.pipeline.evaluate.metrics.kinds import Metric
 from trunkline.pipeline.reports import Evaluated, Parity, WindowReport
 
@@ -180,12 +180,10 @@ def _importances(explanations: Explanations) -> Iterator[Importance]:
 
 
 def _estimate(estimate: Estimate | None) -> str:
-    if estimate is None or estimate.value is None:
-        return "not defined"
-    if estimate.interval is None:
-        return f"{estimate.value:.4f}"
+    if estimate is None or estimate.interval is None:
+        return words(estimate)
     low, high = estimate.interval
-    return f"{estimate.value:.4f} ({low:.4f} to {high:.4f})"
+    return f"{words(estimate)} ({low:.4f} to {high:.4f})"
 
 
 def _base(window: WindowReport, task: Task) -> str:

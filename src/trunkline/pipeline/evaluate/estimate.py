@@ -5,10 +5,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric's value and its interval; None where it is not defined."""
+    """A metric's value and its interval; None where it is not defined, and `undefined` says why there is no value."""
 
     value: float | None
     interval: tuple[float, float] | None
+    undefined: str | None = None
 
 
 @dataclass(frozen=True)
@@ -17,3 +18,12 @@ class Slice:
 
     n: int
     metrics: dict[str, Estimate]
+
+
+def words(estimate: Estimate | None) -> str:
+    """Return the value as people read it, or that it is undefined, and why."""
+    if estimate is None:
+        return "not measured"
+    if estimate.value is None:
+        return f"undefined: {estimate.undefined}" if estimate.undefined else "undefined"
+    return f"{estimate.value:.4f}"

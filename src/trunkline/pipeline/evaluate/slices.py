@@ -29,19 +29,26 @@ MOST_SLICES = 1000
 
 @dataclass(frozen=True)
 class Measurements:
-    """What was measured; `slices` are by slice name and label, the whole holdout is `all` of `all`; curves by name.
-
-    `undefined` says of each metric that has no value, where and why.
-    """
+    """What was measured; `slices` are by slice name and label, the whole holdout is `all` of `all`; curves by name."""
 
     slices: dict[str, dict[str, Slice]]
     curves: Mapping[str, tuple[Any, ...]]
-    undefined: tuple[str, ...] = ()
 
     @property
     def whole(self) -> Slice:
         """The whole holdout."""
         return self.slices[WHOLE][WHOLE]
+
+    @property
+    def undefined(self) -> tuple[str, ...]:
+        """A line for each metric that has no value on a part of the holdout: where, why, and what to do."""
+        return tuple(
+            f"{metric} of {name} {label} is not defined: {estimate.undefined}; {undefined.REMEDY}"
+            for name, labels in self.slices.items()
+            for label, part in labels.items()
+            for metric, estimate in part.metrics.items()
+            if estimate.undefined
+        )
 
 
 Part = tuple[str, str, Integers]  # slice, label, places of its rows
@@ -58,21 +65,11 @@ def evaluate(dataset: Dataset, scores: Floats, params: Evaluation, seed: int, tr
     _need_two_labels(sample, dataset)
     resamples = Resamples(clusters, params.interval.resamples, seed)
     slices: dict[str, dict[str, Slice]] = {}
-    unmeasured: list[str] = []
     for name, label, places in track(list(parts(dataset, params))):
         measured = name == WHOLE or len(places) >= params.slice_min_rows
-        part = sample.part(places)
-        estimated = estimates(part, params, resamples) if measured else {}
-        unmeasured += _undefined(f"{name} {label}", estimated, part, dataset.schema.classes)
+        estimated = estimates(sample.part(places), params, resamples, dataset.schema.classes) if measured else {}
         slices.setdefault(name, {})[label] = Slice(len(places), estimated)
-    return Measurements(slices, evaluate_curves.curves(sample, dataset.schema.classes, params), tuple(unmeasured))
-
-
-def _undefined(where: str, estimated: Mapping[str, Estimate], sample: Sample, classes: Sequence[str]) -> Iterator[str]:
-    """Yield a line for each metric that has no value on a part of the holdout."""
-    for name, estimate in estimated.items():
-        if estimate.value is None:
-            yield f"{name} of {where} is not defined: {undefined.reason(named(name, sample.task), sample, classes)}"
+    return Measurements(slices, evaluate_curves.curves(sample, dataset.schema.classes, params))
 
 
 def parts(dataset: Dataset, params: Evaluation) -> Iterator[Part]:
@@ -92,13 +89,17 @@ def parts(dataset: Dataset, params: Evaluation) -> Iterator[Part]:
             yield name, label, places
 
 
-def estimates(sample: Sample, params: Evaluation, resamples: Resamples) -> dict[str, Estimate]:
-    """Measure a sample: each declared metric with its interval."""
+def estimates(
+    sample: Sample, params: Evaluation, resamples: Resamples, classes: Sequence[str] = ()
+) -> dict[str, Estimate]:
+    """Measure a sample: each declared metric with its interval; `classes` are the names of the labels of multiclass."""
     metrics: list[Metric] = [named(name, sample.task) for name in params.metrics]
     declared = params.interval
     bounds = intervals(metrics, sample, resamples, declared.confidence, declared.undefined_limit)
     return {
-        metric.name: Estimate(float(value) if np.isfinite(value) else None, interval)
+        metric.name: Estimate(float(value), interval)
+        if np.isfinite(value)
+        else Estimate(None, interval, undefined.cause(metric, sample, classes))
         for metric, value, interval in zip(metrics, point(metrics, sample), bounds, strict=True)
     }
 
@@ -140,10 +141,20 @@ def metrics_content(report: Measurements) -> dict[str, Any]:
     return {"holdout": {**values, "n": report.whole.n}}
 
 
+def slices_content(report: Measurements) -> dict[str, Any]:
+    """Return the content of reports/slices.json; only a metric that is not defined says why."""
+    content: dict[str, Any] = asdict(report)["slices"]
+    for part in (part for labels in content.values() for part in labels.values()):
+        for estimate in part["metrics"].values():
+            if estimate["undefined"] is None:
+                del estimate["undefined"]
+    return content
+
+
 def write(report: Measurements) -> None:
     """Write the metrics, the slices and the curves where DVC and the gates look for them."""
     files.write_json(paths.METRICS, metrics_content(report))
-    files.write_json(paths.SLICES, asdict(report)["slices"])
+    files.write_json(paths.SLICES, slices_content(report))
     for curve, points in evaluate_curves.content(report.curves).items():
         files.write_json(paths.CURVES / f"{curve}.json", points)
 

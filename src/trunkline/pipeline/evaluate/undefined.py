@@ -8,22 +8,30 @@ from numpy.typing import NDArray
 
 from trunkline.pipeline.evaluate.metrics.kinds import Metric, RankArea, Sample
 
-REMEDY = "choose a holdout that has them (data.window.holdout or data.split), or coarser evaluation.slices"
+REMEDY = (
+    "choose a holdout that has them (data.window.holdout or data.split), coarser evaluation.slices, "
+    "or other evaluation.metrics"
+)
 
 
 def reason(metric: Metric, sample: Sample, classes: Sequence[str] = ()) -> str:
-    """Return in one line why a metric has no value on a sample, by its labels, and what to do.
+    """Return in one line why a metric has no value on a sample, and what to do; `classes` as for `cause`."""
+    return f"{cause(metric, sample, classes)}; {REMEDY}"
+
+
+def cause(metric: Metric, sample: Sample, classes: Sequence[str] = ()) -> str:
+    """Return in a few words why a metric has no value on a sample, by its labels.
 
     `classes` are the names of the labels of multiclass.
     """
     rows = len(sample.labels)
     if not rows:
-        return f"there is no row; {REMEDY}"
+        return "there is no row"
     if isinstance(metric, RankArea) and (absent := _absent(metric, sample.labels, classes)):
-        return f"{absent}; {REMEDY}"
+        return absent
     if not isinstance(metric, RankArea) and np.ptp(sample.labels) == 0:
-        return f"all {rows} labels are {sample.labels[0]:g}, and it needs different ones; {REMEDY}"
-    return f"it is no finite number of these {rows} rows; run: dvc repro, or choose another of evaluation.metrics"
+        return f"all {rows} labels are {sample.labels[0]:g}, and it needs different ones"
+    return f"it is no finite number of these {rows} rows"
 
 
 def _absent(metric: Metric, labels: NDArray[Any], classes: Sequence[str]) -> str:

@@ -172,8 +172,9 @@ def _name(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     estimator = params["model"]["_target_"].rpartition(".")[2]
     metric = params["evaluation"]["metrics"][0]
     window = params["data"]["window"]  # rows without a time have none
-    words = [estimator, *([window["holdout"]] if window else []), metric, f"{metrics['holdout'][metric]:.3f}"]
-    return " ".join(words)
+    value = metrics["holdout"][metric]
+    measured = "undefined" if value is None else f"{value:.3f}"
+    return " ".join([estimator, *([window["holdout"]] if window else []), metric, measured])
 
 
 def _json(path: Path) -> Any:

@@ -22,6 +22,7 @@ from trunkline.core import files as core_files
 from trunkline.core import paths
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.params import dig
+from trunkline.pipeline.evaluate.estimate import Estimate, words
 from trunkline.show import differences
 from trunkline.show.text import clean
 
@@ -67,6 +68,7 @@ class MeasuredMetric:
 class HistoryEntry:
     """A commit of the model's history.
 
+    `undefined` says which metric has no value on the whole holdout, and why; then nothing is `measured`.
     `production` is what production runs, None if nothing or not known; it has changed if the entry before says another,
     or does not say.
     """
@@ -78,6 +80,7 @@ class HistoryEntry:
     versions: tuple[str, ...]
     verdict: str | None
     measured: MeasuredMetric | None
+    undefined: str | None
     config: tuple[ParamChange, ...]
     production: str | None
     production_changed: bool
@@ -92,6 +95,7 @@ class _State:
     confidence: float | None
     verdict: str | None
     values: Mapping[str, float]
+    undefined: Mapping[str, str]
     intervals: Mapping[str, tuple[float, float]]
     registered: bool
     production: str | None
@@ -103,7 +107,7 @@ def entries(records: Sequence[Record], limit: int, metric: str | None = None) ->
     Raises UserError for a metric that no commit has.
     """
     states = [_state(record.files) for record in records]
-    measured = {name for state in states for name in state.values}
+    measured = {name for state in states for name in (*state.values, *state.undefined)}
     if metric is not None and metric not in measured:
         raise UserError(f"--metric {clean(metric)}: no commit shown has it{nearest(metric, measured)}")
     before = [*states[1:], None]
@@ -155,6 +159,8 @@ def changed_keys(entry: HistoryEntry) -> Iterator[str]:
 
 def _entry(record: Record, state: _State, before: _State | None, metric: str | None) -> HistoryEntry:
     commit, earlier = record.commit, before or _EMPTY
+    names = [metric] if metric else state.declared
+    name = next((name for name in names if name in state.values or name in state.undefined), "")
     comparable = earlier.params is not None and state.params is not None
     changed = differences.differences(earlier.params or {}, state.params or {}) if comparable else ()
     return HistoryEntry(
@@ -164,16 +170,16 @@ def _entry(record: Record, state: _State, before: _State | None, metric: str | N
         subject=clean(commit.subject),
         versions=tuple(map(clean, record.versions)),
         verdict=state.verdict,
-        measured=_measured(state, earlier, metric),
+        measured=_measured(state, earlier, name),
+        undefined=clean(f"{name} is {state.undefined[name]}") if name in state.undefined else None,
         config=tuple(ParamChange(clean(item.key), _json(item.before), _json(item.after)) for item in changed),
         production=state.production,
         production_changed=state.registered and state.production != earlier.production,
     )
 
 
-def _measured(state: _State, before: _State, metric: str | None) -> MeasuredMetric | None:
-    name = next((name for name in ([metric] if metric else state.declared) if name in state.values), None)
-    if name is None:
+def _measured(state: _State, before: _State, name: str) -> MeasuredMetric | None:
+    if name not in state.values:
         return None
     value = state.values[name]
     # Rounded: the difference of two rounded numbers has digits that mean nothing.
@@ -224,12 +230,14 @@ def _state(files: Mapping[Path, bytes]) -> _State:
     declared = dig(params, "evaluation", "metrics")
     verdict = dig(parsed(files, paths.GATES_REPORT), "verdict")
     measured = dig(parsed(files, paths.SLICES), WHOLE, WHOLE, "metrics")
+    metrics = dig(parsed(files, paths.METRICS), "holdout")
     return _State(
         params=_params(params),
         declared=tuple(name for name in declared if isinstance(name, str)) if isinstance(declared, list) else (),
         confidence=_number(dig(params, "evaluation", "interval", "confidence")),
         verdict=verdict if verdict in ("pass", "fail") else None,
-        values=_numbers(dig(parsed(files, paths.METRICS), "holdout")),
+        values=_numbers(metrics),
+        undefined=_undefined(metrics, measured),
         intervals=_intervals(measured),
         registered=isinstance(environments, Mapping) and "production" in environments,
         production=None if production is None else clean(str(production)),
@@ -265,6 +273,14 @@ def _numbers(value: Any) -> dict[str, float]:
         return {}
     pairs = ((name, _number(item)) for name, item in value.items() if name != "n")
     return {name: number for name, number in pairs if number is not None}
+
+
+def _undefined(metrics: Any, measured: Any) -> dict[str, str]:
+    """Return the metrics that metrics.json has without a value, and what slices.json says of them."""
+    if not isinstance(metrics, Mapping):
+        return {}
+    reasons = {name: dig(measured, name, "undefined") for name, value in metrics.items() if value is None}
+    return {name: words(Estimate(None, None, reason and str(reason))) for name, reason in reasons.items()}
 
 
 def _intervals(value: Any) -> dict[str, tuple[float, float]]:
