@@ -129,6 +129,31 @@ def test_a_commit_that_is_no_version_is_placed_between_them(inside):
     assert "not in the trunk's history" in run("side")
 
 
+def test_a_bundle_that_was_never_released_is_that_of_a_commit_or_of_the_working_tree(inside):
+    inside.git("checkout", "--quiet", "-b", "side")
+    inside.params(model__max_iter=300).build().commit("The same bundle, never merged")
+    inside.git("checkout", "--quiet", "main")
+    inside.params(model__max_iter=300).build().merge(16, "Not released")
+    built, merge = json.loads(inside.read("reports/bundle.json"))["digest"], told("HEAD")
+    for name in (built, built[:9]):
+        found = told(name)
+        assert (found["kind"], found["holds"], found["chain"]) == ("digest", True, None)
+        assert (found["commit"]["subject"], found["commit"]["on_trunk"]) == ("Not released", True)
+        assert (found["review"]["number"], found["verdict"]) == (16, merge["verdict"])
+        assert found["notes"] == [
+            f"no version announces the bundle {built}; this commit reports it, and nobody has signed that"
+        ]
+    asked = told("r-1", "--log", log(Path("logs/a.jsonl"), row(built)))
+    assert (asked["kind"], asked["commit"]["hash"]) == ("request", told(built)["commit"]["hash"])
+    inside.params(model__max_iter=301).build()
+    here = json.loads(inside.read("reports/bundle.json"))["digest"]
+    said = told(here[:9], code=1)
+    assert said["notes"][0].startswith(f"the bundle {here} is that of the working tree: no commit here reports it")
+    inside.git("checkout", "--quiet", "-b", "other")
+    inside.commit("Never merged")
+    assert told(here)["commit"]["on_trunk"] is False
+
+
 def test_what_a_digest_comes_before_is_said(inside, monkeypatch):
     digest = told("v2")["chain"]["digest"]
     monkeypatch.setattr("trunkline.adapters.git.ancestry.with_prefix", lambda folder, prefix: (prefix.ljust(40, "0"),))

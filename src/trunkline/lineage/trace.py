@@ -1,7 +1,8 @@
 """Gathers the chain behind a version, a bundle, a commit or a prediction: from git, DVC's cache, the logs, the forge.
 
 Nothing is fetched and nothing is written. What a name means is tried in a fixed order: a version, the digest of a
-bundle, a commit, a prediction's request id; where it could mean more, a note says so.
+bundle, a commit, a prediction's request id; where it could mean more, a note says so. A bundle that no version
+announces is looked for in the reports of every commit, and in those of the working tree.
 """
 
 import re
@@ -17,7 +18,7 @@ from trunkline.conf import versions
 from trunkline.conf.versions import Version
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.deploy import history
-from trunkline.lineage import facts, predictions, stays
+from trunkline.lineage import builds, facts, predictions, stays
 from trunkline.lineage.chain import Chain, Kind, Lineage, Made, Reviewed, Stay
 from trunkline.release import releases
 from trunkline.release.releases import Releases
@@ -34,7 +35,7 @@ ASK = "set GITHUB_REPOSITORY and GITHUB_TOKEN, or GitLab's variables, to ask the
 
 @dataclass(frozen=True)
 class Subject:
-    """What a name means: a version, or a commit without one; both None for a bundle that no version here has."""
+    """What a name means: a version, or a commit without one; both None for a bundle that none here has."""
 
     kind: Kind
     version: Version | None = None
@@ -58,7 +59,7 @@ def trace(folder: Path, asked: str, trunk: str, logs: Sequence[str], forge: Forg
     subject = identify(folder, released, asked, logs)
     if subject.commit is None:
         digest = subject.prediction.digest if subject.prediction else asked
-        why = f"no version here announces the bundle {clean(digest)[:12]}; {FETCH}; or it was never released"
+        why = f"no version here announces the bundle {clean(digest)[:12]}, and no commit here reports it; {FETCH}"
         return Lineage(
             asked=clean(asked), kind=subject.kind, trunk=released.trunk.ref, notes=subject.notes,
             prediction=subject.prediction, chain=None, commit=None, review=None, verdict=None, declared=None,
@@ -104,15 +105,34 @@ def _as_digest(folder: Path, released: Releases, asked: str) -> Subject | None:
         listed = ", ".join(f"{digest[:16]} ({digests[digest][0].label})" for digest in matching)
         raise UserError(f"{asked}: begins the digests of several bundles: {listed}; name more digits")
     if not matching:
-        return Subject("digest") if len(asked) == 64 else None
-    also = ancestry.with_prefix(folder, asked)
-    notes = (
-        (f"also begins the commit {also[0][:12]}, which is not meant: a digest comes first; name more digits",)
-        if also
-        else ()
-    )
+        return _as_unreleased(folder, released, asked)
     version = digests[matching[0]][0]
-    return Subject("digest", version, released.tags[version].commit, notes=notes)
+    return Subject("digest", version, released.tags[version].commit, notes=_hidden(folder, asked))
+
+
+def _hidden(folder: Path, asked: str) -> tuple[str, ...]:
+    """Return a note on a commit that a digest hides."""
+    also = ancestry.with_prefix(folder, asked)
+    return tuple(
+        f"also begins the commit {commit[:12]}, which is not meant: a digest comes first; name more digits"
+        for commit in also[:1]
+    )
+
+
+def _as_unreleased(folder: Path, released: Releases, asked: str) -> Subject | None:
+    """Return the first commit that reports a bundle of this digest, one that the trunk holds before any other."""
+    reported = builds.reported(folder, asked)
+    if len(reported) > 1:
+        listed = ", ".join(f"{digest[:16]} (of {commits[0][:12]})" for digest, commits in sorted(reported.items()))
+        raise UserError(f"{asked}: begins the digests of several bundles: {listed}; name more digits")
+    for digest, commits in reported.items():
+        merged = (commit for commit in commits if ancestry.landing(folder, commit, released.trunk))
+        note = f"no version announces the bundle {digest}; this commit reports it, and nobody has signed that"
+        return Subject("digest", None, next(merged, commits[0]), notes=(note, *_hidden(folder, asked)))
+    if (built := builds.here(folder)) is not None and built.startswith(asked):
+        note = f"the bundle {built} is that of the working tree: no commit here reports it, and it was never released"
+        return Subject("digest", notes=(note, *_hidden(folder, asked)))
+    return Subject("digest") if len(asked) == 64 else None
 
 
 def _as_commit(folder: Path, released: Releases, asked: str) -> Subject | None:

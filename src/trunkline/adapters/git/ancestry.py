@@ -72,6 +72,12 @@ def first_parents(
     return _log(folder, *chosen, *ends, "--", *(path.as_posix() for path in paths))
 
 
+def that_changed(folder: Path, path: Path) -> tuple[str, ...]:
+    """Return the commits of all branches and tags that changed a file, oldest first."""
+    words = ("--all", "HEAD", "--reverse", "--full-history", "--", path.as_posix())
+    return tuple(output(folder, "rev-list", *words).decode().split())
+
+
 def commits(folder: Path, hashes: Iterable[str]) -> dict[str, Commit]:
     """Return commits by their hashes."""
     wanted = "".join(f"{name}\n" for name in hashes).encode()
