@@ -156,7 +156,7 @@ def test_every_format_gives_the_bundles_scores_in_order_beside_what_is_no_input(
     table = rows(3456)
     summary = predict(write(table, tmp_path / source), tmp_path / output, folder)
     found = read(tmp_path / output)
-    assert summary == batch.Summary(rows=3456, rejected=0, parts=4, reused=0)
+    assert summary == batch.Summary(rows=3456, rejected=0, parts=4, reused=0, unseen={})
     assert found.column_names == ["flight", "note", "score"]
     np.testing.assert_array_equal(found["score"].to_numpy(), expected(table, folder))
     assert [int(value) for value in found["flight"].to_pylist()] == list(range(3456))
@@ -259,7 +259,7 @@ def test_a_killed_run_goes_on_from_its_parts_and_ends_with_the_same_bytes(tmp_pa
     made = {path: path.stat().st_ino for path in parts.glob("*.arrow")}
     assert len(made) == 5
     summary = predict(source, output, folder)
-    assert summary == batch.Summary(rows=12_345, rejected=0, parts=13, reused=5)
+    assert summary == batch.Summary(rows=12_345, rejected=0, parts=13, reused=5, unseen={})
     assert output.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert not parts.exists()
 
@@ -342,7 +342,7 @@ def test_a_folder_of_that_name_with_files_of_others_is_left_alone(tmp_path, fold
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_no_rows_give_an_output_of_no_rows(tmp_path, folder, suffix):
     output = tmp_path / f"out.{suffix}"
-    assert predict(write(rows(0), tmp_path / f"in.{suffix}"), output, folder) == batch.Summary(0, 0, 0, 0)
+    assert predict(write(rows(0), tmp_path / f"in.{suffix}"), output, folder) == batch.Summary(0, 0, 0, 0, {})
     assert (read(output).column_names, len(read(output))) == (["flight", "note", "score"], 0)
 
 
@@ -373,8 +373,8 @@ def renamed(name: str, to: str) -> pa.Table:
             "column wind: is stored as bool, which is not a finite number; convert it",
         ),
         (
-            rows(3).set_column(2, "origin", pa.array([1, 2, 3])),
-            "column origin: is stored as int64, which is not text; convert it",
+            rows(3).set_column(2, "origin", pa.array([True] * 3)),
+            "column origin: is stored as bool, which is not text or a whole number; convert it",
         ),
     ],
 )

@@ -1,5 +1,7 @@
 """A text of a CSV means in a request what it meant in the source that its column is trained on."""
 
+import json
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +10,15 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import example, given
+from click.testing import CliRunner
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests import bundles
 from trunkline.bundle import columns, contract
 from trunkline.bundle.contract import Input
 from trunkline.bundle.runtime import Bundle
+from trunkline.cli.predict import predict
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.features import Features
@@ -94,7 +98,10 @@ def csv_of(names: list[str], rows: list[list[tuple[str, bool]]]) -> bytes:
 
 def ingested(content: bytes, nulls: list[str], kinds: dict[str, str]) -> dict[str, list[Any]]:
     """What the pipeline makes of each column: the values, None for missing, and FAILED for what is refused."""
-    raw = decode._csv(decode.File("in.csv", content), nulls)
+    return converted(decode._csv(decode.File("in.csv", content), nulls), kinds)
+
+
+def converted(raw: pl.DataFrame, kinds: dict[str, str]) -> dict[str, list[Any]]:
     values = {}
     for name, kind in kinds.items():
         parsed = convert.parse(raw[name], kind)
@@ -140,6 +147,77 @@ def test_a_text_means_the_same_to_ingest_and_to_predict(
     path.write_bytes(csv_of([*own, *other], rows))
     expected = ingested(path.read_bytes(), rides, own) | ingested(path.read_bytes(), zones, other)
     assert requested(path, bundle_inputs({"rides": rides, "zones": zones})) == expected
+
+
+WHOLE = st.one_of(st.none(), st.integers(-9, 9))
+STORED = {
+    **{kind: (getattr(pa, kind)(), st.one_of(st.none(), st.integers(-9, 9))) for kind in ("int8", "int32", "int64")},
+    **{kind: (getattr(pa, kind)(), st.one_of(st.none(), st.integers(0, 9))) for kind in ("uint8", "uint64")},
+    "float32": (pa.float32(), st.one_of(st.none(), st.sampled_from([0.0, -0.0, 1.0, 7.0, 7.5, float("nan")]))),
+    "float64": (
+        pa.float64(),
+        st.one_of(st.none(), st.sampled_from([0.0, 1.0, -3.0, 1e300, float("inf"), float("nan")])),
+    ),
+    "decimal": (pa.decimal128(5, 2), st.one_of(st.none(), st.sampled_from([Decimal("1.00"), Decimal("7.5")]))),
+    "bool": (pa.bool_(), st.one_of(st.none(), st.booleans())),
+    "string": (pa.string(), st.one_of(st.none(), CELLS)),
+    "dictionary of texts": (pa.dictionary(pa.int8(), pa.string()), st.one_of(st.none(), CELLS)),
+    "dictionary of numbers": (pa.dictionary(pa.int8(), pa.int64()), WHOLE),
+}
+
+
+@pytest.mark.parametrize("kind", [*TYPES, *CATEGORIES])
+@pytest.mark.parametrize("stored", STORED)
+@settings(max_examples=20)
+@given(data=st.data())
+def test_a_stored_value_means_the_same_to_ingest_and_to_predict(
+    path: Path, stored: str, kind: str, data: st.DataObject
+) -> None:
+    """And both refuse the same columns."""
+    name, content = f"ride_{kind}", data.draw(st.lists(STORED[stored][1], min_size=1, max_size=6))
+    file = path.with_suffix(".parquet")
+    pq.write_table(pa.table({name: pa.array(content, STORED[stored][0])}), file)
+    (field,) = [field for field in bundle_inputs({"rides": [""], "zones": [""]}) if field.name == name]
+    try:
+        expected = converted(pl.read_parquet(file), {name: declared("ride")[name]})
+    except TypeError:
+        with pytest.raises(UserError, match=f"column {name}: is stored as"):
+            requested(file, [field])
+    else:
+        assert requested(file, [field]) == expected
+
+
+@given(st.lists(WHOLE, min_size=1, max_size=6))
+def test_a_whole_number_is_one_text_however_it_is_stored(path: Path, numbers: list[int | None]) -> None:
+    field = msgspec.convert(bundles.field("code", "text"), Input)
+    texts = [None if number is None else str(number) for number in numbers]
+    for stored in (pa.int8(), pa.int64(), pa.float64(), pa.decimal128(5, 2)):
+        pq.write_table(pa.table({"code": pa.array(numbers, stored)}), path.with_suffix(".parquet"))
+        assert requested(path.with_suffix(".parquet"), [field]) == {"code": texts}
+    path.write_text("".join(f"{text}\n" for text in ["code,x", *(f"{text or ''},1" for text in texts)]))
+    assert requested(path, [field]) == {"code": texts}
+
+
+def test_a_text_that_no_training_row_has_is_counted_and_told(tmp_path: Path) -> None:
+    """In all rows that are scored, in parts; what is missing or refused is not counted."""
+    declared = [bundles.field("origin", "text", levels=["EWR", "1"]), bundles.field("delay", "integer")]
+    folder = bundles.make(tmp_path / "bundle", declared)
+    source, wanted = tmp_path / "in.csv", {"origin": 40_001}
+    rows = ["EWR,1", "1,1", ",1", "LHR,x", "1.0,2.0", *["Łódź,1"] * 20_000, *["EWR,1"] * 60_000, *["CDG,1"] * 20_000]
+    source.write_text("".join(f"{row}\n" for row in ["origin,delay", *rows]))
+    command = [str(source), "-o", str(tmp_path / "out.csv"), "--bundle", str(folder), "--on-bad-row", "quarantine"]
+    done = CliRunner().invoke(predict, [*command, "--json"], catch_exceptions=False)
+    assert (done.exit_code, json.loads(done.stdout)["unseen"]) == (0, wanted)
+    assert done.stderr == (
+        f"warning: {source}: column origin: 40,001 rows have a text that no training row has, such as '1.0', 'Łódź', "
+        "'CDG', scored as unknown; '1.0' is '1' there: write it alike, or declare the column integer in conf/contract "
+        "and train again\n"
+    )
+    done = CliRunner().invoke(predict, command, catch_exceptions=False)
+    assert "100,004 rows scored" in done.stdout
+    source.write_text("origin,delay\nEWR,1\n,2\n")
+    done = CliRunner().invoke(predict, command, catch_exceptions=False)
+    assert (done.exit_code, done.stderr) == (0, "")
 
 
 def test_a_bundle_without_declared_nulls_reads_as_before(tmp_path: Path) -> None:

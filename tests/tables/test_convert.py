@@ -84,6 +84,10 @@ def test_texts(kind: ColumnType) -> None:
         ("boolean", [1.0, 0.0, 0.5, float("nan")], [True, False, FAILED, None]),
         ("boolean", [Decimal(1), Decimal("0.5")], [True, FAILED]),
         ("text", [None, None], [None, None]),
+        ("text", [7, -1, None], ["7", "-1", None]),
+        ("text", [7.0, -0.0, 7.5, float("inf"), float("nan"), None], ["7", "0", FAILED, FAILED, None, None]),
+        ("text", [Decimal("7.00"), Decimal("7.5")], ["7", FAILED]),
+        ("text", [2**63, 5], [FAILED, "5"]),
     ],
 )
 def test_stored_types(kind: ColumnType, values: list[object], expected: list[object]) -> None:
@@ -97,7 +101,7 @@ def test_stored_types(kind: ColumnType, values: list[object], expected: list[obj
     ("kind", "value", "stored"),
     [
         ("integer", True, "Boolean"),
-        ("text", 1, "Int64"),
+        ("text", True, "Boolean"),
         ("time", 1, "Int64"),
         ("number", [1.0], "List(Float64)"),
     ],

@@ -36,17 +36,28 @@ class Breach:
 
 
 @dataclass(frozen=True)
+class Unseen:
+    """The rows of a chunk in which an input is a text that no training row has; `texts` are those of all rows."""
+
+    field: str
+    rows: Mask
+    texts: npt.NDArray[np.object_]
+
+
+@dataclass(frozen=True)
 class CheckedRows:
     """A chunk as a bundle takes it: float64 (n, k), NaN for missing; texts as objects (n, m), MISSING for missing."""
 
     numeric: Floats
     categorical: npt.NDArray[np.object_]
     breaches: tuple[Breach, ...]
+    unseen: tuple[Unseen, ...]
 
 
 def check_rows(chunk: Any, contract: Contract) -> CheckedRows:
     """Return a chunk (a pa.Table) as matrices in the contract's order, and which rows break the contract."""
     breaches: list[Breach] = []
+    unseen: list[Unseen] = []
     numbers = [field for field in contract.inputs if field.role == "numeric"]
     texts = [field for field in contract.inputs if field.role == "categorical"]
     numeric, categorical = np.empty((len(chunk), len(numbers))), np.empty((len(chunk), len(texts)), dtype=object)
@@ -54,8 +65,8 @@ def check_rows(chunk: Any, contract: Contract) -> CheckedRows:
         good = _good_numbers(chunk, field)
         numeric[:, index] = _number(chunk, field, breaches.append) if good is None else good
     for index, field in enumerate(texts):
-        categorical[:, index] = _text(chunk, field, breaches.append)
-    return CheckedRows(numeric, categorical, tuple(breaches))
+        categorical[:, index] = _text(chunk, field, breaches.append, unseen.append)
+    return CheckedRows(numeric, categorical, tuple(breaches), tuple(unseen))
 
 
 def reasons(chunk: Any, breaches: Sequence[Breach]) -> dict[int, str]:
@@ -114,8 +125,10 @@ def _number(chunk: Any, field: Input, report: Callable[[Breach], None]) -> Float
     return values.to_numpy()
 
 
-def _text(chunk: Any, field: Input, report: Callable[[Breach], None]) -> npt.NDArray[np.object_]:
-    """Return the texts; each distinct one is made a Python object, and checked, once."""
+def _text(
+    chunk: Any, field: Input, report: Callable[[Breach], None], note: Callable[[Unseen], None]
+) -> npt.NDArray[np.object_]:
+    """Return the texts; each distinct one is made a Python object, checked, and looked for in the levels, once."""
     encoded = _encoded(_category_texts(chunk, field, report), field.name)
     distinct = np.array([*encoded.dictionary.to_pylist(), MISSING], dtype=object)
     codes = pl.Series(pl.from_arrow(encoded.indices)).fill_null(len(distinct) - 1).to_numpy()
@@ -124,18 +137,29 @@ def _text(chunk: Any, field: Input, report: Callable[[Breach], None]) -> npt.NDA
         if mask.any():
             report(Breach(field.name, words, mask))
     values: npt.NDArray[np.object_] = distinct[codes]
+    if field.levels is not None:
+        levels = {*field.levels, MISSING}
+        new = np.array([text not in levels for text in distinct.tolist()], dtype=np.bool_)[codes]
+        if new.any():
+            note(Unseen(field.name, new, values))
     return values
 
 
 def _category_texts(chunk: Any, field: Input, report: Callable[[Breach], None]) -> Any:
     """Return a chunk with a category's texts as the pipeline wrote those of the training rows."""
-    if field.category_of is None or field.name not in chunk.schema.names:
+    if field.name not in chunk.schema.names or (field.category_of is None and _is_text(chunk[field.name].type)):
         return chunk
-    parsed = convert.parse(pl.Series(field.name, pl.from_arrow(chunk[field.name])), field.category_of)
+    kind = field.category_of or field.type
+    parsed = convert.parse(pl.Series(field.name, pl.from_arrow(chunk[field.name])), kind)
     if parsed.failed.any():
-        report(Breach(field.name, f"is not {convert.MEANING[field.category_of]}", parsed.failed.to_numpy()))
+        report(Breach(field.name, f"is not {convert.MEANING[kind]}", parsed.failed.to_numpy()))
     texts = parsed.values.cast(pl.String).to_arrow()
     return chunk.set_column(chunk.schema.get_field_index(field.name), field.name, texts)
+
+
+def _is_text(stored: Any) -> bool:
+    values = stored.value_type if pa.types.is_dictionary(stored) else stored
+    return bool(pa.types.is_string(values) or pa.types.is_large_string(values) or pa.types.is_string_view(values))
 
 
 def _encoded(chunk: Any, name: str) -> Any:

@@ -27,6 +27,7 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     `nulls` are the texts that mean a missing value where the field's own source is a CSV, and so in a CSV of requests;
     without them, it is an empty field without quotes. `category_of` is what the texts of a category are written from.
+    `levels` are the texts of the training rows: the model takes any other for an unknown one.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     pattern: str | None = None
     nulls: list[str] | None = None
     category_of: Literal["integer", "number", "boolean"] | None = None
+    levels: list[str] | None = None
 
 
 class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):

@@ -45,6 +45,7 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
     OUTPUT has INPUT's rows in their order: the columns that are no inputs of the model, and `score`. Rows against
     the bundle's contract stop the run or go, with their number and the reasons, to OUTPUT.rejected beside it.
     With --traceable, each row also has the digest of the bundle and, unless INPUT has one, a request id.
+    A text that no training row has is counted by its column, and scored as the model scores what it does not know.
     A run that was interrupted goes on from its finished parts when it is run again.
     """
     from trunkline.serve import batch
@@ -62,9 +63,11 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
             )
         return
     summary = _run(job, threads)
+    _warn(job, summary)
     scored = summary.rows - summary.rejected
     if as_json:
-        _print_json(job, {"rows": summary.rows, "scored": scored, "rejected": summary.rejected})
+        unseen = {name: texts.rows for name, texts in summary.unseen.items()}
+        _print_json(job, {"rows": summary.rows, "scored": scored, "rejected": summary.rejected, "unseen": unseen})
         return
     kept = f"; {summary.reused} of {summary.parts} parts were already finished" if summary.reused else ""
     refused = f", {summary.rejected:,} refused: {job.rejected}" if summary.rejected else ""
@@ -92,6 +95,14 @@ def _run(job: "Job", threads: int | None) -> "Summary":
     with progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(job.table.path.name, total=job.table.rows)
         return batch.run(job, _scorer(job), threads, lambda rows: bar.advance(task, rows))
+
+
+def _warn(job: "Job", summary: "Summary") -> None:
+    from trunkline.serve import unseen
+
+    fields = {field.name: field for field in job.contract.inputs}
+    for name, texts in summary.unseen.items():
+        click.echo(f"warning: {job.table.path}: {unseen.told(fields[name], texts)}", err=True)
 
 
 def _scorer(job: "Job") -> "Scorer":

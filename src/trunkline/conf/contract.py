@@ -35,7 +35,8 @@ class ColumnContract(Strict):
     """One column: its type, its limits and its meaning."""
 
     type: ColumnType = Field(
-        description="integer, number, text, boolean (true, false, 1, 0) or time (ISO 8601, kept as UTC)."
+        description="integer (7.0 is one), number, text (a stored whole number is its digits), "
+        "boolean (true, false, 1, 0) or time (ISO 8601, kept as UTC)."
     )
     description: str = Field(description="What the value means, with its unit.", min_length=3)
     privacy: Privacy | None = Field(None, description="Who may see the values, if not as for the table.")

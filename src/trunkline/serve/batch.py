@@ -11,7 +11,7 @@ import io
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -33,9 +33,10 @@ from trunkline.bundle.contract import Contract, read_contract
 from trunkline.core import files
 from trunkline.core.arrays import Floats
 from trunkline.core.errors import UserError
-from trunkline.serve import tables
+from trunkline.serve import tables, unseen
 from trunkline.serve.log import DIGEST, REQUEST
 from trunkline.serve.tables import REASONS, ROW, RowsFile
+from trunkline.serve.unseen import UnseenTexts
 
 Runtime = Literal["onnx", "sklearn"]
 Policy = Literal["stop", "quarantine"]
@@ -47,12 +48,16 @@ _OURS = re.compile(r"run\.json|lock|joined|rejected|\d{8}\.(arrow|rejected\.arro
 
 
 class Part(msgspec.Struct, frozen=True):
-    """What became of one part's rows; `first` says what is wrong with the first one that was refused."""
+    """What became of one part's rows; `first` says what is wrong with the first one that was refused.
+
+    `unseen` counts, by column, the rows whose text no training row has.
+    """
 
     number: int
     rows: int
     rejected: int
     first: str | None
+    unseen: dict[str, UnseenTexts] = {}
 
 
 @dataclass(frozen=True)
@@ -109,12 +114,13 @@ class Job:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did: rows by fate, and how many parts there were and were already finished."""
+    """What a run did: rows by fate, how many parts there were and were already finished, and texts never trained on."""
 
     rows: int
     rejected: int
     parts: int
     reused: int
+    unseen: Mapping[str, UnseenTexts]
 
 
 def plan(source: Path, output: Path, folder: Path, runtime: Runtime | None, policy: Policy | None) -> Job:
@@ -200,6 +206,7 @@ def run(job: Job, score: Scorer, threads: int, advance: Callable[[int], None]) -
         rejected=sum(part.rejected for part in done),
         parts=len(done),
         reused=len(finished),
+        unseen=unseen.together(part.unseen for part in done),
     )
 
 
@@ -243,7 +250,7 @@ def _make(job: Job, score: Scorer, number: int, chunk: Any) -> Part:
     columns = [*(good[name] for name in job.passed), *scores, *_ids(job, number * PART + 1 + np.flatnonzero(keep))]
     _write_part(job.parts / f"{number:08}.arrow", pa.table(columns, schema=job.output_schema))
     first = next((f"row {number * PART + row + 1}: {why}" for row, why in bad.items()), None)
-    part = Part(number, len(chunk), len(bad), first)
+    part = Part(number, len(chunk), len(bad), first, unseen.count(rows, keep))
     with files.atomic_path(job.parts / f"{number:08}.json") as temporary:
         temporary.write_bytes(msgspec.json.encode(part))
     return part

@@ -13,7 +13,7 @@ ColumnType = Literal["integer", "number", "text", "boolean", "time"]
 MEANING: dict[ColumnType, str] = {
     "integer": "an integer",
     "number": "a finite number",
-    "text": "text",
+    "text": "text or a whole number",
     "boolean": "true or false",
     "time": "an ISO 8601 time",
 }
@@ -52,6 +52,7 @@ class Parsed:
 def parse(raw: pl.Series, kind: ColumnType, formats: Sequence[str] = ()) -> Parsed:
     """Convert a column to a declared type; not-a-number means missing, a time without an offset is UTC.
 
+    A text that is stored as a number is the whole number as people write it: 7 and 7.0 are `7`, and 7.5 is no text.
     `formats` are more notations of times, as polars has them, tried in order where a text is not ISO 8601.
     Raises TypeError if the column is stored in a type that never holds such values.
     """
@@ -120,6 +121,8 @@ def _number(raw: pl.Series) -> pl.Series | None:
 
 
 def _text(raw: pl.Series) -> pl.Series | None:
+    if raw.dtype.is_numeric() and (numbers := _integer(raw)) is not None:
+        return numbers.cast(pl.String)
     return raw.cast(pl.String) if raw.dtype in (pl.String, pl.Categorical, pl.Enum) else None
 
 

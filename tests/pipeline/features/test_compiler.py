@@ -93,6 +93,11 @@ def test_a_number_can_be_a_category() -> None:
         ("features.streams.done.table", "trip", "no table 'trip' in the contract; did you mean 'trips'?"),
         ("data.target.expression", "delay", "data.target.expression: must be a boolean for binary, is integer"),
         ("data.target.name", "delay", "data.target.name: 'delay' is a column of trips; choose another"),
+        (
+            "data.unique_key",
+            ["number", "delay"],
+            "data.unique_key: column 'delay' is known only after the prediction, and a row is told by what is known",
+        ),
         ("data.unique_key", ["nubmer"], "data.unique_key: no column 'nubmer'; did you mean 'number'?"),
         (
             "contract.tables.trips.columns.event_time",

@@ -116,7 +116,7 @@ def build(
 
     Raises UserError for a holdout whose rows the bundle's own contract would refuse.
     """
-    contract = request_contract(declared)
+    contract = request_contract(declared, measured.train)
     check_holdout(measured.holdout, contract)
     with _folder(folder) as aside:
         graph = choose_graph(declared, measured, contract, aside)
@@ -134,9 +134,14 @@ def build(
     return report, graph.parity
 
 
-def request_contract(declared: Declaration) -> Contract:
-    """Return what a request to the model must look like."""
-    inputs = bundle_inputs.inputs(declared.features, declared.plan, declared.contract, declared.data.sources)
+def request_contract(declared: Declaration, train: Dataset) -> Contract:
+    """Return what a request to the model must look like, and which texts its training rows have."""
+    inputs = [
+        msgspec.structs.replace(field, levels=_levels(train.features[field.name]))
+        if field.role == "categorical"
+        else field
+        for field in bundle_inputs.inputs(declared.features, declared.plan, declared.contract, declared.data.sources)
+    ]
     return Contract(
         label=declared.data.target.name,
         classes=list(declared.data.target.class_names),
@@ -144,6 +149,10 @@ def request_contract(declared: Declaration) -> Contract:
         inputs=inputs,
         request=bundle_inputs.request_schema(inputs),
     )
+
+
+def _levels(values: pl.Series) -> list[str]:
+    return values.drop_nulls().unique().cast(pl.String).sort().to_list()
 
 
 def check_holdout(holdout: Dataset, contract: Contract) -> None:

@@ -4,7 +4,7 @@ Leakage is refused here, where it would be declared: a request has only the colu
 at request time; everything else comes through a stream, which says when it becomes available.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from trunkline.conf.contract import Contract
@@ -102,12 +102,8 @@ class _Planner:
 
     def _request(self) -> Request:
         data, columns = self.data, self._columns(self.data.observations, "data.observations")
-        with _at("data.unique_key"):
-            for name in data.unique_key:
-                expressions.infer(expressions.Column(name), self.request_types)
-        with _at("data.split.by"):
-            for name in data.split_by if data.split else ():
-                expressions.infer(expressions.Column(name), self.request_types)
+        self._need_in_request("data.unique_key", data.unique_key)
+        self._need_in_request("data.split.by", data.split_by if data.split else ())
         event_time = expressions.parse(data.event_time) if data.event_time is not None else None
         with _at("data.event_time"):
             if event_time is not None:
@@ -125,6 +121,18 @@ class _Planner:
             )
         requested = tuple(sorted(self.request_types.keys() - {EVENT_TIME}))
         return Request(data.observations, requested, data.unique_key, event_time, data.prediction_lead)
+
+    def _need_in_request(self, key: str, names: Iterable[str]) -> None:
+        """Refuse columns of a row's identity that nobody has when the prediction is made."""
+        declared = self.contract.tables[self.data.observations].columns
+        with _at(key):
+            for name in names:
+                if name in declared and declared[name].known == "outcome":
+                    raise ValueError(
+                        f"column '{name}' is known only after the prediction, and a row is told by what is known "
+                        "before: name other columns, or correct `known` in conf/contract"
+                    )
+                expressions.infer(expressions.Column(name), self.request_types)
 
     def _events(self, name: str) -> Events:
         stream, key = self.features.streams[name], f"features.streams.{name}"
