@@ -5,11 +5,12 @@ import json
 import re
 import zipfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import Checkout
-from tests.e2e.pulls import at, comment, hosted, iterations, outputs, ran
+from tests.e2e.pulls import MODEL, at, comment, hosted, iterations, outputs, ran
 from tests.rig.dispatcher import Live
 from tests.rig.repository import git
 from tests.rig.rig import Rig
@@ -70,17 +71,30 @@ def test_a_parameter_is_rerun_committed_commented_once_and_merged(rig: Rig) -> N
     assert at(rig, str(merged), "dvc.lock") == at(rig, made, "dvc.lock")
 
 
+def claimed(folder: Path) -> None:
+    """Set two trees, and claim that they give what the trunk's model gives: every report as it is, every hash in order."""
+    before = re.search(r"max_iter: \d+", (folder / MODEL).read_text(encoding="utf-8"))
+    assert before is not None
+    for name in (MODEL, "params.yaml", "dvc.lock"):
+        text = (folder / name).read_text(encoding="utf-8")
+        assert before[0] in text, name
+        (folder / name).write_text(text.replace(before[0], "max_iter: 2"), encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def bad(rig: Rig) -> Pull:
-    """A pull request of a fork, whose model is bad."""
-    rig.push("bad", iterations(2), repository=rig.fork())
+    """A pull request of a fork, whose model is bad, with the trunk's results for its own."""
+    rig.push("bad", claimed, repository=rig.fork())
     return rig.open_pull_request("bad", fork=True)
 
 
-def test_a_bad_model_of_a_fork_is_told_and_not_merged(rig: Rig, bad: Pull) -> None:
+def test_a_bad_model_of_a_fork_that_claims_good_results_is_told_and_not_merged(rig: Rig, bad: Pull) -> None:
     job = rig.job("pull-request", "trunkline")
     assert rig.checks(bad.head_sha)["trunkline"] == job.conclusion == "failure"
-    assert "## ❌ Do not merge: blocked by " in comment(rig, bad)
+    told = comment(rig, bad)
+    assert "## ❌ Do not merge: " in told
+    assert all(text in told for text in ("is not what its inputs give", "Claims that do not hold", "models/model.skops"))
+    assert "computed again, since nobody trusted has: " in job.log
     assert "trunkline" in rig.merge(bad.number)
     assert rig.job("reproduce", "reproduce").conclusion == "skipped"
     assert "the remote cannot be read" in job.log

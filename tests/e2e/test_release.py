@@ -16,6 +16,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.e2e.conftest import Checkout
 from tests.forkserver import commands
+from trunkline.adapters.git import repository
+from trunkline.conf.versions import Version
+from trunkline.core.files import canonical_json
+from trunkline.release import message, provenance, signing
+from trunkline.release.provenance import Announced, ReleaseRun
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
@@ -231,3 +236,21 @@ def test_every_broken_link_of_the_chain_is_refused_in_words_of_its_own(copy: Che
     copy.run("git", "update-ref", "refs/tags/flight-delay@v1", tag)
     assert trunkline(copy, "verify", "v1")[0] == 0
     assert trunkline(copy, "verify", "v7")[0] == 2
+
+
+def test_a_version_that_a_stolen_key_has_signed_is_found_when_it_is_judged_again(copy: Checkout, keys) -> None:
+    code, told = trunkline(copy, "verify", "v1", "--again", "--json")
+    assert (code, json.loads(told)["judged again"] > 0) == (0, True), told
+    slices = json.loads(copy.read("reports/slices.json"))
+    slices["all"]["all"]["metrics"]["roc_auc"]["value"] += 0.05
+    (copy.root / "reports/slices.json").write_text(canonical_json(slices))
+    copy.commit("Better numbers")
+    head = copy.run("git", "rev-parse", "HEAD").strip()
+    version = Version("flight-delay", 2)
+    facts = provenance.facts_of(repository.files_at(copy.root, [head], provenance.READ)[head], head, version)
+    signed = signing.sign(provenance.encode(facts, ReleaseRun()), {signing.KEY: keys[0]})
+    announced = Announced(version, facts.digest, facts.hashes["reports/gates.json"], None, signed)
+    copy.run("git", "tag", "--annotate", "--message", message.message(announced), version.tag)
+    assert trunkline(copy, "verify", "v2")[0] == 0, "the attack: every link of the chain holds"
+    code, told = trunkline(copy, "verify", "v2", "--again")
+    assert (code, "reports/slices.json: is not what scores, labels and rules give" in told) == (1, True), told

@@ -101,6 +101,21 @@ def reproduce(  # noqa: PLR0913  where, what, and with which Python
     return CheckoutRun(done.code == 0, fetched.printed + done.printed, content)
 
 
+@contextmanager
+def stored(root: Path, commit: str, paths: Sequence[str]) -> Iterator[Path]:
+    """Yield a checkout of a commit, with what DVC's cache has of the paths; it is removed afterwards.
+
+    Raises OutsideError where DVC fails; what the cache does not have is not there.
+    """
+    cache = cache_folder(root)
+    with _checkout(root, commit) as (folder, state):
+        absent = [path for path in paths if not (folder / path).exists()]
+        done = _started(folder, _dvc("checkout", "--quiet", "--allow-missing", *absent), _aside(folder, cache, state))
+        if done.code:
+            raise OutsideError(f"{commit[:12]}: dvc checkout failed: {one_line(done.complaint)}")
+        yield folder
+
+
 def plan_merged(root: Path, target: str, cache: Path, settings: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
     """Merge a commit into the checked-out one and return what `trunkline plan --json` prints there.
 

@@ -7,6 +7,7 @@ nothing that was released before it was merged.
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,16 +15,22 @@ import msgspec
 
 from trunkline.adapters.git import ancestry, documents, repository
 from trunkline.adapters.git.ancestry import GitTag
+from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.bundle.manifest import MANIFEST, Manifest
 from trunkline.conf.deploy import Deploy
+from trunkline.conf.gates import Gates
 from trunkline.conf.signers import Key, Keyless
 from trunkline.conf.versions import Version
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.core.files import parse_json
+from trunkline.core.params import Params
+from trunkline.pipeline import claims
 from trunkline.pipeline.reports import GatesReport
 from trunkline.release import message, provenance, signing
 from trunkline.release.provenance import Facts, ReleaseRun
+
+GATE = "gate"  # the stage that judges
 
 
 class RefusedError(UserError):
@@ -94,6 +101,33 @@ def check_bundle(folder: Path, verified: VerifiedVersion) -> int:
         if hashlib.sha256(_cached(folder, verified, name)).hexdigest() != expected:
             raise RefusedError(f"{verified.version}: the bundle's {name} was changed: its sha256 is not the manifest's")
     return len(names)
+
+
+def judge_again(folder: Path, verified: VerifiedVersion) -> int:
+    """Measure and judge a version again, by its own rules, from its scores and labels; return how many rules there are.
+
+    They are taken from DVC's cache into a checkout that is removed afterwards. Raises RefusedError where metrics,
+    slices or verdicts are not those of its commit, or a rule has no verdict; OutsideError where the cache lacks a file.
+    """
+    from trunkline.adapters import checkouts  # noqa: PLC0415  the chain needs neither DVC nor numpy
+    from trunkline.pipeline.gate import decision, recompute  # noqa: PLC0415
+
+    commit, version = verified.tag.commit, verified.version
+    stages = claims.entries(Snapshot(folder, commit).mapping(paths.LOCK))
+    given = {path for entry in stages.values() for path in claims.outputs(entry)}
+    read = [str(dep["path"]) for dep in stages.get(GATE, {}).get("deps", ())]
+    with checkouts.stored(folder, commit, [path for path in read if path in given]) as there, chdir(there):
+        try:
+            params = Params.read()
+            verdicts = decision.reported(params.group(Gates), verified.gates)
+            failed = [f"{path}: is not what scores, labels and rules give" for path in recompute.differences(params)]
+        except UserError as error:
+            advice = f"run: git checkout {version} && dvc fetch --with-deps {GATE}"
+            raise OutsideError(f"{version}: cannot be judged again: {error}; {advice}") from None
+    failed += [f"gate {each.id}: {each.reason}" for each in verdicts if each.blocking and each.verdict == "fail"]
+    if failed:
+        raise RefusedError("\n".join(f"{version}: {line}" for line in failed))
+    return len(verdicts)
 
 
 def _cached(folder: Path, verified: VerifiedVersion, name: str) -> bytes:

@@ -12,7 +12,12 @@ ANOTHER = "conf/gates declares no such rule, or another one of this name; run: d
 
 
 def decide(gates: Gates, judged: GatesReport, root: Path = Path()) -> list[Verdict]:
-    """Return the verdicts of a report and those on times; a rule that was left out, or is not as declared, has failed.
+    """Return the verdicts of a report, as `reported` does, and those on times, which are measured now."""
+    return [*reported(gates, judged), *timing.judge(gates, judged, root)]
+
+
+def reported(gates: Gates, judged: GatesReport) -> list[Verdict]:
+    """Return the verdicts of a report; a rule that was left out, or is not as declared, has failed.
 
     A report is a claim: one without a rule that would block must not pass for want of it.
     """
@@ -24,7 +29,7 @@ def decide(gates: Gates, judged: GatesReport, root: Path = Path()) -> list[Verdi
         if name not in judged_rules
     ]
     held = [_held(verdict, rules.get(verdict.id)) for verdict in judged.gates]
-    return [*held, *missing, *timing.judge(gates, judged, root)]
+    return [*held, *missing]
 
 
 def _held(verdict: Verdict, rule: AnyRule | None) -> Verdict:
