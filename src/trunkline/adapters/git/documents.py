@@ -1,6 +1,7 @@
 """JSON and YAML files of any commit, read with patience: what is not there or cannot be understood is None."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,15 @@ from trunkline.core.files import parse_json
 
 
 def parsed(files: Mapping[Path, bytes], path: Path) -> Any:
-    """Return the content of one of the files, by the suffix of its name JSON, else YAML."""
-    parse = parse_json if path.suffix == ".json" else safe_yaml.parse_yaml
+    """Return the content of one of the files, by the suffix of its name JSON, else YAML; it is not to be changed."""
+    return _parsed(files[path], path.suffix) if path in files else None
+
+
+@lru_cache(maxsize=64)  # most files of a history are the same in many commits, and dvc.lock takes 50 ms
+def _parsed(content: bytes, suffix: str) -> Any:
+    parse = parse_json if suffix == ".json" else safe_yaml.parse_yaml
     try:
-        return parse(files[path].decode()) if path in files else None
+        return parse(content.decode())
     except (yaml.YAMLError, ValueError, RecursionError):
         return None
 
