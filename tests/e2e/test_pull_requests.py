@@ -72,7 +72,7 @@ def test_a_parameter_is_rerun_committed_commented_once_and_merged(rig: Rig) -> N
 
 
 def claimed(folder: Path) -> None:
-    """Set two trees, and claim that they give what the trunk's model gives: every report as it is, every hash in order."""
+    """Set two trees, and claim that they give what the model of the trunk gives: every hash is in order."""
     before = re.search(r"max_iter: \d+", (folder / MODEL).read_text(encoding="utf-8"))
     assert before is not None
     for name in (MODEL, "params.yaml", "dvc.lock"):
@@ -93,7 +93,9 @@ def test_a_bad_model_of_a_fork_that_claims_good_results_is_told_and_not_merged(r
     assert rig.checks(bad.head_sha)["trunkline"] == job.conclusion == "failure"
     told = comment(rig, bad)
     assert "## ❌ Do not merge: " in told
-    assert all(text in told for text in ("is not what its inputs give", "Claims that do not hold", "models/model.skops"))
+    assert all(
+        text in told for text in ("is not what its inputs give", "Claims that do not hold", "models/model.skops")
+    )
     assert "computed again, since nobody trusted has: " in job.log
     assert "trunkline" in rig.merge(bad.number)
     assert rig.job("reproduce", "reproduce").conclusion == "skipped"

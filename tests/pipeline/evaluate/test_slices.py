@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from trunkline.conf.evaluation import Evaluation
+from trunkline.core import paths
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Dataset, Feature, Schema
 from trunkline.core.errors import UserError
@@ -136,7 +137,7 @@ def test_a_slice_of_one_class_has_null_and_not_a_number() -> None:
     why = f"none of {one_class.n} rows has the label 1, which roc_auc needs"
     assert one_class.metrics["roc_auc"] == Estimate(None, None, why)
     assert one_class.metrics["brier"].interval is not None
-    written = slices.slices_content(report)["outcome"]["0"]["metrics"]
+    written = slices.content(report)[paths.SLICES]["outcome"]["0"]["metrics"]
     assert written["roc_auc"] == {"value": None, "interval": None, "undefined": why}
     assert set(written["brier"]) == {"value", "interval"}
 

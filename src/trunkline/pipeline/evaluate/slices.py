@@ -5,6 +5,7 @@ The same resamples serve the whole holdout and every slice. What is not defined 
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -135,26 +136,21 @@ def scores_of(predictions: pl.DataFrame, names: Sequence[str]) -> Floats:
     return np.ascontiguousarray(scores if len(names) > 1 else scores[:, 0])
 
 
-def metrics_content(report: Measurements) -> dict[str, Any]:
-    """Return the content of reports/metrics.json."""
+def content(report: Measurements) -> dict[Path, Any]:
+    """Return the contents of reports/metrics.json and reports/slices.json, where only what is undefined says why."""
     values = {name: estimate.value for name, estimate in report.whole.metrics.items()}
-    return {"holdout": {**values, "n": report.whole.n}}
-
-
-def slices_content(report: Measurements) -> dict[str, Any]:
-    """Return the content of reports/slices.json; only a metric that is not defined says why."""
-    content: dict[str, Any] = asdict(report)["slices"]
-    for part in (part for labels in content.values() for part in labels.values()):
+    slices: dict[str, Any] = asdict(report)["slices"]
+    for part in (part for labels in slices.values() for part in labels.values()):
         for estimate in part["metrics"].values():
             if estimate["undefined"] is None:
                 del estimate["undefined"]
-    return content
+    return {paths.METRICS: {"holdout": {**values, "n": report.whole.n}}, paths.SLICES: slices}
 
 
 def write(report: Measurements) -> None:
     """Write the metrics, the slices and the curves where DVC and the gates look for them."""
-    files.write_json(paths.METRICS, metrics_content(report))
-    files.write_json(paths.SLICES, slices_content(report))
+    for path, written in content(report).items():
+        files.write_json(path, written)
     for curve, points in evaluate_curves.content(report.curves).items():
         files.write_json(paths.CURVES / f"{curve}.json", points)
 

@@ -1,7 +1,7 @@
 """Measures and judges again, from stored scores and labels: no reported number and no reported verdict is believed."""
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from trunkline.conf.evaluation import Evaluation
@@ -29,11 +29,7 @@ def differences(params: Params) -> list[str]:
     """
     evidence, measured = _measure(params.group(Evaluation), params.seed)
     gates = verdicts.content(verdicts.judge(params.group(Gates), evidence), evidence)
-    expected = {
-        paths.METRICS: slices.metrics_content(measured),
-        paths.SLICES: asdict(measured)["slices"],
-        paths.GATES_REPORT: gates,
-    }
+    expected = slices.content(measured) | {paths.GATES_REPORT: gates}
     return [
         str(path)
         for path, content in expected.items()
@@ -75,4 +71,4 @@ def _measure(declared: Evaluation, seed: int) -> tuple[Evidence, Measurements]:
 
 def _as_read(measured: Measurements) -> Any:
     """Return slices as a report has them, with its digits."""
-    return json.loads(files.canonical_json(asdict(measured)["slices"]))
+    return json.loads(files.canonical_json(slices.content(measured)[paths.SLICES]))
