@@ -48,15 +48,17 @@ def _judge(base: str | None, as_json: bool) -> bool:
     from trunkline.deploy import moves as deploy_moves
     from trunkline.pipeline import reports
     from trunkline.pipeline.gate import decision, recompute
+    from trunkline.review import former
 
-    judged, params = reports.Reports.parse(reports.read(Path())).gates, Params.read()
+    now, params = reports.Reports.parse(reports.read(Path())), Params.read()
+    judged = now.gates
     verdicts = decision.decide(params.group(Gates), judged)
     before = None if base is None else Snapshot(Path(), repository.merge_base(Path(), base), deploy_moves.READ)
     same = before is not None and deploy_moves.same_model(Since(Path(), before))
     differing = []
     if before is not None and not same:
         differing = recompute.differences(params)
-        verdicts += recompute.former(Params(before.mapping(paths.PARAMS), paths.PARAMS), params)
+        verdicts += former.verdicts(Params(before.mapping(paths.PARAMS), paths.PARAMS), params, now.validation)
     passed = reports.passes(verdicts) and not differing
     moves = deploy_moves.moves(Path(), params, before) if before is not None else ()
     if as_json:

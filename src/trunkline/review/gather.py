@@ -28,12 +28,12 @@ from trunkline.deploy import moves
 from trunkline.pipeline import claims, merge, reports
 from trunkline.pipeline.evaluate import slices
 from trunkline.pipeline.evaluate.metrics.kinds import Sample
-from trunkline.pipeline.gate import decision, recompute, timing
+from trunkline.pipeline.gate import decision, timing
 from trunkline.pipeline.plan import workspace
 from trunkline.pipeline.reports import Past, Reports, Verdict, passes
 from trunkline.pipeline.search import summary
 from trunkline.review import data as review_data
-from trunkline.review import kind
+from trunkline.review import former, kind
 from trunkline.review.attribution import measure
 from trunkline.review.data import Curve, CurveKind, Merge, Pending, Review
 
@@ -54,8 +54,8 @@ def gather(root: Path, params: Params, target: str) -> Review:
     past = Past.understood({path.stem: base.text(path) for path in reports.FILES})
     before = Params(base.mapping(paths.PARAMS), paths.PARAMS)
     current = not any(step.action in OPEN for step in plan.steps)
-    former = recompute.former(before, params) if current else []
-    now = _decided(root, params.group(Gates), now, former)
+    more = former.verdicts(before, params, now.validation) if current else []
+    now = _decided(root, params.group(Gates), now, more)
     data, declared = params.group(Data), params.group(Evaluation)
     results = (path for stage in stages for path in stage.uncached)
     return Review(
@@ -110,10 +110,10 @@ def _unaffordable(root: Path, question: measure.Question, budget: timedelta) -> 
     return f"{needed:.0f} s at most is more than review.attribution allows, {budget.total_seconds():.0f} s"
 
 
-def _decided(root: Path, gates: Gates, now: Reports, former: Sequence[Verdict]) -> Reports:
+def _decided(root: Path, gates: Gates, now: Reports, more: Sequence[Verdict]) -> Reports:
     """Return the reports with all verdicts that decide: those on times and by the base's rules stand in no file."""
     judged = now.gates
-    verdicts = (*decision.decide(gates, judged, root), *former)
+    verdicts = (*decision.decide(gates, judged, root), *more)
     verdict = "pass" if passes(verdicts) else "fail"
     return now.model_copy(update={"gates": judged.model_copy(update={"gates": verdicts, "verdict": verdict})})
 
