@@ -286,7 +286,7 @@ def test_a_job_signs_in_to_a_store_by_the_lines_that_the_page_gives(tmp_path):
     page = SETUP_GITHUB.read_text(encoding="utf-8")
     steps = re.findall(r"^ +- uses: .*\n(?: {8,}.*\n)+", page, re.MULTILINE)
     (right,) = re.findall(r"^ +id-token: write.*\n", page, re.MULTILINE)
-    workflow = re.sub(r" +AWS_.*\n", "", (ROOT / ".github/workflows/reproduce.yml").read_text(encoding="utf-8"))
+    workflow = re.sub(r" +AWS_.*\n", "", (ROOT / ".github/workflows/reproduce-commit.yml").read_text(encoding="utf-8"))
     begin, end = "    permissions:\n", "      - run: trunkline ci reproduce run"
     assert workflow.count(begin) == workflow.count(end) == 1
     folder = tmp_path / ".github/workflows"
