@@ -114,7 +114,7 @@ def test_report_shows_the_last_run(project):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("flight-delay: HistGradientBoostingClassifier\ntrained on 2013-01..2013-06 (160,123")
     for line in (
-        "  roc_auc                  0.7632   0.7509 to 0.7755   larger is better",
+        "  roc_auc                   0.7632   0.7509 to 0.7755   larger is better",
         "  hour 6        0.7001   0.6878 to 0.7124    9,000",
         "  flights   336,776            22   0.007%   columns.tailnum.pattern 22",
         "  mlflow ui --backend-store-uri sqlite:///mlflow.db   every run that was logged",

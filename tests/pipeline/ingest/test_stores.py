@@ -264,7 +264,7 @@ def test_a_glob_of_s3(s3: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_address_that_nothing_opens() -> None:
     with pytest.raises(ValidationError, match=r"s4:// is no store of tables; .* stores are: http, https, ftp, "):
         source(kind="files", url="s4://bucket/", files={"a.csv": digest(b"")})
-    missing = source(kind="files", url="gs://bucket/", files={"a.csv": digest(b"")})
+    missing = source(kind="files", url="oss://bucket/", files={"a.csv": digest(b"")})
     assert "needs a library that is not installed" in refusal(missing)
 
 
