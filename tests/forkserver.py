@@ -97,7 +97,7 @@ class Forkserver:
         # The name of a socket may have a hundred characters only.
         self._socket = Path(tempfile.mkdtemp(prefix="fork-")) / "socket"
         known = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-        known |= {**environ, **machine.settings(environ, machine._cpu_flags())}
+        known |= {**environ, **machine.settings(environ, machine.cpu_flags())}
         source = CLIENT.format(
             python=sys.executable,
             commands=str(Path(sys.executable).parent),

@@ -35,6 +35,18 @@ def test_a_damaged_file_is_to_be_moved_away(whole: bytes, tmp_path: Path, kept: 
         use("sqlite:///mlflow.db", tmp_path)
 
 
+def test_whether_there_is_a_store_is_asked_without_making_or_changing_one(whole: bytes, tmp_path: Path) -> None:
+    file, store = tmp_path / "mlflow.db", MlflowStore("sqlite:///mlflow.db", tmp_path)
+    assert not store.exists("")
+    assert list(tmp_path.iterdir()) == []
+    file.touch()
+    assert not store.exists("")
+    file.write_bytes(whole)
+    file.chmod(0o400)
+    assert store.exists("")
+    assert [(path, path.read_bytes()) for path in tmp_path.iterdir()] == [(file, whole)]
+
+
 @pytest.fixture
 def refusing(request: pytest.FixtureRequest) -> Iterator[str]:
     """A server that gives one answer to whatever it is asked."""

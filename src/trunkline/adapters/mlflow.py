@@ -91,6 +91,17 @@ class MlflowStore:
         with _outside(self.uri, advice), _alone(self.uri):
             yield _client(self.uri)
 
+    def exists(self, advice: str) -> bool:
+        """Ask the store for what it holds, and write nothing; tell whether MLflow has made its tables there yet.
+
+        Raises as `client` does, after one try.
+        """
+        with _outside(self.uri, advice), never_repeated():
+            if is_server(self.uri):
+                _client(self.uri).search_experiments(max_results=1)
+                return True
+            return _has_tables(self.uri)
+
 
 def library() -> ModuleType:
     """Return MLflow, imported when it is first asked for."""
@@ -171,16 +182,27 @@ def without_secrets(text: str, uri: str) -> str:
 
 
 def _client(uri: str) -> "Client":
-    try:
-        if not is_server(uri):
-            # Once, here: MLflow would try a missing database for two minutes, warning each time.
-            engine = sqlalchemy.create_engine(uri)
-            engine.connect().close()
-            engine.dispose()
-        client: Client = library().MlflowClient(tracking_uri=uri, registry_uri=uri)
-    except ModuleNotFoundError as error:
-        raise UserError(f"{shown(uri)}: needs the Python package {error.name}: install it") from error
+    if not is_server(uri):
+        # Once, here: MLflow would try a missing database for two minutes, warning each time.
+        engine = sqlalchemy.create_engine(uri)
+        engine.connect().close()
+        engine.dispose()
+    client: Client = library().MlflowClient(tracking_uri=uri, registry_uri=uri)
     return client
+
+
+def _has_tables(uri: str) -> bool:
+    address = sqlalchemy.make_url(uri)
+    if address.get_backend_name() == "sqlite":
+        database = Path(address.database or "")
+        if not database.exists():
+            return False
+        address = address.set(database=database.absolute().as_uri(), query={"mode": "ro", "uri": "true"})
+    engine = sqlalchemy.create_engine(address)
+    try:
+        return sqlalchemy.inspect(engine).has_table("experiments")
+    finally:
+        engine.dispose()
 
 
 @contextmanager
@@ -211,6 +233,8 @@ def _outside(uri: str, advice: str) -> Iterator[None]:
     """Turn a failure of MLflow, its database or its file system into one message without a secret."""
     try:
         yield
+    except ModuleNotFoundError as error:
+        raise UserError(f"{shown(uri)}: needs the Python package {error.name}: install it") from error
     except Exception as error:  # MLflow, the driver and the file system share no base; another one is raised
         if not isinstance(error, OSError) and type(error).__module__.partition(".")[0] not in _FOREIGN:
             raise

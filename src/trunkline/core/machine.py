@@ -22,7 +22,7 @@ def pin() -> None:
 
     Threads: TRUNKLINE_THREADS, else the usable CPUs; no result depends on it. Raises UserError for no number.
     """
-    wanted = settings(os.environ, _cpu_flags())
+    wanted = settings(os.environ, cpu_flags())
     if "numpy" in sys.modules and any(os.environ.get(key) != value for key, value in wanted.items()):
         raise RuntimeError("numpy was imported before trunkline.core.stage.run: move heavy imports into main()")
     if "OPENBLAS_CORETYPE" not in wanted:
@@ -31,7 +31,7 @@ def pin() -> None:
     os.environ.update(wanted)
 
 
-def settings(environ: Mapping[str, str], cpu_flags: frozenset[str]) -> dict[str, str]:
+def settings(environ: Mapping[str, str], flags: frozenset[str]) -> dict[str, str]:
     """Return the environment variables to set: kernels if the CPU has them, and thread counts."""
     threads = environ.get(THREADS, "")
     if not threads:
@@ -39,10 +39,15 @@ def settings(environ: Mapping[str, str], cpu_flags: frozenset[str]) -> dict[str,
         threads = str(max(1, min(usable, _cpu_quota())))
     elif not re.fullmatch(r"[1-9][0-9]{0,3}", threads):
         raise UserError(f"{THREADS}={threads}: must be a whole number from 1 to 9999, such as 4; or unset it")
-    kernels = _KERNELS if {"avx2", "fma"} <= cpu_flags else {}
+    kernels = _KERNELS if is_known(flags) else {}
     # OpenBLAS splits a product over its threads, which changes the sums: one thread, whatever is asked for.
     counts = {"OMP_NUM_THREADS": threads, "POLARS_MAX_THREADS": threads, "OPENBLAS_NUM_THREADS": "1"}
     return kernels | counts | _WAITING
+
+
+def is_known(flags: frozenset[str]) -> bool:
+    """Tell whether a CPU has the kernels that are pinned, so that its results have the same bytes as others'."""
+    return {"avx2", "fma"} <= flags
 
 
 def _cpu_quota(control: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
@@ -54,7 +59,8 @@ def _cpu_quota(control: Path = Path("/sys/fs/cgroup/cpu.max")) -> int:
     return sys.maxsize if quota == "max" else -(-int(quota) // int(period))
 
 
-def _cpu_flags(source: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+def cpu_flags(source: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
+    """Return what an x86-64 CPU can do, in Linux' words, such as avx2; nothing for another, or where nobody says."""
     if platform.machine() not in ("x86_64", "AMD64"):
         return frozenset()
     try:

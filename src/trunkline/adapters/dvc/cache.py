@@ -22,6 +22,14 @@ def listing(root: Path, md5: str) -> tuple[tuple[str, str], ...] | None:
         return None
 
 
+def holds(root: Path, md5: str) -> bool:
+    """Tell whether the cache has an object, and of a folder all files; looks for names, and reads none of the files."""
+    if not md5.endswith(".dir"):
+        return (_objects(root) / md5[:2] / md5[2:]).is_file()
+    files = listing(root, md5)
+    return files is not None and all(holds(root, each) for _, each in files)
+
+
 def sweep(root: Path, sound: set[str]) -> list[str]:
     """Delete the objects of the cache whose bytes are not those of their names, and return their names.
 

@@ -1,19 +1,18 @@
 """Runs the pipeline with what a remote has of it, and hands the results on: to the remote, and to the branch."""
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import chdir, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trunkline.adapters.dvc import cache, private, survey
+from trunkline.adapters.dvc import cache, private, project, survey
 from trunkline.adapters.dvc.parses import kept_parses
-from trunkline.adapters.dvc.private import DvcException, NotDvcRepoError, Repo, StageCmdFailedError
+from trunkline.adapters.dvc.private import Repo, StageCmdFailedError
 from trunkline.adapters.git import remote as git_remote
 from trunkline.adapters.git import repository
 from trunkline.core import paths
-from trunkline.core.errors import OutsideError, TrunklineError, UserError, one_line
+from trunkline.core.errors import OutsideError, UserError, one_line
 
 GATE = "gate"
 
@@ -43,7 +42,7 @@ def reproduce(
     sound = set[str]()
     if doubted is not None and (broken := cache.sweep(root, sound)):
         tell(f"deleted from the cache, since they have other bytes than their names say: {', '.join(broken)}")
-    with _dvc(root) as repo:
+    with project.opened(root) as repo:
         remote = _is_readable(repo, tell)
         if remote:
             _fetch(repo, base, tell)
@@ -51,7 +50,7 @@ def reproduce(
             _forget(root, doubted)
     run_cache = doubted is None
     if not (remote and _with_remote(root, tell, everything=everything, run_cache=run_cache)):
-        with _dvc(root) as repo:
+        with project.opened(root) as repo:
             _bring(repo, remote=False, everything=True)
             repo.reproduce(run_cache=run_cache)
     if doubted is not None and (broken := cache.sweep(root, sound)):
@@ -67,14 +66,14 @@ def uncommitted(root: Path) -> tuple[str, ...]:
 
 def results(root: Path) -> tuple[str, ...]:
     """Return the outputs of the pipeline that are in git."""
-    with _dvc(root) as repo:
+    with project.opened(root) as repo:
         return survey.uncached(repo.index.outs)
 
 
 def send(root: Path, targets: Sequence[str]) -> None:
     """Push outputs to DVC's remote; raises UserError if there is none, OutsideError where it fails."""
-    with _dvc(root) as repo:
-        if not _has_remote(repo):
+    with project.opened(root) as repo:
+        if not project.has_remote(repo):
             raise UserError(
                 "there is no DVC remote, so that nobody else could have the bundle; run: dvc remote add --default …"
             )
@@ -88,8 +87,8 @@ def push(root: Path, branch: str, environ: Mapping[str, str], *, create: bool = 
     changed, so that a run which this push starts ends here; a commit that an earlier call was stopped before it could
     push is pushed. A branch that is not there is made with `create` only. Raises OutsideError where a remote fails.
     """
-    with _dvc(root) as repo:
-        if _has_remote(repo):
+    with project.opened(root) as repo:
+        if project.has_remote(repo):
             _send(repo)
     files, before = uncommitted(root), repository.head(root) or ""
     if files:
@@ -99,15 +98,12 @@ def push(root: Path, branch: str, environ: Mapping[str, str], *, create: bool = 
 
 def _is_readable(repo: Any, tell: Tell) -> bool:
     """Look into the remote; a run of a fork, say, has no right to, and a new one has nothing in it."""
-    if not _has_remote(repo):
+    if not project.has_remote(repo):
         return False
-    try:
-        remote = repo.cloud.get_remote(None, "reproduce")
-        remote.fs.ls(remote.path)
-    except Exception as error:  # the library of every kind of storage has its own
-        tell(f"the remote cannot be read, so that what is not here is made again: {one_line(error)}")
-        return False
-    return True
+    reason = project.unreadable(repo)
+    if reason is not None:
+        tell(f"the remote cannot be read, so that what is not here is made again: {reason}")
+    return reason is None
 
 
 def _forget(root: Path, stages: Sequence[str]) -> None:
@@ -125,7 +121,7 @@ def _with_remote(root: Path, tell: Tell, *, everything: bool, run_cache: bool) -
             repo.reproduce(pull=True, allow_missing=True, run_cache=run_cache)
     except Exception as error:  # the library of every kind of storage has its own
         if isinstance(error.__cause__, StageCmdFailedError):
-            raise _explained(error) from None
+            raise project.explained(error) from None
         tell(f"the remote does not have all results, so that what is not here is made again: {one_line(error)}")
         return False
     return True
@@ -173,26 +169,3 @@ def _send(repo: Any, targets: Sequence[str] | None = None) -> None:
         repo.push(targets=targets, run_cache=targets is None)
     except Exception as error:  # the library of every kind of storage has its own
         raise OutsideError(f"the results cannot be pushed to the remote: {one_line(error)}") from None
-
-
-def _has_remote(repo: Any) -> bool:
-    return bool(repo.config["core"].get("remote"))
-
-
-@contextmanager
-def _dvc(root: Path) -> Iterator[Any]:
-    try:
-        with chdir(root), kept_parses(), Repo() as repo:
-            yield repo
-    except NotDvcRepoError:
-        raise UserError(f"{root.resolve()} is not the root of a project: there is no .dvc; change to it") from None
-    except DvcException as error:
-        raise _explained(error) from None
-
-
-def _explained(error: Exception) -> TrunklineError:
-    """Return the error with the exit code of the stage that failed; it has said why itself."""
-    reason = one_line(error.__cause__ or error)
-    status = re.search(r"exited with (\d+)$", reason)
-    message = f"{one_line(error)}: {reason}" if error.__cause__ else reason
-    return UserError(message) if status and status[1] == str(UserError.exit_code) else OutsideError(message)
