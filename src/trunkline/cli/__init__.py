@@ -12,6 +12,7 @@ COMMANDS = {
     "audit": "trunkline.cli.audit:audit",
     "ci": "trunkline.cli.ci:ci",
     "compose": "trunkline.cli.compose:compose",
+    "doctor": "trunkline.cli.doctor:doctor",
     "gate": "trunkline.cli.gate:gate",
     "log": "trunkline.cli.log:log",
     "pin": "trunkline.cli.pin:pin",

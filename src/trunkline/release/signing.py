@@ -101,6 +101,17 @@ def verify(signed: str, signers: Mapping[str, Key | Keyless], root: "TrustedRoot
     return _verify_with(signed, signers)
 
 
+def holder(environ: Mapping[str, str], declared: Mapping[str, Key | Keyless]) -> str | None:
+    """Return the declared name of the key that the environment holds; None where its public half is not declared.
+
+    Raises UserError for a key that cannot be used.
+    """
+    installed()
+    own = _known(_private(environ.get(KEY, ""), environ.get(PASSWORD)).public_key())
+    keys = {name: _declared(name, signer) for name, signer in declared.items() if isinstance(signer, Key)}
+    return next((name for name, key in keys.items() if key.keyid == own.keyid), None)
+
+
 def _compact(content: object) -> str:
     return json.dumps(content, sort_keys=True, separators=(",", ":"))
 

@@ -85,7 +85,7 @@ def audited(folder: Path, when: AuditPeriod, trunk: str, asked: Asked, forge: Fo
     """
     released = releases.releases(folder, trunk)
     gathering = _Gathering(folder, released, forge)
-    events, guards = gathering.events(when), (*gathering.guards(), *_owned(folder, released.trunk.tip))
+    events, guards = gathering.events(when), (*gathering.guards(), *owned(folder, released.trunk.tip))
     moved = "origin has another tag of this name than this clone: it was moved, and a version never changes"
     light = "is a lightweight tag, which says nothing and can be moved; it is no release"
     violations = (
@@ -121,7 +121,8 @@ def fetched(folder: Path, trunk: str, environ: Mapping[str, str]) -> Asked:
     return Asked(tuple(sorted(moved)), before=before)
 
 
-def _owned(folder: Path, tip: str) -> tuple[Guard, ...]:
+def owned(folder: Path, tip: str) -> tuple[Guard, ...]:
+    """Return whether CODEOWNERS of a commit names who must approve changes of what decides and judges."""
     texts = repository.files_at(folder, [tip], owners.PLACES)[tip]
     where = next((path for path in owners.PLACES if path in texts), None)
     text = texts[where].decode(errors="replace") if where else ""
