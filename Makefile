@@ -42,10 +42,11 @@ check: ## Format, lint, types, direction of imports: what pre-commit runs
 	@$(RUN) mypy
 	@$(RUN) lint-imports --no-logo
 
-docs: ## Write docs/conf.md from the code
+docs: ## Write docs/conf.md and docs/schemas/ from the code
 	@locks/install dev
 	@$(RUN) python -m trunkline.pipeline.compose.reference > .venv/.conf.md
 	@mv .venv/.conf.md docs/conf.md
+	@$(RUN) python -m trunkline.pipeline.compose.schema docs/schemas
 
 lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versions
 	@locks/install dev

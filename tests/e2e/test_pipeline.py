@@ -35,7 +35,7 @@ def test_a_clone_reproduces_the_committed_bytes_anywhere(root: Path, tmp_path: P
 def test_a_wrong_config_gets_no_further_than_compose(project: Checkout) -> None:
     project.edit("conf/model/boosting_small.yaml", "max_iter: 40", "max_itr: 40")
     printed = project.run("dvc", "repro", check=False)
-    assert "error: conf/model/boosting_small.yaml:4: model.max_itr: " in printed
+    assert "error: conf/model/boosting_small.yaml:5: model.max_itr: " in printed
     assert "did you mean 'max_iter'?" in printed
     assert "Traceback" not in printed
     assert "Running stage 'train'" not in printed

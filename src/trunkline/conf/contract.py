@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from trunkline.core import expressions
 from trunkline.core.errors import nearest, one_line
@@ -31,6 +31,13 @@ def _pattern(text: str) -> str:
     return text
 
 
+Pattern = Annotated[
+    str,
+    AfterValidator(_pattern),
+    WithJsonSchema({"type": "string", "title": "regular expression, such as [A-Z]{3}", "format": "regex"}),
+]
+
+
 class ColumnContract(Strict):
     """One column: its type, its limits and its meaning."""
 
@@ -49,9 +56,7 @@ class ColumnContract(Strict):
     allowed: Annotated[tuple[str | int, ...], Tuple] | None = Field(
         None, description="The allowed values.", min_length=1
     )
-    pattern: Annotated[str, AfterValidator(_pattern)] | None = Field(
-        None, description="Regular expression that a text matches in full."
-    )
+    pattern: Pattern | None = Field(None, description="Regular expression that a text matches in full.")
     formats: Annotated[tuple[str, ...], Tuple] = Field(
         (), description="Of a time: other notations than ISO 8601, such as '%d.%m.%Y'; the first that fits is taken."
     )

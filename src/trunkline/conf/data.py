@@ -3,7 +3,7 @@
 from typing import Annotated, ClassVar, Self
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from trunkline.conf.sources import Source
 from trunkline.core.errors import nearest
@@ -16,6 +16,11 @@ def _zone(name: str) -> str:
         raise ValueError(f"no time zone '{name}'{nearest(name, available_timezones())}")
     ZoneInfo(name)
     return name
+
+
+Zone = Annotated[
+    str, AfterValidator(_zone), WithJsonSchema({"type": "string", "title": "time zone, such as America/New_York"})
+]
 
 
 class Target(Strict):
@@ -85,7 +90,7 @@ class Data(Group):
     sources: dict[Name, Source] = Field(description="The tables, by name.")
     observations: Name = Field(description="The table in which one row is one prediction.")
     unique_key: Columns = Field(description="Columns that identify an observation.")
-    timezone: Annotated[str, AfterValidator(_zone)] = Field("UTC", description="Zone of local times and of windows.")
+    timezone: Zone = Field("UTC", description="Zone of local times and of windows.")
     event_time: Expression | None = Field(
         None, description="When the observed event is scheduled to happen; with `window` only."
     )

@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from typing import Annotated, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from trunkline.conf.signers import Signers
 from trunkline.core.values import Group, Name, Strict, Tuple
@@ -37,6 +37,24 @@ def _template(path: str) -> str:
 
 
 Environment = Annotated[Name, AfterValidator(_environment)]
+Address = Annotated[
+    str,
+    AfterValidator(_address),
+    WithJsonSchema(
+        {"type": "string", "title": "address, such as https://flights.example.org", "pattern": "^https?://[^@?#]+$"}
+    ),
+]
+Template = Annotated[
+    str,
+    AfterValidator(_template),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "title": "path, such as deploy/production.yaml.j2",
+            "pattern": r"^(?!/|(.*/)?\.\./).+\.j2$",
+        }
+    ),
+]
 
 
 class DeployTarget(Strict):
@@ -45,10 +63,10 @@ class DeployTarget(Strict):
     merge: Literal["automatic", "approval"] = Field(
         "approval", description="Whether the pull request of a promotion merges by itself, or waits for a person."
     )
-    endpoints: Annotated[tuple[Annotated[str, AfterValidator(_address)], ...], Tuple] = Field(
+    endpoints: Annotated[tuple[Address, ...], Tuple] = Field(
         (), description="Base addresses of what serves it; each answers `GET /version` with name, version and digest."
     )
-    manifests: Annotated[tuple[Annotated[str, AfterValidator(_template)], ...], Tuple] = Field(
+    manifests: Annotated[tuple[Template, ...], Tuple] = Field(
         (), description="Jinja2 templates of this repository (.j2) that `trunkline reconcile` renders for it."
     )
 

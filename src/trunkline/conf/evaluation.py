@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from trunkline.core.values import Expression, Group, Name, Strict, Tuple
+from trunkline.core.values import Expression, Group, Metric, Name, Strict, Tuple
 
 WHOLE = "all"  # the slice that is the whole holdout, and its label
 
@@ -39,7 +39,7 @@ class Evaluation(Group):
 
     key: ClassVar[str] = "evaluation"
 
-    metrics: Annotated[tuple[str, ...], Tuple] = Field(description="Names of metrics.", min_length=1)
+    metrics: Annotated[tuple[Metric, ...], Tuple] = Field(description="Names of metrics.", min_length=1)
     slices: dict[Name, Expression] = Field(default_factory=dict, description="One slice per value of each.")
     slice_min_rows: int = Field(100, ge=1, description="Smaller slices are counted but not measured.")
     interval: Interval = Interval()

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from trunkline.conf.model import Model
-from trunkline.core.values import Group, Name, Strict, Tuple
+from trunkline.core.values import Group, Metric, Name, Strict, Tuple
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Reason = Annotated[str, Field(pattern=r"\w+\s+\w+")]  # a word alone explains nothing
@@ -48,7 +48,7 @@ class Threshold(Limited):
     """A metric of conf/evaluation is on the right side of a limit."""
 
     kind: Literal["threshold"] = Field(description="Selects this kind of rule.")
-    metric: str = Field(description="A metric of conf/evaluation.")
+    metric: Metric = Field(description="A metric of conf/evaluation.")
     slice: Name | None = Field(None, description="A slice of conf/evaluation: each of its measured values must pass.")
     tested: Literal["point", "interval"] = Field(
         "interval", description="interval: its end on the side of the limit must pass, not only the value."
@@ -59,7 +59,7 @@ class Champion(Rule):
     """The model is not worse, or is better, than the one in production, on the same rows."""
 
     kind: Literal["champion"] = Field(description="Selects this kind of rule.")
-    metric: str = Field(description="A metric that says which end is the better one.")
+    metric: Metric = Field(description="A metric that says which end is the better one.")
     slice: Name | None = Field(None, description="A slice of conf/evaluation: each of its measured values must pass.")
     test: Literal["non_inferiority", "superiority"] = Field(
         "non_inferiority", description="At most `margin` worse, or better by more than `margin`."
@@ -77,14 +77,14 @@ class NoiseFloor(Rule):
     """The difference to production is larger than what another training seed makes."""
 
     kind: Literal["noise_floor"] = Field(description="Selects this kind of rule.")
-    metric: str = Field(description="A metric that says which end is the better one.")
+    metric: Metric = Field(description="A metric that says which end is the better one.")
 
 
 class Simplicity(Rule):
     """The model is better than a simple one by a margin, with the declared confidence."""
 
     kind: Literal["simplicity"] = Field(description="Selects this kind of rule.")
-    metric: str = Field(description="A metric that says which end is the better one.")
+    metric: Metric = Field(description="A metric that says which end is the better one.")
     than: Literal["baseline", "base_rate"] = Field(
         "baseline", description="gates.baseline, or the training rows' base rate as every row's score."
     )

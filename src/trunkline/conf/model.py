@@ -1,12 +1,20 @@
 """conf/model: a scikit-learn-compatible estimator with its parameters, and preprocessing by column role."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, WithJsonSchema
 
 from trunkline.core.values import Group, Strict
 
 DECLARED = "declared"  # what a search calls conf/model itself
+
+
+ImportPath = Annotated[
+    str,
+    WithJsonSchema(
+        {"type": "string", "title": "class, such as sklearn.linear_model.Ridge", "pattern": r"^\w+(\.\w+)+$"}
+    ),
+]
 
 
 class NumericSteps(Strict):
@@ -38,7 +46,7 @@ class Model(Group):
     model_config = ConfigDict(extra="allow", populate_by_name=False)
     key: ClassVar[str] = "model"
 
-    target: str = Field(alias="_target_", description="Import path of the estimator class.")
+    target: ImportPath = Field(alias="_target_", description="Import path of the estimator class.")
     preprocess: Preprocess = Preprocess()
 
     @property

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from trunkline.conf.model import DECLARED, Model
-from trunkline.core.values import Group, Name, Strict, Tuple
+from trunkline.core.values import Group, Metric, Name, Strict, Tuple
 
 
 def _scalar(value: Any) -> Any:
@@ -22,8 +22,14 @@ def _number(value: Any) -> Any:
 
 
 # Not unions of types: of a wrong value, each of them would say what it misses.
-Scalar = Annotated[Any, AfterValidator(_scalar), WithJsonSchema({"title": "number, text, `true`, `false` or `null`"})]
-Number = Annotated[Any, AfterValidator(_number), WithJsonSchema({"title": "number"})]
+Scalar = Annotated[
+    Any,
+    AfterValidator(_scalar),
+    WithJsonSchema(
+        {"type": ["number", "string", "boolean", "null"], "title": "number, text, `true`, `false` or `null`"}
+    ),
+]
+Number = Annotated[Any, AfterValidator(_number), WithJsonSchema({"type": "number", "title": "number"})]
 
 
 class Domain(Strict):
@@ -76,7 +82,7 @@ class Search(Group):
     )
     space: Space = Field(description="What is varied of conf/model, by key, such as max_depth.")
     families: dict[Name, Family] = Field(default_factory=dict, description="Other estimators to try.")
-    metric: str | None = Field(
+    metric: Metric | None = Field(
         None,
         description="What is improved; the first of conf/evaluation that says which end is better if none is named.",
     )

@@ -10,7 +10,7 @@ import textwrap
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
 
 from trunkline.core.values import Name, Strict
 
@@ -47,12 +47,20 @@ def _issuer(url: str) -> str:
     return url
 
 
+PublicKey = Annotated[
+    str,
+    AfterValidator(_public),
+    WithJsonSchema({"type": "string", "title": "public key in PEM", "pattern": "^-----BEGIN PUBLIC KEY-----\\n"}),
+]
+Issuer = Annotated[
+    str, AfterValidator(_issuer), WithJsonSchema({"type": "string", "title": "address", "pattern": "^https://"})
+]
+
+
 class Key(Strict):
     """Who holds the private half of this key; it is TRUNKLINE_SIGNING_KEY where versions are released."""
 
-    key: Annotated[str, AfterValidator(_public)] = Field(
-        description="The public half, in PEM, of an Ed25519 or an ECDSA P-256 key."
-    )
+    key: PublicKey = Field(description="The public half, in PEM, of an Ed25519 or an ECDSA P-256 key.")
 
 
 class Keyless(Strict):
@@ -62,9 +70,7 @@ class Keyless(Strict):
         description="As in its certificate: "
         "https://github.com/OWNER/REPOSITORY/.github/workflows/main.yml@refs/heads/main."
     )
-    issuer: Annotated[str, AfterValidator(_issuer)] = Field(
-        description="Who confirms the identity: https://token.actions.githubusercontent.com."
-    )
+    issuer: Issuer = Field(description="Who confirms the identity: https://token.actions.githubusercontent.com.")
 
 
 def _kind(content: Any) -> str:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
 from trunkline.core import catalogs, databases
 from trunkline.core.addresses import holds_a_secret, host_of, ip_of, is_public, normal
@@ -90,7 +90,18 @@ def _asked(url: str) -> tuple[str, ...]:
     return (host,) if host else ()
 
 
-Folder = Annotated[str, AfterValidator(_folder)]
+Folder = Annotated[
+    str,
+    AfterValidator(_folder),
+    WithJsonSchema({"type": "string", "title": "folder, such as data/incoming/", "pattern": "/$"}),
+]
+Database = Annotated[
+    str,
+    AfterValidator(_database),
+    WithJsonSchema(
+        {"type": "string", "title": "address, such as postgresql+psycopg://host/database", "pattern": "://"}
+    ),
+]
 FileName = Annotated[str, StringConstraints(min_length=1, max_length=500), AfterValidator(_name)]
 Host = Annotated[str, StringConstraints(pattern=r"^[a-z0-9._:-]+$", max_length=255)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -202,7 +213,7 @@ class Query(_OnNetwork):
     """The rows of a SQL query, sorted by all their columns. A password comes from the environment only."""
 
     kind: Literal["sql"] = Field(description="What the source is.")
-    url: Annotated[str, AfterValidator(_database)] | None = Field(
+    url: Database | None = Field(
         None, description="Address of the database as SQLAlchemy writes it, without a password."
     )
     environment: Variable | None = Field(

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Annotated, ClassVar
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from trunkline.core import databases
 from trunkline.core.addresses import holds_a_secret, host_of, ip_of, is_of_the_link, normal, shown
@@ -35,12 +35,19 @@ def _address(uri: str) -> str:
     return uri if scheme in _SERVERS else databases.database(uri, databases.WRITABLE)
 
 
+Address = Annotated[
+    str,
+    AfterValidator(_address),
+    WithJsonSchema({"type": "string", "title": "address, such as https://host", "pattern": "://"}),
+]
+
+
 class Tracking(Group):
     """MLflow; the environment's MLFLOW_TRACKING_URI comes before the declared address."""
 
     key: ClassVar[str] = "tracking"
 
-    uri: Annotated[str, AfterValidator(_address)] = Field(
+    uri: Address = Field(
         "sqlite:///mlflow.db",
         description="MLflow tracking address, without a secret; relative paths start at the project.",
     )

@@ -21,7 +21,10 @@ from pydantic import (
 from trunkline.core import expressions
 from trunkline.core.errors import UserError
 
+METRIC = "metric"  # what a schema calls the name of one
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+_DURATION = r"(\d{1,6})(s|min|h|d)"
+_DAY = r"(\d{4})-(\d{2})(?:-(\d{2}))?"  # or a month
 
 
 class Strict(BaseModel):
@@ -59,7 +62,7 @@ class Group(Strict):
 
 def parse_duration(text: str) -> timedelta:
     """Parse `90s`, `30min`, `2h` or `7d`."""
-    match = re.fullmatch(r"(\d{1,6})(s|min|h|d)", text)
+    match = re.fullmatch(_DURATION, text)
     if not match:
         raise ValueError(f"'{text}' is not a duration such as 90s, 30min, 2h or 7d")
     return timedelta(seconds=int(match[1]) * _UNITS[match[2]])
@@ -112,7 +115,7 @@ def midnight(day: date, zone: str) -> datetime:
 
 
 def _bounds(text: str) -> tuple[date, date]:
-    match = re.fullmatch(r"(\d{4})-(\d{2})(?:-(\d{2}))?", text.strip())
+    match = re.fullmatch(_DAY, text.strip())
     if not match:
         raise ValueError(f"'{text}' is not a month (2013-07) or a day (2013-07-31)")
     year, month = int(match[1]), int(match[2])
@@ -148,19 +151,34 @@ Duration = Annotated[
     timedelta,
     _from_text(parse_duration),
     PlainSerializer(duration_text),
-    WithJsonSchema({"type": "string", "title": "duration, such as 30min, 2h or 7d"}),
+    WithJsonSchema({"type": "string", "title": "duration, such as 30min, 2h or 7d", "pattern": f"^{_DURATION}$"}),
 ]
 Period = Annotated[
     Window,
     _from_text(Window.from_text),
-    WithJsonSchema({"type": "string", "title": "window, such as 2013-01..2013-06 or 2013-07"}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "title": "window, such as 2013-01..2013-06 or 2013-07",
+            "pattern": rf"^\s*{_DAY}\s*(\.\.\s*({_DAY})?\s*)?$",
+        }
+    ),
 ]
 Expression = Annotated[
     str,
     BeforeValidator(_expression),
-    WithJsonSchema({"type": "string", "title": "expression, such as arr_delay > 15"}),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "title": "expression, such as arr_delay > 15",
+            "description": "Arithmetic, comparisons, `and`, `or`, `not`, `a if b else c`, `x in ('a', 'b')` and the "
+            "functions of docs/conf.md, over the columns of a row.",
+            "minLength": 1,
+        }
+    ),
 ]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
 Column = Annotated[str, StringConstraints(max_length=200), AfterValidator(_no_pattern)]
 Columns = Annotated[tuple[Column, ...], BeforeValidator(_tuple)]
 Tuple = BeforeValidator(_tuple)
+Metric = Annotated[str, WithJsonSchema({"type": "string", "title": METRIC})]

@@ -164,13 +164,13 @@ def test_auto_tries_every_family_whatever_the_time() -> None:
     [
         (
             ["search=auto", "experiment=diabetes"],
-            "conf/search/auto.yaml:16: search.families: forest, gbm, lightgbm, "
+            "conf/search/auto.yaml:17: search.families: forest, gbm, lightgbm, "
             "logistic are no regressors, which data.target.task: regression needs; pick another search, such as "
             "auto_regression",
         ),
         (
             ["search=auto_regression"],
-            "conf/search/auto_regression.yaml:13: search.families: forest, gbm, lightgbm, ridge "
+            "conf/search/auto_regression.yaml:14: search.families: forest, gbm, lightgbm, ridge "
             "are no classifiers, which data.target.task: binary needs; pick another search, such as auto",
         ),
     ],

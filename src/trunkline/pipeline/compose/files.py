@@ -23,9 +23,11 @@ EXPERIMENT = "experiment"
 SEARCH = "search"
 # What a defaults list may hold: options of its own group; in conf/search, models of its own families; in config.yaml
 # and experiments, choices of groups as well.
-_OPTION = re.compile(r"[A-Za-z_][\w-]*")
-_FAMILY = re.compile(r"[A-Za-z_][\w-]*|/model@families\.[a-z][a-z0-9_]*\.model: [A-Za-z_][\w-]*")
-_CHOICE = re.compile(r"_self_|(?:override /|/)?[a-z_]+: [A-Za-z_][\w-]*|[a-z_]+: None")
+OPTION = r"[A-Za-z_][\w-]*"
+FAMILY = r"/model@families\.[a-z][a-z0-9_]*\.model"
+_OPTION = re.compile(OPTION)
+_FAMILY = re.compile(rf"{OPTION}|{FAMILY}: {OPTION}")
+_CHOICE = re.compile(rf"_self_|(?:override /|/)?[a-z_]+: {OPTION}|[a-z_]+: None")
 _HEADER = re.compile(r"\s*#[\s#]*@(.*)")  # what Hydra takes for a setting of its own
 
 

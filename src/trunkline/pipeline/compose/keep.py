@@ -58,7 +58,7 @@ def _text(overrides: tuple[tuple[str, str], ...], left: list[Difference]) -> str
         for parent in parents:
             node = node.setdefault(parent, {})
         node[last] = difference.after
-    header = "# @package _global_\n"
+    header = "# @package _global_\n# yaml-language-server: $schema=../../docs/schemas/config.json\n"
     defaults = {"defaults": [{f"override /{group}": option} for group, option in overrides]} if overrides else {}
     body = yaml.safe_dump({**defaults, **content}, sort_keys=False, allow_unicode=True)
     return header + body
