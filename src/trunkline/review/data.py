@@ -131,13 +131,14 @@ class Review:
 
     @property
     def undefined_slices(self) -> tuple[tuple[str, Estimate], ...]:
-        """Slices on which the first metric was measured and is not defined, and why."""
+        """Slices on which the first metric, if any, was measured and is not defined, and why."""
+        first = [moved.metric for moved in self.whole[:1]]
         return tuple(
             (f"{group} {label}", estimate)
             for group, values in sorted(self.reports.slices.items())
             for label, part in sorted(values.items())
             for name, estimate in part.metrics.items()
-            if group != WHOLE and name == self.whole[0].metric and estimate.value is None
+            if group != WHOLE and name in first and estimate.value is None
         )
 
 
