@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from tests.pipelines import OUTS, Clone, create
 from tests.releases import private, signers
+from trunkline.adapters.git.snapshot import Since, Snapshot
 from trunkline.core.errors import UserError
 from trunkline.release import provenance, records, signing
 from trunkline.release.records import StageRecord
+from trunkline.review import kind
 
 # pygtrie, which DVC uses.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
@@ -183,6 +185,23 @@ def test_a_commit_that_changes_code_is_not_recorded(world: Path) -> None:
     assert record(world, sha) == (0, refusal, "")
     with pytest.raises(UserError, match=r"^commit 0000000000 is not here; run: git fetch origin 0000"):
         record(world, "0" * 40)
+
+
+@pytest.mark.parametrize("name", ["dvc.lock", "params.yaml", "conf/model.yaml", "reports/metrics.json", "docs/page.md"])
+def test_a_link_in_place_of_what_is_declared_is_code(world: Path, name: str) -> None:
+    """DVC would write dvc.lock through it, as a file that the next process imports."""
+    author = Clone(world / "author").another("linker")
+    author.git("checkout", "--quiet", "-b", "links")
+    path = author.root / name
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.symlink_to("/tmp/sitecustomize.py")
+    sha = author.commit("Only what is declared")
+    refusal = f"nothing is recorded: {sha[:10]} changes what computes or judges: {name}\n"
+    assert record(world, sha) == (0, refusal, "")
+    assert kind.code(
+        Since(author.root, Snapshot(author.root, "origin/main")), Snapshot(author.root, "origin/main")
+    ).files == (name,)
 
 
 def test_a_commit_on_code_that_a_merge_has_brought_and_nobody_judged_is_not_recorded(world: Path) -> None:

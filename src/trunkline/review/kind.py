@@ -4,12 +4,13 @@ The first is judged by code that was reviewed before; the second runs in its own
 it protects from it. What is not known to be harmless is taken for the second.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from trunkline.adapters.forge import owners
 from trunkline.adapters.git import repository
+from trunkline.adapters.git.process import output
 from trunkline.adapters.git.snapshot import Since, Snapshot
 from trunkline.show.differences import Difference
 
@@ -17,6 +18,7 @@ DECLARED = ("conf", "params.yaml", "dvc.lock", "reports", "models/registry.yaml"
 # What git, DVC and Python heed in any folder: a stage beside a text runs as those of dvc.yaml do.
 HEEDED = ("*.dvc", "dvc.yaml", ".dvcignore", ".gitattributes", ".gitmodules")
 WRITTEN = {"conf": (".yaml", ".md"), "reports": (".json",)}  # the suffixes of what belongs there
+FILE = "100"  # what the mode of a file begins with in git, and that of no link
 HARMLESS = ("docs", "tests", "benchmarks", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE")
 # Keys of params.yaml by which a model is judged, and by which it is said who may vouch for one.
 JUDGING = ("gates", "evaluation", "deploy", "contract", "data.window.holdout")
@@ -35,13 +37,29 @@ NO_CODE = CodeChange((), ())
 
 def code(since: Since, base: Snapshot) -> CodeChange:
     """Return what has changed since the base beside declared state, its results and texts."""
-    files = computing(since.changed("."))
+    files = computing(since.changed("."), lambda name: (since.folder / name).is_symlink())
     return CodeChange(files, owners.shared(_codeowners(base), [f"{base.prefix}{name}" for name in files]))
 
 
-def computing(changed: Sequence[str]) -> tuple[str, ...]:
-    """Return those of the changed files that may compute or judge."""
-    return tuple(name for name in changed if _computes(name))
+def of_commit(folder: Path, trunk: str, commit: str) -> tuple[str, ...]:
+    """Return what a commit, which need not be checked out, changes beside declared state, its results and texts.
+
+    Raises UserError for a commit or a trunk that is not here.
+    """
+    changed = repository.changed_since(folder, trunk, commit)
+    return computing(changed, _special(folder, commit).__contains__)
+
+
+def _special(folder: Path, commit: str) -> frozenset[str]:
+    """Return the files of a commit that are links or other repositories."""
+    listed = output(folder, "ls-tree", "-r", "-z", commit).decode(errors="surrogateescape")
+    entries = (entry.partition("\t") for entry in listed.split("\0") if entry)
+    return frozenset(name for about, _, name in entries if not about.startswith(FILE))
+
+
+def computing(changed: Sequence[str], is_special: Callable[[str], bool]) -> tuple[str, ...]:
+    """Return those of the changed files that may compute or judge: also a link, through which any file is written."""
+    return tuple(name for name in changed if _computes(name) or is_special(name))
 
 
 def _computes(name: str) -> bool:

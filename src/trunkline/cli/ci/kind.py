@@ -18,10 +18,9 @@ def kind(sha: str, trunk: str) -> None:
     SHA is not checked out, and nothing of it is run. The answer is also written as `kind`, which is `declared` or
     `code`, into the file that GITHUB_OUTPUT names.
     """
-    from trunkline.adapters.git import repository
     from trunkline.review import kind as review_kind
 
-    code = review_kind.computing(repository.changed_since(Path(), trunk, sha))
+    code = review_kind.of_commit(Path(), trunk, sha)
     words = f"changes what computes or judges: {', '.join(code)}" if code else "changes what is declared only"
     click.echo(f"{sha[:10]} {words}")
     workflow.tell_steps("kind", "code" if code else "declared")

@@ -30,7 +30,6 @@ def record(path: Path | None, run: int | None, sha: str, trunk: str, dry_run: bo
     import os
 
     from trunkline.adapters.dvc import remote_files
-    from trunkline.adapters.git import repository
     from trunkline.conf.deploy import Deploy
     from trunkline.core.params import Params
     from trunkline.release import provenance, records
@@ -42,7 +41,7 @@ def record(path: Path | None, run: int | None, sha: str, trunk: str, dry_run: bo
     if not recorders:
         click.echo("nothing is recorded: conf/deploy declares no recorders")
         return
-    if code := kind.computing(repository.changed_since(Path(), trunk, sha)):
+    if code := kind.of_commit(Path(), trunk, sha):
         click.echo(f"nothing is recorded: {sha[:10]} changes what computes or judges: {', '.join(code)}")
         return
     entries = records.parse(workflow.left(path, run, ARTIFACT, FILE, LIMIT))
