@@ -298,6 +298,15 @@ def test_a_query_of_sqlite_is_pinned_by_a_text_or_a_fingerprint(project: Path) -
     assert list(ingest_pins.moves("t", source(**dated))) == []
 
 
+def test_a_query_may_call_its_columns_anything(project: Path) -> None:
+    _fill("flights.db")
+    query = """select id as "delay", -id as "Delay", id * 2 as "select", id * 3 as "a ""b.c" from flights order by id"""
+    keep = {"low": "delay", "high": "Delay", "Low": "select", "quoted": 'a "b.c'}
+    kept = read.read("t", source(kind="sql", url="sqlite:///flights.db", query=query, pin="x", keep=keep))
+    assert kept.table.collect().columns == list(keep)
+    assert kept.table.collect().rows()[0] == (1, -1, 2, 3)
+
+
 SQL_MISTAKES = {
     "select * from flihgts": "refuses the query: no such table: flihgts; fix it",
     "delete from flights": "refuses the query: not authorized",
