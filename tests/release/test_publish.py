@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.conf.versions import Version
-from trunkline.release.publish import Known, decided
+from trunkline.release.publish import ExistingVersion, decided
 
 TRUNK = st.lists(st.sampled_from("abc"), min_size=1, max_size=8)  # the digest of each commit's bundle, oldest first
 
@@ -15,13 +15,13 @@ def is_ancestor(commit: str, other: str) -> bool:
     return int(commit) <= int(other)
 
 
-def released(trunk: list[str], order: list[int], until: list[int]) -> list[Known]:
+def released(trunk: list[str], order: list[int], until: list[int]) -> list[ExistingVersion]:
     """Release commits of a trunk in some order, as runs of them come, each when the trunk is that long."""
-    known: list[Known] = []
+    known: list[ExistingVersion] = []
     for commit, length in zip(order, until, strict=True):
         tip = trunk[length - 1] if commit != length - 1 else None
         if decided(known, str(commit), trunk[commit], tip, is_ancestor) is None:
-            known.append(Known(Version("flights", len(known) + 1), str(commit), trunk[commit]))
+            known.append(ExistingVersion(Version("flights", len(known) + 1), str(commit), trunk[commit]))
     return known
 
 
@@ -45,7 +45,7 @@ def test_in_order_every_change_of_the_bundle_is_a_version(trunk):
 
 
 def test_commits_of_lines_that_do_not_hold_each_other_are_both_released():
-    known = [Known(Version("flights", 1), "1", "a")]
+    known = [ExistingVersion(Version("flights", 1), "1", "a")]
     assert decided(known, "other", "b", None, lambda *_: False) is None
     superseded = decided(known, "0", "b", None, lambda commit, other: (commit, other) == ("0", "1"))
     assert superseded is not None

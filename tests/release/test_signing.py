@@ -408,7 +408,7 @@ def test_a_keyless_signature_that_cannot_be_had_is_told_without_secrets(workflow
     instance.failing = failing
     with (
         caplog.at_level(logging.INFO),
-        pytest.raises(OutsideError, match="keyless signature could not be had") as error,
+        pytest.raises(OutsideError, match="no keyless signature was granted") as error,
     ):
         signing.sign(STATEMENT, environ, instance.trust(address))
     for secret in (sigstores.REQUEST_TOKEN, instance.token()):

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterator
 
 from trunkline.conf.versions import Version
 from trunkline.core.errors import UserError
@@ -28,14 +27,10 @@ def message(announced: Announced) -> str:
     text = base64.b64encode(announced.signed.encode()).decode()
     lines = (text[start : start + _WIDTH] for start in range(0, len(text), _WIDTH))
     title = f"{announced.version.name} {announced.version.label}"
-    return "\n".join([title, "", *_headers(announced), "", _BEGIN, *lines, _END, ""])
-
-
-def _headers(announced: Announced) -> Iterator[str]:
-    yield f"bundle: {announced.bundle}"
-    yield f"verdict: {announced.verdict}"
+    headers = [f"bundle: {announced.bundle}", f"verdict: {announced.verdict}"]
     if announced.review:
-        yield f"pull request: {announced.review}"
+        headers.append(f"pull request: {announced.review}")
+    return "\n".join([title, "", *headers, "", _BEGIN, *lines, _END, ""])
 
 
 def parse_message(text: str) -> Announced:

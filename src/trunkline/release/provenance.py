@@ -6,7 +6,7 @@ is one way to say a thing, and what is not understood is refused.
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class ReviewFacts:
-    """The pull request that brought a commit to the trunk, by whom, and who had approved it; as the forge told."""
+    """The pull request that brought a commit to the trunk: its author and its approvers, as the forge reported them."""
 
     number: int
     author: str
@@ -45,7 +45,7 @@ class ReviewFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a commit makes of a version; anyone who has the commit can say it.
+    """What a commit makes of a version; anyone who has the commit can compute it.
 
     `digest` is the bundle's that was judged, `verdict` what its gates say, `hashes` the sha256 of each file of `READ`,
     `data` what dvc.lock has of each output of `DATA`: an MD5, with .dir where it is of a folder's list.
@@ -61,7 +61,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class ReleaseRun:
-    """Who released: a workflow and its run, or a person; and the review, where the forge told of one."""
+    """Who released: a workflow and its run, or a person; and the review, if the forge reported one."""
 
     builder: str = LOCAL
     invocation: str | None = None
@@ -156,8 +156,8 @@ def statement(facts: Facts, run: ReleaseRun) -> dict[str, Any]:
 
 
 def _file(name: str, sha256: str, verdict: str) -> dict[str, Any]:
-    said = {"annotations": {"verdict": verdict}} if name == paths.GATES_REPORT.as_posix() else {}
-    return {"name": name, "digest": {"sha256": sha256}, **said}
+    annotated = {"annotations": {"verdict": verdict}} if name == paths.GATES_REPORT.as_posix() else {}
+    return {"name": name, "digest": {"sha256": sha256}, **annotated}
 
 
 def md5_digest(value: str) -> dict[str, str]:
@@ -167,8 +167,8 @@ def md5_digest(value: str) -> dict[str, str]:
 
 
 def _reviewed(review: ReviewFacts) -> dict[str, Any]:
-    said = {"number": review.number, "author": review.author, "approvedBy": list(review.approvers)}
-    return {"name": "pull request", "annotations": said}
+    annotations = {"number": review.number, "author": review.author, "approvedBy": list(review.approvers)}
+    return {"name": "pull request", "annotations": annotations}
 
 
 def encode(facts: Facts, run: ReleaseRun) -> bytes:
@@ -179,7 +179,7 @@ def encode(facts: Facts, run: ReleaseRun) -> bytes:
 def decode(payload: bytes) -> tuple[Facts, ReleaseRun]:
     """Return what a statement says; raises UserError for bytes that `encode` would not have written."""
     try:
-        facts, run = _said(parse_json(payload))
+        facts, run = _parsed(parse_json(payload))
         if encode(facts, run) == payload:
             return facts, run
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError, msgspec.ValidationError):
@@ -187,8 +187,8 @@ def decode(payload: bytes) -> tuple[Facts, ReleaseRun]:
     raise UserError("the provenance is not a statement as trunkline release writes it")
 
 
-def _said(content: Any) -> tuple[Facts, ReleaseRun]:
-    """Take from a statement what `statement` puts there; whether there is more, `decode` finds out."""
+def _parsed(content: Any) -> tuple[Facts, ReleaseRun]:
+    """Take from a statement what `statement` puts there; `decode` finds out whether there is more."""
     build, details = content["predicate"]["buildDefinition"], content["predicate"]["runDetails"]
     commit, *inputs = build["resolvedDependencies"]
     parameters, byproducts = build["externalParameters"], details["byproducts"]
@@ -199,7 +199,11 @@ def _said(content: Any) -> tuple[Facts, ReleaseRun]:
         "commit": commit["digest"]["gitCommit"],
         "verdict": next((item["annotations"]["verdict"] for item in inputs if "annotations" in item), None),
         "hashes": {name: digest["sha256"] for name, digest in digests.items() if "sha256" in digest},
-        "data": {name: _value(digest) for name, digest in digests.items() if "sha256" not in digest},
+        "data": {
+            name: digest["md5"] if "md5" in digest else f"{digest['dvcDirMd5']}.dir"
+            for name, digest in digests.items()
+            if "sha256" not in digest
+        },
     }
     run = {
         "builder": details["builder"]["id"],
@@ -209,12 +213,12 @@ def _said(content: Any) -> tuple[Facts, ReleaseRun]:
     return msgspec.convert(facts, Facts), msgspec.convert(run, ReleaseRun)
 
 
-def _value(digest: Mapping[str, str]) -> str:
-    return digest["md5"] if "md5" in digest else f"{digest['dvcDirMd5']}.dir"
-
-
-def _review(said: Mapping[str, Any]) -> dict[str, Any]:
-    return {"number": said["number"], "author": said["author"], "approvers": said["approvedBy"]}
+def _review(annotations: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "number": annotations["number"],
+        "author": annotations["author"],
+        "approvers": annotations["approvedBy"],
+    }
 
 
 def differences(announced: Announced, facts: Facts, run: ReleaseRun, actual: Facts) -> list[str]:
@@ -242,12 +246,11 @@ def differences(announced: Announced, facts: Facts, run: ReleaseRun, actual: Fac
         failed.append(
             f"the provenance says that the gates' verdict is {facts.verdict}, but {gates} says {actual.verdict}"
         )
-    return [*differing, *failed, *_changed(facts, actual)]
-
-
-def _changed(facts: Facts, actual: Facts) -> Iterator[str]:
     kinds = ((facts.hashes, actual.hashes, "sha256"), (facts.data, actual.data, f"MD5 in {paths.LOCK}"))
-    for said, present, what in kinds:
-        for name in sorted({*said, *present}):
-            if said.get(name) != present.get(name):
-                yield f"{name}: its {what} is {present.get(name)}, but the provenance has {said.get(name)}"
+    changed = [
+        f"{name}: its {what} is {present.get(name)}, but the provenance has {signed.get(name)}"
+        for signed, present, what in kinds
+        for name in sorted({*signed, *present})
+        if signed.get(name) != present.get(name)
+    ]
+    return [*differing, *failed, *changed]

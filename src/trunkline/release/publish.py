@@ -15,7 +15,6 @@ from trunkline.adapters.dvc import reproduce
 from trunkline.adapters.dvc.survey import OPEN
 from trunkline.adapters.forge import api
 from trunkline.adapters.git import ancestry, remote, repository
-from trunkline.adapters.git.ancestry import GitTag
 from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.bundle import manifest
 from trunkline.conf import versions
@@ -41,7 +40,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Released:
-    """What became of a release, and why.
+    """The outcome of a release, and why.
 
     released: the version is new. same: it is the version of this very bundle. superseded: a later commit of the trunk
     has been released, which holds this one. refused: it may not be; `why` has all reasons. would: a dry run.
@@ -54,8 +53,8 @@ class Released:
 
 
 @dataclass(frozen=True)
-class Known:
-    """A version that there is: the commit that it is of, and the digest that its tag announces."""
+class ExistingVersion:
+    """A version that exists: its commit, and the digest that its tag announces."""
 
     version: Version
     commit: str
@@ -83,15 +82,15 @@ def release(  # noqa: PLR0913  each part of the outside world
         return answer
     failed = _failed(root, params, reports)  # of a bundle that is a version, it decides nothing: that one passed
     for _ in range(ATTEMPTS):
-        known = existing(root, name)
-        taken = decided(
-            known, head, answer.digest, _tip(root, fetched.tip, head), partial(repository.is_ancestor, root)
+        past = existing(root, name)
+        settled = decided(
+            past, head, answer.digest, _tip(root, fetched.tip, head), partial(repository.is_ancestor, root)
         )
-        if taken is not None:
-            return taken
+        if settled is not None:
+            return settled
         if failed:
             return replace(answer, why=tuple(failed))
-        version = Version(name, known[-1].version.number + 1 if known else 1)
+        version = Version(name, past[-1].version.number + 1 if past else 1)
         if not write:
             return replace(answer, what="would", version=version)
         reproduce.send(root, (str(paths.BUNDLE),))
@@ -104,36 +103,42 @@ def release(  # noqa: PLR0913  each part of the outside world
     raise OutsideError(f"others took {ATTEMPTS} versions while this one was being released; run it again")
 
 
-def existing(folder: Path, name: str) -> tuple[Known, ...]:
+def existing(folder: Path, name: str) -> tuple[ExistingVersion, ...]:
     """Return the versions of a model that a clone knows, oldest first.
 
     Raises UserError for a tag that is not of a version.
     """
     tags = {tag.name: tag for tag in ancestry.annotated(folder)}
-    return tuple(_known(version, tags[version.tag]) for version in versions.of(name, tags))
-
-
-def _known(version: Version, tag: GitTag) -> Known:
-    try:
-        return Known(version, tag.commit, release_message.parse_message(tag.message).bundle)
-    except UserError as error:
-        raise UserError(f"{version}: {str(error).splitlines()[0]}; versions are made by trunkline release") from None
+    existing = []
+    for version in versions.of(name, tags):
+        tag = tags[version.tag]
+        try:
+            digest = release_message.parse_message(tag.message).bundle
+        except UserError as error:
+            advice = "versions are made by trunkline release"
+            raise UserError(f"{version}: {str(error).splitlines()[0]}; {advice}") from None
+        existing.append(ExistingVersion(version, tag.commit, digest))
+    return tuple(existing)
 
 
 def decided(
-    known: Sequence[Known], head: str, digest: str, tip: str | None, is_ancestor: Callable[[str, str], bool]
+    past: Sequence[ExistingVersion],
+    head: str,
+    digest: str,
+    tip: str | None,
+    is_ancestor: Callable[[str, str], bool],
 ) -> Released | None:
     """Say what a commit with this bundle is already, or None for a new version.
 
     It is what the newest version is, if that has the same bundle. A commit that is not the trunk's tip is passed over
     if the newest version is of a later commit, or has the bundle that the tip has, `tip`: `latest` would go back.
     """
-    newest = known[-1] if known else None
+    newest = past[-1] if past else None
     if newest is None:
         return None
     if newest.digest == digest:
         return Released("same", newest.version, digest)
-    for release in known:
+    for release in past:
         if release.commit == head and release.digest == digest:
             return Released("same", release.version, digest)
     if newest.commit != head and is_ancestor(head, newest.commit):
@@ -179,7 +184,7 @@ def _failed(root: Path, params: Params, reports: Reports) -> list[str]:
         f"gate {verdict.id}: {verdict.reason}" for verdict in verdicts if verdict.blocking and verdict.verdict == "fail"
     ]
     return failed or (
-        [] if reports.gates.verdict == "pass" else ["no rule was judged; a model without a verdict is none"]
+        [] if reports.gates.verdict == "pass" else ["no rule was judged; a model without a verdict is not released"]
     )
 
 
@@ -199,7 +204,7 @@ def _tags(  # noqa: PLR0913  what is signed, and by whom
     keyless = any(isinstance(signer, Keyless) for signer in signers.values())
     given = environ if keyless else {**environ, signing.TOKEN_ADDRESS: ""}
     signed = signing.sign(provenance.encode(facts, run), given)
-    signing.verify(signed, signers)  # a number is not spent on what nobody believes
+    signing.verify(signed, signers)  # a number is not spent on a signature that nobody trusts
     verdict = facts.hashes[paths.GATES_REPORT.as_posix()]
     message = release_message.message(provenance.Announced(version, facts.digest, verdict, review, signed))
     other = f"{version} as GTO names it\n\nbundle: {facts.digest}\n"
@@ -212,19 +217,15 @@ def _tags(  # noqa: PLR0913  what is signed, and by whom
 def _review(root: Path, head: str, trunk: str, forge: api.Forge | None, tell: Tell) -> ReviewFacts | None:
     """Return who brought the commit to the trunk, and who approved; None for one that came without a pull request."""
     commit: str | None = head
+    results = {str(paths.LOCK), *reproduce.results(root)}
     while forge is not None and commit is not None:
         merged = api.retried(partial(forge.merged, commit, trunk), tell)
         if merged is not None:
             return ReviewFacts(merged.number, merged.author, merged.approvers)
-        commit = _before_results(root, commit)
+        parent = repository.resolve(root, f"{commit}^")
+        only_results = parent and results.issuperset(repository.changed_between(root, parent, commit))
+        commit = parent if only_results else None  # a commit of what `dvc repro` wrote belongs to the one under it
     return None
-
-
-def _before_results(root: Path, commit: str) -> str | None:
-    """Return the commit under one that only adds what `dvc repro` has made of it; None under any other."""
-    parent = repository.resolve(root, f"{commit}^")
-    results = {str(paths.LOCK), *reproduce.results(root)}
-    return parent if parent and results.issuperset(repository.changed_between(root, parent, commit)) else None
 
 
 def _unmoved(name: str, moved: Sequence[str]) -> None:

@@ -1,8 +1,8 @@
 """Stage records: what a stage gave for which inputs, signed by a workflow of the trunk that has seen it run.
 
 An entry of dvc.lock is a claim; where a record says the same, the stage need not run again to prove it. A record is a
-file beside the objects of DVC's remote, named by the stage's inputs. Who may write there can delete one, and make none
-that is believed.
+file beside the objects of DVC's remote, named by the stage's inputs. Whoever may write there can delete one, but
+cannot forge one that is believed.
 """
 
 import hashlib
@@ -75,10 +75,10 @@ def decode(payload: bytes) -> StageRecord:
 class Trust:
     """What of a dvc.lock is believed: entries that a trusted commit has, and entries that a record confirms.
 
-    `doubted` are the other stages of the dvc.lock that was read, in its order; `known` has all believed entries.
+    `doubted` are the other stages of the dvc.lock that was read, in its order; `believed` has all believed entries.
     """
 
-    known: Mapping[str, Any]
+    believed: Mapping[str, Any]
     doubted: tuple[str, ...]
 
     @classmethod
@@ -86,35 +86,33 @@ class Trust:
         """Judge the dvc.lock of a working tree by the results of a commit, if any, and by the records on the remote.
 
         `tell` says which records are not believed, and why. Who may record is declared in the trusted commit and at
-        HEAD: a change brings nobody whom its own check then believes.
+        HEAD: a change cannot add a signer whom its own check would then trust.
         """
         lock = claims.read(root)
-        known = claims.entries(trusted.mapping(paths.LOCK)) if trusted else {}
-        doubted = claims.unproven(lock, known)
-        signers = _recorders(Snapshot(root, "HEAD"), trusted) if trusted and doubted else {}
+        believed = claims.entries(trusted.mapping(paths.LOCK)) if trusted else {}
+        doubted = claims.unproven(lock, believed)
+        if not trusted or not doubted:
+            return cls(believed, doubted)
+        declared = (releases.promoted(commit.mapping(paths.PARAMS)) for commit in (Snapshot(root, "HEAD"), trusted))
+        now, before = (deploy.recorders if deploy else {} for deploy in declared)
+        signers = {name: signer for name, signer in now.items() if signer in before.values()}
         if signers:
             entries = claims.entries(lock)
             recorded = {name: entries[name] for name in _recorded(root, entries, doubted, signers, tell)}
-            return cls(known | recorded, tuple(name for name in doubted if name not in recorded))
-        return cls(known, doubted)
+            return cls(believed | recorded, tuple(name for name in doubted if name not in recorded))
+        return cls(believed, doubted)
 
     def computed(self, root: Path) -> dict[str, Any]:
-        """Return the entries of a working tree's dvc.lock beyond what is known, once all that is doubted has run."""
+        """Return the entries of a working tree's dvc.lock not believed before, once all that is doubted has run."""
         lock = claims.read(root)
         entries = claims.entries(lock)
-        return {name: entries[name] for name in claims.unproven(lock, self.known)}
-
-
-def _recorders(now: Snapshot, before: Snapshot) -> Signers:
-    declared = (releases.promoted(commit.mapping(paths.PARAMS)) for commit in (now, before))
-    present, past = (deploy.recorders if deploy else {} for deploy in declared)
-    return {name: signer for name, signer in present.items() if signer in past.values()}
+        return {name: entries[name] for name in claims.unproven(lock, self.believed)}
 
 
 def _recorded(
     root: Path, entries: Mapping[str, Any], stages: Sequence[str], signers: Signers, tell: Tell
 ) -> Iterator[str]:
-    """Yield the stages whose entry a record confirms; where the remote cannot be read, none has one."""
+    """Yield the stages whose entry a record confirms; none if the remote cannot be read."""
     try:
         with remote_files.opened(root) as remote:
             for stage in stages:
@@ -129,7 +127,7 @@ def _recorded(
 
 
 def read(remote: RemoteFiles, path: str, signers: Signers, tell: Tell) -> StageRecord | None:
-    """Return the record at a path of the remote; None where there is none, or none that is believed, which is told."""
+    """Return the record at a path of the remote; None without one that is believed: `tell` says why not."""
     content = remote.read(path)
     if content is None:
         return None
@@ -156,9 +154,9 @@ def parse(content: bytes) -> dict[str, dict[str, Any]]:
 
 
 def put(record: StageRecord, remote: RemoteFiles, signers: Signers, environ: Mapping[str, str], tell: Tell) -> bool:
-    """Sign a record and write it to the remote; tell whether there was none before that is believed.
+    """Sign a record and write it to the remote; return whether there was none before that is believed.
 
-    Raises UserError where one of the signers has recorded other results, and where who signs here is none of them.
+    Raises UserError where one of the signers has recorded other results, and where the signer here is not one of them.
     """
     present = read(remote, record.path, signers, tell)
     if present and present.entry != record.entry:

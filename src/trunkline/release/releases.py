@@ -1,4 +1,4 @@
-"""The versions that a clone knows, and whether each is believed: the ground on which trace and audit stand.
+"""The versions that a clone knows, and whether each is believed; trace and audit build on them.
 
 Who may sign is read at the trunk's tip, so that a working tree cannot add a signer, and a bare clone is enough.
 """
@@ -98,9 +98,9 @@ def releases(folder: Path, branch: str) -> Releases:
 
 
 def newest_proven(folder: Path, params: Params) -> str | None:
-    """Return the commit of the newest version behind HEAD that a declared signer vouches for; None without one.
+    """Return the commit of the newest version behind HEAD that a declared signer signed; None without one.
 
-    Its results were computed by who released it. Raises UserError for a wrong group of params.yaml.
+    Its results were computed by whoever released it. Raises UserError for a wrong group of params.yaml.
     """
     signers = params.group(Deploy).signers
     tags = {tag.name: tag for tag in ancestry.annotated(folder)}

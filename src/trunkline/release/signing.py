@@ -1,4 +1,4 @@
-"""Who says so: signs a statement, and says who signed one; with a key, or keyless in a workflow.
+"""Signs a statement, and says who signed one: with a key, or keyless in a workflow.
 
 With a key the result is a DSSE envelope; keyless it is a Sigstore bundle, which holds such an envelope, a certificate
 that was good for minutes, and the transparency log's receipt. Both are verified offline. No message holds a secret.
@@ -70,7 +70,7 @@ def sign(payload: bytes, environ: Mapping[str, str], trust: "ClientTrustConfig |
     """Sign an in-toto statement, with the key of the environment or else as the workflow that runs.
 
     `trust` is another instance of Sigstore than the public one. Returns JSON. Raises UserError for a key that cannot
-    be used, and if there is nothing to sign with; OutsideError for a keyless signature that was not given.
+    be used, and if there is nothing to sign with; OutsideError if no keyless signature is granted.
     """
     installed()
     if environ.get(KEY):
@@ -84,8 +84,8 @@ def verify(signed: str, signers: Mapping[str, Key | Keyless], root: "TrustedRoot
     """Return what was signed and by whom.
 
     `root` is what a keyless signature must lead back to: Sigstore's public instance as the installed library knows
-    it. Raises SignatureError: for what is no envelope, holds another type or not one signature, does not fit what was
-    signed, or is by nobody that is declared.
+    it. Raises SignatureError for what is not an envelope, has another type or not exactly one signature, does not match
+    what was signed, or is by a signer that is not declared.
     """
     installed()
     if len(signed) > LIMIT:
@@ -107,7 +107,7 @@ def holder(environ: Mapping[str, str], declared: Mapping[str, Key | Keyless]) ->
     Raises UserError for a key that cannot be used.
     """
     installed()
-    own = _known(_private(environ.get(KEY, ""), environ.get(PASSWORD)).public_key())
+    own = _with_id(_private(environ.get(KEY, ""), environ.get(PASSWORD)).public_key())
     keys = {name: _declared(name, signer) for name, signer in declared.items() if isinstance(signer, Key)}
     return next((name for name, key in keys.items() if key.keyid == own.keyid), None)
 
@@ -140,7 +140,7 @@ def _one_of_type(payload_type: object, count: int) -> None:
 
 
 def installed() -> None:
-    """Raise UserError, which says what to install, where a library is missing: nothing can be said of a signature."""
+    """Raise UserError, which says what to install, where a library that signatures need is missing."""
     for name in ("cryptography", "securesystemslib", "sigstore"):
         if find_spec(name) is None:
             raise UserError(f"{name} is not installed; run: pip install 'trunkline[sign]'")
@@ -153,13 +153,18 @@ def _sign_with(private: "Ed25519PrivateKey | EllipticCurvePrivateKey", payload: 
     from securesystemslib.dsse import Envelope
     from securesystemslib.signer import CryptoSigner
 
-    envelope = Envelope(payload, TYPE, {}).sign(CryptoSigner(private, _known(private.public_key())))
+    envelope = Envelope(payload, TYPE, {}).sign(CryptoSigner(private, _with_id(private.public_key())))
     signature = _Signature(envelope.keyid, bytes.fromhex(envelope.signature))
     return msgspec.json.encode(_Envelope(payload, TYPE, [signature])).decode()
 
 
 def _verify_with(signed: str, signers: Mapping[str, Key | Keyless]) -> Signed:
-    envelope = _read(signed)
+    try:
+        envelope = msgspec.json.decode(signed, type=_Envelope)
+    except (msgspec.MsgspecError, UnicodeError):
+        raise _unreadable() from None
+    if msgspec.json.encode(envelope) != signed.encode():
+        raise _unreadable()
     _one_of_type(envelope.payload_type, len(envelope.signatures))
     [signature] = envelope.signatures
     keys = {_declared(name, signer): name for name, signer in signers.items() if isinstance(signer, Key)}
@@ -168,16 +173,6 @@ def _verify_with(signed: str, signers: Mapping[str, Key | Keyless]) -> Signed:
             _check(key, envelope)
             return Signed(name, envelope.payload)
     raise _undeclared(f"the key {ascii(signature.keyid[:64])[1:-1]}", signers)
-
-
-def _read(signed: str) -> _Envelope:
-    try:
-        envelope = msgspec.json.decode(signed, type=_Envelope)
-    except (msgspec.MsgspecError, UnicodeError):
-        raise _unreadable() from None
-    if msgspec.json.encode(envelope) != signed.encode():
-        raise _unreadable()
-    return envelope
 
 
 def _check(key: "SSlibKey", envelope: _Envelope) -> None:
@@ -227,12 +222,12 @@ def _declared(name: str, signer: Key) -> "SSlibKey":
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
     try:
-        return _known(load_pem_public_key(signer.key.encode()))
+        return _with_id(load_pem_public_key(signer.key.encode()))
     except ValueError:
         raise UserError(f"conf/deploy: signers.{name}.key: is no point of its curve; declare the key again") from None
 
 
-def _known(public: Any) -> "SSlibKey":
+def _with_id(public: Any) -> "SSlibKey":
     """Return a key with its id: the sha256 of its DER, which `openssl pkey -pubin -outform DER | sha256sum` prints."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
     from securesystemslib.signer import SSlibKey
@@ -262,7 +257,7 @@ def _sign_keyless(payload: bytes, environ: Mapping[str, str], trust: "ClientTrus
             bundle = signer.sign_dsse(statement)
     except Exception as error:  # whatever network, token, certificate authority and log make of it
         reason = _without(f"{type(error).__name__}: {error}", token, environ.get(TOKEN))
-        raise OutsideError(f"a keyless signature could not be had: {reason}; try again, or set {KEY}") from None
+        raise OutsideError(f"no keyless signature was granted: {reason}; try again, or set {KEY}") from None
     return _compact(json.loads(bundle.to_json()))
 
 
@@ -303,13 +298,13 @@ def _public_root() -> "TrustedRoot":
     """
     from sigstore.models import TrustedRoot
 
-    place = files("sigstore._store") / "https%3A%2F%2Ftuf-repo-cdn.sigstore.dev" / "trusted_root.json"
-    with as_file(place) as path:
+    resource = files("sigstore._store") / "https%3A%2F%2Ftuf-repo-cdn.sigstore.dev" / "trusted_root.json"
+    with as_file(resource) as path:
         return TrustedRoot.from_file(str(path))
 
 
 class _Identities:
-    """Sigstore's question whether a certificate is wanted; `name` is the declared signer whose it is."""
+    """A policy for Sigstore: accepts the certificates of declared signers; `name` is the signer that matched."""
 
     def __init__(self, signers: Mapping[str, Key | Keyless]) -> None:
         self.signers = signers
@@ -339,4 +334,4 @@ def _holder(cert: "Certificate") -> str:
         *names.get_values_for_type(x509.UniformResourceIdentifier),
         *names.get_values_for_type(x509.RFC822Name),
     ]
-    return ascii(identities[0][:300])[1:-1] if identities else "somebody without a name"
+    return ascii(identities[0][:300])[1:-1] if identities else "an unnamed holder"

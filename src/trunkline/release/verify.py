@@ -1,7 +1,7 @@
 """Whether a version is what its tag says: the signature, the commit, what it was built from, the verdict, the bytes.
 
 Offline: the tag holds the signed provenance, git the files, and DVC's cache the bundle. Who may sign is declared in
-conf/deploy both now and in the version's commit: a key that is taken out is believed no more, and a new one vouches for
+conf/deploy both now and in the version's commit: a key that is taken out is no longer trusted, and a new one proves
 nothing that was released before it was merged.
 """
 
@@ -76,14 +76,14 @@ def _proved(folder: Path, version: Version, tag: GitTag, signers: Mapping[str, K
     wrong = provenance.differences(announced, facts, run, provenance.facts_of(files, tag.commit, version))
     if wrong:
         raise UserError("\n".join(wrong))
-    if signers[signed.signer] not in _signers_of(files[paths.PARAMS]):
+    declared = Deploy.of(documents.mapping(files, paths.PARAMS) or {}, f"{paths.PARAMS} of its commit").signers
+    if signers[signed.signer] not in declared.values():
         raise UserError(f"is signed by {signed.signer}, which conf/deploy of its own commit does not declare")
-    return VerifiedVersion(version, tag, signed.signer, facts, run, _gates(files[paths.GATES_REPORT]))
-
-
-def _signers_of(content: bytes) -> list[Key | Keyless]:
-    params = documents.mapping({paths.PARAMS: content}, paths.PARAMS) or {}
-    return list(Deploy.of(params, f"{paths.PARAMS} of its commit").signers.values())
+    try:
+        gates = GatesReport.model_validate(parse_json(files[paths.GATES_REPORT]))
+    except ValueError:
+        raise UserError(f"{paths.GATES_REPORT} of its commit is no verdict that follows from its gates") from None
+    return VerifiedVersion(version, tag, signed.signer, facts, run, gates)
 
 
 def check_bundle(folder: Path, verified: VerifiedVersion) -> int:
@@ -137,7 +137,7 @@ def _cached(folder: Path, verified: VerifiedVersion, name: str) -> bytes:
     if content is None:
         advice = f"run: git checkout {verified.version} && dvc fetch {paths.BUNDLE}"
         raise OutsideError(
-            f"{verified.version}: the bundle's {name} is not in DVC's cache, so nothing is said of it; {advice}"
+            f"{verified.version}: the bundle's {name} is not in DVC's cache, so it cannot be checked; {advice}"
         )
     return content
 
@@ -149,10 +149,3 @@ def _tag(folder: Path, version: Version) -> GitTag:
     if repository.resolve(folder, f"refs/tags/{version.tag}"):
         raise RefusedError(f"{version}: is a lightweight tag, which says nothing and can be moved; it is no release")
     raise UserError(f"there is no version {version} here; run: git fetch --tags")
-
-
-def _gates(content: bytes) -> GatesReport:
-    try:
-        return GatesReport.model_validate(parse_json(content))
-    except ValueError:
-        raise UserError(f"{paths.GATES_REPORT} of its commit is no verdict that follows from its gates") from None
