@@ -188,4 +188,4 @@ def test_what_is_rolled_back_to_ran_and_is_not_what_runs(declared):
     ],
 )
 def test_a_move_is_told_in_words(move, told):
-    assert moves.told(move, str) == told
+    assert moves.in_words(move, str) == told

@@ -71,7 +71,7 @@ def _judge(base: str | None, as_json: bool) -> bool:
         for path in differing:
             click.echo(f"{path}: is not what scores, labels and rules give; run: dvc repro --force")
         for move in moves:
-            click.echo(f"refused: {move.refused}" if move.refused else deploy_moves.told(move, str))
+            click.echo(f"refused: {move.refused}" if move.refused else deploy_moves.in_words(move, str))
         if same and not passed:
             click.echo("this does not decide here: no other model is shipped, since the bundle is that of the base")
     return (passed or same) and not any(move.refused for move in moves)

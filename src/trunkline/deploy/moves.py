@@ -64,7 +64,7 @@ def _shipped(read: Callable[[str], str | None]) -> tuple[str, ...] | None:
 def moves(root: Path, params: Params, base: Snapshot) -> tuple[Move, ...]:
     """Return the environments that are to run something else than at a commit, each version checked as far as git says.
 
-    Only a signer that was declared there and still is so can vouch for a version: a change cannot bring its own. Raises
+    Only a signer that was declared there and still is can prove a version: a change cannot bring its own. Raises
     UserError for a registry file that cannot be read, or a wrong group.
     """
     name = params.name
@@ -74,20 +74,15 @@ def moves(root: Path, params: Params, base: Snapshot) -> tuple[Move, ...]:
         before = dict(registry.parse(base.text(paths.REGISTRY) or "", name, paths.REGISTRY).environments)
     if now.environments == before:
         return ()
+    signers: Mapping[str, Key | Keyless] = {}
+    with suppress(UserError):
+        signers = Params(base.mapping(paths.PARAMS), paths.PARAMS).group(Deploy).signers
     declared = params.group(Deploy)
-    signers = _signers(base)
     both = {name: signer for name, signer in declared.signers.items() if signers.get(name) == signer}
     declared = declared.model_copy(update={"signers": both})
     declared_now = replace(now, where=str(paths.REGISTRY))
     released = versions.of(name, (tag.name for tag in ancestry.annotated(root)))
     return tuple(_moves(root, declared_now, before, declared, released))
-
-
-def _signers(base: Snapshot) -> Mapping[str, Key | Keyless]:
-    try:
-        return Params(base.mapping(paths.PARAMS), paths.PARAMS).group(Deploy).signers
-    except UserError:
-        return {}
 
 
 def _moves(
@@ -108,7 +103,7 @@ def _moves(
 
 
 def _resolved(desired: Desired, released: tuple[Version, ...]) -> int:
-    """Return the number of what ran before; 0 for nothing."""
+    """Return the number of the version that ran before; 0 without one."""
     if desired == registry.LATEST:
         return max((version.number for version in released), default=0)
     return desired if isinstance(desired, int) else 0
@@ -125,8 +120,8 @@ def _checked(root: Path, move: Move, version: Version, before: int, declared: De
 Kind = Literal["promote", "rollback"]
 
 
-def told(move: Move, quoted: Callable[[str], str]) -> str:
-    """Say what a move does, such as `Promotes v4 to production`."""
+def in_words(move: Move, quoted: Callable[[str], str]) -> str:
+    """Return what a move does, such as `Promotes v4 to production`."""
     if move.version is None:
         return f"Has {quoted(move.environment)} run nothing"
     if move.back:

@@ -1,6 +1,6 @@
 """What a promotion or a rollback is, and the evidence for it in Markdown, as its pull request shows it. Pure.
 
-Texts of others (titles, reasons, keys) are written so that they stay text.
+What others wrote (titles, reasons, keys) is escaped.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ class Holdout:
 
 @dataclass(frozen=True)
 class MeasuredVersion:
-    """A version, and what its commit says of it; `holdout` is None where that is in no form that is understood."""
+    """A version, and what its commit says of it; `holdout` is None where that cannot be read."""
 
     version: Version
     commit: str
@@ -40,11 +40,11 @@ class MeasuredVersion:
 
 @dataclass(frozen=True)
 class ProposalEvidence:
-    """What there is to know of a promotion or a rollback.
+    """The evidence for a promotion or a rollback.
 
     `present` is what the environment runs now; `merged` is what the trunk has between both, newest first, which is
     taken back where the new version is the older one (`back`). `rehearsed` counts the golden rows that the bundle has
-    just scored rightly.
+    just scored correctly.
     """
 
     kind: Kind
@@ -100,7 +100,7 @@ def previous(versions: Sequence[Version | None]) -> Version | None:
 
 
 def branch(kind: Kind, environment: str, after: str) -> str:
-    """Return the name of the branch, the same for the same wish."""
+    """Return the name of the branch, which depends on nothing else."""
     return f"{kind}/{environment}-{after}"
 
 
@@ -147,7 +147,9 @@ def _sections(evidence: ProposalEvidence) -> Iterator[tuple[str, str]]:
     yield "Gates that block", _gates(evidence)
     if evidence.present is not None:
         yield ("What is taken back" if evidence.back else "What was merged"), _merged(evidence.merged)
-        yield "What differs in conf/", _config(evidence.config)
+        changed = ((code(item.key), code(shown(item.before)), code(shown(item.after))) for item in evidence.config)
+        content = table(("key", "present", "new"), changed) if evidence.config else "Nothing."
+        yield "What differs in conf/", content
 
 
 def _checked(evidence: ProposalEvidence) -> str:
@@ -229,12 +231,3 @@ def _merged(merged: Sequence[LandedCommit]) -> str:
     rows = ((commit.reference or "", text(commit.title)) for commit in pulls)
     listed = table(("pull request", "title"), rows) if pulls else "No pull request."
     return f"{listed}\n\nCommits without one: {alone}." if alone else listed
-
-
-def _config(config: Sequence[Difference]) -> str:
-    if not config:
-        return "Nothing."
-    rows = (
-        (code(difference.key), code(shown(difference.before)), code(shown(difference.after))) for difference in config
-    )
-    return table(("key", "present", "new"), rows)

@@ -1,7 +1,7 @@
 """Proposes what an environment is to run: one value of the registry file, on a branch of the trunk, with evidence.
 
 The user's working tree is neither read nor changed. What is proposed twice is the same branch and the same pull
-request; where the trunk has moved on, the branch is made anew on its tip.
+request; where the trunk has moved on, the branch starts again at its tip.
 """
 
 import difflib
@@ -66,7 +66,7 @@ class TrunkState:
 
 @dataclass(frozen=True)
 class NoChange:
-    """An environment that is declared to run just that; there is nothing to propose."""
+    """An environment is already declared to run just that; there is nothing to propose."""
 
     environment: str
     declared: str
@@ -74,7 +74,7 @@ class NoChange:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A change of the registry file on top of the trunk's tip, ready to be committed, and what is said of it."""
+    """A change of the registry file on top of the trunk's tip, ready to be committed, and the evidence for it."""
 
     evidence: ProposalEvidence
     trunk: TrunkState
@@ -117,7 +117,7 @@ class Opened:
 def prepare(root: Path, trunk: str, intent: Intent, environ: Mapping[str, str]) -> Proposal | NoChange:
     """Fetch the trunk, verify the version, and for a rollback run it; nothing is committed.
 
-    Raises UserError for an environment or version that there is not, RefusedError for a version that must not be run,
+    Raises UserError for an environment or version that does not exist, RefusedError for a version that must not be run,
     OutsideError where the remote or the bundle cannot be reached.
     """
     tip = look(root, trunk, environ)
@@ -170,7 +170,7 @@ def local(root: Path, proposal: Proposal) -> str:
 
 
 def publish(root: Path, proposal: Proposal, environ: Mapping[str, str], forge: api.Forge, tell: Tell) -> Opened:
-    """Push the branch and open the pull request, or find both; it merges by itself where conf/deploy says so.
+    """Push the branch and open the pull request, unless they exist; it merges by itself where conf/deploy says so.
 
     Raises OutsideError where the remote or the forge fails; it may be called again.
     """
@@ -208,7 +208,11 @@ def _wanted(root: Path, trunk: TrunkState, intent: Intent) -> tuple[Desired, Ver
     """Return what the environment is to run, the version that this means, and all that it has run."""
     environments = trunk.registry.environments
     replace(trunk.registry, environments={**environments, intent.environment: None}).check(trunk.declared.environments)
-    ran = _runs(root, trunk, intent.environment)
+    changes = history.changes(root, trunk.tip, trunk.name)
+    declared = {change.commit: change.after for change in changes if change.environment == intent.environment}
+    tags = ((Version.of_tag(tag.name), tag.commit) for tag in ancestry.annotated(root))
+    tagged = {commit: release for release, commit in sorted(tags, key=str) if release and release.name == trunk.name}
+    ran = deploy_proposal.runs(reversed(ancestry.line(root, trunk.tip)), trunk.name, declared, tagged)
     label = intent.version or ""
     if intent.kind == "rollback" and not label:
         before = deploy_proposal.previous(ran)
@@ -225,14 +229,6 @@ def _wanted(root: Path, trunk: TrunkState, intent: Intent) -> tuple[Desired, Ver
     if version is None:
         raise UserError(f"{trunk.name} has no version yet; trunkline release makes the first")
     return desired, version, ran
-
-
-def _runs(root: Path, trunk: TrunkState, environment: str) -> list[Version | None]:
-    changed = history.changes(root, trunk.tip, trunk.name)
-    declared = {change.commit: change.after for change in changed if change.environment == environment}
-    tags = ((Version.of_tag(tag.name), tag.commit) for tag in ancestry.annotated(root))
-    tagged = {commit: version for version, commit in sorted(tags, key=str) if version and version.name == trunk.name}
-    return deploy_proposal.runs(reversed(ancestry.line(root, trunk.tip)), trunk.name, declared, tagged)
 
 
 def _evidence(

@@ -11,7 +11,7 @@ from trunkline.serve.scorer import scorer
 
 
 def rehearse(home: Path, version: Version, tolerance: float) -> int:
-    """Return how many golden rows a version's bundle scored rightly, fetched into a folder that is then deleted.
+    """Return how many golden rows a version's bundle scored correctly, fetched into a folder that is then deleted.
 
     Raises OutsideError for a bundle that could not be fetched, UserError for one that is not what its tag says, cannot
     be loaded, has no golden rows, or scores one of them otherwise.

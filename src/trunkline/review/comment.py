@@ -143,7 +143,7 @@ def _unshipped(review: Review, blocking: Sequence[str], quoted: Callable[[str], 
     trunk = f"; {_some(blocking, 3, quoted)} blocks the trunk's own model, which this does not ship" if blocking else ""
     if not review.moves:
         return Headline("free", "May be merged", f"ships no other model{trunk}")
-    moves = ", ".join(deploy_moves.told(move, quoted) for move in review.moves[:MOST])
+    moves = ", ".join(deploy_moves.in_words(move, quoted) for move in review.moves[:MOST])
     chain = [f", {quoted(move.version)} {_chain(move, quoted)}" for move in review.moves[:MOST] if move.version]
     return Headline("free", moves, f"may be merged{''.join(chain)}{trunk}")
 

@@ -1,4 +1,4 @@
-"""Loads a bundle where MLflow loads a model; imports MLflow only to refuse a row as MLflow's server tells it.
+"""Loads a bundle where MLflow loads a model; imports MLflow only to refuse a row as MLflow's server expects.
 
 A model that is logged to MLflow brings a copy of this module and of those that it needs, which `vendor` lists.
 No signature stands before it (docs/adr/0013-mlflow-and-the-contract.md): every row is held to the contract here, as a
@@ -83,7 +83,7 @@ def _plain(value: Any) -> Any:
 
 
 def _check_columns(frame: "pd.DataFrame", contract: Contract) -> None:
-    """Refuse what the rows do not show any more: a name that is there twice, and numbers that are not as they were."""
+    """Refuse what the rows no longer show: a column name given twice, and whole numbers that lost digits."""
     if not frame.columns.is_unique:
         raise UserError(f"field {frame.columns[frame.columns.duplicated()][0]}: is there twice; give it once")
     for field in contract.inputs:

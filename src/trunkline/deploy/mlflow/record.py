@@ -1,7 +1,7 @@
 """What MLflow shows of a release beside its model: what its commit says of how it was made and how it was measured.
 
-It is shown, and nothing is decided by it: so what cannot be read of a commit is left out, and a release is registered
-all the same.
+It is shown, and nothing is decided by it: so what cannot be read of a commit is left out, and the release is still
+registered.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -45,12 +45,12 @@ def read(clone: Path, release: Release) -> Record:
     """Read the record of a release from its commit."""
     at = Snapshot(clone, release.commit, _READ)
     params, home = at.mapping(paths.PARAMS), shown(repository.setting(clone, "remote.origin.url") or "")
-    made = runs.parameters(params, at.mapping(paths.CHOICE))
+    parameters = runs.parameters(params, at.mapping(paths.CHOICE))
     values = _readable(lambda: runs.values(at.mapping(paths.METRICS)))
     intervals = _readable(lambda: runs.intervals(at.mapping(paths.SLICES)))
     use = _readable(lambda: [str(params["bundle"]["card"]["intended_use"])])
     return Record(
-        params=dict(runs.flatten(made)) if made else {},
+        params=dict(runs.flatten(parameters)) if parameters else {},
         metrics={name: float(value) for name, value in (*values, *intervals)},
         datasets=(
             *_readable(lambda: datasets.ingested(at.mapping(paths.INGESTED))),
@@ -63,7 +63,7 @@ def read(clone: Path, release: Release) -> Record:
 
 
 def _readable(read: Callable[[], Iterable[Item]]) -> tuple[Item, ...]:
-    """Return what is read of a file; nothing of one that is not there or not of its form."""
+    """Return what is read of a file; nothing if it is missing or malformed."""
     try:
         return tuple(read())
     except (AttributeError, LookupError, TypeError, ValueError):
@@ -71,7 +71,7 @@ def _readable(read: Callable[[], Iterable[Item]]) -> tuple[Item, ...]:
 
 
 def _data(at: Snapshot, home: str) -> Iterator[Dataset]:
-    """Yield what DVC has of the data that the model was made of."""
+    """Yield the data that the model was made of, as DVC records it."""
     for stage in at.mapping(paths.LOCK)["stages"].values():
         for out in stage.get("outs", ()):
             if Path(out["path"]) in DATA:
@@ -89,7 +89,7 @@ def _curves(at: Snapshot) -> Iterator[tuple[str, str]]:
 def _origin(clone: Path, release: Release, home: str) -> dict[str, str]:
     """Return the tags of a run by which MLflow shows who made it, and of what."""
     commit = ancestry.commits(clone, [release.commit])[release.commit]
-    told = {
+    tags = {
         "mlflow.user": commit.author,
         "mlflow.source.type": "PROJECT",
         "mlflow.source.name": home,
@@ -97,4 +97,4 @@ def _origin(clone: Path, release: Release, home: str) -> dict[str, str]:
         "mlflow.source.git.commit": release.commit,
         PULL_REQUEST: release.review or messages.landed(commit.hash, commit.message).reference,
     }
-    return {key: value for key, value in told.items() if value}
+    return {key: value for key, value in tags.items() if value}

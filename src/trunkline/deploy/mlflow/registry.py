@@ -2,7 +2,7 @@
 
 Every change can be repeated, also after a kill at any point of it: a version is made with its tags in one request, so
 that it is either found again or not there; all before that is found by the tags of its run. MLflow numbers versions
-itself and cannot be told to make one only once, so of two that are the same release the lower number counts.
+itself and cannot be asked to make one only once, so of two that are the same release the lower number counts.
 
 A version's run is the release's own, which names the run of stage track, if that is logged here: the other way round,
 nothing could be registered where the pipeline's run was logged elsewhere, or never.

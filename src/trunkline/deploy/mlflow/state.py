@@ -1,4 +1,4 @@
-"""What MLflow's registry has of a model, and what it is told of a release."""
+"""What MLflow's registry has of a model, and what is registered of a release."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ CHAMPION = "champion"
 class Release:
     """A version that may run: its bundle's digest, its commit, and the verdict of its gates.
 
-    `review` is the pull request that brought its commit, on one line, if the forge told of one when it was released.
+    `review` is the pull request that brought its commit, on one line, if the forge reported one at the release.
     """
 
     version: Version

@@ -90,7 +90,7 @@ class Work:
                 self._in_mlflow(action)
             else:
                 self._in_store(action)
-        except Exception as error:  # whatever it is: one that is known is told, a bug is raised
+        except Exception as error:  # whatever it is: an explained error is reported, a bug is raised
             explained = explain(error)
             if explained is None:
                 raise

@@ -12,7 +12,7 @@ import yaml
 
 from trunkline.adapters.git import ancestry, remote, repository
 from trunkline.conf import registry, versions
-from trunkline.conf.deploy import Deploy, DeployTarget
+from trunkline.conf.deploy import Deploy
 from trunkline.conf.registry import Desired
 from trunkline.conf.signers import Key, Keyless
 from trunkline.conf.tracking import Tracking
@@ -47,14 +47,14 @@ def read(clone: Path, trunk: str, environ: Mapping[str, str], only: Sequence[str
     at = _Tip(clone, fetched.tip, trunk, fetched.moved)
     params = at.params()
     name, promotion, tracking = params.name, params.group(Deploy), params.group(Tracking)
-    said = registry.parse(at.text(paths.REGISTRY), name, Path(at.where(paths.REGISTRY)))
-    said.check(promotion.environments)
-    resolved = said.resolve(versions.of(name, (tag.name for tag in ancestry.annotated(clone))))
+    registered = registry.parse(at.text(paths.REGISTRY), name, Path(at.where(paths.REGISTRY)))
+    registered.check(promotion.environments)
+    resolved = registered.resolve(versions.of(name, (tag.name for tag in ancestry.annotated(clone))))
     for environment in only:
         if environment not in resolved:
             raise UserError(f"--environment {environment}: no such environment{nearest(environment, resolved)}")
     wanted = tuple(
-        _wanted(at, environment, said.environments[environment], promotion, version)
+        _wanted(at, environment, registered.environments[environment], promotion, version)
         for environment, version in sorted(resolved.items())
         if not only or environment in only
     )
@@ -115,14 +115,15 @@ def _wanted(at: _Tip, environment: str, desired: Desired, promotion: Deploy, ver
         reason = "; ".join(str(error).splitlines())
         return replace(wanted, trouble=Trouble(reason, 1 if isinstance(error, RefusedError) else error.exit_code))
     try:
-        return replace(wanted, release=release, manifests=_rendered(at, environment, release, target))
+        templates = at.files([Path(name) for name in target.manifests])
+        values = {
+            "name": version.name,
+            "version": version.label,
+            "environment": environment,
+            "digest": release.digest,
+            "commit": release.commit,
+        }
+        rendered = manifests.manifests({path.as_posix(): text for path, text in templates.items()}, values)
+        return replace(wanted, release=release, manifests=rendered)
     except UserError as error:
         return replace(wanted, trouble=Trouble(str(error), error.exit_code))
-
-
-def _rendered(at: _Tip, environment: str, release: Release, target: DeployTarget) -> dict[str, str]:
-    templates = {path.as_posix(): text for path, text in at.files([Path(name) for name in target.manifests]).items()}
-    version = {"name": release.version.name, "version": release.version.label}
-    return manifests.manifests(
-        templates, version | {"environment": environment, "digest": release.digest, "commit": release.commit}
-    )

@@ -12,7 +12,7 @@ from trunkline.deploy.reconcile.state import Outcome, State
 
 
 class Gauges:
-    """The gauges of one process; where there is nothing new to tell of an environment, the last is told."""
+    """The gauges of one process; an environment without news keeps its last values."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()

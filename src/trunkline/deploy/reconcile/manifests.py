@@ -25,15 +25,11 @@ def manifests(templates: Mapping[str, str | None], values: Mapping[str, str]) ->
             raise UserError(f"conf/deploy: manifests: {path}: there is no such template on the trunk")
         if name in rendered:
             raise UserError(f"conf/deploy: manifests: {path}: another template of this environment gives {name} too")
-        rendered[name] = _rendered(path, text, values)
+        try:
+            rendered[name] = _ENVIRONMENT.from_string(text).render(values)
+        except TemplateSyntaxError as error:
+            raise UserError(f"{path}:{error.lineno}: {error.message}; fix the template") from None
+        except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+            advice = f"it may use {', '.join(sorted(values))}"
+            raise UserError(f"{path}: {one_line(error)}; {advice}") from None
     return rendered
-
-
-def _rendered(path: str, text: str, values: Mapping[str, str]) -> str:
-    try:
-        return _ENVIRONMENT.from_string(text).render(values)
-    except TemplateSyntaxError as error:
-        raise UserError(f"{path}:{error.lineno}: {error.message}; fix the template") from None
-    except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
-        advice = f"it may use {', '.join(sorted(values))}"
-        raise UserError(f"{path}: {one_line(error)}; {advice}") from None

@@ -10,7 +10,6 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trunkline.conf.deploy import Deploy
 from trunkline.core.errors import OutsideError, TrunklineError
 from trunkline.deploy.mlflow.registry import ModelRegistry
 from trunkline.deploy.mlflow.state import Registered
@@ -54,7 +53,7 @@ class Round:
 
     @property
     def undone(self) -> tuple[Action, ...]:
-        """What was planned and is not applied, but what only this program's own memory is of."""
+        """What was planned and is not applied, except the notes that this program keeps for itself."""
         return tuple(
             action for action in self.plan.actions if action not in self.applied and not isinstance(action, Note)
         )
@@ -68,7 +67,7 @@ class Round:
 def reconcile(site: Site, tell: Tell, *, write: bool = True) -> Round:
     """Compare once, and bring the environments in line; without `write`, only compare.
 
-    `tell` is told of each action before it is begun. Raises UserError where the trunk's declaration is wrong, so that
+    `tell` gets each action before it is begun. Raises UserError where the trunk's declaration is wrong, so that
     nothing at all is done, and OutsideError where origin cannot be asked or the store is held by another process.
     """
     with site.store.alone() if write else nullcontext():
@@ -90,7 +89,7 @@ def reconcile(site: Site, tell: Tell, *, write: bool = True) -> Round:
 
 
 def observe(site: Site, declared: DesiredState, mlflow: ModelRegistry) -> Actual:
-    """Return what the environments have now; for what does not answer, the trouble stands in its place."""
+    """Return what the environments have now, or the trouble of what does not answer."""
     addresses = [address for wanted in declared.wanted if wanted.release for address in wanted.endpoints]
     digests = {wanted.release.digest for wanted in declared.wanted if wanted.release}
     with ThreadPoolExecutor(1) as aside:
@@ -110,7 +109,12 @@ def observe(site: Site, declared: DesiredState, mlflow: ModelRegistry) -> Actual
                 wanted.environment: text for wanted in declared.wanted if (text := site.store.noted(wanted.environment))
             },
             manifests={
-                wanted.environment: _manifests(site.store, wanted, declared.promotion) for wanted in declared.wanted
+                environment: {
+                    name: text
+                    for name in (Path(path).stem for path in declared.promotion.environments[environment].manifests)
+                    if (text := site.store.manifest(environment, name)) is not None
+                }
+                for environment in (wanted.environment for wanted in declared.wanted)
             },
             endpoints={address: _reported(answer) for address, answer in answers.result().items()},
         )
@@ -135,8 +139,3 @@ def _recent(store: BundleStore, wanted: Sequence[Wanted]) -> frozenset[str]:
     now = time.time()
     since = {item.environment: store.since(item.environment) for item in wanted}
     return frozenset(name for name, then in since.items() if then is not None and 0 <= now - then < LOADING)
-
-
-def _manifests(store: BundleStore, wanted: Wanted, promotion: Deploy) -> dict[str, str]:
-    names = [Path(path).stem for path in promotion.environments[wanted.environment].manifests]
-    return {name: text for name in names if (text := store.manifest(wanted.environment, name)) is not None}

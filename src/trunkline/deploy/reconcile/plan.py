@@ -26,7 +26,7 @@ from trunkline.deploy.reconcile.state import NOTHING, Actual, LoadedNothing, Out
 
 @dataclass(frozen=True)
 class ReconcilePlan:
-    """What is to be done, in this order, and per environment the changes in MLflow that are only told."""
+    """What is to be done, in this order, and per environment the changes in MLflow that are only reported."""
 
     actions: tuple[Action, ...]
     drifts: Mapping[str, tuple[str, ...]]
@@ -35,8 +35,8 @@ class ReconcilePlan:
 def plan(wanted: Sequence[Wanted], actual: Actual, *, correct: bool) -> ReconcilePlan:
     """Return what makes the environments run what they are to run.
 
-    `correct` says whether a change by hand in MLflow is undone or only told. One is known by this: what MLflow was
-    brought in line with, and what it is to be, are the same, but MLflow has something else.
+    `correct` says whether a change by hand in MLflow is undone or only reported. The sign of one: what MLflow was last
+    brought in line with is still what is declared, but MLflow has something else.
     """
     actions: list[Action] = []
     drifts: dict[str, tuple[str, ...]] = {}
@@ -102,9 +102,9 @@ def _is_shared(action: Action, actions: Sequence[Action]) -> bool:
 
 
 def _of_mlflow(wanted: Wanted, actual: Actual, *, correct: bool) -> tuple[tuple[Action, ...], tuple[str, ...]]:
-    """Return what is to be done in MLflow, and what is only told.
+    """Return what is to be done in MLflow, and what is only reported.
 
-    What was noted is forgotten before anything of another declaration is begun: a half of it is nobody's change.
+    What was noted is forgotten before another declaration is begun: one that is half applied is not a change by hand.
     """
     if isinstance(actual.registered, Trouble):
         return (), ()
@@ -137,7 +137,7 @@ def _of_aliases(wanted: Wanted, registered: Registered) -> Iterator[Action]:
             if target is None or number != target.number:
                 yield Alias(wanted.environment, alias, wanted.release)
         elif any(VERSION in entry.tags for entry in registered.entries if entry.number == number):
-            yield Unalias(wanted.environment, alias)  # one on a version of somebody else's is theirs
+            yield Unalias(wanted.environment, alias)  # an alias on somebody else's version is theirs
 
 
 def _of_store(wanted: Wanted, actual: Actual) -> Iterator[Action]:

@@ -10,7 +10,7 @@ from trunkline.deploy.mlflow.state import Registered, Release
 NOTHING = "null"  # the version of an environment that is to run none
 
 # progressing: something is still to be done, or an endpoint does not report yet what was delivered (one that has loaded
-# nothing: for a while only). degraded: something failed, cannot be asked, is refused, or differs and is only told.
+# nothing: for a while only). degraded: something failed, cannot be asked, is refused, or differs and is only reported.
 State = Literal["in-sync", "progressing", "degraded"]
 
 

@@ -1,4 +1,4 @@
-"""Where each environment stands: what is declared and since when, by which pull request, and what there is instead."""
+"""What `trunkline status` shows of each environment: what is declared, since when, by which pull request; what runs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -105,7 +105,7 @@ class BundleStore:
         self._pointer(environment).unlink(missing_ok=True)
 
     def noted(self, environment: str) -> str | None:
-        """Return what `note` was last told."""
+        """Return the text of the last `note`."""
         path = self._note(environment)
         return path.read_text(encoding="utf-8").strip() if path.exists() else None
 

@@ -1,4 +1,4 @@
-"""Reconciles again and again, tells what changed since the last time, and keeps the gauges."""
+"""Reconciles again and again, reports what changed since the last time, and keeps the gauges."""
 
 import time
 from collections.abc import Callable
@@ -73,7 +73,7 @@ def watch(compare: Callable[[], Round], seconds: float, tell: Tell, keep: Callab
 
 
 def gauged(gauges: "Gauges | None", path: Path | None) -> Callable[[Attempt], None]:
-    """Return what tells the gauges of an attempt, and writes them to a file, if there is one."""
+    """Return a function that updates the gauges with an attempt, and writes them to a file if one is given."""
 
     def keep(attempted: Attempt) -> None:
         if gauges is None:
