@@ -10,14 +10,14 @@ from trunkline.core.params import dig
 
 
 def reported(folder: Path, prefix: str) -> dict[str, tuple[str, ...]]:
-    """Return the commits of any branch or tag that report a bundle, oldest first, by its digest of that beginning."""
-    found: dict[str, tuple[str, ...]] = {}
+    """Return the commits of any branch or tag that report a bundle, oldest first, by digest; `prefix` begins each."""
+    commits_of: dict[str, tuple[str, ...]] = {}
     commits = ancestry.that_changed(folder, paths.BUNDLE_REPORT)
     for commit, files in repository.files_at(folder, commits, [paths.BUNDLE_REPORT]).items():
         digest = _digest(files)
         if digest is not None and digest.startswith(prefix):
-            found[digest] = (*found.get(digest, ()), commit)
-    return found
+            commits_of[digest] = (*commits_of.get(digest, ()), commit)
+    return commits_of
 
 
 def here(folder: Path) -> str | None:

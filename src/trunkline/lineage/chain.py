@@ -1,6 +1,6 @@
 """The chain behind a prediction, link by link: what each is, or why it is not known here and how to know it.
 
-Pure: it is given what git, the tag, the log and the forge say. A link that is broken is told, never left out.
+Pure: it is given what git, the tag, the log and the forge say. A broken link is shown, never left out.
 """
 
 from collections.abc import Mapping
@@ -11,8 +11,8 @@ from trunkline.pipeline.reports import Verdict
 from trunkline.serve.log import Prediction
 
 Kind = Literal["version", "digest", "commit", "request"]
-# signed: the forge told it at the release, and the tag's provenance signs it. tag: so says a tag that is refused.
-# forge: it was asked now. message: a commit's message names the number, and nobody has confirmed it.
+# signed: the forge reported it at the release, and the tag's provenance signs it. tag: only a refused tag says so.
+# forge: asked now. message: a commit's message names the number, and nobody has confirmed it.
 Source = Literal["signed", "tag", "forge", "message"]
 
 
@@ -30,9 +30,9 @@ class Reviewed:
 
 @dataclass(frozen=True)
 class Chain:
-    """A version: its tag, who made it when, the bundle that it announces, and whether all that it says holds.
+    """A version: its tag, who made it when, the bundle that it announces, and whether all that it says is true.
 
-    `refused` says why it does not; `signer` is who signed it, None where that is not believed. `same` are other
+    `refused` says why it is not; `signer` is who signed it, None where that is not believed. `same` are other
     versions of the same bundle.
     """
 

@@ -35,7 +35,13 @@ LIBRARIES = (
     "onnx",
     "onnxruntime",
 )
-TOLD = ("model._target_", "data.target.expression", "data.window.train", "data.window.holdout", "seed")
+KEYS = (  # of params.yaml, that are shown
+    "model._target_",
+    "data.target.expression",
+    "data.window.train",
+    "data.window.holdout",
+    "seed",
+)
 T = TypeVar("T")
 
 _PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s\\;]+)", re.MULTILINE)
@@ -67,7 +73,7 @@ def declared(
     if params is None:
         return None
     chosen = dig(mapping(files, paths.CHOICE), "model") or params.get("model")  # what a search put in its place
-    values = {key: dig({**params, "model": chosen}, *key.split(".")) for key in TOLD}
+    values = {key: dig({**params, "model": chosen}, *key.split(".")) for key in KEYS}
     shown = {key: clean(differences.shown(value)) for key, value in values.items() if value is not None}
     written = {clean(str(key)): json.dumps(value, sort_keys=True, default=str) for key, value in params.items()}
     groups = {key: hashlib.sha256(text.encode()).hexdigest() for key, text in written.items()}
@@ -125,7 +131,7 @@ def environment(files: Mapping[Path, bytes]) -> Environment | None:
     return Environment(ENVIRONMENT.as_posix(), hashlib.sha256(lock).hexdigest(), python, libraries)
 
 
-# What others wrote is read with patience: what cannot be understood is a link that is not known
+# What others wrote may be anything: what cannot be understood is a link that is not known
 
 
 def _understood(read: Callable[[Any], T], given: Any) -> T | None:

@@ -1,6 +1,6 @@
 """Finds a prediction by its request id in prediction logs: tables of any number, of which only two columns are certain.
 
-The format is told in docs/lineage.md. A log is what others have written: every value is a text or a number, no row
+The format is in docs/lineage.md. A log is what others have written: every value is a text or a number, no row
 stops the search, and what is shown of it cannot steer a terminal.
 """
 
@@ -33,7 +33,7 @@ _SUFFIXES = (*_TABLES, ".jsonl", ".ndjson")
 def find(logs: Sequence[str], request: str) -> Prediction | None:
     """Look in files, folders and patterns for the row of a request id.
 
-    Returns None if no row has it. Raises UserError for a file that is no log, and for rows of one id by several
+    Returns None if no row has it. Raises UserError for a file that is not a log, and for rows of one id by several
     bundles; OutsideError for a file that cannot be read.
     """
     files = expand(logs)
@@ -49,7 +49,7 @@ def find(logs: Sequence[str], request: str) -> Prediction | None:
 
 
 def expand(logs: Sequence[str]) -> tuple[Path, ...]:
-    """Return the files that are meant, sorted; raises UserError where nothing, or too much, is."""
+    """Return the files that the logs stand for, sorted; raises UserError for none, or for too many."""
     files: dict[Path, None] = {}
     for text in logs:
         path = Path(text)
@@ -90,27 +90,24 @@ def _rows(connection: Any, path: Path, request: str) -> Iterator[Prediction]:
 
 
 def _matching(connection: Any, path: Path, request: str) -> list[dict[str, Any]]:
-    """Return the rows of a request id: as JSON has them, so that what a row holds needs no declaration."""
+    """Return the rows of a request id as JSON has them, so that no column needs a declared type."""
     literal = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))  # no pattern of DuckDB's
     if path.suffix not in _TABLES:
         return [json.loads(text) for (text,) in connection.execute(_LINES, [literal, request]).fetchall()]
-    # Columns are named by their places: DuckDB takes request_id for Request_ID, and would rename one of them.
-    table, names = _TABLES[path.suffix], _names(connection, path, literal)
+    # Columns are named by their positions: DuckDB takes request_id for Request_ID, and would rename one of them.
+    table = _TABLES[path.suffix]
+    if path.suffix == ".parquet":
+        names = list(pq.read_schema(path).names)
+    else:
+        header = connection.execute(f"SELECT * FROM {table} LIMIT 1", [literal]).fetchone()
+        names = [name or "" for name in header or ()]
     if names.count(REQUEST) != 1:
         has = f"has more than one column {REQUEST}" if REQUEST in names else f"has no column {REQUEST}"
         raise UserError(f"{path}: is no prediction log: it {has}; see docs/lineage.md")
-    columns, place = ", ".join(f"c{number}" for number in range(len(names))), names.index(REQUEST)
-    query = f"SELECT to_json(row) FROM {table} AS row({columns}) WHERE CAST(row.c{place} AS VARCHAR) = ?"
+    columns, column = ", ".join(f"c{number}" for number in range(len(names))), names.index(REQUEST)
+    query = f"SELECT to_json(row) FROM {table} AS row({columns}) WHERE CAST(row.c{column} AS VARCHAR) = ?"
     rows = [json.loads(text) for (text,) in connection.execute(query, [literal, request]).fetchall()]
     return [{name: row[f"c{number}"] for number, name in enumerate(names)} for row in rows]
-
-
-def _names(connection: Any, path: Path, literal: str) -> list[str]:
-    """Return the names of a table's columns as they stand in the file."""
-    if path.suffix == ".parquet":
-        return list(pq.read_schema(path).names)
-    header = connection.execute(f"SELECT * FROM {_TABLES[path.suffix]} LIMIT 1", [literal]).fetchone()
-    return [name or "" for name in header or ()]
 
 
 def _plain(value: Any) -> str | float | bool | None:

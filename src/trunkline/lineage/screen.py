@@ -1,4 +1,4 @@
-"""A chain on one screen: each link on its lines, what is refused in red, what is not known with how to know it."""
+"""A chain on one screen: a few lines per link, what is refused in red, what is unknown with how to find out."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ _REFUSED, _UNKNOWN, _DIM = "bold red", "yellow", "dim"
 
 
 def screen(lineage: Lineage) -> Table:
-    """Return the chain as a table; what was read as what comes first."""
+    """Return the chain as a table; the first row says how the name was read."""
     table = terminal.table()
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
@@ -132,18 +132,13 @@ def _gates(judged: Judged | None) -> Iterator[Text]:
     beside = f"beside {judged.champion}" if judged.champion else "without a champion"
     count = f"{len(blocking) - failed} of {len(blocking)} blocking verdicts pass, {beside}"
     yield Text.assemble((judged.verdict, "green" if judged.verdict == "pass" else _REFUSED), f": {count}")
-    for rule in _first_of_each(blocking):
+    shown: dict[str, Verdict] = {}  # of each rule: the first verdict that fails, or else the first
+    for rule in blocking:
+        if rule.id not in shown or (rule.verdict == "fail" and shown[rule.id].verdict != "fail"):
+            shown[rule.id] = rule
+    for rule in shown.values():
         text = f"{rule.id}: {rule.reason}"
         yield Text(clean(text), _REFUSED if rule.verdict == "fail" else _DIM, no_wrap=True, overflow="ellipsis")
-
-
-def _first_of_each(rules: list[Verdict]) -> list[Verdict]:
-    """Return a verdict of each rule: the first that fails, or else the first."""
-    first: dict[str, Verdict] = {}
-    for rule in rules:
-        if rule.id not in first or (rule.verdict == "fail" and first[rule.id].verdict != "fail"):
-            first[rule.id] = rule
-    return list(first.values())
 
 
 def _declared(declared: DeclaredParams | None) -> Iterator[Text]:

@@ -19,7 +19,7 @@ from trunkline.conf.versions import Version
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.deploy import history
 from trunkline.lineage import builds, facts, predictions, stays
-from trunkline.lineage.chain import Chain, Kind, Lineage, Made, Reviewed, Stay
+from trunkline.lineage.chain import Chain, Kind, Lineage, Made, Reviewed
 from trunkline.release import releases
 from trunkline.release.releases import Releases
 from trunkline.serve.log import Prediction
@@ -45,15 +45,15 @@ class Subject:
 
 
 class UnknownError(UserError):
-    """A name that means nothing here: the answer is no."""
+    """A name that means nothing here; exits with 1."""
 
     exit_code = 1
 
 
 def trace(folder: Path, asked: str, trunk: str, logs: Sequence[str], forge: Forge | None) -> Lineage:
-    """Return the chain behind a name; `forge` is asked for what the tag does not tell, None: it is not.
+    """Return the chain behind a name; `forge` is asked for what the tag does not say, unless it is None.
 
-    Raises UnknownError for a name that means nothing here, UserError for one that means too much.
+    Raises UnknownError for a name that means nothing here, UserError for an ambiguous one.
     """
     released = releases.releases(folder, trunk)
     subject = identify(folder, released, asked, logs)
@@ -69,9 +69,9 @@ def trace(folder: Path, asked: str, trunk: str, logs: Sequence[str], forge: Forg
 
 
 def identify(folder: Path, released: Releases, asked: str, logs: Sequence[str]) -> Subject:
-    """Return what a name means; the order is that of the module's text."""
-    for attempt in (_as_version, _as_digest, _as_commit):
-        subject = attempt(folder, released, asked)
+    """Return what a name means, tried in the order that the module's docstring gives."""
+    for meaning_of in (_as_version, _as_digest, _as_commit):
+        subject = meaning_of(folder, released, asked)
         if subject is not None:
             return subject
     row = predictions.find(logs, asked) if logs else None
@@ -164,6 +164,7 @@ def _chain(folder: Path, released: Releases, asked: str, subject: Subject, forge
     if chain is None:
         unknown["chain"] = _unreleased(before, first)
     content, landed = files[commit], details[commit]
+    changes = history.changes(folder, released.trunk.tip, released.name) if subject.version else ()
     return Lineage(
         asked=clean(asked),
         kind=subject.kind,
@@ -186,13 +187,13 @@ def _chain(folder: Path, released: Releases, asked: str, subject: Subject, forge
         data=facts.outputs(content, lambda md5: cache.listing(folder, md5)),
         rows=facts.rows(content),
         environment=facts.environment(content),
-        runs=_runs(folder, released, subject.version),
+        runs=tuple(stay for stay in stays.stays(changes, released.dated) if stay.version == _label(subject.version)),
         unknown=unknown,
     )
 
 
 def _between(released: Releases, version: Version | None, where: str | None) -> tuple[Version | None, Version | None]:
-    """Return the version before, and the first that holds what is asked for: by number, or else by their places."""
+    """Return the version before, and the first that holds what is asked for: by number, else by place on the trunk."""
     if version:
         return max((other for other in released.tags if other < version), default=None), version
     if where is None:
@@ -225,7 +226,7 @@ def _version(folder: Path, released: Releases, version: Version) -> Chain:
 
 
 def _signed(released: Releases, version: Version | None, chain: Chain | None) -> Reviewed | None:
-    """Return the pull request of a version as its tag tells of it."""
+    """Return the pull request of a version, as its tag names it."""
     announced = released.announced.get(version) if version else None
     review = announced.review if announced else None
     if review is None or chain is None:
@@ -247,10 +248,3 @@ def reviewed(landed: Commit, released: Releases, forge: Forge | None) -> tuple[R
         return None, NONE
     people = (clean(merged.author), tuple(map(clean, merged.approvers)), clean(merged.merged_by))
     return Reviewed(merged.number, "forge", clean(merged.url), *people), None
-
-
-def _runs(folder: Path, released: Releases, version: Version | None) -> tuple[Stay, ...]:
-    if version is None:
-        return ()
-    ran = stays.stays(history.changes(folder, released.trunk.tip, released.name), released.dated)
-    return tuple(stay for stay in ran if stay.version == version.label)

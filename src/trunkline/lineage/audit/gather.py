@@ -27,7 +27,7 @@ from trunkline.release import releases
 from trunkline.release.releases import Releases
 from trunkline.show.text import clean
 
-# What must have an owner: who may vouch, what runs, and whatever computes and judges that a project has.
+# What must have an owner: who may sign, what runs, and whatever computes and judges that a project has.
 DECIDING = (paths.REGISTRY.as_posix(), "conf/deploy")
 JUDGING = (".github", "conf/contract", "conf/evaluation", "conf/gates", "dvc.yaml", "locks", "src", "stages")
 
@@ -67,7 +67,7 @@ def _moment(option: str, text: str) -> tuple[datetime, datetime]:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the remote told: versions whose tags are others there, and why it could not be asked.
+    """What the remote answered: versions whose tags differ there, and why it could not be asked.
 
     `before` is the trunk's tip as it was here before; None where there was none, or nothing was asked.
     """
@@ -80,8 +80,8 @@ class Asked:
 def audited(folder: Path, when: AuditPeriod, trunk: str, asked: Asked, forge: Forge | None) -> Audit:
     """Return what happened in a period, what of it should not have, and what guards the trunk.
 
-    `asked` is what the remote has told, `forge` is asked here; None: it is not. Raises UserError for a clone that does
-    not hold the trunk.
+    `asked` is what the remote has answered; `forge` is asked here, unless it is None. Raises UserError for a clone
+    that does not hold the trunk.
     """
     released = releases.releases(folder, trunk)
     gathering = _Gathering(folder, released, forge)
@@ -206,7 +206,7 @@ class _Gathering:
         )
 
     def _at(self, desired: Desired, date: str) -> Version | None:
-        """Return the version that was meant at a moment."""
+        """Return the version that `desired` meant at that time."""
         if isinstance(desired, int):
             return Version(self.released.name, desired)
         earlier = (
@@ -217,7 +217,7 @@ class _Gathering:
         return max(earlier, default=None) if desired == LATEST else None
 
     def evidence(self, version: Version) -> VersionEvidence | None:
-        """Return what speaks for a version; None for one that was never released."""
+        """Return the evidence for a version; None for one that was never released."""
         if version not in self.released.tags:
             return None
         if version not in self.evidences:
@@ -248,7 +248,7 @@ class _Gathering:
         return any(target is not None and target.merge == "approval" for target in targets)
 
     def rewritten(self, before: str | None) -> tuple[Violation, ...]:
-        """Return the signs that the trunk's history is another one than it was; `before` is the tip that it had."""
+        """Return the signs that the trunk's history was rewritten; `before` is its earlier tip."""
         tip, tags = self.released.trunk.tip, self.released.tags
         lost = set(ancestry.outside(self.folder, [tag.commit for tag in tags.values()], tip))
         violations = [

@@ -1,7 +1,7 @@
 """Releases, promotions and rollbacks judged: what reached an environment, on whose word, and what should not have.
 
 Pure: it is given events as git, the tags and the forge tell them. What nobody could tell is named, and is no violation;
-what can be told and is not as it should be, is one.
+what can be checked and is not as it should be, is one.
 """
 
 from collections.abc import Iterator, Sequence
@@ -99,14 +99,14 @@ def content(audit: Audit) -> dict[str, Any]:
 
 
 def evidence(signer: str | None, refused: str | None, judged: Judged | None) -> VersionEvidence:
-    """Return what speaks for a version, of its chain and of the verdict of its commit."""
+    """Return the evidence for a version: its chain and the verdict of its commit."""
     rules = [rule for rule in (judged.rules if judged else ()) if rule.blocking and rule.verdict != "not_applicable"]
     passed = sum(rule.verdict == "pass" for rule in rules)
     return VersionEvidence(signer, refused, judged.verdict if judged else None, passed, len(rules))
 
 
 def judge(events: Sequence[Event]) -> tuple[Violation, ...]:
-    """Return what of each event should not be, in the order of the events; of a version once."""
+    """Return the violations, in the order of the events; those of a version once."""
     violations = [violation for event in events for violation in (*_arrived(event), *_of_version(event))]
     return tuple(dict.fromkeys(violations))
 
