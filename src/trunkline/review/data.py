@@ -1,4 +1,4 @@
-"""What a reviewer decides on: this commit beside the base that its branch left, as data; rendered by `comment`."""
+"""What a reviewer decides on, as data: this commit compared with its base; `comment` renders it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ class Pending:
 
 @dataclass(frozen=True)
 class Merge:
-    """What the target's own commits make of it: the plan of the merged tree, or the files that git cannot merge."""
+    """The result of merging the target's own commits: the plan of the merged tree, or the files that conflict."""
 
     conflicts: tuple[str, ...]
     steps: tuple[Pending, ...]
@@ -89,7 +89,7 @@ class Review:
 
     `dirty` says that files differ from the commit `head`, and `uncommitted` are results that do; `behind` are commits
     of the target that it does not have, and `merge` is what comes of them. `latency` is measured, in seconds for one
-    prediction; `attribution` is there if it was asked for and could be had, else `unattributed` says why not.
+    prediction; `attribution` is there if it was asked for and possible, else `unattributed` says why not.
     `same_model` says that the base's very model is shipped, so that the verdict on it decides nothing; `moves` are the
     environments that are to run another version. `search` is there if one for a better model was made. `code` is what
     changed beside declared state, and `refuted` what dvc.lock of the commit claims and the run here did not give.

@@ -69,7 +69,7 @@ def _no_number(text: str) -> NoReturn:
 
 
 def _bounded(value: Any, depth: int = 0) -> None:
-    """Raise UserError for what would take long to render, or cannot be computed with."""
+    """Raise UserError for what would take long to render, or is too large a number."""
     if depth > DEPTH:
         raise UserError(f"review: is nested deeper than {DEPTH} levels")
     if isinstance(value, str) and len(value) > LONGEST:

@@ -42,14 +42,11 @@ def _failures(table: TableContract, report: TableReport) -> Iterator[str]:
         share = f"{report.quarantined / report.rows:.2%}"
         yield f"{share} of the rows are in quarantine, more than its quarantine_limit of {table.quarantine_limit:.2%}"
     for key, count in report.checks.items():
-        if _fails(table, key):
+        kind, _, name = key.partition(".")
+        if kind == "unique":
+            on_failure: str | None = table.on_duplicate
+        else:
+            rule = table.checks.get(name) if kind == "checks" else table.columns.get(name.rpartition(".")[0])
+            on_failure = rule.on_failure if rule else None  # a rule that this contract does not have fails nothing
+        if on_failure == "fail":
             yield f"{count:,} rows break {key}, which fails the run there"
-
-
-def _fails(table: TableContract, key: str) -> bool:
-    """Tell whether a broken rule of this key fails the run; a rule that a table does not have does not."""
-    kind, _, name = key.partition(".")
-    if kind == "unique":
-        return table.on_duplicate == "fail"
-    declared = table.checks.get(name) if kind == "checks" else table.columns.get(name.rpartition(".")[0])
-    return declared is not None and declared.on_failure == "fail"

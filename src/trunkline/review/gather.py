@@ -42,7 +42,7 @@ HOLDOUT = paths.PREDICTIONS / "holdout.parquet"
 
 
 def gather(root: Path, params: Params, target: str) -> Review:
-    """Return what there is to say of the checked-out commit, beside the commit where it left the target branch.
+    """Return the review of the checked-out commit against the commit where it left the target branch.
 
     Raises UserError for a base that cannot be found, and for reports that are missing or broken.
     """
@@ -84,7 +84,7 @@ def gather(root: Path, params: Params, target: str) -> Review:
 
 
 def attributed(root: Path, params: Params, review: Review, began: measure.Announce) -> Review:
-    """Add which of several changes moved the metric, if that fits the time that conf/review declares.
+    """Add which of several changes moved the metric, if the runs fit the time that conf/review declares.
 
     `began` is given the name of every run; they take the declared time at most.
     """
@@ -100,7 +100,7 @@ def attributed(root: Path, params: Params, review: Review, began: measure.Announ
 
 
 def _unaffordable(root: Path, question: measure.Question, budget: timedelta) -> str:
-    """Say why the runs do not fit the budget; the base and the head are in the cache, and what each has is known."""
+    """Return why the runs do not fit the budget; those of the base and the head are in the cache already."""
     each = measure.seconds(root)
     if each is None:
         return "how long the stages take is not known here"
@@ -111,15 +111,14 @@ def _unaffordable(root: Path, question: measure.Question, budget: timedelta) -> 
 
 
 def _decided(root: Path, gates: Gates, now: Reports, more: Sequence[Verdict]) -> Reports:
-    """Return the reports with all verdicts that decide: those on times and by the base's rules stand in no file."""
-    judged = now.gates
-    verdicts = (*decision.decide(gates, judged, root), *more)
-    verdict = "pass" if passes(verdicts) else "fail"
-    return now.model_copy(update={"gates": judged.model_copy(update={"gates": verdicts, "verdict": verdict})})
+    """Return the reports with all verdicts that decide: those on times and by the base's rules are in no file."""
+    verdicts = (*decision.decide(gates, now.gates, root), *more)
+    decided = {"gates": verdicts, "verdict": "pass" if passes(verdicts) else "fail"}
+    return now.model_copy(update={"gates": now.gates.model_copy(update=decided)})
 
 
 def _merge(root: Path, tip: str) -> Merge:
-    """Merge what the target has of its own, aside, and plan that."""
+    """Merge the target's own commits in a checkout aside, and plan the merged tree."""
     text, conflicts = checkouts.plan_merged(root, tip, checkouts.cache_folder(root), merge.SETTINGS)
     steps = parse_json(text)["stages"] if not conflicts else ()
     pending = (Pending(step["name"], tuple(step["reasons"])) for step in steps if step["action"] in OPEN)

@@ -1,7 +1,7 @@
 """What kind of change a pull request is: what it declares, or also what computes and judges that.
 
-The first is judged by code that was reviewed before; the second runs in its own check, so that only a person who reads
-it protects from it. What is not known to be harmless is taken for the second.
+The first is judged by code that was reviewed before. The second runs in its own check, so that only a person who reads
+it protects against it. What is not known to be harmless counts as the second.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ HEEDED = ("*.dvc", "dvc.yaml", ".dvcignore", ".gitattributes", ".gitmodules")
 WRITTEN = {"conf": (".yaml", ".md"), "reports": (".json",)}  # the suffixes of what belongs there
 FILE = "100"  # what the mode of a file begins with in git, and that of no link
 HARMLESS = ("docs", "tests", "benchmarks", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE")
-# Keys of params.yaml by which a model is judged, and by which it is said who may vouch for one.
+# Keys of params.yaml by which a model is judged, and those that say who may sign one.
 JUDGING = ("gates", "evaluation", "deploy", "contract", "data.window.holdout")
 
 
@@ -38,7 +38,8 @@ NO_CODE = CodeChange((), ())
 def code(since: Since, base: Snapshot) -> CodeChange:
     """Return what has changed since the base beside declared state, its results and texts."""
     files = computing(since.changed("."), lambda name: (since.folder / name).is_symlink())
-    return CodeChange(files, owners.shared(_codeowners(base), [f"{base.prefix}{name}" for name in files]))
+    codeowners = next(filter(None, (base.text(path) for path in owners.PLACES)), "")
+    return CodeChange(files, owners.shared(codeowners, [f"{base.prefix}{name}" for name in files]))
 
 
 def of_commit(folder: Path, trunk: str, commit: str) -> tuple[str, ...]:
@@ -47,14 +48,10 @@ def of_commit(folder: Path, trunk: str, commit: str) -> tuple[str, ...]:
     Raises UserError for a commit or a trunk that is not here.
     """
     changed = repository.changed_since(folder, trunk, commit)
-    return computing(changed, _special(folder, commit).__contains__)
-
-
-def _special(folder: Path, commit: str) -> frozenset[str]:
-    """Return the files of a commit that are links or other repositories."""
     listed = output(folder, "ls-tree", "-r", "-z", commit).decode(errors="surrogateescape")
     entries = (entry.partition("\t") for entry in listed.split("\0") if entry)
-    return frozenset(name for about, _, name in entries if not about.startswith(FILE))
+    special = frozenset(name for about, _, name in entries if not about.startswith(FILE))  # links, other repositories
+    return computing(changed, special.__contains__)
 
 
 def computing(changed: Sequence[str], is_special: Callable[[str], bool]) -> tuple[str, ...]:
@@ -74,8 +71,3 @@ def rules(changes: Sequence[Difference]) -> tuple[str, ...]:
     """Return the changed keys of params.yaml that judge a model."""
     keys = [change.key for change in changes]
     return tuple(key for key in keys if any(f"{key}.".startswith(f"{group}.") for group in JUDGING))
-
-
-def _codeowners(base: Snapshot) -> str:
-    texts = (base.text(Path(place)) for place in owners.PLACES)
-    return next(filter(None, texts), "")

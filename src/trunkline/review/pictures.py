@@ -112,12 +112,7 @@ def _picture(name: str, title: str, height: float, fill: Callable[[Any], None]) 
 
 def _inline(svg: str, name: str, title: str) -> Markup:
     """Return an SVG for the inside of a page: no prologue, comment or style, its names its own, the page's colours."""
-    svg = re.sub(
-        _PROLOGUE,
-        "",
-        svg[svg.index("<svg") :],
-        flags=re.DOTALL,
-    )
+    svg = re.sub(_PROLOGUE, "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r'(\sid="|href="#|url\(#)', rf"\g<1>{name}-", svg)
     svg = re.sub("|".join(_NAMES), lambda match: f"var(--{_NAMES[match[0]]})", svg)
     svg = "".join(f"{line.rstrip()}\n" for line in svg.splitlines() if line.strip())
@@ -141,7 +136,10 @@ def _changes(axes: Any, moves: Sequence[Moved]) -> None:
     seen = set()
     axes.axvline(0, color=_INK, lw=1)
     for row, moved in enumerate(moves):
-        look = _look(moved)
+        if moved.clear:
+            look = "better" if (moved.better or 0) > 0 else "worse"
+        else:
+            look = "noise not known" if moved.clear is None else "within noise"
         marker, face, edge = _LOOKS[look]
         if moved.interval and all(map(_drawable, moved.interval)):
             axes.hlines(row, *moved.interval, color=edge, lw=1.8)
@@ -150,12 +148,6 @@ def _changes(axes: Any, moves: Sequence[Moved]) -> None:
         seen.add(look)
     _rows(axes, [moved.metric for moved in moves])
     _finish(axes, "change, positive for the better")
-
-
-def _look(moved: Moved) -> str:
-    if not moved.clear:
-        return "noise not known" if moved.clear is None else "within noise"
-    return "better" if (moved.better or 0) > 0 else "worse"
 
 
 def _forest(axes: Any, moves: Sequence[Moved], whole: float | None) -> None:

@@ -1,6 +1,6 @@
-"""The one comment that a pull request has: found again by its hidden marker and its author, and kept up to date.
+"""The one comment of a pull request, recognized by its hidden marker and its author, and kept up to date.
 
-The marker alone proves nothing, since anybody can write it. What is done is looked up first, so that doing it again
+The marker alone proves nothing, since anybody can write it. The comments are read first, so that repeating the call
 after a failure changes nothing that is already done.
 """
 
@@ -16,9 +16,9 @@ _NO_REVIEW = "## ⚠️ No review"
 
 @dataclass(frozen=True)
 class Posted:
-    """What became of the comment, where it can be seen, and how many more of ours there are, which is one too many.
+    """What happened to the comment, its address, and how many more of ours there are, which there should not be.
 
-    stale: the commit is no pull request's head, or no longer, so that nothing is said of it.
+    stale: the commit is not, or no longer, the head of a pull request, so nothing is posted.
     """
 
     what: Literal["created", "updated", "unchanged", "stale"]
@@ -36,7 +36,7 @@ def post(forge: Forge, sha: str, body: str, *, write: bool = True) -> Posted:
 
 
 def post_notice(forge: Forge, sha: str, url: str | None, *, write: bool = True) -> Posted:
-    """Say that a run has left no review; where the comment is a review of the same commit already, leave it."""
+    """Post that a run has left no review, unless the comment is a review of the same commit already."""
     pull = forge.pull_request(sha)
     if pull is None:
         return Posted("stale")
@@ -47,7 +47,7 @@ def post_notice(forge: Forge, sha: str, url: str | None, *, write: bool = True) 
 
 
 def upsert(forge: Forge, number: int, url: str, body: str, *, write: bool) -> Posted:
-    """Update our comment if its text is another one, or create it."""
+    """Update our comment if its text differs, or create it."""
     ours = mine(forge.comments(number), forge.me())
     if not ours:
         if write:

@@ -1,4 +1,4 @@
-"""Renders for a person what a finished run leaves in reports/; reads no file and no clock."""
+"""Renders what a finished run leaves in reports/ for a person; reads no file and no clock."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping

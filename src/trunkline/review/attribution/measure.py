@@ -1,4 +1,4 @@
-"""Measures what `attribution` puts together: two commits and what lies between them, run in temporary checkouts."""
+"""Measures what `shares` attributes: two commits and the changes between them, run in temporary checkouts."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -40,7 +40,7 @@ class Question:
 
 
 def ask(root: Path, params: Params, ref: str, metric: str | None = None) -> Question:
-    """Return what there is to run, for the first declared metric if none is named.
+    """Return what has to be run, for the first declared metric if none is named.
 
     Raises UserError for a base that cannot be found, a metric that is not declared, or what is not committed.
     """

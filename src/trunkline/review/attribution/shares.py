@@ -54,7 +54,7 @@ class Factor:
 
 @dataclass(frozen=True)
 class MeasuredRun:
-    """What a run gave: the metric and the number of rows of the holdout, or why there is none."""
+    """The result of a run: the metric and the number of rows of the holdout, or why there is none."""
 
     value: float | None
     rows: int | None = None
@@ -163,7 +163,7 @@ def last_error(log: str) -> str:
 
 
 def stages_before(pipeline: Mapping[str, Any], last: str) -> tuple[str, ...]:
-    """Return a stage of a parsed dvc.yaml with all that it stands on, sorted."""
+    """Return a stage of a parsed dvc.yaml and all stages that it depends on, sorted."""
     stages = pipeline.get("stages") or {}
     wanted, order = [last], set[str]()
     while wanted:
@@ -189,7 +189,7 @@ def _meet(out: str, read: Sequence[str]) -> bool:
 
 
 def _minus(value: float | None, *others: float | None) -> float | None:
-    """Subtract as one does on paper: 0.3 - 0.2 is 0.1, so that what is shown adds up to the last digit."""
+    """Subtract in decimal: 0.3 - 0.2 is 0.1, so that what is shown adds up to the last digit."""
     if value is None:
         return None
     terms = [Decimal(repr(other)) for other in others if other is not None]
