@@ -220,7 +220,7 @@ def _alone(uri: str) -> Iterator[None]:
 
 
 def _create(database: Path) -> None:
-    """Create a SQLite file whole or not at all: MLflow cannot go on with tables that are half made."""
+    """Create a SQLite file whole or not at all: MLflow cannot continue with tables that are half created."""
     part = database.with_name(f".{database.name}.part")
     for left in database.parent.glob(f"{part.name}*"):  # a journal that is left would be played back
         left.unlink()
@@ -242,10 +242,10 @@ def _outside(uri: str, advice: str) -> Iterator[None]:
         while deeper := root.__cause__ or root.__context__:
             root = deeper
         reason = without_secrets(str(root), uri)
-        raise OutsideError(f"MLflow at {shown(uri)}: {reason}; {_mend(uri, reason)}; {advice}") from error
+        raise OutsideError(f"MLflow at {shown(uri)}: {reason}; {_remedy(uri, reason)}; {advice}") from error
 
 
-def _mend(uri: str, reason: str) -> str:
+def _remedy(uri: str, reason: str) -> str:
     """Return what to do about a failure."""
     if is_server(uri) and _UNKNOWN_USER.search(reason):
         return f"set {USER} and {PASSWORD}, or {TOKEN}, for a user who may write there"

@@ -65,7 +65,7 @@ def _owners(setup: Setup, *, enforced: bool) -> Iterator[Finding]:
     """Tell whether CODEOWNERS covers what decides and judges; without a forge nobody asks the owners."""
     try:
         guards = gather.owned(setup.root, ancestry.trunk(setup.root, setup.trunk).tip)
-    except UserError:  # what is wrong with the trunk is told where git is looked at
+    except UserError:  # what is wrong with the trunk is reported with git
         return
     without = [guard for guard in guards if not guard.answer]
     what = "guard: code owners"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from trunkline.adapters.git import ancestry, repository
-from trunkline.adapters.git.process import told
+from trunkline.adapters.git.process import stdout
 from trunkline.core.addresses import shown
 from trunkline.core.errors import UserError
 from trunkline.doctor.findings import Finding, Setup, absent, fails, refused, works
@@ -12,7 +12,7 @@ from trunkline.pipeline import merge
 
 def check(setup: Setup) -> Iterator[Finding]:
     """Look at git itself, and at the repository of the project."""
-    version = told(setup.root, "--version")
+    version = stdout(setup.root, "--version")
     if version is None:
         yield fails("git", "is not installed", "install git, and make sure that it is on PATH")
         return
@@ -22,7 +22,7 @@ def check(setup: Setup) -> Iterator[Finding]:
         advice = "change to a project's clone; or git init, if this is to become one"
         yield fails("repository", f"{setup.root} is in no repository that git can read", advice)
         return
-    yield works("repository", told(setup.root, "rev-parse", "--show-toplevel") or str(setup.root))
+    yield works("repository", stdout(setup.root, "rev-parse", "--show-toplevel") or str(setup.root))
     yield _origin(setup)
     yield _trunk(setup)
     yield _merge_driver(setup)
@@ -30,7 +30,7 @@ def check(setup: Setup) -> Iterator[Finding]:
 
 def _person(setup: Setup) -> Finding:
     variables = {"user.name": "GIT_AUTHOR_NAME", "user.email": "GIT_AUTHOR_EMAIL"}
-    given = {key: setup.environ.get(name) or told(setup.root, "config", key) for key, name in variables.items()}
+    given = {key: setup.environ.get(name) or stdout(setup.root, "config", key) for key, name in variables.items()}
     missing = [key for key, value in given.items() if not value]
     if missing:
         advice = " and ".join(f"git config --global {key} …" for key in missing)

@@ -12,7 +12,7 @@ the command line takes a second each time:
   each stage.
 - `modify_yaml`: writes dvc.lock as DVC does, byte for byte.
 - `Config`: where the cache is, without opening a repository.
-- The exceptions, by which a refusal of the pipeline is told from a failure of a stage.
+- The exceptions, which distinguish a refused pipeline from a failed stage.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Runs the pipeline with what a remote has of it, and hands the results on: to the remote, and to the branch."""
+"""Runs the pipeline with the results that a remote has, and pushes the new ones to the remote and the branch."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import chdir
@@ -21,7 +21,7 @@ Tell = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Pushed:
-    """What became of the results: the files that were committed now, the commit that holds all, and its branch."""
+    """Where the results are: the files that were committed now, the commit that holds all, and its branch."""
 
     files: tuple[str, ...]
     commit: str
@@ -47,7 +47,9 @@ def reproduce(
         if remote:
             _fetch(repo, base, tell)
         if doubted:
-            _forget(root, doubted)
+            with private.modify_yaml(str(root / paths.LOCK)) as lock:
+                # What is left of their entries is the command, so DVC runs them again.
+                lock["stages"].update({name: {"cmd": lock["stages"][name]["cmd"]} for name in doubted})
     run_cache = doubted is None
     if not (remote and _with_remote(root, tell, everything=everything, run_cache=run_cache)):
         with project.opened(root) as repo:
@@ -97,20 +99,13 @@ def push(root: Path, branch: str, environ: Mapping[str, str], *, create: bool = 
 
 
 def _is_readable(repo: Any, tell: Tell) -> bool:
-    """Look into the remote; a run of a fork, say, has no right to, and a new one has nothing in it."""
+    """Tell whether the remote can be read; a run of a fork may not, and a new remote is empty."""
     if not project.has_remote(repo):
         return False
     reason = project.unreadable(repo)
     if reason is not None:
         tell(f"the remote cannot be read, so that what is not here is made again: {reason}")
     return reason is None
-
-
-def _forget(root: Path, stages: Sequence[str]) -> None:
-    """Leave of the stages in dvc.lock where they stand and what they run, so that DVC runs them again."""
-    with private.modify_yaml(str(root / paths.LOCK)) as lock:
-        entries = lock["stages"]
-        entries.update({name: {"cmd": entries[name]["cmd"]} for name in stages})
 
 
 def _with_remote(root: Path, tell: Tell, *, everything: bool, run_cache: bool) -> bool:

@@ -127,7 +127,7 @@ class Forge(Protocol):
 
 
 def retried(call: Callable[[], T], tell: Callable[[str], None], sleep: Callable[[float], None] = time.sleep) -> T:
-    """Call until the forge answers, some times; what is called must look first whether it is already done."""
+    """Call until the forge answers, a few times; what is called must first look whether it is already done."""
 
     def announce(state: RetryCallState) -> None:
         tell(f"{_error(state)}; trying again in {state.upcoming_sleep:.0f} s")

@@ -1,4 +1,4 @@
-"""What is taken out of an archive that someone else's run has left: one file, into memory, within a limit.
+"""Reads one file from an archive that someone else's run has left: into memory, within a limit.
 
 Nothing is extracted, so the names in the archive lead nowhere. Its headers are not believed: the file is counted while
 it is unpacked.

@@ -209,7 +209,7 @@ class GitHub:
             return github_rules.guards(rules, summary, classic, protected)
 
     def _rules(self, branch: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-        """Return the rules of rulesets that are in force on a branch, and what is told of its older protection."""
+        """Return the rules of rulesets that are in force on a branch, and what its older protection says."""
         name = quote(branch, safe="")
         return self._pages(f"rules/branches/{name}"), self._get(f"branches/{name}").get("protection") or {}
 
@@ -251,7 +251,7 @@ class GitHub:
 
 
 def _approvers(pull: Pull) -> list[str]:
-    """Return those whose last word before the merge approved what was merged; a mere comment is no word."""
+    """Return those whose last word before the merge approved what was merged; a mere comment does not count."""
     words = [review for review in pull.get_reviews() if review.state not in ("COMMENTED", "PENDING")]
     in_time = [review for review in words if pull.merged_at and review.submitted_at <= pull.merged_at]
     last = {_login(review.user): review for review in in_time}

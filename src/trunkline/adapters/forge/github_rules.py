@@ -1,7 +1,7 @@
 """What GitHub's rules come to: rulesets, which any reader may see, and the older protection, of which a part.
 
 Pure, on the API's own objects. Where both rule, the stricter holds; what cannot be seen is not taken for absent, and
-not for present either. Who may bypass rules is told to administrators only and is no part of this.
+not for present either. Who may bypass rules is shown to administrators only and is not part of this.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trunkline.adapters.git import repository
-from trunkline.adapters.git.process import output, told
+from trunkline.adapters.git.process import output, stdout
 from trunkline.core.errors import OutsideError, UserError
 
 
@@ -141,14 +141,14 @@ def landing(folder: Path, commit: str, branch: Trunk) -> str | None:
     """Return the commit of the trunk's line that brought a commit to the trunk; None for one that is not on it."""
     if commit in branch.line:
         return commit
-    path = told(folder, "rev-list", "--ancestry-path", f"{commit}..{branch.tip}") or ""
+    path = stdout(folder, "rev-list", "--ancestry-path", f"{commit}..{branch.tip}") or ""
     after = set(path.split())
     return next((candidate for candidate in reversed(branch.line) if candidate in after), None)
 
 
 def with_prefix(folder: Path, prefix: str) -> tuple[str, ...]:
     """Return the commits whose hashes begin with these digits."""
-    objects = told(folder, "rev-parse", f"--disambiguate={prefix}") or ""
+    objects = stdout(folder, "rev-parse", f"--disambiguate={prefix}") or ""
     if not objects:
         return ()
     kinds = output(folder, "cat-file", "--batch-check", given=f"{objects}\n".encode()).decode().splitlines()
@@ -158,7 +158,7 @@ def with_prefix(folder: Path, prefix: str) -> tuple[str, ...]:
 def dropped(folder: Path, branch: Trunk) -> tuple[str, ...]:
     """Return commits that the trunk had when this clone fetched it, and has no more: its history was rewritten."""
     ref = f"refs/remotes/{branch.ref}"
-    tips = (told(folder, "rev-list", "--walk-reflogs", ref) or "").split()
+    tips = (stdout(folder, "rev-list", "--walk-reflogs", ref) or "").split()
     oldest = repository.resolve(folder, f"{ref}@{{{len(tips)}}}") if tips else None  # what the first entry replaced
     return outside(folder, tuple(dict.fromkeys(filter(None, (*tips, oldest)))), branch.tip)
 

@@ -1,4 +1,4 @@
-"""Starts git; so that everything else can be run and tested without a repository."""
+"""Starts git, so that everything else runs and is tested without a repository."""
 
 import subprocess
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from pathlib import Path
 from trunkline.core.errors import OutsideError, one_line
 
 
-def told(folder: Path, *arguments: str) -> str | None:
+def stdout(folder: Path, *arguments: str) -> str | None:
     """Return what git prints, without the last line end; None if it fails or is not installed."""
     # Without optional locks, so that reading never gets in the way of the user's own git command.
     command = ("git", "--no-optional-locks", "-C", str(folder), *arguments)

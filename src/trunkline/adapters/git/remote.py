@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from trunkline.adapters.git import repository
-from trunkline.adapters.git.process import Done, attempt, output, told
+from trunkline.adapters.git.process import Done, attempt, output, stdout
 from trunkline.core.errors import OutsideError, UserError, one_line
 
 # The tokens that git may use, and what names the only server that each is for.
@@ -79,7 +79,7 @@ def branch(folder: Path, name: str, commit: str) -> None:
     ref = _ref(name, "--local")
     if repository.resolve(folder, ref) == commit:
         return
-    if told(folder, "update-ref", ref, commit, "") is None:
+    if stdout(folder, "update-ref", ref, commit, "") is None:
         raise UserError(f"there is a branch {name} already; delete it with: git branch -D {name}")
 
 
@@ -150,13 +150,13 @@ def fetch_branch(folder: Path, branch: str, environ: Mapping[str, str]) -> str |
 
 def _ref(branch: str, option: str) -> str:
     ref = f"refs/heads/{branch}"
-    if told(Path(), "check-ref-format", ref) is None:
+    if stdout(Path(), "check-ref-format", ref) is None:
         raise UserError(f"{option}: no branch can be named '{branch}'; name the branch of origin that holds the change")
     return ref
 
 
 def _author(folder: Path) -> tuple[str, ...]:
-    return () if told(folder, "config", "--get", "user.email") else _NOBODY
+    return () if stdout(folder, "config", "--get", "user.email") else _NOBODY
 
 
 def _at(folder: Path, environ: Mapping[str, str], ref: str, name: str) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from trunkline.adapters.git.process import output, told
+from trunkline.adapters.git.process import output, stdout
 from trunkline.core.errors import UserError
 
 # What git never takes for a branch, with what may follow such a name: a full hash, HEAD~1, @{upstream}, FETCH_HEAD.
@@ -20,12 +20,12 @@ INPUTS = ("conf", "params.yaml", "src", "stages", "dvc.yaml", "locks", *(f"{EXCL
 
 def head(folder: Path) -> str | None:
     """Return the commit that is checked out in a folder; None outside a repository and before a commit."""
-    return told(folder, "rev-parse", "--verify", "HEAD")
+    return stdout(folder, "rev-parse", "--verify", "HEAD")
 
 
 def is_dirty(folder: Path, paths: tuple[str, ...] = INPUTS) -> bool:
     """Tell whether files under `paths`, relative to the folder, differ from the commit or are new to git."""
-    return bool(told(folder, "status", "--porcelain", "--untracked-files=normal", "--", *paths))
+    return bool(stdout(folder, "status", "--porcelain", "--untracked-files=normal", "--", *paths))
 
 
 def changed(folder: Path, paths: Sequence[str]) -> tuple[str, ...]:
@@ -56,7 +56,7 @@ def fork(folder: Path, ref: str, of: str = "HEAD") -> Fork:
     there = tip(folder, ref)
     if there is None:
         raise UserError(f"--base: there is no '{ref}' here; {_way_to(folder, ref)}")
-    since = told(folder, "log", "--first-parent", "--format=%H %P", there, f"^{of}")
+    since = stdout(folder, "log", "--first-parent", "--format=%H %P", there, f"^{of}")
     if since is not None:
         oldest = since.splitlines()[-1].split() if since else []
         if not oldest:
@@ -97,17 +97,17 @@ def tip(folder: Path, ref: str) -> str | None:
 
 def is_ancestor(folder: Path, commit: str, other: str) -> bool:
     """Tell whether a commit is another one or in its history."""
-    return told(folder, "merge-base", "--is-ancestor", commit, other) is not None
+    return stdout(folder, "merge-base", "--is-ancestor", commit, other) is not None
 
 
 def behind(folder: Path, commit: str) -> int:
     """Return how many commits of another one's history the checked-out one does not have."""
-    return int(told(folder, "rev-list", "--count", f"HEAD..{commit}") or 0)
+    return int(stdout(folder, "rev-list", "--count", f"HEAD..{commit}") or 0)
 
 
 def last_commit(folder: Path, path: Path) -> str | None:
     """Return the last commit that changed a file."""
-    return told(folder, "log", "-1", "--format=%H", "--", path.as_posix()) or None
+    return stdout(folder, "log", "-1", "--format=%H", "--", path.as_posix()) or None
 
 
 def changed_between(folder: Path, base: str, head: str) -> tuple[str, ...]:
@@ -131,22 +131,22 @@ def within(name: str, paths: Iterable[str]) -> bool:
 
 def prefix(folder: Path) -> str:
     """Return where a folder is in its repository; empty for its root."""
-    return told(folder, "rev-parse", "--show-prefix") or ""
+    return stdout(folder, "rev-parse", "--show-prefix") or ""
 
 
 def resolve(folder: Path, name: str) -> str | None:
     """Return the commit that a name stands for; None if it stands for none."""
-    return told(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    return stdout(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
 
 
 def is_repository(folder: Path) -> bool:
     """Tell whether a folder is in a repository that git can read."""
-    return told(folder, "rev-parse", "--git-dir") is not None
+    return stdout(folder, "rev-parse", "--git-dir") is not None
 
 
 def is_shallow(folder: Path) -> bool:
     """Tell whether the clone holds the end of a longer history only."""
-    return told(folder, "rev-parse", "--is-shallow-repository") == "true"
+    return stdout(folder, "rev-parse", "--is-shallow-repository") == "true"
 
 
 def files_at(
@@ -176,9 +176,9 @@ def files_at(
 
 def setting(folder: Path, key: str) -> str | None:
     """Return a setting of the folder's own repository; None if it is not set there."""
-    return told(folder, "config", "--local", "--get", key)
+    return stdout(folder, "config", "--local", "--get", key)
 
 
 def set_setting(folder: Path, key: str, value: str) -> bool:
     """Set a setting of the folder's own repository; tell whether git did it."""
-    return told(folder, "config", "--local", key, value) is not None
+    return stdout(folder, "config", "--local", key, value) is not None
