@@ -71,7 +71,7 @@ def _words(name: str) -> str:
 
 
 def _list(question: "Question", as_json: bool) -> None:
-    """Tell what would be run; the time is that of all stages, as if the cache had nothing."""
+    """Print what would be run; the time is that of all stages, as if the cache were empty."""
     from trunkline.review.attribution import measure
     from trunkline.show import terminal
 
@@ -96,12 +96,12 @@ def _list(question: "Question", as_json: bool) -> None:
 def _show(attribution: "Attribution") -> None:
     from trunkline.show import terminal
 
-    if attribution.shares:
-        terminal.show(_table(attribution))
     if not attribution.shares:
         since = f"has changed since {attribution.base[:12]}; name another base with --base"
         click.echo(f"nothing of window, config, code and environment {since}")
-    elif attribution.better:
+    else:
+        terminal.show(_table(attribution))
+    if attribution.shares and attribution.better:
         click.echo(f"{attribution.metric}: {attribution.better} is better; against {attribution.base[:12]}")
     for share in attribution.shares:
         if share.value is None:

@@ -23,9 +23,9 @@ def doctor(context: click.Context, trunk: str, as_json: bool) -> None:
     from trunkline.doctor import examine, findings, screen
     from trunkline.show import terminal
 
-    found = examine.examine(findings.Setup(Path().resolve(), trunk, os.environ))
+    examined = examine.examine(findings.Setup(Path().resolve(), trunk, os.environ))
     if as_json:
-        output.echo_json(findings.content(found))
+        output.echo_json(findings.content(examined))
     else:
-        terminal.show(screen.screen(found))
-    context.exit(1 if any(finding.state == "fails" for finding in found) else 0)
+        terminal.show(screen.screen(examined))
+    context.exit(1 if any(finding.state == "fails" for finding in examined) else 0)

@@ -38,7 +38,7 @@ def promote(  # noqa: PLR0913, PLR0917  an argument per option
 
 
 def propose(intent: "Intent", trunk: str, local: bool, dry_run: bool, as_json: bool) -> int:
-    """Make a proposal and tell of it; return the exit code."""
+    """Make a proposal, print it, and return the exit code."""
     import os
     from dataclasses import asdict
 
@@ -52,8 +52,8 @@ def propose(intent: "Intent", trunk: str, local: bool, dry_run: bool, as_json: b
         output.answer({"what": "refused", "reason": str(error)}, f"refused: {error}", as_json)
         return 1
     if isinstance(proposal, deploy_propose.NoChange):
-        said = {"what": "already", "environment": proposal.environment, "declared": proposal.declared}
-        output.answer(said, f"{proposal.environment} is declared to run {proposal.declared} already", as_json)
+        unchanged = {"what": "already", "environment": proposal.environment, "declared": proposal.declared}
+        output.answer(unchanged, f"{proposal.environment} is declared to run {proposal.declared} already", as_json)
     elif dry_run:
         facts = _facts(proposal, "dry run") | {"diff": proposal.diff, "body": proposal.body}
         output.answer(facts, f"{proposal.diff}\n{proposal.title}\n\n{proposal.body}".rstrip(), as_json)

@@ -1,14 +1,10 @@
 """`trunkline release`: the merged commit as a version, if its gates pass."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from trunkline.cli import options, output
-
-if TYPE_CHECKING:
-    from trunkline.release.publish import Released
 
 
 @click.command(short_help="Tag the merged commit as a signed version, if its gates pass.")
@@ -35,17 +31,13 @@ def release(context: click.Context, trunk: str, dry_run: bool, as_json: bool) ->
     released = publish.release(Path(), trunk, os.environ, connect.named(os.environ), tell, write=not dry_run)
     version = released.version and released.version.tag
     facts = {"digest": released.digest, "outcome": released.what, "version": version, "why": list(released.why)}
-    output.answer(facts, _text(released), as_json)
-    context.exit(1 if released.what == "refused" else 0)
-
-
-def _text(released: "Released") -> str:
     bundle = f"bundle {released.digest[:12]}"
-    if released.what == "refused":
-        return "\n".join([f"not released: {bundle}", *(f"  {why}" for why in released.why)])
-    return {
+    text = {
+        "refused": "\n".join([f"not released: {bundle}", *(f"  {why}" for why in released.why)]),
         "released": f"{released.version}: {bundle}",
         "would": f"would be {released.version}: {bundle} (dry run: not done)",
         "same": f"{released.version} is this bundle already, {released.digest[:12]}: nothing to do",
         "superseded": f"passed over: {''.join(released.why)}",
     }[released.what]
+    output.answer(facts, text, as_json)
+    context.exit(1 if released.what == "refused" else 0)

@@ -52,8 +52,8 @@ def _bundle(path: Path) -> dict[str, object]:
         verified = manifest.read(path)
     except manifest.BundleError as error:
         raise _NoError(str(error)) from None
-    said = verified.manifest
-    return {"digest": verified.digest, "files": len(said.files), "name": said.name, "runtime": said.runtime}
+    content = verified.manifest
+    return {"digest": verified.digest, "files": len(content.files), "name": content.name, "runtime": content.runtime}
 
 
 def _version(what: str, chain_only: bool, again: bool) -> dict[str, object]:

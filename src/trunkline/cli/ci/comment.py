@@ -77,14 +77,10 @@ def _post(sha: str, posting: "Callable[..., Posted]", dry_run: bool) -> None:
     from trunkline.adapters.forge import api, connect
 
     forge = connect.connect(os.environ)
-    outcome = api.retried(lambda: posting(forge, write=not dry_run), _tell)
+    outcome = api.retried(lambda: posting(forge, write=not dry_run), partial(click.echo, err=True))
     if outcome.what == "stale":
         click.echo(f"{sha} is the head of no open pull request, or not any more: nothing posted")
         return
     click.echo(f"{outcome.url}: comment {outcome.what}{' (dry run: not done)' if dry_run else ''}")
     if outcome.more:
         click.echo(f"{outcome.url}: {outcome.more} more of our comments are there; delete them by hand", err=True)
-
-
-def _tell(text: str) -> None:
-    click.echo(text, err=True)

@@ -59,7 +59,7 @@ def _read(file: str, path: str) -> str:
 
 
 def _render(content: Mapping[str, Any]) -> str:
-    from trunkline.pipeline.compose import compose  # Hydra takes two seconds, and few merges write params.yaml anew
+    from trunkline.pipeline.compose import compose  # Hydra takes two seconds, and few merges write params.yaml
 
     return compose.render(content)
 

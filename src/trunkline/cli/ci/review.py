@@ -81,13 +81,13 @@ def review(  # noqa: PLR0913, PLR0917  an argument per option
 
 
 def _answers(parts: list[_Part]) -> Iterator[_Answer]:
-    for place, part in enumerate(parts):
+    for number, part in enumerate(parts):
         click.secho(f"trunkline {part.name}", bold=True)
         start = time.perf_counter()
         code = exit_code(part.run)
         yield _Answer(part.name, code, time.perf_counter() - start)
         if code and part.needed:
-            yield from (_Answer(later.name, None) for later in parts[place + 1 :])
+            yield from (_Answer(later.name, None) for later in parts[number + 1 :])
             return
 
 

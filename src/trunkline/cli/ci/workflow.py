@@ -1,4 +1,4 @@
-"""What a verb exchanges with the workflow that calls it: what a run has left, and what later steps are told."""
+"""What a verb exchanges with the workflow that calls it: the files that a run has left, and outputs for later steps."""
 
 import os
 from pathlib import Path
