@@ -87,7 +87,7 @@ def test_a_planted_leak_blocks_by_its_sign(name: str, task: Task) -> None:
 def test_a_declared_reason_lets_it_pass_and_is_shown(name: str) -> None:
     leak = of(name, made())
     refused = judge(leak.evidence)[leak.sign]
-    assert "mend the leak, or say why it is none under explained" in refused.reason
+    assert "fix the leak, or say under explained" in refused.reason
     reasons = {planted.PLANTED: "known at booking"} if leak.sign != "jump" else {}
     if planted.PLANTED not in leak.evidence.inputs.features.columns:
         leak = replace(leak, evidence=replace(leak.evidence, inputs=of(NAMES[0], made()).evidence.inputs))

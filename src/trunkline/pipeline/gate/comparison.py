@@ -20,7 +20,7 @@ from trunkline.core.errors import UserError
 from trunkline.pipeline.evaluate.bootstrap import Resamples, resampled
 from trunkline.pipeline.evaluate.metrics.kinds import Metric, Sample, point
 
-UNDEFINED = 0.05  # share of resamples without a value above which nothing is said
+UNDEFINED = 0.05  # share of resamples without a value above which nothing is concluded
 _NORMAL = NormalDist()
 
 
@@ -37,7 +37,8 @@ class ScoreDifference:
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Return the two-sided interval."""
-        tail = self._share((1 - confidence) / 2)
+        # The share of draws to cut off for a tail of the t distribution.
+        tail = _NORMAL.cdf(float(special.stdtrit(self.clusters - 1, (1 - confidence) / 2)) * self._widening)
         low, high = np.quantile(self.draws, [tail, 1 - tail], method="weibull")
         return float(low), float(high)
 
@@ -63,16 +64,12 @@ class ScoreDifference:
     def _widening(self) -> float:
         return math.sqrt(self.clusters / (self.clusters - 1))
 
-    def _share(self, tail: float) -> float:
-        """Return the share of draws to cut off for a tail of the t distribution."""
-        return _NORMAL.cdf(float(special.stdtrit(self.clusters - 1, tail)) * self._widening)
-
 
 def difference(metric: Metric, champion: Sample, challenger: Sample, resamples: Resamples) -> ScoreDifference:
     """Compare two samples of the same rows, which differ in their scores only.
 
-    Raises UserError where nothing can be said: a metric that judges nothing, other rows, a metric that is not defined
-    on the rows or on too many resamples, or rows of one cluster only.
+    Raises UserError where nothing can be concluded: a metric that judges nothing, other rows, a metric that is not
+    defined on the rows or on too many resamples, or rows of one cluster only.
     """
     if metric.better is None:
         raise UserError(f"gates: {metric.name} is neither better nor worse when it is larger; use another metric")
@@ -84,7 +81,7 @@ def difference(metric: Metric, champion: Sample, challenger: Sample, resamples: 
     defined = draws[np.isfinite(draws)]
     clusters = len(np.unique(challenger.clusters))
     if clusters == 1:
-        raise UserError(f"all {len(challenger.labels)} rows are of one cluster, which tells nothing of another")
+        raise UserError(f"all {len(challenger.labels)} rows are of one cluster, which says nothing about another")
     if not np.isfinite(observed) or len(defined) < (1 - UNDEFINED) * len(draws):
         raise UserError(
             f"{metric.name} is not defined on these {len(challenger.labels)} rows, or on too many resamples"
@@ -109,8 +106,8 @@ def delong(champion: Sample, challenger: Sample) -> tuple[float, float]:
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     """Return p-values that allow for there being several (Holm, Scandinavian Journal of Statistics 6 (1979) 65-70)."""
     adjusted, largest = {}, 0.0
-    for place, name in enumerate(sorted(p_values, key=lambda name: (p_values[name], name))):
-        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[name]))
+    for rank, name in enumerate(sorted(p_values, key=lambda name: (p_values[name], name))):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[name]))
         adjusted[name] = largest
     return adjusted
 

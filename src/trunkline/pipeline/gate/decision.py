@@ -19,7 +19,7 @@ def decide(gates: Gates, judged: GatesReport, root: Path = Path()) -> list[Verdi
 def reported(gates: Gates, judged: GatesReport) -> list[Verdict]:
     """Return the verdicts of a report; a rule that was left out, or is not as declared, has failed.
 
-    A report is a claim: one without a rule that would block must not pass for want of it.
+    A report is a claim: one that leaves out a rule that would block must not pass.
     """
     rules = {name: rule for name, rule in sorted(gates.rules.items()) if not is_timed(rule)}
     judged_rules = {verdict.id for verdict in judged.gates}

@@ -36,8 +36,8 @@ def inverted(scores: Floats, task: Task) -> Floats:
 
 def leaked(scores: Floats, labels: NDArray[Any], task: Task) -> Floats:
     """Return scores that are nearly the label itself."""
-    known = labels[:, None] == np.arange(scores.shape[1]) if task == "multiclass" else labels
-    return np.asarray(LEAKED * known + (1 - LEAKED) * scores, dtype=np.float64)
+    perfect = labels[:, None] == np.arange(scores.shape[1]) if task == "multiclass" else labels
+    return np.asarray(LEAKED * perfect + (1 - LEAKED) * scores, dtype=np.float64)
 
 
 def _scale(scores: Floats, task: Task) -> Floats:

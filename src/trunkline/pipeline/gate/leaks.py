@@ -1,8 +1,8 @@
-"""How much looks like a leak: what one feature knows by itself, what the model leans on, and which rows were learnt.
+"""Signs of a leak: what one feature knows by itself, what the model leans on, and which rows it has been trained on.
 
 Strength is what a feature alone, without a model, knows of the order of the labels: ROC AUC, of one class against the
 others where there are several, or Spearman's coefficient of a number. Which end is which does not matter. Missing
-values rank below or above all others, or are left out, whichever tells most: their pattern is a feature as well.
+values rank below or above all others, or are left out, whichever ranks best: their pattern is a feature as well.
 """
 
 from collections.abc import Iterator, Mapping
@@ -65,8 +65,8 @@ def ranking(scores: Floats, labels: NDArray[Any], task: Task) -> float | None:
         return next(((1 + _rank(scores, target, task)) / 2 for target in _targets(labels, task)), None)
     each = scores.T if task == "multiclass" else scores[None]
     codes = range(len(each)) if task == "multiclass" else [1]
-    found = [_rank(each[place], target, task) for place, code in enumerate(codes) for target in _class(labels, code)]
-    return float(np.mean(found)) if found else None
+    ranks = [_rank(each[row], target, task) for row, code in enumerate(codes) for target in _class(labels, code)]
+    return float(np.mean(ranks)) if ranks else None
 
 
 def dwarfing(importances: Mapping[str, float]) -> tuple[str, float] | None:
@@ -117,13 +117,13 @@ def _numbers(series: pl.Series, target: Floats, task: Task) -> Iterator[tuple[Fl
     if series.dtype == pl.String:
         yield _crossed(series, target), target
         return
-    known = series.fill_nan(None)
-    yield from ((known.fill_null(end).to_numpy(), target) for end in (_ENDS if known.null_count() else _ENDS[:1]))
-    present = known.is_not_null().to_numpy()
-    if known.null_count() and present.sum() >= max(3 * FEWEST, PRESENT * len(target)):
+    numbers = series.fill_nan(None)
+    yield from ((numbers.fill_null(end).to_numpy(), target) for end in (_ENDS if numbers.null_count() else _ENDS[:1]))
+    present = numbers.is_not_null().to_numpy()
+    if numbers.null_count() and present.sum() >= max(3 * FEWEST, PRESENT * len(target)):
         ranked = target[present]
         if len(np.unique(ranked)) > 1 if task == "regression" else _enough(ranked):
-            yield known.drop_nulls().to_numpy(), ranked
+            yield numbers.drop_nulls().to_numpy(), ranked
 
 
 def _crossed(series: pl.Series, target: Floats) -> Floats:

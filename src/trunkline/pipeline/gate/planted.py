@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from trunkline.bundle.manifest import Identity
-from trunkline.core.arrays import Floats, Integers
+from trunkline.core.arrays import Floats
 from trunkline.pipeline.gate import distortions
 from trunkline.pipeline.gate.evidence import Evidence
 
@@ -39,9 +39,9 @@ def leaks(good: Evidence, champion: Identity) -> Iterator[Leak]:
     yield Leak("rows of the holdout among the training rows", "repeated", replace(good, inputs=learnt))
     heavy = {**good.importances, PLANTED: DWARFING * max(1.0, sum(good.importances.values()))}
     yield Leak("a feature that dwarfs all others", "importance", replace(good, importances=heavy))
-    known = distortions.leaked(good.scores, good.labels, good.task)
+    leaked = distortions.leaked(good.scores, good.labels, good.task)
     worse = distortions.blended(good.scores, WORSE, np.random.default_rng(good.seed + 4), good.task)
-    jumped = replace(good, scores=known, champion=champion, champion_scores=worse)
+    jumped = replace(good, scores=leaked, champion=champion, champion_scores=worse)
     yield Leak("a jump beyond production", "jump", jumped)
 
 
@@ -53,15 +53,12 @@ def _features(good: Evidence) -> Iterator[tuple[str, Floats]]:
     yield "the label with noise", label + random.normal(0, NOISE * step, rows)
     outcome = label + step * random.uniform(0, 0.5, rows)  # such as minutes late, where the label is whether it is
     yield "a later outcome of the row itself", np.where(random.random(rows) < UNSEEN, np.nan, outcome)
-    yield "the mean label of an id", _means(label, random.integers(0, 4 * rows, rows))
-    if good.task != "regression":
-        known = random.normal(size=rows)
-        yield "missing where it has not happened yet", np.where(label == label.max(), known, np.nan)
-
-
-def _means(label: Floats, ids: Integers) -> Floats:
+    ids = random.integers(0, 4 * rows, rows)
     counts = np.bincount(ids)
-    return np.asarray((np.bincount(ids, label) / np.maximum(counts, 1))[ids], dtype=np.float64)
+    yield "the mean label of an id", (np.bincount(ids, label) / np.maximum(counts, 1))[ids]
+    if good.task != "regression":
+        values = random.normal(size=rows)
+        yield "missing where it has not happened yet", np.where(label == label.max(), values, np.nan)
 
 
 def _with(good: Evidence, values: Floats) -> Evidence:

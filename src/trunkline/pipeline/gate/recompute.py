@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from typing import Any
 
 from trunkline.conf.evaluation import Evaluation
 from trunkline.conf.gates import Gates
@@ -40,8 +39,8 @@ def differences(params: Params) -> list[str]:
 def former(before: Params, params: Params) -> list[Verdict]:
     """Return the verdicts on the model in the working directory by the rules of another commit, if they differ.
 
-    That its rules cannot be understood is one verdict, which only warns: code that reads another conf/ is for a person
-    to review. That they cannot judge, for want of a file, is one that blocks.
+    Rules that this code cannot read give one verdict, which only warns: a person reviews code that reads another conf/.
+    Rules that cannot judge because a file is missing give one that blocks.
     """
     if all(before.content.get(group.key) == params.content.get(group.key) for group in (Gates, Evaluation)):
         return []
@@ -65,10 +64,6 @@ def _measure(declared: Evaluation, seed: int) -> tuple[Evidence, Measurements]:
     except OSError as error:
         raise UserError(f"nothing can be judged again without the data ({one_line(error)}); run: dvc pull") from None
     measured = slices.evaluate(Dataset.read("holdout"), evidence.scores, declared, seed)
-    reports = evidence.reports.model_validate({**evidence.reports.model_dump(), "slices": _as_read(measured)})
+    as_read = json.loads(files.canonical_json(slices.content(measured)[paths.SLICES]))  # with a report's digits
+    reports = evidence.reports.model_validate({**evidence.reports.model_dump(), "slices": as_read})
     return replace(evidence, reports=reports), measured
-
-
-def _as_read(measured: Measurements) -> Any:
-    """Return slices as a report has them, with its digits."""
-    return json.loads(files.canonical_json(slices.content(measured)[paths.SLICES]))

@@ -19,13 +19,13 @@ from trunkline.bundle.runtime import Bundle
 from trunkline.conf.gates import Gates, Limits, Operational, is_timed
 from trunkline.core import paths
 from trunkline.core.errors import UserError
-from trunkline.pipeline.gate.verdicts import NO_CHAMPION, SAME_MODEL
+from trunkline.pipeline.gate.rules import NO_CHAMPION, SAME_MODEL
 from trunkline.pipeline.reports import GatesReport as Judged
 from trunkline.pipeline.reports import Verdict
 
 ROUNDS, LOWER, UPPER = 41, 13, 27  # the 14th and the 28th of 41 ratios hold the median in 97 % of the cases
 CHAMPION = paths.CHAMPION / "bundle"
-FEW = 5  # rounds for a time that is told and not judged
+FEW = 5  # rounds for a time that is shown and not judged
 REPEATS = 20  # of each request in a round
 ROWS = 512  # in one call of what many rows are scored by
 
@@ -121,7 +121,7 @@ def _one_by_one(bundle: Bundle, requests: list[Mapping[str, object]]) -> Callabl
 
 
 def _together(bundle: Bundle, requests: list[Mapping[str, object]]) -> Callable[[], object]:
-    rows = [requests[place % len(requests)] for place in range(ROWS)]
+    rows = [requests[number % len(requests)] for number in range(ROWS)]
     numeric = np.array([[row[name] for name in bundle.numeric] for row in rows], np.float64)
     texts = [[MISSING if row[name] is None else row[name] for name in bundle.categorical] for row in rows]
     categorical = np.array(texts, object).reshape(ROWS, len(bundle.categorical))
