@@ -15,7 +15,7 @@ does not grow with the years, and no result depends on the size of a slice.
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,7 +26,7 @@ import polars as pl
 from trunkline.core.dataset import EVENT_TIME
 from trunkline.core.errors import OutsideError, UserError, one_line
 from trunkline.core.expressions import Expression
-from trunkline.pipeline.features import unfit
+from trunkline.pipeline.features import sql, unfit
 from trunkline.pipeline.features.plan import (
     Aggregation,
     Early,
@@ -36,14 +36,12 @@ from trunkline.pipeline.features.plan import (
     Named,
     Part,
     Primitive,
-    RequestShare,
     RollingAggregate,
-    Span,
     StaticLookup,
     operands,
 )
 from trunkline.tables import parquet
-from trunkline.tables.rows import UNFIT, UNFIT_ADVICE, connect, share_sql
+from trunkline.tables.rows import UNFIT, UNFIT_ADVICE, connect
 from trunkline.tables.sql import identifier, neutral, readable, to_sql
 
 SLICE = 2**19  # requests
@@ -51,7 +49,7 @@ SLICE = 2**19  # requests
 # Columns of the engine's own; what stands for a declared name has no underscore first.
 _ID, _NOW, _EVENT, _KNOWN = "_id", "_prediction_time", "_event_time", "_available_at"
 _ROW = unfit.ROW  # the number of a row in the table of requests or of events
-_TIME = identifier(EVENT_TIME)
+_TIME = sql.TIME
 
 
 @dataclass(frozen=True)
@@ -79,8 +77,8 @@ class DuckDBEngine:
         self._tables = tables.resolve()
         self._spill = tempfile.TemporaryDirectory(prefix="trunkline-")
         self._connection = connect()
-        self._connection.execute(f"SET memory_limit={_text(memory_limit)}")
-        self._connection.execute(f"SET temp_directory={_text(self._spill.name)}")
+        self._connection.execute(f"SET memory_limit={sql.literal(memory_limit)}")
+        self._connection.execute(f"SET temp_directory={sql.literal(self._spill.name)}")
 
     def __enter__(self) -> Self:
         return self
@@ -101,12 +99,12 @@ class DuckDBEngine:
         taken, order, now = [_ROW, *map(identifier, request.columns), *added], list(map(identifier, request.unique)), ""
         if request.event_time is not None:
             taken = [f"{self._sql(request.event_time)} AS {_TIME}", *taken]
-            order, now = [_TIME, *order], f"{_TIME} - {_interval(request.lead or timedelta())} AS {_NOW}, "
+            order, now = [_TIME, *order], f"{_TIME} - {sql.interval(request.lead or timedelta())} AS {_NOW}, "
         self._run(f"""
             CREATE TABLE requests AS
             SELECT row_number() OVER () AS {_ID}, * FROM (
                 SELECT {now}* FROM (SELECT {", ".join(taken)} FROM {self._numbered(request.table)})
-                WHERE {_in_part(part)} ORDER BY {", ".join(order)})
+                WHERE {sql.in_part(part)} ORDER BY {", ".join(order)})
         """)
         self._slices = self._sliced()
 
@@ -114,10 +112,10 @@ class DuckDBEngine:
         """Return the slices of a part's requests; one without a row if there are none."""
         bounds = "" if self._plan.request.event_time is None else f", min({_NOW})::VARCHAR, max({_NOW})::VARCHAR"
         extent = self._run(f"""
-            SELECT min({_ID}), max({_ID}){bounds} FROM requests WHERE {_in_part(part)}
+            SELECT min({_ID}), max({_ID}){bounds} FROM requests WHERE {sql.in_part(part)}
             GROUP BY ({_ID} - 1) // {self._size} ORDER BY 1
         """).fetchall()
-        return [_Slice(first, last, *map(_instant, times)) for first, last, *times in extent] or [_Slice(0, 0)]
+        return [_Slice(first, last, *map(sql.instant, times)) for first, last, *times in extent] or [_Slice(0, 0)]
 
     def compute(self, primitive: Primitive) -> None:
         """Compute the features of one primitive for every request."""
@@ -174,17 +172,17 @@ class DuckDBEngine:
         joins = " ".join(f"LEFT JOIN {requests.of(view)} AS {view} USING ({_ID})" for view in views)
         return f"""
             SELECT {", ".join(selected)} FROM {requests.of("requests")} AS requests {joins}
-            WHERE {" AND ".join([_in_part(part), *present])} ORDER BY {_ID}
+            WHERE {" AND ".join([sql.in_part(part), *present])} ORDER BY {_ID}
         """
 
     def _copy(self, query: str, path: Path) -> int:
         options = f"FORMAT parquet, ROW_GROUP_SIZE {parquet.ROW_GROUP_ROWS}"
-        written = self._run(f"COPY ({query}) TO {_text(str(path))} ({options})").fetchone()
+        written = self._run(f"COPY ({query}) TO {sql.literal(str(path))} ({options})").fetchone()
         return int(written[0]) if written else 0
 
     def _latest(self, view: LatestAsOf, requests: _Slice) -> str:
-        keys = _keys(view.keys)
-        fresh = f"event.{_EVENT} >= request.{_NOW} - {_interval(view.max_age)}" if view.max_age else "true"
+        keys = sql.columns(view.keys)
+        fresh = f"event.{_EVENT} >= request.{_NOW} - {sql.interval(view.max_age)}" if view.max_age else "true"
         values = [f"{self._sql(expression)} AS _value{i}" for i, (_, expression) in enumerate(view.features)]
         picked = [
             f"CASE WHEN {fresh} THEN event._value{i} END AS {identifier(name)}"
@@ -211,14 +209,14 @@ class DuckDBEngine:
                 SELECT {_ID}, {", ".join(f"request.{identifier(name)}" for name in view.keys)}, request.{_NOW},
                        CASE WHEN state._last = own._place THEN state._second ELSE state._last END AS _place
                 FROM {requests.of("requests")} AS request
-                ASOF LEFT JOIN state ON {_joined(view.keys, "state")} AND request.{_NOW} > state.{_KNOWN}
+                ASOF LEFT JOIN state ON {sql.joined(view.keys, "state")} AND request.{_NOW} > state.{_KNOWN}
                 LEFT JOIN placed AS own ON {self._own(view.events)})
             SELECT {_ID}, {", ".join(picked)} FROM seen AS request LEFT JOIN placed AS event
-            ON {_joined(view.keys)} AND request._place = event._place
+            ON {sql.joined(view.keys)} AND request._place = event._place
         """
 
     def _rolling(self, view: RollingAggregate, requests: _Slice) -> str:
-        keys = _keys(view.keys)
+        keys = sql.columns(view.keys)
         operands = [self._operand(aggregation) for aggregation in view.features]
         measures = [f"{value} AS _sum{i}, {present} AS _count{i}" for i, (value, present) in enumerate(operands)]
         sums = [f"_{what}{i}" for i in range(len(operands)) for what in ("sum", "count")]
@@ -227,7 +225,7 @@ class DuckDBEngine:
             for name in sums
         )
         exits = ", ".join(f"-{name} AS {name}" for name in sums)
-        leaves = f"greatest({_KNOWN}, {_EVENT} + {_interval(view.window)})"
+        leaves = f"greatest({_KNOWN}, {_EVENT} + {sql.interval(view.window)})"
         seen = f"own.{_KNOWN} < request.{_NOW} AND own._leaves >= request.{_NOW}"
         others = ", ".join(f"event.{name} - CASE WHEN {seen} THEN own.{name} ELSE 0 END AS {name}" for name in sums)
         results = [self._aggregate(aggregation, i) for i, aggregation in enumerate(view.features)]
@@ -241,7 +239,7 @@ class DuckDBEngine:
             event AS (SELECT {keys}, _at, {running} FROM steps GROUP BY {keys}, _at),
             seen AS (
                 SELECT {_ID}, {others} FROM {requests.of("requests")} AS request
-                ASOF LEFT JOIN event ON {_joined(view.keys)} AND request.{_NOW} > event._at
+                ASOF LEFT JOIN event ON {sql.joined(view.keys)} AND request.{_NOW} > event._at
                 LEFT JOIN events AS own ON {self._own(view.events)})
             SELECT {_ID}, {", ".join(results)} FROM seen
         """
@@ -250,9 +248,9 @@ class DuckDBEngine:
         named = [f"event._value{i} AS {identifier(name)}" for i, (name, _) in enumerate(view.features)]
         values = [f"{self._sql(expression)} AS _value{i}" for i, (_, expression) in enumerate(view.features)]
         return f"""
-            WITH event AS (SELECT {_keys(view.keys)}, {", ".join(values)} FROM {self._table(view.table)})
+            WITH event AS (SELECT {sql.columns(view.keys)}, {", ".join(values)} FROM {self._table(view.table)})
             SELECT {_ID}, {", ".join(named)} FROM {requests.of("requests")} AS request LEFT JOIN event
-            ON {_joined(view.keys)}
+            ON {sql.joined(view.keys)}
         """
 
     def _events(
@@ -275,7 +273,7 @@ class DuckDBEngine:
         tie_breakers = [name for name in events.unique if name not in set(keys)]
         taken = [_ROW, _EVENT, _KNOWN, *map(identifier, [*keys, *tie_breakers]), *values]
         seen = [f"{identifier(name)} IS NOT NULL" for name in keys] + [f"{_KNOWN} < {requests.end}"]
-        seen += [f"{_EVENT} >= {requests.start} - {_interval(reach)}"] if reach else []
+        seen += [f"{_EVENT} >= {requests.start} - {sql.interval(reach)}"] if reach else []
         return f"SELECT {', '.join(taken)} FROM {stream} WHERE {' AND '.join(seen)}"
 
     def _own(self, events: Events) -> str:
@@ -333,8 +331,8 @@ class DuckDBEngine:
             named = {each.name: self._operand(each)[0] for each in view.features}
         else:
             named = {name: self._sql(expression) for name, expression in view.features}
-        for name, sql in named.items():
-            yield unfit.Evaluated(f"features.views.{view.name}.features.{name}", sql, table, source)
+        for name, value in named.items():
+            yield unfit.Evaluated(f"features.views.{view.name}.features.{name}", value, table, source)
 
     def _sql(self, expression: Expression) -> str:
         return to_sql(expression, self._plan.timezone)
@@ -346,7 +344,7 @@ class DuckDBEngine:
             columns = ", ".join(map(identifier, pl.read_parquet_schema(path)))
         except OSError as error:
             raise OutsideError(f"{path}: cannot be read ({one_line(error)}); run: dvc repro") from error
-        return f"(SELECT * FROM read_parquet({_text(str(path))}) AS columns({columns}))"
+        return f"(SELECT * FROM read_parquet({sql.literal(str(path))}) AS columns({columns}))"
 
     def _numbered(self, name: str) -> str:
         """Return SQL for a table with the number of each row, which is the row's in whatever is made of it."""
@@ -364,38 +362,3 @@ class DuckDBEngine:
 
 def _view(primitive: Primitive) -> str:
     return f'"view_{neutral(primitive.name)}"'
-
-
-def _keys(names: Iterable[str]) -> str:
-    return ", ".join(map(identifier, names))
-
-
-def _joined(names: Iterable[str], other: str = "event") -> str:
-    return " AND ".join(f"request.{identifier(name)} = {other}.{identifier(name)}" for name in names)
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _interval(value: timedelta) -> str:
-    return f"to_microseconds({value // timedelta(microseconds=1)})"
-
-
-def _in_part(part: Part | None) -> str:
-    match part:
-        case Span():
-            return f"{_TIME} >= {_timestamp(part.start)} AND {_TIME} < {_timestamp(part.end)}"
-        case RequestShare():
-            share = share_sql(part.by, part.seed)
-            return f"{share} >= {part.low!r} AND {share} < {part.high!r}"
-        case None:
-            return "true"
-
-
-def _timestamp(value: datetime) -> str:
-    return f"TIMESTAMP '{value.isoformat(sep=' ')}'"
-
-
-def _instant(text: str | None) -> str:
-    return f"CAST({'NULL' if text is None else _text(text)} AS TIMESTAMP)"
