@@ -88,7 +88,7 @@ class Declaration:
 
 @dataclass(frozen=True)
 class EvaluatedModel:
-    """The fitted pipeline, its rows, and what was found out about it."""
+    """The fitted pipeline, its rows, and how it was measured and explained."""
 
     pipeline: Pipeline
     skops: bytes  # the pipeline as a file
@@ -135,11 +135,11 @@ def build(
 
 
 def request_contract(declared: Declaration, train: Dataset) -> Contract:
-    """Return what a request to the model must look like, and which texts its training rows have."""
+    """Return the contract of a request to the model, with the texts that its training rows have."""
+    texts = train.features.select(train.schema.of_role("categorical"))
+    levels = {column.name: column.drop_nulls().unique().cast(pl.String).sort().to_list() for column in texts}
     inputs = [
-        msgspec.structs.replace(field, levels=_levels(train.features[field.name]))
-        if field.role == "categorical"
-        else field
+        msgspec.structs.replace(field, levels=levels[field.name]) if field.name in levels else field
         for field in bundle_inputs.inputs(declared.features, declared.plan, declared.contract, declared.data.sources)
     ]
     return Contract(
@@ -149,10 +149,6 @@ def request_contract(declared: Declaration, train: Dataset) -> Contract:
         inputs=inputs,
         request=bundle_inputs.request_schema(inputs),
     )
-
-
-def _levels(values: pl.Series) -> list[str]:
-    return values.drop_nulls().unique().cast(pl.String).sort().to_list()
 
 
 def check_holdout(holdout: Dataset, contract: Contract) -> None:
@@ -185,7 +181,7 @@ def choose_graph(declared: Declaration, measured: EvaluatedModel, contract: Cont
 
 
 def _difference(compared: bundle_parity.Comparison, tolerance: float) -> str:
-    """Say how far a graph is from the pipeline, and what can be done."""
+    """Return how far a graph's scores are from the pipeline's, and what can be done."""
     remedy = "" if compared.flips else f"raise bundle.tolerance ({tolerance:g}) if so much does not matter, or "
     return (
         f"the exported graph's scores differ by up to {compared.difference:.3g}, "
@@ -197,7 +193,7 @@ def _difference(compared: bundle_parity.Comparison, tolerance: float) -> str:
 def _compare(
     declared: Declaration, measured: EvaluatedModel, contract: Contract, graph: bytes, folder: Path
 ) -> bundle_parity.Comparison:
-    """Load the graph as it will be loaded, and compare its scores with the pipeline's."""
+    """Load the graph as serving does, and compare its scores with the pipeline's."""
     _write_model(folder, contract, "onnx", graph)
     _seal(folder, declared, measured, "onnx")
     try:
@@ -206,8 +202,8 @@ def _compare(
             measured.train, measured.holdout, export.thresholds(measured.pipeline, schema), declared.seed
         )
         expected = partial(fit.scores, measured.pipeline)
-        found = partial(columns.graph_scores, bundle)
-        return bundle_parity.compare(expected, found, measured.holdout.features, odd, schema.task)
+        actual = partial(columns.graph_scores, bundle)
+        return bundle_parity.compare(expected, actual, measured.holdout.features, odd, schema.task)
     finally:
         for path in folder.iterdir():
             path.unlink()

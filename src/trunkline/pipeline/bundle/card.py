@@ -116,7 +116,7 @@ def plain(value: object) -> Markup:
     escaped = _MARKUP.sub(r"\\\g<0>", line)
     escaped = "".join(_ENTITIES.get(character, character) for character in escaped)
     for pattern in (_LINK, _START):
-        escaped = pattern.sub(lambda found: f"&#{ord(found[0])};", escaped)
+        escaped = pattern.sub(lambda match: f"&#{ord(match[0])};", escaped)
     return Markup(escaped or "(empty)")  # noqa: S704  escaped just above
 
 
@@ -129,7 +129,7 @@ def code(value: object) -> Markup:
 
 
 def _visible(character: str) -> str:
-    """Return white space as a space, and what would be invisible or turn the text around as a question mark."""
+    """Return white space as a space, and what is invisible or changes the direction of text as a replacement mark."""
     if character.isspace():
         return " "
     return "\ufffd" if unicodedata.category(character).startswith("C") else character
@@ -192,8 +192,4 @@ def _base(window: WindowReport, task: Task) -> str:
         return ", ".join(f"{name} {share:.1%}" for name, share in window.class_shares.items())
     if task == "regression" and window.base_rate is not None:
         return f"{window.base_rate:.4g}"
-    return _percent(window.base_rate)
-
-
-def _percent(share: float | None) -> str:
-    return "not known" if share is None else f"{share:.1%}"
+    return "not known" if window.base_rate is None else f"{window.base_rate:.1%}"

@@ -1,4 +1,4 @@
-"""What fitted estimators and encoders are, where scikit-learn has no public word for it."""
+"""Facts on fitted estimators and encoders for which scikit-learn has no public attribute."""
 
 from typing import Any
 
@@ -17,5 +17,6 @@ def widths(encoder: OneHotEncoder | OrdinalEncoder) -> list[int]:
     none = [None] * len(encoder.categories_)
     rare = getattr(encoder, "infrequent_categories_", none)  # there is none unless it was asked for
     return [
-        len(known) - (0 if few is None else len(few) - 1) for known, few in zip(encoder.categories_, rare, strict=True)
+        len(categories) - (0 if few is None else len(few) - 1)
+        for categories, few in zip(encoder.categories_, rare, strict=True)
     ]

@@ -1,7 +1,7 @@
-"""What a bundle tells its callers: which inputs it takes, as a JSON Schema too, and how the inputs are computed.
+"""What a bundle declares to its callers: which inputs it takes, also as a JSON Schema, and how they are computed.
 
 An input that is a column of a table, unchanged, is held to that column's contract; what is computed from columns
-is held to what follows from them. Whatever does not follow is left open, since the model takes missing values.
+is held to what follows from them. Anything else is left open, since the model takes missing values.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -50,7 +50,7 @@ def inputs(features: Features, plan: FeaturePlan, contract: Contract, sources: M
     """Return what each input of the model must be, in the order of the plan's outputs."""
     views = {name: view for view in features.views.values() for name in view.features}
     tables = _Tables(plan, contract, sources)
-    return [_input(name, role, views[name], tables) for name, role in _outputs(plan)]
+    return [_input(output.name, output.role, views[output.name], tables) for output in plan.outputs]
 
 
 def request_schema(declared: Iterable[Input]) -> dict[str, Any]:
@@ -63,10 +63,6 @@ def request_schema(declared: Iterable[Input]) -> dict[str, Any]:
         "required": sorted(field.name for field in declared if not field.nullable),
         "additionalProperties": False,
     }
-
-
-def _outputs(plan: FeaturePlan) -> Iterator[tuple[str, Literal["numeric", "categorical"]]]:
-    return ((feature.name, feature.role) for feature in plan.outputs)
 
 
 def _input(name: str, role: Literal["numeric", "categorical"], view: View, tables: _Tables) -> Input:

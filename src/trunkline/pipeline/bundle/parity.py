@@ -24,7 +24,7 @@ Score = Callable[[pl.DataFrame], Floats]
 
 BLOCK = 1 << 16  # rows that are scored at once
 TOGETHER = 1 << 12  # rows of odd values at least, so that most pairs of them meet
-LEAST = 1e-12  # smaller differences are one to a reader, and their digits are the CPU's
+LEAST = 1e-12  # smaller differences mean nothing to a reader, and their digits depend on the CPU
 TEXTS: tuple[str | None, ...] = (None, "", " ", "unknown", "Zürich ✈", "日本語", "a\nb", "x" * 300, "nan", "None")
 # Far below what single precision holds, also after scaling: forests compare in it, and refuse what is larger.
 NUMBERS = (math.nan, 0.0, -0.0, 5e-324, -5e-324, 1e-38, 0.1, -1.0, 2.0**24 + 1, 2.0**53 - 1, -1e15)
@@ -80,9 +80,9 @@ def adversarial(train: Dataset, holdout: Dataset, thresholds: Mapping[str, Seque
     return pl.concat([*together, *alone, missing])
 
 
-def _odd(name: str, schema: Schema, known: pl.Series, thresholds: Mapping[str, Sequence[float]]) -> Iterator[Any]:
+def _odd(name: str, schema: Schema, trained: pl.Series, thresholds: Mapping[str, Sequence[float]]) -> Iterator[Any]:
     if name in schema.of_role("categorical"):
-        yield from (text for text in known.unique().sort().to_list() if text != MISSING)
+        yield from (text for text in trained.unique().sort().to_list() if text != MISSING)
         yield from TEXTS
         return
     at = np.asarray(thresholds.get(name, ()), dtype=np.float64)
@@ -100,17 +100,14 @@ def _together(
     strange = {name: _shuffled(pl.Series(odd[name], dtype=features[name].dtype), count, random) for name in odd}
     masks = {name: random.random(count) < 0.5 for name in odd}
     for flipped in (False, True):
-        yield pl.DataFrame({name: _choose(masks[name] ^ flipped, strange[name], real[name]) for name in odd})
+        chosen = {name: pl.Series(masks[name] ^ flipped) for name in odd}
+        yield pl.DataFrame({name: strange[name].zip_with(chosen[name], real[name]) for name in odd})
 
 
 def _shuffled(values: pl.Series, count: int, random: np.random.Generator) -> pl.Series:
     """Return so many values: all of them in random order, again and again."""
     rounds = -(-count // len(values))
     return values.gather(np.concatenate([random.permutation(len(values)) for _ in range(rounds)])[:count])
-
-
-def _choose(mask: npt.NDArray[np.bool_], yes: pl.Series, no: pl.Series) -> pl.Series:
-    return yes.zip_with(pl.Series(mask), no)
 
 
 def _alone(features: pl.DataFrame, schema: Schema, random: np.random.Generator) -> Iterator[pl.DataFrame]:

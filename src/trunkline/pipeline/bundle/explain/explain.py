@@ -1,4 +1,4 @@
-"""What a model leans on, in one: permutation importance and SHAP values over rows of the holdout."""
+"""What a model leans on: permutation importance and SHAP values over rows of the holdout."""
 
 from dataclasses import asdict, dataclass
 from typing import Any

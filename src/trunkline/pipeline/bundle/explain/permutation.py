@@ -47,9 +47,11 @@ def permutation(pipeline: Pipeline, holdout: Dataset, seed: int) -> Permutation:
     labels, features = sampled.label.to_numpy(), sampled.features
     baseline = _metric(labels, fit.scores(pipeline, features), task)
     drops = {}
-    for place, name in enumerate(features.columns):
+    for number, name in enumerate(features.columns):
         # A generator for each feature: another feature in the schema must not shuffle this one differently.
-        shuffled = _shuffled(features, name, np.random.default_rng([seed, place]))
+        random = np.random.default_rng([seed, number])
+        orders = np.concatenate([random.permutation(features.height) for _ in range(REPEATS)])
+        shuffled = pl.concat([features] * REPEATS).with_columns(features[name].gather(orders))
         scores = np.split(fit.scores(pipeline, shuffled), REPEATS)
         lost = [baseline - _metric(labels, part, task) for part in scores]
         drops[name] = Drop(float(np.mean(lost)), min(lost), max(lost))
@@ -61,16 +63,10 @@ def sample(frame: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
     return frame[np.random.default_rng(seed).permutation(frame.height)[:most]]
 
 
-def _shuffled(features: pl.DataFrame, name: str, random: np.random.Generator) -> pl.DataFrame:
-    """Return the rows once per repeat, below each other, with one column shuffled within each."""
-    orders = np.concatenate([random.permutation(features.height) for _ in range(REPEATS)])
-    return pl.concat([features] * REPEATS).with_columns(features[name].gather(orders))
-
-
 def _metric(labels: npt.NDArray[Any], scores: Floats, task: Task) -> float:
     """Return the metric of a task; the area under the ROC curve reads the order of the scores only."""
     if task == "binary":  # any scale will do
-        places = np.unique(scores, return_inverse=True)[1]
-        scores = places / max(1, places.max(initial=0))
+        ranks = np.unique(scores, return_inverse=True)[1]
+        scores = ranks / max(1, ranks.max(initial=0))
     sample = Sample(labels, scores, np.zeros(len(labels), dtype=np.int64), task)
     return float(point([named(METRICS[task], task)], sample)[0])

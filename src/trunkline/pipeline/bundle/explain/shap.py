@@ -67,18 +67,18 @@ def attributions(pipeline: Pipeline, train: Dataset, rows: pl.DataFrame, seed: i
     return _sampled(pipeline, train.features, rows, seed)
 
 
-Found = tuple[str, Floats, Any] | None  # method, values by column of the matrix (and class), base (of each class)
+Explained = tuple[str, Floats, Any] | None  # method, values by column of the matrix (and class), base (of each class)
 Background = Callable[[], Floats]
 
 
-def _histogram(estimator: Any, matrix: Floats, _: Background) -> Found:
+def _histogram(estimator: Any, matrix: Floats, _: Background) -> Explained:
     if not isinstance(estimator, _HISTOGRAM):
         return None
     values, base = treeshap.histogram_boosting(estimator, matrix)
     return "TreeSHAP, tree path dependent, by trunkline.treeshap", values, base
 
 
-def _lightgbm(estimator: Any, matrix: Floats, _: Background) -> Found:
+def _lightgbm(estimator: Any, matrix: Floats, _: Background) -> Explained:
     """Return LightGBM's own values, which know its categories; it has none for trees with linear leaves."""
     if not fitted.is_lightgbm(estimator) or estimator.get_params().get("linear_tree"):
         return None
@@ -89,14 +89,16 @@ def _lightgbm(estimator: Any, matrix: Floats, _: Background) -> Found:
     return "TreeSHAP, tree path dependent, by LightGBM", values[:, :-1], base
 
 
-def _forest(estimator: Any, matrix: Floats, _: Background) -> Found:
+def _forest(estimator: Any, matrix: Floats, _: Background) -> Explained:
     """Return values of as many rows as the size of the forest allows."""
     if not isinstance(estimator, _FORESTS) or (
         isinstance(estimator, ensemble.GradientBoostingClassifier)
         and _classes(estimator) > 2  # which shap does not know
     ):
         return None
-    most = max(1, int(FOREST_WORK / _work(estimator)))
+    trees = [part.tree_ for part in np.ravel(getattr(estimator, "estimators_", estimator))]
+    work = sum(tree.n_leaves * max(1, tree.max_depth) ** 2 for tree in trees)  # that shap's time per row grows with
+    most = max(1, int(FOREST_WORK / float(work)))
     with _shap_package() as shap:
         explainer = shap.TreeExplainer(estimator, feature_perturbation="tree_path_dependent")
         values = np.asarray(explainer.shap_values(matrix[:most], check_additivity=False))
@@ -107,13 +109,7 @@ def _forest(estimator: Any, matrix: Floats, _: Background) -> Found:
     return method, values, float(base[-1])
 
 
-def _work(forest: Any) -> float:
-    """Return what shap's time per row grows with."""
-    trees = [part.tree_ for part in np.ravel(getattr(forest, "estimators_", forest))]
-    return float(sum(tree.n_leaves * max(1, tree.max_depth) ** 2 for tree in trees))
-
-
-def _linear(estimator: Any, matrix: Floats, background: Background) -> Found:
+def _linear(estimator: Any, matrix: Floats, background: Background) -> Explained:
     """Return coefficient times distance from the training mean (Lundberg and Lee, NeurIPS 2017, corollary 1)."""
     coefficients = np.atleast_2d(getattr(estimator, "coef_", ()))
     if coefficients.shape != (_classes(estimator) if _classes(estimator) > 2 else 1, matrix.shape[1]):
@@ -130,10 +126,10 @@ def _linear(estimator: Any, matrix: Floats, background: Background) -> Found:
 def _sampled(pipeline: Pipeline, background: pl.DataFrame, rows: pl.DataFrame, seed: int) -> Attributions:
     """Return values of few rows by shap's sampling of feature orders, through the pipeline as it is.
 
-    shap mixes rows as numbers; here a cell is the place of a row in one table, so that it may hold text.
+    shap mixes rows as numbers; here a cell is the number of a row in one table, so that it may hold text.
     """
-    known, rows = sample(background, BACKGROUND_ROWS, seed), rows[:SAMPLED_ROWS]
-    table = pl.concat([known, rows])
+    trained, rows = sample(background, BACKGROUND_ROWS, seed), rows[:SAMPLED_ROWS]
+    table = pl.concat([trained, rows])
     places = np.repeat(np.arange(table.height, dtype=np.float64)[:, None], table.width, axis=1)
 
     def scores(mixed: Floats) -> Floats:
@@ -141,9 +137,9 @@ def _sampled(pipeline: Pipeline, background: pl.DataFrame, rows: pl.DataFrame, s
         return fit.scores(pipeline, table.select(c.gather(at) for c, at in zip(table, columns, strict=True)))
 
     with _shap_package() as shap:
-        masker = shap.maskers.Independent(places[: known.height], max_samples=known.height)
+        masker = shap.maskers.Independent(places[: trained.height], max_samples=trained.height)
         explainer = shap.PermutationExplainer(scores, masker, seed=seed)
-        explanation = explainer(places[known.height :], max_evals=PERMUTATIONS * (2 * table.width + 1), silent=True)
+        explanation = explainer(places[trained.height :], max_evals=PERMUTATIONS * (2 * table.width + 1), silent=True)
     output = "probability" if is_classifier(pipeline) else "prediction"
     return Attributions(
         "permutation sampling by shap", False, output, explanation.base_values[0].tolist(), explanation.values
@@ -170,7 +166,7 @@ def _by_feature(values: Floats, owners: Floats) -> Floats:
     """Add up the columns of each feature."""
     if values.ndim == 2:
         return np.asarray(values @ owners)
-    return np.stack([values[..., place] @ owners for place in range(values.shape[2])], axis=2)
+    return np.stack([values[..., number] @ owners for number in range(values.shape[2])], axis=2)
 
 
 def _owners(pipeline: Pipeline) -> Floats:
@@ -184,12 +180,12 @@ def _owners(pipeline: Pipeline) -> Floats:
 
 
 def _classes(estimator: Any) -> int:
-    """Return how many classes an estimator knows; none if it predicts a number."""
+    """Return how many classes an estimator has; 0 if it predicts a number."""
     return len(getattr(estimator, "classes_", ()))
 
 
 def _raw(estimator: Any, matrix: Floats) -> Floats:
-    """Return what an estimator sums up before it makes a probability of it."""
+    """Return an estimator's scores before they become probabilities."""
     if fitted.is_lightgbm(estimator):
         return np.asarray(estimator.predict(matrix, raw_score=True))
     if hasattr(estimator, "decision_function"):
@@ -201,7 +197,7 @@ def _raw(estimator: Any, matrix: Floats) -> Floats:
 
 
 def _scale(pipeline: Pipeline, rows: pl.DataFrame, raw: Floats) -> str:
-    """Return what a raw score is, by its relation to the score."""
+    """Return the name of the raw scores' scale, by their relation to the scores."""
     if not is_classifier(pipeline):
         return "prediction"
     scores = fit.scores(pipeline, rows)

@@ -31,10 +31,10 @@ def histogram_boosting(estimator: Any, matrix: Floats) -> tuple[Floats, Any]:
     bases = np.ravel(estimator._baseline_prediction).tolist()
     values = [np.zeros(matrix.shape) for _ in bases]
     for trees in estimator._predictors:
-        for place, tree in enumerate(trees):
+        for number, tree in enumerate(trees):
             for value, path in _leaves(tree, ordered, columns):
-                bases[place] += value * math.prod(share for _, share, _ in path)
-                _add_leaf(values[place], value, path)
+                bases[number] += value * math.prod(share for _, share, _ in path)
+                _add_leaf(values[number], value, path)
     return (values[0], bases[0]) if len(bases) == 1 else (np.stack(values, axis=2), bases)
 
 

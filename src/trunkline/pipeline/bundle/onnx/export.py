@@ -41,10 +41,10 @@ _UNKNOWN = "\ue001"  # a text that no training row has, or else one with more of
 
 @dataclass(frozen=True)
 class CategoryLookup:
-    """A categorical input: the place in `encoded` of each text that the encoder knows, and of any other.
+    """A categorical input: the row of `encoded` of each text that the encoder knows, and of any other text.
 
-    `encoded` is what the encoder makes of them, shape (places, columns); `first` is the number of the first column
-    among all that the estimator sees.
+    `encoded` has the encoder's codes for them, shape (distinct rows, columns); `first` is the number of the first
+    column among all that the estimator sees.
     """
 
     texts: tuple[str, ...]
@@ -56,7 +56,7 @@ class CategoryLookup:
 
 @dataclass
 class _Graph:
-    """Nodes and constants, in the order in which they are made."""
+    """Nodes and constants, in the order in which they are added."""
 
     nodes: list[NodeProto] = field(default_factory=list)
     constants: list[TensorProto] = field(default_factory=list)
@@ -105,7 +105,9 @@ def thresholds(pipeline: Pipeline, schema: Schema) -> dict[str, list[float]]:
         return {name: [] for name in names}
     ensemble = onnx_trees.read(estimator, _sets(pipeline, list(_lookups(pipeline, schema)), len(names)))
     by_column = onnx_trees.thresholds(ensemble.trees, range(len(names)))
-    return {name: _unscaled(pipeline, by_column, place, ensemble.single_precision) for place, name in enumerate(names)}
+    return {
+        name: _unscaled(pipeline, by_column, column, ensemble.single_precision) for column, name in enumerate(names)
+    }
 
 
 def _check(estimator: Any) -> None:
@@ -157,43 +159,42 @@ def _numeric(graph: _Graph, pipeline: Pipeline, schema: Schema) -> str | None:
 
 
 def _lookups(pipeline: Pipeline, schema: Schema) -> Iterator[CategoryLookup]:
-    """Ask the fitted encoder what it makes of every text that it knows, of an unknown one and of a missing one."""
+    """Ask the fitted encoder for the codes of every text that it knows, of an unknown one and of a missing one."""
     names, encoder = schema.of_role("categorical"), _step(pipeline, "categorical")
     if not names:
         return
     if not isinstance(encoder, OneHotEncoder | OrdinalEncoder):
         raise NotCovered(f"{type(encoder).__name__} is not covered by the exporter")
     ends = np.cumsum([0, *fitted.widths(encoder)])
-    for place, name in enumerate(names):
-        texts = [text for text in encoder.categories_[place] if isinstance(text, str)]
+    texts_of = {
+        name: [text for text in categories if isinstance(text, str)]
+        for name, categories in zip(names, encoder.categories_, strict=True)
+    }
+    any_text = {name: next(iter(texts), None) for name, texts in texts_of.items()}  # None: it was always missing
+    for column, name in enumerate(names):
+        texts = texts_of[name]
         unknown = _UNKNOWN
         while unknown in texts:
             unknown += _UNKNOWN
         probes = pl.Series(name, [*texts, unknown, None], dtype=pl.String)
-        others = (pl.lit(_any(encoder, i), pl.String).alias(other) for i, other in enumerate(names) if other != name)
+        others = (pl.lit(any_text[other], pl.String).alias(other) for other in names if other != name)
         codes = encoder.transform(fit.inputs(pl.DataFrame(probes).with_columns(others).select(names)))
         block = np.asarray(codes.toarray() if hasattr(codes, "toarray") else codes, dtype=np.float64)
-        yield _lookup([*texts, unknown, MISSING], block[:, ends[place] : ends[place + 1]], int(ends[place]), schema)
-
-
-def _any(encoder: Any, place: int) -> str | None:
-    """Return any text that the encoder knows in a column; None if it was always missing."""
-    return next((text for text in encoder.categories_[place] if isinstance(text, str)), None)
+        yield _lookup([*texts, unknown, MISSING], block[:, ends[column] : ends[column + 1]], int(ends[column]), schema)
 
 
 def _lookup(texts: Sequence[str], encoded: Floats, first: int, schema: Schema) -> CategoryLookup:
-    """Give equal rows one place; the last two texts are an unknown and the missing one."""
+    """Store equal rows once; the last two texts are an unknown and the missing one."""
     rows: dict[bytes, int] = {}
     places = [rows.setdefault(row.tobytes(), len(rows)) for row in encoded]
     distinct = np.array([np.frombuffer(row, dtype=np.float64) for row in rows]).reshape(len(rows), encoded.shape[1])
-    known = [*texts[:-2], texts[-1]]
     numeric = len(schema.of_role("numeric"))
-    return CategoryLookup(tuple(known), (*places[:-2], places[-1]), places[-2], distinct, numeric + first)
+    return CategoryLookup((*texts[:-2], texts[-1]), (*places[:-2], places[-1]), places[-2], distinct, numeric + first)
 
 
-def _codes(graph: _Graph, place: int, lookup: CategoryLookup) -> str:
+def _codes(graph: _Graph, column: int, lookup: CategoryLookup) -> str:
     """Add the look-up of a categorical input; return the name of its places, int64 (n)."""
-    text = graph.add("Gather", CATEGORICAL, graph.constant(place, np.int64), axis=1)
+    text = graph.add("Gather", CATEGORICAL, graph.constant(column, np.int64), axis=1)
     return graph.add(
         "LabelEncoder",
         text,
@@ -215,9 +216,9 @@ def _linear(
     terms = []
     if numeric:
         terms.append(_weighted(graph, numeric, weights[:count]))
-    for place, lookup in enumerate(lookups):
+    for column, lookup in enumerate(lookups):
         table = lookup.encoded @ weights[lookup.first : lookup.first + lookup.encoded.shape[1]]
-        terms.append(graph.add("Gather", graph.constant(table), _codes(graph, place, lookup), axis=0))
+        terms.append(graph.add("Gather", graph.constant(table), _codes(graph, column, lookup), axis=0))
     intercept = np.ravel(estimator.intercept_)
     total = graph.constant(intercept if several else float(intercept[0]))
     for term in terms:
@@ -254,11 +255,11 @@ def _trees(
     """Add the columns that splits look at, the trees, and what makes a score of their sum."""
     ensemble = onnx_trees.read(pipeline[-1], _sets(pipeline, lookups, count))
     parts, columns = ([numeric], list(range(count))) if numeric else ([], [])
-    for place, lookup in enumerate(lookups):
-        made, table = _table(lookup, ensemble)
-        if made:
-            parts.append(graph.add("Gather", graph.constant(table), _codes(graph, place, lookup), axis=0))
-            columns += made
+    for number, lookup in enumerate(lookups):
+        added, table = _table(lookup, ensemble)
+        if added:
+            parts.append(graph.add("Gather", graph.constant(table), _codes(graph, number, lookup), axis=0))
+            columns += added
     if not parts:  # no tree has a split, and no number is there to be looked at
         zeros = np.zeros((len(lookups[0].encoded), 1))
         parts, columns = [graph.add("Gather", graph.constant(zeros), _codes(graph, 0, lookups[0]), axis=0)], [0]
@@ -305,7 +306,7 @@ def _ensemble_attributes(ensemble: Ensemble, columns: Mapping[int, int]) -> list
     column = np.concatenate([tree.column for tree in trees])
     attributes = {
         "aggregate_function": _SUM,
-        "leaf_targetids": [place % len(ensemble.base) for place, tree in enumerate(trees) for _ in tree.values],
+        "leaf_targetids": [number % len(ensemble.base) for number, tree in enumerate(trees) for _ in tree.values],
         "leaf_weights": _tensor(np.concatenate([tree.values for tree in trees])),
         "n_targets": len(ensemble.base),
         "nodes_falseleafs": false_leafs,
@@ -340,8 +341,8 @@ def _with_a_split(tree: DecisionTree, column: int) -> DecisionTree:
     )
 
 
-def _unscaled(pipeline: Pipeline, by_column: Mapping[int, list[float]], place: int, single: bool) -> list[float]:
-    values = np.array(by_column[place])
+def _unscaled(pipeline: Pipeline, by_column: Mapping[int, list[float]], column: int, single: bool) -> list[float]:
+    values = np.array(by_column[column])
     if single:  # between two neighbours in single precision, doubles round to either side of their middle
         low = values.astype(np.float32)
         low = np.where(low > values, np.nextafter(low, np.float32(-np.inf)), low)
@@ -349,9 +350,9 @@ def _unscaled(pipeline: Pipeline, by_column: Mapping[int, list[float]], place: i
         values = (low.astype(np.float64) + high.astype(np.float64)) / 2
     for step in reversed(_numeric_steps(pipeline)):
         if isinstance(step, StandardScaler):
-            values = values * step.scale_[place] + step.mean_[place]
+            values = values * step.scale_[column] + step.mean_[column]
         elif isinstance(step, MinMaxScaler):
-            values = (values - step.min_[place]) / step.scale_[place]
+            values = (values - step.min_[column]) / step.scale_[column]
     return [float(value) for value in np.unique(values[np.isfinite(values)])]
 
 

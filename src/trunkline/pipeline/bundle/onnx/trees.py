@@ -47,13 +47,13 @@ class NotCovered(Exception):  # noqa: N818  an answer, not a mistake
 
 @dataclass
 class Sets:
-    """The columns made for splits on categories: for each categorical column, who goes right, by place of its codes.
+    """The columns added for splits on categories: for each categorical column, which of its codes go right.
 
     `codes` are the values that the estimator may meet in each categorical column, NaN among them.
     """
 
     codes: Mapping[int, Floats]
-    first: int  # number of the first column that is made
+    first: int  # number of the first column that is added
     sparse: bool = False  # whether the estimator is given a sparse matrix
     columns: dict[tuple[int, bytes], int] = field(default_factory=dict)
 
@@ -141,17 +141,16 @@ def read(estimator: Any, sets: Sets) -> Ensemble:
         return _lightgbm(estimator, sets)
     members = [estimator] if isinstance(estimator, SINGLE) else estimator.estimators_
     classes = len(getattr(estimator, "classes_", ()))
-    places = range(classes) if classes > 2 else [-1]  # of two classes, the positive one's share says all
-    trees = tuple(_cart(member, place) for member in members for place in places)
-    return Ensemble(trees, (0.0,) * len(places), len(members), None, True, sets)
+    outputs = range(classes) if classes > 2 else [-1]  # of two classes, the positive one's share says all
+    trees = tuple(_cart(member, output) for member in members for output in outputs)
+    return Ensemble(trees, (0.0,) * len(outputs), len(members), None, True, sets)
 
 
-def _cart(member: Any, place: int) -> DecisionTree:
+def _cart(member: Any, output: int) -> DecisionTree:
     """Read a tree of scikit-learn's; a classifier's leaf holds the share of each class, of which one is taken."""
     tree = member.tree_
     if tree.n_outputs != 1:
         raise NotCovered(f"{type(member).__name__} has more than one output")
-    values = tree.value[:, 0, place]
     return _Nodes(
         leaf=tree.children_left < 0,
         left=tree.children_left,
@@ -159,7 +158,7 @@ def _cart(member: Any, place: int) -> DecisionTree:
         column=tree.feature,
         threshold=tree.threshold,
         missing_left=tree.missing_go_to_left,
-        value=values,
+        value=tree.value[:, 0, output],
     ).tree()
 
 
@@ -202,8 +201,8 @@ def _histogram_tree(tree: Any, columns: npt.NDArray[np.int64], sets: Sets) -> De
 
 def _in_bits(bits: npt.NDArray[np.uint8], missing: bool) -> Callable[[Floats], Booleans]:
     def goes_left(codes: Floats) -> Booleans:
-        known = np.where(np.isnan(codes), 0, codes).astype(np.int64)
-        return np.where(np.isnan(codes), missing, bits[known] == 1)
+        positions = np.where(np.isnan(codes), 0, codes).astype(np.int64)
+        return np.where(np.isnan(codes), missing, bits[positions] == 1)
 
     return goes_left
 
@@ -236,7 +235,7 @@ def _lightgbm_link(objective: str) -> str | None:
 
 def _lightgbm_tree(root: Mapping[str, Any], sets: Sets) -> DecisionTree:
     nodes = list(_flat(root))
-    number = {id(node): place for place, node in enumerate(nodes)}
+    number = {id(node): position for position, node in enumerate(nodes)}
     splits = [_lightgbm_split(node, sets) if "split_index" in node else (0, 0.0, False) for node in nodes]
     children = {side: [number[id(node[side])] if side in node else 0 for node in nodes] for side in _SIDES}
     return _Nodes(
