@@ -12,7 +12,7 @@ def main() -> None:
     from trunkline.conf.search import Search
     from trunkline.core import files, paths
     from trunkline.core.params import Params
-    from trunkline.pipeline.search.summary import told
+    from trunkline.pipeline.search.summary import outcome
     from trunkline.pipeline.train.choice import Choice
 
     console, params = Console(stderr=True, highlight=False), Params.read()
@@ -22,7 +22,7 @@ def main() -> None:
     from trunkline.pipeline.search import study  # imports scikit-learn and Optuna
 
     result = study.run(params, int(os.environ["OMP_NUM_THREADS"]), console)
-    console.print(f"{paths.CHOICE}: {told(result)}", soft_wrap=True)
+    console.print(f"{paths.CHOICE}: {outcome(result)}", soft_wrap=True)
 
 
 if __name__ == "__main__":

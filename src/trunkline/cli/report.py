@@ -53,6 +53,6 @@ def subject() -> "Subject":
         task=data.target.task,
         metrics=tuple(registry.named(name, data.target.task) for name in evaluation.metrics),
         confidence=evaluation.interval.confidence,
-        search=search_summary.told(choice.Choice.read()),
+        search=search_summary.outcome(choice.Choice.read()),
         look=look(params.group(Tracking).address(os.environ)),
     )

@@ -51,15 +51,15 @@ def refuted_here(root: Path, commit: str) -> tuple[Refuted, ...]:
     return refuted(Snapshot(root, commit).mapping(paths.LOCK), read(root))
 
 
-def unproven(lock: Lock, known: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the stages of a dvc.lock with outputs whose entry is not the known one, in the order of the file."""
-    return tuple(name for name, entry in entries(lock).items() if outputs(entry) and entry != known.get(name))
+def unproven(lock: Lock, believed: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the stages of a dvc.lock with outputs whose entry is not the believed one, in the order of the file."""
+    return tuple(name for name, entry in entries(lock).items() if outputs(entry) and entry != believed.get(name))
 
 
 def refuted(claimed: Lock, computed: Lock) -> tuple[Refuted, ...]:
     """Return the outputs that differ although command, inputs and parameters of their stage are the same.
 
-    A stage behind such a one has read other inputs, so that nothing is said of its own claim.
+    A stage downstream of one of these has read other inputs, so its own claim is not judged.
     """
     now = entries(computed)
     return tuple(

@@ -19,7 +19,7 @@ import yaml
 from trunkline.core import paths, safe_yaml
 from trunkline.core.errors import UserError, one_line
 
-# What git has to be told, once per clone, so that it calls the driver.
+# Settings of git, once per clone, so that it calls the driver.
 SETTINGS = {
     "merge.trunkline.name": "Trunkline: dvc.lock by stage, params.yaml by key, reports as a whole",
     "merge.trunkline.driver": "trunkline ci merge-driver %O %A %B %P",
@@ -81,7 +81,7 @@ _Lock: TypeAlias = dict[Key, _Entry]
 def merge(path: str, sides: Sides, render: Callable[[Mapping[str, Any]], str]) -> MergedFile:
     """Merge dvc.lock, params.yaml or a JSON report; `render` writes params.yaml of its content.
 
-    Raises UserError for a side that cannot be read, and for a path that is none of these files.
+    Raises UserError for a side that cannot be read, and for a path that is not one of these files.
     """
     name = PurePosixPath(path).name
     if name == "dvc.lock":
@@ -96,17 +96,13 @@ def merge(path: str, sides: Sides, render: Callable[[Mapping[str, Any]], str]) -
 def merge_report(path: str, sides: Sides) -> MergedFile:
     """Take the side that changed; where both did, ours, which must be made again: keys of two runs are of no run."""
     for text in (sides.ours, sides.theirs):
-        _verify_json(path, text)
+        try:
+            json.loads(text)
+        except ValueError as error:
+            raise UserError(f"{path}: is not JSON on one side of the merge: {error}; run there: dvc repro") from None
     if sides.theirs in (sides.base, sides.ours):
         return MergedFile(sides.ours)
     return MergedFile(sides.theirs) if sides.ours == sides.base else MergedFile(sides.ours, stale=("the report",))
-
-
-def _verify_json(path: str, text: str) -> None:
-    try:
-        json.loads(text)
-    except ValueError as error:
-        raise UserError(f"{path}: is not JSON on one side of the merge: {error}; run there: dvc repro") from None
 
 
 def merge_params(path: str, sides: Sides, render: Callable[[Mapping[str, Any]], str]) -> MergedFile:
@@ -136,8 +132,8 @@ def _merge_keys(key: Key, base: Any, ours: Any, theirs: Any, conflicts: list[Con
     nodes = [side if isinstance(side, dict) else {} for side in (base, ours, theirs)]
     merged: dict[Any, Any] = {}
     for name in dict.fromkeys([*nodes[1], *nodes[2]]):
-        one, two, three = (node.get(name, _Absent.KEY) for node in nodes)
-        merged[name] = _merge_value((*key, str(name)), one, two, three, conflicts)
+        before, own, other = (node.get(name, _Absent.KEY) for node in nodes)
+        merged[name] = _merge_value((*key, str(name)), before, own, other, conflicts)
     kept = {name: value for name, value in merged.items() if value is not _Absent.KEY}
     # A mapping that one side removed comes back only with what the other side put into it.
     return kept if kept or _Absent.KEY not in (ours, theirs) else _Absent.KEY
@@ -174,11 +170,15 @@ def merge_lock(path: str, sides: Sides) -> MergedFile:
     conflicts: list[Conflict] = []
     stale: list[str] = []
     for key in dict.fromkeys([*ours, *theirs]):  # the order of DVC, which writes a new stage last
-        entry = _merge_entry(key, (base, ours, theirs), conflicts, stale)
-        if entry:
-            merged[key] = entry
-    text = sides.ours if merged == ours else sides.theirs if merged == theirs else _joined(merged)
-    return MergedFile(text, tuple(conflicts), tuple(stale))
+        kept = _merge_entry(key, (base, ours, theirs), conflicts, stale)
+        if kept:
+            merged[key] = kept
+    if merged in (ours, theirs):
+        return MergedFile(sides.ours if merged == ours else sides.theirs, tuple(conflicts), tuple(stale))
+    sections = {name: f"{_STAGES}:\n" if name == _STAGES else "" for name, *_ in merged}
+    for key, entry in merged.items():
+        sections[key[0]] += entry.text
+    return MergedFile("".join(sections.values()), tuple(conflicts), tuple(stale))
 
 
 def _merge_entry(
@@ -191,7 +191,7 @@ def _merge_entry(
         return theirs
     before, *inputs = (_direct_inputs(lock, key) for lock in locks)
     if any(entry and _makes_params(entry) for entry in (ours, theirs)):
-        before, inputs = None, [None, None]  # what it decides stands in params.yaml, where conflicts are told by key
+        before, inputs = None, [None, None]  # what it decides is in params.yaml, where conflicts are by key
     if before not in inputs and inputs[0] != inputs[1]:
         conflicts.append(Conflict(key[-1], *(_changes(before, side) for side in inputs)))
         return ours
@@ -210,11 +210,11 @@ def _direct_inputs(lock: _Lock, key: Key) -> Inputs | None:
     inputs = _inputs(lock, key)
     if inputs is None or key[0] != _STAGES:
         return inputs
-    earlier = {name for other in _before(lock, key) for name in _inputs(lock, other) or () if name != ("cmd",)}
+    earlier = {name for other in _upstream(lock, key) for name in _inputs(lock, other) or () if name != ("cmd",)}
     return {name: value for name, value in inputs.items() if name not in earlier}
 
 
-def _before(lock: _Lock, key: Key) -> set[Key]:
+def _upstream(lock: _Lock, key: Key) -> set[Key]:
     """Return the stages that a stage depends on, directly or not."""
     before: set[Key] = set()
     waiting = [key]
@@ -303,23 +303,15 @@ def _pieces(path: str, text: str) -> Iterator[tuple[Key, str]]:
 
 def _is_stage(value: Any) -> bool:
     lists = [value.get("deps", []), value.get("outs", [])] if isinstance(value, dict) else [None]
-    return all(isinstance(items, list) and all(map(_is_path, items)) for items in lists)
-
-
-def _is_path(item: Any) -> bool:
-    return isinstance(item, dict) and isinstance(item.get("path"), str)
+    return all(
+        isinstance(items, list) and all(isinstance(item, dict) and isinstance(item.get("path"), str) for item in items)
+        for items in lists
+    )
 
 
 def _no_lock(path: str, piece: str) -> UserError:
     line = next(iter(piece.strip().splitlines()), "")
     return UserError(f"{path}: is not as DVC writes it on one side of the merge, at `{line}`; run there: dvc repro")
-
-
-def _joined(lock: _Lock) -> str:
-    sections = {name: f"{_STAGES}:\n" if name == _STAGES else "" for name, *_ in lock}
-    for key, entry in lock.items():
-        sections[key[0]] += entry.text
-    return "".join(sections.values())
 
 
 def _mapping(path: str, text: str) -> dict[str, Any]:

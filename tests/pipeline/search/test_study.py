@@ -292,7 +292,7 @@ def test_without_a_search_the_stage_loads_nothing_heavy_and_chooses_nothing(proj
     assert not [name for name in ("sklearn", "optuna", "polars", "pandas", "matplotlib") if f"'{name}'" in loaded]
     assert results(project) == {"choice.json": b"{}\n"}
     assert choice.trained(Params.read(project).group(Model), project).parameters["C"] == LOGISTIC["C"]
-    assert summary.told(Choice.read(project)) == ""
+    assert summary.outcome(Choice.read(project)) == ""
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"model": 3}', '{"modle": null}'])
@@ -325,12 +325,12 @@ def test_what_a_search_came_to_is_told_where_the_model_is(project: Path) -> None
     found = Choice(
         model=FOREST, metric="log_loss", family="forest", value=0.41, declared=0.4257, folds=3, trials=40, pruned=9
     )
-    told = summary.told(found)
+    told = summary.outcome(found)
     assert told == "40 trials (9 pruned), best log_loss over 3 folds 0.41 (forest), was 0.4257"
-    assert summary.told(found.model_copy(update={"family": "declared"})).endswith(
+    assert summary.outcome(found.model_copy(update={"family": "declared"})).endswith(
         "(RandomForestClassifier), was 0.4257"
     )
-    none_better = summary.told(found.model_copy(update={"model": None, "value": 0.4257}))
+    none_better = summary.outcome(found.model_copy(update={"model": None, "value": 0.4257}))
     assert none_better == "40 trials (9 pruned), none better than the declared model: log_loss over 3 folds 0.4257"
     review = replace(REVIEW, search=Searched(told, "log_loss", (Tried("forest", "complete", 0.41),), ()))
     assert f"\n\nSearch: {told}.\n" in comment.render(review)

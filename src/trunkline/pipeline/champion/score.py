@@ -1,4 +1,4 @@
-"""The model in production, which `fetching` has got and verified, and its scores of this commit's rows."""
+"""Scores this commit's rows by the model in production, which was fetched and verified before."""
 
 import json
 import tempfile

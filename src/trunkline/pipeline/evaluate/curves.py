@@ -134,8 +134,8 @@ def _spread(along: Floats, points: int) -> Integers:
     """Return at most `points` indices, evenly spread over the values of a rising sequence, with both ends."""
     if len(along) <= points:
         return np.arange(len(along))
-    places = np.searchsorted(along, np.linspace(along[0], along[-1], points))
-    return np.unique(np.append(places[:-1], len(along) - 1))
+    indices = np.searchsorted(along, np.linspace(along[0], along[-1], points))
+    return np.unique(np.append(indices[:-1], len(along) - 1))
 
 
 def _calibration(sample: Sample, bins: int, confidence: float) -> tuple[CalibrationBin, ...]:
@@ -162,9 +162,9 @@ def _observed(sample: Sample, bins: int, confidence: float) -> tuple[ObservedBin
 
 def _bins(scores: Floats, bins: int) -> Integers:
     """Split by score into bins of equal count, rows of one score together; a bin without rows is left out."""
-    _, place, equal = np.unique(scores, return_inverse=True, return_counts=True)
+    _, rank, equal = np.unique(scores, return_inverse=True, return_counts=True)
     twice_middle_rank = 2 * np.cumsum(equal) - equal
-    code = (twice_middle_rank * bins // (2 * len(place)))[place]
+    code = (twice_middle_rank * bins // (2 * len(rank)))[rank]
     numbers: Integers = np.unique(code, return_inverse=True)[1]
     return numbers
 

@@ -40,14 +40,14 @@ def shift(entry: Mapping[str, Any], values: pl.Series) -> Shift:
 
 def _numbers(entry: Mapping[str, Any], values: pl.Series) -> tuple[Floats, Floats]:
     """Return both counts: below the lowest bin, each bin, above the last one, missing."""
-    known = values.fill_nan(None).drop_nulls().to_numpy()
+    numbers = values.fill_nan(None).drop_nulls().to_numpy()
     edges = np.array(entry["edges"], dtype=np.float64)
-    place = np.searchsorted(edges, known, side="left") + 1  # a bin holds its upper edge
+    bins = np.searchsorted(edges, numbers, side="left") + 1  # a bin holds its upper edge
     if entry["lowest"] is not None:
-        place[known < entry["lowest"]] = 0
-    counts = np.bincount(place, minlength=len(edges) + 2).tolist()
+        bins[numbers < entry["lowest"]] = 0
+    counts = np.bincount(bins, minlength=len(edges) + 2).tolist()
     old = [entry["below"], *entry["counts"], entry["above"], entry["missing"]]
-    return np.array(old, dtype=np.float64), np.array([*counts, len(values) - len(known)], dtype=np.float64)
+    return np.array(old, dtype=np.float64), np.array([*counts, len(values) - len(numbers)], dtype=np.float64)
 
 
 def _texts(entry: Mapping[str, Any], values: pl.Series) -> tuple[Floats, Floats]:

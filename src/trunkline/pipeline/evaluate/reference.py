@@ -47,32 +47,32 @@ def numeric(values: pl.Series) -> dict[str, Any]:
     Bin i holds what is above edge i-1 up to and with edge i, the first one from `lowest`, itself included.
     `below` and `above` are outside of them: in the rows that made the bins, by rounding only.
     """
-    known = values.fill_nan(None).drop_nulls().sort().to_numpy()
-    edges, lowest = _edges(known), files.rounded(float(known[0])) if len(known) else None
-    below = 0 if lowest is None else int(np.searchsorted(known, lowest, side="left"))
-    ends = np.searchsorted(known, edges, side="right").tolist()
+    numbers = values.fill_nan(None).drop_nulls().sort().to_numpy()
+    edges, lowest = _edges(numbers), files.rounded(float(numbers[0])) if len(numbers) else None
+    below = 0 if lowest is None else int(np.searchsorted(numbers, lowest, side="left"))
+    ends = np.searchsorted(numbers, edges, side="right").tolist()
     return {
         "lowest": lowest,
         "edges": edges,
         "counts": np.diff([below, *ends]).tolist(),
         "below": below,
-        "above": len(known) - ends[-1] if ends else 0,
-        "missing": len(values) - len(known),
+        "above": len(numbers) - ends[-1] if ends else 0,
+        "missing": len(values) - len(numbers),
     }
 
 
 def categorical(values: pl.Series) -> dict[str, Any]:
     """Count the most frequent texts, those of equal counts in alphabetical order, then all others as one."""
-    known = values.drop_nulls()
-    counted = known.alias("value").value_counts(name="count")
+    texts = values.drop_nulls()
+    counted = texts.alias("value").value_counts(name="count")
     most = counted.sort(["count", "value"], descending=[True, False]).head(CATEGORIES)
     counts = dict(zip(most["value"].to_list(), most["count"].to_list(), strict=True))
-    return {"counts": counts, "other": len(known) - sum(counts.values()), "missing": values.null_count()}
+    return {"counts": counts, "other": len(texts) - sum(counts.values()), "missing": values.null_count()}
 
 
-def _edges(known: npt.NDArray[np.float64]) -> list[float]:
+def _edges(ordered: npt.NDArray[np.float64]) -> list[float]:
     """Return upper bounds of bins, ascending: the rounded values at equal steps of the rank."""
-    distinct = np.unique(known)
+    distinct = np.unique(ordered)
     if len(distinct) > BINS:
-        distinct = known[-(-len(known) * np.arange(1, BINS + 1) // BINS) - 1]
+        distinct = ordered[-(-len(ordered) * np.arange(1, BINS + 1) // BINS) - 1]
     return sorted({files.rounded(value) for value in distinct.tolist()})

@@ -1,4 +1,4 @@
-"""Why a metric is not defined on some rows, and what to do: a number that is not there says so nowhere else."""
+"""Why a metric is not defined on some rows, and what to do about it."""
 
 from collections.abc import Sequence
 from typing import Any

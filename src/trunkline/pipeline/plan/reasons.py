@@ -55,14 +55,14 @@ class ReproPlan:
     @property
     def seconds(self) -> float | None:
         """How long the stages that may run took last, together; None if that of one is not known."""
-        known = [step.seconds for step in self.steps if step.action in OPEN]
-        return None if None in known else sum(second for second in known if second is not None)
+        durations = [step.seconds for step in self.steps if step.action in OPEN]
+        return None if None in durations else sum(seconds for seconds in durations if seconds is not None)
 
     @property
     def needs(self) -> tuple[Absent, ...]:
         """What has to be fetched or checked out, each once, by path."""
-        found = {absent.path: absent for step in self.steps for absent in step.needs}
-        return tuple(found[path] for path in sorted(found))
+        by_path = {absent.path: absent for step in self.steps for absent in step.needs}
+        return tuple(absent for _, absent in sorted(by_path.items()))
 
 
 def entries(lock: Any) -> dict[str, LockedStage]:
@@ -84,7 +84,7 @@ def plan(  # noqa: PLR0913, PLR0917  one argument per source of facts
     history: History,
     base: str | None = None,
 ) -> ReproPlan:
-    """Put together what happens to each stage and why.
+    """Return what happens to each stage and why.
 
     `before` is what reasons are against: dvc.lock itself, or that of the base; `locked` is dvc.lock, and `seconds` the
     time that each stage took last.
@@ -146,7 +146,7 @@ def _own(stage: Stage, before: LockedStage, history: History) -> Iterator[str]:
 
 
 def _content(path: str, history: History) -> Iterator[str]:
-    """Say what changed in a file or folder: versions in a lock, files in a folder."""
+    """Yield what changed in a file or folder: versions in a lock, files in a folder."""
     if path.startswith(LOCKS):
         versions = differences.versions(history.text(path) or "", history.current(path) or "")
         if versions:

@@ -22,21 +22,18 @@ def plan(root: Path, params: Params, base: Since | None) -> tuple[ReproPlan, lis
     Raises UserError for a conf/ that the compose stage would refuse, or files that cannot be read.
     """
     stages = survey.survey(root, params.content, partial(_composed, params.content))
-    since = base or _since_last_run(root)
+    since = base
+    if since is None:  # what has changed since the last commit that changed dvc.lock
+        last = repository.last_commit(root, paths.LOCK)
+        since = Since(root, Snapshot(root, last) if last else None)
     locked = _entries(since.current(str(paths.LOCK)), str(paths.LOCK))
     commit = base.before.commit if base and base.before else None
     before = locked if commit is None else _entries(since.text(str(paths.LOCK)), f"{commit[:10]}:{paths.LOCK}")
     return reasons.plan(stages, before, locked, durations.read(root), since, commit), stages
 
 
-def _since_last_run(root: Path) -> Since:
-    """Return what has changed since the last commit that changed dvc.lock."""
-    commit = repository.last_commit(root, paths.LOCK)
-    return Since(root, Snapshot(root, commit) if commit else None)
-
-
 def _composed(params: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Compose conf/, and refuse what the compose stage would refuse; what params.yaml holds already was not refused."""
+    """Compose conf/, and refuse what the compose stage would refuse; params.yaml has passed that already."""
     from trunkline.pipeline.compose import compose, judge  # noqa: PLC0415  imports Hydra
 
     composed = compose.compose(paths.CONF)

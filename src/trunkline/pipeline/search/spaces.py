@@ -77,7 +77,7 @@ def _unfit(search: Search, task: Task) -> list[str]:
     """Return the families whose estimators are made for another task."""
     unknown = []
     for name, family in sorted(search.families.items()):
-        with suppress(UserError):  # of what cannot be made at all, more is told elsewhere
+        with suppress(UserError):  # one that cannot be built at all is reported elsewhere
             if get_tags(estimators.build(family.model, 0)).estimator_type != estimators.kind(task):
                 unknown.append(name)
     return unknown

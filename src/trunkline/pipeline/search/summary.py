@@ -1,4 +1,4 @@
-"""What a search came to, for people: in a line, and as what its pictures are drawn of."""
+"""The outcome of a search for people: one line, and the data of its pictures."""
 
 import json
 import statistics
@@ -53,8 +53,8 @@ class _Trials(BaseModel):
     importance: dict[str, FiniteFloat]
 
 
-def told(choice: Choice) -> str:
-    """Say what a search came to, in one line; nothing where there was none."""
+def outcome(choice: Choice) -> str:
+    """Return the outcome of a search in one line; nothing where there was none."""
     if choice.metric is None:
         return ""
     spared = [f"{count} {word}" for word, count in (("pruned", choice.pruned), ("failed", choice.failed)) if count]
@@ -81,4 +81,4 @@ def read(root: Path = Path()) -> Searched | None:
         for trial in left.trials
     )
     shares = sorted(left.importance.items(), key=lambda item: (-item[1], item[0]))
-    return Searched(told(choice), choice.metric, tuple(tried)[:MOST], tuple(shares))
+    return Searched(outcome(choice), choice.metric, tuple(tried)[:MOST], tuple(shares))

@@ -47,7 +47,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """All trials in order, what ended the search, the best one, and what the metric depends on, if that can be told."""
+    """All trials in order, what ended the search, the best one, and the importance of each parameter, if known."""
 
     trials: tuple[Trial, ...]
     stopped: Stop
@@ -178,7 +178,7 @@ class Study:
         self._optuna.tell(point.asked, trial.mean() if state == "complete" else None, outcome)
 
     def _add(self, family: ModelSpace, trial: Trial) -> None:
-        """Tell Optuna of a declared model, if its parameters are in the space."""
+        """Add a declared model to Optuna's trials, if its parameters are in the space."""
         if not family.space or trial.state != "complete":
             return
         kinds = {self._name(family, key): distribution(domain) for key, domain in sorted(family.space.items())}
@@ -190,7 +190,7 @@ class Study:
             self._optuna.add_trial(optuna.trial.create_trial(params=values, distributions=kinds, value=trial.mean()))
 
     def _importance(self) -> dict[str, float]:
-        """Return the share of each parameter in what made the best trials, the largest first."""
+        """Return the importance of each parameter for the metric, the largest first."""
         states = [trial.state for trial in self._optuna.trials if trial.state == optuna.trial.TrialState.COMPLETE]
         if len(states) < 2 * WARM:
             return {}

@@ -97,7 +97,9 @@ def log_run(run: FinishedRun, tracking: Tracking, home: Path) -> Logged:
     result = run.result
     with store.client("then: dvc repro") as client:
         experiment = mlflow.experiment(client, tracking.experiment, store.artifacts)
-        attempts = _attempts(client, experiment, result)
+        # A run per status: there are two only if two were begun at the same moment.
+        runs = client.search_runs([experiment], f"tags.`{RESULT}` = '{result}'")
+        attempts = {run.info.status: run for run in runs}
         if finished := attempts.get("FINISHED"):
             return Logged(finished.info.run_id, new=False)
         attempt = next(iter(attempts.values()), None)
@@ -160,12 +162,6 @@ def _write(client: "Client", attempt: "LoggedRun", run: FinishedRun) -> None:
         folder = None if path.parent == Path() else path.parent.as_posix()
         client.log_artifact(run_id, str(run.root / path), folder)
     client.set_terminated(run_id, "FINISHED")
-
-
-def _attempts(client: "Client", experiment: str, result: str) -> "dict[str, LoggedRun]":
-    """Return a run with this result per status; there are two only if two were begun at the same moment."""
-    runs = client.search_runs([experiment], f"tags.`{RESULT}` = '{result}'")
-    return {run.info.status: run for run in runs}
 
 
 def _name(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

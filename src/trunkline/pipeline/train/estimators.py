@@ -183,12 +183,6 @@ def _parameters(cls: type) -> dict[str, Any]:
     }
 
 
-def _required(cls: type) -> list[str]:
-    """Return the parameters that a class has no value for itself."""
-    signature = inspect.signature(cls).parameters
-    return [name for name in _parameters(cls) if signature[name].default is inspect.Parameter.empty]
-
-
 def _nested(value: Any, seed: int, key: str) -> Any:
     """Replace every mapping that has `_target_` by the estimator it declares."""
     if isinstance(value, list):
@@ -207,8 +201,9 @@ def _check_names(cls: type, declared: Collection[str], valid: Sequence[str], key
         if name not in valid:
             allowed = [other for other in valid if other not in _RESERVED]
             raise UserError(f"{key}.{name}: {cls.__name__} has no such parameter{nearest(name, allowed)}")
-    for name in _required(cls):
-        if name not in declared:
+    signature = inspect.signature(cls).parameters
+    for name in _parameters(cls):
+        if signature[name].default is inspect.Parameter.empty and name not in declared:
             raise UserError(f"{key}.{name}: the key is missing: {cls.__name__} needs it")
 
 

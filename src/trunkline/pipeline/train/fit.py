@@ -19,7 +19,7 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, S
 from sklearn.utils import get_tags
 from threadpoolctl import threadpool_limits
 
-from trunkline.conf.model import CategoricalSteps, Model, NumericSteps, Preprocess
+from trunkline.conf.model import CategoricalSteps, Model, NumericSteps
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError, one_line
 from trunkline.pipeline.train import estimators
@@ -70,9 +70,12 @@ def assemble(estimator: BaseEstimator, model: Model, schema: Schema) -> tuple[Pi
     """Return the unfitted pipeline, and the arguments that its fit needs besides rows and labels."""
     numeric, categorical = schema.of_role("numeric"), schema.of_role("categorical")
     steps = model.preprocess
+    # scikit-learn's estimators take no sparse matrix that holds a missing number.
+    missing = steps.numeric.impute == "none" and type(estimator).__module__.startswith("sklearn.")
+    sparse = bool(get_tags(estimator).input_tags.sparse) and not missing
     parts = [
         ("numeric", _numeric(steps.numeric), numeric),
-        ("categorical", _categorical(steps.categorical, estimator, _takes_sparse(estimator, steps)), categorical),
+        ("categorical", _categorical(steps.categorical, estimator, sparse), categorical),
     ]
     transformer = ColumnTransformer([part for part in parts if part[2]], verbose_feature_names_out=False)
     arguments = {}
@@ -96,15 +99,8 @@ def _numeric(steps: NumericSteps) -> Any:
     return Pipeline(parts) if parts else "passthrough"
 
 
-def _takes_sparse(estimator: BaseEstimator, steps: Preprocess) -> bool:
-    """Whether an estimator takes a sparse matrix; scikit-learn's take none that holds a missing number."""
-    tags = get_tags(estimator).input_tags
-    missing = steps.numeric.impute == "none" and type(estimator).__module__.startswith("sklearn.")
-    return bool(tags.sparse) and not missing
-
-
 def _categorical(steps: CategoricalSteps, estimator: BaseEstimator, sparse: bool) -> OneHotEncoder | OrdinalEncoder:
-    """Return the encoder; missing is a category of its own, one never seen in training is none of them."""
+    """Return the encoder; a missing value is a category of its own, and one never seen in training is no category."""
     if steps.encode == "onehot":
         return OneHotEncoder(handle_unknown="ignore", min_frequency=steps.min_frequency, sparse_output=sparse)
     native = steps.encode == "native"
@@ -144,16 +140,16 @@ def _check_label(dataset: Dataset) -> None:
     schema, label = dataset.schema, dataset.label
     seen = label.unique().sort().to_list()
     where, rows = f"data/features/train.parquet: '{schema.label}'", dataset.frame.height
-    mend = "widen data.window.train or fix data.target"
+    remedy = "widen data.window.train or fix data.target"
     if schema.task == "regression":
         if len(seen) < 2 or not label.is_finite().all():
             shown = ", ".join(map(str, seen[:3]))
-            raise UserError(f"{where} must be finite numbers, not all equal, but is {shown} in {rows} rows; {mend}")
+            raise UserError(f"{where} must be finite numbers, not all equal, but is {shown} in {rows} rows; {remedy}")
         return
     if schema.classes:
         absent = [name for number, name in enumerate(schema.classes) if number not in seen]
         if absent:
-            raise UserError(f"{where}: the class '{absent[0]}' is in none of {rows} rows; {mend}")
+            raise UserError(f"{where}: the class '{absent[0]}' is in none of {rows} rows; {remedy}")
     elif seen != [0, 1]:
         shown = ", ".join("missing" if value is None else str(value) for value in seen)
-        raise UserError(f"{where} must be 0 and 1, but is {shown} in all {rows} rows; {mend}")
+        raise UserError(f"{where} must be 0 and 1, but is {shown} in all {rows} rows; {remedy}")

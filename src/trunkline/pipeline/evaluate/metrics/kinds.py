@@ -210,7 +210,7 @@ def _areas(metrics: Sequence[RankArea], ranking: "_Ranking", counts: Integers) -
 
 
 def _share_of_pairs(ranking: "_Ranking", counts: Integers) -> Floats:
-    """Return the share of pairs ranked rightly: Hanley and McNeil, Radiology 143 (1982) 29-36; shape (resamples,)."""
+    """Return the share of pairs ranked correctly: Hanley and McNeil, Radiology 143 (1982) 29-36; shape (resamples,)."""
     clusters = counts.shape[1]
     ranked = ranked_rightly(ranking.pairs(clusters), counts)
     positives, negatives = (
@@ -232,8 +232,8 @@ def _rankings(sample: Sample) -> "list[_Ranking]":
     if sample.task == "binary":
         return [_Ranking.of(sample.labels, sample.scores, sample.clusters)]
     return [
-        _Ranking.of((sample.labels == place).astype(np.int8), scores, sample.clusters)
-        for place, scores in enumerate(sample.scores.T)
+        _Ranking.of((sample.labels == code).astype(np.int8), scores, sample.clusters)
+        for code, scores in enumerate(sample.scores.T)
     ]
 
 

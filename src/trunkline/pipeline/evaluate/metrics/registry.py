@@ -244,13 +244,13 @@ def named(name: str, task: Task) -> Metric:
 
     Raises UserError with the nearest valid name, or the tasks that have such a metric.
     """
-    known = REGISTRY[task]
-    if name in known:
-        return known[name]
+    metrics_of = REGISTRY[task]
+    if name in metrics_of:
+        return metrics_of[name]
     others = [other for other, metrics in REGISTRY.items() if name in metrics]
     if others:
-        raise UserError(f"evaluation.metrics: '{name}' is of {others[0]}, not of {task}; use {', '.join(known)}")
-    raise UserError(f"evaluation.metrics: no metric '{name}'{nearest(name, known)}")
+        raise UserError(f"evaluation.metrics: '{name}' is of {others[0]}, not of {task}; use {', '.join(metrics_of)}")
+    raise UserError(f"evaluation.metrics: no metric '{name}'{nearest(name, metrics_of)}")
 
 
 def better(name: str) -> Better | None:
