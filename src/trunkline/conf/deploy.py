@@ -1,4 +1,4 @@
-"""conf/deploy: which environments there are, who decides what they run, and whose releases are believed."""
+"""conf/deploy: the environments, who decides what they run, and whose releases are trusted."""
 
 import re
 from pathlib import PurePosixPath
@@ -91,7 +91,7 @@ class Deploy(Group):
         "the workflow record; none of the signers.",
     )
     mlflow: Literal["correct", "report"] = Field(
-        "correct", description="Whether a change by hand in MLflow's registry is undone, or only told."
+        "correct", description="Whether a change by hand in MLflow's registry is undone, or only reported."
     )
     environments: Annotated[dict[Environment, DeployTarget], AfterValidator(_with_production)] = Field(
         description="What runs a version; production must be among them."

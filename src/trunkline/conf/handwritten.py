@@ -42,7 +42,7 @@ def lint_text(path: Path, text: str) -> None:
     try:
         for event in safe_yaml.yaml_events(text):
             _lint_event(f"{path}:{event.start_mark.line + 1 if event.start_mark else 1}", event)
-        content = safe_yaml.parse_yaml(text, unique=False)  # told with both lines
+        content = safe_yaml.parse_yaml(text, unique=False)  # a repeated key is reported with both lines
     except yaml.YAMLError as error:
         mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
         where = f"{path}:{mark.line + 1}" if mark else path

@@ -43,24 +43,18 @@ class Registry:
     def resolve(self, released: Iterable[Version]) -> dict[str, Version | None]:
         """Return the version of each environment; raises UserError for one that was never released."""
         releases = sorted(version for version in released if version.name == self.name)
-        return {
-            environment: self._resolved(environment, desired, releases)
-            for environment, desired in self.environments.items()
-        }
-
-    def _resolved(self, environment: str, desired: Desired, releases: list[Version]) -> Version | None:
-        if desired is None:
-            return None
-        if desired == LATEST:
-            return releases[-1] if releases else None
-        version = Version(self.name, desired)
-        if version not in releases:
-            newest = f"the newest is {releases[-1].label}" if releases else "there is none yet"
-            raise UserError(
-                f"{self.where}: {self.name}.{environment}: {version.label} was never released ({newest}); "
-                f"name a version that has a tag {self.name}@vN"
-            )
-        return version
+        latest = releases[-1] if releases else None
+        resolved: dict[str, Version | None] = {}
+        for environment, desired in self.environments.items():
+            version = Version(self.name, desired) if isinstance(desired, int) else latest if desired else None
+            if version and version not in releases:
+                newest = f"the newest is {latest.label}" if latest else "there is none yet"
+                raise UserError(
+                    f"{self.where}: {self.name}.{environment}: {version.label} was never released ({newest}); "
+                    f"name a version that has a tag {self.name}@vN"
+                )
+            resolved[environment] = version
+        return resolved
 
 
 def production(path: Path, name: str) -> int | None:
@@ -86,7 +80,7 @@ def parse(text: str, name: str, path: Path) -> Registry:
     `<name>: {production: vN | null, <environment>: latest | vN | null}`.
     """
     handwritten.lint_text(path, text)
-    content = safe_yaml.parse_yaml(text, unique=False)  # told with both lines
+    content = safe_yaml.parse_yaml(text, unique=False)  # a repeated key is reported with both lines
     models = content if isinstance(content, dict) else {}
     if not isinstance(models.get(name), dict):
         raise UserError(f"{path}: has no model {name}{nearest(name, map(str, models))}")
@@ -103,7 +97,7 @@ def written(desired: Desired) -> str:
 
 
 def understood(where: str, environment: object, value: object) -> Desired:
-    """Return what a value of the file means; raises UserError that begins with `where` for one that means nothing."""
+    """Return what a value of the file means; raises UserError, beginning with `where`, for any other."""
     if value is None:
         return None
     if value == LATEST and environment != PRODUCTION:

@@ -14,10 +14,10 @@ _SECRET = re.compile(r"passw|pwd|secret|token|credential|signature|^sig$|api_?ke
 
 
 def holds_a_secret(address: str) -> bool:
-    """Tell whether a password, a token or a signature stands in an address, or what cannot be told from one."""
+    """Tell whether a password, a token or a signature stands in an address, or what looks like one."""
     try:
         parts = urlsplit(address)
-    except ValueError:  # a malformed host, in which nothing can be told apart
+    except ValueError:  # a malformed host, whose parts are not known
         return "@" in address
     if parts.password is not None or any(is_secret(key) for key, _ in parse_qsl(parts.query)):
         return True

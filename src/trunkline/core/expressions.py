@@ -61,9 +61,9 @@ class Operation:
     arity: int | None = None
     help: str = ""
 
-    def uses(self, place: int) -> int:
+    def uses(self, number: int) -> int:
         """Return how often the SQL holds an operand."""
-        return self.sql.count(f"{{{place}}}")
+        return self.sql.count(f"{{{number}}}")
 
 
 def _fixed(result: Type, *accepted: tuple[Type, ...]) -> Callable[[tuple[Type | None, ...]], Type | None]:
@@ -271,7 +271,7 @@ def _parts(expression: Expression) -> int:
     if not isinstance(expression, Call):
         return 1
     operation = OPERATIONS[expression.operation]
-    return 1 + sum(operation.uses(place) * _parts(operand) for place, operand in enumerate(expression.operands))
+    return 1 + sum(operation.uses(number) * _parts(operand) for number, operand in enumerate(expression.operands))
 
 
 def _convert(node: ast.expr) -> Expression:

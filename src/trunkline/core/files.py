@@ -77,14 +77,14 @@ def canonical_json(value: Any, digits: int | None = DIGITS) -> str:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Parse JSON of whatever origin; raises ValueError, also for a key that stands twice: readers disagree on those."""
+    """Parse JSON of whatever origin; raises ValueError, also for a repeated key, on which readers disagree."""
     return json.loads(text, object_pairs_hook=_unique)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     mapping = dict(pairs)
     if len(mapping) < len(pairs):
-        twice = next(key for place, (key, _) in enumerate(pairs) if key in dict(pairs[:place]))
+        twice = next(key for number, (key, _) in enumerate(pairs) if key in dict(pairs[:number]))
         raise ValueError(f"the key {twice!r} stands twice")
     return mapping
 

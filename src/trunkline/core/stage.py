@@ -38,7 +38,7 @@ def run(main: Callable[[], None]) -> None:
 
 
 def _remember(seconds: float) -> None:
-    """Keep how long the stage took, for `trunkline plan`; where that cannot be written, nobody misses it."""
+    """Keep how long the stage took, for `trunkline plan`, where that can be written."""
     folder = paths.home(Path.cwd()) / paths.DURATIONS
     with contextlib.suppress(OSError):
         folder.parent.mkdir(exist_ok=True)  # in a DVC repository only
