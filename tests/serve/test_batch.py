@@ -35,7 +35,7 @@ from pathlib import Path
 from trunkline.bundle.runtime import Bundle
 from trunkline.serve import batch
 
-batch.PART = batch._CALL = 1000
+batch.PART = batch.CALL = 1000
 source, output, folder = map(Path, sys.argv[1:])
 job = batch.plan(source, output, folder, None, None)
 score, calls = Bundle.load(folder).scores, []

@@ -12,9 +12,19 @@ from trunkline.core.errors import UserError
 Score = Callable[[Mapping[str, Any]], float | dict[str, float]]
 
 
-class _Row(msgspec.Struct, frozen=True):
+class GoldenRow(msgspec.Struct, frozen=True):
+    """A request and the score that it has."""
+
     request: dict[str, Any]
     score: float | dict[str, float]
+
+
+def read(folder: Path) -> list[GoldenRow]:
+    """Return the golden rows of a bundle; none if it has no file of them that can be read."""
+    try:
+        return msgspec.json.decode((folder / GOLDEN).read_bytes(), type=list[GoldenRow])
+    except (FileNotFoundError, msgspec.DecodeError):
+        return []
 
 
 def check(folder: Path, score: Score, tolerance: float) -> int:
@@ -22,10 +32,7 @@ def check(folder: Path, score: Score, tolerance: float) -> int:
 
     Raises UserError for a row that is scored otherwise, and for a bundle without golden rows.
     """
-    try:
-        rows = msgspec.json.decode((folder / GOLDEN).read_bytes(), type=list[_Row])
-    except (FileNotFoundError, msgspec.DecodeError):
-        rows = []
+    rows = read(folder)
     if not rows:
         raise UserError(f"{GOLDEN}: the bundle has none that could show that it scores as it should")
     for row in rows:

@@ -124,8 +124,8 @@ class Bundle:
         return dict(zip(self.contract.classes, scores.tolist(), strict=True))
 
 
-def _session(path: Path, graph: bytes, widths: Mapping[str, int], classes: int, threads: int) -> "InferenceSession":
-    """Build the graph; raises BundleError if it is broken, needs anything beyond itself, or has other inputs."""
+def session(graph: bytes, threads: int = 1) -> "InferenceSession":
+    """Build a graph of onnxruntime's own operators, with no way to a file; raises its errors if it is broken."""
     import onnxruntime  # noqa: PLC0415  who only checks a bundle or its contract needs none
 
     options = onnxruntime.SessionOptions()
@@ -136,17 +136,22 @@ def _session(path: Path, graph: bytes, widths: Mapping[str, int], classes: int, 
     for key in ("session.intra_op.allow_spinning", "session.inter_op.allow_spinning"):
         options.add_session_config_entry(key, "0")  # a waiting thread would take the CPU from another's work
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NO_FOLDER)
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _session(path: Path, graph: bytes, widths: Mapping[str, int], classes: int, threads: int) -> "InferenceSession":
+    """Build a bundle's graph; raises BundleError if it is broken, needs anything beyond itself, or has other inputs."""
     try:
-        session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        built = session(graph, threads)
     except Exception as error:  # onnxruntime's own exceptions share no base
         raise BundleError(f"{path}: cannot be loaded: {one_line(error)}") from None
     expected = {name: (kind, width) for (name, width), kind in zip(widths.items(), _KINDS, strict=True) if width}
-    inputs = {node.name: (node.type, *node.shape[1:]) for node in session.get_inputs()}
-    outputs = {node.name: (node.type, *node.shape[1:]) for node in session.get_outputs()}
+    inputs = {node.name: (node.type, *node.shape[1:]) for node in built.get_inputs()}
+    outputs = {node.name: (node.type, *node.shape[1:]) for node in built.get_outputs()}
     given = {SCORE: ("tensor(double)", *([classes] if classes else []))}
     if inputs != expected or outputs != given:
         raise BundleError(f"{path}: takes {inputs} and gives {outputs}, but its contract needs {expected} and {given}")
-    return session
+    return built
 
 
 _KINDS = ("tensor(double)", "tensor(string)")

@@ -9,7 +9,8 @@ from trunkline.cli import options
 from trunkline.cli.output import echo_json
 
 if TYPE_CHECKING:
-    from trunkline.serve.batch import Job, Policy, Runtime, Scorer, Summary
+    from trunkline.serve.batch import Job, Policy, Runtime, Summary
+    from trunkline.serve.engine.choose import Engine
 
 
 @click.command(short_help="Score a CSV or Parquet file of rows with a bundle.")
@@ -62,19 +63,21 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
                 f"({job.runtime}); columns: {', '.join(job.output_schema.names)}"
             )
         return
-    summary = _run(job, threads)
+    engine = _engine(job)
+    summary = _run(job, engine, threads)
     _warn(job, summary)
     scored = summary.rows - summary.rejected
     if as_json:
         unseen = {name: texts.rows for name, texts in summary.unseen.items()}
-        _print_json(job, {"rows": summary.rows, "scored": scored, "rejected": summary.rejected, "unseen": unseen})
+        counts = {"rows": summary.rows, "scored": scored, "rejected": summary.rejected, "unseen": unseen}
+        _print_json(job, {"engine": engine.name} | counts)
         return
     kept = f"; {summary.reused} of {summary.parts} parts were already finished" if summary.reused else ""
     refused = f", {summary.rejected:,} refused: {job.rejected}" if summary.rejected else ""
-    click.echo(f"{job.output}: {scored:,} rows scored by bundle {job.digest[:12]} ({job.runtime}){refused}{kept}")
+    click.echo(f"{job.output}: {scored:,} rows scored by bundle {job.digest[:12]} ({engine.name}){refused}{kept}")
 
 
-def _run(job: "Job", threads: int | None) -> "Summary":
+def _run(job: "Job", engine: "Engine", threads: int | None) -> "Summary":
     import os
 
     from rich import progress
@@ -94,7 +97,7 @@ def _run(job: "Job", threads: int | None) -> "Summary":
     threads = threads or int(machine.settings(os.environ, frozenset())["OMP_NUM_THREADS"])
     with progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(job.table.path.name, total=job.table.rows)
-        return batch.run(job, _scorer(job), threads, lambda rows: bar.advance(task, rows))
+        return batch.run(job, engine.scores, threads, lambda rows: bar.advance(task, rows))
 
 
 def _warn(job: "Job", summary: "Summary") -> None:
@@ -105,14 +108,13 @@ def _warn(job: "Job", summary: "Summary") -> None:
         click.echo(f"warning: {job.table.path}: {unseen.told(fields[name], texts)}", err=True)
 
 
-def _scorer(job: "Job") -> "Scorer":
-    if job.runtime == "onnx":
-        from trunkline.bundle.runtime import Bundle
+def _engine(job: "Job") -> "Engine":
+    from trunkline.serve import batch
+    from trunkline.serve.engine import choose
 
-        return Bundle.load(job.model).scores
-    from trunkline.serve.pipeline_scorer import scorer
-
-    return scorer(job.model, job.contract)
+    return (
+        choose.fastest(job.model, batch.CALL) if job.runtime == "onnx" else choose.scikit_learn(job.model, job.contract)
+    )
 
 
 def _print_json(job: "Job", more: dict[str, object]) -> None:

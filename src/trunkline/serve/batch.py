@@ -43,7 +43,7 @@ Policy = Literal["stop", "quarantine"]
 Scorer = Callable[[Floats, npt.NDArray[np.object_]], Floats]
 
 PART = 1 << 16  # rows of a part, which is also a row group of the output
-_CALL = 1 << 9  # rows that the model is given at once: they and what it makes of them stay in the CPU's cache
+CALL = 1 << 9  # rows that the model is given at once: they and what it makes of them stay in the CPU's cache
 _OURS = re.compile(r"run\.json|lock|joined|rejected|\d{8}\.(arrow|rejected\.arrow|json)|\..*\.part")
 
 
@@ -268,8 +268,8 @@ def _ids(job: Job, numbers: npt.NDArray[np.int64]) -> Iterator[Any]:
 def _score(score: Scorer, numeric: Floats, categorical: npt.NDArray[np.object_], width: int) -> Floats:
     """Return the scores of a row in a row of their own."""
     scores = np.empty((len(numeric), width))
-    for start in range(0, len(numeric), _CALL):
-        block = slice(start, start + _CALL)
+    for start in range(0, len(numeric), CALL):
+        block = slice(start, start + CALL)
         scores[block] = score(numeric[block], categorical[block]).reshape(-1, width)
     return scores
 

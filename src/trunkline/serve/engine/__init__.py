@@ -1,0 +1,1 @@
+"""The engines that score a batch: onnxruntime, and its trees in numpy."""

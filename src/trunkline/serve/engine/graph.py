@@ -1,0 +1,166 @@
+"""Takes the graph of a tree model apart: what stands before its trees, the trees themselves, and what follows them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx.utils import Extractor
+
+from trunkline.bundle.runtime import CATEGORICAL, NUMERIC
+from trunkline.core.arrays import Floats, Integers
+from trunkline.core.tasks import SCORE
+
+Booleans = npt.NDArray[np.bool_]
+
+_PLAIN = {"aggregate_function": 1, "post_transform": 0}  # the weights are summed, and nothing follows
+_LEQ = 0  # the mode of a node that compares with <=
+
+
+@dataclass(frozen=True)
+class Trees:
+    """A `TreeEnsemble` of ai.onnx.ml 5: arrays over its nodes, over its leaves, and the node that is each tree's root.
+
+    Node i sends a number up to splits[i] to true_id[i], a larger one to false_id[i]: a leaf where true_leaf[i] or
+    false_leaf[i], else a node. A missing number goes to true_id[i] where missing_true[i]. A leaf adds its weight to the
+    total of its target.
+    """
+
+    column: Integers
+    splits: Floats
+    missing_true: Booleans
+    true_id: Integers
+    true_leaf: Booleans
+    false_id: Integers
+    false_leaf: Booleans
+    roots: Integers
+    weights: Floats
+    targets: Integers
+    totals: int
+
+
+@dataclass(frozen=True)
+class Category:
+    """A categorical input: the row of `table` for each text that is known, and for any other.
+
+    `table` has the values that the trees see, in their columns from `first` on.
+    """
+
+    column: int
+    places: Mapping[str, int]
+    unknown: int
+    table: Floats
+    first: int
+
+
+@dataclass(frozen=True)
+class TreeGraph:
+    """A graph in parts.
+
+    `before` makes the trees' first columns of the numeric inputs, shape (n, numbers); without it they are these
+    inputs. Where `single_precision`, trees see numbers rounded to float32. `after` makes scores of `total`, the
+    trees' output of shape (n, totals).
+    """
+
+    numbers: int
+    before: bytes | None
+    single_precision: bool
+    categories: tuple[Category, ...]
+    trees: Trees
+    total: str
+    after: bytes
+
+
+def split(content: bytes) -> TreeGraph | None:
+    """Return the parts of a bundle's graph; None if it is not one that the exporter writes for trees."""
+    model = onnx.load_model_from_string(content)
+    makers = {name: node for node in model.graph.node for name in node.output}
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    ensembles = [node for node in model.graph.node if node.op_type == "TreeEnsemble"]
+    if len(ensembles) != 1 or (trees := _trees(ensembles[0])) is None:
+        return None
+    seen = ensembles[0].input[0]
+    single = False
+    while (maker := makers.get(seen)) is not None and maker.op_type == "Cast":
+        seen, single = maker.input[0], True
+    parts = list(maker.input) if maker is not None and maker.op_type == "Concat" else [seen]
+    numeric = [part for part in parts[:1] if not _is_looked_up(part, makers)]
+    first = numbers = _width(model) if numeric else 0
+    categories = []
+    for part in parts[len(numeric) :]:
+        if not _is_looked_up(part, makers):
+            return None
+        categories.append(_category(part, makers, constants, first))
+        first += categories[-1].table.shape[1]
+    total = ensembles[0].output[0]
+    before = None if numeric in ([], [NUMERIC]) else _between(model, NUMERIC, numeric[0], [None, numbers])
+    after = _between(model, total, SCORE, [None, trees.totals])
+    return TreeGraph(numbers, before, single, tuple(categories), trees, total, after)
+
+
+def _trees(node: NodeProto) -> Trees | None:
+    """Read a TreeEnsemble; None if it is more than a sum over trees whose every node compares with <=."""
+    values: dict[str, Any] = {a.name: helper.get_attribute_value(a) for a in node.attribute}
+    if any(values.get(name) != value for name, value in _PLAIN.items()) or "membership_values" in values:
+        return None
+    tensors = {name: numpy_helper.to_array(v) for name, v in values.items() if isinstance(v, TensorProto)}
+    if tensors["nodes_splits"].dtype != np.float64 or (tensors["nodes_modes"] != _LEQ).any():
+        return None
+
+    def integers(name: str) -> Integers:
+        return np.array(values[name], dtype=np.int64)
+
+    return Trees(
+        column=integers("nodes_featureids"),
+        splits=tensors["nodes_splits"],
+        missing_true=integers("nodes_missing_value_tracks_true").astype(np.bool_),
+        true_id=integers("nodes_truenodeids"),
+        true_leaf=integers("nodes_trueleafs").astype(np.bool_),
+        false_id=integers("nodes_falsenodeids"),
+        false_leaf=integers("nodes_falseleafs").astype(np.bool_),
+        roots=integers("tree_roots"),
+        weights=tensors["leaf_weights"],
+        targets=integers("leaf_targetids"),
+        totals=int(values["n_targets"]),
+    )
+
+
+def _width(model: ModelProto) -> int:
+    """Return how many numeric inputs there are."""
+    (numeric,) = (value for value in model.graph.input if value.name == NUMERIC)
+    return int(numeric.type.tensor_type.shape.dim[1].dim_value)
+
+
+def _is_looked_up(part: str, makers: Mapping[str, NodeProto]) -> bool:
+    """Whether columns of the trees are rows of a table, picked by the text of a categorical input."""
+    gather = makers.get(part)
+    encoder = makers.get(gather.input[1]) if gather is not None and gather.op_type == "Gather" else None
+    text = makers.get(encoder.input[0]) if encoder is not None and encoder.op_type == "LabelEncoder" else None
+    return text is not None and text.op_type == "Gather" and text.input[0] == CATEGORICAL
+
+
+def _category(part: str, makers: Mapping[str, NodeProto], constants: Mapping[str, Any], first: int) -> Category:
+    gather = makers[part]
+    encoder = makers[gather.input[1]]
+    values: dict[str, Any] = {a.name: helper.get_attribute_value(a) for a in encoder.attribute}
+    texts = [key.decode() for key in values["keys_strings"]]
+    return Category(
+        column=int(constants[makers[encoder.input[0]].input[1]]),
+        places=dict(zip(texts, values["values_int64s"], strict=True)),
+        unknown=int(values["default_int64"]),
+        table=constants[gather.input[0]],
+        first=first,
+    )
+
+
+def _between(model: ModelProto, source: str, target: str, shape: list[int | None]) -> bytes:
+    """Return the graph that makes one value of another; `shape` is that of the value that the graph lacks so far."""
+    lacking = target if source == NUMERIC else source
+    whole = ModelProto()
+    whole.CopyFrom(model)
+    whole.graph.value_info.append(helper.make_tensor_value_info(lacking, TensorProto.DOUBLE, shape))
+    extracted = Extractor(whole).extract_model([source], [target])
+    return bytes(extracted.SerializeToString())
