@@ -22,6 +22,14 @@ _LARGEST = float(np.finfo(np.float64).max)
 _Value = TypeVar("_Value", float, str)
 
 
+class FieldError(UserError):
+    """A field of a request that is not as the contract says."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One field of a request; numeric ones are integer, number or boolean, categorical ones text.
 
@@ -61,6 +69,10 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """Names of the scores of a row: `score`, or `score_<class>` for each class."""
         return score_columns(self.classes)
 
+    def width(self, role: Literal["numeric", "categorical"]) -> int:
+        """Return how many inputs have a role."""
+        return sum(field.role == role for field in self.inputs)
+
 
 def matrices(
     contract: Contract, requests: Iterable[Mapping[str, object]]
@@ -69,27 +81,36 @@ def matrices(
 
     Raises UserError with one line that names the first request, counted from 0, and the field.
     """
+    check = row_check(contract)
+    rows = []
+    for number, request in enumerate(requests):
+        try:
+            rows.append(check(request))
+        except UserError as error:
+            raise UserError(f"row {number}: {error}") from None
+    return (
+        np.array([row for row, _ in rows], np.float64).reshape(len(rows), contract.width("numeric")),
+        np.array([row for _, row in rows], object).reshape(len(rows), contract.width("categorical")),
+    )
+
+
+def row_check(contract: Contract) -> Callable[[Mapping[str, object]], tuple[list[float], list[str]]]:
+    """Compile the check of a request, which returns its numbers and its texts in the contract's order.
+
+    The check raises FieldError.
+    """
     numbers = [(field.name, number_check(field)) for field in contract.inputs if field.role == "numeric"]
     texts = [(field.name, text_check(field)) for field in contract.inputs if field.role == "categorical"]
     fields = frozenset(field.name for field in contract.inputs)
 
-    def checked(request: Mapping[str, object]) -> tuple[list[float], list[str]]:
+    def check(request: Mapping[str, object]) -> tuple[list[float], list[str]]:
         if not request.keys() <= fields:
-            raise UserError(unknown_field(request, fields))
+            raise unknown_field(request, fields)
         return [check(request.get(name)) for name, check in numbers], [
             check(request.get(name)) for name, check in texts
         ]
 
-    rows = []
-    for number, request in enumerate(requests):
-        try:
-            rows.append(checked(request))
-        except UserError as error:
-            raise UserError(f"row {number}: {error}") from None
-    return (
-        np.array([row for row, _ in rows], np.float64).reshape(len(rows), len(numbers)),
-        np.array([row for _, row in rows], object).reshape(len(rows), len(texts)),
-    )
+    return check
 
 
 def read_contract(folder: Path, content: bytes) -> Contract:
@@ -190,16 +211,24 @@ def _category(field: Input, value: object) -> object:
 
 def _missing(field: Input, mark: _Value) -> _Value:
     if not field.nullable:
-        raise UserError(f"field {field.name}: is missing; give its value: {field.description}")
+        raise FieldError(field.name, f"field {field.name}: is missing; give its value: {field.description}")
     return mark
 
 
-def _wrong(field: Input, value: object, breach: str) -> UserError:
+def _wrong(field: Input, value: object, breach: str) -> FieldError:
     shown = repr(value)
-    return UserError(f"field {field.name}: {shown if len(shown) <= 60 else f'{shown[:57]}...'} {breach}")
+    return FieldError(field.name, f"field {field.name}: {shown if len(shown) <= 60 else f'{shown[:57]}...'} {breach}")
 
 
-def unknown_field(request: Mapping[str, object], fields: frozenset[str]) -> str:
+def unknown_field(request: Mapping[str, object], fields: frozenset[str]) -> FieldError:
     """Return what is wrong with a request that has a field besides those of the contract."""
     name = next(name for name in request if name not in fields)
-    return f"field {name!r}: is not in the contract{nearest(str(name), fields)}"
+    return FieldError(str(name), f"field {name!r}: is not in the contract{nearest(str(name), fields)}")
+
+
+def no_unicode(request: Mapping[str, object]) -> FieldError:
+    """Return what is wrong with a request that holds a text which is not Unicode."""
+    for name, value in request.items():
+        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+            return FieldError(name, f"field {name}: {value[:60]!r} is not Unicode: it holds half of a surrogate pair")
+    raise AssertionError("only text with half of a surrogate pair cannot be encoded")

@@ -21,7 +21,15 @@ from trunkline.core.tasks import SCORE
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
-from trunkline.bundle.contract import MISSING, Contract, number_check, read_contract, text_check, unknown_field
+from trunkline.bundle.contract import (
+    MISSING,
+    Contract,
+    no_unicode,
+    number_check,
+    read_contract,
+    text_check,
+    unknown_field,
+)
 
 NUMERIC, CATEGORICAL = "numeric", "categorical"  # the graph's inputs; its output is SCORE
 _NO_FOLDER = str(Path(os.devnull, "none"))  # where the graph may look for tensors in other files: it cannot exist
@@ -108,7 +116,7 @@ class Bundle:
         Raises UserError with one line that names the first field that is not as the contract says.
         """
         if not request.keys() <= self._fields:
-            raise UserError(unknown_field(request, self._fields))
+            raise unknown_field(request, self._fields)
         get = request.get
         feed: dict[str, npt.NDArray[Any]] = {}
         if self._numbers:
@@ -118,7 +126,7 @@ class Bundle:
         try:
             scores = self._session.run([SCORE], feed)[0][0]
         except UnicodeEncodeError:
-            raise UserError(_no_unicode(request)) from None
+            raise no_unicode(request) from None
         if not self.contract.classes:
             return float(scores)
         return dict(zip(self.contract.classes, scores.tolist(), strict=True))
@@ -155,10 +163,3 @@ def _session(path: Path, graph: bytes, widths: Mapping[str, int], classes: int, 
 
 
 _KINDS = ("tensor(double)", "tensor(string)")
-
-
-def _no_unicode(request: Mapping[str, object]) -> str:
-    for name, value in request.items():
-        if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
-            return f"field {name}: {value[:60]!r} is not Unicode: it holds half of a surrogate pair"
-    raise AssertionError("only text with half of a surrogate pair cannot be encoded")

@@ -24,6 +24,7 @@ COMMANDS = {
     "report": "trunkline.cli.report:report",
     "review": "trunkline.cli.review:review",
     "rollback": "trunkline.cli.rollback:rollback",
+    "serve": "trunkline.cli.serve:serve",
     "status": "trunkline.cli.status:status",
     "trace": "trunkline.cli.trace:trace",
     "verify": "trunkline.cli.verify:verify",

@@ -14,6 +14,7 @@ from trunkline.conf.gates import Gates
 from trunkline.conf.model import Model
 from trunkline.conf.review import Review
 from trunkline.conf.search import Search
+from trunkline.conf.serving import Serving
 from trunkline.conf.tracking import Tracking
 from trunkline.core.values import Strict
 
@@ -34,5 +35,6 @@ class Project(Strict):
     gates: Gates
     bundle: Packaging
     deploy: Deploy
+    serving: Serving
     review: Review
     tracking: Tracking

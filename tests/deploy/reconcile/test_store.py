@@ -10,7 +10,10 @@ from tests import bundles
 from trunkline.bundle import manifest
 from trunkline.bundle.manifest import BundleError
 from trunkline.core.errors import OutsideError
-from trunkline.deploy.reconcile.store import BundleStore, Pointer
+from trunkline.deploy.reconcile.store import BundleStore
+from trunkline.serve.model import Pointer
+
+COMMIT = "0" * 40
 
 
 def made(folder, number):
@@ -38,12 +41,12 @@ def test_a_bundle_is_put_whole_or_not_at_all(tmp_path):
     assert list((store.folder / "bundles").iterdir()) == []
     assert not store.has(digest)
     with pytest.raises(OutsideError, match="the bundle of sums@v1 is not there"):
-        store.deliver("production", "sums", "v1", digest)
+        store.deliver("production", "sums", "v1", digest, COMMIT)
     assert store.delivered("production") is None
 
     store.put(digest, copying(bundle))
-    store.deliver("production", "sums", "v1", digest)
-    assert store.delivered("production") == Pointer("sums", "v1", digest, f"bundles/{digest}")
+    store.deliver("production", "sums", "v1", digest, COMMIT)
+    assert store.delivered("production") == Pointer("sums", "v1", digest, f"bundles/{digest}", COMMIT)
     assert manifest.verify(store.folder / store.delivered("production").bundle) == digest
     (store.bundle(digest) / "card.md").write_text("changed")
     assert not store.has(digest)
@@ -80,5 +83,5 @@ def test_the_last_used_are_kept_and_what_is_delivered_always(tmp_path):
     with store.alone():
         assert not (store.folder / "bundles/.aside-half").exists(), "a half that a killed process left"
     assert store.tidy(2) == ()
-    store.deliver("staging", "sums", "v2", digests[0])
+    store.deliver("staging", "sums", "v2", digests[0], COMMIT)
     assert store.tidy(1) == (digests[4], digests[3])

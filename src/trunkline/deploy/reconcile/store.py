@@ -19,18 +19,10 @@ from filelock import FileLock, Timeout
 from trunkline.bundle import manifest as bundle_manifest
 from trunkline.core import files
 from trunkline.core.errors import OutsideError, UserError
+from trunkline.serve.model import Pointer
 
 _ASIDE = ".aside-"  # what begins so is half of something, left by a process that was killed
 _LOCK_SECONDS = 60
-
-
-class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an environment is to serve; `bundle` is a path in the store."""
-
-    name: str
-    version: str
-    digest: str
-    bundle: str
 
 
 @dataclass(frozen=True)
@@ -91,13 +83,13 @@ class BundleStore:
         path = self._pointer(environment)
         return path.stat().st_mtime if path.exists() else None
 
-    def deliver(self, environment: str, name: str, version: str, digest: str) -> None:
+    def deliver(self, environment: str, name: str, version: str, digest: str, commit: str) -> None:
         """Tell an environment's servers what to serve; raises OutsideError for a bundle that is not here."""
         path = self.bundle(digest)
         if not path.is_dir():
             raise OutsideError(f"{path}: the bundle of {name}@{version} is not there")
         os.utime(path)  # the time of its last use, for `tidy`
-        content = Pointer(name, version, digest, path.relative_to(self.folder).as_posix())
+        content = Pointer(name, version, digest, path.relative_to(self.folder).as_posix(), commit)
         files.write_json(self._pointer(environment), msgspec.to_builtins(content))
 
     def withdraw(self, environment: str) -> None:

@@ -1,0 +1,81 @@
+"""`trunkline serve`: answers requests with a bundle."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from trunkline.conf.serving import Serving
+
+
+@click.command(short_help="Answer requests with a bundle, over HTTP and gRPC.")
+@click.argument("folder", metavar="[BUNDLE]", type=click.Path(path_type=Path), required=False)
+@click.option("--env", "environment", metavar="NAME", help="Follow what trunkline reconcile delivers to it.")
+@click.option(
+    "--store",
+    type=click.Path(path_type=Path),
+    envvar="TRUNKLINE_STORE",
+    default=Path(".trunkline"),
+    show_default=True,
+    help="The folder that trunkline reconcile delivers to, for --env.",
+)
+@click.option(
+    "--project",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    show_default=True,
+    help="The folder whose params.yaml has conf/serving; without one, the defaults.",
+)
+@click.option("--bind", metavar="HOST:PORT", help="Instead of what conf/serving says.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Instead of what conf/serving says.")
+@click.option("--without-authentication", is_flag=True, help="Allow an address that other machines can reach.")
+def serve(  # noqa: PLR0913, PLR0917  an argument per option
+    folder: Path | None,
+    environment: str | None,
+    store: Path,
+    project: Path,
+    bind: str | None,
+    workers: int | None,
+    without_authentication: bool,
+) -> None:
+    """Answer requests with BUNDLE, models/bundle if none is given, or with what is delivered to an environment.
+
+    Needs only what locks/serve.txt lists. SIGTERM ends it once the requests in work are answered.
+    """
+    import signal
+
+    if folder and environment:
+        raise click.UsageError("BUNDLE does not go with --env; leave one out")
+    try:
+        from trunkline.serve import run
+    except ModuleNotFoundError as error:
+        raise click.UsageError(f"serve needs {error.name}: pip install 'trunkline[serve]'") from None
+    serving, tolerance = _declared(project, bind, workers)
+    source = run.Source(store if environment else folder or Path("models/bundle"), environment, tolerance)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server drains, and then hands it on to this
+    try:
+        run.run(source, serving, open_to_others=without_authentication)
+    except KeyboardInterrupt:
+        click.echo("stopped", err=True)
+
+
+def _declared(project: Path, bind: str | None, workers: int | None) -> "tuple[Serving, float]":
+    """Return what conf/serving declares, with what the command line says instead, and the bundle's tolerance."""
+    from pydantic import ValidationError
+
+    from trunkline.conf.bundle import Packaging
+    from trunkline.conf.serving import Serving
+    from trunkline.core.params import Params
+    from trunkline.core.paths import PARAMS
+
+    tolerance = Packaging.model_fields["tolerance"].default
+    declared = Serving()
+    if (project / PARAMS).exists():
+        params = Params.read(project)
+        declared, tolerance = params.group(Serving), params.group(Packaging).tolerance
+    given = {key: value for key, value in (("bind", bind), ("workers", workers)) if value is not None}
+    try:
+        return Serving.model_validate({**dict(declared), **given}), tolerance
+    except ValidationError as error:
+        raise click.UsageError(f"--{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None

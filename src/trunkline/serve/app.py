@@ -1,0 +1,178 @@
+"""The server's routes: which request is answered by what, within the declared limits, and counted."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from trunkline.conf.serving import Serving
+from trunkline.serve import openapi
+from trunkline.serve.http import JSON, Receive, Request, Response, Scope, Send, json_response, read_body
+from trunkline.serve.limits import TIMEOUT, Queue, allowed_seconds
+from trunkline.serve.metrics import MEDIA_TYPE as METRICS_TYPE
+from trunkline.serve.metrics import Metrics
+from trunkline.serve.model import Model
+from trunkline.serve.problems import MEDIA_TYPE as PROBLEM_TYPE
+from trunkline.serve.problems import ProblemError
+from trunkline.serve.protocols import mlflow, open_inference, tensors
+from trunkline.serve.swap import Slot
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Route:
+    """What answers a method of a path; `answer` takes the model, the request and its body.
+
+    `refusal` gives a problem the status and the members by which the route's own clients read it.
+    """
+
+    method: str
+    path: str
+    answer: Callable[[Model, Request, bytes], tuple[Response, int]]
+    refusal: Callable[[ProblemError], ProblemError] = lambda problem: problem
+
+
+class App:
+    """An ASGI application that answers with the model of a slot."""
+
+    def __init__(self, serving: Serving, slot: Slot, metrics: Metrics, queue: Queue) -> None:
+        self._limits, self._slot, self._metrics, self._queue = serving.limits, slot, metrics, queue
+        self._states: dict[str, Callable[[], Response]] = {
+            "/healthz": lambda: json_response({"status": "alive"}),
+            "/readyz": self._ready,
+            "/version": self._version,
+            "/metrics": lambda: Response(metrics.text(), media_type=METRICS_TYPE),
+            "/openapi.json": lambda: json_response(openapi.document(self._model().bundle.contract, self._limits)),
+        }
+        routes = [Route("POST", "/v1/predict", predict)]
+        if serving.protocols.mlflow:
+            routes.append(Route("POST", "/invocations", mlflow.invocations, mlflow.refusal))
+            self._states |= {"/ping": self._ready, "/health": self._ready}
+        if serving.protocols.open_inference:
+            self._states |= {
+                "/v2": lambda: json_response(tensors.server()),
+                "/v2/health/live": lambda: json_response({"live": True}),
+                "/v2/health/ready": self._ready,
+            }
+        self._routes = {route.path: route for route in routes}
+        self._open_inference = serving.protocols.open_inference
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request of HTTP."""
+        start = time.monotonic()
+        request = Request.of(scope)
+        label, response = "unknown", None
+        try:
+            label, response = await self._answer(request, receive, start)
+        except ConnectionResetError:
+            return
+        except Exception:
+            _log.exception("request %s failed", request.id)
+            problem = ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; its log has the request id")
+            response = _refusal(problem, request)
+        self._metrics.requests.labels(label, int(response.status)).inc()
+        self._metrics.seconds.labels(label).observe(time.monotonic() - start)
+        await response.send(send, request.id)
+
+    async def _answer(self, request: Request, receive: Receive, start: float) -> tuple[str, Response]:
+        """Return the route's name in metrics, and the answer."""
+        path = request.path.rstrip("/") or "/"
+        if path in self._states:
+            return path, self._state(path, request)
+        route = self._routes.get(path)
+        if route is None and self._open_inference:
+            route = open_inference_route(path)
+        if route is None:
+            return "unknown", _refusal(ProblemError(HTTPStatus.NOT_FOUND, "there is nothing at this path"), request)
+        try:
+            response = await self._score(route, request, receive, start)
+        except ProblemError as problem:
+            response = _refusal(route.refusal(problem), request)
+        return route.path, response
+
+    async def _score(self, route: Route, request: Request, receive: Receive, start: float) -> Response:
+        if request.method != route.method:
+            raise _not_allowed(route.method)
+        deadline = start + allowed_seconds(request.headers.get(TIMEOUT), self._limits.time.total_seconds())
+        with self._queue.entered():
+            self._metrics.in_work.set(self._queue.length)
+            try:
+                body = await read_body(request, receive, self._limits.body, deadline)
+                model = self._model()
+                response, rows = await self._queue.run(lambda: route.answer(model, request, body), len(body), deadline)
+            finally:
+                self._metrics.in_work.set(self._queue.length - 1)
+        self._metrics.rows.inc(rows)
+        return response
+
+    def _state(self, path: str, request: Request) -> Response:
+        try:
+            if request.method not in ("GET", "HEAD"):
+                raise _not_allowed("GET")
+            return self._states[path]()
+        except ProblemError as problem:
+            return _refusal(problem, request)
+
+    def _model(self) -> Model:
+        model = self._slot.current
+        if model is None:
+            detail = self._slot.problem or "nothing is delivered"
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, f"no model is served: {detail}", {"retry-after": "1"})
+        return model
+
+    def _ready(self) -> Response:
+        return json_response({"status": "ready", "name": self._model().version.name})
+
+    def _version(self) -> Response:
+        content = msgspec.to_builtins(self._model().version)
+        previous = self._slot.previous and msgspec.to_builtins(self._slot.previous.version)
+        return json_response(content | {"previous": previous, "problem": self._slot.problem})
+
+
+def predict(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
+    """Answer one row with its score, and an array of rows with theirs in order; return how many were scored.
+
+    Where the contract sets bad rows aside, one that is refused has no score, and stands in `refused` with the reason.
+    """
+    if request.media_type != JSON:
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body's type has to be {JSON}", {"accept": JSON})
+    rows = model.decoder.decode(body)
+    answer: dict[str, Any] = {
+        "request_id": request.id,
+        "digest": model.version.digest,
+        "version": model.version.version,
+    }
+    if rows.one:
+        return json_response(answer | {"score": model.named(model.scores(rows)[0])}), 1
+    if rows.refused is None or model.bundle.contract.on_bad_row == "stop":
+        scores = model.scores(rows)
+        return json_response(answer | {"scores": [model.named(score) for score in scores]}), len(scores)
+    scored = iter([model.named(score) for score in model.scores(rows.accepted)])
+    refused = rows.refused
+    count = len(rows.numeric) + len(refused)
+    answer["scores"] = [None if number in refused else next(scored) for number in range(count)]
+    answer["refused"] = [
+        {"row": number, "field": error.field, "detail": str(error)} for number, error in refused.items()
+    ]
+    return json_response(answer), len(rows.numeric)
+
+
+def open_inference_route(path: str) -> Route | None:
+    """Return what answers a path of the Open Inference Protocol that names a model; None for any other."""
+    for method, form, answer in open_inference.ROUTES:
+        if form.fullmatch(path):
+            return Route(method, f"/v2/{answer.__name__}", answer, open_inference.refusal)
+    return None
+
+
+def _not_allowed(method: str) -> ProblemError:
+    return ProblemError(HTTPStatus.METHOD_NOT_ALLOWED, f"this path takes {method} only", {"allow": method})
+
+
+def _refusal(problem: ProblemError, request: Request) -> Response:
+    return Response(problem.document(request.id), problem.status, PROBLEM_TYPE, problem.headers)

@@ -1,0 +1,184 @@
+"""Reads the rows of a request: a decoder compiled from the contract for what is right, and the contract's own checks.
+
+The compiled decoder may only say yes: what it does not take, or might read otherwise (a key that is there twice, a
+number that a double cannot hold), is read again in plain Python and checked as `Bundle.score` checks it, which also
+gives the words of an error.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from http import HTTPStatus
+from itertools import starmap
+from typing import Annotated, Any, NoReturn
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import UNSET, Meta, UnsetType
+
+from trunkline.bundle.contract import Contract, FieldError, Input, no_unicode, number_check, row_check, text_check
+from trunkline.serve.problems import ProblemError, malformed, refused_row
+
+_EXACT = 2**53 - 1  # beyond it, a double may stand for several whole numbers
+_UNDECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+_TEXTS: dict[str | None, Any] = {None: str, "integer": int | float | str, "number": str, "boolean": bool | str}
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows that are as the contract says, as `Bundle.scores` takes them; `one`: they came as one row, not as a list.
+
+    `refused` holds, by their number in the request, what is wrong with the others.
+    """
+
+    numeric: npt.NDArray[np.float64]
+    categorical: npt.NDArray[np.object_]
+    one: bool = False
+    refused: Mapping[int, FieldError] | None = None
+
+    @property
+    def accepted(self) -> "Rows":
+        """Return the rows without those that are refused."""
+        return replace(self, refused=None)
+
+
+class Decoder:
+    """Reads the rows of requests to one bundle; `limit` is how many rows a request may have."""
+
+    def __init__(self, contract: Contract, limit: int) -> None:
+        inputs = sorted(contract.inputs, key=lambda field: field.role, reverse=True)  # numeric ones first
+        self._limit = limit
+        self._contract = contract
+        self._numbers = contract.width("numeric")
+        self._check = row_check(contract)
+        self._checks = [
+            (index, number_check(field) if field.role == "numeric" else text_check(field))
+            for index, field in enumerate(inputs)
+            if field.role == "categorical" or not _is_plain(field)
+        ]
+        row = _struct(inputs)
+        self._row = msgspec.json.Decoder(row)
+        self._list = msgspec.json.Decoder(Annotated[list[row], Meta(max_length=limit)])  # type: ignore[valid-type]
+
+    def decode(self, body: bytes) -> Rows:
+        """Return the rows of a JSON object or array; a row that is refused stands in `refused`.
+
+        Raises ProblemError for a body that is not JSON, is neither a row nor a list of rows, or has too many.
+        """
+        one = body.lstrip()[:1] == b"{"
+        values = self._decoded(body, one)
+        if values is not None:
+            return self._rows([(row[: self._numbers], row[self._numbers :]) for row in values], one)
+        content = parse(body)
+        if not isinstance(content, dict | list):
+            raise malformed("the body is neither a row, a JSON object, nor rows, an array of them")
+        return self.check([content] if isinstance(content, dict) else content, one)
+
+    def check(self, requests: Sequence[Any], one: bool = False) -> Rows:
+        """Return rows that are decoded already, checked one by one; raises ProblemError if there are too many."""
+        if len(requests) > self._limit:
+            detail = f"the request has {len(requests):,} rows, of which {self._limit:,} are allowed"
+            raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+        rows, refused = [], {}
+        for number, request in enumerate(requests):
+            if not isinstance(request, Mapping):
+                raise refused_row("is not an object of fields", number)
+            try:
+                rows.append(self._checked(request))
+            except FieldError as error:
+                refused[number] = error
+        return self._rows(rows, one, refused)
+
+    def _decoded(self, body: bytes, one: bool) -> list[list[Any]] | None:
+        """Return each row's values in the decoder's order; None where the compiled decoder does not say yes."""
+        try:
+            rows = [self._row.decode(body)] if one else self._list.decode(body)
+            values = list(map(list, map(msgspec.structs.astuple, rows)))
+            # As many colons as values: then no key is there twice, of which the decoder would take the last.
+            if body.count(b":") != sum(len(row) - row.count(UNSET) for row in values):
+                return None
+            for row in values:
+                if UNSET in row:
+                    row[:] = [None if value is UNSET else value for value in row]
+                for index, check in self._checks:
+                    row[index] = check(row[index])
+        except (*_UNDECODED, FieldError):
+            return None
+        return values
+
+    def _checked(self, request: Mapping[str, Any]) -> tuple[list[float], list[str]]:
+        numbers, texts = self._check(request)
+        try:
+            "".join(texts).encode()
+        except UnicodeEncodeError:
+            raise no_unicode(request) from None
+        return numbers, texts
+
+    def _rows(
+        self, rows: Sequence[tuple[list[Any], list[Any]]], one: bool, refused: Mapping[int, FieldError] | None = None
+    ) -> Rows:
+        texts = self._contract.width("categorical")
+        return Rows(
+            np.array([numbers for numbers, _ in rows], np.float64).reshape(len(rows), self._numbers),
+            np.array([row for _, row in rows], object).reshape(len(rows), texts),
+            one,
+            refused or None,
+        )
+
+
+def parse(body: bytes) -> Any:
+    """Return what JSON (RFC 8259) says; raises ProblemError for what is none, and for a key that is there twice."""
+    try:
+        return json.loads(body.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
+    except UnicodeDecodeError as error:
+        raise malformed(f"the body is not UTF-8: byte {error.start}") from None
+    except RecursionError:
+        raise malformed("the body is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise malformed(f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+    except ValueError:
+        raise malformed("the body has a number with thousands of digits") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise malformed(f"key {twice[:60]!r}: is there twice; give it once")
+    return content
+
+
+def _no_number(constant: str) -> NoReturn:
+    raise malformed(f"the body is not JSON: it holds {constant}; what is missing is null")
+
+
+def _is_plain(field: Input) -> bool:
+    """Tell whether a number's type and range, which the compiled decoder checks, are all of its contract."""
+    return field.type != "boolean" and field.allowed is None
+
+
+def _struct(inputs: Sequence[Input]) -> type[msgspec.Struct]:
+    names = [f"field_{index}" for index in range(len(inputs))]
+    fields = list(starmap(_field, zip(names, inputs, strict=True)))
+    rename = {name: field.name for name, field in zip(names, inputs, strict=True)}
+    return msgspec.defstruct("Row", fields, kw_only=True, forbid_unknown_fields=True, rename=rename)
+
+
+def _field(name: str, field: Input) -> Any:
+    """Return a field of the decoder's row; one that may be missing is UNSET where it is left out."""
+    if field.role == "categorical":
+        type_: Any = _TEXTS[field.category_of]
+    elif not _is_plain(field):
+        type_ = bool if field.type == "boolean" else int | float
+    else:
+        low, high = (
+            max(-_EXACT if field.min is None else field.min, -_EXACT),
+            min(_EXACT if field.max is None else field.max, _EXACT),
+        )
+        whole = field.type == "integer"
+        limits = Meta(ge=math.ceil(low), le=math.floor(high)) if whole else Meta(ge=float(low), le=float(high))
+        type_ = Annotated[int if whole else float, limits]
+    return (name, type_ | None | UnsetType, UNSET) if field.nullable else (name, type_)

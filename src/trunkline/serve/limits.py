@@ -1,0 +1,72 @@
+"""How much is done at once, and until when: a bounded queue, and the time that a client gives a request."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import TypeVar
+
+from trunkline.serve.problems import ProblemError
+
+TIMEOUT = "request-timeout"  # a client's header: the seconds after which it needs no answer any more
+SMALL = 16 * 1024  # bytes of a body that is read and scored at once; a larger one would make others wait
+
+_Result = TypeVar("_Result")
+
+
+def allowed_seconds(header: str | None, most: float) -> float:
+    """Return how long a request may take; raises ProblemError for a header that is not a number of seconds."""
+    if header is None:
+        return most
+    try:
+        seconds = float(header)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ProblemError(HTTPStatus.BAD_REQUEST, f"header {TIMEOUT}: must be a number of seconds above 0")
+    return min(seconds, most)
+
+
+class Queue:
+    """The requests that a worker has in work, or that wait for its one thread, up to a limit."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.length = 0
+        self._thread = ThreadPoolExecutor(1, "scores")
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Take a place; raises ProblemError, 503 with Retry-After, where none is left."""
+        if self.length >= self._limit:
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests wait already", {"retry-after": "1"})
+        self.length += 1
+        try:
+            yield
+        finally:
+            self.length -= 1
+
+    async def run(self, work: Callable[[], _Result], size: int, deadline: float) -> _Result:
+        """Return what `work` returns of a body of a size, before the deadline, which is of the monotonic clock.
+
+        Raises ProblemError, 504, where it is later.
+        """
+        if size <= SMALL:
+            result = work()
+        else:
+            try:
+                async with asyncio.timeout(deadline - time.monotonic()):
+                    result = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            except TimeoutError:
+                raise late() from None
+        if time.monotonic() > deadline:
+            raise late()
+        return result
+
+
+def late() -> ProblemError:
+    """Return the refusal of a request whose time is over."""
+    return ProblemError(HTTPStatus.GATEWAY_TIMEOUT, "the time of the request is over before its answer")

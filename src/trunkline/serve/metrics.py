@@ -1,0 +1,65 @@
+"""What Prometheus is told: requests, rows, what is in work, and which model is served; of all workers together."""
+
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
+
+from trunkline.serve.swap import Slot
+
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SHARED = "PROMETHEUS_MULTIPROC_DIR"  # where workers leave their numbers, so that any of them can tell those of all
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """The metrics of a worker."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter("trunkline_requests", "Requests answered", ["route", "status"], registry=self._registry)
+        self.seconds = Histogram(
+            "trunkline_request_seconds",
+            "Time from a request's arrival to its answer",
+            ["route"],
+            buckets=_SECONDS,
+            registry=self._registry,
+        )
+        self.rows = Counter("trunkline_rows", "Rows scored", registry=self._registry)
+        self.in_work = Gauge(
+            "trunkline_requests_in_work",
+            "Requests in work or waiting",
+            registry=self._registry,
+            multiprocess_mode="livesum",
+        )
+        self.model = Gauge(
+            "trunkline_model_info",
+            "1 for the model that is served",
+            ["name", "version", "digest"],
+            registry=self._registry,
+            multiprocess_mode="livemostrecent",
+        )
+        self.problem = Gauge(
+            "trunkline_delivery_problem",
+            "1 if what is delivered is not served",
+            registry=self._registry,
+            multiprocess_mode="livemax",
+        )
+
+    def show(self, slot: Slot) -> None:
+        """Tell which model a slot serves."""
+        if slot.previous:
+            version = slot.previous.version
+            self.model.labels(version.name, version.version or "", version.digest).set(0)
+        if slot.current:
+            version = slot.current.version
+            self.model.labels(version.name, version.version or "", version.digest).set(1)
+        self.problem.set(slot.problem is not None)
+
+    def text(self) -> bytes:
+        """Return the metrics of all workers in Prometheus' format."""
+        if SHARED not in os.environ:
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        return generate_latest(registry)

@@ -1,0 +1,69 @@
+"""A bundle that is ready to answer: verified, its golden rows replayed, and so warm."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from trunkline.bundle import golden
+from trunkline.bundle.manifest import BundleError
+from trunkline.bundle.runtime import Bundle
+from trunkline.serve.decode import Decoder, Rows
+from trunkline.serve.problems import refused_row
+
+
+class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an environment is to serve: a file of the store; `bundle` is a path in it."""
+
+    name: str
+    version: str
+    digest: str
+    bundle: str
+    commit: str | None = None
+
+
+@dataclass(frozen=True)
+class Version:
+    """Which model it is; a bundle that was not delivered as a version has neither version nor commit."""
+
+    name: str
+    digest: str
+    version: str | None = None
+    commit: str | None = None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A bundle, which model it is, and what reads requests to it."""
+
+    version: Version
+    bundle: Bundle
+    decoder: Decoder
+
+    def scores(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """Return the scores of rows; raises ProblemError for the first that is not as the contract says."""
+        for number, error in (rows.refused or {}).items():
+            raise refused_row(str(error), None if rows.one else number, error.field)
+        return self.bundle.scores(rows.numeric, rows.categorical) if len(rows.numeric) else np.empty(0)
+
+    def named(self, score: Any) -> Any:
+        """Return a row's score as JSON has it: a number, or for several classes their numbers by name."""
+        classes = self.bundle.contract.classes
+        return dict(zip(classes, score.tolist(), strict=True)) if classes else float(score)
+
+
+def load(folder: Path, rows: int, tolerance: float, pointer: Pointer | None = None) -> Model:
+    """Verify a bundle, load it and replay its golden rows; `rows` is how many a request may have.
+
+    Raises UserError as `Bundle.load` and `golden.check` do, and for a bundle of another digest than the pointer's.
+    """
+    bundle = Bundle.load(folder)
+    if pointer is not None and bundle.digest != pointer.digest:
+        raise BundleError(f"{folder}: holds the bundle {bundle.digest[:12]}, not {pointer.digest[:12]} as delivered")
+    golden.check(folder, bundle.score, tolerance)
+    given = (pointer.version, pointer.commit) if pointer else (None, None)
+    name = pointer.name if pointer else bundle.manifest.name
+    return Model(Version(name, bundle.digest, *given), bundle, Decoder(bundle.contract, rows))

@@ -1,0 +1,111 @@
+"""What `/openapi.json` says: the routes in OpenAPI 3.1, with a row as the bundle's contract describes it."""
+
+from typing import Any
+
+from trunkline import __version__
+from trunkline.bundle.contract import Contract
+from trunkline.conf.serving import Limits
+from trunkline.serve.problems import MEDIA_TYPE
+
+_PROBLEMS = {
+    "400": "The body is not JSON, or not rows",
+    "408": "The body did not arrive in time",
+    "413": "The body is too large, or has too many rows",
+    "415": "The body's type is not one that is read",
+    "422": "A row is not as the contract says; `row` and `field` name it",
+    "503": "No model is served, or too many requests wait",
+    "504": "The time of the request was over",
+}
+
+
+def document(contract: Contract, limits: Limits) -> dict[str, Any]:
+    """Return the description of the API for a bundle's contract."""
+    row = {key: value for key, value in contract.request.items() if not key.startswith("$")}
+    score = _score(contract)
+    schemas = {"Row": row, "Score": score, "Problem": _PROBLEM, "Scored": _scored(), "ScoredRows": _scored_rows()}
+    paths = {"/v1/predict": {"post": _predict(limits)}} | {path: {"get": _state(*of)} for path, of in _STATES.items()}
+    info = {"title": f"Predicts {contract.label}", "version": __version__}
+    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": schemas}}
+
+
+_STATES = {
+    "/healthz": ("Whether the process is alive", "application/json"),
+    "/readyz": ("Whether a model is served", "application/json"),
+    "/version": ("Which model is served", "application/json"),
+    "/metrics": ("Metrics in Prometheus' format", "text/plain"),
+    "/openapi.json": ("This description", "application/json"),
+}
+_PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457",
+    "required": ["type", "title", "status", "detail", "request_id"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "request_id": {"type": "string"},
+        "row": {"type": "integer", "description": "Number of the row in the request, from 0"},
+        "field": {"type": "string"},
+    },
+}
+_ORIGIN = {
+    "request_id": {"type": "string"},
+    "digest": {"type": "string", "description": "Digest of the bundle that scored"},
+    "version": {"type": ["string", "null"]},
+}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _score(contract: Contract) -> dict[str, Any]:
+    number = {"type": "number"}
+    if not contract.classes:
+        return number
+    return {"type": "object", "properties": dict.fromkeys(contract.classes, number), "required": contract.classes}
+
+
+def _scored() -> dict[str, Any]:
+    return {"type": "object", "required": [*_ORIGIN, "score"], "properties": _ORIGIN | {"score": _ref("Score")}}
+
+
+def _scored_rows() -> dict[str, Any]:
+    place = {"row": {"type": "integer"}, "field": {"type": "string"}, "detail": {"type": "string"}}
+    refused = {"type": "array", "items": {"type": "object", "required": [*place], "properties": place}}
+    scores = {"type": "array", "items": {"anyOf": [_ref("Score"), {"type": "null"}]}}
+    return {
+        "type": "object",
+        "required": [*_ORIGIN, "scores"],
+        "properties": _ORIGIN | {"scores": scores, "refused": refused},
+    }
+
+
+def _content(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {media_type: {"schema": schema}}
+
+
+def _predict(limits: Limits) -> dict[str, Any]:
+    rows = {"type": "array", "items": _ref("Row"), "maxItems": limits.rows}
+    body = {"required": True, "content": _content("application/json", {"oneOf": [_ref("Row"), rows]})}
+    answer = {"oneOf": [_ref("Scored"), _ref("ScoredRows")]}
+    responses = {"200": {"description": "The scores", "content": _content("application/json", answer)}}
+    responses |= {status: _problem(words) for status, words in _PROBLEMS.items()}
+    timeout = {
+        "name": "Request-Timeout",
+        "in": "header",
+        "description": "Seconds after which no answer is needed",
+        "schema": {"type": "number", "exclusiveMinimum": 0},
+    }
+    summary = "Score a row, or rows"
+    return {"summary": summary, "parameters": [timeout], "requestBody": body, "responses": responses}
+
+
+def _problem(words: str) -> dict[str, Any]:
+    return {"description": words, "content": _content(MEDIA_TYPE, _ref("Problem"))}
+
+
+def _state(summary: str, media_type: str) -> dict[str, Any]:
+    answer = {"description": summary, "content": _content(media_type, {})}
+    return {"summary": summary, "responses": {"200": answer, "503": _problem("No model is served")}}

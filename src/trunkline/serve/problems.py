@@ -1,0 +1,33 @@
+"""Refusals of requests as problem documents (RFC 9457), which tell nothing of the server's inside."""
+
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class ProblemError(Exception):
+    """A refusal: its status, its words, and members besides those of the RFC, such as `row` and `field`."""
+
+    def __init__(self, status: HTTPStatus, detail: str, headers: dict[str, str] | None = None, **members: Any) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers, self.members = status, detail, headers or {}, members
+
+    def document(self, request_id: str) -> bytes:
+        """Return the document as JSON."""
+        content = {"type": "about:blank", "title": self.status.phrase, "status": self.status, "detail": self.detail}
+        return msgspec.json.encode(content | {"request_id": request_id} | self.members)
+
+
+def refused_row(detail: str, row: int | None = None, field: str | None = None) -> ProblemError:
+    """Return the refusal of a row that is not as the contract says; `row` is counted from 0."""
+    place: dict[str, Any] = {key: value for key, value in (("row", row), ("field", field)) if value is not None}
+    words = detail if row is None else f"row {row}: {detail}"
+    return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, words, **place)
+
+
+def malformed(detail: str) -> ProblemError:
+    """Return the refusal of a body that cannot be read."""
+    return ProblemError(HTTPStatus.BAD_REQUEST, detail)

@@ -1,0 +1,155 @@
+"""The Open Inference Protocol over gRPC, in the same process and on the same checks as over HTTP."""
+
+import struct
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from http import HTTPStatus
+from typing import Any
+
+import grpc
+import numpy as np
+from open_inference.grpc import protocol, service
+
+from trunkline.conf.serving import Limits
+from trunkline.serve.limits import Queue
+from trunkline.serve.metrics import Metrics
+from trunkline.serve.model import Model
+from trunkline.serve.problems import ProblemError, malformed
+from trunkline.serve.protocols import tensors
+from trunkline.serve.protocols.tensors import Tensor
+from trunkline.serve.swap import Slot
+
+_CODES = {
+    HTTPStatus.BAD_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
+    HTTPStatus.UNPROCESSABLE_ENTITY: grpc.StatusCode.INVALID_ARGUMENT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
+    HTTPStatus.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    HTTPStatus.SERVICE_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
+}
+_CONTENTS = {
+    "BOOL": "bool_contents",
+    "INT8": "int_contents",
+    "INT16": "int_contents",
+    "INT32": "int_contents",
+    "INT64": "int64_contents",
+    "UINT8": "uint_contents",
+    "UINT16": "uint_contents",
+    "UINT32": "uint_contents",
+    "UINT64": "uint64_contents",
+    "FP32": "fp32_contents",
+    "FP64": "fp64_contents",
+    "BYTES": "bytes_contents",
+}
+_RAW = {"BOOL": "?", "FP32": "<f4", "FP64": "<f8"} | {
+    f"{sign}{bits}": f"<{letter}{bits // 8}"
+    for sign, letter in (("INT", "i"), ("UINT", "u"))
+    for bits in (8, 16, 32, 64)
+}
+
+
+class Service(service.GRPCInferenceServiceServicer):
+    """Answers the calls of the protocol with the model of a slot."""
+
+    def __init__(self, slot: Slot, limits: Limits, queue: Queue, metrics: Metrics) -> None:
+        self._slot, self._limits, self._queue, self._metrics = slot, limits, queue, metrics
+
+    async def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: N802, D102  names of the protocol
+        return protocol.ServerLiveResponse(live=True)
+
+    async def ServerReady(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
+        return protocol.ServerReadyResponse(ready=self._slot.current is not None)
+
+    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
+        try:
+            return protocol.ModelReadyResponse(
+                ready=bool(tensors.named(self._slot.current, request.name, request.version))
+            )
+        except ProblemError:
+            return protocol.ModelReadyResponse(ready=False)
+
+    async def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
+        return protocol.ServerMetadataResponse(**tensors.server())
+
+    async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
+        async def answer() -> Any:
+            model = tensors.named(self._slot.current, request.name, request.version)
+            return protocol.ModelMetadataResponse(**tensors.describe(model))
+
+        return await self._answered("ModelMetadata", context, answer)
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
+        async def answer() -> Any:
+            model = tensors.named(self._slot.current, request.model_name, request.model_version)
+            left = min(context.time_remaining() or self._limits.time.total_seconds(), self._limits.time.total_seconds())
+            with self._queue.entered():
+                work: Callable[[], Any] = lambda: _infer(model, request)  # noqa: E731
+                response = await self._queue.run(work, request.ByteSize(), time.monotonic() + left)
+            self._metrics.rows.inc(response.outputs[0].shape[0])
+            return response
+
+        return await self._answered("ModelInfer", context, answer)
+
+    async def _answered(self, call: str, context: Any, answer: Callable[[], Awaitable[Any]]) -> Any:
+        """Return an answer and count it; a problem ends the call with the status that it stands for."""
+        start, status = time.monotonic(), HTTPStatus.OK
+        try:
+            return await answer()
+        except ProblemError as problem:
+            status = problem.status
+            await context.abort(_CODES.get(status, grpc.StatusCode.INTERNAL), problem.detail)
+        finally:
+            self._metrics.requests.labels(f"grpc/{call}", int(status)).inc()
+            self._metrics.seconds.labels(f"grpc/{call}").observe(time.monotonic() - start)
+
+
+def server(address: str, answers: Service, limits: Limits) -> tuple[grpc.aio.Server, int]:
+    """Return a server at an address, which is to be started in a running loop, and its port."""
+    made = grpc.aio.server(options=[("grpc.max_receive_message_length", limits.body), ("grpc.so_reuseport", 1)])
+    service.add_GRPCInferenceServiceServicer_to_server(answers, made)  # type: ignore[no-untyped-call]
+    return made, made.add_insecure_port(address)
+
+
+def _infer(model: Model, request: Any) -> Any:
+    result = tensors.scores(model, _inputs(request))
+    output = protocol.ModelInferResponse.InferOutputTensor(
+        name=result.name, datatype=result.datatype, shape=result.shape
+    )
+    if request.raw_input_contents:
+        raw = [np.array(result.values, "<f8").tobytes()]
+    else:
+        raw, output.contents.fp64_contents[:] = [], result.values
+    version = model.version.version or ""
+    return protocol.ModelInferResponse(
+        model_name=model.version.name, model_version=version, id=request.id, outputs=[output], raw_output_contents=raw
+    )
+
+
+def _inputs(request: Any) -> Iterator[Tensor]:
+    raw = list(request.raw_input_contents)
+    if raw and len(raw) != len(request.inputs):
+        raise malformed(f"raw_input_contents: {len(raw)} for {len(request.inputs)} inputs; give one for each")
+    for index, tensor in enumerate(request.inputs):
+        if tensor.datatype not in _CONTENTS:
+            raise malformed(f"input {tensor.name[:60]!r}: datatype {tensor.datatype[:20]!r}: is none that is read")
+        values = _unpacked(tensor, raw[index]) if raw else list(getattr(tensor.contents, _CONTENTS[tensor.datatype]))
+        yield Tensor(tensor.name, tensor.datatype, list(tensor.shape), values)
+
+
+def _unpacked(tensor: Any, content: bytes) -> list[Any]:
+    """Return the values of a raw tensor: little-endian numbers, or texts that follow their lengths."""
+    try:
+        return _texts(content) if tensor.datatype == "BYTES" else np.frombuffer(content, _RAW[tensor.datatype]).tolist()
+    except (ValueError, struct.error):
+        raise malformed(f"input {tensor.name[:60]!r}: its raw content is cut off") from None
+
+
+def _texts(content: bytes) -> list[bytes]:
+    texts, start = [], 0
+    while start < len(content):
+        (length,) = struct.unpack_from("<I", content, start)
+        start += 4 + length
+        if start > len(content):
+            raise ValueError(content)
+        texts.append(content[start - length : start])
+    return texts

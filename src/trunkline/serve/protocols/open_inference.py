@@ -1,0 +1,83 @@
+"""The Open Inference Protocol (V2) over REST: metadata, readiness and inference, below /v2/models/NAME."""
+
+import re
+from http import HTTPStatus
+
+import msgspec
+
+from trunkline.serve.decode import parse
+from trunkline.serve.http import JSON, Request, Response, json_response
+from trunkline.serve.model import Model
+from trunkline.serve.problems import ProblemError, malformed
+from trunkline.serve.protocols import tensors
+from trunkline.serve.protocols.tensors import Tensor
+
+_BINARY = "inference-header-content-length"
+_MODEL = r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?"
+_METADATA, _READY, _INFER = (re.compile(_MODEL + end) for end in ("", "/ready", "/infer"))
+
+
+class _Infer(msgspec.Struct):
+    inputs: list["_Input"]
+    id: str | None = None
+
+
+class _Input(msgspec.Struct):
+    name: str
+    datatype: str
+    shape: list[int]
+    data: list[object]
+
+
+def metadata(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
+    """Answer with the model's inputs and outputs."""
+    return json_response(tensors.describe(_asked(model, _METADATA, request))), 0
+
+
+def ready(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
+    """Answer that the model is served."""
+    return json_response({"name": _asked(model, _READY, request).version.name, "ready": True}), 0
+
+
+def infer(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
+    """Answer tensors of rows with the tensor of their scores; return how many were scored."""
+    _asked(model, _INFER, request)
+    if request.media_type not in (JSON, "application/octet-stream"):
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body's type has to be {JSON}")
+    if _BINARY in request.headers:
+        raise malformed(f"header {_BINARY}: binary tensors are not read over REST; send data in JSON, or use gRPC")
+    try:
+        content = msgspec.convert(parse(body), _Infer)
+    except msgspec.ValidationError as error:
+        raise malformed(f"the body is not an inference request: {error}") from None
+    result = tensors.scores(
+        model, (Tensor(each.name, each.datatype, each.shape, _flat(each.data)) for each in content.inputs)
+    )
+    output = {"name": result.name, "datatype": result.datatype, "shape": result.shape, "data": result.values}
+    answer = {
+        "model_name": model.version.name,
+        "model_version": model.version.version or "",
+        "id": content.id or request.id,
+        "outputs": [output],
+    }
+    return json_response(answer), result.shape[0]
+
+
+def refusal(problem: ProblemError) -> ProblemError:
+    """Return a problem as clients of the protocol read it: `error`, and 400 for a row that is refused."""
+    status = HTTPStatus.BAD_REQUEST if problem.status == HTTPStatus.UNPROCESSABLE_ENTITY else problem.status
+    return ProblemError(status, problem.detail, problem.headers, **problem.members, error=problem.detail)
+
+
+def _asked(model: Model, form: re.Pattern[str], request: Request) -> Model:
+    match = form.fullmatch(request.path.rstrip("/"))
+    assert match, "the route was chosen by this form"  # noqa: S101
+    return tensors.named(model, match["name"], match["version"] or "")
+
+
+def _flat(data: list[object]) -> list[object]:
+    """Return the values of [n, 1], which may be nested."""
+    return [value[0] if isinstance(value, list) and len(value) == 1 else value for value in data]
+
+
+ROUTES = [("GET", _METADATA, metadata), ("GET", _READY, ready), ("POST", _INFER, infer)]

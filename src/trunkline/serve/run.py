@@ -1,0 +1,165 @@
+"""Runs the server: workers that share a port, each with a model of its own, until SIGTERM, after which they drain."""
+
+import contextlib
+import ipaddress
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from uvicorn.config import LOGGING_CONFIG
+from uvicorn.supervisors import Multiprocess
+
+from trunkline.conf.serving import Serving
+from trunkline.core.errors import OutsideError, UserError
+from trunkline.serve import model
+from trunkline.serve.app import App
+from trunkline.serve.http import Receive, Scope, Send
+from trunkline.serve.limits import Queue
+from trunkline.serve.metrics import SHARED, Metrics
+from trunkline.serve.swap import Follower, Slot
+
+_BACKLOG = 2048
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is served: the bundle of a folder, or what is delivered to an environment of a store."""
+
+    folder: Path
+    environment: str | None = None
+    tolerance: float = 1e-9  # of the golden rows' scores
+
+
+def run(source: Source, serving: Serving, *, open_to_others: bool = False) -> None:
+    """Serve until SIGTERM or Ctrl-C; the address is logged once it answers.
+
+    Raises UserError for a bundle that cannot be served and for an address beyond this machine that was not asked for,
+    and OutsideError for one that is taken.
+    """
+    for address in filter(None, (serving.bind, serving.protocols.grpc)):
+        _check_address(address, open_to_others)
+    if source.environment is None:
+        model.load(source.folder, serving.limits.rows, source.tolerance)
+    config = uvicorn.Config(
+        partial(Worker, source, serving),
+        interface="asgi3",
+        factory=True,
+        loop="uvloop" if os.name == "posix" else "auto",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=_logging(),
+        server_header=False,
+        workers=serving.workers,
+        timeout_graceful_shutdown=int(serving.drain.total_seconds()),
+    )
+    with contextlib.closing(_socket(serving.bind)) as listener, _shared_metrics(serving.workers):
+        host, port = listener.getsockname()[:2]
+        logging.getLogger("uvicorn.error").info("listens on http://%s:%d", host, port)
+        if serving.workers == 1:
+            uvicorn.Server(config).run(sockets=[listener])
+        else:
+            Multiprocess(config, sockets=[listener]).run()
+
+
+class Worker:
+    """The ASGI application of one process: it loads the model when it starts, and serves gRPC beside HTTP."""
+
+    def __init__(self, source: Source, serving: Serving) -> None:
+        self._source, self._serving = source, serving
+        self._metrics = Metrics()
+        self._slot = Slot(on_change=self._metrics.show)
+        self._queue = Queue(serving.limits.queue)
+        self._app = App(serving, self._slot, self._metrics, self._queue)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, or start and stop with the server."""
+        if scope["type"] == "http":
+            await self._app(scope, receive, send)
+            return
+        await receive()
+        async with self._started():
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    @contextlib.asynccontextmanager
+    async def _started(self) -> AsyncIterator[None]:
+        limits = self._serving.limits
+        load = partial(_load, limits.rows, self._source.tolerance)
+        follower = None
+        if self._source.environment is None:
+            self._slot.put(model.load(self._source.folder, limits.rows, self._source.tolerance))
+        else:
+            follower = Follower(self._slot, self._source.folder, self._source.environment, load)
+            follower.start()
+        grpc_server: Any = await self._grpc(self._serving.protocols.grpc)
+        try:
+            yield
+        finally:
+            if grpc_server is not None:
+                await grpc_server.stop(self._serving.drain.total_seconds())
+            if follower is not None:
+                follower.stop()
+
+    async def _grpc(self, address: str | None) -> Any:
+        if address is None:
+            return None
+        from trunkline.serve.protocols import grpc  # noqa: PLC0415  takes 0.2 s, and most servers need none
+
+        answers = grpc.Service(self._slot, self._serving.limits, self._queue, self._metrics)
+        server, port = grpc.server(address, answers, self._serving.limits)
+        await server.start()
+        logging.getLogger("uvicorn.error").info("listens on grpc://%s:%d", address.rpartition(":")[0], port)
+        return server
+
+
+def _load(rows: int, tolerance: float, folder: Path, pointer: model.Pointer) -> model.Model:
+    return model.load(folder, rows, tolerance, pointer)
+
+
+def _logging() -> dict[str, Any]:
+    """Return uvicorn's logging, with what Trunkline's own modules say beside it."""
+    own = {"trunkline": {"handlers": ["default"], "level": "INFO"}}
+    return LOGGING_CONFIG | {"loggers": LOGGING_CONFIG["loggers"] | own}
+
+
+def _check_address(address: str, open_to_others: bool) -> None:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        local = False
+    if not local and not open_to_others:
+        raise UserError(
+            f"{address}: others than this machine could ask, and nobody is asked who they are; bind 127.0.0.1, or say "
+            f"--without-authentication if a proxy before it does that"
+        )
+
+
+def _socket(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
+    try:
+        return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError) as error:
+        raise OutsideError(f"{address}: cannot listen there: {error}; choose another address or port") from None
+
+
+@contextlib.contextmanager
+def _shared_metrics(workers: int) -> Any:
+    """Give workers a folder for their numbers, before any of them counts."""
+    if workers == 1:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="trunkline-metrics-") as folder:
+        os.environ[SHARED] = folder
+        yield

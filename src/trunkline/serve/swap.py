@@ -1,0 +1,111 @@
+"""Which model is served, and how another takes its place: only one that loaded whole, in one assignment.
+
+Requests keep the model that they began with, so that the old one is drained by itself. It stays loaded until the next
+swap, so that a rollback needs nothing. Whatever is wrong with what is delivered, the model that is served stays.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from trunkline.core.errors import TrunklineError, one_line
+from trunkline.serve.model import Model, Pointer
+
+POLL = 0.2  # seconds; a look at one small file, which also works on volumes that announce no changes
+RETRY = 5.0  # seconds until a bundle that could not be loaded is tried again: it may have been delivered anew
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Slot:
+    """The model that is served, the one before it, and why what was delivered last is not served; None if it is."""
+
+    current: Model | None = None
+    previous: Model | None = None
+    problem: str | None = None
+    on_change: Callable[["Slot"], None] = field(default=lambda slot: None)
+
+    def put(self, model: Model) -> None:
+        """Serve a model from the next request on."""
+        self.previous, self.current, self.problem = self.current, model, None
+        self.on_change(self)
+        _log.info("serves %s %s, bundle %s", model.version.name, model.version.version, model.version.digest[:12])
+
+    def keep(self, problem: str) -> None:
+        """Go on serving what is served, and say why."""
+        if problem != self.problem:
+            _log.error("does not serve what is delivered: %s", problem)
+        self.problem = problem
+        self.on_change(self)
+
+    def empty(self) -> None:
+        """Serve nothing."""
+        self.previous, self.current, self.problem = self.current, None, None
+        self.on_change(self)
+        _log.warning("serves nothing: nothing is delivered")
+
+
+class Follower:
+    """Serves what is delivered to an environment of a store; `load` makes the bundle of a folder ready."""
+
+    def __init__(self, slot: Slot, store: Path, environment: str, load: Callable[[Path, Pointer], Model]) -> None:
+        self.slot, self._store, self._load = slot, store, load
+        self._path = store / f"{environment}.json"
+        self._seen: bytes | None = None
+        self._again = 0.0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._follow, name="follower", daemon=True)
+
+    def start(self) -> None:
+        """Look once, so that what is delivered already is served when this returns, and then go on."""
+        self.look()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop looking."""
+        self._stop.set()
+
+    def look(self) -> None:
+        """Serve what is delivered, if that is new."""
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            content = b""
+        except OSError as error:
+            self.slot.keep(f"{self._path.name}: {error.strerror}")
+            return
+        if content == self._seen and (self.slot.problem is None or time.monotonic() < self._again):
+            return
+        self._seen, self._again = content, time.monotonic() + RETRY
+        if content:
+            self._swap(content)
+        elif self.slot.current is not None:
+            self.slot.empty()
+
+    def _follow(self) -> None:
+        while not self._stop.wait(POLL):
+            self.look()
+
+    def _swap(self, content: bytes) -> None:
+        try:
+            pointer = msgspec.json.decode(content, type=Pointer)
+            self.slot.put(self._warm(pointer) or self._load(self._store / pointer.bundle, pointer))
+        except (TrunklineError, OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            self.slot.keep(one_line(error))
+        except Exception:  # whatever it is, the model that is served stays
+            _log.exception("cannot load what is delivered")
+            self.slot.keep("the bundle cannot be loaded; see the log")
+
+    def _warm(self, pointer: Pointer) -> Model | None:
+        """Return a model that is loaded already and was delivered so."""
+        wanted = (pointer.name, pointer.version, pointer.digest)
+        for model in (self.slot.current, self.slot.previous):
+            if model and (model.version.name, model.version.version, model.version.digest) == wanted:
+                return model
+        return None

@@ -1,0 +1,48 @@
+"""The Open Inference Protocol over REST: metadata, readiness, and the bundle's scores of tensors."""
+
+import pytest
+
+from tests.serve.conftest import GOOD
+
+ROWS = [GOOD, {"hour": 1, "origin": "EWR", "delay": None, "dest": None}]
+TYPES = {"origin": "BYTES", "dest": "BYTES", "kind": "BYTES", "holiday": "BOOL", "hour": "INT64"}
+
+
+def tensor(name: str, values: list[object], datatype: str | None = None) -> dict[str, object]:
+    return {"name": name, "datatype": datatype or TYPES.get(name, "FP64"), "shape": [len(values)], "data": values}
+
+
+INPUTS = [tensor(name, [row.get(name) for row in ROWS]) for name in GOOD]
+
+
+def test_tensors_get_the_scores_of_the_bundle(server, bundle):
+    answer = server.post("/v2/models/sums/infer", {"id": "mine", "inputs": INPUTS}).json
+    scores = [bundle.score(row) for row in ROWS]
+    output = {"name": "score", "datatype": "FP64", "shape": [2], "data": scores}
+    assert answer == {"model_name": "sums", "model_version": "", "id": "mine", "outputs": [output]}
+
+
+def test_metadata_and_readiness(server):
+    assert server.get("/v2").json["name"] == "trunkline"
+    found = server.get("/v2/models/sums").json
+    assert found["inputs"][0] == {"name": "delay", "datatype": "FP64", "shape": [-1]}
+    assert found["outputs"] == [{"name": "score", "datatype": "FP64", "shape": [-1]}]
+    paths = ("/v2/health/live", "/v2/health/ready", "/v2/models/sums/ready", "/v2/models/other/ready")
+    assert [server.get(path).status for path in paths] == [200, 200, 200, 404]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ([tensor("hour", [24]), tensor("origin", ["JFK"])], "row 0: field hour: 24 is above 23"),
+        ([tensor("hour", [1]), tensor("hour", [1])], "input 'hour': is there twice"),
+        ([tensor("hour", [1, 2]), tensor("origin", ["JFK"])], "the inputs have 1, 2 rows"),
+        ([tensor("hour", [1]) | {"shape": [2]}], "input 'hour': is of shape [2] with 1 values"),
+        ([tensor("hour", [1], "FP16")], "datatype 'FP16'"),
+        ([{"name": "hour"}], "missing required field `datatype`"),
+    ],
+)
+def test_what_is_wrong_is_told_as_the_protocol_does(server, inputs, words):
+    answer = server.post("/v2/models/sums/infer", {"inputs": inputs})
+    assert answer.status == 400
+    assert words in answer.json["error"]

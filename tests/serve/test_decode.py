@@ -1,0 +1,120 @@
+"""The compiled decoder takes and refuses what `Bundle.score` does, with the same bits; JSON is read strictly."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests import bundles
+from tests.bundles import INPUTS, field
+from trunkline.bundle.runtime import Bundle
+from trunkline.core.errors import UserError
+from trunkline.serve.decode import Decoder
+from trunkline.serve.problems import ProblemError
+
+MORE = (
+    *INPUTS,
+    field("wide", "number"),
+    field("whole", "integer", nullable=False, min=-(2**60), max=2**60),
+    field("code", "text", category_of="integer"),
+    field("flag", "text", category_of="boolean"),
+    field("class", "text", category_of="number"),
+)
+GOOD = {"hour": 7, "origin": "JFK", "whole": 3}
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return Bundle.load(bundles.make(tmp_path_factory.mktemp("decode") / "sums", MORE))
+
+
+@pytest.fixture(scope="module")
+def decoder(bundle: Bundle) -> Decoder:
+    return Decoder(bundle.contract, 5)
+
+
+NUMBERS = st.one_of(
+    st.integers(-200, 3100),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([7.0, -0.0, 2**53, 2**53 + 1, float(2**53), 2**60, 2**60 + 1, 2**64, 10**400, 1e308, 23.5]),
+)
+TEXTS = st.one_of(
+    st.sampled_from(["JFK", "EWR", "", "LAX", "arrival", "7", "007", "true", "a:b", "\ue000", "\ud800", "Zürich ✈"]),
+    st.text(max_size=5),
+)
+VALUES = st.one_of(st.none(), st.booleans(), NUMBERS, TEXTS, st.just([]), st.just({}))
+ROWS = st.fixed_dictionaries(
+    {"hour": st.one_of(st.integers(0, 23), VALUES), "origin": st.one_of(TEXTS, VALUES), "whole": NUMBERS},
+    optional={each["name"]: VALUES for each in MORE if each["name"] not in GOOD} | {"orign": VALUES},
+)
+
+
+def reference(bundle: Bundle, body: str) -> str | None:
+    """The bits of the score that `Bundle.score` gives; None where it refuses the row."""
+    try:
+        score = bundle.score(json.loads(body))
+    except UserError:
+        return None
+    assert isinstance(score, float)
+    return score.hex()
+
+
+@given(st.one_of(ROWS, st.just(GOOD)), st.sampled_from([(",", ":"), (" , ", " : ")]))
+def test_a_row_is_taken_or_refused_as_the_bundle_does_with_the_same_bits(bundle, decoder, row, separators):
+    body = json.dumps(row, separators=separators)
+    for text, one in ((body, True), (f"[{body}]", False)):
+        rows = decoder.decode(text.encode())
+        assert rows.one is one
+        scores = None if rows.refused else bundle.scores(rows.numeric, rows.categorical)[0]
+        assert (None if scores is None else float(scores).hex()) == reference(bundle, body)
+
+
+def test_what_is_right_is_read_by_the_compiled_decoder(bundle, decoder, monkeypatch):
+    def check(*_):
+        raise AssertionError("the slow way")
+
+    monkeypatch.setattr(decoder, "check", check)
+    right = GOOD | {"delay": -3.5, "engines": 2, "holiday": True, "kind": "arrival", "code": 7, "dest": None}
+    rows = decoder.decode(json.dumps([right, GOOD]).encode())
+    assert bundle.scores(rows.numeric, rows.categorical).tolist() == [bundle.score(right), bundle.score(GOOD)]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"", 400, "not JSON"),
+        (b"{", 400, "not JSON"),
+        (b'{"hour": 7,}', 400, "not JSON"),
+        (b"7", 400, "neither a row"),
+        (b'{"hour": NaN}', 400, "holds NaN"),
+        (b'{"hour": -Infinity}', 400, "holds -Infinity"),
+        (b'{"hour": 7, "origin": "JFK", "whole": 1, "hour": 8}', 400, "key 'hour': is there twice"),
+        (b'{"hour": 7, "origin": "\xff", "whole": 1}', 400, "not UTF-8: byte 23"),
+        (b"\xff\xfe{\x00}\x00", 400, "not UTF-8: byte 0"),
+        (b"[" * 100_000, 400, "nested too deeply"),
+        (b'{"hour": ' * 100_000, 400, "nested too deeply"),
+        (b'{"hour": ' + b"1" * 5000 + b"}", 400, "thousands of digits"),
+        (b"[" + b",".join([b"{}"] * 6) + b"]", 413, "has 6 rows, of which 5 are allowed"),
+        (b"[[]]", 422, "row 0: is not an object"),
+    ],
+)
+def test_what_is_no_row_is_refused_with_its_status(decoder, body, status, words):
+    with pytest.raises(ProblemError, match=words) as caught:
+        decoder.decode(body)
+    assert caught.value.status == status
+
+
+def test_ten_thousand_keys_are_refused_by_the_first_that_is_unknown(decoder):
+    rows = decoder.decode(json.dumps({f"key{number}": number for number in range(10_000)}).encode())
+    assert rows.refused is not None
+    assert rows.refused[0].field == "key0"
+
+
+def test_rows_beside_a_refused_one_are_kept_in_their_order(bundle, decoder):
+    rows = decoder.decode(json.dumps([GOOD, GOOD | {"hour": 24}, GOOD | {"hour": 8}]).encode())
+    assert rows.refused is not None
+    assert {number: error.field for number, error in rows.refused.items()} == {1: "hour"}
+    expected = [bundle.score(GOOD), bundle.score(GOOD | {"hour": 8})]
+    assert bundle.scores(rows.numeric, rows.categorical).tolist() == expected

@@ -1,0 +1,120 @@
+"""A delivered version takes the place of the one that is served if it is whole; otherwise that one stays."""
+
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.serve.conftest import GOOD, golden_bundle
+from trunkline.bundle.manifest import digest
+from trunkline.deploy.reconcile.store import BundleStore
+from trunkline.serve import swap
+from trunkline.serve.model import Model, Pointer, load
+from trunkline.serve.swap import Follower, Slot
+
+
+def deliver(store: BundleStore, version: str, source: Path) -> str:
+    """Deliver a bundle as `trunkline reconcile` does, and return its digest."""
+    name = digest(source)
+    store.put(name, partial(shutil.copytree, source))
+    store.deliver("production", "sums", version, name, "0" * 40)
+    return name
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BundleStore:
+    (tmp_path / "store").mkdir()
+    return BundleStore(tmp_path / "store")
+
+
+@pytest.fixture
+def follower(store: BundleStore, monkeypatch: pytest.MonkeyPatch) -> Follower:
+    monkeypatch.setattr(swap, "RETRY", 0.0)
+
+    def ready(folder: Path, pointer: Pointer) -> Model:
+        return load(folder, 100, 1e-9, pointer)
+
+    return Follower(Slot(), store.folder, "production", ready)
+
+
+def served(follower: Follower) -> str | None:
+    follower.look()
+    return follower.slot.current and follower.slot.current.version.version
+
+
+def test_a_version_is_served_and_the_one_before_it_stays_loaded_for_a_rollback(store, follower, tmp_path):
+    bundles = [golden_bundle(tmp_path / f"v{number}", label=f"label {number}") for number in (1, 2)]
+    assert served(follower) is None
+    first = deliver(store, "v1", bundles[0])
+    assert served(follower) == "v1"
+    model = follower.slot.current
+    assert model.version.commit == "0" * 40
+    deliver(store, "v2", bundles[1])
+    assert served(follower) == "v2"
+    assert follower.slot.previous is model
+    shutil.rmtree(store.bundle(first))
+    store.bundle(first).mkdir()
+    store.deliver("production", "sums", "v1", first, "0" * 40)
+    assert served(follower) == "v1"
+    assert follower.slot.current is model
+    store.withdraw("production")
+    assert served(follower) is None
+
+
+def changed(folder: Path) -> None:
+    (folder / "model.onnx").write_bytes(b"another")
+
+
+def unlike_its_golden_rows(folder: Path) -> None:
+    content = [{"request": GOOD, "score": 1.0}]
+    (folder / "golden.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (changed, "model.onnx: was changed"),
+        (shutil.rmtree, "is missing"),
+        (unlike_its_golden_rows, "golden.json: was changed"),
+    ],
+)
+def test_what_is_broken_is_not_served_until_it_is_whole(store, follower, tmp_path, spoil, problem):
+    deliver(store, "v1", golden_bundle(tmp_path / "v1"))
+    assert served(follower) == "v1"
+    second = golden_bundle(tmp_path / "v2", label="another")
+    spoil(store.bundle(deliver(store, "v2", second)))
+    assert served(follower) == "v1"
+    assert problem in follower.slot.problem
+    deliver(store, "v2", second)
+    assert served(follower) == "v2"
+    assert follower.slot.problem is None
+
+
+def test_a_bundle_that_does_not_score_its_golden_rows_or_is_another_is_not_served(store, follower, tmp_path):
+    deliver(store, "v1", golden_bundle(tmp_path / "v1"))
+    assert served(follower) == "v1"
+    wrong = golden_bundle(tmp_path / "v2")
+    unlike_its_golden_rows(wrong)
+    from tests.bundles import seal
+
+    seal(wrong)
+    name = deliver(store, "v2", wrong)
+    assert served(follower) == "v1"
+    assert "golden.json: a request scores" in follower.slot.problem
+    store.bundle("f" * 64).mkdir()
+    shutil.copytree(tmp_path / "v1", store.bundle("f" * 64), dirs_exist_ok=True)
+    store.deliver("production", "sums", "v3", "f" * 64, "0" * 40)
+    assert served(follower) == "v1"
+    assert "not ffffffffffff as delivered" in follower.slot.problem
+    assert name not in follower.slot.problem
+
+
+@pytest.mark.parametrize("content", [b"{", b"{}", b"\xff", b'{"name": "sums", "version": "v1"}'])
+def test_a_pointer_that_says_nothing_changes_nothing(store, follower, tmp_path, content):
+    deliver(store, "v1", golden_bundle(tmp_path / "v1"))
+    assert served(follower) == "v1"
+    (store.folder / "production.json").write_bytes(content)
+    assert served(follower) == "v1"
+    assert follower.slot.problem

@@ -1,0 +1,77 @@
+"""`trunkline serve` as a process of its own, and requests to it."""
+
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TRUNKLINE = str(Path(sys.executable).with_name("trunkline"))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered."""
+
+    status: int
+    headers: Any
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Server:
+    """A running server: its address, that of gRPC if it speaks it, and its process."""
+
+    process: "subprocess.Popen[str]"
+    address: str = ""
+    grpc: str = ""
+
+    def get(self, path: str) -> Answer:
+        return self.ask(urllib.request.Request(self.address + path))
+
+    def post(self, path: str, body: Any, media_type: str = "application/json", **headers: str) -> Answer:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Content-Type": media_type} | {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.ask(urllib.request.Request(self.address + path, content, headers))
+
+    def ask(self, request: urllib.request.Request) -> Answer:
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return Answer(answer.status, answer.headers, answer.read())
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, error.headers, error.read())
+
+    def logged(self, text: str) -> str:
+        """Wait for a line of the log that holds a text, and return it."""
+        assert self.process.stderr
+        seen = []
+        for line in self.process.stderr:
+            seen.append(line)
+            if text in line:
+                return line
+        raise AssertionError("".join(seen))
+
+
+@contextmanager
+def serving(*arguments: str, cwd: Path, grpc: bool = False, command: Sequence[str] = (TRUNKLINE,)) -> Iterator[Server]:
+    """Yield a server on a free port that has started; it is killed in the end if it has not ended by itself."""
+    line = [*command, "serve", "--bind", "127.0.0.1:0", *arguments]
+    with subprocess.Popen(line, cwd=cwd, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            server = Server(process)
+            server.address = server.logged("listens on http://").split()[-1]
+            if grpc:
+                server.grpc = server.logged("listens on grpc://").split("//")[-1].strip()
+            server.logged("startup complete")
+            yield server
+        finally:
+            process.kill()
