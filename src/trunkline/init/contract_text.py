@@ -50,10 +50,10 @@ def _column(column: Column, problem: Problem | None) -> str:
     content: dict[str, Any] = {"type": column.type}
     if column.missing or not column.present:
         content["nullable"] = True
-    content |= _limits(column)
+    role = problem.roles[column.name] if problem else None
+    content |= _limits(column) if role is None or role.role != "identifier" else {}  # new rows have new ones
     if column.formats:
         content["formats"] = list(column.formats)
-    role = problem.roles[column.name] if problem else None
     if role and role.role in ("label", "outcome"):
         content["known"] = "outcome"
     if {"min", "allowed", "pattern"} & content.keys() or column.unreadable:

