@@ -69,7 +69,8 @@ def _named(column: Column) -> str:
 
 
 def _guessed(table: Table, roles: dict[str, ColumnRole]) -> str | None:
-    candidates = [column for column in table.columns if roles[column.name].role in ("time", "feature", "identifier")]
+    known = ("time", "feature", "identifier", "constant")
+    candidates = [column for column in table.columns if roles[column.name].role in known]
     times = [column for column in candidates if column.type == "time" and column.missing <= 0.01 * column.rows]
     if times:
         return _of_column(max(times, key=lambda column: column.distinct), named=False)
