@@ -57,6 +57,7 @@ lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versio
 		--extra sign --group example -c locks/pipeline.txt -o locks/ci.txt
 	@$(LOCK) pyproject.toml --all-extras --group example --group test --group lint \
 		-c locks/ci.txt -o locks/dev.txt
+	@$(LOCK) pyproject.toml --all-extras --group example --group project -c locks/dev.txt -o locks/project.txt
 	@$(RUN) python -c "$(SERVE)" | $(LOCK) - -c locks/dev.txt -o locks/serve.txt
 	@printf '%s\n' setuptools wheel 'uv_build>=0.9,<1' | $(LOCK) - -o locks/build.txt
 	@echo uv | $(LOCK) - -o locks/uv.txt

@@ -14,6 +14,7 @@ COMMANDS = {
     "compose": "trunkline.cli.compose:compose",
     "doctor": "trunkline.cli.doctor:doctor",
     "gate": "trunkline.cli.gate:gate",
+    "init": "trunkline.cli.init:init",
     "log": "trunkline.cli.log:log",
     "pin": "trunkline.cli.pin:pin",
     "plan": "trunkline.cli.plan:plan",

@@ -18,6 +18,7 @@ MODEL = Path("models/model.skops")
 BUNDLE = Path("models/bundle")
 REGISTRY = Path("models/registry.yaml")
 
+FRAMEWORK = Path("locks/trunkline.txt")  # of a project beside the framework's own: which framework it is run by
 LOCK = Path("dvc.lock")
 DURATIONS = Path(".dvc/tmp/trunkline")  # seconds that a stage took last; of this machine, so in no commit
 SEARCHING = Path(".dvc/tmp/search")  # what a search that was killed had measured

@@ -10,6 +10,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 
 from trunkline.core import machine
+from trunkline.core.paths import FRAMEWORK
 from trunkline.doctor.findings import Finding, Setup, absent, fails, works
 from trunkline.release.provenance import ENVIRONMENT
 
@@ -26,7 +27,7 @@ def check(setup: Setup) -> Iterator[Finding]:
     else:
         yield fails("Python", f"{here} is not in {supported}", "make the environment anew with a Python of that range")
     yield _processor(machine.cpu_flags())
-    yield _packages(setup.root / ENVIRONMENT)
+    yield _packages(setup.root)
 
 
 def _processor(flags: frozenset[str]) -> Finding:
@@ -36,20 +37,22 @@ def _processor(flags: frozenset[str]) -> Finding:
     return Finding("not known", "processor", detail, "have a workflow make what is committed: trunkline ci reproduce")
 
 
-def _packages(lock: Path) -> Finding:
+def _packages(root: Path) -> Finding:
+    locks = [root / ENVIRONMENT, *([root / FRAMEWORK] if (root / FRAMEWORK).is_file() else [])]
     try:
-        entries = _PINNED.findall(lock.read_text(encoding="utf-8"))
+        entries = [entry for lock in locks for entry in _PINNED.findall(lock.read_text(encoding="utf-8"))]
         pinned = [Requirement(entry) for entry in entries]
     except FileNotFoundError:
         return absent("packages", f"there is no {ENVIRONMENT} here", "run it in the root of a project")
     except (OSError, UnicodeDecodeError, InvalidRequirement):
         return fails("packages", f"{ENVIRONMENT} cannot be read", f"run: git restore {ENVIRONMENT}")
+    purpose = "dev" if (root / "locks/dev.txt").is_file() else "ci"  # the former is of the framework alone
     wanted = [each for each in pinned if each.marker is None or each.marker.evaluate()]
     differing = [text for each in wanted if (text := _difference(each))]
     if differing:
         more = f", and {len(differing) - SHOWN} more" if len(differing) > SHOWN else ""
         detail = f"{len(differing)} of {len(wanted)} are not as {ENVIRONMENT} says: {', '.join(differing[:SHOWN])}"
-        return fails("packages", detail + more, "run: locks/install dev, and use the environment .venv")
+        return fails("packages", detail + more, f"run: locks/install {purpose}, and use the environment .venv")
     return works("packages", f"all {len(wanted)} are as {ENVIRONMENT} says")
 
 

@@ -18,7 +18,7 @@ from trunkline.core.params import Params
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.plan import durations
 from trunkline.review.attribution import shares
-from trunkline.review.attribution.shares import ALL, BASE, LOCK, Attribution, BranchChange, Factor, MeasuredRun
+from trunkline.review.attribution.shares import ALL, BASE, LOCKS, Attribution, BranchChange, Factor, MeasuredRun
 
 STAGE = "evaluate"
 SEPARATED = (*repository.INPUTS, "pyproject.toml")
@@ -103,13 +103,16 @@ def answer(root: Path, question: Question, began: Announce, ended: Announce = st
 def _change(root: Path, base: str, head: str) -> BranchChange:
     changed = repository.changed_between(root, base, head)
     data = [Path(path) for path in changed if Path(path).parent == paths.CONF / "data" and path.endswith(".yaml")]
-    read = repository.files_at(root, (base, head), (*data, paths.PARAMS, Path(LOCK)))
+    read = repository.files_at(root, (base, head), (*data, paths.PARAMS, *map(Path, LOCKS)))
     texts = [
         {path.as_posix(): text.decode(errors="surrogateescape") for path, text in read[commit].items() if path in data}
         for commit in (base, head)
     ]
     params = [_params(read[commit].get(paths.PARAMS, b""), commit) for commit in (base, head)]
-    before, after = (read[commit].get(Path(LOCK), b"").decode(errors="replace") for commit in (base, head))
+    before, after = (
+        b"\n".join(read[commit].get(Path(lock), b"") for lock in LOCKS).decode(errors="replace")
+        for commit in (base, head)
+    )
     return BranchChange(changed, texts[0], texts[1], params[0], params[1], (before, after))
 
 

@@ -17,7 +17,7 @@ from trunkline.adapters.git.repository import ABOVE
 from trunkline.core import safe_yaml
 from trunkline.show import differences
 
-LOCK = "locks/pipeline.txt"
+LOCKS = ("locks/pipeline.txt", "locks/trunkline.txt")
 BASE, ALL = "the base", "everything"
 ENVIRONMENT = "environment"
 HIDDEN_WINDOW = (
@@ -32,7 +32,7 @@ _WINDOW = re.compile(r"^window[ \t]*:.*(?:\n[ \t]+\S.*)*", re.MULTILINE)  # the 
 
 @dataclass(frozen=True)
 class BranchChange:
-    """What a branch changed: the paths, and before and after the texts of conf/data, params.yaml and the lock."""
+    """What a branch changed: the paths, and before and after the texts of conf/data, params.yaml and the locks."""
 
     paths: tuple[str, ...]
     before: Mapping[str, str]
@@ -94,7 +94,7 @@ def factors(change: BranchChange) -> tuple[Factor, ...]:
     window = Factor("window", (), moved, tuple(map(str, _window_differences(change, moved))))
     code = (path for path in change.paths if path.startswith(_CODE[:2]) or path in _CODE[2:])
     own = tuple(path for path in code if not path.startswith(_ABOVE))
-    lock = tuple(path for path in change.paths if path == LOCK)
+    lock = tuple(path for path in change.paths if path in LOCKS)
     environment = Factor(ENVIRONMENT, lock, {}, tuple(map(str, differences.versions(*change.locks))) or lock)
     candidates = (window, _config(change, moved), Factor("code", own, {}, own), environment)
     return tuple(factor for factor in candidates if factor.paths or factor.texts)

@@ -1,0 +1,107 @@
+"""What each column is to the model: a feature, or else why not. Pure."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import polars as pl
+
+from trunkline.init.profile import Column, Table
+from trunkline.init.target import Target
+from trunkline.pipeline.gate import leaks
+
+Role = Literal["feature", "label", "outcome", "identifier", "constant", "empty", "time", "text", "personal"]
+
+SAMPLE = 20_000  # rows by which it is measured what a column alone knows of the label
+SUSPECT = 0.9  # how well a column may rank the labels by itself before a person must say why
+LEAK = {"binary": 0.99, "regression": 0.99, "multiclass": 0.999}  # from here on it is taken for the label itself
+DISTINCT = 0.5  # share of different values from which on a text or an id names the row
+MOST_CATEGORIES = 200  # that a text may have as a feature
+WORDY = 40  # characters, on average, of a text that people have written
+_TOGETHER, _ELSEWHERE = 0.5, 0.05  # shares of missing values where the label is missing, and elsewhere
+
+_PERSONAL = re.compile(
+    r"(^|_)(e_?mail|phone|mobile|fax|ssn|passport|iban|(first|last|full|sur|user|customer|patient)_?name|name|address"
+    r"|street|birth_?(date|day)|dob|ip|tax_?id)(_|$)"
+)
+_SENSITIVE = re.compile(r"(^|_)(sex|gender|race|ethnic\w*|religion|nationality|disab\w*|marital\w*|pregnan\w*)(_|$)")
+_IDENTIFIER = re.compile(r"(^|_)(id|uuid|guid|key|no|nr|number|index|row|unnamed\w*)(_|$)")
+_LATER = re.compile(r"(^|_)(actual|arr|arrival|clos\w+|complet\w+|deliver\w+|end\w*|finish\w*|resol\w+|result\w*)(_|$)")
+
+
+@dataclass(frozen=True)
+class ColumnRole:
+    """What a column is to the model and why; `strength` is how well it ranks the labels alone, if that was measured."""
+
+    role: Role
+    why: str
+    strength: float | None = None
+
+
+def words(name: str) -> str:
+    """Return a column's name in lower case with _ between its words."""
+    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
+
+
+def privacy(column: Column) -> str | None:
+    """Return the privacy class that a column's name suggests; None where it suggests none."""
+    name = words(column.name)
+    if column.type in ("text", "time", "integer") and _PERSONAL.search(name):
+        return "personal"
+    return "sensitive" if _SENSITIVE.search(name) else None
+
+
+def roles(table: Table, of: Target, labels: pl.Series) -> dict[str, ColumnRole]:
+    """Return the role of every column."""
+    by_shape = {column.name: _by_shape(column, of) for column in table.columns}
+    plain = [name for name, role in by_shape.items() if role is None]
+    measured = strengths(table, of, labels, plain)
+    missing = labels.is_null()
+    return {name: role or _by_labels(table, name, of, missing, measured.get(name)) for name, role in by_shape.items()}
+
+
+def _by_shape(column: Column, of: Target) -> ColumnRole | None:  # noqa: PLR0911  one per role
+    name = words(column.name)
+    if column.name in of.read:
+        return ColumnRole("label", "the label is made of it")
+    if column.present == 0:
+        return ColumnRole("empty", "it has no values")
+    if column.distinct == 1 and not column.missing:
+        return ColumnRole("constant", "it has one value")
+    if column.type == "time":
+        late = _LATER.search(name)
+        return ColumnRole("outcome", "its name says that it is later") if late else ColumnRole("time", "it is a time")
+    if column.type == "text" and privacy(column) == "personal":
+        return ColumnRole("personal", "its name says that it tells who somebody is")
+    many = column.distinct > max(50, DISTINCT * column.present)
+    if column.type == "text" and (many or column.distinct > MOST_CATEGORIES):
+        return ColumnRole("identifier", f"{column.distinct:,} of {column.present:,} values are different")
+    if column.type == "text" and column.length > WORDY:
+        return ColumnRole("text", f"its texts have {column.length:.0f} characters on average")
+    counted = column.distinct == column.rows and (column.high or 0) - (column.low or 0) == column.rows - 1
+    if column.type == "integer" and (counted or (many and _IDENTIFIER.search(name))):
+        return ColumnRole("identifier", "it counts or names the rows")
+    return None
+
+
+def _by_labels(table: Table, name: str, of: Target, missing: pl.Series, strength: float | None) -> ColumnRole:
+    empty = table.frame[name].is_null()
+    unknown, known = empty.filter(missing), empty.filter(~missing)
+    if unknown.len() >= 5 and unknown.mean() > _TOGETHER and known.mean() < _ELSEWHERE:  # type: ignore[operator]
+        return ColumnRole("outcome", "it is missing where the label is missing", strength)
+    if strength is not None and strength >= LEAK[of.task]:
+        return ColumnRole(
+            "outcome", f"alone it ranks the labels by {strength:.3f}, too well to be known before", strength
+        )
+    return ColumnRole("feature", "", strength)
+
+
+def strengths(table: Table, of: Target, labels: pl.Series, columns: Sequence[str]) -> Mapping[str, float]:
+    """Return how well each column alone ranks the labels of a sample of the rows."""
+    frame = table.frame.select(columns).with_columns(labels.alias("\0label")).drop_nulls("\0label")
+    if frame.height > SAMPLE:
+        frame = frame.sample(SAMPLE, seed=0)
+    types = {name: pl.String if frame[name].dtype == pl.String else pl.Float64 for name in columns}
+    features = frame.select(pl.col(name).cast(kind) for name, kind in types.items())
+    return leaks.strengths(features, frame["\0label"].to_numpy(), of.task)

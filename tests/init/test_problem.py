@@ -1,0 +1,154 @@
+"""What is guessed of tables that people bring, and that it always composes."""
+
+import keyword
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.init import tables
+from trunkline.core.errors import UserError
+from trunkline.init import guesses, loading, places, problem, profile, project_files, write
+from trunkline.init.problem import Answers, Problem
+from trunkline.init.sources import Named
+
+
+def guessed(path: Path, answers: Answers) -> Problem:
+    return problem.problem([loading.load(str(path), path.parent / "project")], answers)
+
+
+@pytest.fixture(scope="module", params=tables.EXAMPLES)
+def example(request, tmp_path_factory):
+    """Every table with what was guessed of it."""
+    path = tables.write(request.param, tmp_path_factory.mktemp("tables"))
+    return tables.EXAMPLES[request.param], guessed(path, Answers(tables.EXAMPLES[request.param].target))
+
+
+def test_every_table_gives_a_project_without_a_mistake(example):
+    declared, whole = example
+    texts = project_files.texts(whole, "github", {})
+    write.check(texts)
+    assert whole.target.task == declared.task
+    assert (whole.timing.window is not None) == declared.timed
+
+
+def test_every_guess_has_a_line_in_a_file_that_is_written(example):
+    _, whole = example
+    texts = project_files.texts(whole, "none", {})
+    for guess in guesses.guesses(whole):
+        file, _, line = places.place(whole, guess, texts).rpartition(":")
+        assert 0 < int(line) <= len(texts[Path(file)].splitlines())
+
+
+def roles(whole: Problem) -> dict[str, str]:
+    return {name: role.role for name, role in whole.roles.items()}
+
+
+def test_outcomes_identifiers_and_dates_of_flights_and_inspections_are_told(tmp_path):
+    flights = guessed(tables.write("flights", tmp_path), Answers("ArrDelay > 15"))
+    assert {name for name, role in roles(flights).items() if role == "outcome"} == {"DepDelay", "AirTime"}
+    assert flights.timing.event_time == "local_time(Year, Month, DayofMonth, 0)"
+    inspections = guessed(tables.write("inspections", tmp_path), Answers("Results"))
+    told = roles(inspections)
+    assert (told["Inspection ID"], told["DBA Name"], told["Results"]) == ("identifier", "personal", "label")
+    assert inspections.observed.table.column("Inspection Date").formats == ("%m/%d/%Y",)
+    assert inspections.observed.table.column("Zip").type == "text"  # 02134 would lose its zero
+    assert inspections.key == ("Inspection ID",)
+    assert inspections.target.expression == 'Results == "Fail" if Results in ("Fail", "Pass") else None'
+
+
+def test_types_of_wages_and_classes_of_grades(tmp_path):
+    wages = guessed(tables.write("wages", tmp_path), Answers("Hourly Wage ($)"))
+    types = {column.name: column.type for column in wages.observed.table.columns}
+    assert types["Union"] == "boolean"
+    assert types["Education"] == "integer"  # 12.0 is one
+    assert roles(wages)["Nation"] == "constant"
+    grades = guessed(tables.write("grades", tmp_path), Answers("Grade"))
+    assert grades.target.classes == ("maybe", "no", "yes")  # `on` has three rows
+
+
+def test_seconds_since_1970_are_a_time(tmp_path):
+    whole = guessed(tables.write("regression", tmp_path), Answers("energy"))
+    assert whole.timing.event_time == "local_time(1970, 1, 1, 0) + minutes(timestamp / 60)"
+
+
+def test_columns_whose_names_are_taken_are_renamed_in_the_source(tmp_path):
+    whole = guessed(tables.write("events", tmp_path), Answers("target"))
+    assert whole.observed.named.declared["keep"]["event_time_1"] == "event_time"
+    assert whole.target.name == "target_2"
+
+
+def test_a_column_that_is_the_label_in_other_words_is_no_feature(tmp_path):
+    random = np.random.default_rng(1)
+    label = random.integers(0, 2, 500)
+    frame = pl.DataFrame({"x": random.normal(size=500), "refund": 10.0 * label, "bought": label})
+    frame.write_csv(tmp_path / "shop.csv")
+    whole = guessed(tmp_path / "shop.csv", Answers("bought"))
+    assert whole.roles["refund"].role == "outcome"
+    assert "refund" not in whole.features
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (Answers("Chrun"), "no column 'Chrun'; did you mean 'Churn'?"),
+        (Answers("customerID"), "'customerID' has 1000 different values"),
+        (Answers("Tenure > 1000"), "1 different ones"),
+        (Answers("Churn", key=("Tenur",)), "--key: table churn has no column 'Tenur'; did you mean 'Tenure'?"),
+        (Answers("Churn", time="Contract"), "--time: column 'Contract' is text, and no time"),
+    ],
+)
+def test_an_answer_that_does_not_fit_says_why(tmp_path, answers, message):
+    with pytest.raises(UserError) as refused:
+        guessed(tables.write("churn", tmp_path), answers)
+    assert message in str(refused.value)
+
+
+NAMES = st.one_of(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=12),
+    st.sampled_from(
+        ["event_time", "reasons", "target", "all", "1", "yes", "a.b", "x y", "#", "*", "${a}", "été", "row"]
+    ),
+    st.sampled_from(keyword.kwlist),
+)
+KINDS = ("integer", "number", "text", "boolean", "time", "none", "constant")
+
+
+def column(random: np.random.Generator, kind: str, rows: int) -> list[object]:
+    values = {
+        "integer": lambda: random.integers(-5, 40, rows),
+        "number": lambda: random.normal(0, 10.0 ** random.integers(-8, 12), rows),
+        "text": lambda: random.choice(["no", "Ja", "n/a ", "3 °C", "'", "x: y"], rows),
+        "boolean": lambda: random.integers(0, 2, rows).astype(bool),
+        "time": lambda: np.datetime64("2020-01-01") + random.integers(0, 400, rows),
+        "none": lambda: np.full(rows, None),
+        "constant": lambda: np.full(rows, 7),
+    }[kind]()
+    missing = random.random(rows) < random.choice([0, 0.3])
+    return [None if gone else value for value, gone in zip(values.tolist(), missing, strict=True)]
+
+
+@settings(max_examples=15)
+@given(
+    st.lists(NAMES, min_size=1, max_size=6, unique=True),
+    st.lists(st.sampled_from(KINDS), min_size=6, max_size=6),
+    st.integers(0, 2**31),
+    st.sampled_from(["label", "label > 0", "what"]),
+)
+def test_any_table_gives_a_project_without_a_mistake_or_says_why_not(names, kinds, seed, target):
+    random, rows = np.random.default_rng(seed), 120
+    columns = {name: column(random, kind, rows) for name, kind in zip(names, kinds, strict=False)}
+    label = {"label": random.normal(0, 1, rows), "what": random.choice(["a", "b", "c"], rows)}
+    frame = pl.DataFrame({**columns, **label})
+    named = Named(
+        "rows", {"kind": "files", "url": "data/in/", "format": "parquet", "files": {"rows.parquet": "0" * 64}}
+    )
+    try:
+        named, frame = loading.renamed(named, frame)
+        whole = problem.problem([(named, profile.profile("rows", frame, texts=False))], Answers(target))
+        write.check(project_files.texts(whole, "none", {}))
+    except UserError as error:
+        assert any(name[:20] in str(error) or repr(name) in str(error) for name in [*names, "label", "what"]), error
