@@ -12,6 +12,7 @@ def main() -> None:
     from trunkline.core import files, paths
     from trunkline.core.dataset import Dataset
     from trunkline.core.params import Params
+    from trunkline.core.progress import Bar
     from trunkline.pipeline import reports
     from trunkline.pipeline.bundle import build
     from trunkline.pipeline.bundle.explain import explain
@@ -20,7 +21,7 @@ def main() -> None:
     console = Console(stderr=True, highlight=False)
     declared = build.Declaration.of(Params.read())
     pipeline, train, holdout = modelfile.load(paths.MODEL), Dataset.read("train"), Dataset.read("holdout")
-    with console.status("explaining the model"):
+    with Bar("explaining the model"):
         explanations = explain.explain(pipeline, train, holdout, declared.seed)
     measured = build.EvaluatedModel(
         pipeline=pipeline,
@@ -31,7 +32,7 @@ def main() -> None:
         reports=reports.Evaluated.parse(reports.read(Path(), reports.EVALUATED)),
         explanations=explanations,
     )
-    with console.status("comparing the exported graph with the pipeline"):
+    with Bar("building the bundle"):
         report, comparison = build.build(declared, measured, paths.BUNDLE)
     files.write_json(paths.BUNDLE_REPORT, report.model_dump())
     compared = (

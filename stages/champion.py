@@ -30,12 +30,13 @@ def main() -> None:
     from trunkline.conf.features import Features
     from trunkline.conf.versions import Version
     from trunkline.core.dataset import Dataset
+    from trunkline.core.progress import Bar
     from trunkline.pipeline.champion import score
     from trunkline.pipeline.features import compiler
 
     data = params.group(Data)
     plan = compiler.plan(params.group(Features), data, params.group(Contract))
-    with console.status("scoring with the model in production"):
+    with Bar("scoring with the model in production"):
         identity = fetch.fetch(paths.home(Path.cwd()), Version(params.name, number), score.BUNDLE)
         scores = score.score(score.BUNDLE, plan, data, Dataset.read("holdout"))
     left.write_champion(identity, scores)

@@ -8,12 +8,12 @@ def main() -> None:
     from functools import partial
 
     from rich.console import Console
-    from rich.progress import track
 
     from trunkline.conf.evaluation import Evaluation
     from trunkline.core import paths
     from trunkline.core.dataset import Dataset
     from trunkline.core.params import Params
+    from trunkline.core.progress import track
     from trunkline.pipeline.evaluate import slices
     from trunkline.pipeline.train import fit, modelfile
     from trunkline.tables.parquet import write_parquet
@@ -21,8 +21,8 @@ def main() -> None:
     console = Console(stderr=True, highlight=False)
     params, holdout = Params.read(), Dataset.read("holdout")
     scores = fit.scores(modelfile.load(paths.MODEL), holdout.features)
-    progress = partial(track, description="measuring", console=console, transient=True, disable=not console.is_terminal)
-    report = slices.evaluate(holdout, scores, params.group(Evaluation), params.seed, progress)
+    rows = partial(track, what="measuring", unit="rows of slices", size=lambda part: len(part[2]))
+    report = slices.evaluate(holdout, scores, params.group(Evaluation), params.seed, rows)
     slices.write(report)
     write_parquet(slices.predictions(holdout, scores), paths.PREDICTIONS / "holdout.parquet")
     parts = sum(map(len, report.slices.values())) - 1

@@ -12,25 +12,24 @@ def main() -> None:
 
     import polars as pl
     from rich.console import Console
-    from rich.progress import track
 
     from trunkline.conf.contract import Contract
     from trunkline.conf.data import Data
     from trunkline.conf.features import Features
     from trunkline.core import files, paths
     from trunkline.core.params import Params
+    from trunkline.core.progress import track
     from trunkline.pipeline.features import availability, compiler, split
     from trunkline.pipeline.features.duckdb import DuckDBEngine
 
     console = Console(stderr=True, highlight=False)
-    progress = partial(track, description="joining", console=console, transient=True, disable=not console.is_terminal)
     params = Params.read()
     data = params.group(Data)
     plan = compiler.plan(params.group(Features), data, params.group(Contract))
 
     with DuckDBEngine(plan, paths.VALID) as engine:
         availability.check(engine, plan)
-        written = split.materialize(engine, plan, data, paths.FEATURES, progress)
+        written = split.materialize(engine, plan, data, paths.FEATURES, partial(track, what="joining", unit="views"))
     for window, rows in written.items():
         console.print(f"{window}: {rows:,} rows x {len(plan.outputs)} features", soft_wrap=True)
 

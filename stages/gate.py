@@ -11,13 +11,14 @@ def main() -> None:
     from trunkline.conf.gates import Gates
     from trunkline.core import files, paths
     from trunkline.core.params import Params
+    from trunkline.core.progress import Bar
     from trunkline.pipeline.gate import evidence
     from trunkline.pipeline.gate import verdicts as gate_verdicts
 
     console = Console(stderr=True, highlight=False)
     params = Params.read()
     gates = params.group(Gates)
-    with console.status("judging"):
+    with Bar("judging"):
         measured = evidence.read(params.group(Evaluation), params.seed)
         verdicts = gate_verdicts.judge(gates, measured)
     content = gate_verdicts.content(verdicts, measured)

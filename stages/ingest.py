@@ -11,15 +11,17 @@ def main() -> None:
     from trunkline.core.files import write_json
     from trunkline.core.params import Params
     from trunkline.core.paths import INGESTED, RAW
+    from trunkline.core.progress import Bar
     from trunkline.pipeline.ingest import read
     from trunkline.tables.parquet import write_parquet
 
     console = Console(stderr=True, highlight=False)
     report = {}
     for name, source in Params.read().group(Data).sources.items():
-        reading = read.read(name, source)
         path = RAW / f"{name}.parquet"
-        write_parquet(reading.table, path)
+        with Bar(f"reading {name}"):
+            reading = read.read(name, source)
+            write_parquet(reading.table, path)
         report[name] = read.report(reading, path)
         rows, columns = report[name]["table"]["rows"], report[name]["table"]["columns"]
         console.print(f"{path}: {rows:,} rows x {columns} columns, {path.stat().st_size:,} bytes", soft_wrap=True)

@@ -9,20 +9,19 @@ def main() -> None:
     from functools import partial
 
     from rich.console import Console
-    from rich.progress import track
 
     from trunkline.conf.gates import Gates
     from trunkline.conf.model import Model
     from trunkline.core import paths
     from trunkline.core.dataset import Dataset
     from trunkline.core.params import Params
+    from trunkline.core.progress import track
     from trunkline.pipeline.rivals import score
     from trunkline.pipeline.train import choice
     from trunkline.tables.parquet import write_parquet
 
     console, params = Console(stderr=True, highlight=False), Params.read()
-    shown = console.is_terminal
-    progress = partial(track, description="fitting rivals", console=console, transient=True, disable=not shown)
+    progress = partial(track, what="fitting rivals", unit="models")
     rivals = score.rivals(params.group(Gates), choice.trained(params.group(Model)), params.seed)
     train, holdout, threads = Dataset.read("train"), Dataset.read("holdout"), int(os.environ["OMP_NUM_THREADS"])
     write_parquet(score.scores(rivals, train, holdout, threads, progress), paths.RIVAL_SCORES)

@@ -21,7 +21,7 @@ def main() -> None:
         return
     from trunkline.pipeline.search import study  # imports scikit-learn and Optuna
 
-    result = study.run(params, int(os.environ["OMP_NUM_THREADS"]), console)
+    result = study.run(params, int(os.environ["OMP_NUM_THREADS"]))
     console.print(f"{paths.CHOICE}: {outcome(result)}", soft_wrap=True)
 
 

@@ -13,6 +13,7 @@ def main() -> None:
     from trunkline.core import paths
     from trunkline.core.dataset import Dataset
     from trunkline.core.params import Params
+    from trunkline.core.progress import Bar
     from trunkline.pipeline.train import choice, fit, modelfile
 
     console = Console(stderr=True, highlight=False)
@@ -21,7 +22,7 @@ def main() -> None:
     subject = (
         f"{model.target.rpartition('.')[2]} on {dataset.frame.height:,} rows x {len(dataset.schema.features)} features"
     )
-    with console.status(f"fitting {subject}"):
+    with Bar(f"fitting {subject}"):
         pipeline = fit.fit(dataset, model, params.seed, threads=int(os.environ["OMP_NUM_THREADS"]))
     modelfile.save(pipeline, paths.MODEL)
     console.print(f"{paths.MODEL}: {subject}", soft_wrap=True)

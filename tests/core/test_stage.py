@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 import trunkline
-from trunkline.core import errors, files, machine
+from trunkline.core import durations, errors, files, machine
 from trunkline.core.errors import UserError
-from trunkline.pipeline.plan import durations
 
 NUMERICS = """
 import hashlib
@@ -184,8 +183,11 @@ def test_how_long_a_stage_took_is_kept_beside_dvc_and_nowhere_else(tmp_path):
     stage.parent.mkdir()
     stage.write_text("from trunkline.core.stage import run\nimport time\nrun(lambda: time.sleep(0.05))\n")
 
+    def run():
+        return subprocess.run([sys.executable, stage], cwd=tmp_path, check=True, stderr=subprocess.PIPE, text=True)
+
     def left():
-        subprocess.run([sys.executable, stage], cwd=tmp_path, check=True)
+        assert run().stderr == ""
         return {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
 
     assert left() == {"stages/nap.py"}
@@ -194,6 +196,8 @@ def test_how_long_a_stage_took_is_kept_beside_dvc_and_nowhere_else(tmp_path):
     assert durations.read(tmp_path)["nap"] >= 0.05
     (tmp_path / ".dvc/tmp/trunkline/odd").write_text("no number")
     assert set(durations.read(tmp_path)) == {"nap"}
+    (tmp_path / ".dvc/tmp/trunkline/nap").write_text("200.4\n")
+    assert run().stderr == "nap: took 3 min 20 s when it last ran here\n"
 
 
 def test_who_reads_a_file_while_it_is_written_has_the_old_one_whole(tmp_path: Path) -> None:

@@ -154,7 +154,8 @@ def wrong(problem: Problem) -> list[str]:
 def test_a_regression_on_a_table_without_time(diabetes: Problem) -> None:
     holds(diabetes, ["score"], "regression", atol=1e-7)
     assert {"rmse", "mae", "r2", "bias", "n"} == set(diabetes.json("reports/metrics.json")["holdout"])
-    assert sorted(path.name for path in (diabetes.project.root / "reports/curves").iterdir()) == ["observed.json"]
+    drawn = [path.name for path in (diabetes.project.root / "reports/curves").iterdir() if json.loads(path.read_text())]
+    assert drawn == ["observed.json"]
     assert wrong(diabetes) == []
     card = diabetes.project.read("models/bundle/card.md")
     assert "| Score | a number |" in card

@@ -10,7 +10,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 SOURCE = ROOT / "src"
-STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+STAGES = PIPELINE["stages"]
 # Rooms whose modules stand for themselves, so that a stage may name one of them; elsewhere it names the folder.
 APART = {f"src/trunkline/{room}" for room in ("adapters", "conf", "pipeline", "show")}
 ABOVE = {"cli", "deploy", "doctor", "lineage", "monitor", "release", "review", "serve"}
@@ -99,4 +100,11 @@ def test_what_is_slow_runs_again_for_little_that_it_does_not_import(stage: str) 
 
 def test_the_table_of_contents_stays_one() -> None:
     assert sum(len(code(stage)) for stage in STAGES) <= 87
-    assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 100
+    assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 104
+
+
+def test_the_bundle_is_an_artifact_under_the_name_that_tags_of_versions_have() -> None:
+    name = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["name"]
+    [(artifact, declared)] = PIPELINE["artifacts"].items()
+    assert (artifact, declared["type"]) == (name, "model")
+    assert declared["path"] in STAGES["bundle"]["outs"]

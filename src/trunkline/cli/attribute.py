@@ -44,22 +44,20 @@ def attribute(base: str, metric: str | None, as_json: bool, dry_run: bool, verbo
 
 
 def _answer(question: "Question", verbose: bool) -> "Attribution":
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
+    from trunkline.core.progress import Bar
     from trunkline.review.attribution import measure
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
-        task = progress.add_task("", total=len(question.trees))
+    with output.timed("trunkline attribute"), Bar("", len(question.trees), "combinations") as bar:
 
         def began(name: str) -> None:
-            progress.update(task, description=_words(name))
+            bar.rename(_words(name))
+            if verbose:
+                click.echo(f"--- {_words(name)}", err=True)
 
         def ended(log: str) -> None:
             if verbose:
-                click.echo(f"--- {progress.tasks[task].description}\n{log}", err=True)
-            progress.advance(task)
+                click.echo(log, err=True)
+            bar.advance()
 
         return measure.answer(Path(), question, began, ended)
 

@@ -92,20 +92,20 @@ def _show(judged: "GatesReport", verdicts: "list[Verdict]", passed: bool) -> Non
 def _self_test(as_json: bool) -> bool:
     from functools import partial
 
-    from rich.console import Console
-    from rich.progress import track
     from rich.text import Text
 
     from trunkline.conf.evaluation import Evaluation
     from trunkline.conf.gates import Gates
     from trunkline.core.params import Params
+    from trunkline.core.progress import track
     from trunkline.pipeline.gate import evidence, selftest
     from trunkline.show import terminal
 
-    console, params = Console(stderr=True), Params.read()
+    params = Params.read()
     measured = params.group(Evaluation)
-    progress = partial(track, description="planting", console=console, transient=True, disable=not console.is_terminal)
-    cases = selftest.run(params.group(Gates), measured, evidence.read(measured, params.seed), progress)
+    progress = partial(track, what="planting", unit="models")
+    with output.timed("trunkline gate --self-test"):
+        cases = selftest.run(params.group(Gates), measured, evidence.read(measured, params.seed), progress)
     passed = all(case.right for case in cases)
     if as_json:
         content = {"passed": passed, "cases": selftest.content(cases)}

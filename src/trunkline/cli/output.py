@@ -1,10 +1,13 @@
-"""The one way in which a verb prints JSON."""
+"""What verbs print alike: JSON, and how long a slow one takes."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import click
 
-from trunkline.core import files
+from trunkline.core import durations, files
 
 
 def echo_json(content: Any) -> None:
@@ -18,3 +21,12 @@ def answer(content: Any, text: str, as_json: bool) -> None:
         echo_json(content)
     else:
         click.echo(text)
+
+
+@contextmanager
+def timed(verb: str) -> Iterator[None]:
+    """Say on stderr how long a verb last took here, and keep how long it takes now."""
+    if last := durations.last_run(Path(), verb):
+        click.echo(last, err=True)
+    with durations.measured(Path(), verb):
+        yield

@@ -80,24 +80,13 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
 def _run(job: "Job", engine: "Engine", threads: int | None) -> "Summary":
     import os
 
-    from rich import progress
-    from rich.console import Console
-
     from trunkline.core import machine
+    from trunkline.core.progress import Bar
     from trunkline.serve import batch
 
-    columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.TextColumn("{task.completed:,} rows"),
-        progress.TextColumn("{task.speed:,.0f} rows/s"),
-        progress.TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
     threads = threads or int(machine.settings(os.environ, frozenset())["OMP_NUM_THREADS"])
-    with progress.Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(job.table.path.name, total=job.table.rows)
-        return batch.run(job, engine.scores, threads, lambda rows: bar.advance(task, rows))
+    with Bar(job.table.path.name, job.table.rows, "rows") as bar:
+        return batch.run(job, engine.scores, threads, bar.advance)
 
 
 def _warn(job: "Job", summary: "Summary") -> None:

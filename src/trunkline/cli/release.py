@@ -25,10 +25,12 @@ def release(context: click.Context, trunk: str, dry_run: bool, as_json: bool) ->
     from functools import partial
 
     from trunkline.adapters.forge import connect
+    from trunkline.core.progress import Bar
     from trunkline.release import publish
 
     tell = partial(click.echo, err=True)
-    released = publish.release(Path(), trunk, os.environ, connect.named(os.environ), tell, write=not dry_run)
+    with output.timed("trunkline release"), Bar("releasing"):
+        released = publish.release(Path(), trunk, os.environ, connect.named(os.environ), tell, write=not dry_run)
     version = released.version and released.version.tag
     facts = {"digest": released.digest, "outcome": released.what, "version": version, "why": list(released.why)}
     bundle = f"bundle {released.digest[:12]}"

@@ -6,15 +6,13 @@ so this module imports nothing heavy. Not pinned: the C library's exp and log (i
 the CPU, but has one for all with AVX2 and FMA), and any CPU that is not x86-64 with AVX2 and FMA.
 """
 
-import contextlib
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import trunkline
-from trunkline.core import paths
+from trunkline.core import durations
 from trunkline.core.errors import OutsideError, explain
 from trunkline.core.machine import pin
 
@@ -24,26 +22,19 @@ def run(main: Callable[[], None]) -> None:
     try:
         _use_the_tree_in(Path.cwd())
         pin()
-        started = time.perf_counter()
-        main()
-        _remember(time.perf_counter() - started)
+        stage = Path(sys.argv[0]).stem
+        if last := durations.last_run(Path.cwd(), stage):
+            print(last, file=sys.stderr)  # noqa: T201  light: no library is imported yet
+        with durations.measured(Path.cwd(), stage):
+            main()
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
         explained = explain(error)
         if explained is None:
             raise
-        print(f"error: {explained}", file=sys.stderr)  # noqa: T201  light: no library is imported yet
+        print(f"error: {explained}", file=sys.stderr)  # noqa: T201
         sys.exit(explained.exit_code)
-
-
-def _remember(seconds: float) -> None:
-    """Keep how long the stage took, for `trunkline plan`, where that can be written."""
-    folder = paths.home(Path.cwd()) / paths.DURATIONS
-    with contextlib.suppress(OSError):
-        folder.parent.mkdir(exist_ok=True)  # in a DVC repository only
-        folder.mkdir(exist_ok=True)
-        (folder / Path(sys.argv[0]).stem).write_text(f"{seconds:.2f}\n", encoding="utf-8")
 
 
 def _use_the_tree_in(root: Path) -> None:

@@ -19,7 +19,6 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
 from tests.reviews import HOSTILE, REVIEW
 from tests.searches import FOREST, LOGISTIC, SEARCH, laid, results
@@ -63,16 +62,16 @@ def test_what_was_measured_is_not_measured_again(project: Path, monkeypatch: pyt
         return measure(*arguments)
 
     monkeypatch.setattr(score, "measure", counted)
-    console, params = Console(stderr=True), Params({**Params.read().content, "search": {**SEARCH, "trials": 6}})
+    params = Params({**Params.read().content, "search": {**SEARCH, "trials": 6}})
     stop = -1
-    whole = study.run(params, 1, console)
+    whole = study.run(params, 1)
     count = len(measured)
     measured.clear()
     stop = 11
     with pytest.raises(KeyboardInterrupt):
-        study.run(params, 1, console)
+        study.run(params, 1)
     stop = -1
-    assert study.run(params, 1, console) == whole
+    assert study.run(params, 1) == whole
     assert len(measured) == count
 
 
@@ -309,11 +308,11 @@ def test_folds_that_the_rows_do_not_give_are_one_message(project: Path) -> None:
     frame = pl.read_parquet(project / paths.FEATURES / "train.parquet").head(30)
     frame.write_parquet(project / paths.FEATURES / "train.parquet")
     with pytest.raises(UserError, match=r"search\.folds: fold 1 of 50 has no rows; declare fewer, or more to train on"):
-        study.run(Params.read(), 1, Console(stderr=True))
+        study.run(Params.read(), 1)
 
 
 def test_every_row_of_the_artifact_says_what_was_tried(project: Path) -> None:
-    study.run(Params.read(), 1, Console(stderr=True))
+    study.run(Params.read(), 1)
     found = json.loads((project / paths.SEARCH / "trials.json").read_text())
     assert [trial["number"] for trial in found["trials"]] == list(range(14))
     assert found["trials"][0]["values"] == {"C": 1e-4, "preprocess.numeric.impute": "median"}

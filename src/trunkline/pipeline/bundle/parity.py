@@ -17,6 +17,7 @@ import polars as pl
 from trunkline.bundle.contract import MISSING
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Dataset, Schema
+from trunkline.core.progress import track
 from trunkline.core.tasks import Task
 from trunkline.pipeline.reports import Parity
 
@@ -60,7 +61,11 @@ def compare(
     It is a flip where one probability is above one half and the other is not, or another class has the highest one; a
     number has no label to flip.
     """
-    pairs = [(expected(block), graph(block)) for frame in (holdout, odd) for block in frame.iter_slices(BLOCK)]
+    blocks = [block for frame in (holdout, odd) for block in frame.iter_slices(BLOCK)]
+    pairs = [
+        (expected(block), graph(block))
+        for block in track(blocks, "comparing the graph with the pipeline", "rows", size=lambda block: block.height)
+    ]
     left, right = (np.concatenate(scores) for scores in zip(*pairs, strict=True))
     flips = 0 if task == "regression" else int(np.sum(_called(left) != _called(right)))
     return Comparison(len(left), odd.height, _difference(left, right), flips)

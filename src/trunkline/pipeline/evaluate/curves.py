@@ -1,4 +1,8 @@
-"""The pictures of a task as numbers: ROC, precision and recall, calibration; predicted and observed; confusion."""
+"""The pictures of a task as numbers: ROC, precision and recall, calibration, scores; predicted and observed; confusion.
+
+Each is a file of reports/curves, which reports/dvc.yaml draws. What a task has no numbers for is an empty list: DVC
+draws nothing of that, and complains about a file that is not there.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -48,6 +52,15 @@ class CalibrationBin:
 
 
 @dataclass(frozen=True)
+class ScoreBin:
+    """The shares of the negative and of the positive rows whose score is around `score`."""
+
+    score: float
+    negative: float
+    positive: float
+
+
+@dataclass(frozen=True)
 class ObservedBin:
     """Rows of neighbouring scores: their mean score, and the mean label with its interval."""
 
@@ -70,10 +83,13 @@ class ConfusionCell:
 
 Curves = dict[str, tuple[Any, ...]]
 
+KINDS = ("calibration", "confusion", "observed", "precision_recall", "roc", "scores")
+SCORE_BINS = 20
+
 
 def curves(sample: Sample, classes: Sequence[str], params: Evaluation) -> Curves:
-    """Return what there is to draw of a task, by the name of its file."""
-    return _TASKS[sample.task](sample, classes, params)
+    """Return what there is to draw, by the name of its file; of a kind that the task does not have, nothing."""
+    return dict.fromkeys(KINDS, ()) | _TASKS[sample.task](sample, classes, params)
 
 
 def content(by_kind: Mapping[str, tuple[Any, ...]]) -> dict[str, list[dict[str, Any]]]:
@@ -86,6 +102,7 @@ def _binary(sample: Sample, _: Sequence[str], params: Evaluation) -> Curves:
         "roc": _roc(sample, params.curves.points),
         "precision_recall": _precision_recall(sample, params.curves.points),
         "calibration": _calibration(sample, params.curves.bins, params.interval.confidence),
+        "scores": _scores(sample),
     }
 
 
@@ -146,6 +163,16 @@ def _calibration(sample: Sample, bins: int, confidence: float) -> tuple[Calibrat
         CalibrationBin(score, rate, *wilson(rate, n, confidence), n)
         for score, rate, n in zip(scores.tolist(), rates.tolist(), counts.tolist(), strict=True)
     )
+
+
+def _scores(sample: Sample) -> tuple[ScoreBin, ...]:
+    edges = np.linspace(0, 1, SCORE_BINS + 1)
+    negative, positive = (
+        np.histogram(sample.scores[of], edges)[0] / max(1, int(of.sum()))
+        for of in (sample.labels == 0, sample.labels == 1)
+    )
+    middles = (edges[:-1] + edges[1:]) / 2
+    return tuple(ScoreBin(*row) for row in zip(middles.tolist(), negative.tolist(), positive.tolist(), strict=True))
 
 
 def _observed(sample: Sample, bins: int, confidence: float) -> tuple[ObservedBin, ...]:

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 from tenacity import RetryCallState, Retrying, retry_if_exception_type
 
 from trunkline.core.errors import OutsideError
 from trunkline.core.files import sha256
+from trunkline.core.progress import CONSOLE, Bar
 
 PAUSES = (1.0, 2.0, 4.0, 8.0, 16.0)  # seconds before the next attempt, while nothing arrives
 PATIENCE = 120.0  # the longest time in seconds that a server may ask for
@@ -121,12 +120,11 @@ class _Part:
 def _arrived(remote: Remote, part: _Part, sleep: Callable[[float], None]) -> str:
     """Try until all has arrived, and return its sha256; give up when nothing more arrives for some attempts."""
     attempts = _Attempts(part)
-    with _progress() as progress:
-        task = progress.add_task(remote.title, total=None, completed=part.size)
+    with Bar(remote.title, unit="bytes") as bar:
 
         def announce(state: RetryCallState) -> None:
             words = f"{remote.title}: {attempts.error}; trying again in {state.upcoming_sleep:.0f} s"
-            progress.console.print(words, markup=False)
+            CONSOLE.print(words, markup=False)
 
         retrying = Retrying(
             retry=retry_if_exception_type(BrokenOffError),
@@ -138,7 +136,7 @@ def _arrived(remote: Remote, part: _Part, sleep: Callable[[float], None]) -> str
             reraise=True,
         )
         try:
-            retrying(_attempt, remote, part, lambda total, size: progress.update(task, total=total, completed=size))
+            retrying(_attempt, remote, part, lambda total, size: bar.update(size, total=total))
         except BrokenOffError as error:
             raise OutsideError(f"{remote.title}: {error}; run again, which goes on from there") from None
     return part.digest()
@@ -185,10 +183,3 @@ def _attempt(remote: Remote, part: _Part, seen: Callable[[int | None, int], None
             raise BrokenOffError(f"ended after {part.size:,} of {stream.total:,} bytes")
         if stream.total is not None and part.size > stream.total:
             raise BrokenOffError(f"sent more than the {stream.total:,} bytes that it has said", anew=True)
-
-
-def _progress() -> Progress:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn())
-    rate = (TransferSpeedColumn(), TimeRemainingColumn())
-    return Progress(*columns, *rate, console=console, transient=True, disable=not console.is_terminal)

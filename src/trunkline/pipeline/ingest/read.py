@@ -16,6 +16,7 @@ from trunkline.conf.sources import Delta, Files, Iceberg, Package, Query, Source
 from trunkline.core.addresses import shown
 from trunkline.core.errors import UserError
 from trunkline.core.files import sha256
+from trunkline.core.progress import Bar
 from trunkline.pipeline.ingest import decode, package
 from trunkline.pipeline.ingest import files as ingest_files
 from trunkline.pipeline.ingest.decode import File
@@ -74,13 +75,16 @@ def read(name: str, source: Source) -> Reading:
 
 def _of_files(source: Package | Files, title: str, pin: str, files: Iterable[File]) -> Reading:
     pieces: list[Piece] = []
+    count = len(source.files) if isinstance(source, Files) else 1 + len(source.beside)
 
-    def counted() -> Iterator[File]:
+    def counted(bar: Bar) -> Iterator[File]:
         for file in files:
             pieces.append(Piece(file.name, len(file.content), hashlib.sha256(file.content).hexdigest()))
             yield file
+            bar.advance()
 
-    table = decode.table(counted(), source)
+    with Bar(f"reading {title}", count, "files") as bar:
+        table = decode.table(counted(bar), source)
     return Reading(table, source.kind, title, pin, tuple(pieces))
 
 

@@ -9,10 +9,10 @@ from trunkline.adapters.dvc import survey
 from trunkline.adapters.dvc.survey import Stage
 from trunkline.adapters.git import repository
 from trunkline.adapters.git.snapshot import Since, Snapshot
-from trunkline.core import paths, safe_yaml
+from trunkline.core import durations, paths, safe_yaml
 from trunkline.core.errors import UserError, one_line
 from trunkline.core.params import Params
-from trunkline.pipeline.plan import durations, reasons
+from trunkline.pipeline.plan import reasons
 from trunkline.pipeline.plan.reasons import LockedStage, ReproPlan
 
 

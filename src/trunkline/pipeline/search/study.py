@@ -4,9 +4,6 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
 from trunkline.conf.data import Data
 from trunkline.conf.evaluation import Evaluation
 from trunkline.conf.model import Model
@@ -14,6 +11,7 @@ from trunkline.conf.search import Search
 from trunkline.core import files, paths
 from trunkline.core.dataset import Schema
 from trunkline.core.params import Params
+from trunkline.core.progress import Bar
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.search import plots, spaces
 from trunkline.pipeline.search import score as search_score
@@ -24,7 +22,7 @@ from trunkline.pipeline.search.trials import SearchResult, Study
 from trunkline.pipeline.train.choice import Choice
 
 
-def run(params: Params, workers: int, console: Console, folder: Path = paths.FEATURES) -> Choice:
+def run(params: Params, workers: int, folder: Path = paths.FEATURES) -> Choice:
     """Search, write reports/search, and return what was chosen; what a killed run had measured is not measured again.
 
     Raises UserError where folds or the declared model do not fit the rows.
@@ -39,10 +37,9 @@ def run(params: Params, workers: int, console: Console, folder: Path = paths.FEA
     )
     ends = float("inf") if declared.minutes is None else declared.minutes * 60
     journal = Journal(paths.home(Path.cwd()) / paths.SEARCHING / f"{ground.key[:32]}.jsonl")
-    with journal as kept, _progress(console) as progress:
-        measuring = _Measuring(
-            ground, kept, workers, progress, max(declared.trials, len(study.families)) * ground.count
-        )
+    fits = max(declared.trials, len(study.families)) * ground.count
+    with journal as kept, Bar("searching", fits, "fits") as bar:
+        measuring = _Measuring(ground, kept, workers, bar)
         result = study.run(measuring, lambda: measuring.goes_on(study, ends))
         chosen = choice(result, ground.metric, declared.folds)
         write(result, chosen)
@@ -61,9 +58,8 @@ def _ground(params: Params, folder: Path) -> Ground:
 class _Measuring:
     """Measures jobs that the journal does not know, writes them down, and shows how far the search is."""
 
-    def __init__(self, ground: Ground, kept: Journal, workers: int, progress: Progress, total: int) -> None:
-        self._ground, self._kept, self._workers = ground, kept, workers
-        self._progress, self._task = progress, progress.add_task("searching", total=total, best="")
+    def __init__(self, ground: Ground, kept: Journal, workers: int, bar: Bar) -> None:
+        self._ground, self._kept, self._workers, self._bar = ground, kept, workers, bar
         self._began = time.monotonic() - kept.spent
 
     def spent(self) -> float:
@@ -72,23 +68,17 @@ class _Measuring:
 
     def __call__(self, jobs: Sequence[FoldJob]) -> Iterator[tuple[FoldJob, Score]]:
         new = {job.key: job for job in jobs if job.key not in self._kept.scores}
-        self._progress.advance(self._task, len(jobs) - len(new))
+        self._bar.advance(len(jobs) - len(new))
         for job, score in search_score.run(self._ground, list(new.values()), self._workers):
             self._kept.add(job, score, self.spent())
-            self._progress.advance(self._task)
+            self._bar.advance()
         yield from ((job, self._kept.scores[job.key]) for job in jobs)
 
     def goes_on(self, study: Study, ends: float) -> bool:
         """Show how far the search is, what was pruned counted as done, and tell whether there is time left."""
         best = f"best {self._ground.metric} {study.best.mean():.5g} ({study.best.family})"
-        self._progress.update(self._task, completed=len(study.trials) * self._ground.count, best=best)
+        self._bar.update(len(study.trials) * self._ground.count, note=best)
         return self.spent() < ends
-
-
-def _progress(console: Console) -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    best = TextColumn("{task.fields[best]}")
-    return Progress(*columns, best, console=console, transient=True, disable=not console.is_terminal)
 
 
 def choice(result: SearchResult, metric: str, count: int) -> Choice:

@@ -25,6 +25,7 @@ from pandera.errors import SchemaError, SchemaErrors
 from trunkline.conf.contract import REASONS, Contract, TableContract
 from trunkline.core.errors import UserError, nearest, one_line
 from trunkline.core.paths import RAW
+from trunkline.core.progress import Bar
 from trunkline.pipeline.validate.schema import RowRule, rules, schema
 from trunkline.tables import convert, parquet
 
@@ -131,7 +132,11 @@ def check(name: str, raw: pl.LazyFrame, table: TableContract, zone: str, months:
     where = _Place(RAW / f"{name}.parquet", f"tables.{name}")
     _parse(where, raw.head(0).collect(), table)
     height = int(raw.select(pl.len()).collect().item())
-    results = [_checked(where, piece, table, zone) for piece in _pieces(raw, table, height)]
+    results = []
+    with Bar(f"checking {name}", height, "rows") as bar:
+        for piece in _pieces(raw, table, height):
+            results.append(_checked(where, piece, table, zone))
+            bar.advance(piece.raw.height)
     valid, rejected = pl.concat(each.valid for each in results), pl.concat(each.rejected for each in results)
     broken = {
         rule: reduce(add, breaches)

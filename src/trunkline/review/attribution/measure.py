@@ -12,11 +12,10 @@ import yaml
 from trunkline.adapters import checkouts
 from trunkline.adapters.checkouts import CheckoutRun, CommitTree
 from trunkline.adapters.git import repository
-from trunkline.core import paths, safe_yaml
+from trunkline.core import durations, paths, safe_yaml
 from trunkline.core.errors import OutsideError, UserError, nearest, one_line
 from trunkline.core.params import Params
 from trunkline.pipeline.evaluate.metrics import registry
-from trunkline.pipeline.plan import durations
 from trunkline.review.attribution import shares
 from trunkline.review.attribution.shares import ALL, BASE, LOCKS, Attribution, BranchChange, Factor, MeasuredRun
 

@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline
 
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Dataset
+from trunkline.core.progress import track
 from trunkline.core.tasks import Task
 from trunkline.pipeline.evaluate.metrics.kinds import Sample, point
 from trunkline.pipeline.evaluate.metrics.registry import named
@@ -47,7 +48,7 @@ def permutation(pipeline: Pipeline, holdout: Dataset, seed: int) -> Permutation:
     labels, features = sampled.label.to_numpy(), sampled.features
     baseline = _metric(labels, fit.scores(pipeline, features), task)
     drops = {}
-    for number, name in enumerate(features.columns):
+    for number, name in enumerate(track(features.columns, "shuffling", "features")):
         # A generator for each feature: another feature in the schema must not shuffle this one differently.
         random = np.random.default_rng([seed, number])
         orders = np.concatenate([random.permutation(features.height) for _ in range(REPEATS)])
