@@ -27,7 +27,7 @@ _TOO_WELL = 0.8  # of the way from what was measured to perfect
 
 def repository(root: Path, *, incoming: bool) -> None:
     """Make the folder a repository of git if it is none yet; files that were copied into it are DVC's to keep."""
-    if process.told(root, "rev-parse", "--git-dir") is None:
+    if process.stdout(root, "rev-parse", "--git-dir") is None:
         process.output(root, "init", "--quiet", "--initial-branch=main")
     if incoming:
         with project.opened(root) as repo:
