@@ -1,6 +1,7 @@
 """`trunkline serve` as a process of its own, and requests to it."""
 
 import json
+import os
 import subprocess
 import sys
 import urllib.error
@@ -62,10 +63,13 @@ class Server:
 
 
 @contextmanager
-def serving(*arguments: str, cwd: Path, grpc: bool = False, command: Sequence[str] = (TRUNKLINE,)) -> Iterator[Server]:
+def serving(
+    *arguments: str, cwd: Path, grpc: bool = False, command: Sequence[str] = (TRUNKLINE,), **env: str
+) -> Iterator[Server]:
     """Yield a server on a free port that has started; it is killed in the end if it has not ended by itself."""
     line = [*command, "serve", "--bind", "127.0.0.1:0", *arguments]
-    with subprocess.Popen(line, cwd=cwd, stderr=subprocess.PIPE, text=True) as process:
+    environment = os.environ | env
+    with subprocess.Popen(line, cwd=cwd, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             server = Server(process)
             server.address = server.logged("listens on http://").split()[-1]

@@ -111,7 +111,7 @@ class World:
         """Return what production says to a request, and log which bundle said it."""
         said = predict(self.addresses["production"], request)
         with self.log.open("a") as file:
-            print(json.dumps({"request_id": said["request"], "digest": said["digest"]}), file=file)
+            print(json.dumps({"request_id": said["request_id"], "digest": said["digest"]}), file=file)
         return float(said["score"])
 
     @property

@@ -320,7 +320,7 @@ def test_what_serves_follows_and_a_rollback_brings_the_old_bundle_back(project):
             endpoint.until(lambda digest=digest: endpoint.get(address).get("digest") == digest)
             answer = endpoint.predict(address, request)
             assert (answer["digest"], answer["score"] > 0) == (digest, True)
-            assert answer["request"]
+            assert answer["request_id"]
     found = site.reconcile().outcomes[0]
     assert (found.state, found.code) == ("degraded", 3)
     assert found.why == (f"{address}/version: no answer (NewConnectionError)",)
@@ -333,7 +333,7 @@ def test_a_server_that_loads_nothing_is_waited_for_but_not_for_ever(project, tmp
         project.declare(staging=None, production="v1").push()
         assert site.states(write=False)["production"] == "degraded", "nothing was delivered"
         found = site.reconcile().outcomes[0]
-        why = f"{address}/version: answers 404, and may still be loading"
+        why = f"{address}/version: answers 503, and may still be loading"
         assert (found.state, found.code, found.why) == ("progressing", 1, (why,))
         pointer = site.store.folder / "production.json"
         for seconds, state in ((100, "progressing"), (125, "degraded"), (-60, "degraded")):

@@ -1,5 +1,8 @@
 """The Open Inference Protocol over REST: metadata, readiness, and the bundle's scores of tensors."""
 
+import json
+
+import numpy as np
 import pytest
 
 from tests.serve.conftest import GOOD
@@ -20,6 +23,31 @@ def test_tensors_get_the_scores_of_the_bundle(server, bundle):
     scores = [bundle.score(row) for row in ROWS]
     output = {"name": "score", "datatype": "FP64", "shape": [2], "data": scores}
     assert answer == {"model_name": "sums", "model_version": "", "id": "mine", "outputs": [output]}
+
+
+def binary(change: int = 0) -> tuple[bytes, dict[str, str]]:
+    """A request whose hours are binary, as tritonclient sends it, and its header; `change` of the size is a mistake."""
+    hours = np.array([row["hour"] for row in ROWS], "<i8").tobytes()
+    hour = {"name": "hour", "datatype": "INT64", "shape": [2], "parameters": {"binary_data_size": len(hours) + change}}
+    header = json.dumps({"inputs": [hour, *(each for each in INPUTS if each["name"] != "hour")]}).encode()
+    return header + hours, {"Inference_Header_Content_Length": str(len(header))}
+
+
+def test_binary_tensors_get_them_too(server, bundle):
+    body, header = binary()
+    answer = server.post("/v2/models/sums/infer", body, "application/octet-stream", **header).json
+    assert answer["outputs"][0]["data"] == [bundle.score(row) for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"), [(1, "more than the body holds"), (-8, "of shape [2] with 1 values"), (-1, "is cut off")]
+)
+def test_a_binary_tensor_of_another_size_is_refused(server, change, words):
+    body, header = binary(change)
+    answer = server.post("/v2/models/sums/infer", body, **header)
+    assert (answer.status, words in answer.json["error"]) == (400, True)
+    answer = server.post("/v2/models/sums/infer", body, Inference_Header_Content_Length="1000000")
+    assert "length of the JSON" in answer.json["error"]
 
 
 def test_metadata_and_readiness(server):

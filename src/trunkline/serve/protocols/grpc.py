@@ -1,6 +1,5 @@
 """The Open Inference Protocol over gRPC, in the same process and on the same checks as over HTTP."""
 
-import struct
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from http import HTTPStatus
@@ -40,11 +39,6 @@ _CONTENTS = {
     "FP32": "fp32_contents",
     "FP64": "fp64_contents",
     "BYTES": "bytes_contents",
-}
-_RAW = {"BOOL": "?", "FP32": "<f4", "FP64": "<f8"} | {
-    f"{sign}{bits}": f"<{letter}{bits // 8}"
-    for sign, letter in (("INT", "i"), ("UINT", "u"))
-    for bits in (8, 16, 32, 64)
 }
 
 
@@ -131,25 +125,10 @@ def _inputs(request: Any) -> Iterator[Tensor]:
         raise malformed(f"raw_input_contents: {len(raw)} for {len(request.inputs)} inputs; give one for each")
     for index, tensor in enumerate(request.inputs):
         if tensor.datatype not in _CONTENTS:
-            raise malformed(f"input {tensor.name[:60]!r}: datatype {tensor.datatype[:20]!r}: is none that is read")
-        values = _unpacked(tensor, raw[index]) if raw else list(getattr(tensor.contents, _CONTENTS[tensor.datatype]))
+            raise tensors.unknown_datatype(tensor.name, tensor.datatype)
+        values = (
+            tensors.unpack(tensor.name, tensor.datatype, raw[index])
+            if raw
+            else list(getattr(tensor.contents, _CONTENTS[tensor.datatype]))
+        )
         yield Tensor(tensor.name, tensor.datatype, list(tensor.shape), values)
-
-
-def _unpacked(tensor: Any, content: bytes) -> list[Any]:
-    """Return the values of a raw tensor: little-endian numbers, or texts that follow their lengths."""
-    try:
-        return _texts(content) if tensor.datatype == "BYTES" else np.frombuffer(content, _RAW[tensor.datatype]).tolist()
-    except (ValueError, struct.error):
-        raise malformed(f"input {tensor.name[:60]!r}: its raw content is cut off") from None
-
-
-def _texts(content: bytes) -> list[bytes]:
-    texts, start = [], 0
-    while start < len(content):
-        (length,) = struct.unpack_from("<I", content, start)
-        start += 4 + length
-        if start > len(content):
-            raise ValueError(content)
-        texts.append(content[start - length : start])
-    return texts

@@ -1,6 +1,7 @@
 """The Open Inference Protocol (V2) over REST: metadata, readiness and inference, below /v2/models/NAME."""
 
 import re
+from collections.abc import Iterator
 from http import HTTPStatus
 
 import msgspec
@@ -26,7 +27,8 @@ class _Input(msgspec.Struct):
     name: str
     datatype: str
     shape: list[int]
-    data: list[object]
+    data: list[object] = []
+    parameters: dict[str, object] = {}
 
 
 def metadata(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
@@ -44,15 +46,12 @@ def infer(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
     _asked(model, _INFER, request)
     if request.media_type not in (JSON, "application/octet-stream"):
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body's type has to be {JSON}")
-    if _BINARY in request.headers:
-        raise malformed(f"header {_BINARY}: binary tensors are not read over REST; send data in JSON, or use gRPC")
+    length = _header_length(request, body)
     try:
-        content = msgspec.convert(parse(body), _Infer)
+        content = msgspec.convert(parse(body[:length]), _Infer)
     except msgspec.ValidationError as error:
         raise malformed(f"the body is not an inference request: {error}") from None
-    result = tensors.scores(
-        model, (Tensor(each.name, each.datatype, each.shape, _flat(each.data)) for each in content.inputs)
-    )
+    result = tensors.scores(model, _tensors(content.inputs, body[length:]))
     output = {"name": result.name, "datatype": result.datatype, "shape": result.shape, "data": result.values}
     answer = {
         "model_name": model.version.name,
@@ -73,6 +72,30 @@ def _asked(model: Model, form: re.Pattern[str], request: Request) -> Model:
     match = form.fullmatch(request.path.rstrip("/"))
     assert match, "the route was chosen by this form"  # noqa: S101
     return tensors.named(model, match["name"], match["version"] or "")
+
+
+def _header_length(request: Request, body: bytes) -> int:
+    """Return how much of the body is JSON; binary tensors may follow it."""
+    length = request.headers.get(_BINARY, str(len(body)))
+    if not length.isdecimal() or int(length) > len(body):
+        raise malformed(f"header {_BINARY}: has to be the length of the JSON that the body begins with")
+    return int(length)
+
+
+def _tensors(inputs: list[_Input], binary: bytes) -> Iterator[Tensor]:
+    """Yield the inputs, of which some may have their values in the binary part, one after the other."""
+    start = 0
+    for each in inputs:
+        size = each.parameters.get("binary_data_size")
+        if size is None:
+            yield Tensor(each.name, each.datatype, each.shape, _flat(each.data))
+            continue
+        if not isinstance(size, int) or not 0 <= size <= len(binary) - start:
+            raise malformed(f"input {each.name[:60]!r}: binary_data_size: is more than the body holds")
+        content, start = binary[start : start + size], start + size
+        yield Tensor(each.name, each.datatype, each.shape, tensors.unpack(each.name, each.datatype, content))
+    if start != len(binary):
+        raise malformed("the body holds more than its inputs say; give each binary_data_size")
 
 
 def _flat(data: list[object]) -> list[object]:

@@ -4,10 +4,13 @@ The first dimension of every tensor is the row. A missing number is null or NaN;
 no null, the mark that the contract reserves for it.
 """
 
+import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+
+import numpy as np
 
 from trunkline import __version__
 from trunkline.bundle.contract import MISSING
@@ -16,8 +19,11 @@ from trunkline.serve.model import Model
 from trunkline.serve.problems import ProblemError, malformed
 
 PLATFORM = "trunkline_onnx"
-NUMBERS = ("FP64", "FP32", "INT64", "INT32", "INT16", "INT8", "UINT64", "UINT32", "UINT16", "UINT8")
-
+_RAW = {"BOOL": "?", "FP32": "<f4", "FP64": "<f8"} | {
+    f"{sign}{bits}": f"<{letter}{bits // 8}"
+    for sign, letter in (("INT", "i"), ("UINT", "u"))
+    for bits in (8, 16, 32, 64)
+}
 _DATATYPES = {"number": "FP64", "integer": "FP64", "boolean": "BOOL", "text": "BYTES"}
 
 
@@ -33,7 +39,7 @@ class Tensor:
 
 def server() -> dict[str, Any]:
     """Return the server's metadata."""
-    return {"name": "trunkline", "version": __version__, "extensions": []}
+    return {"name": "trunkline", "version": __version__, "extensions": ["binary_tensor_data"]}
 
 
 def describe(model: Model) -> dict[str, Any]:
@@ -60,8 +66,8 @@ def rows(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
         if list(tensor.shape) not in ([count], [count, 1]) or len(tensor.values) != count:
             given = f"{list(tensor.shape)} with {len(tensor.values):,} values"
             raise malformed(f"input {tensor.name[:60]!r}: is of shape {given}; it has to be [n], a value for each row")
-        if tensor.datatype not in (*NUMBERS, "BOOL", "BYTES"):
-            raise malformed(f"input {tensor.name[:60]!r}: datatype {tensor.datatype[:20]!r}: is none that is read")
+        if tensor.datatype not in (*_RAW, "BYTES"):
+            raise unknown_datatype(tensor.name, tensor.datatype)
         texts = tensor.datatype == "BYTES"
         columns[tensor.name] = list(map(_text, tensor.values)) if texts else tensor.values
     lengths = sorted({len(values) for values in columns.values()})
@@ -81,6 +87,32 @@ def named(model: Model | None, name: str, version: str = "") -> Model:
     if model is None or name != model.version.name or version not in ("", model.version.version):
         raise ProblemError(HTTPStatus.NOT_FOUND, f"model {name[:60]!r} {version[:60]}: is not served here")
     return model
+
+
+def unpack(name: str, datatype: str, content: bytes) -> list[Any]:
+    """Return the values of a raw tensor: little-endian numbers, or texts that follow their lengths."""
+    if datatype not in (*_RAW, "BYTES"):
+        raise unknown_datatype(name, datatype)
+    try:
+        return _texts(content) if datatype == "BYTES" else np.frombuffer(content, _RAW[datatype]).tolist()
+    except (ValueError, struct.error):
+        raise malformed(f"input {name[:60]!r}: its raw content is cut off") from None
+
+
+def unknown_datatype(name: str, datatype: str) -> ProblemError:
+    """Return the refusal of a datatype that no input can have."""
+    return malformed(f"input {name[:60]!r}: datatype {datatype[:20]!r}: is none that is read")
+
+
+def _texts(content: bytes) -> list[bytes]:
+    texts, start = [], 0
+    while start < len(content):
+        (length,) = struct.unpack_from("<I", content, start)
+        start += 4 + length
+        if start > len(content):
+            raise ValueError(content)
+        texts.append(content[start - length : start])
+    return texts
 
 
 def _text(value: Any) -> Any:
