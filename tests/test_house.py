@@ -28,6 +28,7 @@ def files(*suffixes: str, under: str = ".") -> Iterator[Path]:
         foreign = any(folder in OUTPUTS or folder[0] == "." for folder in folders if folder not in (".ci", ".github"))
         if (
             path.is_file()
+            and not path.is_symlink()  # what it leads to is looked at where it is
             and not foreign
             and not name.startswith("mlflow.db")
             and (not suffixes or path.suffix in suffixes)

@@ -40,6 +40,14 @@ def test_what_differs_is_named_and_the_rest_is_counted(tmp_path):
     )
 
 
+def test_a_project_of_another_framework_is_told(tmp_path):
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks/trunkline.txt").write_text("trunkline==0.0.1\n", encoding="utf-8")
+    finding = packages(tmp_path, "")
+    assert (finding.state, finding.advice.split(",")[0]) == ("fails", "run: locks/install ci")
+    assert f"trunkline is {version('trunkline')}, not 0.0.1" in finding.detail
+
+
 def test_what_the_lock_has_for_other_machines_is_not_missed(tmp_path):
     lock = f"numpy=={version('numpy')}{HASH}no-such-one==1.0 ; sys_platform == 'none'{HASH}"
     assert packages(tmp_path, lock).detail == "all 1 are as locks/pipeline.txt says"

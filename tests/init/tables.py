@@ -29,7 +29,8 @@ def flights(random: Random) -> pl.DataFrame:
     """Departures of a year, as Houston's of 2011: the day in three columns, outcomes missing where none arrived."""
     rows = 4_000
     days = [date(2011, 1, 1) + timedelta(days=int(day)) for day in np.sort(random.integers(0, 360, rows))]
-    delay = np.round(random.gumbel(2, 18, rows) + random.choice([0, 12], rows, p=[0.8, 0.2]))
+    carrier = random.choice(["AA", "CO", "XE", "WN"], rows)
+    delay = np.round(random.gumbel(-4, 14, rows) + 20 * (carrier == "XE"))
     arrival = np.round(delay + random.normal(-2, 9, rows))
     gone = random.random(rows) < 0.03
     return pl.DataFrame(
@@ -38,7 +39,7 @@ def flights(random: Random) -> pl.DataFrame:
             "Month": [day.month for day in days],
             "DayofMonth": [day.day for day in days],
             "FlightNum": random.integers(1, 4000, rows),
-            "UniqueCarrier": random.choice(["AA", "CO", "XE", "WN"], rows),
+            "UniqueCarrier": carrier,
             "Dest": random.choice(["DFW", "MIA", "JFK", "LAX", "ORD"], rows),
             "Distance": random.choice([224, 964, 1428, 1379, 925], rows),
             "DepDelay": np.where(gone, "NA", delay.astype(int).astype(str)),

@@ -95,9 +95,9 @@ def test_a_window_that_changed_elsewhere_is_config_and_said():
 
 def test_another_environment_is_a_factor_and_everything_else_runs_in_the_old_one():
     texts = ("polars==2.1.0 \\\n    --hash=sha256:1\n", "polars==2.2.0 \\\n    --hash=sha256:2\n")
-    found = attribution_shares.factors(BranchChange((attribution_shares.LOCK, "src/a.py"), {}, {}, {}, {}, texts))
+    found = attribution_shares.factors(BranchChange((*attribution_shares.LOCKS, "src/a.py"), {}, {}, {}, {}, texts))
     assert [factor.name for factor in found] == ["code", "environment"]
-    assert found[1].paths == (attribution_shares.LOCK,)
+    assert found[1].paths == attribution_shares.LOCKS
     assert found[1].changes == ("polars 2.1.0 → 2.2.0",)
     old = [name for name in (BASE, ALL, "code", "environment") if attribution_shares.in_base_environment(name, found)]
     assert old == [BASE, "code"]

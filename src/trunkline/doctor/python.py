@@ -46,7 +46,7 @@ def _packages(root: Path) -> Finding:
         return absent("packages", f"there is no {ENVIRONMENT} here", "run it in the root of a project")
     except (OSError, UnicodeDecodeError, InvalidRequirement):
         return fails("packages", f"{ENVIRONMENT} cannot be read", f"run: git restore {ENVIRONMENT}")
-    purpose = "dev" if (root / "locks/dev.txt").is_file() else "ci"  # the former is of the framework alone
+    purpose = "ci" if (root / FRAMEWORK).is_file() else "dev"  # which is the framework's own
     wanted = [each for each in pinned if each.marker is None or each.marker.evaluate()]
     differing = [text for each in wanted if (text := _difference(each))]
     if differing:

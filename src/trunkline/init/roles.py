@@ -90,6 +90,8 @@ def _by_labels(table: Table, name: str, of: Target, missing: pl.Series, strength
     unknown, known = empty.filter(missing), empty.filter(~missing)
     if unknown.len() >= 5 and unknown.mean() > _TOGETHER and known.mean() < _ELSEWHERE:  # type: ignore[operator]
         return ColumnRole("outcome", "it is missing where the label is missing", strength)
+    if table.frame[name].filter(~missing).n_unique() == 1:
+        return ColumnRole("outcome", "it has one value wherever the label is known", strength)
     if strength is not None and strength >= LEAK[of.task]:
         return ColumnRole(
             "outcome", f"alone it ranks the labels by {strength:.3f}, too well to be known before", strength

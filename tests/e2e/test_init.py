@@ -1,0 +1,64 @@
+"""`trunkline init` from a table to a judged model, as real processes, with no edit in between."""
+
+import json
+import os
+from contextlib import closing
+
+import numpy as np
+import pytest
+import sqlalchemy
+
+from tests.e2e.conftest import Checkout
+from tests.init import tables
+from tests.servers import postgres
+
+pytestmark = [pytest.mark.e2e]
+
+SHORT = ("penguins",)
+LONG = tuple(name for name in tables.EXAMPLES if name not in SHORT)
+
+
+def judged(project: Checkout) -> str:
+    """Return the verdict of a project that init has run; everything in it must agree."""
+    assert "nothing to run" in project.run("trunkline", "plan").splitlines()[-1]
+    project.run("trunkline", "compose", "--check")
+    project.run("trunkline", "verify", "models/bundle")
+    verdict: str = json.loads(project.read("reports/gates.json"))["verdict"]
+    return verdict
+
+
+@pytest.mark.parametrize("name", [*SHORT, *(pytest.param(name, marks=pytest.mark.long) for name in LONG)])
+def test_a_table_becomes_a_judged_model(name, tmp_path):
+    table, project = tables.write(name, tmp_path), Checkout(tmp_path / "project")
+    project.root.mkdir()
+    said = project.run("trunkline", "init", str(table), "--target", tables.EXAMPLES[name].target, "--yes")
+    assert judged(project) == "pass"
+    assert f"conf/data/{name}.yaml:" in said.partition("Guessed, and where to change it:")[2]
+    assert "rules:\n  # set from the first run.\n  useful:" in project.read(f"conf/gates/{name}.yaml")
+    again = project.run("trunkline", "init", str(table), "--target", tables.EXAMPLES[name].target, "--yes", check=False)
+    assert "is there already, and nothing is overwritten" in again
+
+
+@pytest.mark.long
+def test_a_table_in_postgresql_becomes_a_judged_model(tmp_path):
+    project = Checkout(tmp_path / "project")
+    project.root.mkdir()
+    frame = tables.EXAMPLES["wages"].make(np.random.default_rng(20130701))
+    with postgres() as address:
+        engine = sqlalchemy.create_engine(address)
+        with closing(engine.raw_connection()) as connection:
+            names = ", ".join(f'"{name}" text' for name in frame.columns)
+            cursor = connection.cursor()
+            cursor.execute(f"create table wages ({names})")
+            marks = ", ".join(["%s"] * frame.width)
+            cursor.executemany(
+                f"insert into wages values ({marks})", [tuple(map(str, row)) for row in frame.iter_rows()]
+            )
+            connection.commit()
+        engine.dispose()
+        environ = {**os.environ, "WAGES": address}
+        command = ("trunkline", "init", "$WAGES#wages", "--target", "Hourly Wage ($)", "--yes")
+        project.run(*command, env=environ)
+        assert judged(project) == "pass"
+    assert address not in project.read("conf/data/wages.yaml")
+    assert "psycopg==" in project.read("locks/pipeline.txt")
