@@ -13,7 +13,7 @@ from trunkline.pipeline.plan.reasons import ReproPlan, Step
 from trunkline.pipeline.reports import Past, Reports
 from trunkline.pipeline.search.summary import Searched, Tried
 from trunkline.review.attribution.shares import Attribution, FactorShare
-from trunkline.review.data import Config, Curve, Merge, Moved, Pending, Review
+from trunkline.review.data import Config, Curve, Merge, Moved, Pending, Reliance, Review
 from trunkline.review.kind import CodeChange
 from trunkline.show.differences import Difference
 
@@ -68,8 +68,12 @@ REVIEW = Review(
     past=Past(),
     curves=(
         Curve("calibration", ((0.1, 0.08), (0.3, 0.35), (0.7, 0.66))),
-        Curve("roc", ((0.0, 0.0), (0.2, 0.6), (1.0, 1.0))),
+        Curve("roc", ((0.0, 0.0), (0.2, 0.6), (1.0, 1.0)), base=((0.0, 0.0), (0.3, 0.5), (1.0, 1.0))),
+        Curve("precision_recall", ((0.0, 1.0), (0.5, 0.7), (1.0, 0.3)), base=((0.0, 1.0), (0.5, 0.6), (1.0, 0.3))),
+        Curve("negative_scores", ((0.25, 0.8), (0.75, 0.2)), base=((0.25, 0.7), (0.75, 0.3))),
+        Curve("positive_scores", ((0.25, 0.3), (0.75, 0.7))),
     ),
+    reliances=(Reliance("hour", 0.41, 0.38), Reliance("wind", 0.12, None)),
 )
 ABSENT = Estimate(None, None, "none of 900 rows is of the class 'x | @octocat'")
 UNDEFINED = replace(
@@ -179,6 +183,7 @@ def hostile(words):
         whole=(replace(REVIEW.whole[0], metric=words), *REVIEW.whole[1:]),
         slices=(moved(words, 0.7, 0.6, -0.1, where=words),),
         reports=Reports.model_validate(content),
+        reliances=(Reliance(words, 0.4, None),),
         search=Searched(words, words, (Tried(words, "complete", 0.5), Tried(words, "pruned", 0.6)), ((words, 0.9),)),
     )
 

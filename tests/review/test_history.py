@@ -79,6 +79,7 @@ PLACES = {
     "slices": "reports/slices.json",
     "gates": "reports/gates.json",
     "readme": "README.md",
+    "bundle": "reports/bundle.json",
 }
 
 
@@ -303,14 +304,46 @@ def test_a_folder_and_a_link_in_the_place_of_a_file_are_blanks(empty):
 def test_keys_are_shortened_for_people_only(empty):
     empty.commit("one", params={"a": "x" * 90 + "1" + "y" * 90, "k" * 99: 1, "e": "", "t": "1", "[b]": 1})
     empty.commit("two", params={"a": "x" * 90 + "2" + "y" * 90, "k" * 99: 2, "e": "[i]\x1b", "t": 1, "[b]": {"c": 1}})
-    text = run()
+    text = run("--all")
     assert f"a …{'x' * 12}1{'y' * 11}… → …{'x' * 12}2{'y' * 11}…" in text
-    assert '[b] 1 → {"c": 1}' in text
+    assert "[b] 1 → (1 value)" in text
     assert 'e "" → [i]' in text
     assert "and 2 more" in text
     changes = {change["key"]: (change["before"], change["after"]) for change in told()[0]["config"]}
     assert changes["a"] == ("x" * 90 + "1" + "y" * 90, "x" * 90 + "2" + "y" * 90)
     assert changes["t"] == ("1", 1)
+
+
+def test_what_changed_nothing_of_the_model_is_one_line(empty):
+    empty.commit("first", params=PARAMS, bundle={"digest": "a"}, **measured(0.7))
+    for iterations in (150, 160, 170):
+        empty.commit(f"not run: {iterations}", params=params(max_iter=iterations))
+    empty.commit("another model", bundle={"digest": "b"}, lock={"run": 1})
+    empty.commit("last", lock={"run": 2})
+    shown = [line.split(maxsplit=1)[0] for line in run().splitlines()[1:-1]]
+    last, newest, *_, oldest = told()
+    assert shown == ["…", newest["short"], "…", oldest["short"]]
+    assert "1 commit with the same model" in run()
+    assert "3 commits with the same model" in run()
+    assert "not run" not in run()
+    assert "not run: 160" in run("--all")
+    assert [entry["notable"] for entry in (last, newest)] == [False, True]
+
+
+@pytest.mark.parametrize("count", [3, 300])
+def test_a_picture_of_any_history_fits_a_page_and_names_the_newest(count):
+    def record(number):
+        files = {name: json.dumps(content) for name, content in measured(0.7 + number / 1000).items()}
+        contents = {
+            Path(PLACES[name]): text.encode() for name, text in ({"params": json.dumps(PARAMS)} | files).items()
+        }
+        commit = ancestry.Commit(f"{number:040d}", f"{number:07d}", "Test", "2026-03-01T00:00:00Z", "a run", "a run")
+        return Record(commit, (f"flights@v{number}",), contents)
+
+    drawn = history_picture.draw(history_entries.of_one_metric([record(n) for n in range(count, 0, -1)], count))
+    assert float(re.search(r'width="([\d.]+)pt"', drawn)[1]) <= 12.5 * 72
+    assert f"<!-- flights@v{count} -->" in drawn
+    assert 3 <= drawn.count("<!-- flights@v") <= 70
 
 
 def test_a_project_in_a_folder_of_its_repository_has_its_own_history(empty, monkeypatch):

@@ -338,6 +338,19 @@ def test_its_letters_can_be_read_in_the_light_and_in_the_dark(screen, dark):
     assert fill == "none" or contrast(fill, paper) >= 3
 
 
+def test_curves_are_drawn_over_those_of_the_base_and_scores_by_label():
+    def lines(picture, colour):
+        return str(picture.svg).count(f"stroke: var(--{colour})")
+
+    roc = Curve("roc", ((0.0, 0.0), (0.2, 0.6), (1.0, 1.0)))
+    alone, beside = (pictures.curve(curve) for curve in (roc, replace(roc, base=roc.points)))
+    assert lines(beside, "muted") == lines(alone, "muted") + 2, "the base's line, here and in the legend"
+    negative, positive = (Curve(kind, ((0.25, 0.8), (0.75, 0.2))) for kind in pictures.SCORES)
+    assert pictures.scores([roc, negative]) is None
+    drawn = pictures.scores([roc, negative, positive])
+    assert (lines(drawn, "good"), lines(drawn, "bad")) == (2, 2)
+
+
 def main():
     """Write the golden files anew."""
     for name in GOLDENS:

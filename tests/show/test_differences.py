@@ -51,10 +51,22 @@ def test_a_difference_is_one_line(key, before, after, said):
 
 
 def test_a_long_value_is_cut_in_its_middle():
-    said = differences.shown({"a": "x" * 500})
+    said = differences.shown(["x" * 500])
     assert len(said) <= differences.LONGEST
-    assert said.startswith('{"a": "xxx')
-    assert said.endswith('xxx"}')
+    assert said.startswith('["xxx')
+    assert said.endswith('xxx"]')
+
+
+@pytest.mark.parametrize(
+    ("group", "said"),
+    [
+        ({"a": {"b": 1, "c": 2}, "d": {}}, "(3 values)"),
+        ({"a": 1}, "(1 value)"),
+        ([{"kind": "scale"}, {"kind": "fill"}], "(2 entries)"),
+    ],
+)
+def test_a_group_that_is_new_or_gone_is_its_size_however_much_room_there_is(group, said):
+    assert differences.shown(group, most=5000) == said
 
 
 @given(TREES)

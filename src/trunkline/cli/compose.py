@@ -15,24 +15,41 @@ if TYPE_CHECKING:
 
 
 @click.command(short_help="Compose conf/ into params.yaml, or check that they agree.")
+@click.argument("overrides", nargs=-1, metavar="[OVERRIDES]...")
+@click.option(
+    "--cfg",
+    type=click.Choice(("job", "hydra", "all")),
+    help="Print what Hydra composes, as Hydra's own --cfg does, and write nothing.",
+)
 @click.option("--check", "checking", is_flag=True, help="Write nothing; exit 1 and show the difference if they differ.")
 @options.dry_run("Write nothing; print what would be written.")
 @options.as_json("With --check: print the answer as JSON.")
 @click.pass_context
-def compose(context: click.Context, checking: bool, dry_run: bool, as_json: bool) -> None:
+def compose(  # noqa: PLR0913  an option each
+    context: click.Context, overrides: tuple[str, ...], cfg: str | None, *, checking: bool, dry_run: bool, as_json: bool
+) -> None:
     """Compose conf/ into params.yaml; with --check, say whether params.yaml is what conf/ composes to.
+
+    OVERRIDES are Hydra's, such as `model=forest seed=3 '~gates.baseline'`: what conf/ composes to with them is printed
+    and not written, since params.yaml is what the files say. To run it, or a sweep, use `dvc exp run -S model=forest`,
+    and `-S 'model=forest,logistic' --queue` for several.
 
     After `dvc exp apply`, --check prints the file that keeps the experiment in conf/experiment/.
     """
     from trunkline.pipeline.compose import compose as compose_compose
     from trunkline.pipeline.compose import judge
 
-    composed = compose_compose.compose(paths.CONF)
+    if checking and (overrides or cfg):
+        raise click.UsageError("--check compares conf/ as it is: leave the overrides and --cfg out")
+    if cfg in ("hydra", "all"):
+        click.echo(compose_compose.hydra_text(paths.CONF, overrides, whole=cfg == "all"), nl=False)
+        return
+    composed = compose_compose.compose(paths.CONF, overrides)
     judge.check(composed, paths.CONF)
     if checking:
         context.exit(0 if _agree(composed.content, as_json) else 1)
     text = compose_compose.render(composed.content)
-    if dry_run:
+    if dry_run or cfg or overrides:
         click.echo(text, nl=False)
         return
     files.write_text(paths.PARAMS, text)

@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Most entries to show.")
 @click.option("--metric", metavar="NAME", help="The metric to show, instead of the first that is declared.")
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw the metric into this file too.")
+@click.option("--all", "unfolded", is_flag=True, help="Show also the entries at which nothing of the model changed.")
 @options.as_json("Print the entries as JSON, with every field.")
-def log(ref: str, limit: int, metric: str | None, svg: Path | None, as_json: bool) -> None:
+def log(  # noqa: PLR0913  an option each
+    ref: str, limit: int, metric: str | None, svg: Path | None, *, unfolded: bool, as_json: bool
+) -> None:
     """Show what became of the model, commit by commit along the first parents of REF, newest first.
 
     An entry is a commit that changed params.yaml, dvc.lock, the metrics or the gates of reports/, or
     models/registry.yaml. It has the verdict of its gates, its metric on the holdout and the change to the entry
     before, the versions tagged on it, the config keys that changed, and what production runs where that changed.
+    Entries at which neither the model nor what was measured or runs changed are folded into a line with their number.
     """
     from trunkline.review.history import entries
 
@@ -36,7 +40,7 @@ def log(ref: str, limit: int, metric: str | None, svg: Path | None, as_json: boo
     if as_json:
         output.echo_json(entries.content(shown))
     else:
-        _show(shown, more=len(records) > limit)
+        _show(shown, more=len(records) > limit, unfolded=unfolded)
     if svg:
         from trunkline.core import files
         from trunkline.review.history import picture
@@ -89,11 +93,11 @@ def _refuse_half_a_history(ref: str, complete: bool, count: int) -> None:
         raise UserError(f"{clean(ref)}: no commit changed any of {names} here; run trunkline log in a project's folder")
 
 
-def _show(entries: "Sequence[HistoryEntry]", more: bool) -> None:
+def _show(entries: "Sequence[HistoryEntry]", *, more: bool, unfolded: bool) -> None:
     from trunkline.pipeline.evaluate.metrics import registry
     from trunkline.show import terminal
 
-    terminal.show(_table(entries))
+    terminal.show(_table(entries, unfolded))
     for name in sorted({entry.measured.metric for entry in entries if entry.measured}):
         for metric in registry.all_named(name)[:1]:
             if metric.better:
@@ -102,7 +106,9 @@ def _show(entries: "Sequence[HistoryEntry]", more: bool) -> None:
         click.echo(f"the newest {len(entries)} entries; older ones: --limit {5 * len(entries)}")
 
 
-def _table(entries: "Sequence[HistoryEntry]") -> "Table":
+def _table(entries: "Sequence[HistoryEntry]", unfolded: bool) -> "Table":
+    from itertools import groupby
+
     from rich.text import Text
 
     from trunkline.show.terminal import table
@@ -116,13 +122,24 @@ def _table(entries: "Sequence[HistoryEntry]") -> "Table":
     rows = table("commit", "day", "gates", name or "metric", interval, "change", "", left=(0, 1, 2, 6))
     for column in rows.columns[:-1]:
         column.no_wrap = True
-    for entry in entries:
-        mark = {"pass": Text("pass", style="green"), "fail": Text("FAIL", style="bold red")}.get(
-            entry.verdict or "", ""
-        )
-        cells = _cells(entry.measured, named=not name)
-        rows.add_row(Text(entry.short, style="yellow"), entry.date, mark, *cells, _story(entry))
+    for shown, group in groupby(entries, key=lambda entry: entry.notable or unfolded):
+        together = list(group)
+        if not shown:
+            commits = "1 commit" if len(together) == 1 else f"{len(together)} commits"
+            folded = Text(f"{commits} with the same model, measured values and versions that run", style="dim")
+            rows.add_row("…", "", "", "", "", "", folded)
+            continue
+        for entry in together:
+            cells = _cells(entry.measured, named=not name)
+            rows.add_row(Text(entry.short, style="yellow"), entry.date, _mark(entry), *cells, _story(entry))
     return rows
+
+
+def _mark(entry: "HistoryEntry") -> "Text":
+    from rich.text import Text
+
+    marks = {"pass": Text("pass", style="green"), "fail": Text("FAIL", style="bold red")}
+    return marks.get(entry.verdict or "", Text())
 
 
 def _cells(measured: "MeasuredMetric | None", named: bool) -> "tuple[Text, str, str]":

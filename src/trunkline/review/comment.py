@@ -178,8 +178,9 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
         yield "Slices that moved most", _slices(review)
     if review.undefined_slices:
         yield "Slices where it is undefined", _undefined(review)
-    if review.curves:
-        yield "Curves", "\n\n".join(_chart(*_CHARTS[curve.kind], curve.points) for curve in review.curves)
+    charted = [curve for curve in review.curves if curve.kind in _CHARTS]
+    if charted:
+        yield "Curves", "\n\n".join(_chart(*_CHARTS[curve.kind], curve.points) for curve in charted)
     yield "Data and bundle", _facts(review)
     steps = (
         f"git fetch origin {review.head} && git switch --detach FETCH_HEAD && make repro && .venv/bin/trunkline gate"
@@ -326,6 +327,8 @@ def _undefined(review: Review) -> str:
     return f"{table(('slice', text(review.whole[0].metric)), rows)}{more}"
 
 
+# Both lines are seen on white and on black: GitHub's own first colour is nearly white in its light theme.
+_COLOURS = '%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#2f81f7, #8b949e"}}}}%%'
 _CHARTS: dict[CurveKind, tuple[str, str, str]] = {
     "calibration": ("Calibration: observed rate by score (the straight line is perfect)", "score", "rate"),
     "roc": ("ROC: true positive rate by false positive rate", "false positive rate", "rate"),
@@ -342,7 +345,7 @@ def _chart(title: str, axis: str, up: str, points: Sequence[tuple[float, float]]
     values_of = [value for point in points for value in point]
     ends = "0 --> 1" if up == "rate" else f"{min(values_of, default=0):.2f} --> {max(values_of, default=1):.2f}"
     return (
-        f'```mermaid\nxychart-beta\n  title "{title}"\n  x-axis "{axis}" {low:.2f} --> {high:.2f}\n'
+        f'```mermaid\n{_COLOURS}\nxychart-beta\n  title "{title}"\n  x-axis "{axis}" {low:.2f} --> {high:.2f}\n'
         f'  y-axis "{up}" {ends}\n  line [{values}]\n  line [{diagonal}]\n```'
     )
 

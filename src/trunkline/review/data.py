@@ -25,7 +25,8 @@ from trunkline.review.kind import NO_CODE, CodeChange
 from trunkline.show.differences import Difference, differences
 
 CONFIDENCE = 0.95
-CurveKind = Literal["calibration", "roc", "observed"]
+CurveKind = Literal["calibration", "roc", "precision_recall", "negative_scores", "positive_scores", "observed"]
+Points = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -61,10 +62,20 @@ class Moved:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points to draw; `kind` says of what: calibration, roc or observed."""
+    """Points to draw, of this commit and, where it has them, of the base; `kind` says of what."""
 
     kind: CurveKind
-    points: tuple[tuple[float, float], ...]
+    points: Points
+    base: Points = ()
+
+
+@dataclass(frozen=True)
+class Reliance:
+    """How much the model leans on a feature, by its mean absolute SHAP value; `base` where the base's model has it."""
+
+    feature: str
+    value: float
+    base: float | None
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,7 @@ class Review:
     `same_model` says that the base's very model is shipped, so that the verdict on it decides nothing; `moves` are the
     environments that are to run another version. `search` is there if one for a better model was made. `code` is what
     changed beside declared state, and `refuted` what dvc.lock of the commit claims and the run here did not give.
+    `reliances` are on the features that the model leans on most, if its bundle is here.
     """
 
     name: str
@@ -118,6 +130,7 @@ class Review:
     search: Searched | None = None
     code: CodeChange = NO_CODE
     refuted: tuple[Refuted, ...] = ()
+    reliances: tuple[Reliance, ...] = ()
 
     @property
     def rules(self) -> tuple[str, ...]:

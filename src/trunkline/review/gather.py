@@ -35,9 +35,11 @@ from trunkline.pipeline.search import summary
 from trunkline.review import data as review_data
 from trunkline.review import former, kind
 from trunkline.review.attribution import measure
-from trunkline.review.data import Curve, CurveKind, Merge, Pending, Review
+from trunkline.review.data import Curve, CurveKind, Merge, Pending, Points, Reliance, Review
 
 READ = (*reports.FILES, *moves.READ, *owners.PLACES)  # of the base
+EXPLANATIONS = paths.BUNDLE / "explanations.json"
+FEATURES = 15  # that are shown
 HOLDOUT = paths.PREDICTIONS / "holdout.parquet"
 
 
@@ -71,7 +73,7 @@ def gather(root: Path, params: Params, target: str) -> Review:
         slices=review_data.slices(declared.metrics[0], past, now),
         reports=now,
         past=past,
-        curves=tuple(_curve(root, kind, *_CURVES[kind]) for kind in _DRAWN[data.target.task]),
+        curves=tuple(_curve(root, base, kind) for kind in _DRAWN[data.target.task]),
         merge=_merge(root, fork.tip) if behind else None,
         latency=timing.prediction(root / paths.BUNDLE),
         uncommitted=tuple(since.status.uncommitted(str(paths.LOCK), *results)),
@@ -79,6 +81,7 @@ def gather(root: Path, params: Params, target: str) -> Review:
         moves=moves.moves(root, params, base),
         search=summary.read(root),
         code=kind.code(since, base),
+        reliances=_reliances(root, base.commit),
         refuted=claims.refuted_here(root, "HEAD") if since.status.uncommitted(str(paths.LOCK)) else (),
     )
 
@@ -144,21 +147,51 @@ def _pair(root: Path, base: str, data: Data, declared: Evaluation) -> tuple[Samp
 
 
 _DRAWN: dict[Task, tuple[CurveKind, ...]] = {  # a confusion matrix is no curve
-    "binary": ("calibration", "roc"),
+    "binary": ("calibration", "roc", "precision_recall", "negative_scores", "positive_scores"),
     "multiclass": (),
     "regression": ("observed",),
 }
-_CURVES: dict[CurveKind, tuple[str, str]] = {
-    "calibration": ("score", "observed_rate"),
-    "roc": ("false_positive_rate", "true_positive_rate"),
-    "observed": ("score", "observed"),
+_UNREADABLE = (ValueError, KeyError, TypeError)
+_CURVES: dict[CurveKind, tuple[Path, str, str]] = {  # the file, and its fields across and up
+    "calibration": (paths.CURVES / "calibration.json", "score", "observed_rate"),
+    "roc": (paths.CURVES / "roc.json", "false_positive_rate", "true_positive_rate"),
+    "precision_recall": (paths.CURVES / "precision_recall.json", "recall", "precision"),
+    "negative_scores": (paths.CURVES / "scores.json", "score", "negative"),
+    "positive_scores": (paths.CURVES / "scores.json", "score", "positive"),
+    "observed": (paths.CURVES / "observed.json", "score", "observed"),
 }
 
 
-def _curve(root: Path, kind: CurveKind, across: str, up: str) -> Curve:
-    path = paths.CURVES / f"{kind}.json"
+def _curve(root: Path, base: Snapshot, kind: CurveKind) -> Curve:
+    path, across, up = _CURVES[kind]
     try:
-        points = parse_json((root / path).read_text(encoding="utf-8"))
-        return Curve(kind, tuple((float(point[across]), float(point[up])) for point in points))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        now = _points((root / path).read_text(encoding="utf-8"), across, up)
+    except (OSError, *_UNREADABLE) as error:
         raise UserError(f"{path}: cannot be read ({error}); run: dvc repro") from None
+    try:
+        before = _points(base.text(path) or "[]", across, up)
+    except _UNREADABLE:  # an old commit may hold anything
+        before = ()
+    return Curve(kind, now, before)
+
+
+def _points(text: str, across: str, up: str) -> Points:
+    return tuple((float(point[across]), float(point[up])) for point in parse_json(text))
+
+
+def _reliances(root: Path, base: str) -> tuple[Reliance, ...]:
+    """Return what the model leans on most, if its bundle is here, beside the base's, if the cache has it."""
+    path = root / EXPLANATIONS
+    now = _shap(path.read_bytes()) if path.is_file() else {}
+    before = _shap(cache.cached_file(root, base, EXPLANATIONS) or b"")
+    order = sorted(now, key=lambda name: (-now[name], name))[:FEATURES]
+    return tuple(Reliance(name, now[name], before.get(name)) for name in order)
+
+
+def _shap(content: bytes) -> dict[str, float]:
+    """Return the mean absolute SHAP value of each feature; nothing where the file does not say it."""
+    try:
+        values = parse_json(content.decode())["shap"]["mean_absolute"]
+        return {str(name): float(value) for name, value in values.items()}
+    except (*_UNREADABLE, AttributeError):
+        return {}

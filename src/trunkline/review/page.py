@@ -64,7 +64,11 @@ def _content(review: Review) -> dict[str, Any]:
         "forest": pictures.forest([_labelled(moved) for moved in slices[: pictures.MOST]], whole),
         "most": pictures.MOST,
         "searches": pictures.searches(_named(review.search)) if review.search else (),
-        "curves": tuple(pictures.curve(curve) for curve in review.curves),
+        "curves": tuple(pictures.curve(curve) for curve in review.curves if curve.kind not in pictures.SCORES),
+        "scores": pictures.scores(review.curves),
+        "reliances": pictures.reliances(
+            [replace(each, feature=plain(each.feature, NAME)) for each in review.reliances]
+        ),
     }
 
 

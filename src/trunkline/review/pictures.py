@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from trunkline.pipeline.search import plots
 from trunkline.pipeline.search.summary import Searched
-from trunkline.review.data import Curve, CurveKind, Moved
+from trunkline.review.data import Curve, CurveKind, Moved, Points, Reliance
 from trunkline.show import drawing
 
 MOST = 40  # rows of a picture
@@ -29,6 +29,8 @@ _LOOKS = {
     "noise not known": ("s", "none", _MUTED),
 }
 
+SCORES: tuple[CurveKind, ...] = ("negative_scores", "positive_scores")  # drawn together
+_SAME = ("calibration", "roc", "observed")  # beside the line on which both numbers are the same
 _CURVES: dict[CurveKind, tuple[str, str, str, str]] = {  # title, axes, mark
     "calibration": (
         "Calibration: observed rate by score; on the dashed line both are the same",
@@ -42,10 +44,9 @@ _CURVES: dict[CurveKind, tuple[str, str, str, str]] = {  # title, axes, mark
         "true positive rate",
         "",
     ),
+    "precision_recall": ("Precision by recall", "recall", "precision", ""),
     "observed": ("Mean label by score; on the dashed line both are the same", "score", "mean label", "o"),
 }
-
-Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,31 @@ class Picture:
 
 
 def curve(points: Curve) -> Picture:
-    """Draw a curve beside the line on which both numbers are the same."""
-    title, across, up, marker = _CURVES[points.kind]
-    values = [value for point in points.points if all(map(_drawable, point)) for value in point]
-    low, high = 0.0, 1.0  # the ends of both axes: those of rates, or of what there is to draw
+    """Draw a curve of this commit, and of the base where that has one."""
+    title = _CURVES[points.kind][0]
+    both = (*points.points, *points.base)
+    values = [value for point in both if all(map(_drawable, point)) for value in point]
+    limits = 0.0, 1.0  # the ends of both axes: those of rates, or of what there is to draw
     if points.kind == "observed" and values and min(values) != max(values):
-        low, high = min(values), max(values)
-    inside = [point for point in points.points if all(low <= value <= high for value in point)]
-    return _picture(points.kind, title, 4.0, lambda axes: _curve(axes, inside, (low, high), (across, up, marker)))
+        limits = min(values), max(values)
+    return _picture(points.kind, title, 4.0, lambda axes: _curve(axes, points, limits))
+
+
+def scores(curves: Sequence[Curve]) -> Picture | None:
+    """Draw how the scores of both labels are spread, here and at the base; None where nothing says so."""
+    spread = {points.kind: points for points in curves if points.kind in SCORES}
+    if len(spread) < len(SCORES):
+        return None
+    return _picture("scores", "Scores of the rows of each label", 3.4, lambda axes: _scores(axes, spread))
+
+
+def reliances(leant_on: Sequence[Reliance]) -> Picture | None:
+    """Draw what the model leans on most, the first on top; None where nothing says so."""
+    drawable = [each for each in leant_on if _drawable(each.value)][:MOST]
+    if not drawable:
+        return None
+    title = "What the model leans on: mean absolute SHAP value of each feature"
+    return _picture("reliances", title, 1.4 + 0.26 * len(drawable), lambda axes: _reliances(axes, drawable))
 
 
 def changes(whole: Sequence[Moved]) -> Picture | None:
@@ -120,16 +138,53 @@ def _inline(svg: str, name: str, title: str) -> Markup:
     return Markup(svg.replace("<svg", label, 1))  # noqa: S704  without comments, it has no text of others
 
 
-def _curve(axes: Any, inside: Points, limits: tuple[float, float], words: tuple[str, str, str]) -> None:
-    across, up, marker = words
+def _curve(axes: Any, points: Curve, limits: tuple[float, float]) -> None:
+    _, across, up, marker = _CURVES[points.kind]
     room = 0.02 * (limits[1] - limits[0])
     ends = limits[0] - room, limits[1] + room
-    axes.plot(limits, limits, color=_MUTED, lw=1, ls="--")
-    axes.plot(*(zip(*inside, strict=True) if inside else ((), ())), color=_THIS, lw=1.8, marker=marker, ms=5)
+    if points.kind in _SAME:
+        axes.plot(limits, limits, color=_MUTED, lw=1, ls="--")
+    if points.base:
+        base = _columns(points.base, limits)
+        axes.plot(*base, color=_MUTED, lw=1.4, marker="s" if marker else "", ms=4, mfc="none", label="base")
+    axes.plot(*_columns(points.points, limits), color=_THIS, lw=1.8, marker=marker, ms=5, label="this")
     axes.set(xlim=ends, ylim=ends, aspect="equal")
     _finish(axes, across)
     axes.set_ylabel(up, fontsize=10)
     axes.grid(axis="y", color=_GRID, lw=0.8)
+    if points.base:
+        _legend(axes)
+
+
+def _columns(points: Points, limits: tuple[float, float]) -> tuple[Sequence[float], Sequence[float]]:
+    """Return the points inside of the limits, as both axes have them."""
+    inside = [point for point in points if all(limits[0] <= value <= limits[1] for value in point)]
+    return [across for across, _ in inside], [up for _, up in inside]
+
+
+def _scores(axes: Any, spread: Mapping[CurveKind, Curve]) -> None:
+    for kind, colour, name in zip(SCORES, (_GOOD, _BAD), ("negative", "positive"), strict=True):
+        for points, label, look in (
+            (spread[kind].points, f"{name}, this", {"color": colour, "lw": 1.8}),
+            (spread[kind].base, f"{name}, base", {"color": colour, "lw": 1.2, "ls": ":"}),
+        ):
+            across, up = _columns(points, (0.0, 1.0))
+            if across:
+                axes.step(across, up, where="mid", label=label, **look)
+    axes.set(xlim=(0, 1), ylim=(0, None))
+    _finish(axes, "score")
+    axes.set_ylabel("share of the label's rows", fontsize=10)
+    axes.grid(axis="y", color=_GRID, lw=0.8)
+    _legend(axes, columns=2)
+
+
+def _reliances(axes: Any, leant_on: Sequence[Reliance]) -> None:
+    axes.barh(range(len(leant_on)), [each.value for each in leant_on], height=0.6, color=_THIS, label="this")
+    before = [(each.base, row) for row, each in enumerate(leant_on) if _drawable(each.base)]
+    if before:
+        axes.plot(*zip(*before, strict=True), ls="", marker="|", ms=11, mew=2, color=_INK, label="base")
+    _rows(axes, [each.feature for each in leant_on])
+    _finish(axes, "mean absolute SHAP value")
 
 
 def _changes(axes: Any, moves: Sequence[Moved]) -> None:
@@ -176,7 +231,12 @@ def _rows(axes: Any, names: Sequence[str]) -> None:
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     if axes.get_legend_handles_labels()[1]:
-        axes.figure.legend(loc="outside lower left", ncols=3, frameon=False, fontsize=9)
+        _legend(axes)
+
+
+def _legend(axes: Any, columns: int = 3) -> None:
+    """Explain the marks below the picture."""
+    axes.figure.legend(loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
 
 
 def _short(name: str) -> str:

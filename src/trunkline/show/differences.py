@@ -37,12 +37,25 @@ def versions(before: str, after: str) -> tuple[Difference, ...]:
 
 
 def shown(value: Any, most: int = LONGEST) -> str:
-    """Write a value as JSON, a long one cut in its middle, text that is one word without quotes."""
+    """Write a value as JSON, cut in its middle where it is long; one word without quotes, a group as its size."""
+    if isinstance(value, Mapping):
+        return _counted(leaves(value), "value")
+    if isinstance(value, list | tuple) and any(isinstance(item, Mapping | list | tuple) for item in value):
+        return _counted(len(value), "entry", "entries")
     if value == MISSING or (isinstance(value, str) and value and not set(value) & set(" \t\n\"'")):
         text = str(value)
     else:
         text = json.dumps(value, ensure_ascii=False, sort_keys=True)
     return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 4 :]}"
+
+
+def leaves(value: Any) -> int:
+    """Return how many values a group has, at any depth; an empty one is a value itself."""
+    return sum(map(leaves, value.values())) if isinstance(value, Mapping) and value else 1
+
+
+def _counted(count: int, one: str, many: str = "") -> str:
+    return f"({count:,} {one if count == 1 else many or f'{one}s'})"
 
 
 def _compare(before: Any, after: Any, key: tuple[str, ...]) -> Iterator[Difference]:

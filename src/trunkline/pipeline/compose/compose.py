@@ -15,8 +15,9 @@ import yaml
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from trunkline.conf import handwritten
@@ -39,15 +40,7 @@ def compose(conf: Path, overrides: Sequence[str] = ()) -> Composed:
 
     Raises UserError for files that cannot be merged.
     """
-    files.lint(conf)
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(conf.resolve()), version_base=None):
-            config = hydra_compose(files.ROOT, list(overrides), return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(_explain(conf, error)) from None
-    except yaml.MarkedYAMLError as error:  # Hydra's reader refuses what ours, in C, takes, such as a tab in a text
-        raise UserError(f"{_marked(conf, error.problem_mark)}: not YAML: {error.problem}") from None
+    config = _merge(conf, overrides)
     choices = dict(config.hydra.runtime.choices)
     merged = tuple(files.layers(conf, {k: v for k, v in choices.items() if not k.startswith("hydra/")}))
     own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
@@ -59,6 +52,29 @@ def compose(conf: Path, overrides: Sequence[str] = ()) -> Composed:
         message = str(error).splitlines()[0]
         raise UserError(placed(Composed({}, merged), conf, key, f"{message}; refer to a key that exists")) from None
     return Composed(completed(content), merged)
+
+
+def hydra_text(conf: Path, overrides: Sequence[str], whole: bool) -> str:
+    """Return as YAML what Hydra's `--cfg hydra` prints, or `--cfg all`; references stay as they are."""
+    config = _merge(conf, overrides)
+    return OmegaConf.to_yaml(config if whole else OmegaConf.masked_copy(config, ["hydra"]))
+
+
+def _merge(conf: Path, overrides: Sequence[str]) -> DictConfig:
+    """Have Hydra merge conf/, with its own settings under `hydra`; raises UserError for what it cannot merge."""
+    files.lint(conf)
+    GlobalHydra.instance().clear()
+    try:
+        for override in OverridesParser.create().parse_overrides(list(overrides)):
+            if override.is_sweep_override():
+                line = override.input_line
+                raise UserError(f"{line}: has several values; to run each: dvc exp run --queue -S '{line}'")
+        with initialize_config_dir(str(conf.resolve()), version_base=None):
+            return hydra_compose(files.ROOT, list(overrides), return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_explain(conf, error)) from None
+    except yaml.MarkedYAMLError as error:  # Hydra's reader refuses what ours, in C, takes, such as a tab in a text
+        raise UserError(f"{_marked(conf, error.problem_mark)}: not YAML: {error.problem}") from None
 
 
 def _marked(conf: Path, mark: yaml.Mark | None) -> str:

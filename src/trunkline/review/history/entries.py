@@ -26,7 +26,7 @@ from trunkline.pipeline.evaluate.estimate import Estimate, words
 from trunkline.show import differences
 from trunkline.show.text import clean
 
-READ = (paths.PARAMS, paths.METRICS, paths.GATES_REPORT, paths.SLICES, paths.REGISTRY)
+READ = (paths.PARAMS, paths.METRICS, paths.GATES_REPORT, paths.SLICES, paths.REGISTRY, paths.BUNDLE_REPORT)
 CHANGED = (paths.PARAMS, paths.METRICS, paths.GATES_REPORT, paths.LOCK, paths.REGISTRY)
 SHOWN = 3  # config keys of a commit
 LONG = 24  # characters of a value that are shown
@@ -70,7 +70,8 @@ class HistoryEntry:
 
     `undefined` says which metric has no value on the whole holdout, and why; then nothing is `measured`.
     `production` is what production runs, None if nothing or not known; it has changed if the entry before says another,
-    or does not say.
+    or does not say. `notable` tells whether the model, what was measured of it or what runs is another than there, or a
+    version is tagged here; the other entries changed what has no effect, or has not been run.
     """
 
     commit: str
@@ -84,6 +85,7 @@ class HistoryEntry:
     config: tuple[ParamChange, ...]
     production: str | None
     production_changed: bool
+    notable: bool
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,12 @@ class _State:
     intervals: Mapping[str, tuple[float, float]]
     registered: bool
     production: str | None
+    digest: str | None
+
+    def shows_another_model(self, before: "_State") -> bool:
+        """Whether the model, its verdict or a value that was measured is not that of another state."""
+        now, then = ((state.digest, state.verdict, state.values, state.undefined) for state in (self, before))
+        return now != then
 
 
 def entries(records: Sequence[Record], limit: int, metric: str | None = None) -> tuple[HistoryEntry, ...]:
@@ -163,6 +171,7 @@ def _entry(record: Record, state: _State, before: _State | None, metric: str | N
     name = next((name for name in names if name in state.values or name in state.undefined), "")
     comparable = earlier.params is not None and state.params is not None
     changed = differences.differences(earlier.params or {}, state.params or {}) if comparable else ()
+    moved = state.registered and state.production != earlier.production
     return HistoryEntry(
         commit=commit.hash,
         short=commit.short,
@@ -174,7 +183,8 @@ def _entry(record: Record, state: _State, before: _State | None, metric: str | N
         undefined=clean(f"{name} is {state.undefined[name]}") if name in state.undefined else None,
         config=tuple(ParamChange(clean(item.key), _json(item.before), _json(item.after)) for item in changed),
         production=state.production,
-        production_changed=state.registered and state.production != earlier.production,
+        production_changed=moved,
+        notable=before is None or moved or bool(record.versions) or state.shows_another_model(before),
     )
 
 
@@ -195,10 +205,10 @@ def _json(value: Any) -> str | None:
 
 
 def _change_in_words(change: ParamChange) -> str:
-    if change.before is None and (change.after or "").startswith("{"):
-        return "added"
-    if change.after is None and (change.before or "").startswith("{"):
-        return "removed"
+    groups = [(text or "").startswith("{") for text in (change.before, change.after)]
+    if any(groups):
+        sizes = [differences.shown(json.loads(text)) if text else "" for text in (change.before, change.after)]
+        return " → ".join(sizes) if all(sizes) else f"added {sizes[1]}" if sizes[1] else f"removed {sizes[0]}"
     before, after = _brief(change.before), _brief(change.after)
     alike = next((number for number, (old, new) in enumerate(zip(before, after, strict=False)) if old != new), 0)
     # Two long values are shown from about where they begin to differ.
@@ -229,6 +239,7 @@ def _state(files: Mapping[Path, bytes]) -> _State:
     production = dig(environments, "production")
     declared = dig(params, "evaluation", "metrics")
     verdict = dig(parsed(files, paths.GATES_REPORT), "verdict")
+    digest = dig(parsed(files, paths.BUNDLE_REPORT), "digest")
     measured = dig(parsed(files, paths.SLICES), WHOLE, WHOLE, "metrics")
     metrics = dig(parsed(files, paths.METRICS), "holdout")
     return _State(
@@ -241,6 +252,7 @@ def _state(files: Mapping[Path, bytes]) -> _State:
         intervals=_intervals(measured),
         registered=isinstance(environments, Mapping) and "production" in environments,
         production=None if production is None else clean(str(production)),
+        digest=digest if isinstance(digest, str) else None,
     )
 
 

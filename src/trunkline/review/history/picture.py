@@ -8,7 +8,8 @@ from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.review.history.entries import HistoryEntry, MeasuredMetric
 from trunkline.show import drawing
 
-WIDTH, STEP = 24.0, 0.66  # inches: of the widest picture, and what the name of a commit takes
+WIDTH, STEP = 12.0, 0.66  # inches: of the widest picture, and what the name of a commit takes
+LABEL = 0.17  # inches that a version takes, written upwards
 # By verdict: what the legend says, marker, face and edge. Shape and filling tell them apart without colours.
 _LOOKS = {
     "pass": ("gates pass", "o", "#1b7837", "#1b7837"),
@@ -18,8 +19,8 @@ _LOOKS = {
 
 
 def draw(entries: Sequence[HistoryEntry]) -> str:
-    """Return an SVG of entries of one metric, newest first."""
-    line = list(reversed(entries))
+    """Return an SVG of entries of one metric, newest first, without those at which nothing of the model changed."""
+    line = [entry for entry in reversed(entries) if entry.notable]
     versions = max((len(version) for entry in line for version in entry.versions), default=0)
     size = min(WIDTH, max(7.0, 1.5 + STEP * len(line))), 4.2 + 0.085 * versions
     return drawing.svg(size, lambda figure: _fill(figure, line), padding=(0.12, 0.1))
@@ -38,23 +39,27 @@ def _fill(figure: Any, line: Sequence[HistoryEntry]) -> None:
 
 
 def _values(axes: Any, measured: Sequence[tuple[int, HistoryEntry, MeasuredMetric]]) -> None:
+    size = min(9.0, max(3.0, 400 / (len(measured) + 1)))  # of a mark: smaller where there are many
     bars = [(position, *item.interval) for position, _, item in measured if item.interval]
     if bars:
         places, lows, highs = zip(*bars, strict=True)
         level = measured[-1][2].confidence
         label = f"{level:.0%} interval" if level else "interval"
         axes.vlines(places, lows, highs, color="#777", lw=1.4, zorder=3, label=label)
-        axes.plot([*places, *places], [*lows, *highs], ls="", marker="_", ms=8, color="#777", zorder=3)
+        axes.plot([*places, *places], [*lows, *highs], ls="", marker="_", ms=size, color="#777", zorder=3)
     for verdict, (label, marker, face, edge) in _LOOKS.items():
         points = [(position, item.value) for position, entry, item in measured if entry.verdict == verdict]
         if points:
-            look = {"marker": marker, "markersize": 9, "mfc": face, "mec": edge, "mew": 1.4}
+            look = {"marker": marker, "markersize": size, "mfc": face, "mec": edge, "mew": 1.4}
             axes.plot(*zip(*points, strict=True), ls="", label=label, zorder=4, **look)
 
 
 def _versions(axes: Any, line: Sequence[HistoryEntry]) -> None:
-    for position, entry in enumerate(line):
-        if entry.versions:
+    apart = math.ceil(LABEL * len(line) / (WIDTH - 1.5))
+    labelled = len(line) + apart
+    for position, entry in reversed(list(enumerate(line))):
+        if entry.versions and labelled - position >= apart:
+            labelled = position
             axes.axvline(position, color="#bbb", lw=0.9, ls=":", zorder=1)
             at = {"xy": (position, 1), "xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
             axes.annotate(
