@@ -44,20 +44,13 @@ class Model:
     decoder: Decoder
 
     def scores(self, rows: Rows) -> npt.NDArray[np.float64]:
-        """Return the scores of rows, each the same as in any other batch.
+        """Return the scores of rows.
 
         Raises ProblemError for the first row that is not as the contract says.
         """
         for number, error in (rows.refused or {}).items():
             raise refused_row(str(error), None if rows.one else number, error.field)
-        numeric, categorical = rows.numeric, rows.categorical
-        count = len(numeric)
-        if count % 2:
-            # The last of an odd number of rows gets other last bits from onnxruntime: a row alone would differ from the
-            # same row in a batch.
-            numeric = np.concatenate([numeric, numeric[-1:]])
-            categorical = np.concatenate([categorical, categorical[-1:]])
-        return self.bundle.scores(numeric, categorical)[:count]
+        return self.bundle.scores(rows.numeric, rows.categorical)
 
     def named(self, score: Any) -> Any:
         """Return a row's score as JSON has it: a number, or for several classes their numbers by name."""

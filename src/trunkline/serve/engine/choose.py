@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from trunkline.bundle import golden, manifest
 from trunkline.bundle.contract import Contract, matrices
-from trunkline.bundle.runtime import NUMERIC, Bundle, session
+from trunkline.bundle.runtime import NUMERIC, Bundle, even, session
 from trunkline.core.arrays import Floats
 from trunkline.core.tasks import SCORE
 from trunkline.serve.engine import graph
@@ -54,12 +54,15 @@ class NumpyTrees:
 
     def scores(self, numeric: Floats, categorical: npt.NDArray[np.object_]) -> Floats:
         """Return what `Bundle.scores` does; threads may share it."""
-        numbers = numeric if self._before is None else self._before.run(None, {NUMERIC: numeric})[0]
+        numbers = numeric
+        if self._before is not None:
+            numbers = self._before.run(None, {NUMERIC: even(numeric)})[0][: len(numeric)]
         if self.single_precision:
             with np.errstate(over="ignore"):  # what is too large becomes infinite
                 numbers = numbers.astype(np.float32).astype(np.float64)
-        scores: Floats = self._after.run([SCORE], {self.total: self.trees.sums(numbers, categorical)})[0]
-        return scores
+        totals = even(self.trees.sums(numbers, categorical))
+        scores: Floats = self._after.run([SCORE], {self.total: totals})[0]
+        return scores[: len(categorical)]
 
 
 def fastest(folder: Path, rows: int) -> Engine:

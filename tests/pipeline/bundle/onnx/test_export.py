@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests import bundles
 from trunkline.bundle.contract import MISSING
+from trunkline.bundle.runtime import Bundle
 from trunkline.conf.model import Model
 from trunkline.core.dataset import Dataset, Feature, Schema
 from trunkline.pipeline.bundle import parity
@@ -176,6 +178,21 @@ def test_scores_are_equal_on_adversarial_rows(name):
     assert found.flips == 0
     assert found.difference <= 1e-9
     assert len(np.unique(fit.scores(pipeline, rows.features))) > 10, "the case tests nothing"
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_row_scores_the_same_bits_alone_and_in_any_batch(name, tmp_path):
+    schema = schema_of(CASES[name])
+    inputs = [bundles.field(f.name, "number" if f.role == "numeric" else "text") for f in schema.features]
+    bundle = Bundle.load(bundles.make(tmp_path / "bundle", inputs, onnx=export.export(fitted(name), schema)))
+    rows = dataset(schema).features.head(121)
+    numeric = rows.select(bundle.numeric).to_numpy().astype(np.float64)
+    categorical = rows.select(bundle.categorical).to_numpy().astype(object)
+    together = bundle.scores(numeric, categorical).tolist()
+    assert [bundle.score(row) for row in rows.to_dicts()] == together
+    for size in (1, 2, 3, 5, 7):
+        blocks = [slice(start, start + size) for start in range(0, 121, size)]
+        assert [x for block in blocks for x in bundle.scores(numeric[block], categorical[block])] == together
 
 
 @pytest.mark.parametrize("name", STUMPS)
