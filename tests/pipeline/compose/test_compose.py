@@ -46,7 +46,7 @@ def _experiment(group: str, option: str) -> list[str]:
     """Return the experiment that picks an option: those of another problem belong together."""
     texts = {path.stem: path.read_text(encoding="utf-8") for path in sorted((CONF / "experiment").glob("*.yaml"))}
     found = [name for name, text in texts.items() if f"override /{group}: {option}\n" in text]
-    found += ["diabetes"] if option == "auto_regression" else []
+    found += ["diabetes"] if option.endswith("_regression") else []
     return [f"experiment={found[0]}"] if found else []
 
 
