@@ -29,5 +29,5 @@ def test_the_comment_and_the_page_of_a_branch(project: Checkout) -> None:
     assert "Everything, with pictures, is in `page.html`." in comment
     assert re.search("<strong>Do not merge</strong>.*small", page)
     assert "<code>gates.rules.small.maximum</code>" in page
-    assert page.count("<svg") == 4
+    assert page.count("<svg") == 7
     assert reported() == (comment, page)
