@@ -75,8 +75,7 @@ class App:
             _log.exception("request %s failed", request.id)
             problem = ProblemError(HTTPStatus.INTERNAL_SERVER_ERROR, "the server failed; its log has the request id")
             response = _refusal(problem, request)
-        self._metrics.requests.labels(label, int(response.status)).inc()
-        self._metrics.seconds.labels(label).observe(time.monotonic() - start)
+        self._metrics.answered(label, int(response.status), time.monotonic() - start)
         await response.send(send, request.id)
 
     async def _answer(self, request: Request, receive: Receive, start: float) -> tuple[str, Response]:
@@ -98,7 +97,7 @@ class App:
     async def _score(self, route: Route, request: Request, receive: Receive, start: float) -> Response:
         if request.method != route.method:
             raise _not_allowed(route.method)
-        deadline = start + allowed_seconds(request.headers.get(TIMEOUT), self._limits.time.total_seconds())
+        deadline = start + allowed_seconds(request.header(TIMEOUT), self._limits.time.total_seconds())
         with self._queue.entered():
             self._metrics.in_work.set(self._queue.length)
             try:

@@ -1,9 +1,9 @@
 """Requests and answers of HTTP, on ASGI's messages."""
 
 import asyncio
+import random
 import re
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -20,6 +20,7 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+_REQUEST_ID = REQUEST_ID.encode()
 _ID = re.compile(r"[!-~]{1,128}")
 
 
@@ -29,20 +30,26 @@ class Request:
 
     method: str
     path: str
-    headers: Mapping[str, str]
+    headers: Mapping[bytes, bytes]
     id: str
 
     @classmethod
     def of(cls, scope: Scope) -> "Request":
         """Return what a scope of ASGI says; the client's request id is kept, if it is short and printable."""
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        given = headers.get(REQUEST_ID, "")
-        return cls(scope["method"], scope["path"], headers, given if _ID.fullmatch(given) else uuid.uuid4().hex)
+        headers = dict(scope["headers"])
+        given = headers.get(_REQUEST_ID, b"").decode("latin-1")
+        new = "" if _ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+        return cls(scope["method"], scope["path"], headers, new or given)
+
+    def header(self, name: str) -> str | None:
+        """Return a header by its name in lower case."""
+        value = self.headers.get(name.encode())
+        return None if value is None else value.decode("latin-1")
 
     @property
     def media_type(self) -> str:
         """Return the body's type without its parameters; JSON if none is given."""
-        return self.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+        return (self.header("content-type") or JSON).partition(";")[0].strip().lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +82,7 @@ def json_response(content: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
 async def read_body(request: Request, receive: Receive, limit: int, deadline: float) -> bytes:
     """Return a request's body; raises ProblemError for one that is too large (413) or arrives too late (408)."""
     too_large = ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {limit:,} bytes")
-    length = request.headers.get("content-length", "0")
+    length = request.header("content-length") or "0"
     if length.isdecimal() and int(length) > limit:
         raise too_large
     body = bytearray()

@@ -17,8 +17,11 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self.requests = Counter("trunkline_requests", "Requests answered", ["route", "status"], registry=self._registry)
-        self.seconds = Histogram(
+        self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._requests = Counter(
+            "trunkline_requests", "Requests answered", ["route", "status"], registry=self._registry
+        )
+        self._seconds = Histogram(
             "trunkline_request_seconds",
             "Time from a request's arrival to its answer",
             ["route"],
@@ -45,6 +48,15 @@ class Metrics:
             registry=self._registry,
             multiprocess_mode="livemax",
         )
+
+    def answered(self, route: str, status: int, seconds: float) -> None:
+        """Count a request and its time."""
+        key = route, status
+        if key not in self._children:  # to look them up by their labels takes as long as to count
+            self._children[key] = self._requests.labels(route, status), self._seconds.labels(route)
+        counter, histogram = self._children[key]
+        counter.inc()
+        histogram.observe(seconds)
 
     def show(self, slot: Slot) -> None:
         """Tell which model a slot serves."""

@@ -93,8 +93,7 @@ class Service(service.GRPCInferenceServiceServicer):
             status = problem.status
             await context.abort(_CODES.get(status, grpc.StatusCode.INTERNAL), problem.detail)
         finally:
-            self._metrics.requests.labels(f"grpc/{call}", int(status)).inc()
-            self._metrics.seconds.labels(f"grpc/{call}").observe(time.monotonic() - start)
+            self._metrics.answered(f"grpc/{call}", int(status), time.monotonic() - start)
 
 
 def server(address: str, answers: Service, limits: Limits) -> tuple[grpc.aio.Server, int]:

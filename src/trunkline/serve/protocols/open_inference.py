@@ -76,7 +76,7 @@ def _asked(model: Model, form: re.Pattern[str], request: Request) -> Model:
 
 def _header_length(request: Request, body: bytes) -> int:
     """Return how much of the body is JSON; binary tensors may follow it."""
-    length = request.headers.get(_BINARY, str(len(body)))
+    length = request.header(_BINARY) or str(len(body))
     if not length.isdecimal() or int(length) > len(body):
         raise malformed(f"header {_BINARY}: has to be the length of the JSON that the body begins with")
     return int(length)
