@@ -28,6 +28,7 @@ def test_work_on_a_large_body_lets_others_go_on_and_ends_with_its_time():
     async def main() -> None:
         queue = Queue(2)
         slow = asyncio.create_task(queue.run(release.wait, SMALL + 1, time.monotonic() + 60))
+        await asyncio.sleep(0)  # so that it has the thread
         assert await queue.run(lambda: "small", 1, time.monotonic() + 60) == "small"
         with pytest.raises(ProblemError) as caught:
             await queue.run(lambda: "waits", SMALL + 1, time.monotonic() + 0.01)
