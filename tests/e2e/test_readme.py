@@ -13,6 +13,7 @@ ELSEWHERE = {
     "make repro": "installs into an environment of its own; CI runs it",
     "make test": "runs this test; CI runs it",
     "$EDITOR conf/model/gbm.yaml": "opens an editor",
+    "trunkline init data.csv --target 'ArrDelay > 15'": "is for a folder of its own; test_init.py runs it there",
     "dvc exp run -S experiment=small": "test_experiments.py runs experiments",
     "dvc exp run -S model=forest": "test_experiments.py runs experiments",
 }
