@@ -20,7 +20,7 @@ def main() -> None:
         composed = Composed(completed(Params.read().content), merged=())
     else:
         composed = compose(paths.CONF)
-    check(composed, fallback=paths.PARAMS)
+    check(composed, fallback=paths.PARAMS, registry=paths.REGISTRY)
     core_files.write_text(paths.PARAMS, render(composed.content))
 
 

@@ -22,7 +22,8 @@ def main() -> None:
     data = params.group(Data)
     raw = {name: pl.scan_parquet(paths.RAW / f"{name}.parquet") for name in data.sources}
     months = [month for _, window in data.window or () for month in window.months()]
-    checked = check.check_tables(raw, params.group(Contract), data.timezone, months)
+    derived = {name: data.derivations(name) for name in data.sources}
+    checked = check.check_tables(raw, params.group(Contract), data.timezone, months, derived)
     for name, table in checked.items():
         write_parquet(table.valid, paths.VALID / f"{name}.parquet")
         write_parquet(table.rejected, paths.QUARANTINE / f"{name}.parquet")

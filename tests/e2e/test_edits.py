@@ -71,7 +71,7 @@ EDITS = [
         "{kind: operational, measure: megabytes, maximum: 60}",
         ["compose", "gate", "track"],
     ),
-    ("the registry file", "models/registry.yaml", "staging: latest", "staging: v1", ["champion"]),
+    ("the registry file", "models/registry.yaml", "staging: latest", "staging: v1", ["compose", "champion"]),
     ("the readme", "README.md", "# Trunkline", "# Trunk line", []),
 ]
 

@@ -202,18 +202,31 @@ def test_a_mess_in_groups(messy: Problem) -> None:
     assert not set(train.frame["kunde"]) & set(holdout.frame["kunde"])
     assert "Nur-hier" in set(holdout.frame["city"])
     assert "Nur-hier" not in set(train.frame["city"])
-    for name in ("height", "city", "amount", "month"):
+    for name in ("height", "city", "betrag €", "month"):
         assert 0.3 < train.frame[name].null_count() / train.frame.height < 0.5
     # What the source says is missing is so in a CSV to score, whichever of its texts says it.
     scores = pl.read_parquet(messy.project.root / "data/predictions/holdout.parquet")["score"]
     for text in ("?", "N/A", ""):
-        asked = holdout.frame.with_columns(pl.col("amount", "city", "height").cast(pl.String).fill_null(text))
+        asked = holdout.frame.with_columns(pl.col("betrag €", "city", "height").cast(pl.String).fill_null(text))
         asked.write_csv(messy.project.root / "asked.csv")
         np.testing.assert_allclose(messy.predicted(source="asked.csv")["score"], scores, atol=1e-9)
     checked = messy.json("reports/validation.json")["purchases"]
     assert checked["checks"] == {"columns.Größe.type": checked["quarantined"]}
     assert checked["quarantined"] > 0
     assert messy.json("reports/slices.json")["city"]["(missing)"]["n"] > 100
+
+
+def test_raw_rows_score_as_the_features_that_were_evaluated(messy: Problem) -> None:
+    """Of a CSV as it comes: with words for numbers, dates in three notations, and a derived column."""
+    raw, measured = messy.project.root / "raw.csv", messy.holdout.frame.select("nr").with_row_index("place")
+    table = pl.read_parquet(messy.project.root / "data/raw/purchases.parquet")
+    kept = measured.join(table.with_columns(pl.col("nr").cast(pl.Int64)), on="nr", how="left").sort("place")
+    kept.drop("place", "gekauft").fill_null("").write_csv(raw)
+    scores = messy.predicted(source=str(raw))["score"]
+    evaluated = pl.read_parquet(messy.project.root / "data/predictions/holdout.parquet")["score"]
+    features = messy.predicted(source="data/features/holdout.parquet")["score"]
+    assert scores.to_list() == features.to_list()
+    np.testing.assert_allclose(scores, evaluated, rtol=1e-12)
 
 
 def test_a_row_stays_where_it_is_when_rows_are_added(messy: Problem, tmp_path: Path) -> None:

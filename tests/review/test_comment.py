@@ -23,6 +23,7 @@ from tests.reviews import (
     UNDEFINED,
     hostile,
     many,
+    passing,
     words_of_others,
 )
 from trunkline.adapters.dvc.survey import Stage
@@ -157,7 +158,15 @@ def test_it_names_the_page_where_there_is_one():
 
 def test_without_a_base_nothing_is_said_of_noise():
     alone = replace(REVIEW, whole=tuple(replace(one, before=None, better=None, interval=None) for one in REVIEW.whole))
-    assert "The base has no metrics that could be compared with these." in comment.render(alone)
+    assert "The base has no metrics that could be compared with these: only the rules say" in comment.render(alone)
+
+
+def test_another_problem_is_not_compared_with_the_base():
+    alone = [replace(moved, before=None, better=None, interval=None) for moved in REVIEW.whole]
+    other = replace(REVIEW, reports=passing(), whole=tuple(alone), another=("name", "data.target.task"))
+    said = comment.render(other)
+    assert said.startswith("## ✅ May be merged: all gates pass; another problem than the base's: not comparable\n")
+    assert "Another problem: not comparable with the base, for name, data.target.task changed." in said
 
 
 def test_every_row_of_a_table_has_its_columns():

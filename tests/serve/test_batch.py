@@ -156,7 +156,7 @@ def test_every_format_gives_the_bundles_scores_in_order_beside_what_is_no_input(
     table = rows(3456)
     summary = predict(write(table, tmp_path / source), tmp_path / output, folder)
     found = read(tmp_path / output)
-    assert summary == batch.Summary(rows=3456, rejected=0, parts=4, reused=0, unseen={})
+    assert summary == batch.Summary(rows=3456, rejected=0, parts=4, reused=0, unseen={}, first=None)
     assert found.column_names == ["flight", "note", "score"]
     np.testing.assert_array_equal(found["score"].to_numpy(), expected(table, folder))
     assert [int(value) for value in found["flight"].to_pylist()] == list(range(3456))
@@ -205,7 +205,7 @@ def test_rows_against_the_contract_are_set_aside_with_number_reasons_and_all_col
     summary = predict(write(table, tmp_path / f"in.{suffix}"), output, folder, "quarantine")
     rejected = read(tmp_path / f"out.rejected.{suffix}")
     assert (summary.rows, summary.rejected) == (4000, len(REASONS))
-    assert rejected.column_names == ["row_number", *table.column_names, "reasons"]
+    assert rejected.column_names == ["reasons", "row_number", *table.column_names]
     assert dict(zip(rejected["row_number"].to_pylist(), rejected["reasons"].to_pylist(), strict=True)) == REASONS
     good = table.take([row for row in range(4000) if row + 1 not in REASONS])
     np.testing.assert_array_equal(read(output)["score"].to_numpy(), expected(good, folder))
@@ -259,7 +259,7 @@ def test_a_killed_run_goes_on_from_its_parts_and_ends_with_the_same_bytes(tmp_pa
     made = {path: path.stat().st_ino for path in parts.glob("*.arrow")}
     assert len(made) == 5
     summary = predict(source, output, folder)
-    assert summary == batch.Summary(rows=12_345, rejected=0, parts=13, reused=5, unseen={})
+    assert summary == batch.Summary(rows=12_345, rejected=0, parts=13, reused=5, unseen={}, first=None)
     assert output.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert not parts.exists()
 
@@ -342,7 +342,7 @@ def test_a_folder_of_that_name_with_files_of_others_is_left_alone(tmp_path, fold
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_no_rows_give_an_output_of_no_rows(tmp_path, folder, suffix):
     output = tmp_path / f"out.{suffix}"
-    assert predict(write(rows(0), tmp_path / f"in.{suffix}"), output, folder) == batch.Summary(0, 0, 0, 0, {})
+    assert predict(write(rows(0), tmp_path / f"in.{suffix}"), output, folder) == batch.Summary(0, 0, 0, 0, {}, None)
     assert (read(output).column_names, len(read(output))) == (["flight", "note", "score"], 0)
 
 

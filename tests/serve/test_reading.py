@@ -119,7 +119,9 @@ def requested(path: Path, fields: list[Input]) -> dict[str, list[Any]]:
     table = tables.open_table(path)
     tables.check_columns(table, agreed)
     (chunk,) = table.chunks(100)
-    read = tables.without_nulls(chunk, agreed) if table.format == "csv" else chunk
+    read = (
+        tables.without_nulls(chunk, {field.name: field.nulls for field in fields}) if table.format == "csv" else chunk
+    )
     rows = columns.check_rows(read, agreed)
     refused = {(breach.field, row) for breach in rows.breaches for row in breach.rows.nonzero()[0].tolist()}
     values = {}
@@ -207,14 +209,15 @@ def test_a_text_that_no_training_row_has_is_counted_and_told(tmp_path: Path) -> 
     source.write_text("".join(f"{row}\n" for row in ["origin,delay", *rows]))
     command = [str(source), "-o", str(tmp_path / "out.csv"), "--bundle", str(folder), "--on-bad-row", "quarantine"]
     done = CliRunner().invoke(predict, [*command, "--json"], catch_exceptions=False)
-    assert (done.exit_code, json.loads(done.stdout)["unseen"]) == (0, wanted)
+    assert (done.exit_code, json.loads(done.stdout)["unseen"]) == (1, wanted)
     assert done.stderr == (
         f"warning: {source}: column origin: 40,001 rows have a text that no training row has, such as '1.0', 'Łódź', "
         "'CDG', scored as unknown; '1.0' is '1' there: write it alike, or declare the column integer in conf/contract "
         "and train again\n"
     )
     done = CliRunner().invoke(predict, command, catch_exceptions=False)
-    assert "100,004 rows scored" in done.stdout
+    assert (done.exit_code, "100,004 rows scored" in done.stdout) == (1, True)
+    assert "first of the 1 refused: row 4: delay: is not an integer ('x')" in done.stderr
     source.write_text("origin,delay\nEWR,1\n,2\n")
     done = CliRunner().invoke(predict, command, catch_exceptions=False)
     assert (done.exit_code, done.stderr) == (0, "")

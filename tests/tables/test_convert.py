@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.conf.contract import ColumnType
-from trunkline.tables.convert import DTYPES, parse, verify_notation
+from trunkline.tables.convert import DTYPES, parse, verify_notation, verify_words
 
 FAILED = object()
 T = datetime(2013, 3, 10, 7, 30)
@@ -176,13 +176,68 @@ def test_a_notation_is_read(notation: str, text: str, expected: datetime) -> Non
 @pytest.mark.parametrize(
     ("notation", "message"),
     [
-        ("%G-W%V-%u", "%G is not supported; supported are %Y %y "),
+        ("%Y-W%W-%u", "%W is not supported; supported are %Y %y "),
         ("%H:%M:%S.%f", "%f counts nanoseconds; write %.f"),
         ("%d.%m.%Y %H:%M %Z", "%Z is a name that says no offset; write %z"),
         ("%m/%d", "no time can be read by it; it must say the year"),
+        ("epoch weeks", "has no directive such as %Y, nor is it epoch days, "),
         ("%Y-%m-%d %H", "no time can be read by it; it must say the year"),
     ],
 )
 def test_a_notation_that_no_text_has_is_refused(notation: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"'{notation}': {message}")):
         verify_notation(notation)
+
+
+EPOCHS = {
+    "epoch days": timedelta(days=1),
+    "epoch seconds": timedelta(seconds=1),
+    "epoch milliseconds": timedelta(0, 0, 1000),
+}
+
+
+@pytest.mark.parametrize("notation", EPOCHS)
+@pytest.mark.parametrize("stored", [pl.Int64, pl.Float64, pl.String])
+@given(numbers=st.lists(st.integers(-25_000, 30_000), min_size=1))
+def test_numbers_since_1970_are_times_however_stored(notation: str, stored: pl.DataType, numbers: list[int]) -> None:
+    parsed = parse(pl.Series("c", numbers).cast(stored), "time", [verify_notation(notation)])
+    assert parsed.values.to_list() == [datetime(1970, 1, 1) + number * EPOCHS[notation] for number in numbers]
+
+
+def test_a_number_that_is_no_time_is_none() -> None:
+    parsed = parse(pl.Series("c", [1.5, 1e300, -1e9, None]), "time", ["epoch days"])
+    assert parsed.values.to_list() == [datetime(1970, 1, 2, 12), None, None, None]
+    assert parsed.failed.to_list() == [False, True, True, False]
+
+
+WRITTEN = {"%G-W%V-%u": "2013-W10-7", "%Y%j": "2013069", "%d%b%y": "10Mar13", "%y/%j": "13/069"}
+
+
+@pytest.mark.parametrize("notation", WRITTEN)
+def test_days_of_weeks_and_of_years(notation: str) -> None:
+    parsed = parse(pl.Series("c", [WRITTEN[notation], "x"]), "time", [verify_notation(notation)])
+    assert (parsed.values.to_list(), parsed.failed.to_list()) == ([datetime(2013, 3, 10), None], [False, True])
+
+
+@pytest.mark.parametrize(
+    ("pairs", "values", "expected"),
+    [
+        (
+            ["yes/no", "t/f"],
+            ["Yes", "NO", "t", "F", "true", "1", None],
+            [True, False, True, False, FAILED, FAILED, None],
+        ),
+        (["2/1"], [2, 1, 0], [True, False, FAILED]),
+        (["2/1"], [2.0, None, 1.0], [True, None, False]),
+        (["J/N"], [True, False], [True, False]),
+    ],
+)
+def test_booleans_are_the_words_that_are_declared(
+    pairs: list[str], values: list[object], expected: list[object]
+) -> None:
+    parsed = parse(pl.Series("c", values), "boolean", list(map(verify_words, pairs)))
+    assert parsed.values.to_list() == [None if value is FAILED else value for value in expected]
+    assert parsed.failed.to_list() == [value is FAILED for value in expected]
+    for wrong in ("yes", "a/A", "/no", "a/b/c"):
+        with pytest.raises(ValueError, match="write the word for true and that for false"):
+            verify_words(wrong)

@@ -45,7 +45,7 @@ def compose(  # noqa: PLR0913  an option each
         click.echo(compose_compose.hydra_text(paths.CONF, overrides, whole=cfg == "all"), nl=False)
         return
     composed = compose_compose.compose(paths.CONF, overrides)
-    judge.check(composed, paths.CONF)
+    judge.check(composed, paths.CONF, paths.REGISTRY)
     if checking:
         context.exit(0 if _agree(composed.content, as_json) else 1)
     text = compose_compose.render(composed.content)

@@ -27,17 +27,22 @@ def plan(base: str | None, as_json: bool) -> None:
     """
     from trunkline.adapters.git import repository
     from trunkline.adapters.git.snapshot import Since, Snapshot
+    from trunkline.conf.data import Data
     from trunkline.core.params import Params
-    from trunkline.pipeline.plan import reasons, workspace
+    from trunkline.pipeline.plan import reasons, sources, workspace
     from trunkline.show import terminal
 
     since = None if base is None else Since(Path(), Snapshot(Path(), repository.merge_base(Path(), base)))
-    planned, _ = workspace.plan(Path(), Params.read(), since)
+    params = Params.read()
+    planned, _ = workspace.plan(Path(), params, since)
+    unpinned = list(sources.unpinned(params.group(Data).sources))
     if as_json:
-        output.echo_json(reasons.content(planned))
-    else:
-        terminal.show(_table(planned))
-        click.echo(_summary(planned))
+        output.echo_json(reasons.content(planned) | {"unpinned": unpinned})
+        return
+    terminal.show(_table(planned))
+    for line in unpinned:
+        click.echo(f"source: {line}")
+    click.echo(_summary(planned))
 
 
 def _table(plan: "ReproPlan") -> "RenderableType":

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 @click.option("--threads", type=click.IntRange(1, 9999), help="Parts scored at once; the usable CPUs if not given.")
 @options.dry_run("Check the bundle, the paths and the columns; write nothing.")
 @options.as_json("Print what was done as JSON.")
+@click.pass_context
 def predict(  # noqa: PLR0913, PLR0917  an argument per option
+    context: click.Context,
     source: Path,
     output: Path,
     folder: Path,
@@ -46,6 +48,8 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
     OUTPUT has INPUT's rows in their order: the columns that are no inputs of the model, and `score`. Rows against
     the bundle's contract stop the run or go, with their number and the reasons, to OUTPUT.rejected beside it.
     With --traceable, each row also has the digest of the bundle and, unless INPUT has one, a request id.
+    Rows that have not the inputs but the columns of the request, as its source had them, are raw: where every input is
+    an expression of these, it is computed, with what conf/data derives. Exits 1 where rows were refused.
     A text that no training row has is counted by its column, and scored as the model scores what it does not know.
     A run that was interrupted goes on from its finished parts when it is run again.
     """
@@ -71,10 +75,13 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
         unseen = {name: texts.rows for name, texts in summary.unseen.items()}
         counts = {"rows": summary.rows, "scored": scored, "rejected": summary.rejected, "unseen": unseen}
         _print_json(job, {"engine": engine.name} | counts)
-        return
+        context.exit(1 if summary.rejected else 0)
     kept = f"; {summary.reused} of {summary.parts} parts were already finished" if summary.reused else ""
     refused = f", {summary.rejected:,} refused: {job.rejected}" if summary.rejected else ""
     click.echo(f"{job.output}: {scored:,} rows scored by bundle {job.digest[:12]} ({engine.name}){refused}{kept}")
+    if summary.rejected:
+        click.echo(f"first of the {summary.rejected:,} refused: {summary.first}", err=True)
+    context.exit(1 if summary.rejected else 0)
 
 
 def _run(job: "Job", engine: "Engine", threads: int | None) -> "Summary":

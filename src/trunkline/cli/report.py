@@ -17,7 +17,10 @@ WIDTH = 100  # of what is piped
 @options.as_json("Print the files of reports/ as one JSON object.")
 def report(as_json: bool) -> None:
     """Show the metrics of the last run, its gates, its slices, its data and its bundle."""
+    from trunkline.conf.data import Data
+    from trunkline.core.params import Params
     from trunkline.pipeline import reports
+    from trunkline.pipeline.plan import sources
     from trunkline.review.summary import summary
     from trunkline.show import terminal
 
@@ -26,6 +29,8 @@ def report(as_json: bool) -> None:
         output.echo_json(content)
     else:
         terminal.show(summary(subject(), reports.Reports.parse(content)), WIDTH)
+        for line in sources.unpinned(Params.read().group(Data).sources):
+            click.echo(f"source: {line}")
 
 
 def subject() -> "Subject":

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
 from trunkline.core import expressions
 from trunkline.core.errors import nearest, one_line
@@ -50,6 +50,9 @@ class ColumnContract(Strict):
     known: Literal["request", "outcome"] = Field(
         "request", description="outcome: known only after the prediction, so no feature may read it directly."
     )
+    known_because: Annotated[str, StringConstraints(min_length=10)] | None = Field(
+        None, description="Why a column that conf/data derives from outcomes is known at request all the same."
+    )
     nullable: bool = Field(False, description="Whether the value may be missing.")
     min: float | None = Field(None, allow_inf_nan=False, description="Smallest allowed value.")
     max: float | None = Field(None, allow_inf_nan=False, description="Largest allowed value.")
@@ -58,7 +61,10 @@ class ColumnContract(Strict):
     )
     pattern: Pattern | None = Field(None, description="Regular expression that a text matches in full.")
     formats: Annotated[tuple[str, ...], Tuple] = Field(
-        (), description="Of a time: other notations than ISO 8601, such as '%d.%m.%Y'; the first that fits is taken."
+        (),
+        description="Of a time: other notations than ISO 8601, such as '%d.%m.%y', or epoch days, epoch seconds, epoch "
+        "milliseconds; the first that fits is taken. Of a boolean: its words, such as yes/no or Y/N, instead of "
+        "true/false and 1/0.",
     )
     on_failure: Policy = Field("fail", description="fail the run, or quarantine the offending rows.")
 
@@ -70,8 +76,10 @@ class ColumnContract(Strict):
             raise ValueError(f"min {self.min:g} is above max {self.max:g}")
         if self.pattern is not None and self.type != "text":
             raise ValueError(f"pattern is for text, not for {self.type}")
-        if self.formats and self.type != "time":
-            raise ValueError(f"formats is for time, not for {self.type}")
+        if self.formats and self.type not in ("time", "boolean"):
+            raise ValueError(f"formats is for time and boolean, not for {self.type}")
+        if self.known_because is not None and self.known == "outcome":
+            raise ValueError("known_because is for what is known at request, not for an outcome")
         for value in self.allowed or ():
             if self.type not in (("text",) if isinstance(value, str) else ("integer", "number")):
                 raise ValueError(f"allowed: {value!r} is no value of a column of type {self.type}")

@@ -6,9 +6,10 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from trunkline.conf.sources import Source
+from trunkline.core import expressions
 from trunkline.core.errors import nearest
 from trunkline.core.tasks import Task
-from trunkline.core.values import Columns, Duration, Expression, Group, Name, Period, Strict, Tuple
+from trunkline.core.values import Column, Columns, Duration, Expression, Group, Name, Period, Strict, Tuple
 
 
 def _zone(name: str) -> str:
@@ -26,7 +27,7 @@ Zone = Annotated[
 class Target(Strict):
     """What is predicted."""
 
-    name: Name = Field(description="Column name of the label.")
+    name: Column = Field(description="Column name of the label.")
     task: Task = Field("binary", description="Whether a row is true or false, of one of several classes, or a number.")
     expression: Expression = Field(
         description="True or false, one of `classes`, or a number per row; missing where there is no label."
@@ -88,6 +89,11 @@ class Data(Group):
     key: ClassVar[str] = "data"
 
     sources: dict[Name, Source] = Field(description="The tables, by name.")
+    derive: dict[Name, dict[Column, Expression]] = Field(
+        default_factory=dict,
+        description="By table, columns that its source lacks: computed from those that it has, before the contract, "
+        "which lists them too, is checked.",
+    )
     observations: Name = Field(description="The table in which one row is one prediction.")
     unique_key: Columns = Field(description="Columns that identify an observation.")
     timezone: Zone = Field("UTC", description="Zone of local times and of windows.")
@@ -113,6 +119,33 @@ class Data(Group):
     def split_by(self) -> tuple[str, ...]:
         """The columns that a hash splits by."""
         return (self.split.by if self.split else ()) or self.unique_key
+
+    def derivations(self, table: str) -> dict[str, expressions.Expression]:
+        """Return the derived columns of a table, as expressions over the columns of its source.
+
+        Raises ValueError that begins with the column for one that is derived from itself, or too large.
+        """
+        parsed = {name: expressions.parse(source) for name, source in self.derive.get(table, {}).items()}
+        written_out = {}
+        for name, expression in parsed.items():
+            try:
+                written_out[name] = expressions.substitute(expression, parsed)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
+            if parsed.keys() & set(expressions.columns(written_out[name])):
+                raise ValueError(f"{name}: is derived from itself")
+        return written_out
+
+    @model_validator(mode="after")
+    def _derived_from_others(self) -> Self:
+        for table in self.derive:
+            if table not in self.sources:
+                raise ValueError(f"derive.{table}: no source '{table}'{nearest(table, self.sources)}")
+            try:
+                self.derivations(table)
+            except ValueError as error:
+                raise ValueError(f"derive.{table}.{error}") from None
+        return self
 
     @model_validator(mode="after")
     def _split_one_way(self) -> Self:

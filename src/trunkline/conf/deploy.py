@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from trunkline.conf.signers import Signers
-from trunkline.core.values import Group, Name, Strict, Tuple
+from trunkline.core.values import Group, Strict, Tuple, Word
 
 _RESERVED = ("champion", "latest")
 
@@ -36,7 +36,7 @@ def _template(path: str) -> str:
     return pure.as_posix()
 
 
-Environment = Annotated[Name, AfterValidator(_environment)]
+Environment = Annotated[Word, AfterValidator(_environment)]
 Address = Annotated[
     str,
     AfterValidator(_address),

@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from trunkline.core.errors import nearest
-from trunkline.core.values import Columns, Duration, Expression, Group, Name, Strict
+from trunkline.core.values import Column, Columns, Duration, Expression, Group, Name, Strict
 
 Role = Literal["numeric", "categorical"]
 
@@ -28,7 +28,7 @@ class Latest(Strict):
     stream: Name = Field(description="The stream whose events are looked at.")
     keys: Columns = Field(description="Columns of the request and of the stream that name the entity.")
     max_age: Duration | None = Field(None, description="Older events count as missing.")
-    features: dict[Name, Expression] = Field(description="Expressions over the event's columns.")
+    features: dict[Column, Expression] = Field(description="Expressions over the event's columns.")
 
 
 class Aggregate(Strict):
@@ -55,7 +55,7 @@ class Rolling(Strict):
     stream: Name = Field(description="The stream whose events are aggregated.")
     keys: Columns = Field(description="Columns of the request and of the stream that name the entity.")
     window: Duration = Field(description="How far back from the prediction events count, by event time.")
-    features: dict[Name, Aggregate] = Field(description="The aggregates, by feature name.")
+    features: dict[Column, Aggregate] = Field(description="The aggregates, by feature name.")
 
 
 class Lookup(Strict):
@@ -64,14 +64,14 @@ class Lookup(Strict):
     kind: Literal["lookup"] = Field(description="Selects this kind of view.")
     table: Name = Field(description="The validated table to look up in.")
     keys: Columns = Field(description="Columns of the request and of the table that name the row.")
-    features: dict[Name, Expression] = Field(description="Expressions over the table's columns.")
+    features: dict[Column, Expression] = Field(description="Expressions over the table's columns.")
 
 
 class RowExpression(Strict):
     """Expressions over the request, event_time, and features of other views."""
 
     kind: Literal["expression"] = Field(description="Selects this kind of view.")
-    features: dict[Name, Expression] = Field(description="The expressions, by feature name.")
+    features: dict[Column, Expression] = Field(description="The expressions, by feature name.")
 
 
 View = Annotated[Latest | Rolling | Lookup | RowExpression, Field(discriminator="kind")]

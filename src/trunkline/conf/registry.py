@@ -83,7 +83,8 @@ def parse(text: str, name: str, path: Path) -> Registry:
     content = safe_yaml.parse_yaml(text, unique=False)  # a repeated key is reported with both lines
     models = content if isinstance(content, dict) else {}
     if not isinstance(models.get(name), dict):
-        raise UserError(f"{path}: has no model {name}{nearest(name, map(str, models))}")
+        advice = f"write: {name}: {{staging: latest, production: null}}"
+        raise UserError(f"{path}: has no model {name}{nearest(name, map(str, models))}; {advice}")
     environments = {str(key): understood(f"{path}: {name}.{key}", key, value) for key, value in models[name].items()}
     if PRODUCTION not in environments:
         present = ", ".join(environments) or "nothing"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from trunkline.conf.model import DECLARED, Model
-from trunkline.core.values import Group, Metric, Name, Strict, Tuple
+from trunkline.core.values import Group, Metric, Strict, Tuple, Word
 
 
 def _scalar(value: Any) -> Any:
@@ -81,7 +81,7 @@ class Search(Group):
         None, gt=0, allow_inf_nan=False, description="Time after which no batch of trials is begun."
     )
     space: Space = Field(description="What is varied of conf/model, by key, such as max_depth.")
-    families: dict[Name, Family] = Field(default_factory=dict, description="Other estimators to try.")
+    families: dict[Word, Family] = Field(default_factory=dict, description="Other estimators to try.")
     metric: Metric | None = Field(
         None,
         description="What is improved; the first of conf/evaluation that says which end is better if none is named.",

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
 
-from trunkline.core.values import Name, Strict
+from trunkline.core.values import Strict, Word
 
 _PEM = re.compile(r"-----BEGIN PUBLIC KEY-----\n([A-Za-z0-9+/=\n]+)\n-----END PUBLIC KEY-----\n?")
 # What a SubjectPublicKeyInfo of each kind begins with (RFC 8410 and RFC 5480), and how many bytes of key follow.
@@ -92,4 +92,4 @@ def _distinct(signers: dict[str, Key | Keyless]) -> dict[str, Key | Keyless]:
     return signers
 
 
-Signers = Annotated[dict[Name, Signer], AfterValidator(_distinct)]
+Signers = Annotated[dict[Word, Signer], AfterValidator(_distinct)]

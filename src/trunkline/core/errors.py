@@ -12,6 +12,7 @@ import errno
 import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 
 class TrunklineError(Exception):
@@ -48,12 +49,12 @@ def nearest(name: str, valid: Iterable[str]) -> str:
 
 def _closest(name: str, names: list[str]) -> str | None:
     try:
-        from rapidfuzz import process  # noqa: PLC0415  the serving install has none, and most commands need none
+        from rapidfuzz import fuzz, process  # noqa: PLC0415  the serving install has none, and most commands need none
     except ImportError:
         import difflib  # noqa: PLC0415
 
         return next(iter(difflib.get_close_matches(name, names, n=1)), None)
-    match = process.extractOne(name, names, score_cutoff=60)
+    match = process.extractOne(name, names, scorer=fuzz.ratio, score_cutoff=60)
     return match[0] if match else None
 
 
@@ -83,7 +84,9 @@ def explain(error: BaseException) -> TrunklineError | None:
         return OutsideError("out of memory; close other programs or use a machine with more, and run again")
     code, path = _system_error(error)
     if code in _ADVICE:
-        return OutsideError(f"{path or 'a file'}: {os.strerror(code)}; {_ADVICE[code]}")
+        outside = code == errno.ENOENT and not Path("dvc.yaml").is_file()
+        advice = "run this in the root of a project" if outside else _ADVICE[code]
+        return OutsideError(f"{path or 'a file'}: {os.strerror(code)}; {advice}")
     package = type(error).__module__.partition(".")[0]
     if (package in ("polars", "_duckdb") or isinstance(error, OSError)) and _DAMAGED.search(str(error)):
         what = one_line(str(error).splitlines()[0])

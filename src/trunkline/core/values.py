@@ -75,6 +75,13 @@ def _no_pattern(name: str) -> str:
     return name
 
 
+def _letters(name: str) -> str:
+    """Refuse a name with anything but letters, digits and underscores, which files and paths of keys are made of."""
+    if not name.isidentifier():
+        raise ValueError(f"'{name}' is no name: it must be letters, digits and underscores, beginning with a letter")
+    return name
+
+
 def duration_text(value: timedelta) -> str:
     """Write a duration in its largest whole unit."""
     seconds = int(value.total_seconds())
@@ -177,8 +184,11 @@ Expression = Annotated[
         }
     ),
 ]
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]
-Column = Annotated[str, StringConstraints(max_length=200), AfterValidator(_no_pattern)]
+# Letters, digits and underscores of any alphabet: of ASCII by this pattern, which every engine of patterns reads alike.
+_NAME = r"^[^\x00-@\[-`{-\x7f][^\x00-/:-@\[-^`{-\x7f]*$"
+Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=60), AfterValidator(_letters)]
+Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]  # of files and of tags
+Column = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_no_pattern)]
 Columns = Annotated[tuple[Column, ...], BeforeValidator(_tuple)]
 Tuple = BeforeValidator(_tuple)
 Metric = Annotated[str, WithJsonSchema({"type": "string", "title": METRIC})]

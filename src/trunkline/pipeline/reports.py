@@ -49,6 +49,15 @@ class DatasetReport(_File):
     unlabelled: int
     windows: WindowsReport
     features: dict[str, int]
+    outside_windows: int | None = None  # of reports that were written before it was counted
+    without_time: int | None = None
+
+    @property
+    def elsewhere(self) -> str:
+        """How many rows are in neither window, in words that follow a sentence; with the windows' they add up."""
+        if not self.outside_windows and not self.without_time:
+            return ""
+        return f"; {self.outside_windows or 0:,} are outside both windows, {self.without_time or 0:,} have no time"
 
 
 class TableReport(_File):

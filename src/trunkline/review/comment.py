@@ -23,6 +23,7 @@ REMEDY = (
     "The same inputs give other bytes than the commit has. Let the runner's results replace them, or run `dvc repro` "
     "on a processor of its kind, and commit."
 )
+NO_CHAMPION = "none in production yet: the rules judge this model alone, until a version is promoted"
 MOST, STAGES = 4, 30  # conflicts or changes of a factor by name, and stages that the merged tree would run
 _MARKS = {"stale": "⚠️", "blocked": "❌", "free": "✅"}
 
@@ -128,6 +129,8 @@ def verdict(review: Review, quoted: Callable[[str], str]) -> Headline:
         return Headline("stale", "Not committed", f"{why} and commit.")
     if review.same_model:
         return _unshipped(review, names, quoted)
+    if review.another:
+        return Headline("free", "May be merged", f"{passed}; another problem than the base's: not comparable")
     first = f", {_metric_in_words(review.whole[0], quoted)}" if review.whole else ""
     rules = ", by the base's rules too; changes the rules that judge it" if review.rules else ""
     return Headline("free", "May be merged", f"{passed}{rules}{first}")
@@ -224,7 +227,10 @@ def noise(review: Review) -> str:
         what = "its interval is of the same rows, paired, whole clusters resampled."
         return f"The change is positive for the better; {what}"
     if not any(moved.before for moved in review.whole):
-        return "The base has no metrics that could be compared with these."
+        if review.another:
+            keys = ", ".join(review.another)
+            return f"Another problem: not comparable with the base, for {keys} changed. The base's rules judge nothing."
+        return "The base has no metrics that could be compared with these: only the rules say whether they are enough."
     missing = "The base's scores are not in this cache or are of other rows, so nothing is said of noise."
     return f"The change is positive for the better. {missing}"
 
@@ -263,7 +269,7 @@ def _few(changes: Sequence[str]) -> str:
 def _gates(review: Review) -> str:
     judged = review.reports.gates
     champion = judged.champion
-    against = f"{code(champion.version)}, bundle {code(champion.digest[:12])}" if champion else "none in production yet"
+    against = f"{code(champion.version)}, bundle {code(champion.digest[:12])}" if champion else NO_CHAMPION
     marks = {"fail": "❌", "warn": "⚠️", "pass": "✅", "not_applicable": "—"}
 
     def rows(verdicts: Iterable[Verdict]) -> Iterator[tuple[str, str, str]]:

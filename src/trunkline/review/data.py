@@ -105,6 +105,7 @@ class Review:
     environments that are to run another version. `search` is there if one for a better model was made. `code` is what
     changed beside declared state, and `refuted` what dvc.lock of the commit claims and the run here did not give.
     `reliances` are on the features that the model leans on most, if its bundle is here.
+    `another` are the keys by which this is another problem than the base's, whose values are not compared then.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Review:
     code: CodeChange = NO_CODE
     refuted: tuple[Refuted, ...] = ()
     reliances: tuple[Reliance, ...] = ()
+    another: tuple[str, ...] = ()
 
     @property
     def rules(self) -> tuple[str, ...]:

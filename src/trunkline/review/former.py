@@ -8,13 +8,18 @@ from trunkline.core.errors import UserError
 from trunkline.core.params import Params
 from trunkline.pipeline.gate import recompute
 from trunkline.pipeline.reports import TableReport, Verdict
+from trunkline.review import problem
 
 POLICY = "contract"
 
 
 def verdicts(before: Params, params: Params, validation: Mapping[str, TableReport]) -> list[Verdict]:
-    """Return the verdicts by the base's gates, and by its contract: on what `validation` counted of each table."""
-    return [*recompute.former(before, params), *_by_contract(before, params, validation)]
+    """Return the verdicts by the base's gates, and by its contract: on what `validation` counted of each table.
+
+    The gates of another problem cannot judge this one's results.
+    """
+    by_gates = [] if problem.changes(before.content, params.content) else recompute.former(before, params)
+    return [*by_gates, *_by_contract(before, params, validation)]
 
 
 def _by_contract(before: Params, params: Params, validation: Mapping[str, TableReport]) -> Iterator[Verdict]:

@@ -33,7 +33,7 @@ from trunkline.pipeline.plan import workspace
 from trunkline.pipeline.reports import Past, Reports, Verdict, passes
 from trunkline.pipeline.search import summary
 from trunkline.review import data as review_data
-from trunkline.review import former, kind
+from trunkline.review import former, kind, problem
 from trunkline.review.attribution import measure
 from trunkline.review.data import Curve, CurveKind, Merge, Pending, Points, Reliance, Review
 
@@ -53,12 +53,14 @@ def gather(root: Path, params: Params, target: str) -> Review:
     since, behind = Since(root, base), repository.behind(root, fork.tip)
     plan, stages = workspace.plan(root, params, since)
     now = Reports.parse(reports.read(root))
-    past = Past.understood({path.stem: base.text(path) for path in reports.FILES})
     before = Params(base.mapping(paths.PARAMS), paths.PARAMS)
+    another = problem.changes(before.content, params.content)
+    past = Past() if another else Past.understood({path.stem: base.text(path) for path in reports.FILES})
     current = not any(step.action in OPEN for step in plan.steps)
     more = former.verdicts(before, params, now.validation) if current else []
     now = _decided(root, params.group(Gates), now, more)
     data, declared = params.group(Data), params.group(Evaluation)
+    pair = None if another else _pair(root, base.commit, data, declared)
     results = (path for stage in stages for path in stage.uncached)
     return Review(
         name=params.name,
@@ -69,7 +71,7 @@ def gather(root: Path, params: Params, target: str) -> Review:
         behind=behind,
         plan=plan,
         config=review_data.config(before.content, params.content, stages),
-        whole=review_data.whole(declared.metrics, past, now, _pair(root, base.commit, data, declared)),
+        whole=review_data.whole(declared.metrics, past, now, pair),
         slices=review_data.slices(declared.metrics[0], past, now),
         reports=now,
         past=past,
@@ -82,6 +84,7 @@ def gather(root: Path, params: Params, target: str) -> Review:
         search=summary.read(root),
         code=kind.code(since, base),
         reliances=_reliances(root, base.commit),
+        another=another,
         refuted=claims.refuted_here(root, "HEAD") if since.status.uncommitted(str(paths.LOCK)) else (),
     )
 

@@ -144,7 +144,7 @@ def _rows(subject: Subject, dataset: DatasetReport) -> RenderableType:
         left_out = (f"{window.unlabelled:,}", f"{window.label_not_yet_known:,}")
         rows.add_row(name, subject.windows[name], f"{window.rows:,}", rate, *left_out)
     source = f"of {dataset.source_rows:,} valid rows of {subject.observations}"
-    return Group(rows, Text(f"{source}, {dataset.unlabelled:,} have no label", style="dim"))
+    return Group(rows, Text(f"{source}, {dataset.unlabelled:,} have no label{dataset.elsewhere}", style="dim"))
 
 
 def _base(window: WindowReport, task: Task) -> str:

@@ -29,19 +29,23 @@ from filelock import FileLock, Timeout
 
 from trunkline.bundle import columns as bundle_columns
 from trunkline.bundle import manifest
+from trunkline.bundle.columns import CheckedRows
 from trunkline.bundle.contract import Contract, read_contract
 from trunkline.core import files
 from trunkline.core.arrays import Floats
 from trunkline.core.errors import UserError
 from trunkline.serve import tables, unseen
 from trunkline.serve.log import DIGEST, REQUEST
+from trunkline.serve.raw import RawRows, raw_rows
 from trunkline.serve.tables import REASONS, ROW, RowsFile
 from trunkline.serve.unseen import UnseenTexts
+from trunkline.tables.rows import UnfitError
 
 Runtime = Literal["onnx", "sklearn"]
 Policy = Literal["stop", "quarantine"]
 Scorer = Callable[[Floats, npt.NDArray[np.object_]], Floats]
 
+FEATURES = "features.json"
 PART = 1 << 16  # rows of a part, which is also a row group of the output
 CALL = 1 << 9  # rows that the model is given at once: they and what it makes of them stay in the CPU's cache
 _OURS = re.compile(r"run\.json|lock|joined|rejected|\d{8}\.(arrow|rejected\.arrow|json)|\..*\.part")
@@ -71,6 +75,7 @@ class Job:
     runtime: Runtime
     model: Path  # that the runtime loads: the bundle, or a skops file
     policy: Policy
+    raw: RawRows | None  # what computes the inputs, where the rows have them not
     passed: tuple[str, ...]  # columns that are no inputs; the output has them besides the scores
     ids: str | None = None  # what its request ids begin with, where the output is to be a prediction log
 
@@ -95,8 +100,8 @@ class Job:
 
     @property
     def rejected_schema(self) -> Any:
-        """The columns of the refused rows, as a pa.Schema: as they came, with their number and the reasons."""
-        return pa.schema([pa.field(ROW, pa.int64()), *self.table.schema, pa.field(REASONS, pa.string())])
+        """The columns of the refused rows, as a pa.Schema: the reasons, their number, and what came."""
+        return pa.schema([pa.field(REASONS, pa.string()), pa.field(ROW, pa.int64()), *self.table.schema])
 
     def identity(self) -> dict[str, Any]:
         """Return what the parts are made of: runs with the same identity make the same parts."""
@@ -121,6 +126,7 @@ class Summary:
     parts: int
     reused: int
     unseen: Mapping[str, UnseenTexts]
+    first: str | None  # what is wrong with the first row that was refused
 
 
 def plan(source: Path, output: Path, folder: Path, runtime: Runtime | None, policy: Policy | None) -> Job:
@@ -132,9 +138,10 @@ def plan(source: Path, output: Path, folder: Path, runtime: Runtime | None, poli
     tables.format_of(output)
     if output.resolve() == source.resolve():
         raise UserError(f"{output}: is the input; name another file for the scores")
-    verified = manifest.read(folder, keep=frozenset({manifest.CONTRACT}))
+    verified = manifest.read(folder, keep=frozenset({manifest.CONTRACT, FEATURES}))
     contract = read_contract(folder, verified.kept[manifest.CONTRACT])
     chosen = runtime or verified.manifest.runtime
+    raw = raw_rows(source, table.schema.names, contract, verified.kept.get(FEATURES))
     job = Job(
         table=table,
         output=output,
@@ -143,7 +150,8 @@ def plan(source: Path, output: Path, folder: Path, runtime: Runtime | None, poli
         runtime=chosen,
         model=folder if chosen == "onnx" else _skops(folder),
         policy=policy or contract.on_bad_row,
-        passed=tables.check_columns(table, contract),
+        raw=raw,
+        passed=tables.check_raw_columns(table, contract, raw) if raw else tables.check_columns(table, contract),
     )
     if tables.format_of(output) == "csv":
         for field in job.rejected_schema:
@@ -207,6 +215,7 @@ def run(job: Job, score: Scorer, threads: int, advance: Callable[[int], None]) -
         parts=len(done),
         reused=len(finished),
         unseen=unseen.together(part.unseen for part in done),
+        first=next((part.first for part in done if part.first is not None), None),
     )
 
 
@@ -234,16 +243,14 @@ def _result(item: Part | Future[Part]) -> Part:
 
 def _make(job: Job, score: Scorer, number: int, chunk: Any) -> Part:
     """Check and score one part and write it; its JSON file comes last and says that it is finished."""
-    read = tables.without_nulls(chunk, job.contract) if job.table.format == "csv" else chunk
-    rows = bundle_columns.check_rows(read, job.contract)
-    bad = bundle_columns.reasons(chunk, rows.breaches)
+    rows, bad = _checked(job, chunk, number)
     numeric, categorical, good = rows.numeric, rows.categorical, chunk
     keep = np.ones(len(chunk), dtype=np.bool_)
     if bad:
         keep[list(bad)] = False
         numeric, categorical, good = numeric[keep], categorical[keep], chunk.filter(pa.array(keep))
         numbers = pa.array([number * PART + row + 1 for row in bad], pa.int64())
-        columns = [numbers, *chunk.take(pa.array(bad)).columns, pa.array(bad.values(), pa.string())]
+        columns = [pa.array(bad.values(), pa.string()), numbers, *chunk.take(pa.array(bad)).columns]
         _write_part(job.parts / f"{number:08}.rejected.arrow", pa.table(columns, schema=job.rejected_schema))
     graph_scores = _score(score, numeric, categorical, len(job.contract.scores))
     scores = (pl.Series(column).to_arrow() for column in graph_scores.T)  # pa.array would import pandas
@@ -254,6 +261,26 @@ def _make(job: Job, score: Scorer, number: int, chunk: Any) -> Part:
     with files.atomic_path(job.parts / f"{number:08}.json") as temporary:
         temporary.write_bytes(msgspec.json.encode(part))
     return part
+
+
+def _checked(job: Job, chunk: Any, number: int) -> tuple[CheckedRows, dict[int, str]]:
+    """Return a chunk as the model takes it, computed if its rows are raw, and why rows are refused."""
+    declared = job.raw.declared.items() if job.raw else ((field.name, field) for field in job.contract.inputs)
+    read = chunk
+    if job.table.format == "csv":
+        read = tables.without_nulls(chunk, {name: field.nulls for name, field in declared})
+    if job.raw is None:
+        rows = bundle_columns.check_rows(read, job.contract)
+        return rows, bundle_columns.reasons(chunk, rows.breaches)
+    try:
+        inputs, breaches = job.raw.inputs(read)
+    except UnfitError as error:
+        first, last = number * PART + 1, number * PART + len(chunk)
+        raise UserError(f"{job.table.path}: rows {first:,} to {last:,}: feature {error}") from error
+    rows = bundle_columns.check_rows(inputs, job.contract)
+    refused = bundle_columns.reasons(chunk, breaches)
+    computed = bundle_columns.reasons(inputs, rows.breaches)
+    return rows, dict(sorted((computed | refused).items()))
 
 
 def _ids(job: Job, numbers: npt.NDArray[np.int64]) -> Iterator[Any]:

@@ -6,7 +6,7 @@ over those that are refused. CSV is read as text, which keeps what is only passe
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from trunkline.bundle.contract import Contract, Input
+from trunkline.bundle.contract import Contract
 from trunkline.core.errors import UserError, nearest, one_line
 from trunkline.pipeline.ingest import csv_records
+from trunkline.serve.raw import RawRows
 from trunkline.tables import convert, parquet
 
 ROW, REASONS = "row_number", "reasons"  # the columns that predictions add, besides the scores
@@ -95,6 +96,16 @@ def open_table(path: Path) -> RowsFile:
     return RowsFile(path, kind, schema, rows)
 
 
+def check_raw_columns(table: RowsFile, contract: Contract, raw: RawRows) -> tuple[str, ...]:
+    """Return the columns that pass through where the inputs are computed from raw columns, as `check_columns`."""
+    for name in raw.read:
+        stored = table.schema.field(name).type
+        if not _fits(stored, raw.declared[name].type, raw.declared[name].formats):
+            meaning = convert.MEANING[raw.declared[name].type]
+            raise UserError(f"{table.path}: column {name}: is stored as {stored}, which is not {meaning}; convert it")
+    return _passed(table, contract)
+
+
 def check_columns(table: RowsFile, contract: Contract) -> tuple[str, ...]:
     """Return the columns that are no inputs, which pass through; a nullable input may be left out.
 
@@ -108,35 +119,40 @@ def check_columns(table: RowsFile, contract: Contract) -> tuple[str, ...]:
             near = advice if advice.startswith("; did") else ""
             if near or not field.nullable:
                 raise UserError(f"{table.path}: column {field.name}: is missing; supply it{near}")
-        elif not _fits(table.schema.field(field.name).type, field):
+        elif not _fits(table.schema.field(field.name).type, field.category_of or field.type):
             stored = table.schema.field(field.name).type
             raise UserError(
                 f"{table.path}: column {field.name}: is stored as {stored}, "
                 f"which is not {convert.MEANING[field.category_of or field.type]}; convert it"
             )
+    return _passed(table, contract)
+
+
+def _passed(table: RowsFile, contract: Contract) -> tuple[str, ...]:
+    inputs = {field.name for field in contract.inputs}
     for name in (*contract.scores, ROW, REASONS):
-        if name in extra:
+        if name in table.schema.names and name not in inputs:
             raise UserError(f"{table.path}: column {name}: is the name of a column that is added; rename yours")
-    return extra
+    return tuple(name for name in table.schema.names if name not in inputs)
 
 
-def without_nulls(chunk: Any, contract: Contract) -> Any:
-    """Return a chunk of a CSV in which each input misses what its own source would miss, with quotes or without."""
-    for field in contract.inputs:
-        if field.nulls is not None and field.name in chunk.schema.names:
-            texts = pc.fill_null(chunk[field.name], "")
-            missing = pc.is_in(texts, pa.array(field.nulls, pa.string()))
+def without_nulls(chunk: Any, nulls: Mapping[str, Sequence[str] | None]) -> Any:
+    """Return a chunk of a CSV in which a column misses what its own source would miss, with quotes or without."""
+    for name, missing_texts in nulls.items():
+        if missing_texts is not None and name in chunk.schema.names:
+            texts = pc.fill_null(chunk[name], "")
+            missing = pc.is_in(texts, pa.array(missing_texts, pa.string()))
             texts = pc.if_else(missing, pa.scalar(None, pa.string()), texts)
-            chunk = chunk.set_column(chunk.schema.get_field_index(field.name), field.name, texts)
+            chunk = chunk.set_column(chunk.schema.get_field_index(name), name, texts)
     return chunk
 
 
-def _fits(stored: Any, field: Input) -> bool:
+def _fits(stored: Any, kind: convert.ColumnType, formats: Sequence[str] = ()) -> bool:
     """Tell whether a column's type can hold such values, by the rules that converted the training data."""
     if not parquet.readable(stored):
         return False
     try:
-        convert.parse(pl.Series(pl.from_arrow(pa.nulls(0, stored))), field.category_of or field.type)
+        convert.parse(pl.Series(pl.from_arrow(pa.nulls(0, stored))), kind, formats)
     except TypeError:
         return False
     return True

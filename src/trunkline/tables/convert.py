@@ -30,8 +30,8 @@ _TIME = r"^(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2})(:[0-5]\d(?:\.\d{1,9})?)?(Z|[+
 _FIRST, _LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999)  # the years that Python has
 
 _DIRECTIVE = re.compile(r"%[-_0]?(?:\.?[369]?f|:*z|#z|.|$)", re.DOTALL)
-_PLAIN = (*(f"%{letter}" for letter in "YymbBhdejaAFDxvcHkIlMSTRXrpPzs+nt%"), "%:z", "%.f", "%3f", "%6f", "%9f")
-_PADDED = frozenset(f"%{padding}{letter}" for padding in "-_0" for letter in "YymdejHkIlMS")
+_PLAIN = (*(f"%{letter}" for letter in "YyGgmbBhdejVuwaAFDxvcHkIlMSTRXrpPzs+nt%"), "%:z", "%.f", "%3f", "%6f", "%9f")
+_PADDED = frozenset(f"%{padding}{letter}" for padding in "-_0" for letter in "YyGgmdejVHkIlMS")
 _MISREAD = {
     "%f": "counts nanoseconds; write %.f for what follows the seconds, with its point, or %3f, %6f or %9f without",
     "%Z": "is a name that says no offset; write %z, or the name itself if all times are UTC",
@@ -39,6 +39,9 @@ _MISREAD = {
 _WITH_OFFSET = re.compile(r"%:?z|%\+|%s")
 _PROBES = [datetime(2013, 3, 9, 19, 35, 6, 123456), datetime(1999, 11, 30, 23, 4, 58, 987654)]
 _UNITS = ("1us", "1ms", "1s", "1m", "1h", "1d", "1mo", "1y")
+
+_EPOCHS = {"epoch days": 86_400_000_000, "epoch seconds": 1_000_000, "epoch milliseconds": 1_000}  # microseconds
+_WORDS = re.compile(r"([^/]+)/([^/]+)")  # for true and for false
 
 
 @dataclass(frozen=True)
@@ -53,18 +56,32 @@ def parse(raw: pl.Series, kind: ColumnType, formats: Sequence[str] = ()) -> Pars
     """Convert a column to a declared type; not-a-number means missing, a time without an offset is UTC.
 
     A text that is stored as a number is the whole number as people write it: 7 and 7.0 are `7`, and 7.5 is no text.
-    `formats` are more notations of times, as polars has them, tried in order where a text is not ISO 8601.
+    `formats` are more notations of times, tried in order where a value is not ISO 8601: as polars has them, or numbers
+    since 1970. Of booleans they are the words for true and for false, instead of the usual ones.
     Raises TypeError if the column is stored in a type that never holds such values.
     """
     present = raw.is_not_null() & ~_is_nan(raw, kind)
-    values = raw if raw.dtype == pl.Null else _CONVERT[kind](raw)
-    if formats and raw.dtype == pl.String and values is not None:
-        others = (_of_notation(raw, notation) for notation in formats)
-        values = pl.select(pl.coalesce(values, *others)).to_series().alias(values.name)
+    if raw.dtype == pl.Null:
+        values: pl.Series | None = raw
+    elif formats and kind == "boolean":
+        values = _of_words(raw, formats)
+    else:
+        own = _CONVERT[kind](raw)
+        others = [_of_notation(raw, notation) for notation in formats]
+        read = [times for times in (own, *others) if times is not None]
+        values = pl.select(pl.coalesce(*read)).to_series().alias(raw.name) if read else None
     if values is None:
         raise TypeError(f"is stored as {raw.dtype}, which is not {MEANING[kind]}")
     values = values.cast(DTYPES[kind])
     return Parsed(values, present & values.is_null())
+
+
+def verify_words(words: str) -> str:
+    """Return the words for true and for false of a boolean; raises ValueError if they are no two words."""
+    match = _WORDS.fullmatch(words)
+    if not match or match[1].lower() == match[2].lower():
+        raise ValueError(f"'{words}': write the word for true and that for false, such as yes/no; case does not matter")
+    return words
 
 
 def verify_notation(notation: str) -> str:
@@ -72,6 +89,10 @@ def verify_notation(notation: str) -> str:
 
     Two instants are written by it and read back, as local times that are five hours and a half ahead of UTC.
     """
+    if notation in _EPOCHS:
+        return notation
+    if "%" not in notation:
+        raise ValueError(f"'{notation}': has no directive such as %Y, nor is it {', '.join(_EPOCHS)}")
     for directive in _DIRECTIVE.findall(notation):
         if directive not in _PLAIN and directive not in _PADDED:
             why = _MISREAD.get(directive, f"is not supported; supported are {' '.join(_PLAIN)}")
@@ -83,7 +104,7 @@ def verify_notation(notation: str) -> str:
         times = _of_notation(local.dt.strftime(notation), notation)
     except pl.exceptions.PolarsError:
         times = expected.clear(len(expected))
-    if not any((times == expected.dt.truncate(unit)).all(ignore_nulls=False) for unit in _UNITS):
+    if times is None or not any((times == expected.dt.truncate(unit)).all(ignore_nulls=False) for unit in _UNITS):
         raise ValueError(
             f"'{notation}': no time can be read by it; it must say the year, a day only with its month, hours only "
             "with minutes, %I and %l only with %p, and an offset only with a time"
@@ -91,9 +112,39 @@ def verify_notation(notation: str) -> str:
     return notation
 
 
-def _of_notation(raw: pl.Series, notation: str) -> pl.Series:
+def _of_notation(raw: pl.Series, notation: str) -> pl.Series | None:
+    """Return the times of values in a notation; None if they are stored in a type that has no such notation."""
+    if notation in _EPOCHS:
+        numbers = _number(raw)
+        return None if numbers is None else _since_1970(numbers, _EPOCHS[notation])
+    if raw.dtype != pl.String:
+        return None
     times = raw.str.to_datetime(notation, time_unit="us", strict=False)
     return times.dt.replace_time_zone(None)  # those with an offset come in UTC
+
+
+def _since_1970(numbers: pl.Series, microseconds: int) -> pl.Series:
+    """Return the times that are so many units after 1970 began, to the nearest microsecond."""
+    whole, part = numbers.floor(), numbers - numbers.floor()
+    bound = float(2**62 // microseconds)
+    inside = whole.is_between(-bound, bound)
+    ticks = _where(inside, whole).cast(pl.Int64) * microseconds + (part * microseconds).round().cast(pl.Int64)
+    times = ticks.cast(pl.Datetime("us"))
+    return _where(times.is_between(_FIRST, _LAST), times)
+
+
+def _of_words(raw: pl.Series, pairs: Sequence[str]) -> pl.Series | None:
+    """Return which values are words for true, and which for false, in any case; no other word is either."""
+    if raw.dtype == pl.Boolean:
+        return raw
+    texts = _text(raw)
+    if texts is None:
+        return None
+    meanings: dict[str, bool] = {}
+    for match in map(_WORDS.fullmatch, pairs):
+        if match:
+            meanings = {match[1].lower(): True, match[2].lower(): False} | meanings
+    return texts.str.to_lowercase().replace_strict(meanings, default=None, return_dtype=pl.Boolean)
 
 
 def _is_nan(raw: pl.Series, kind: ColumnType) -> pl.Series:

@@ -1,15 +1,18 @@
 """Evaluates expressions over the rows of a frame, in a DuckDB that can reach no file and no network."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Protocol
 
 import duckdb
 import polars as pl
 
 from trunkline.core import expressions
 from trunkline.core.errors import UserError
-from trunkline.tables import sql
+from trunkline.core.expressions import Expression
+from trunkline.tables import convert, sql
+from trunkline.tables.convert import ColumnType
 
 # No statement brings code that DuckDB does not come with.
 _NO_EXTENSIONS = {
@@ -51,15 +54,57 @@ def evaluate(frame: pl.DataFrame, sources: Mapping[str, str], zone: str) -> pl.D
     `frame` holds Int64, Float64, String, Boolean and Datetime (naive UTC) columns; `zone` is that of the
     calendar functions. Raises UserError for an expression whose value does not fit its type in some row.
     """
-    compiled = {name: sql.to_sql(expressions.parse(source), zone) for name, source in sources.items()}
+    try:
+        return compute(frame, {name: expressions.parse(source) for name, source in sources.items()}, zone)
+    except UnfitError as error:
+        raise UserError(f"{error.name}: {sources[error.name]}: {error.message}") from error
+
+
+class UnfitError(UserError):
+    """An expression, by its name, whose value does not fit its type in some row."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(f"{name}: {message}")
+        self.name, self.message = name, message
+
+
+def compute(frame: pl.DataFrame, named: Mapping[str, Expression], zone: str) -> pl.DataFrame:
+    """Return one column per parsed expression as `evaluate` does; raises UnfitError."""
+    compiled = {name: sql.to_sql(expression, zone) for name, expression in named.items()}
     with _holding(frame) as connection:
         try:
             values = _selected(connection, compiled.values())
         except UNFIT:
             for name, expression in compiled.items():
-                _refuse_unfit(connection, name, sources[name], expression)
+                _refuse_unfit(connection, name, expression)
             raise
-    return pl.DataFrame([series.alias(name) for name, series in zip(sources, values, strict=True)])
+    return pl.DataFrame([series.alias(name) for name, series in zip(named, values, strict=True)])
+
+
+class Declared(Protocol):
+    """What a column of a raw table holds, by its declaration."""
+
+    @property
+    def type(self) -> ColumnType:
+        """Type of its values."""
+
+    @property
+    def formats(self) -> Sequence[str]:
+        """Their notations."""
+
+
+def add_derived(
+    raw: pl.DataFrame, declared: Mapping[str, Declared], derived: Mapping[str, Expression], zone: str
+) -> pl.DataFrame:
+    """Return a raw table with derived columns added, in their own types; a value that cannot be read is missing.
+
+    Raises UnfitError for a value that does not fit its type, TypeError for a column of a wrong stored type.
+    """
+    if not derived:
+        return raw
+    read = dict.fromkeys(name for expression in derived.values() for name in expressions.columns(expression))
+    parsed = {name: convert.parse(raw[name], declared[name].type, declared[name].formats).values for name in read}
+    return raw.with_columns(compute(pl.DataFrame(parsed), derived, zone))
 
 
 @contextmanager
@@ -79,9 +124,9 @@ def _selected(connection: duckdb.DuckDBPyConnection, selected: Iterable[str]) ->
     return values.get_columns()
 
 
-def _refuse_unfit(connection: duckdb.DuckDBPyConnection, name: str, source: str, expression: str) -> None:
+def _refuse_unfit(connection: duckdb.DuckDBPyConnection, name: str, expression: str) -> None:
     try:
         _selected(connection, [expression])
     except UNFIT as error:
         first = sql.readable(str(error).splitlines()[0])
-        raise UserError(f"{name}: {source}: a value does not fit: {first}; {UNFIT_ADVICE}") from error
+        raise UnfitError(name, f"a value does not fit: {first}; {UNFIT_ADVICE}") from error

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from trunkline.conf.contract import Contract, TableContract
 from trunkline.conf.data import Data
+from trunkline.core import expressions
 from trunkline.core.errors import UserError
 from trunkline.pipeline.ingest import read
 from trunkline.pipeline.validate import check
@@ -354,3 +355,50 @@ def test_the_reference_problem(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert float(rejected[2]) == pytest.approx(1048.36, abs=0.01)
     assert rejected[3] == "column wind_speed: above 150"
     assert checked["flights"].valid.collect().height == 336_776
+
+
+DERIVED_TABLE = {
+    "privacy": "public",
+    "unique": ["sched"],
+    "on_duplicate": "quarantine",
+    "quarantine_limit": 0.99,
+    "columns": {
+        "dep": {"type": "integer", "description": "Left", "nullable": True, "on_failure": "quarantine"},
+        "delay": {"type": "integer", "description": "Late by", "nullable": True, "on_failure": "quarantine"},
+        "sched": {"type": "integer", "description": "Was to leave", "min": 0, "on_failure": "quarantine"},
+    },
+}
+_CELL = st.none() | st.sampled_from(["x", "1.5"]) | st.integers(-9, 9).map(str)
+
+
+@settings(max_examples=40)
+@given(cells=st.lists(st.tuples(_CELL, _CELL), min_size=1, max_size=10))
+def test_a_derived_column_is_checked_as_any_other(cells: list[tuple[str | None, str | None]]) -> None:
+    cells = [*cells, ("99", "0")]  # quarantine never takes all
+    raw = pl.DataFrame(cells, {"dep": pl.String, "delay": pl.String}, orient="row")
+    derived = {"sched": expressions.parse("dep - delay")}
+    checked = check.check("t", raw.lazy(), TableContract.model_validate(DERIVED_TABLE), ZONE, [], derived)
+    seen: set[int | None] = set()
+    reasons, valid = [], []
+    for pair in cells:
+        wrong = [name for name, cell in zip(("dep", "delay"), pair, strict=True) if cell in ("x", "1.5")]
+        known = None not in pair and not wrong
+        sched = int(pair[0]) - int(pair[1]) if known else None  # type: ignore[arg-type]
+        why = [f"column {name}: not an integer" for name in wrong]
+        why += ["column sched: missing"] if sched is None and not wrong else []
+        why += ["column sched: below 0"] if sched is not None and sched < 0 else []
+        why += ["column sched: not unique"] if sched in seen and not wrong else []
+        seen.add(sched)
+        reasons += ["; ".join(why)] if why else []
+        valid += [] if why else [sched]
+    assert checked.valid.collect()["sched"].to_list() == valid
+    assert checked.rejected.collect()["reasons"].to_list() == reasons
+
+
+def test_what_is_wrong_with_a_derived_column_is_told() -> None:
+    table, raw = TableContract.model_validate(DERIVED_TABLE), pl.DataFrame({"dep": [2**62], "delay": [-(2**62)]})
+    derived = {"sched": expressions.parse("dep - delay")}
+    with pytest.raises(UserError, match=r"^data/raw/t.parquet: data.derive.t.sched: a value does not fit: "):
+        check.check("t", raw.lazy(), table, ZONE, [], derived)
+    with pytest.raises(UserError, match=r"column sched: is derived by data.derive, but the source has it; rename one"):
+        check.check("t", raw.with_columns(sched=1).lazy(), table, ZONE, [], derived)

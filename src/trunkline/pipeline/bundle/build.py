@@ -35,7 +35,7 @@ from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
 from trunkline.core.params import Params
 from trunkline.core.values import duration_text
-from trunkline.pipeline.bundle import card
+from trunkline.pipeline.bundle import card, raw
 from trunkline.pipeline.bundle import inputs as bundle_inputs
 from trunkline.pipeline.bundle import parity as bundle_parity
 from trunkline.pipeline.bundle.explain import picture
@@ -43,7 +43,7 @@ from trunkline.pipeline.bundle.explain.explain import Explanations
 from trunkline.pipeline.bundle.onnx import export, trees
 from trunkline.pipeline.evaluate import reference
 from trunkline.pipeline.evaluate.metrics.registry import named
-from trunkline.pipeline.features import compiler, plan_json
+from trunkline.pipeline.features import compiler
 from trunkline.pipeline.features.plan import FeaturePlan
 from trunkline.pipeline.reports import BundleReport as Report
 from trunkline.pipeline.reports import Evaluated
@@ -233,7 +233,7 @@ def _write_parts(
     _write_model(folder, contract, graph.runtime, graph.content)
     exact: Mapping[str, Any] = {
         GOLDEN: golden_rows(measured.holdout, measured.scores, declared.packaging.golden_rows),
-        FEATURES: plan_json.plan_content(declared.plan),
+        FEATURES: raw.features_content(declared.plan, declared.data, declared.contract),
     }
     rounded: Mapping[str, Any] = {
         REFERENCE: reference.histograms(measured.train, measured.scores),
@@ -286,6 +286,12 @@ def _card(declared: Declaration, measured: EvaluatedModel, contract: Contract, g
         reason=graph.reason,
         parity=graph.parity.report() if graph.parity else None,
         explanations=measured.explanations,
+        known_because=tuple(
+            (f"{table}.{name}", column.known_because)
+            for table, of in declared.contract.tables.items()
+            for name, column in of.columns.items()
+            if column.known_because is not None
+        ),
     )
 
 

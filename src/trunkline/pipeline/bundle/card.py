@@ -67,6 +67,7 @@ class CardInputs:
     reason: str | None  # why the runtime is not onnx
     parity: Parity | None
     explanations: Explanations
+    known_because: tuple[tuple[str, str], ...] = ()  # why columns that are derived from outcomes are known
 
 
 @dataclass(frozen=True)

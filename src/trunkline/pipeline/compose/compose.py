@@ -26,7 +26,7 @@ from trunkline.pipeline.compose import files
 from trunkline.pipeline.compose.files import Composed, placed
 
 NAMED: dict[str, dict[str, Any]] = {
-    "data": {"window": None, "split": None, "timezone": "UTC"},
+    "data": {"derive": {}, "window": None, "split": None, "timezone": "UTC"},
     "gates": {"baseline": None, "seeds": 0},
 }
 NO_LEAK = "no_leak"  # the name of the rule where none is declared

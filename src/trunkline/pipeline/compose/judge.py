@@ -13,9 +13,12 @@ from trunkline.conf.data import Data
 from trunkline.conf.evaluation import Evaluation
 from trunkline.conf.gates import AnyRule, Gates, Threshold
 from trunkline.conf.project import Project
+from trunkline.conf.registry import read as read_registry
 from trunkline.core import expressions
 from trunkline.core.errors import UserError, nearest
+from trunkline.core.params import dig
 from trunkline.core.tasks import Task
+from trunkline.pipeline.compose import derived
 from trunkline.pipeline.compose.files import Composed, placed
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.features import compiler
@@ -47,9 +50,9 @@ def tables(contract: Contract, data: Data) -> None:
 
 
 def notations(contract: Contract) -> None:
-    """Refuse formats of times that no text can have, or that would be read as another time than is meant."""
+    """Refuse formats that no text can have, or that would be read as another value than is meant."""
     declared = [
-        (f"contract.tables.{table}.columns.{name}.formats", notation)
+        (f"contract.tables.{table}.columns.{name}.formats", column.type, notation)
         for table, of in contract.tables.items()
         for name, column in of.columns.items()
         for notation in column.formats
@@ -59,9 +62,9 @@ def notations(contract: Contract) -> None:
     from trunkline.tables import convert  # noqa: PLC0415  imports polars
 
     mistakes = []
-    for key, notation in declared:
+    for key, kind, notation in declared:
         try:
-            convert.verify_notation(notation)
+            (convert.verify_notation if kind == "time" else convert.verify_words)(notation)
         except ValueError as error:
             mistakes.append(f"{key}: {error}")
     _refuse(mistakes)
@@ -123,11 +126,13 @@ def _refuse(mistakes: list[str]) -> None:
 
 MAX_TOLD = 10  # mistakes: who made more of them mends these first
 
-_KEY = re.compile(r"([A-Za-z_][\w-]*(?:\.[\w-]+)*): ")
+_KEY = re.compile(r"((?:[^\W\d][\w-]*\.)*[^\W\d][\w-]*): ")
 
 
-def check(composed: Composed, fallback: Path) -> Project:
+def check(composed: Composed, fallback: Path, registry: Path | None = None) -> Project:
     """Judge composed content; `fallback` is the file to name where no file of conf/ holds the key.
+
+    With a registry file, judge that as well: it must have the model, with the environments of conf/deploy.
 
     Raises UserError with one line per mistake.
     """
@@ -140,7 +145,14 @@ def check(composed: Composed, fallback: Path) -> Project:
         try:
             judge(project)
         except UserError as error:
-            mistakes += [placed(composed, fallback, *_split_key(line)) for line in str(error).splitlines()]
+            mistakes += [
+                placed(composed, fallback, *_split_key(line, composed.content)) for line in str(error).splitlines()
+            ]
+    if registry is not None:
+        try:
+            read_registry(registry, project.name).check(project.deploy.environments)
+        except UserError as error:
+            mistakes.append(str(error))
     _refuse(mistakes)
     return project
 
@@ -178,6 +190,7 @@ def _verify_baseline(project: Project) -> None:
 
 JUDGES: tuple[Callable[[Project], object], ...] = (
     lambda project: tables(project.contract, project.data),
+    lambda project: derived.verify(project.data, project.contract),
     lambda project: notations(project.contract),
     lambda project: compiler.plan(project.features, project.data, project.contract),
     _verify_model,
@@ -188,7 +201,15 @@ JUDGES: tuple[Callable[[Project], object], ...] = (
 )
 
 
-def _split_key(line: str) -> tuple[tuple[str, ...], str]:
+def _split_key(line: str, content: Any = None) -> tuple[tuple[str, ...], str]:
+    """Split a message into the key that it begins with and the rest; names in the content may hold any character."""
+    names: Mapping[str, Any] = content if isinstance(content, dict) else {}
+    for name in sorted(map(str, names), key=len, reverse=True):
+        if line.startswith(f"{name}: "):
+            return (name,), line[len(name) + 2 :]
+        if line.startswith(f"{name}."):
+            key, message = _split_key(line[len(name) + 1 :], names[name])
+            return (name, *key), message
     match = _KEY.match(line)
     return (tuple(match[1].split(".")), line[match.end() :]) if match else ((), line)
 
@@ -212,7 +233,7 @@ def _structural(content: Mapping[str, Any], error: Any) -> tuple[tuple[str, ...]
     key, schema = _walk(content, error["loc"], absent=error["type"] == "missing")
     kind, message = error["type"], error["msg"].removeprefix("Value error, ")
     if kind == "value_error":
-        inner, message = _split_key(message)
+        inner, message = _split_key(message, dig(content, *key))
         return (*key, *inner), message
     if kind == "extra_forbidden":
         return key, f"unknown key{nearest(key[-1], schema)}"

@@ -18,12 +18,13 @@ from pydantic.fields import FieldInfo
 
 from trunkline.conf.project import Project
 from trunkline.core.expressions import FUNCTIONS
-from trunkline.core.values import Column, Name
+from trunkline.core.values import Column, Name, Word
 from trunkline.pipeline.evaluate.metrics.registry import REGISTRY
 
 BELOW = "see below"
 _WORDS: tuple[tuple[Any, str], ...] = (
     (Name, "name"),
+    (Word, "word"),
     (Column, "column"),
     (int, "integer"),
     (float, "number"),

@@ -48,7 +48,7 @@ def _read(kind: type[Any], content: Mapping[str, Any]) -> Any:
 
 
 def _named(content: Iterable[tuple[str, Mapping[str, Any]]]) -> Named:
-    return tuple((name, _expression_of(expression)) for name, expression in content)
+    return tuple((name, expression_of(expression)) for name, expression in content)
 
 
 def _features_of(content: Iterable[Any]) -> Any:
@@ -58,14 +58,15 @@ def _features_of(content: Iterable[Any]) -> Any:
     return aggregations or _named(values)
 
 
-def _expression_of(content: Mapping[str, Any] | None) -> Any:
+def expression_of(content: Mapping[str, Any] | None) -> Any:
+    """Return the expression of what `expression_content` has made; None for none."""
     if content is None:
         return None
     if "column" in content:
         return Column(content["column"])
     if "constant" in content:
         return Constant(content["constant"])
-    return Call(content["call"], tuple(map(_expression_of, content["operands"])))
+    return Call(content["call"], tuple(map(expression_of, content["operands"])))
 
 
 def _duration_of(content: str | None) -> timedelta | None:
@@ -78,7 +79,7 @@ def _plain(content: Any) -> Any:
 
 def _content(value: Any) -> Any:
     if isinstance(value, Constant | Column | Call):
-        return _expression(value)
+        return expression_content(value)
     if is_dataclass(value):
         kind = {"kind": _KINDS[type(value)]} if type(value) in _KINDS else {}
         return kind | {field.name: _content(getattr(value, field.name)) for field in fields(value)}
@@ -89,18 +90,19 @@ def _content(value: Any) -> Any:
     return duration_text(value) if isinstance(value, timedelta) else value
 
 
-def _expression(value: Expression) -> dict[str, Any]:
+def expression_content(value: Expression) -> dict[str, Any]:
+    """Return an expression as JSON content."""
     match value:
         case Constant():
             return {"constant": value.value}
         case Column():
             return {"column": value.name}
         case Call():
-            return {"call": value.operation, "operands": [_expression(operand) for operand in value.operands]}
+            return {"call": value.operation, "operands": [expression_content(operand) for operand in value.operands]}
 
 
 _FIELDS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("event_time", "available_at", "operand"), _expression_of),
+    **dict.fromkeys(("event_time", "available_at", "operand"), expression_of),
     **dict.fromkeys(("lead", "max_age", "window"), _duration_of),
     "events": partial(_read, Events),
     "features": _features_of,

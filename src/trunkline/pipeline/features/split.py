@@ -95,9 +95,13 @@ def summarise(observations: pl.DataFrame, plan: FeaturePlan, data: Data) -> dict
     label, roles = data.target.name, Counter(feature.role for feature in plan.outputs)
     sources = {label: data.target.expression} | ({EVENT_TIME: data.event_time} if data.event_time else {})
     observed = rows.evaluate(observations, sources, data.timezone)
+    inside = [_inside(period.all, observed, observations) for period in periods(data)]
+    timeless = observed[EVENT_TIME].null_count() if data.event_time else 0
     return {
         "source_rows": observed.height,
         "unlabelled": observed[label].null_count(),
+        "without_time": timeless,
+        "outside_windows": int((~(inside[0] | inside[1])).sum()) - timeless,
         "windows": {period.name: _summary(observed, observations, data, period) for period in periods(data)},
         "features": {role: roles[role] for role in get_args(Role)},
     }

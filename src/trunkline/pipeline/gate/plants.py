@@ -116,7 +116,8 @@ class Planter:
             f"stopped by {', '.join(blocking)}" if blocking else "pass",
             lambda: self._judged(self._measured(equal), other, good.scores),
             (lambda verdicts: _stopped(verdicts, lambda verdict: verdict.id in blocking)) if blocking else _passed,
-            "a margin of a champion rule is too small to be shown to be met by an equal model: widen it",
+            "an equal model should pass: if a champion rule stopped it, its margin is too small to be shown to be met, "
+            "so widen that; any other rule stops the model itself",
         )
 
     def _bad_scores(self, good: Floats) -> Iterator[Plant]:

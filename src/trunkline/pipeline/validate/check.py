@@ -15,6 +15,7 @@ from datetime import date
 from functools import reduce
 from operator import add, or_
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pandera.polars as pa
@@ -24,10 +25,12 @@ from pandera.errors import SchemaError, SchemaErrors
 
 from trunkline.conf.contract import REASONS, Contract, TableContract
 from trunkline.core.errors import UserError, nearest, one_line
+from trunkline.core.expressions import Expression, columns
 from trunkline.core.paths import RAW
 from trunkline.core.progress import Bar
 from trunkline.pipeline.validate.schema import RowRule, rules, schema
 from trunkline.tables import convert, parquet
+from trunkline.tables.rows import UnfitError, add_derived
 
 SHOWN = 3  # offending rows in a message
 PIECE = 2**19  # rows
@@ -102,10 +105,19 @@ class _Result:
     undecided: Sequence[str]
 
 
+Derived = Mapping[str, Expression]  # columns that are computed, by name
+
+_NONE: Derived = MappingProxyType({})
+
+
 def check_tables(
-    raw: Mapping[str, pl.LazyFrame], contract: Contract, zone: str, months: Sequence[str]
+    raw: Mapping[str, pl.LazyFrame],
+    contract: Contract,
+    zone: str,
+    months: Sequence[str],
+    derived: Mapping[str, Derived] = MappingProxyType({}),
 ) -> dict[str, CheckedTable]:
-    """Check every table against its contract.
+    """Check every table, with the columns that are derived by table, against its contract.
 
     Raises UserError with one line for each problem in any table, or for a table without a contract or source.
     """
@@ -113,7 +125,7 @@ def check_tables(
     checked, problems = {}, []
     for name, frame in raw.items():
         try:
-            checked[name] = check(name, frame, contract.tables[name], zone, months)
+            checked[name] = check(name, frame, contract.tables[name], zone, months, derived.get(name, _NONE))
         except UserError as error:
             problems.append(str(error))
     if problems:
@@ -121,8 +133,15 @@ def check_tables(
     return checked
 
 
-def check(name: str, raw: pl.LazyFrame, table: TableContract, zone: str, months: Sequence[str]) -> CheckedTable:
-    """Convert a table's columns to their declared types and split its rows by the contract.
+def check(  # noqa: PLR0913, PLR0917  what a table is checked by is declared in several places
+    name: str,
+    raw: pl.LazyFrame,
+    table: TableContract,
+    zone: str,
+    months: Sequence[str],
+    derived: Derived = _NONE,
+) -> CheckedTable:
+    """Add a table's derived columns, convert all to their declared types and split its rows by the contract.
 
     `zone` is the project's time zone and `months` (YYYY-MM, local) are those that `every_month` asks for.
     Times come out as UTC without a zone, in microseconds. Raises UserError with one line for each column that
@@ -130,13 +149,16 @@ def check(name: str, raw: pl.LazyFrame, table: TableContract, zone: str, months:
     rows in quarantine and for empty months.
     """
     where = _Place(RAW / f"{name}.parquet", f"tables.{name}")
-    _parse(where, raw.head(0).collect(), table)
+    _parse(where, raw.head(0).collect(), table, derived)
     height = int(raw.select(pl.len()).collect().item())
     results = []
-    with Bar(f"checking {name}", height, "rows") as bar:
-        for piece in _pieces(raw, table, height):
-            results.append(_checked(where, piece, table, zone))
-            bar.advance(piece.raw.height)
+    try:
+        with Bar(f"checking {name}", height, "rows") as bar:
+            for piece in _pieces(raw, table, zone, derived, height):
+                results.append(_checked(where, piece, table, zone, derived))
+                bar.advance(piece.raw.height)
+    except UnfitError as error:
+        raise UserError(f"{where.path}: data.derive.{name}.{error}") from error
     valid, rejected = pl.concat(each.valid for each in results), pl.concat(each.rejected for each in results)
     broken = {
         rule: reduce(add, breaches)
@@ -153,16 +175,20 @@ def check(name: str, raw: pl.LazyFrame, table: TableContract, zone: str, months:
     return CheckedTable(valid, rejected, report)
 
 
-def _pieces(raw: pl.LazyFrame, table: TableContract, height: int) -> Iterator[_Piece]:
-    """Yield the table's rows, at least one piece, be it without rows."""
+def _pieces(raw: pl.LazyFrame, table: TableContract, zone: str, derived: Derived, height: int) -> Iterator[_Piece]:
+    """Yield the table's rows with their derived columns, at least one piece, be it without rows."""
     starts = range(0, max(height, 1), PIECE)
+    of_key = {name: derived[name] for name in table.unique if name in derived}
+    read = {*table.unique, *(name for expression in of_key.values() for name in columns(expression))} - of_key.keys()
 
     def keys() -> Iterator[pl.DataFrame]:
         for start in starts:
-            yield _keys(raw.slice(start, PIECE).select(table.unique).collect(), table)
+            piece = raw.slice(start, PIECE).select(sorted(read)).collect()
+            yield _keys(add_derived(piece, table.columns, of_key, zone), table)
 
     for start, firsts in zip(starts, parquet.firsts(keys), strict=True):
-        yield _Piece(raw.slice(start, PIECE).collect(), start, firsts, whole=len(starts) == 1)
+        piece = add_derived(raw.slice(start, PIECE).collect(), table.columns, derived, zone)
+        yield _Piece(piece, start, firsts, whole=len(starts) == 1)
 
 
 def _keys(raw: pl.DataFrame, table: TableContract) -> pl.DataFrame:
@@ -170,13 +196,13 @@ def _keys(raw: pl.DataFrame, table: TableContract) -> pl.DataFrame:
     return pl.DataFrame({name: convert.parse(raw[name], of.type, of.formats).values for name, of in declared.items()})
 
 
-def _checked(where: _Place, piece: _Piece, table: TableContract, zone: str) -> _Result:
+def _checked(where: _Place, piece: _Piece, table: TableContract, zone: str, derived: Derived) -> _Result:
     raw, declared = piece.raw, tuple(rules(table))
     parsed = _parse(where, raw, table)
     frame = pl.DataFrame({column: result.values for column, result in parsed.items()})
     unparsed = {f"columns.{column}.type": result.failed for column, result in parsed.items()}
     masks, undecided = _found(where, frame, schema(table, zone, piece.firsts), {rule.key for rule in declared})
-    broken = _broken(declared, unparsed, masks)
+    broken = _broken(declared, unparsed, masks, derived)
     rejected = _any([mask for rule, mask in broken.items() if rule.policy == "quarantine"], raw.height)
     kept = pl.DataFrame.lazy if piece.whole else parquet.packed
     return _Result(
@@ -204,9 +230,11 @@ def _same_tables(raw: Mapping[str, pl.LazyFrame], contract: Contract) -> None:
         raise UserError("\n".join(problems))
 
 
-def _parse(where: _Place, raw: pl.DataFrame, table: TableContract) -> dict[str, convert.Parsed]:
-    """Convert the columns, in the order of the contract."""
-    problems, parsed = _misnamed(where, raw, table), {}
+def _parse(
+    where: _Place, raw: pl.DataFrame, table: TableContract, absent: Collection[str] = ()
+) -> dict[str, convert.Parsed]:
+    """Convert the columns, in the order of the contract; those that are yet to be derived must be `absent`."""
+    problems, parsed = _misnamed(where, raw, table, absent), {}
     for name in filter(raw.columns.__contains__, table.columns):
         try:
             parsed[name] = convert.parse(raw[name], table.columns[name].type, table.columns[name].formats)
@@ -217,16 +245,25 @@ def _parse(where: _Place, raw: pl.DataFrame, table: TableContract) -> dict[str, 
     return parsed
 
 
-def _misnamed(where: _Place, raw: pl.DataFrame, table: TableContract) -> list[str]:
-    missing = [name for name in table.columns if name not in raw.columns]
+def _misnamed(where: _Place, raw: pl.DataFrame, table: TableContract, absent: Collection[str]) -> list[str]:
+    missing = [name for name in table.columns if name not in raw.columns and name not in absent]
     unknown = [name for name in raw.columns if name not in table.columns]
-    return [
-        f"{where.path}: column {name}: is missing; supply it, or remove it from {where.key}.columns" for name in missing
-    ] + [
-        f"{where.path}: column {name}: is not declared; declare it in {where.key}.columns"
-        f"{nearest(name, missing) if missing else ''}"
-        for name in unknown
-    ]
+    return (
+        [
+            f"{where.path}: column {name}: is derived by data.derive, but the source has it; rename one of them"
+            for name in raw.columns
+            if name in absent
+        ]
+        + [
+            f"{where.path}: column {name}: is missing; supply it, or remove it from {where.key}.columns"
+            for name in missing
+        ]
+        + [
+            f"{where.path}: column {name}: is not declared; declare it in {where.key}.columns"
+            f"{nearest(name, missing) if missing else ''}"
+            for name in unknown
+        ]
+    )
 
 
 def _found(
@@ -260,15 +297,21 @@ def _key(error: SchemaError) -> str:
     return str(getattr(error.check, "name", error.check))
 
 
-def _broken(declared: Iterable[RowRule], unparsed: _Masks, failed: _Masks) -> dict[RowRule, pl.Series]:
-    """Return the rows that break each broken rule; a value that was not converted breaks no other rule."""
+def _broken(
+    declared: Iterable[RowRule], unparsed: _Masks, failed: _Masks, derived: Derived
+) -> dict[RowRule, pl.Series]:
+    """Return the rows that break each broken rule; a value that was not converted breaks no other rule.
+
+    Nor does what is derived from such a value.
+    """
     masks = {**failed, **unparsed}
     broken: dict[RowRule, pl.Series] = {}
     for rule in declared:
         if rule.key not in masks:
             continue
         mask = masks[rule.key]
-        for column in rule.reads:
+        parts = (part for name in rule.reads if name in derived for part in columns(derived[name]))
+        for column in (*rule.reads, *parts):
             key = f"columns.{column}.type"
             mask = mask if key == rule.key else mask & ~unparsed[key]
         if mask.any():

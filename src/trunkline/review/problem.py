@@ -1,0 +1,16 @@
+"""Whether two commits solve the same problem: else none of their measured values can be compared."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trunkline.core.params import dig
+
+# What a problem is, in params.yaml: whose versions, and of what label.
+KEYS = ("name", "data.target.name", "data.target.task", "data.target.expression", "data.target.classes")
+
+
+def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the keys by which a params.yaml declares another problem; none where there was none before."""
+    if not before:
+        return ()
+    return tuple(key for key in KEYS if dig(before, *key.split(".")) != dig(now, *key.split(".")))

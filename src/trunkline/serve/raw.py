@@ -1,0 +1,153 @@
+"""Computes the inputs of a model from raw rows, as the features stage computes those of the training rows.
+
+The expressions are those of the bundle's features.json, evaluated by the same engine over columns that are converted
+and checked as conf/contract declared them when the bundle was built.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import msgspec
+import numpy as np
+import polars as pl
+
+from trunkline.bundle import columns as bundle_columns
+from trunkline.bundle.columns import Breach
+from trunkline.bundle.contract import Contract, Input
+from trunkline.core.dataset import EVENT_TIME
+from trunkline.core.errors import UserError
+from trunkline.core.expressions import Expression, columns
+from trunkline.pipeline.features import plan_json
+from trunkline.pipeline.features.plan import FeaturePlan
+from trunkline.tables import convert, rows
+from trunkline.tables.convert import ColumnType
+
+
+class RawColumn(msgspec.Struct, frozen=True):
+    """A column of the request, as conf/contract declares it; `nulls` are the texts by which a CSV means missing."""
+
+    type: ColumnType
+    nullable: bool
+    min: float | None
+    max: float | None
+    allowed: list[str | int] | None
+    pattern: str | None
+    formats: list[str]
+    nulls: list[str] | None
+
+
+@dataclass(frozen=True)
+class RawRows:
+    """How rows of raw columns become rows of the model's inputs."""
+
+    plan: FeaturePlan
+    declared: Mapping[str, RawColumn]
+    derived: Mapping[str, Expression]
+
+    @classmethod
+    def parse(cls, content: bytes) -> Self | None:
+        """Read features.json; None for that of a bundle that was built before it told the columns."""
+        plain = msgspec.json.decode(content)
+        if "columns" not in plain:
+            return None
+        declared = msgspec.convert(plain["columns"], dict[str, RawColumn])
+        derived = {name: plan_json.expression_of(each) for name, each in plain["derived"].items()}
+        return cls(plan_json.plan_of(plain), declared, derived)
+
+    @cached_property
+    def features(self) -> Mapping[str, Expression]:
+        """The model's inputs that are expressions of the request, in its order."""
+        declared = dict(self.plan.rows)
+        return {output.name: declared[output.name] for output in self.plan.outputs if output.name in declared}
+
+    @cached_property
+    def joined(self) -> list[str]:
+        """The inputs that need other rows than the request's own, such as those of a stream or a lookup."""
+        known = {*self.declared, EVENT_TIME}
+        of_request = {name for name, expression in self.features.items() if known.issuperset(columns(expression))}
+        return [output.name for output in self.plan.outputs if output.name not in of_request]
+
+    @cached_property
+    def read(self) -> tuple[str, ...]:
+        """The columns that rows must have, in order: those that features, event_time and derived columns read."""
+        event_time = self.plan.request.event_time
+        time = {EVENT_TIME: event_time} if event_time is not None else {}
+        names = [name for expression in {**self.features, **time}.values() for name in columns(expression)]
+        parts = [part for name in names if name in self.derived for part in columns(self.derived[name])]
+        stored = dict.fromkeys(name for name in (*names, *parts) if name != EVENT_TIME and name not in self.derived)
+        return tuple(stored)
+
+    def inputs(self, chunk: Any) -> tuple[Any, tuple[Breach, ...]]:
+        """Return the model's inputs of a chunk of raw rows (a pa.Table), and what in these is not as declared.
+
+        Raises UnfitError for a value that does not fit its type in some row, which a contract did not limit.
+        """
+        raw = pl.DataFrame([pl.Series(name, pl.from_arrow(chunk[name])) for name in self.read])
+        raw = rows.add_derived(raw, self.declared, self.derived, self.plan.timezone)
+        frame, breaches = self._converted(raw)
+        event_time = self.plan.request.event_time
+        if event_time is not None:
+            frame = frame.with_columns(rows.compute(frame, {EVENT_TIME: event_time}, self.plan.timezone))
+        values = rows.compute(frame, self.features, self.plan.timezone)
+        categories = [each.name for each in self.plan.outputs if each.role == "categorical"]
+        return values.with_columns(pl.col(categories).cast(pl.String)).to_arrow(), breaches
+
+    def _converted(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, tuple[Breach, ...]]:
+        declared = {name: self.declared[name] for name in raw.columns}
+        parsed = {name: convert.parse(raw[name], of.type, of.formats) for name, of in declared.items()}
+        frame = pl.DataFrame({name: each.values for name, each in parsed.items()})
+        breaches = [
+            Breach(name, f"is not {convert.MEANING[declared[name].type]}", each.failed.to_numpy())
+            for name, each in parsed.items()
+            if each.failed.any()
+        ]
+        for breach in self._against_limits(frame, declared):
+            parts = [breach.field, *(columns(self.derived[breach.field]) if breach.field in self.derived else ())]
+            rows_of = breach.rows & ~np.any([parsed[part].failed.to_numpy() for part in parts], axis=0)
+            breaches += [Breach(breach.field, breach.words, rows_of)] if rows_of.any() else []
+        return frame, tuple(breaches)
+
+    def _against_limits(self, frame: pl.DataFrame, declared: Mapping[str, RawColumn]) -> Iterator[Breach]:
+        limited = [_input(name, of.type, of) for name, of in declared.items() if of.type != "time"]
+        contract = Contract(label="", on_bad_row="stop", inputs=limited, request={})
+        yield from bundle_columns.check_rows(frame.to_arrow(), contract).breaches
+        for name, of in declared.items():
+            if of.type == "time" and not of.nullable:
+                yield Breach(name, "is missing", np.asarray(frame[name].is_null()))
+
+
+def raw_rows(path: Path, names: Collection[str], contract: Contract, features: bytes | None) -> RawRows | None:
+    """Return what computes the inputs of raw rows of these columns; None for rows that have the inputs, or lack both.
+
+    `features` is the bundle's features.json. Raises UserError for raw rows of a model whose inputs need other tables.
+    """
+    if features is None or {field.name for field in contract.inputs}.issubset(names):
+        return None
+    raw = RawRows.parse(features)
+    if raw is None or not set(raw.read).issubset(names):
+        return None
+    absent = [name for name in raw.joined if name not in names]
+    if absent:
+        others = f", as are {len(absent) - 1} more" if len(absent) > 1 else ""
+        raise UserError(
+            f"{path}: feature {absent[0]}: cannot be computed from the row alone, for it is joined from other tables"
+            f"{others}; supply it as a column"
+        )
+    return None if raw.joined else raw
+
+
+def _input(name: str, kind: Literal["integer", "number", "text", "boolean"], of: RawColumn) -> Input:
+    return Input(
+        name=name,
+        role="categorical" if kind == "text" else "numeric",
+        type=kind,
+        nullable=of.nullable,
+        description="",
+        min=of.min,
+        max=of.max,
+        allowed=of.allowed,
+        pattern=of.pattern,
+    )
