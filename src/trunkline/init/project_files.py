@@ -13,8 +13,8 @@ from packaging.utils import canonicalize_name
 
 from trunkline import __version__
 from trunkline.conf.registry import PRODUCTION
-from trunkline.core.paths import FRAMEWORK
-from trunkline.init import conf_text, template
+from trunkline.core.paths import BUNDLE, FRAMEWORK
+from trunkline.init import conf_text, template, yaml_text
 from trunkline.init.problem import Problem
 
 Forge = Literal["github", "gitlab", "jenkins", "none"]
@@ -39,7 +39,7 @@ def texts(problem: Problem, forge: Forge, rules: Mapping[str, Mapping[str, Any]]
         files[Path(".gitlab/CODEOWNERS")] = template.text(_CODEOWNERS)
         files[Path(".gitlab-ci.yml")] = "include: {local: ci/gitlab/trunkline.gitlab-ci.yml}\n"
     files |= conf_text.texts(problem, rules)
-    files[Path("dvc.yaml")] = pipeline(template.text("dvc.yaml"))
+    files[Path("dvc.yaml")] = pipeline(template.text("dvc.yaml"), problem)
     files |= _locks(problem)
     files[Path("models/registry.yaml")] = _registry(problem)
     files |= _rendered(problem, forge)
@@ -61,8 +61,14 @@ def _is_shared(name: str) -> bool:
     )
 
 
-def pipeline(text: str) -> str:
-    """Return dvc.yaml with the installed framework in the place of its code: one lock more, and no folder of src/."""
+def pipeline(text: str, problem: Problem) -> str:
+    """Return dvc.yaml with the project's own artifact, and the installed framework in the place of its code.
+
+    That is one lock more, and no folder of src/.
+    """
+    model = {"path": BUNDLE.as_posix(), "type": "model", "desc": conf_text.purpose(problem)}
+    artifact = yaml_text.entry(problem.name, model, 2)
+    text = re.sub(r"(?<=^artifacts:\n).*$", lambda _: artifact, text, flags=re.MULTILINE)
     return re.sub(r"^    deps: \[([^\]]*)\]", _dependencies, text, flags=re.MULTILINE)
 
 
