@@ -38,6 +38,7 @@ def texts(problem: Problem, rules: Mapping[str, Mapping[str, Any]]) -> dict[Path
     tracking = put(template.text("conf/tracking/mlflow.yaml"), ("experiment",), problem.name)
     return {
         Path("conf/config.yaml"): _config(problem, groups),
+        Path("conf/review/comment.yaml"): template.text("conf/review/comment.yaml"),
         Path("conf/tracking/mlflow.yaml"): tracking,
         **{Path(f"conf/{group}/{own}.yaml"): text for group, text in groups.items()},
     }
