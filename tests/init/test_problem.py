@@ -1,11 +1,13 @@
 """What is guessed of tables that people bring, and that it always composes."""
 
 import keyword
+import re
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -89,6 +91,40 @@ def test_a_column_that_is_the_label_in_other_words_is_no_feature(tmp_path):
     whole = guessed(tmp_path / "shop.csv", Answers("bought"))
     assert whole.roles["refund"].role == "outcome"
     assert "refund" not in whole.features
+
+
+def test_a_feature_that_ranks_well_alone_blocks_until_a_person_gives_the_reason(tmp_path):
+    whole = guessed(tables.write("penguins", tmp_path), Answers("species"))
+    gates = project_files.texts(whole, "none", {})[Path("conf/gates/penguins.yaml")]
+    rules = yaml.safe_load(gates)["rules"]
+    assert not [rule for rule in rules.values() if "explained" in rule]
+    completed = yaml.safe_load(re.sub("^    # (?=explained:|  )", "    ", gates, flags=re.MULTILINE))
+    named = ("bill_length_mm", "flipper_length_mm")
+    assert completed["rules"]["no_leak"]["explained"] == dict.fromkeys(named, "why it is known before")
+    assert all(any(name in guess.what for guess in guesses.guesses(whole)) for name in named)
+
+
+def test_of_several_classes_only_a_column_that_tells_them_all_is_the_label_itself(tmp_path):
+    random = np.random.default_rng(1)
+    code = random.integers(0, 3, 600)
+    frame = pl.DataFrame(
+        {
+            "kind": np.array(["a", "b", "c"])[code],
+            "code": np.array([7, 3, 5])[code],
+            "size": random.normal(0, 1, 600) + 9 * (code == 0),  # tells a from the others, and those not at all
+        }
+    )
+    frame.write_csv(tmp_path / "kinds.csv")
+    whole = guessed(tmp_path / "kinds.csv", Answers("kind"))
+    assert (whole.roles["code"].role, whole.roles["size"].role) == ("outcome", "feature")
+
+
+def test_a_key_of_many_columns_has_none_that_it_does_not_need(tmp_path):
+    digits = np.array([[number // 5**place % 5 for place in range(4)] for number in range(625)])
+    label = np.random.default_rng(1).integers(0, 2, 625)
+    frame = pl.DataFrame({**{f"part_{place}": digits[:, place] for place in range(4)}, "spare": 1 - label, "y": label})
+    frame.write_csv(tmp_path / "parts.csv")
+    assert guessed(tmp_path / "parts.csv", Answers("y")).key == ("part_0", "part_1", "part_2", "part_3")
 
 
 @pytest.mark.parametrize(

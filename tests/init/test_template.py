@@ -54,6 +54,7 @@ def test_stages_are_the_repositorys_own_and_depend_on_the_installed_framework(ro
         assert texts[f"stages/{path.name}"] == path.read_text(encoding="utf-8")
     own, theirs = (yaml.safe_load(text)["stages"] for text in ((root / "dvc.yaml").read_text(), texts["dvc.yaml"]))
     assert list(theirs) == list(own)
+    assert [*yaml.safe_load(texts["dvc.yaml"])["artifacts"]] == ["penguins"]
     for name, stage in theirs.items():
         kept = [path for path in own[name]["deps"] if not path.startswith("src/")]
         assert [path for path in stage["deps"] if path != "locks/trunkline.txt"] == kept

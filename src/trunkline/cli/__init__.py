@@ -28,6 +28,7 @@ COMMANDS = {
     "serve": "trunkline.cli.serve:serve",
     "status": "trunkline.cli.status:status",
     "trace": "trunkline.cli.trace:trace",
+    "upgrade": "trunkline.cli.upgrade:upgrade",
     "verify": "trunkline.cli.verify:verify",
 }
 

@@ -11,10 +11,10 @@ from trunkline.cli import options
 from trunkline.core.errors import UserError
 
 if TYPE_CHECKING:
+    from trunkline.init.framework_files import Forge
     from trunkline.init.guess import Guess
     from trunkline.init.problem import Answers, Problem
     from trunkline.init.profile import Table
-    from trunkline.init.project_files import Forge
     from trunkline.init.sources import Named
 
 FORGES: "tuple[Forge, ...]" = ("github", "gitlab", "jenkins", "none")

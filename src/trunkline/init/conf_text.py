@@ -1,6 +1,7 @@
 """The groups of conf/ that are of a problem, as texts; what is the same for every problem is the framework's own."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,7 @@ from trunkline.init import contract_text, gates_text, template, yaml_text
 from trunkline.init.problem import Problem, suggests_streams
 from trunkline.pipeline.compose.edit import put
 
-_GROUPS = (
-    "data",
-    "contract",
-    "features",
-    "evaluation",
-    "gates",
-    "bundle",
-    "deploy",
-)  # whose option has the problem's name
+_COPIED = ("deploy", "serving")  # groups that say the same in a new project as in the framework's example
 
 
 def schema(group: str) -> str:
@@ -40,11 +33,12 @@ def texts(problem: Problem, rules: Mapping[str, Mapping[str, Any]]) -> dict[Path
         "evaluation": _evaluation(problem),
         "gates": gates_text.text(problem, rules),
         "bundle": _bundle(problem),
-        "deploy": template.text("conf/deploy/flights.yaml"),
+        **{group: template.text(f"conf/{group}/flights.yaml") for group in _COPIED},
     }
     tracking = put(template.text("conf/tracking/mlflow.yaml"), ("experiment",), problem.name)
     return {
-        Path("conf/config.yaml"): _config(problem),
+        Path("conf/config.yaml"): _config(problem, groups),
+        Path("conf/review/comment.yaml"): template.text("conf/review/comment.yaml"),
         Path("conf/tracking/mlflow.yaml"): tracking,
         **{Path(f"conf/{group}/{own}.yaml"): text for group, text in groups.items()},
     }
@@ -55,43 +49,16 @@ def place(problem: Problem, group: str) -> Path:
     return Path("conf/config.yaml") if group == "config" else Path(f"conf/{group}/{option(problem)}.yaml")
 
 
-def _config(problem: Problem) -> str:
-    own = option(problem)
-    chosen = {
-        **dict.fromkeys(_GROUPS, own),
-        "model": problem.model,
-        "search": "none",
-        "review": "comment",
-        "tracking": "mlflow",
-    }
-    original = template.text("conf/config.yaml").splitlines()
-    header = [line for line in original if line.startswith("#")]
-    order = (
-        "data",
-        "contract",
-        "features",
-        "model",
-        "search",
-        "evaluation",
-        "gates",
-        "bundle",
-        "deploy",
-        "review",
-        "tracking",
+def _config(problem: Problem, groups: Collection[str]) -> str:
+    """Return the framework's own file with other options: those of the problem, of `groups`, and its model."""
+    chosen = {**dict.fromkeys(groups, option(problem)), "model": problem.model}
+    text = re.sub(
+        r"^  - (\w+): (\w+)$",
+        lambda default: f"  - {default[1]}: {chosen.get(default[1], default[2])}",
+        template.text("conf/config.yaml"),
+        flags=re.MULTILINE,
     )
-    return "\n".join(
-        [
-            *header,
-            "defaults:",
-            "  - _self_",
-            *(f"  - {group}: {chosen[group]}" for group in order),
-            "  - experiment: null",
-            "",
-            f"name: {problem.name} # names the model and its versions",
-            "seed: 20130701 # of everything that is random",
-            "",
-        ]
-    )
+    return put(text, ("name",), problem.name)
 
 
 def _data(problem: Problem) -> str:
@@ -190,11 +157,16 @@ def _evaluation(problem: Problem) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _bundle(problem: Problem) -> str:
+def purpose(problem: Problem) -> str:
+    """Return a sentence that says what is predicted of what."""
     what = problem.target.expression if problem.target.expression.isprintable() else problem.target.name
-    purpose = f"Predicts {what} of a row of {problem.observed.named.name}. Say here for whom, and what is done with it."
+    return f"Predicts {what} of a row of {problem.observed.named.name}."
+
+
+def _bundle(problem: Problem) -> str:
+    use = f"{purpose(problem)} Say here for whom, and what is done with it."
     limits = ["Rows unlike those that it was trained on. Say here what it must not be used for."]
-    card = {"intended_use": purpose, "limits": limits}
+    card = {"intended_use": use, "limits": limits}
     return "\n".join(
         [
             schema("bundle"),

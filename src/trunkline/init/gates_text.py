@@ -37,6 +37,8 @@ def text(problem: Problem, rules: Mapping[str, Mapping[str, Any]]) -> str:
             f"  # {why}.",
             *given,
             *(yaml_text.entry(name, rule, 2) for name, rule in _always(problem).items() if name not in rules),
+            *yaml_text.block("no_leak", {"kind": "leak"}, 2),
+            *_reasons_missing(problem),
             "",
         ]
     )
@@ -54,7 +56,6 @@ def _always(problem: Problem) -> dict[str, dict[str, Any]]:
         "above_noise": {"kind": "noise_floor", "metric": metric, "advisory": True},
         "knows_something": {"kind": "simplicity", "metric": metric, "than": "base_rate", "margin": 0},
         "worth_it": {"kind": "simplicity", "metric": metric, "margin": 0, "advisory": True},
-        "no_leak": {"kind": "leak", **_explained(problem)},
         "sane": {"kind": "sanity", "slope": [0.3, 3]},
         "quarantine": {
             "kind": "data",
@@ -68,14 +69,17 @@ def _always(problem: Problem) -> dict[str, dict[str, Any]]:
     }
 
 
-def _explained(problem: Problem) -> dict[str, Any]:
-    reasons = {name: reason(strength) for name, strength in suspects(problem).items()}
-    return {"explained": reasons} if reasons else {}
-
-
-def reason(strength: float) -> str:
-    """Return why a feature that ranks the labels well is let through: a person has to confirm it."""
-    return f"alone it ranks the labels by {strength:.2f}; to be confirmed that it is known before"
+def _reasons_missing(problem: Problem) -> list[str]:
+    """Return comments that a person completes: the reason why a feature that ranks so well alone is known before."""
+    ranking = suspects(problem)
+    if not ranking:
+        return []
+    return [
+        "    # A feature that ranks the labels too well alone blocks until its reason stands here, or conf/contract",
+        "    # says `known: outcome` of its column:",
+        "    # explained:",
+        *(f"    #   {name}: why it is known before # alone {strength:.2f}" for name, strength in ranking.items()),
+    ]
 
 
 def suspects(problem: Problem) -> dict[str, float]:

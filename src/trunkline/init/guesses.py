@@ -65,9 +65,9 @@ def _columns(problem: Problem) -> Iterator[Guess]:
     for name, strength in gates_text.suspects(problem).items():
         yield Guess(
             f"'{name}' is known before, although it ranks the labels by {strength:.2f} alone",
-            "it may be a leak: confirm it, or write `known: outcome` in conf/contract",
+            "too well may be a leak, which blocks: say here why it is none, or `known: outcome` in conf/contract",
             "gates",
-            ("rules", "no_leak", "explained", name),
+            ("rules", "no_leak"),
         )
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import polars as pl
+from sklearn.model_selection import cross_val_score
+from sklearn.tree import DecisionTreeClassifier
 
 from trunkline.init.profile import Column, Table
 from trunkline.init.target import Target
@@ -15,7 +17,7 @@ Role = Literal["feature", "label", "outcome", "identifier", "constant", "empty",
 
 SAMPLE = 20_000  # rows by which it is measured what a column alone knows of the label
 SUSPECT = 0.9  # how well a column may rank the labels by itself before a person must say why
-LEAK = {"binary": 0.99, "regression": 0.99, "multiclass": 0.999}  # from here on it is taken for the label itself
+LEAK = 0.99  # from here on it is taken for the label itself; of several classes, if it also tells each from all others
 DISTINCT = 0.5  # share of different values from which on a text or an id names the row
 MOST_CATEGORIES = 200  # that a text may have as a feature
 WORDY = 40  # characters, on average, of a text that people have written
@@ -57,8 +59,7 @@ def roles(table: Table, of: Target, labels: pl.Series) -> dict[str, ColumnRole]:
     by_shape = {column.name: _by_shape(column, of) for column in table.columns}
     plain = [name for name, role in by_shape.items() if role is None]
     measured = strengths(table, of, labels, plain)
-    missing = labels.is_null()
-    return {name: role or _by_labels(table, name, of, missing, measured.get(name)) for name, role in by_shape.items()}
+    return {name: role or _by_labels(table, name, of, labels, measured.get(name)) for name, role in by_shape.items()}
 
 
 def _by_shape(column: Column, of: Target) -> ColumnRole | None:  # noqa: PLR0911  one per role
@@ -85,14 +86,19 @@ def _by_shape(column: Column, of: Target) -> ColumnRole | None:  # noqa: PLR0911
     return None
 
 
-def _by_labels(table: Table, name: str, of: Target, missing: pl.Series, strength: float | None) -> ColumnRole:
+def _by_labels(table: Table, name: str, of: Target, labels: pl.Series, strength: float | None) -> ColumnRole:
+    missing = labels.is_null()
     empty = table.frame[name].is_null()
     unknown, known = empty.filter(missing), empty.filter(~missing)
     if unknown.len() >= 5 and unknown.mean() > _TOGETHER and known.mean() < _ELSEWHERE:  # type: ignore[operator]
         return ColumnRole("outcome", "it is missing where the label is missing", strength)
     if table.frame[name].filter(~missing).n_unique() == 1:
         return ColumnRole("outcome", "it has one value wherever the label is known", strength)
-    if strength is not None and strength >= LEAK[of.task]:
+    if (
+        strength is not None
+        and strength >= LEAK
+        and (of.task != "multiclass" or tells_classes(table.frame[name], labels))
+    ):
         return ColumnRole(
             "outcome", f"alone it ranks the labels by {strength:.3f}, too well to be known before", strength
         )
@@ -107,3 +113,15 @@ def strengths(table: Table, of: Target, labels: pl.Series, columns: Sequence[str
     types = {name: pl.String if frame[name].dtype == pl.String else pl.Float64 for name in columns}
     features = frame.select(pl.col(name).cast(kind) for name, kind in types.items())
     return leaks.strengths(features, frame["\0label"].to_numpy(), of.task)
+
+
+def tells_classes(values: pl.Series, labels: pl.Series) -> bool:
+    """Tell whether a column alone decides which class a row is of, as a code of the classes does.
+
+    The strength of a column is that of the class which it ranks best: one class of iris by the length of its petals.
+    """
+    frame = pl.DataFrame({"value": values.rank("dense").fill_null(0), "label": labels}).drop_nulls()
+    frame = frame.sample(min(frame.height, SAMPLE), seed=0)
+    tree = DecisionTreeClassifier(min_samples_leaf=3, random_state=0)
+    scores = cross_val_score(tree, frame.select("value").to_numpy(), frame["label"].to_numpy(), cv=3)
+    return bool(scores.mean() >= LEAK)

@@ -196,6 +196,26 @@ def test_a_simple_model_must_be_beaten_or_is_recommended():
     assert only(constant, made(noise=6.0)).verdict == "fail"
 
 
+def test_the_base_rate_of_classes_is_chances_although_the_report_has_rounded_it():
+    evidence = made()
+    labels = np.arange(len(evidence.labels)) % 3
+    content = evidence.reports.model_dump()
+    content["dataset"]["windows"]["train"] |= {
+        "base_rate": None,
+        "class_shares": {"a": 0.307692, "b": 0.358974, "c": 0.333333},  # which sum to 0.999999
+    }
+    of_classes = replace(
+        evidence,
+        reports=evidence.reports.model_validate(content),
+        labels=labels,
+        scores=np.where(labels[:, None] == np.arange(3), 0.8, 0.1),
+        task="multiclass",
+        classes=("a", "b", "c"),
+    )
+    verdict = only({"kind": "simplicity", "metric": "log_loss", "margin": 0.0, "than": "base_rate"}, of_classes)
+    assert verdict.verdict == "pass", verdict.reason
+
+
 @pytest.mark.parametrize(
     ("rule", "answer", "said"),
     [

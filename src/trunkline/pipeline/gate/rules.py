@@ -235,7 +235,10 @@ def _simple(than: str, evidence: Evidence) -> tuple[str, Floats]:
         rate = [(window.class_shares or {}).get(name) for name in evidence.classes] or [window.base_rate]
         if None in rate:
             raise UserError("reports/dataset.json has no base rate of the training rows")
-        scores = np.tile(np.array(rate, dtype=np.float64), (len(evidence.labels), 1))
+        shares = np.array(rate, dtype=np.float64)
+        if evidence.classes:
+            shares /= shares.sum()  # rounded as the report has them, they sum to 0.999999
+        scores = np.tile(shares, (len(evidence.labels), 1))
         return "the base rate", scores if evidence.classes else scores[:, 0]
     if evidence.baseline_scores is None:
         raise UserError("the baseline's scores are missing; run: dvc repro")
