@@ -1,6 +1,6 @@
 # Two commands set everything up: `make repro` and `make test`. The others are for contributors.
 
-.PHONY: help repro test test-workflows test-long check docs lock clean
+.PHONY: help repro tour test test-workflows test-long check docs lock clean
 .DEFAULT_GOAL := help
 
 RUN := PATH="$$PWD/.venv/bin:$$PATH"
@@ -20,6 +20,10 @@ repro: ## Install, run the pipeline on real data, show the metrics
 	@# empty. Logging a result that is logged already changes nothing.
 	@test -e mlflow.db || $(RUN) dvc repro --quiet --single-item --force track
 	@$(RUN) trunkline report
+
+tour: ## A day with Trunkline, run in a throw-away folder (minutes): docs/day.md; KEEP=1 keeps it
+	@locks/install dev
+	@$(RUN) KEEP=$(KEEP) docs/day.sh
 
 # A file's tests share its fixtures, so they stay together; in tests/, the long ones of e2e/ come first.
 PYTEST := $(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder --durations 10
