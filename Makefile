@@ -1,10 +1,11 @@
 # Two commands set everything up: `make repro` and `make test`. The others are for contributors.
 
-.PHONY: help repro test test-workflows test-long check docs lock clean
+.PHONY: help repro tour test test-workflows test-long check docs site lock clean
 .DEFAULT_GOAL := help
 
 RUN := PATH="$$PWD/.venv/bin:$$PATH"
-LOCK = $$(uv --version >/dev/null 2>&1 && echo uv || echo .venv/uv/bin/uv) pip compile --quiet --universal \
+UV = $$(uv --version >/dev/null 2>&1 && echo uv || echo .venv/uv/bin/uv)
+LOCK = $(UV) pip compile --quiet --universal \
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 	$(if $(UPGRADE),--upgrade)
 # The extra alone: what scores with a graph needs nothing of what makes one, which [project.dependencies] lists.
@@ -20,6 +21,10 @@ repro: ## Install, run the pipeline on real data, show the metrics
 	@# empty. Logging a result that is logged already changes nothing.
 	@test -e mlflow.db || $(RUN) dvc repro --quiet --single-item --force track
 	@$(RUN) trunkline report
+
+tour: ## A day with Trunkline, run in a throw-away folder (minutes): docs/day.md; KEEP=1 keeps it
+	@locks/install dev
+	@$(RUN) KEEP=$(KEEP) docs/day.sh
 
 # A file's tests share its fixtures, so they stay together; in tests/, the long ones of e2e/ come first.
 PYTEST := $(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder --durations 10
@@ -50,6 +55,14 @@ docs: ## Write docs/conf.md and docs/schemas/ from the code
 	@mv .venv/.conf.md docs/conf.md
 	@$(RUN) python -m trunkline.pipeline.compose.schema docs/schemas
 
+site: ## Build the docs as a site, in site/: plain files for any web server
+	@locks/install dev
+	@$(UV) venv --quiet --allow-existing --no-python-downloads --python .venv/bin/python .venv/site
+	@$(UV) pip sync --quiet --python .venv/site/bin/python --require-hashes locks/site.txt
+	@rm -rf .cache/pages && mkdir -p .cache/pages
+	@git ls-files --cached --others --exclude-standard -z ':!.github/*.md' ':!src/*.md' ':!tests/*.md' | xargs -0 cp --parents -t .cache/pages
+	@.venv/site/bin/zensical build --strict
+
 lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versions
 	@locks/install dev
 	@$(LOCK) pyproject.toml --extra lightgbm --extra search --group example -o locks/pipeline.txt
@@ -61,6 +74,7 @@ lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versio
 	@$(RUN) python -c "$(SERVE)" | $(LOCK) - -c locks/dev.txt -o locks/serve.txt
 	@printf '%s\n' setuptools wheel 'uv_build>=0.9,<1' | $(LOCK) - -o locks/build.txt
 	@echo uv | $(LOCK) - -o locks/uv.txt
+	@echo zensical | $(LOCK) - -o locks/site.txt
 
 clean: ## Remove the environment and all caches of tools, but no data and no results
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PIPELINE, DEV = ROOT / "locks/pipeline.txt", ROOT / "locks/dev.txt"
-OUTPUTS = {"data", "models", "mlruns", "mlartifacts", "__pycache__"}
+OUTPUTS = {"data", "models", "mlruns", "mlartifacts", "site", "__pycache__"}
 
 
 def files(*suffixes: str, under: str = ".") -> Iterator[Path]:
@@ -175,12 +175,27 @@ def test_what_documents_name_exists():
             assert (ROOT / path).is_file(), f"{page.name}: {path}"
 
 
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that a forge gives the headings of a page."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ +(.*)$", text, re.MULTILINE)
+    titles = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).strip().lower() for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", title).replace(" ", "-") for title in titles}
+
+
 def test_links_between_documents_lead_somewhere():
     broken = []
     for page in files(".md"):
         text = re.sub(r"```.*?```|`[^`]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)|src=\"([^\"]+)\"", text):
-            link = target[0] or target[1]
-            if "://" not in link and not (page.parent / link).exists():
-                broken.append(f"{page.relative_to(ROOT)}: {link}")
+        links = re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", text)
+        for link, anchor in [*links, *((source, "") for source in re.findall(r"src=\"([^\"]+)\"", text))]:
+            target = page.parent / link if link else page
+            if "://" not in link and (not target.exists() or (anchor and anchor not in anchors(target))):
+                broken.append(f"{page.relative_to(ROOT)}: {link}#{anchor}")
     assert broken == []
+
+
+def test_the_site_has_every_page_in_its_navigation():
+    entries = re.findall(r'"([^"]+\.md)"', (ROOT / "zensical.toml").read_text(encoding="utf-8"))
+    pages = [path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("docs/*.md"), *ROOT.glob("*.md"))]
+    assert sorted(entries) == sorted([*pages, "docs/adr/README.md"])

@@ -24,6 +24,7 @@ from trunkline.tables import rows
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 
 MESSY = Path(__file__).parent / "messy"
+QUIET = {"PYTHONWARNINGS": "ignore"}  # as users have it
 
 
 @dataclass(frozen=True)
@@ -144,6 +145,16 @@ def holds(problem: Problem, names: list[str], task: Any, atol: float = 1e-9) -> 
     problem.project.run("trunkline", "compose", "--check", env=problem.env)
 
 
+def plots(problem: Problem) -> str:
+    """Return the page of `dvc plots show`, which like `dvc plots diff` says nothing but where its page is."""
+    page = problem.project.root / "plots/index.html"
+    for command in (("diff", "HEAD"), ("show",)):
+        page.unlink(missing_ok=True)
+        told = problem.project.run("dvc", "plots", *command, "--out", "plots", env={**problem.env, **QUIET})
+        assert told.split() == [page.as_uri()], told
+    return page.read_text(encoding="utf-8")
+
+
 def wrong(problem: Problem) -> list[str]:
     """Return what the self-test of the gates finds wrong."""
     told = problem.project.run("trunkline", "gate", "--self-test", "--json", env=problem.env, check=False)
@@ -163,9 +174,7 @@ def test_a_regression_on_a_table_without_time(diabetes: Problem) -> None:
     report = diabetes.project.run("trunkline", "report")
     assert "smaller is better" in report
     assert "auc" not in report.lower()
-    assert "failed" not in diabetes.project.run("dvc", "plots", "show", "--out", "plots")
-    page = (diabetes.project.root / "plots/index.html").read_text(encoding="utf-8")
-    assert '"observed"' in page
+    assert '"observed"' in plots(diabetes)
 
 
 def test_the_comment_on_a_regression(diabetes: Problem, tmp_path: Path) -> None:
@@ -191,8 +200,7 @@ def test_several_classes(wine: Problem) -> None:
     assert {(cell["actual"], cell["predicted"]) for cell in cells} == {(a, b) for a in "012" for b in "012"}
     assert wrong(wine) == []
     assert "for each of `0`, `1`, `2`" in wine.project.read("models/bundle/card.md")
-    wine.project.run("dvc", "plots", "show", "--out", "plots")
-    assert '"predicted"' in (wine.project.root / "plots/index.html").read_text(encoding="utf-8")
+    assert '"predicted"' in plots(wine)
 
 
 def test_a_mess_in_groups(messy: Problem) -> None:
@@ -214,6 +222,7 @@ def test_a_mess_in_groups(messy: Problem) -> None:
     assert checked["checks"] == {"columns.Größe.type": checked["quarantined"]}
     assert checked["quarantined"] > 0
     assert messy.json("reports/slices.json")["city"]["(missing)"]["n"] > 100
+    assert '"true_positive_rate"' in plots(messy)
 
 
 def test_raw_rows_score_as_the_features_that_were_evaluated(messy: Problem) -> None:
