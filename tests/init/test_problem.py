@@ -127,6 +127,23 @@ def test_a_key_of_many_columns_has_none_that_it_does_not_need(tmp_path):
     assert guessed(tmp_path / "parts.csv", Answers("y")).key == ("part_0", "part_1", "part_2", "part_3")
 
 
+def test_a_table_to_look_up_in_is_a_view_that_only_has_to_be_uncommented(tmp_path):
+    random = np.random.default_rng(1)
+    customer = random.integers(0, 50, 400)
+    label = random.integers(0, 2, 400)
+    orders = pl.DataFrame({"order": range(400), "customer_id": customer, "sum": random.normal(size=400), "late": label})
+    customers = pl.DataFrame({"customer_id": range(50), "late": random.normal(size=50), "E-mail": ["a@b"] * 50})
+    orders.write_csv(tmp_path / "orders.csv")
+    customers.write_csv(tmp_path / "customers.csv")
+    read = [loading.load(str(tmp_path / f"{name}.csv"), tmp_path / "project") for name in ("orders", "customers")]
+    whole = problem.problem(read, Answers("late"))
+    assert list(whole.features) == ["sum"]  # the number of a customer means nothing
+    texts, path = project_files.texts(whole, "none", {}), Path("conf/features/orders.yaml")
+    view = "of_customers: {kind: lookup, table: customers, keys: [customer_id], features: {late_2: late}}"
+    assert f"  # {view}\n" in texts[path]
+    write.check({**texts, path: texts[path].replace(f"# {view}", view)})
+
+
 @pytest.mark.parametrize(
     ("answers", "message"),
     [

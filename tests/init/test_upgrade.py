@@ -141,6 +141,17 @@ def test_a_version_that_cannot_be_upgraded_from_is_refused(project, line, messag
     assert message in str(refused.value)
 
 
+def test_lines_of_ours_stay_in_a_list_of_lines(project):
+    template_of = (project / ".gitignore").read_text()
+    (project / ".gitignore").write_text(f"*.log\n{template_of.partition(chr(10))[2]}")
+    listed = (project / TEMPLATE).read_text()
+    (project / TEMPLATE).write_text(listed.replace(framework_files.blob(template_of), "0" * 40))
+    changed = {change.path.as_posix(): change for change in upgrade.changes(project)}
+    first = template_of.splitlines()[0]
+    assert not changed[".gitignore"].conflict
+    assert {"*.log", first} <= set((changed[".gitignore"].text or "").splitlines())
+
+
 def test_the_address_of_the_framework_stays(project):
     address = "trunkline @ git+https://host/trunkline@0123456\n"
     (project / "locks/trunkline.txt").write_text(address)

@@ -38,6 +38,20 @@ def test_a_readme_that_is_there_is_kept(tmp_path):
     assert Path("README.md") not in write.new(tmp_path, TEXTS)
 
 
+def test_a_list_of_lines_that_is_there_gets_those_that_it_has_not(tmp_path):
+    path = Path(".gitignore")
+    (tmp_path / path).write_text("*.log\n.venv/")
+    texts = write.new(tmp_path, {path: "# ours\n.venv/\nmlruns/\n", Path("run"): "#!/bin/sh\n"})
+    assert texts[path] == "*.log\n.venv/\n# ours\nmlruns/\n"
+    (tmp_path / "run").mkdir()  # appears after `new` has looked
+    with pytest.raises(OSError, match="run"):
+        write.write(tmp_path, texts, {})
+    assert (tmp_path / path).read_text() == "*.log\n.venv/"
+    (tmp_path / "run").rmdir()
+    write.write(tmp_path, texts, {})
+    assert (tmp_path / path).read_text() == texts[path]
+
+
 def test_nothing_is_left_where_a_file_cannot_be_moved(tmp_path):
     (tmp_path / "run").mkdir()  # appears after `new` has looked
     (tmp_path / "run/x").write_text("old\n")

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.core import safe_yaml
-from trunkline.init import contract_text, gates_text, template, yaml_text
-from trunkline.init.problem import Problem, suggests_streams
+from trunkline.core.dataset import EVENT_TIME
+from trunkline.init import contract_text, gates_text, names, roles, template, yaml_text
+from trunkline.init.problem import Problem, ProfiledTable, suggests_streams
 from trunkline.pipeline.compose.edit import put
 
 _COPIED = ("deploy", "serving")  # groups that say the same in a new project as in the framework's example
@@ -134,10 +135,26 @@ def _hints(problem: Problem) -> list[str]:
             f"  # last: {{kind: latest, stream: past, keys: {by}, max_age: 30d,",
             "  #   features: {last_weekday: weekday(event_time)}}",
         ]
-    for other in problem.tables[1:]:
-        by, name = yaml_text.flow(list(other.unique.columns)), other.named.name
-        lines.append(f"  # of_{name}: {{kind: lookup, table: {name}, keys: {by}, features: {{…}}}}")
+    lines += [f"  # {_lookup(problem, other)}" for other in problem.tables[1:] if _has_key(problem, other)]
     return [line for line in lines if line.isprintable()]
+
+
+def _has_key(problem: Problem, other: ProfiledTable) -> bool:
+    """Tell whether the rows of another table can be looked up by columns of the observations."""
+    return {*other.unique.columns} <= {*problem.observed.table.frame.columns} and not other.unique.repeated
+
+
+def _lookup(problem: Problem, other: ProfiledTable) -> str:
+    """Return a view of every column of another table, to be taken where they are known when the prediction is made."""
+    columns = [column for column in other.table.columns if column.name not in other.unique.columns]
+    taken = {*problem.observed.table.frame.columns, *problem.features, problem.target.name, EVENT_TIME}
+    features: dict[str, str] = {}
+    for column in columns:
+        if column.type != "time" and roles.privacy(column) != "personal" and column.distinct > 1:
+            name = names.slug(column.name, taken | features.keys(), "column")
+            features[name] = names.reference(column.name)
+    view = {"kind": "lookup", "table": other.named.name, "keys": list(other.unique.columns), "features": features}
+    return yaml_text.entry(f"of_{other.named.name}", view)
 
 
 def _evaluation(problem: Problem) -> str:

@@ -9,7 +9,7 @@ import polars as pl
 from sklearn.model_selection import cross_val_score
 from sklearn.tree import DecisionTreeClassifier
 
-from trunkline.init.profile import Column, Table
+from trunkline.init.profile import LISTED, Column, Table
 from trunkline.init.target import Target
 from trunkline.pipeline.gate import leaks
 
@@ -29,6 +29,7 @@ _PERSONAL = re.compile(
 )
 _SENSITIVE = re.compile(r"(^|_)(sex|gender|race|ethnic\w*|religion|nationality|disab\w*|marital\w*|pregnan\w*)(_|$)")
 _IDENTIFIER = re.compile(r"(^|_)(id|uuid|guid|key|no|nr|number|index|row|unnamed\w*)(_|$)")
+_ENTITY = re.compile(r"(^|_)(id|uuid|guid)$")
 _LATER = re.compile(r"(^|_)(actual|arr|arrival|clos\w+|complet\w+|deliver\w+|end\w*|finish\w*|resol\w+|result\w*)(_|$)")
 
 
@@ -83,6 +84,8 @@ def _by_shape(column: Column, of: Target) -> ColumnRole | None:  # noqa: PLR0911
     counted = column.distinct == column.rows and (column.high or 0) - (column.low or 0) == column.rows - 1
     if column.type == "integer" and (counted or (many and _IDENTIFIER.search(name))):
         return ColumnRole("identifier", "it counts or names the rows")
+    if column.type == "integer" and column.distinct > LISTED and _ENTITY.search(name):
+        return ColumnRole("identifier", f"it names one of {column.distinct:,}, and how large it is means nothing")
     return None
 
 

@@ -20,6 +20,7 @@ from trunkline.core.errors import UserError
 from trunkline.core.paths import CONF, FRAMEWORK
 from trunkline.init import framework_files, migrations
 from trunkline.init.framework_files import FORGES, TEMPLATE, Forge, Setup
+from trunkline.init.write import JOINED, joined
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,9 @@ def _change(root: Path, path: Path, base: str | None, theirs: str | None) -> Cha
         return Change(path, None, "was removed here, and has changed in the framework", conflict=True)
     if framework_files.blob(ours) == base:
         return Change(path, theirs, f"follows {__version__}" if theirs is not None else "is not needed any more")
+    if theirs is not None and path.as_posix() in JOINED:
+        lines = joined(ours, theirs)
+        return Change(path, lines, "gets the lines that it has not got") if lines != ours else None
     if theirs is None:
         return Change(path, ours, "was edited here, and the framework has it no more", conflict=True)
     before = process.attempt(root, os.environ, "cat-file", "blob", base or "")

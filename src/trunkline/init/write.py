@@ -11,21 +11,31 @@ from trunkline.pipeline.compose import compose, judge
 
 # What may be there already, and is left as it is: it decides no result.
 KEPT = ("README.md", ".editorconfig", ".vscode/extensions.json", ".devcontainer/devcontainer.json")
+JOINED = (".gitignore", ".gitattributes", ".dvcignore")  # lists of lines: those that are missing are added
 SHOWN = 5
 
 
 def new(root: Path, texts: Mapping[Path, str]) -> dict[Path, str]:
     """Return the files that will be written: all but those that may stay as they are.
 
-    Raises UserError that names what stands in the way.
+    A list of lines that is there keeps its own. Raises UserError that names what stands in the way.
     """
     wanted = {path: text for path, text in texts.items() if not (path.as_posix() in KEPT and (root / path).is_file())}
-    blocking = sorted({way.as_posix() for path in wanted for way in _in_the_way(root, path)})
+    lists = {path for path in wanted if path.as_posix() in JOINED and (root / path).is_file()}
+    wanted |= {path: joined((root / path).read_text(encoding="utf-8"), wanted[path]) for path in lists}
+    blocking = sorted({way.as_posix() for path in wanted.keys() - lists for way in _in_the_way(root, path)})
     if blocking:
         more = f" and {len(blocking) - SHOWN} more" if len(blocking) > SHOWN else ""
         listed = ", ".join(blocking[:SHOWN])
         raise UserError(f"{listed}{more}: is there already, and nothing is overwritten; move it, or use another folder")
     return wanted
+
+
+def joined(text: str, more: str) -> str:
+    """Return a list of lines with those of another at its end that it has not got."""
+    present = text.splitlines()
+    missing = [line for line in more.splitlines() if line and line not in present]
+    return "\n".join([*present, *missing, ""]) if missing else text
 
 
 def _in_the_way(root: Path, path: Path) -> Iterator[Path]:
@@ -50,6 +60,7 @@ def check(texts: Mapping[Path, str]) -> None:
 
 def write(root: Path, texts: Mapping[Path, str], copied: Mapping[Path, Path]) -> None:
     """Write texts, and copies of files, by their paths below the root, all of them or, on an error, none."""
+    before = {path: (root / path).read_bytes() for path in texts if (root / path).is_file()}
     with _aside(root, texts, copied) as folder:
         moved: list[Path] = []
         try:
@@ -60,6 +71,8 @@ def write(root: Path, texts: Mapping[Path, str], copied: Mapping[Path, Path]) ->
         except BaseException:
             for path in moved:
                 path.unlink()
+            for path, content in before.items():
+                (root / path).write_bytes(content)
             raise
 
 
