@@ -14,6 +14,8 @@ from trunkline.core.errors import UserError
 @pytest.fixture
 def project(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(root / "conf", tmp_path / "conf")
+    (tmp_path / "models").mkdir()
+    shutil.copy(root / "models/registry.yaml", tmp_path / "models")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -30,7 +32,7 @@ def test_overrides_are_printed_as_hydra_composes_them_and_nothing_is_written(pro
     assert run("model=forest", "seed=3").stdout == printed.stdout
     assert set(yaml.safe_load(run("--cfg", "hydra").stdout)) == {"hydra"}
     assert {"hydra", "model"} < set(yaml.safe_load(run("--cfg", "all").stdout))
-    assert [path.name for path in project.iterdir()] == ["conf"]
+    assert sorted(path.name for path in project.iterdir()) == ["conf", "models"]
 
 
 @pytest.mark.usefixtures("project")

@@ -62,6 +62,8 @@ def project(root: Path, tmp_path: Path, web: FileServer) -> Path:
     """A project whose conf/data/bts.yaml asks a server on this machine."""
     shutil.copytree(root / "conf", tmp_path / "conf")
     shutil.copytree(root / "stages", tmp_path / "stages")
+    (tmp_path / "models").mkdir()
+    shutil.copy(root / "models/registry.yaml", tmp_path / "models")
     bts = tmp_path / "conf/data/bts.yaml"
     here = f"{web.url}\n    private_hosts: [127.0.0.1]"
     bts.write_text(bts.read_text().replace("https://transtats.bts.gov/PREZIP/", here))

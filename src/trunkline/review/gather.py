@@ -37,10 +37,18 @@ from trunkline.review import former, kind, problem
 from trunkline.review.attribution import measure
 from trunkline.review.data import Curve, CurveKind, Merge, Pending, Points, Reliance, Review
 
-READ = (*reports.FILES, *moves.READ, *owners.PLACES)  # of the base
 EXPLANATIONS = paths.BUNDLE / "explanations.json"
 FEATURES = 15  # that are shown
 HOLDOUT = paths.PREDICTIONS / "holdout.parquet"
+_CURVES: dict[CurveKind, tuple[Path, str, str]] = {  # the file, and its fields across and up
+    "calibration": (paths.CURVES / "calibration.json", "score", "observed_rate"),
+    "roc": (paths.CURVES / "roc.json", "false_positive_rate", "true_positive_rate"),
+    "precision_recall": (paths.CURVES / "precision_recall.json", "recall", "precision"),
+    "negative_scores": (paths.CURVES / "scores.json", "score", "negative"),
+    "positive_scores": (paths.CURVES / "scores.json", "score", "positive"),
+    "observed": (paths.CURVES / "observed.json", "score", "observed"),
+}
+READ = (*reports.FILES, *moves.READ, *owners.PLACES, *sorted({path for path, _, _ in _CURVES.values()}))  # of the base
 
 
 def gather(root: Path, params: Params, target: str) -> Review:
@@ -155,14 +163,6 @@ _DRAWN: dict[Task, tuple[CurveKind, ...]] = {  # a confusion matrix is no curve
     "regression": ("observed",),
 }
 _UNREADABLE = (ValueError, KeyError, TypeError)
-_CURVES: dict[CurveKind, tuple[Path, str, str]] = {  # the file, and its fields across and up
-    "calibration": (paths.CURVES / "calibration.json", "score", "observed_rate"),
-    "roc": (paths.CURVES / "roc.json", "false_positive_rate", "true_positive_rate"),
-    "precision_recall": (paths.CURVES / "precision_recall.json", "recall", "precision"),
-    "negative_scores": (paths.CURVES / "scores.json", "score", "negative"),
-    "positive_scores": (paths.CURVES / "scores.json", "score", "positive"),
-    "observed": (paths.CURVES / "observed.json", "score", "observed"),
-}
 
 
 def _curve(root: Path, base: Snapshot, kind: CurveKind) -> Curve:
