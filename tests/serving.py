@@ -36,8 +36,8 @@ class Server:
     address: str = ""
     grpc: str = ""
 
-    def get(self, path: str) -> Answer:
-        return self.ask(urllib.request.Request(self.address + path))
+    def get(self, path: str, **headers: str) -> Answer:
+        return self.ask(urllib.request.Request(self.address + path, headers=headers))
 
     def post(self, path: str, body: Any, media_type: str = "application/json", **headers: str) -> Answer:
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -67,7 +67,7 @@ def serving(
     *arguments: str, cwd: Path, grpc: bool = False, command: Sequence[str] = (TRUNKLINE,), **env: str
 ) -> Iterator[Server]:
     """Yield a server on a free port that has started; it is killed in the end if it has not ended by itself."""
-    line = [*command, "serve", "--bind", "127.0.0.1:0", *arguments]
+    line = [*command, "serve", "--bind", "127.0.0.1:0", *arguments]  # of two addresses, the last counts
     environment = os.environ | env
     with subprocess.Popen(line, cwd=cwd, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:

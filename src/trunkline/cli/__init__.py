@@ -15,6 +15,7 @@ COMMANDS = {
     "doctor": "trunkline.cli.doctor:doctor",
     "gate": "trunkline.cli.gate:gate",
     "init": "trunkline.cli.init:init",
+    "key": "trunkline.cli.key:key",
     "log": "trunkline.cli.log:log",
     "pin": "trunkline.cli.pin:pin",
     "plan": "trunkline.cli.plan:plan",

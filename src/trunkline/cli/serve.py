@@ -76,6 +76,6 @@ def _declared(project: Path, bind: str | None, workers: int | None) -> "tuple[Se
         declared, tolerance = params.group(Serving), params.group(Packaging).tolerance
     given = {key: value for key, value in (("bind", bind), ("workers", workers)) if value is not None}
     try:
-        return Serving.model_validate({**dict(declared), **given}), tolerance
+        return Serving.model_validate({**dict(declared), **given}).placed(project), tolerance
     except ValidationError as error:
         raise click.UsageError(f"--{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None

@@ -1,5 +1,6 @@
 """conf/serving: what `trunkline serve` accepts, on which addresses, and how much of it at once."""
 
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Field, StringConstraints
@@ -32,6 +33,17 @@ class Protocols(Strict):
     grpc: Bind | None = Field(None, description="Address of the Open Inference Protocol over gRPC; null: not spoken.")
 
 
+class Authentication(Strict):
+    """Who may ask; with it, an address beyond this machine may be bound."""
+
+    keys: str = Field(
+        min_length=1, description="File of the keys' hashes, which `trunkline key add` writes; it is followed."
+    )
+    rate: float | None = Field(
+        None, gt=0, le=1e6, description="Requests a second of each principal, in each worker; more are answered 429."
+    )
+
+
 class Serving(Group):
     """How a bundle is served; no stage reads it, so that a change reruns nothing."""
 
@@ -44,3 +56,11 @@ class Serving(Group):
     )
     limits: Limits = Limits()
     protocols: Protocols = Protocols()
+    authentication: Authentication | None = Field(None, description="Who may ask; null: everyone on this machine.")
+
+    def placed(self, project: Path) -> "Serving":
+        """Return the same with the paths of files below the project's folder, where they are not absolute."""
+        if self.authentication is None:
+            return self
+        keys = str((project / self.authentication.keys).absolute())
+        return self.model_copy(update={"authentication": self.authentication.model_copy(update={"keys": keys})})

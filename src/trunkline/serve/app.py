@@ -11,6 +11,8 @@ import msgspec
 
 from trunkline.conf.serving import Serving
 from trunkline.serve import openapi
+from trunkline.serve.auth.authenticate import Authenticator
+from trunkline.serve.auth.principal import Scope as AuthScope
 from trunkline.serve.http import JSON, Receive, Request, Response, Scope, Send, json_response, read_body
 from trunkline.serve.limits import TIMEOUT, Queue, allowed_seconds
 from trunkline.serve.metrics import MEDIA_TYPE as METRICS_TYPE
@@ -20,6 +22,9 @@ from trunkline.serve.problems import MEDIA_TYPE as PROBLEM_TYPE
 from trunkline.serve.problems import ProblemError
 from trunkline.serve.protocols import mlflow, open_inference, tensors
 from trunkline.serve.swap import Slot
+
+# Any other state is open: probes ask it, and `trunkline reconcile` asks /version.
+STATE_SCOPES: dict[str, AuthScope] = {"/metrics": "admin", "/openapi.json": "predict", "/v2": "predict"}
 
 _log = logging.getLogger(__name__)
 
@@ -40,8 +45,11 @@ class Route:
 class App:
     """An ASGI application that answers with the model of a slot."""
 
-    def __init__(self, serving: Serving, slot: Slot, metrics: Metrics, queue: Queue) -> None:
+    def __init__(
+        self, serving: Serving, slot: Slot, metrics: Metrics, queue: Queue, authenticator: Authenticator
+    ) -> None:
         self._limits, self._slot, self._metrics, self._queue = serving.limits, slot, metrics, queue
+        self._authenticator = authenticator
         self._states: dict[str, Callable[[], Response]] = {
             "/healthz": lambda: json_response({"status": "alive"}),
             "/readyz": self._ready,
@@ -82,7 +90,7 @@ class App:
         """Return the route's name in metrics, and the answer."""
         path = request.path.rstrip("/") or "/"
         if path in self._states:
-            return path, self._state(path, request)
+            return path, await self._state(path, request)
         route = self._routes.get(path)
         if route is None and self._open_inference:
             route = open_inference_route(path)
@@ -97,6 +105,7 @@ class App:
     async def _score(self, route: Route, request: Request, receive: Receive, start: float) -> Response:
         if request.method != route.method:
             raise _not_allowed(route.method)
+        await self._authenticator.check(request.header("authorization"), "predict")
         deadline = start + allowed_seconds(request.header(TIMEOUT), self._limits.time.total_seconds())
         with self._queue.entered():
             self._metrics.in_work.set(self._queue.length)
@@ -109,10 +118,12 @@ class App:
         self._metrics.rows.inc(rows)
         return response
 
-    def _state(self, path: str, request: Request) -> Response:
+    async def _state(self, path: str, request: Request) -> Response:
         try:
             if request.method not in ("GET", "HEAD"):
                 raise _not_allowed("GET")
+            if scope := STATE_SCOPES.get(path):
+                await self._authenticator.check(request.header("authorization"), scope)
             return self._states[path]()
         except ProblemError as problem:
             return _refusal(problem, request)

@@ -9,10 +9,13 @@ from trunkline.serve.problems import MEDIA_TYPE
 
 _PROBLEMS = {
     "400": "The body is not JSON, or not rows",
+    "401": "No valid credential was given",
+    "403": "The credential lacks the scope",
     "408": "The body did not arrive in time",
     "413": "The body is too large, or has too many rows",
     "415": "The body's type is not one that is read",
     "422": "A row is not as the contract says; `row` and `field` name it",
+    "429": "The credential is used too often",
     "503": "No model is served, or too many requests wait",
     "504": "The time of the request was over",
 }

@@ -20,6 +20,7 @@ from trunkline.conf.serving import Serving
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.serve import model
 from trunkline.serve.app import App
+from trunkline.serve.auth.authenticate import Authenticator
 from trunkline.serve.http import Receive, Scope, Send
 from trunkline.serve.limits import Queue
 from trunkline.serve.metrics import SHARED, Metrics
@@ -40,9 +41,11 @@ class Source:
 def run(source: Source, serving: Serving, *, open_to_others: bool = False) -> None:
     """Serve until SIGTERM or Ctrl-C; the address is logged once it answers.
 
-    Raises UserError for a bundle that cannot be served and for an address beyond this machine that was not asked for,
-    and OutsideError for one that is taken.
+    Raises UserError for a bundle or a file of keys that cannot be used and for an address beyond this machine where
+    nobody is asked who they are, and OutsideError for one that is taken.
     """
+    Authenticator(serving.authentication)
+    open_to_others = open_to_others or serving.authentication is not None
     for address in filter(None, (serving.bind, serving.protocols.grpc)):
         _check_address(address, open_to_others)
     if source.environment is None:
@@ -78,7 +81,8 @@ class Worker:
         self._metrics = Metrics()
         self._slot = Slot(on_change=self._metrics.show)
         self._queue = Queue(serving.limits.queue)
-        self._app = App(serving, self._slot, self._metrics, self._queue)
+        self._authenticator = Authenticator(serving.authentication)
+        self._app = App(serving, self._slot, self._metrics, self._queue, self._authenticator)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or start and stop with the server."""
@@ -115,7 +119,7 @@ class Worker:
             return None
         from trunkline.serve.protocols import grpc  # noqa: PLC0415  takes 0.2 s, and most servers need none
 
-        answers = grpc.Service(self._slot, self._serving.limits, self._queue, self._metrics)
+        answers = grpc.Service(self._slot, self._serving.limits, self._queue, self._metrics, self._authenticator)
         server, port = grpc.server(address, answers, self._serving.limits)
         await server.start()
         logging.getLogger("uvicorn.error").info("listens on grpc://%s:%d", address.rpartition(":")[0], port)
@@ -140,8 +144,8 @@ def _check_address(address: str, open_to_others: bool) -> None:
         local = False
     if not local and not open_to_others:
         raise UserError(
-            f"{address}: others than this machine could ask, and nobody is asked who they are; bind 127.0.0.1, or say "
-            f"--without-authentication if a proxy before it does that"
+            f"{address}: others than this machine could ask, and nobody is asked who they are; bind 127.0.0.1, declare "
+            f"serving.authentication, or say --without-authentication if a proxy before it does that"
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from open_inference.grpc import protocol, service
 
 from trunkline.conf.serving import Limits
+from trunkline.serve.auth.authenticate import Authenticator
 from trunkline.serve.limits import Queue
 from trunkline.serve.metrics import Metrics
 from trunkline.serve.model import Model
@@ -22,6 +23,9 @@ _CODES = {
     HTTPStatus.BAD_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
     HTTPStatus.UNPROCESSABLE_ENTITY: grpc.StatusCode.INVALID_ARGUMENT,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: grpc.StatusCode.INVALID_ARGUMENT,
+    HTTPStatus.UNAUTHORIZED: grpc.StatusCode.UNAUTHENTICATED,
+    HTTPStatus.FORBIDDEN: grpc.StatusCode.PERMISSION_DENIED,
+    HTTPStatus.TOO_MANY_REQUESTS: grpc.StatusCode.RESOURCE_EXHAUSTED,
     HTTPStatus.NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     HTTPStatus.SERVICE_UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT: grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -45,8 +49,11 @@ _CONTENTS = {
 class Service(service.GRPCInferenceServiceServicer):
     """Answers the calls of the protocol with the model of a slot."""
 
-    def __init__(self, slot: Slot, limits: Limits, queue: Queue, metrics: Metrics) -> None:
+    def __init__(
+        self, slot: Slot, limits: Limits, queue: Queue, metrics: Metrics, authenticator: Authenticator
+    ) -> None:
         self._slot, self._limits, self._queue, self._metrics = slot, limits, queue, metrics
+        self._authenticator = authenticator
 
     async def ServerLive(self, request: Any, context: Any) -> Any:  # noqa: N802, D102  names of the protocol
         return protocol.ServerLiveResponse(live=True)
@@ -55,15 +62,20 @@ class Service(service.GRPCInferenceServiceServicer):
         return protocol.ServerReadyResponse(ready=self._slot.current is not None)
 
     async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
-        try:
-            return protocol.ModelReadyResponse(
-                ready=bool(tensors.named(self._slot.current, request.name, request.version))
-            )
-        except ProblemError:
-            return protocol.ModelReadyResponse(ready=False)
+        async def answer() -> Any:
+            try:
+                ready = bool(tensors.named(self._slot.current, request.name, request.version))
+            except ProblemError:
+                ready = False
+            return protocol.ModelReadyResponse(ready=ready)
+
+        return await self._answered("ModelReady", context, answer)
 
     async def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
-        return protocol.ServerMetadataResponse(**tensors.server())
+        async def answer() -> Any:
+            return protocol.ServerMetadataResponse(**tensors.server())
+
+        return await self._answered("ServerMetadata", context, answer)
 
     async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
         async def answer() -> Any:
@@ -88,6 +100,8 @@ class Service(service.GRPCInferenceServiceServicer):
         """Return an answer and count it; a problem ends the call with the status that it stands for."""
         start, status = time.monotonic(), HTTPStatus.OK
         try:
+            metadata = dict(context.invocation_metadata() or ())
+            await self._authenticator.check(metadata.get("authorization"), "predict")
             return await answer()
         except ProblemError as problem:
             status = problem.status

@@ -1,0 +1,81 @@
+"""`trunkline key`: the keys by which clients of `trunkline serve` are known."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from trunkline.serve.auth.keys import Key
+
+_project = click.option(
+    "--project",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    show_default=True,
+    help="The folder whose params.yaml names the file: serving.authentication.keys.",
+)
+_file = click.option("--file", type=click.Path(path_type=Path), help="The file of keys, instead of what is declared.")
+
+
+@click.group(short_help="Add or revoke a key of a client of the server.")
+def key() -> None:
+    """Add or revoke a key of a client of `trunkline serve`; servers follow the file, and need no restart."""
+
+
+@key.command(short_help="Make a key, and show it once.")
+@click.argument("name")
+@click.option("--scope", "scopes", type=click.Choice(["predict", "admin"]), multiple=True, default=["predict"])
+@_file
+@_project
+def add(name: str, scopes: Any, file: Path | None, project: Path) -> None:
+    """Make a key for the client NAME, and print it; the file holds its hash alone, so it cannot be shown again.
+
+    A client may have several keys: give it a new one, and revoke the old one once it is used no more.
+    """
+    from trunkline.core.files import write_text
+    from trunkline.serve.auth.keys import format_keys, new_key
+
+    path = file or _declared(project)
+    entry, secret = new_key(name, list(scopes))
+    write_text(path, format_keys([*_entries(path), entry]))
+    click.echo(secret)
+    click.echo(f"{path}: holds the key {entry.id} of {name}, for {', '.join(entry.scopes)}", err=True)
+
+
+@key.command(short_help="Refuse a key from now on.")
+@click.argument("identifier", metavar="ID")
+@_file
+@_project
+def revoke(identifier: str, file: Path | None, project: Path) -> None:
+    """Remove a key from the file; ID is what stands before its dot."""
+    from trunkline.core.errors import UserError
+    from trunkline.core.files import write_text
+    from trunkline.serve.auth.keys import format_keys
+
+    path = file or _declared(project)
+    entries = _entries(path)
+    left = [entry for entry in entries if entry.id != identifier]
+    if len(left) == len(entries):
+        raise UserError(f"{path}: has no key {identifier}; it has {', '.join(entry.id for entry in entries) or 'none'}")
+    write_text(path, format_keys(left))
+    click.echo(f"{path}: holds the key {identifier} no more", err=True)
+
+
+def _declared(project: Path) -> Path:
+    from trunkline.conf.serving import Serving
+    from trunkline.core.params import Params
+    from trunkline.core.paths import PARAMS
+
+    serving = Params.read(project).group(Serving).placed(project) if (project / PARAMS).exists() else Serving()
+    if serving.authentication is None:
+        raise click.UsageError(
+            "no file of keys is declared: give --file, or serving.authentication.keys in conf/serving"
+        )
+    return Path(serving.authentication.keys)
+
+
+def _entries(path: Path) -> "list[Key]":
+    from trunkline.serve.auth.keys import parse
+
+    return parse(path.read_bytes(), path) if path.exists() else []

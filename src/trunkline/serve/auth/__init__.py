@@ -1,0 +1,1 @@
+"""Who may ask: API keys, tokens, scopes, and how often."""
