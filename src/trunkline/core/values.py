@@ -188,7 +188,7 @@ Expression = Annotated[
 _NAME = r"^[^\x00-@\[-`{-\x7f][^\x00-/:-@\[-^`{-\x7f]*$"
 Name = Annotated[str, StringConstraints(pattern=_NAME, max_length=60), AfterValidator(_letters)]
 Word = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=60)]  # of files and of tags
-Column = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_no_pattern)]
+Column = Annotated[str, StringConstraints(max_length=200), AfterValidator(_no_pattern)]
 Columns = Annotated[tuple[Column, ...], BeforeValidator(_tuple)]
 Tuple = BeforeValidator(_tuple)
 Metric = Annotated[str, WithJsonSchema({"type": "string", "title": METRIC})]
