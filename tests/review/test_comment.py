@@ -167,6 +167,8 @@ def test_another_problem_is_not_compared_with_the_base():
     said = comment.render(other)
     assert said.startswith("## ✅ May be merged: all gates pass; another problem than the base's: not comparable\n")
     assert "Another problem: not comparable with the base, for name, data.target.task changed." in said
+    target = comment.render(replace(other, another=("data.target.expression",)))
+    assert "for data.target.expression changed. The base's rules judge it all the same." in target
 
 
 def test_every_row_of_a_table_has_its_columns():

@@ -55,6 +55,17 @@ def test_what_the_base_lets_through_does_not_block() -> None:
     assert verdicts({"quarantine_limit": 0.9}, {"tickets": COUNTED["flights"]}) == [], "a table that the base has not"
 
 
+def test_a_word_in_the_target_does_not_switch_off_the_gates_of_the_base(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)  # nothing is here that could be judged, which blocks
+    before, loosened = copy.deepcopy(SHIPPED), copy.deepcopy(SHIPPED)
+    loosened["gates"]["rules"] = {}
+    loosened["data"]["target"]["expression"] = "arr_delay >= 15"
+    (verdict,) = former.verdicts(Params(before), Params(loosened), {})
+    assert (verdict.id, verdict.blocking, verdict.verdict) == ("rules", True, "fail")
+    other = copy.deepcopy(loosened) | {"name": "another-model"}
+    assert former.verdicts(Params(before), Params(other), {}) == []
+
+
 def test_a_contract_that_is_not_understood_warns() -> None:
     (verdict,) = verdicts({"quarantine_limit": 0.9}, COUNTED, quarantine_limit="few")
     assert (verdict.blocking, verdict.verdict) == (False, "fail")

@@ -12,6 +12,7 @@ from trunkline.deploy import moves as deploy_moves
 from trunkline.pipeline.evaluate.estimate import Estimate, words
 from trunkline.pipeline.plan.reasons import Step
 from trunkline.pipeline.reports import Verdict
+from trunkline.review import problem
 from trunkline.review.data import CurveKind, Moved, Pending, Review
 from trunkline.show.differences import shown
 from trunkline.show.markdown import code, table, text
@@ -129,9 +130,11 @@ def verdict(review: Review, quoted: Callable[[str], str]) -> Headline:
         return Headline("stale", "Not committed", f"{why} and commit.")
     if review.same_model:
         return _unshipped(review, names, quoted)
-    if review.another:
+    if problem.RENAMED in review.another:
         return Headline("free", "May be merged", f"{passed}; another problem than the base's: not comparable")
     first = f", {_metric_in_words(review.whole[0], quoted)}" if review.whole else ""
+    if review.another:
+        first = "; another problem than the base's: not comparable"
     rules = ", by the base's rules too; changes the rules that judge it" if review.rules else ""
     return Headline("free", "May be merged", f"{passed}{rules}{first}")
 
@@ -229,7 +232,8 @@ def noise(review: Review) -> str:
     if not any(moved.before for moved in review.whole):
         if review.another:
             keys = ", ".join(review.another)
-            return f"Another problem: not comparable with the base, for {keys} changed. The base's rules judge nothing."
+            rules = "have no say on another model" if problem.RENAMED in review.another else "judge it all the same"
+            return f"Another problem: not comparable with the base, for {keys} changed. The base's rules {rules}."
         return "The base has no metrics that could be compared with these: only the rules say whether they are enough."
     missing = "The base's scores are not in this cache or are of other rows, so nothing is said of noise."
     return f"The change is positive for the better. {missing}"

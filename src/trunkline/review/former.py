@@ -16,9 +16,12 @@ POLICY = "contract"
 def verdicts(before: Params, params: Params, validation: Mapping[str, TableReport]) -> list[Verdict]:
     """Return the verdicts by the base's gates, and by its contract: on what `validation` counted of each table.
 
-    The gates of another problem cannot judge this one's results.
+    The gates of another model, by its name, have no say on this one. Of a change of the target alone they have: else a
+    word in it would switch them off.
     """
-    by_gates = [] if problem.changes(before.content, params.content) else recompute.former(before, params)
+    by_gates = (
+        [] if problem.RENAMED in problem.changes(before.content, params.content) else recompute.former(before, params)
+    )
     return [*by_gates, *_by_contract(before, params, validation)]
 
 

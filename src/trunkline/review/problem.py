@@ -6,7 +6,8 @@ from typing import Any
 from trunkline.core.params import dig
 
 # What a problem is, in params.yaml: whose versions, and of what label.
-KEYS = ("name", "data.target.name", "data.target.task", "data.target.expression", "data.target.classes")
+RENAMED = "name"
+KEYS = (RENAMED, "data.target.name", "data.target.task", "data.target.expression", "data.target.classes")
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
