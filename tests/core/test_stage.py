@@ -126,11 +126,19 @@ def test_container_quota_bounds_the_threads(tmp_path: Path) -> None:
     ],
 )
 def test_a_mistake_is_one_line_and_its_exit_code(body: str, code: int, message: str, tmp_path: Path) -> None:
+    (tmp_path / "dvc.yaml").touch()
     done = staged(body, tmp_path)
     assert done.returncode == code
     assert message in done.stderr
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_outside_of_a_project_the_advice_is_to_go_to_one(tmp_path: Path) -> None:
+    assert (
+        "data/none.json: No such file or directory; run this in the root of a project"
+        in staged("open('data/none.json')", tmp_path).stderr
+    )
 
 
 def test_refusals_of_the_file_system_name_the_path() -> None:

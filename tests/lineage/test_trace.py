@@ -318,7 +318,7 @@ def test_a_hostile_repository_steers_no_terminal(inside):
 
 def test_a_long_history_costs_no_more_processes(inside, monkeypatch):
     calls = []
-    for name in ("told", "output"):
+    for name in ("stdout", "output"):
         real = getattr(process, name)
         for module in ("repository", "ancestry"):
             monkeypatch.setattr(

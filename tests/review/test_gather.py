@@ -34,4 +34,4 @@ def test_a_review_starts_git_a_handful_of_times_and_parses_params_once(root, tmp
     assert any("numpy" in reason for step in review.plan.steps for reason in step.reasons)
     assert [move.environment for move in review.moves] == ["production"]
     assert len(started) <= 10, started
-    assert [parsed.count(text) for text in (base, project.read("params.yaml"))] == [1, 1]
+    assert [text for text in (base, project.read("params.yaml")) if parsed.count(text) > 1] == []

@@ -30,7 +30,7 @@ def declared(target: str = FOREST, preprocess: Any = IMPUTED, **parameters: Any)
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_model_is_accepted(path: Path) -> None:
     model = Model.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
-    estimators.verify(model, "regression" if path.stem == "ridge" else "binary")
+    estimators.verify(model, "regression" if path.stem in ("ridge", "gbm_regression") else "binary")
     estimator = estimators.build(model, seed=11)
     assert estimator.random_state == 11
     for name, value in model.parameters.items():
