@@ -20,7 +20,7 @@ from typing import Any
 
 from trunkline.core import machine
 
-BATCH = 1 << 9  # rows of a call, as trunkline.serve.batch calls it
+BATCH = 1 << 9  # rows of a call of onnxruntime alone, which is fastest so
 GROUP = 1 << 17  # rows of a row group of the input
 CPUS = int(machine.settings(os.environ, frozenset())["OMP_NUM_THREADS"])
 

@@ -47,7 +47,7 @@ Scorer = Callable[[Floats, npt.NDArray[np.object_]], Floats]
 
 FEATURES = "features.json"
 PART = 1 << 16  # rows of a part, which is also a row group of the output
-CALL = 1 << 9  # rows that the model is given at once: they and what it makes of them stay in the CPU's cache
+CALL = 1 << 11  # rows that the model is given at once: few enough for the cache, enough for threads to run side by side
 _OURS = re.compile(r"run\.json|lock|joined|rejected|\d{8}\.(arrow|rejected\.arrow|json)|\..*\.part")
 
 
