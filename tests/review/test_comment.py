@@ -31,6 +31,7 @@ from trunkline.pipeline.evaluate.estimate import Estimate, Slice
 from trunkline.pipeline.reports import Past
 from trunkline.review import comment, data, post
 from trunkline.review.data import Merge
+from trunkline.show.differences import Difference
 
 GOLDEN = Path(__file__).parents[1] / "golden/comment"
 
@@ -167,6 +168,9 @@ def test_another_problem_is_not_compared_with_the_base():
     said = comment.render(other)
     assert said.startswith("## ✅ May be merged: all gates pass; another problem than the base's: not comparable\n")
     assert "Another problem: not comparable with the base, for name, data.target.task changed." in said
+    rule = Difference("gates.rules.useful.minimum", 0.7, 0.1)
+    loosened = replace(other, config=(replace(REVIEW.config[0], change=rule),))
+    assert "; changes the rules that judge it, and the base's have no say" in comment.render(loosened).splitlines()[0]
     target = comment.render(replace(other, another=("data.target.expression",)))
     assert "for data.target.expression changed. The base's rules judge it all the same." in target
 

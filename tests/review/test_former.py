@@ -9,7 +9,7 @@ import yaml
 
 from trunkline.core.params import Params
 from trunkline.pipeline.reports import TableReport, Verdict
-from trunkline.review import former
+from trunkline.review import former, problem
 
 SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))
 COUNTED = {"flights": TableReport(rows=1000, quarantined=20, checks={"columns.dep_delay.max": 20})}
@@ -55,15 +55,19 @@ def test_what_the_base_lets_through_does_not_block() -> None:
     assert verdicts({"quarantine_limit": 0.9}, {"tickets": COUNTED["flights"]}) == [], "a table that the base has not"
 
 
-def test_a_word_in_the_target_does_not_switch_off_the_gates_of_the_base(tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("key", problem.KEYS)
+def test_no_word_but_another_name_switches_off_the_gates_of_the_base(key, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)  # nothing is here that could be judged, which blocks
-    before, loosened = copy.deepcopy(SHIPPED), copy.deepcopy(SHIPPED)
+    loosened = copy.deepcopy(SHIPPED)
     loosened["gates"]["rules"] = {}
-    loosened["data"]["target"]["expression"] = "arr_delay >= 15"
-    (verdict,) = former.verdicts(Params(before), Params(loosened), {})
-    assert (verdict.id, verdict.blocking, verdict.verdict) == ("rules", True, "fail")
-    other = copy.deepcopy(loosened) | {"name": "another-model"}
-    assert former.verdicts(Params(before), Params(other), {}) == []
+    *groups, last = key.split(".")
+    inner = loosened
+    for group in groups:
+        inner = inner[group]
+    inner[last] = "another"
+    judged = former.verdicts(Params(SHIPPED), Params(loosened), {})
+    blocked = [("rules", True, "fail")] if key != problem.RENAMED else []
+    assert [(verdict.id, verdict.blocking, verdict.verdict) for verdict in judged] == blocked
 
 
 def test_a_contract_that_is_not_understood_warns() -> None:

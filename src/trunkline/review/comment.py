@@ -131,7 +131,8 @@ def verdict(review: Review, quoted: Callable[[str], str]) -> Headline:
     if review.same_model:
         return _unshipped(review, names, quoted)
     if problem.RENAMED in review.another:
-        return Headline("free", "May be merged", f"{passed}; another problem than the base's: not comparable")
+        rules = "; changes the rules that judge it, and the base's have no say on another model" if review.rules else ""
+        return Headline("free", "May be merged", f"{passed}; another problem than the base's: not comparable{rules}")
     first = f", {_metric_in_words(review.whole[0], quoted)}" if review.whole else ""
     if review.another:
         first = "; another problem than the base's: not comparable"
