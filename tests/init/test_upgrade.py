@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from trunkline import __version__
 from trunkline.cli.upgrade import upgrade as verb
 from trunkline.core.errors import UserError
+from trunkline.core.paths import REGISTRY
 from trunkline.init import framework_files, template, upgrade
 from trunkline.init import write as writing
 from trunkline.init.framework_files import TEMPLATE, Setup
@@ -69,8 +70,8 @@ def test_a_project_becomes_what_init_writes_today(project):
     setup = Setup("penguins", "Predicts species of a row of penguins.", frozenset({"files"}), "none")
     for path, text in framework_files.texts(setup).items():
         assert (project / path).read_text(encoding="utf-8") == text
-    conf = [path for path in (project / "conf").rglob("*") if path.is_file()]
-    writing.check({path.relative_to(project): path.read_text(encoding="utf-8") for path in conf})
+    declared = [path for path in (project / "conf").rglob("*") if path.is_file()] + [project / REGISTRY]
+    writing.check({path.relative_to(project): path.read_text(encoding="utf-8") for path in declared})
 
 
 def test_an_older_project_gets_the_new_names_and_keeps_its_edits(project):
@@ -82,8 +83,8 @@ def test_an_older_project_gets_the_new_names_and_keeps_its_edits(project):
     assert changed[STAGE].what == "is merged with your edits"
     upgrade.write(project, tuple(changed.values()))
     assert stage.read_text() == f"{template.text(STAGE.as_posix())}\n# of ours\n"
-    conf = [path for path in (project / "conf").rglob("*") if path.is_file()]
-    writing.check({path.relative_to(project): path.read_text(encoding="utf-8") for path in conf})
+    declared = [path for path in (project / "conf").rglob("*") if path.is_file()] + [project / REGISTRY]
+    writing.check({path.relative_to(project): path.read_text(encoding="utf-8") for path in declared})
     assert "R100\tconf/promotion/penguins.yaml\tconf/deploy/penguins.yaml" in _renames(project)
 
 

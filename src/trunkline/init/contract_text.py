@@ -58,8 +58,8 @@ def _column(column: Column, problem: Problem | None) -> str:
         content["known"] = "outcome"
     if {"min", "allowed", "pattern"} & content.keys() or column.unreadable:
         content["on_failure"] = "quarantine"
-    if found := roles.privacy(column):
-        content["privacy"] = found
+    if privacy := roles.privacy(column):
+        content["privacy"] = privacy
     content["description"] = description(column.name)
     return yaml_text.entry(column.name, content, 6, _seen(column, role))
 

@@ -67,7 +67,7 @@ def rules(problem: Problem, first: Reports) -> dict[str, dict[str, Any]]:
 
 def _of_slice(name: str, task: Task, first: Reports) -> dict[str, dict[str, Any]]:
     metric = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "rmse"}[task]
-    measured = [one.metrics[metric] for one in first.slices.get(name, {}).values() if metric in one.metrics]
+    measured = [part.metrics[metric] for part in first.slices.get(name, {}).values() if metric in part.metrics]
     values = [estimate.value for estimate in measured if estimate.value is not None]
     if not values:
         return {}

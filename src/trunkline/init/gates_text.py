@@ -85,9 +85,9 @@ def _reasons_missing(problem: Problem) -> list[str]:
 def suspects(problem: Problem) -> dict[str, float]:
     """Return the features that rank the labels so well alone that a rule asks for a reason, and how well they do."""
     by_column = {expression: name for name, expression in problem.features.items()}
-    found = {
+    strengths = {
         by_column[names.reference(column)]: role.strength
         for column, role in problem.roles.items()
         if role.strength is not None and role.strength > roles.SUSPECT - 0.02 and names.reference(column) in by_column
     }
-    return {name: strength for name, strength in found.items() if strength is not None}
+    return {name: strength for name, strength in strengths.items() if strength is not None}

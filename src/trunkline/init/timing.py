@@ -76,8 +76,8 @@ def _guessed(table: Table, roles: dict[str, ColumnRole]) -> str | None:
         return _of_column(max(times, key=lambda column: column.distinct), named=False)
     if parts := _parts(candidates):
         return parts
-    found = (_of_column(column, named=False) for column in candidates)
-    return next((expression for expression in found if expression), None)
+    expressions = (_of_column(column, named=False) for column in candidates)
+    return next((expression for expression in expressions if expression), None)
 
 
 def _of_column(column: Column, *, named: bool) -> str | None:
@@ -104,11 +104,11 @@ def _within(column: Column, unit: str) -> bool:
 def _parts(columns: Sequence[Column]) -> str | None:
     """Return the time of a year, a month, a day and perhaps HHMM that stand in columns of their own."""
     numbers = {words(column.name): column for column in columns if column.type == "integer"}
-    found = [next((numbers[name] for name in spellings if name in numbers), None) for spellings in _PARTS.values()]
+    calendar = [next((numbers[name] for name in spellings if name in numbers), None) for spellings in _PARTS.values()]
     clock = next(
         (column for name, column in numbers.items() if _CLOCK.fullmatch(name) and (column.high or 0) <= 2400), None
     )
-    parts = [names.reference(column.name) for column in found if column is not None]
+    parts = [names.reference(column.name) for column in calendar if column is not None]
     if len(parts) < len(_PARTS):
         return None
     return f"local_time({', '.join(parts)}, {names.reference(clock.name) if clock else 0})"

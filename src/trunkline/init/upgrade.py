@@ -98,7 +98,7 @@ def _setup(root: Path, conf: Mapping[Path, str]) -> Setup:
     data = [safe_yaml.parse_yaml(text) for path, text in conf.items() if path.parts[1] == "data"]
     kinds = {source["kind"] for each in data for source in (each.get("sources") or {}).values() if "kind" in source}
     forge: Forge = next(
-        (each for each, folders in FORGES.items() if any((root / one).is_dir() for one in folders)), "none"
+        (each for each, folders in FORGES.items() if any((root / folder).is_dir() for folder in folders)), "none"
     )
     return Setup(name, artifact.get("desc", f"The model {name}."), frozenset(kinds), forge)
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trunkline.core.errors import UserError
+from trunkline.core.paths import CONF, REGISTRY
 from trunkline.pipeline.compose import compose, judge
 
 # What may be there already, and is left as it is: it decides no result.
@@ -47,12 +48,13 @@ def _in_the_way(root: Path, path: Path) -> Iterator[Path]:
 
 
 def check(texts: Mapping[Path, str]) -> None:
-    """Compose and judge the conf/ among some texts; raises UserError with the paths that it will have."""
+    """Compose and judge the conf/ and the registry among some texts; raises UserError with the paths they will have."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        _put(folder, {path: text for path, text in texts.items() if path.parts[0] == "conf"})
+        judged = {path: text for path, text in texts.items() if path.parts[0] == CONF.name or path == REGISTRY}
+        _put(folder, judged)
         try:
-            judge.check(compose.compose(folder / "conf"), folder / "conf")
+            judge.check(compose.compose(folder / CONF), folder / CONF, folder / REGISTRY)
         except UserError as error:
             advice = "this is what init would have written: rename such columns, or leave them out of the table"
             raise UserError(f"{str(error).replace(f'{folder}/', '')}\n{advice}") from None

@@ -112,9 +112,9 @@ class Service(service.GRPCInferenceServiceServicer):
 
 def server(address: str, answers: Service, limits: Limits) -> tuple[grpc.aio.Server, int]:
     """Return a server at an address, which is to be started in a running loop, and its port."""
-    made = grpc.aio.server(options=[("grpc.max_receive_message_length", limits.body), ("grpc.so_reuseport", 1)])
-    service.add_GRPCInferenceServiceServicer_to_server(answers, made)  # type: ignore[no-untyped-call]
-    return made, made.add_insecure_port(address)
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", limits.body), ("grpc.so_reuseport", 1)])
+    service.add_GRPCInferenceServiceServicer_to_server(answers, server)  # type: ignore[no-untyped-call]
+    return server, server.add_insecure_port(address)
 
 
 def _infer(model: Model, request: Any) -> Any:
