@@ -33,12 +33,11 @@ def add(name: str, scopes: Any, file: Path | None, project: Path) -> None:
 
     A client may have several keys: give it a new one, and revoke the old one once it is used no more.
     """
-    from trunkline.core.files import write_text
-    from trunkline.serve.auth.keys import format_keys, new_key
+    from trunkline.serve.auth import keys
 
     path = file or _declared(project)
-    entry, secret = new_key(name, list(scopes))
-    write_text(path, format_keys([*_entries(path), entry]))
+    entry, secret = keys.new_key(name, list(scopes))
+    keys.edit(path, lambda entries: [*entries, entry])
     click.echo(secret)
     click.echo(f"{path}: holds the key {entry.id} of {name}, for {', '.join(entry.scopes)}", err=True)
 
@@ -50,15 +49,18 @@ def add(name: str, scopes: Any, file: Path | None, project: Path) -> None:
 def revoke(identifier: str, file: Path | None, project: Path) -> None:
     """Remove a key from the file; ID is what stands before its dot."""
     from trunkline.core.errors import UserError
-    from trunkline.core.files import write_text
-    from trunkline.serve.auth.keys import format_keys
+    from trunkline.serve.auth import keys
 
     path = file or _declared(project)
-    entries = _entries(path)
-    left = [entry for entry in entries if entry.id != identifier]
-    if len(left) == len(entries):
-        raise UserError(f"{path}: has no key {identifier}; it has {', '.join(entry.id for entry in entries) or 'none'}")
-    write_text(path, format_keys(left))
+
+    def without(entries: "list[Key]") -> "list[Key]":
+        left = [entry for entry in entries if entry.id != identifier]
+        if len(left) == len(entries):
+            others = ", ".join(entry.id for entry in entries) or "none"
+            raise UserError(f"{path}: has no key {identifier}; it has {others}")
+        return left
+
+    keys.edit(path, without)
     click.echo(f"{path}: holds the key {identifier} no more", err=True)
 
 
@@ -73,9 +75,3 @@ def _declared(project: Path) -> Path:
             "no file of keys is declared: give --file, or serving.authentication.keys in conf/serving"
         )
     return Path(serving.authentication.keys)
-
-
-def _entries(path: Path) -> "list[Key]":
-    from trunkline.serve.auth.keys import parse
-
-    return parse(path.read_bytes(), path) if path.exists() else []

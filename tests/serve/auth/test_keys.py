@@ -1,10 +1,24 @@
 """Keys: what the file holds, and that it is followed."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from trunkline.core.errors import UserError
-from trunkline.serve.auth.keys import KeyFile, format_keys, new_key, parse
+from trunkline.serve.auth.keys import KeyFile, edit, format_keys, new_key, parse
 from trunkline.serve.problems import ProblemError
+
+ENTRY = f'{{"id": "a", "name": "b", "scopes": [], "sha256": "{"0" * 64}"}}'
+
+
+def test_of_changes_at_the_same_moment_none_is_lost(tmp_path):
+    path = tmp_path / "keys.json"
+    entries = [new_key(f"client {number}", ["predict"])[0] for number in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda entry: edit(path, lambda present: [*present, entry]), entries))
+        assert {entry.id for entry in parse(path.read_bytes(), path)} == {entry.id for entry in entries}
+        list(pool.map(lambda entry: edit(path, lambda present: [e for e in present if e.id != entry.id]), entries[1:]))
+    assert parse(path.read_bytes(), path) == entries[:1]
 
 
 def test_a_key_is_known_by_its_hash_alone_and_only_whole(tmp_path):
@@ -46,8 +60,8 @@ def test_the_file_is_followed_and_nothing_counts_while_it_cannot_be_read(tmp_pat
     [
         ("{", "is not a file of keys"),
         ('{"keys": [{"id": "a", "name": "b", "scopes": ["root"], "sha256": ""}]}', r"'root' - at .*scopes"),
-        ('{"keys": [{"id": "a", "name": "b", "scopes": [], "sha256": ""}, '
-         + '{"id": "a", "name": "b", "scopes": [], "sha256": ""}]}', "the id a is there twice"),
+        ('{"keys": [{"id": "a", "name": "b", "scopes": [], "sha256": "é"}]}', "regex .*sha256"),
+        (f'{{"keys": [{ENTRY}, {ENTRY}]}}', "the id a is there twice"),
     ],
 )  # fmt: skip
 def test_what_is_no_file_of_keys_is_refused_with_its_name(tmp_path, content, words):

@@ -9,12 +9,16 @@ import hmac
 import logging
 import os
 import secrets
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from filelock import FileLock
 
 from trunkline.core.errors import UserError
+from trunkline.core.files import write_text
 from trunkline.serve.auth.principal import Principal, Scope
 from trunkline.serve.problems import ProblemError
 
@@ -27,7 +31,7 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
     name: str
     scopes: list[Scope]
-    sha256: str
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Content(msgspec.Struct, forbid_unknown_fields=True):
@@ -59,6 +63,15 @@ def parse(content: bytes, path: Path) -> list[Key]:
 def format_keys(keys: list[Key]) -> str:
     """Return the content of the file that holds these entries."""
     return msgspec.json.format(msgspec.json.encode(_Content(keys)), indent=2).decode() + "\n"
+
+
+def edit(path: Path, change: Callable[[list[Key]], list[Key]]) -> None:
+    """Change the entries of a file, which need not be there yet, one change at a time: none is lost to another.
+
+    Raises UserError as `parse` does, and OSError.
+    """
+    with FileLock(f"{path}.lock"):
+        write_text(path, format_keys(change(parse(path.read_bytes(), path) if path.exists() else [])))
 
 
 class KeyFile:
