@@ -62,6 +62,7 @@ def test_a_long_value_is_cut_in_its_middle():
     [
         ({"a": {"b": 1, "c": 2}, "d": {}}, "(3 values)"),
         ({"a": 1}, "(1 value)"),
+        ({}, "{}"),
         ([{"kind": "scale"}, {"kind": "fill"}], "(2 entries)"),
     ],
 )

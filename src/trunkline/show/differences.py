@@ -38,7 +38,7 @@ def versions(before: str, after: str) -> tuple[Difference, ...]:
 
 def shown(value: Any, most: int = LONGEST) -> str:
     """Write a value as JSON, cut in its middle where it is long; one word without quotes, a group as its size."""
-    if isinstance(value, Mapping):
+    if isinstance(value, Mapping) and value:
         return _counted(leaves(value), "value")
     if isinstance(value, list | tuple) and any(isinstance(item, Mapping | list | tuple) for item in value):
         return _counted(len(value), "entry", "entries")
