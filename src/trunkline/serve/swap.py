@@ -35,7 +35,9 @@ class Slot:
         """Serve a model from the next request on."""
         self.previous, self.current, self.problem = self.current, model, None
         self.on_change(self)
-        _log.info("serves %s %s, bundle %s", model.version.name, model.version.version, model.version.digest[:12])
+        served = model.version
+        name = f"{served.name}@{served.version}" if served.version else f"{served.name}, which is no version"
+        _log.info("serves %s, bundle %s", name, served.digest[:12])
 
     def keep(self, problem: str) -> None:
         """Go on serving what is served, and say why."""
