@@ -4,12 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import Any
 
 TRUNKLINE = str(Path(sys.executable).with_name("trunkline"))
@@ -35,6 +38,17 @@ class Server:
     process: "subprocess.Popen[str]"
     address: str = ""
     grpc: str = ""
+    # The log is read as it comes: a pipe that nobody empties would stop the server.
+    _log: "SimpleQueue[str]" = field(default_factory=SimpleQueue)
+
+    def __post_init__(self) -> None:
+        Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stderr
+        for line in self.process.stderr:
+            self._log.put(line)
+        self._log.put("")  # the end
 
     def get(self, path: str, **headers: str) -> Answer:
         return self.ask(urllib.request.Request(self.address + path, headers=headers))
@@ -51,15 +65,22 @@ class Server:
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.headers, error.read())
 
-    def logged(self, text: str) -> str:
+    def logged(self, text: str, seconds: float = 60) -> str:
         """Wait for a line of the log that holds a text, and return it."""
-        assert self.process.stderr
-        seen = []
-        for line in self.process.stderr:
+        return self.logged_until(text, seconds).splitlines()[-1]
+
+    def logged_until(self, text: str, seconds: float = 60) -> str:
+        """Return what is logged next, up to a line that holds a text."""
+        seen, end = [], time.monotonic() + seconds
+        while True:
+            try:
+                line = self._log.get(timeout=max(0, end - time.monotonic()))
+            except Empty:
+                line = ""
+            assert line, f"no line of the log holds {text!r}:\n{''.join(seen)}"
             seen.append(line)
             if text in line:
-                return line
-        raise AssertionError("".join(seen))
+                return "".join(seen)
 
 
 @contextmanager
@@ -74,7 +95,7 @@ def serving(
             server = Server(process)
             server.address = server.logged("listens on http://").split()[-1]
             if grpc:
-                server.grpc = server.logged("listens on grpc://").split("//")[-1].strip()
+                server.grpc = server.logged("listens on grpc://").split("//")[-1]
             server.logged("startup complete")
             yield server
         finally:

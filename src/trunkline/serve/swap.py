@@ -36,8 +36,7 @@ class Slot:
         self.previous, self.current, self.problem = self.current, model, None
         self.on_change(self)
         served = model.version
-        name = f"{served.name}@{served.version}" if served.version else f"{served.name}, which is no version"
-        _log.info("serves %s, bundle %s", name, served.digest[:12])
+        _log.info("serves %s %s, bundle %s", served.name, served.version or "(no version)", served.digest[:12])
 
     def keep(self, problem: str) -> None:
         """Go on serving what is served, and say why."""
