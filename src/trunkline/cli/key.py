@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from trunkline.cli import options
+
 if TYPE_CHECKING:
     from trunkline.serve.auth.keys import Key
 
@@ -25,10 +27,13 @@ def key() -> None:
 
 @key.command(short_help="Make a key, and show it once.")
 @click.argument("name")
-@click.option("--scope", "scopes", type=click.Choice(["predict", "admin"]), multiple=True, default=["predict"])
+@click.option(
+    "--scope", "scopes", type=click.Choice(["predict", "explain", "admin"]), multiple=True, default=["predict"]
+)
 @_file
 @_project
-def add(name: str, scopes: Any, file: Path | None, project: Path) -> None:
+@options.dry_run("Make no key; say which file would hold it.")
+def add(name: str, scopes: Any, file: Path | None, project: Path, dry_run: bool) -> None:
     """Make a key for the client NAME, and print it; the file holds its hash alone, so it cannot be shown again.
 
     A client may have several keys: give it a new one, and revoke the old one once it is used no more.
@@ -37,6 +42,10 @@ def add(name: str, scopes: Any, file: Path | None, project: Path) -> None:
 
     path = file or _declared(project)
     entry, secret = keys.new_key(name, list(scopes))
+    if dry_run:
+        count = len(keys.entries(path))
+        click.echo(f"{path}: holds {count} keys, and would hold one of {name}, for {', '.join(entry.scopes)}", err=True)
+        return
     keys.edit(path, lambda entries: [*entries, entry])
     click.echo(secret)
     click.echo(f"{path}: holds the key {entry.id} of {name}, for {', '.join(entry.scopes)}", err=True)
@@ -46,7 +55,8 @@ def add(name: str, scopes: Any, file: Path | None, project: Path) -> None:
 @click.argument("identifier", metavar="ID")
 @_file
 @_project
-def revoke(identifier: str, file: Path | None, project: Path) -> None:
+@options.dry_run("Revoke no key; say whose it is.")
+def revoke(identifier: str, file: Path | None, project: Path, dry_run: bool) -> None:
     """Remove a key from the file; ID is what stands before its dot."""
     from trunkline.core.errors import UserError
     from trunkline.serve.auth import keys
@@ -60,6 +70,12 @@ def revoke(identifier: str, file: Path | None, project: Path) -> None:
             raise UserError(f"{path}: has no key {identifier}; it has {others}")
         return left
 
+    if dry_run:
+        entries = keys.entries(path)
+        without(entries)
+        name = next(entry.name for entry in entries if entry.id == identifier)
+        click.echo(f"{path}: would hold the key {identifier} of {name} no more", err=True)
+        return
     keys.edit(path, without)
     click.echo(f"{path}: holds the key {identifier} no more", err=True)
 
@@ -70,7 +86,7 @@ def _declared(project: Path) -> Path:
     from trunkline.core.paths import PARAMS
 
     serving = Params.read(project).group(Serving).placed(project) if (project / PARAMS).exists() else Serving()
-    if serving.authentication is None:
+    if serving.authentication is None or serving.authentication.keys is None:
         raise click.UsageError(
             "no file of keys is declared: give --file, or serving.authentication.keys in conf/serving"
         )

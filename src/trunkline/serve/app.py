@@ -12,7 +12,7 @@ import msgspec
 from trunkline.conf.serving import Serving
 from trunkline.serve import openapi
 from trunkline.serve.auth.authenticate import Authenticator
-from trunkline.serve.auth.principal import Scope as AuthScope
+from trunkline.serve.auth.principal import STATE_SCOPES
 from trunkline.serve.http import JSON, Receive, Request, Response, Scope, Send, json_response, read_body
 from trunkline.serve.limits import TIMEOUT, Queue, allowed_seconds
 from trunkline.serve.metrics import MEDIA_TYPE as METRICS_TYPE
@@ -22,9 +22,6 @@ from trunkline.serve.problems import MEDIA_TYPE as PROBLEM_TYPE
 from trunkline.serve.problems import ProblemError
 from trunkline.serve.protocols import mlflow, open_inference, tensors
 from trunkline.serve.swap import Slot
-
-# Any other state is open: probes ask it, and `trunkline reconcile` asks /version.
-STATE_SCOPES: dict[str, AuthScope] = {"/metrics": "admin", "/openapi.json": "predict", "/v2": "predict"}
 
 _log = logging.getLogger(__name__)
 

@@ -65,13 +65,18 @@ def format_keys(keys: list[Key]) -> str:
     return msgspec.json.format(msgspec.json.encode(_Content(keys)), indent=2).decode() + "\n"
 
 
+def entries(path: Path) -> list[Key]:
+    """Return the entries of a file, none if it is not there yet; raises UserError as `parse` does, and OSError."""
+    return parse(path.read_bytes(), path) if path.exists() else []
+
+
 def edit(path: Path, change: Callable[[list[Key]], list[Key]]) -> None:
     """Change the entries of a file, which need not be there yet, one change at a time: none is lost to another.
 
     Raises UserError as `parse` does, and OSError.
     """
     with FileLock(f"{path}.lock"):
-        write_text(path, format_keys(change(parse(path.read_bytes(), path) if path.exists() else [])))
+        write_text(path, format_keys(change(entries(path))))
 
 
 class KeyFile:

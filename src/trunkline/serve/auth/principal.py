@@ -6,7 +6,10 @@ from typing import Literal
 
 from trunkline.serve.problems import ProblemError
 
-Scope = Literal["predict", "admin"]
+Scope = Literal["predict", "explain", "admin"]
+
+# Any other state is open: probes ask it, and `trunkline reconcile` asks /version.
+STATE_SCOPES: dict[str, Scope] = {"/metrics": "admin", "/openapi.json": "predict", "/v2": "predict"}
 
 
 @dataclass(frozen=True)
