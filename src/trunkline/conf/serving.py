@@ -1,13 +1,19 @@
 """conf/serving: what `trunkline serve` accepts, on which addresses, and how much of it at once."""
 
+import ipaddress
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from trunkline.core.values import Duration, Group, Strict
+from trunkline.core.values import Duration, Group, Strict, Tuple
 
 Bind = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$")]
+# Of key pairs only: with HS256 a server that checks tokens could make them, and a public key pass for a secret.
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
+]  # fmt: skip
 
 
 class Limits(Strict):
@@ -19,6 +25,19 @@ class Limits(Strict):
         "30s",
         validate_default=True,
         description="Time that a request may take to arrive (408) and to be answered (504); a client may ask for less.",
+    )
+    headers: Duration = Field(
+        "10s",
+        validate_default=True,
+        description="Time that a connection may take to its first request, TLS included, and to the end of each "
+        "request's headers; then it is closed.",
+    )
+    connections: int = Field(
+        900,
+        ge=1,
+        le=1_000_000,
+        description="Connections of a worker over HTTP; more are answered 503. Each is an open file, of which many "
+        "systems allow a process 1024.",
     )
     queue: int = Field(
         256, ge=1, le=100_000, description="Requests of a worker that may be in work or wait; more are answered 503."
@@ -33,14 +52,91 @@ class Protocols(Strict):
     grpc: Bind | None = Field(None, description="Address of the Open Inference Protocol over gRPC; null: not spoken.")
 
 
-class Authentication(Strict):
-    """Who may ask; with it, an address beyond this machine may be bound."""
+def is_loopback(host: str) -> bool:
+    """Tell whether a host is this machine by its name or address; nothing is resolved."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
-    keys: str = Field(
-        min_length=1, description="File of the keys' hashes, which `trunkline key add` writes; it is followed."
+
+def is_url(place: str) -> bool:
+    """Tell whether a place is a URL, and no path of a file."""
+    return "://" in place
+
+
+def _place_of_keys(place: str) -> str:
+    if not is_url(place):
+        return place
+    parts = urlsplit(place)
+    if parts.scheme == "https" and parts.hostname:
+        return place
+    if parts.scheme == "http" and is_loopback(parts.hostname or ""):
+        return place
+    raise ValueError(
+        f"'{place}' is neither a file nor a URL of https; http is for this machine alone, such as 127.0.0.1"
     )
+
+
+class Jwt(Strict):
+    """Whose tokens (JWT) are accepted, and what in them says who asks and for what."""
+
+    issuer: str = Field(min_length=1, description="The claim `iss` of every token, exactly.")
+    audience: str = Field(min_length=1, description="The claim `aud` of every token: this server, and nobody else.")
+    jwks: Annotated[str, AfterValidator(_place_of_keys)] = Field(
+        min_length=1, description="The issuer's public keys, a JWK set: a URL of https, or a file of the project."
+    )
+    algorithms: Annotated[tuple[Algorithm, ...], Tuple] = Field(
+        ("RS256", "ES256"), min_length=1, description="Algorithms of signatures that are accepted."
+    )
+    scopes_claim: str = Field(
+        "scope", min_length=1, description="The claim with the scopes: words in a text, or a list. Others are ignored."
+    )
+    principal_claim: str = Field("sub", min_length=1, description="The claim that says who asks; it has its own rate.")
+    require_nbf: bool = Field(
+        True, description="Whether a token has to say from when it counts (`nbf`); where it does, that is held to."
+    )
+    leeway: Duration = Field("30s", validate_default=True, description="How far the issuer's clock may be from ours.")
+    refresh: Duration = Field(
+        "5min", validate_default=True, description="Age of the keys at which they are read again."
+    )
+    cooldown: Duration = Field(
+        "30s", validate_default=True, description="Shortest time between two readings, whether or not they succeed."
+    )
+    timeout: Duration = Field("5s", validate_default=True, description="Time that reading them may take.")
+    stale: Duration = Field(
+        "1d", validate_default=True, description="Age up to which keys count while newer ones cannot be read."
+    )
+
+
+class Authentication(Strict):
+    """Who may ask: by keys, tokens or both; with it, an address beyond this machine may be bound."""
+
+    keys: str | None = Field(
+        None, min_length=1, description="File of the keys' hashes, which `trunkline key add` writes; it is followed."
+    )
+    jwt: Jwt | None = Field(None, description="Tokens of an issuer; null: none is accepted.")
     rate: float | None = Field(
         None, gt=0, le=1e6, description="Requests a second of each principal, in each worker; more are answered 429."
+    )
+
+    @model_validator(mode="after")
+    def _names_a_credential(self) -> Self:
+        if self.keys is None and self.jwt is None:
+            raise ValueError("declares no credential: give keys, jwt or both")
+        return self
+
+
+class Tls(Strict):
+    """The server's certificate, for HTTP and gRPC; the files are followed."""
+
+    certificate: str = Field(min_length=1, description="File of the certificate and its chain, in PEM.")
+    key: str = Field(min_length=1, description="File of the certificate's private key, in PEM and without passphrase.")
+    clients: str | None = Field(
+        None,
+        min_length=1,
+        description="File of the authorities (CA), in PEM, one of which has to vouch for each client's certificate; "
+        "null: clients need none.",
     )
 
 
@@ -56,11 +152,28 @@ class Serving(Group):
     )
     limits: Limits = Limits()
     protocols: Protocols = Protocols()
+    tls: Tls | None = Field(None, description="The server's certificate; null: no TLS.")
     authentication: Authentication | None = Field(None, description="Who may ask; null: everyone on this machine.")
+
+    @property
+    def asks_who(self) -> bool:
+        """Whether a client has to say who it is, by a credential or by a certificate."""
+        return self.authentication is not None or (self.tls is not None and self.tls.clients is not None)
 
     def placed(self, project: Path) -> "Serving":
         """Return the same with the paths of files below the project's folder, where they are not absolute."""
-        if self.authentication is None:
-            return self
-        keys = str((project / self.authentication.keys).absolute())
-        return self.model_copy(update={"authentication": self.authentication.model_copy(update={"keys": keys})})
+        authentication = self.authentication and _placed(self.authentication, project, "keys")
+        if authentication and authentication.jwt:
+            authentication = authentication.model_copy(update={"jwt": _placed(authentication.jwt, project, "jwks")})
+        tls = self.tls and _placed(self.tls, project, "certificate", "key", "clients")
+        return self.model_copy(update={"authentication": authentication, "tls": tls})
+
+
+_Structure = TypeVar("_Structure", bound=Strict)
+
+
+def _placed(structure: _Structure, project: Path, *keys: str) -> _Structure:
+    """Return a structure with its paths below a folder; null and URLs stay."""
+    given = {key: getattr(structure, key) for key in keys}
+    paths = {key: str((project / value).absolute()) for key, value in given.items() if value and not is_url(value)}
+    return structure.model_copy(update=paths)
