@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -38,6 +39,7 @@ class Server:
     process: "subprocess.Popen[str]"
     address: str = ""
     grpc: str = ""
+    tls: ssl.SSLContext | None = None  # whom its clients trust, and what they show
     # The log is read as it comes: a pipe that nobody empties would stop the server.
     _log: "SimpleQueue[str]" = field(default_factory=SimpleQueue)
 
@@ -60,7 +62,7 @@ class Server:
 
     def ask(self, request: urllib.request.Request) -> Answer:
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
+            with urllib.request.urlopen(request, timeout=30, context=self.tls) as answer:
                 return Answer(answer.status, answer.headers, answer.read())
         except urllib.error.HTTPError as error:
             return Answer(error.code, error.headers, error.read())
@@ -93,9 +95,9 @@ def serving(
     with subprocess.Popen(line, cwd=cwd, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:
             server = Server(process)
-            server.address = server.logged("listens on http://").split()[-1]
+            server.address = server.logged("listens on http").split()[-1]
             if grpc:
-                server.grpc = server.logged("listens on grpc://").split("//")[-1]
+                server.grpc = server.logged("listens on grpc").split("//")[-1]
             server.logged("startup complete")
             yield server
         finally:

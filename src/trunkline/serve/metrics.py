@@ -1,10 +1,14 @@
 """What Prometheus is told: requests, rows, what is in work, and which model is served; of all workers together."""
 
 import os
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from trunkline.serve.swap import Slot
+
+if TYPE_CHECKING:
+    from trunkline.serve.tls import Certificates
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SHARED = "PROMETHEUS_MULTIPROC_DIR"  # where workers leave their numbers, so that any of them can tell those of all
@@ -49,6 +53,21 @@ class Metrics:
             multiprocess_mode="livemax",
         )
 
+        self._certificate_expiry = Gauge(
+            "trunkline_tls_certificate_expiry_timestamp_seconds",
+            "When the certificate that is shown to clients expires, in seconds since the epoch",
+            ["file"],
+            registry=self._registry,
+            multiprocess_mode="livemin",
+        )
+        self._certificate_problem = Gauge(
+            "trunkline_tls_problem",
+            "1 if the files of the certificate are wrong, and what was read before is used",
+            ["file"],
+            registry=self._registry,
+            multiprocess_mode="livemax",
+        )
+
     def answered(self, route: str, status: int, seconds: float) -> None:
         """Count a request and its time."""
         key = route, status
@@ -67,6 +86,11 @@ class Metrics:
             version = slot.current.version
             self.model.labels(version.name, version.version or "", version.digest).set(1)
         self.problem.set(slot.problem is not None)
+
+    def show_certificate(self, certificates: "Certificates") -> None:
+        """Tell when the certificate expires, and whether its files are wrong."""
+        self._certificate_expiry.labels(certificates.name).set(certificates.identity.expiry)
+        self._certificate_problem.labels(certificates.name).set(certificates.problem is not None)
 
     def text(self) -> bytes:
         """Return the metrics of all workers in Prometheus' format."""

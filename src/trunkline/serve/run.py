@@ -1,30 +1,33 @@
 """Runs the server: workers that share a port, each with a model of its own, until SIGTERM, after which they drain."""
 
 import contextlib
-import ipaddress
 import logging
 import os
 import socket
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 from uvicorn.supervisors import Multiprocess
 
-from trunkline.conf.serving import Serving
+from trunkline.conf.serving import Serving, Tls, is_loopback
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.serve import model
 from trunkline.serve.app import App
 from trunkline.serve.auth.authenticate import Authenticator
+from trunkline.serve.connection import Connection, loop_with_handshake_limit
 from trunkline.serve.http import Receive, Scope, Send
 from trunkline.serve.limits import Queue
 from trunkline.serve.metrics import SHARED, Metrics
 from trunkline.serve.swap import Follower, Slot
+
+if TYPE_CHECKING:
+    from trunkline.serve.tls import Certificates
 
 _BACKLOG = 2048
 
@@ -41,43 +44,89 @@ class Source:
 def run(source: Source, serving: Serving, *, open_to_others: bool = False) -> None:
     """Serve until SIGTERM or Ctrl-C; the address is logged once it answers.
 
-    Raises UserError for a bundle or a file of keys that cannot be used and for an address beyond this machine where
-    nobody is asked who they are, and OutsideError for one that is taken.
+    Raises UserError for a bundle, a file of keys or a certificate that cannot be used and for an address beyond this
+    machine where nobody is asked who they are, and OutsideError for one that is taken.
     """
     Authenticator(serving.authentication)
-    open_to_others = open_to_others or serving.authentication is not None
     for address in filter(None, (serving.bind, serving.protocols.grpc)):
-        _check_address(address, open_to_others)
+        _check_address(address, open_to_others or serving.asks_who)
+    if serving.tls:
+        _certificates(serving.tls)
     if source.environment is None:
         model.load(source.folder, serving.limits.rows, source.tolerance)
-    config = uvicorn.Config(
-        partial(Worker, source, serving),
-        interface="asgi3",
-        factory=True,
-        loop="uvloop" if os.name == "posix" else "auto",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=_logging(),
-        server_header=False,
-        workers=serving.workers,
-        timeout_graceful_shutdown=int(serving.drain.total_seconds()),
-    )
+    config = _config(source, serving)
     with contextlib.closing(_socket(serving.bind)) as listener, _shared_metrics(serving.workers):
         host, port = listener.getsockname()[:2]
-        logging.getLogger("uvicorn.error").info("listens on http://%s:%d", host, port)
+        scheme = "https" if serving.tls else "http"
+        logging.getLogger("uvicorn.error").info("listens on %s://%s:%d", scheme, host, port)
         if serving.workers == 1:
             uvicorn.Server(config).run(sockets=[listener])
         else:
             Multiprocess(config, sockets=[listener]).run()
 
 
+def _config(source: Source, serving: Serving) -> uvicorn.Config:
+    process = _Process(source, serving)
+    return _Config(
+        process.worker,
+        serving.limits.headers.total_seconds(),
+        interface="asgi3",
+        factory=True,
+        loop="uvloop" if os.name == "posix" else "auto",
+        http=partial(Connection, serving.limits),
+        ssl_context_factory=process.context if serving.tls else None,
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=_logging(),
+        server_header=False,
+        workers=serving.workers,
+        limit_concurrency=serving.limits.connections + 1,  # uvicorn refuses the one that reaches it
+        timeout_graceful_shutdown=int(serving.drain.total_seconds()),
+    )
+
+
+@dataclass
+class _Process:
+    """What a process is made of; it is sent to each worker before anything is loaded."""
+
+    source: Source
+    serving: Serving
+
+    @cached_property
+    def certificates(self) -> "Certificates | None":
+        return _certificates(self.serving.tls) if self.serving.tls else None
+
+    def context(self, *_: Any) -> Any:
+        return self.certificates and self.certificates.context()
+
+    def worker(self) -> "Worker":
+        return Worker(self.source, self.serving, self.certificates)
+
+
+class _Config(uvicorn.Config):
+    """uvicorn's configuration, with the seconds that a TLS handshake may take."""
+
+    def __init__(self, app: Any, handshake: float, **given: Any) -> None:
+        super().__init__(app, **given)
+        self._handshake = handshake
+
+    def get_loop_factory(self) -> Any:
+        make = super().get_loop_factory()
+        return partial(loop_with_handshake_limit, make, self._handshake) if make and self.is_ssl else make
+
+
+def _certificates(declared: Tls) -> "Certificates":
+    from trunkline.serve.tls import Certificates  # noqa: PLC0415  takes 0.1 s, and many servers need none
+
+    return Certificates(declared)
+
+
 class Worker:
     """The ASGI application of one process: it loads the model when it starts, and serves gRPC beside HTTP."""
 
-    def __init__(self, source: Source, serving: Serving) -> None:
-        self._source, self._serving = source, serving
+    def __init__(self, source: Source, serving: Serving, certificates: "Certificates | None") -> None:
+        self._source, self._serving, self._certificates = source, serving, certificates
         self._metrics = Metrics()
         self._slot = Slot(on_change=self._metrics.show)
         self._queue = Queue(serving.limits.queue)
@@ -105,6 +154,9 @@ class Worker:
         else:
             follower = Follower(self._slot, self._source.folder, self._source.environment, load)
             follower.start()
+        if self._certificates:
+            self._certificates.on_change = self._metrics.show_certificate
+            self._certificates.start()
         grpc_server: Any = await self._grpc(self._serving.protocols.grpc)
         try:
             yield
@@ -113,6 +165,8 @@ class Worker:
                 await grpc_server.stop(self._serving.drain.total_seconds())
             if follower is not None:
                 follower.stop()
+            if self._certificates:
+                self._certificates.stop()
 
     async def _grpc(self, address: str | None) -> Any:
         if address is None:
@@ -120,9 +174,10 @@ class Worker:
         from trunkline.serve.protocols import grpc  # noqa: PLC0415  takes 0.2 s, and most servers need none
 
         answers = grpc.Service(self._slot, self._serving.limits, self._queue, self._metrics, self._authenticator)
-        server, port = grpc.server(address, answers, self._serving.limits)
+        server, port = grpc.server(address, answers, self._serving.limits, self._certificates)
         await server.start()
-        logging.getLogger("uvicorn.error").info("listens on grpc://%s:%d", address.rpartition(":")[0], port)
+        scheme = "grpcs" if self._certificates else "grpc"
+        logging.getLogger("uvicorn.error").info("listens on %s://%s:%d", scheme, address.rpartition(":")[0], port)
         return server
 
 
@@ -137,15 +192,11 @@ def _logging() -> dict[str, Any]:
 
 
 def _check_address(address: str, open_to_others: bool) -> None:
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        local = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        local = False
-    if not local and not open_to_others:
+    if not is_loopback(address.rpartition(":")[0].strip("[]")) and not open_to_others:
         raise UserError(
             f"{address}: others than this machine could ask, and nobody is asked who they are; bind 127.0.0.1, declare "
-            f"serving.authentication, or say --without-authentication if a proxy before it does that"
+            f"serving.authentication or serving.tls.clients, or say --without-authentication if a proxy before it does "
+            f"that"
         )
 
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
@@ -18,6 +18,9 @@ from trunkline.serve.problems import ProblemError, malformed
 from trunkline.serve.protocols import tensors
 from trunkline.serve.protocols.tensors import Tensor
 from trunkline.serve.swap import Slot
+
+if TYPE_CHECKING:
+    from trunkline.serve.tls import Certificates, Identity
 
 _CODES = {
     HTTPStatus.BAD_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
@@ -110,11 +113,40 @@ class Service(service.GRPCInferenceServiceServicer):
             self._metrics.answered(f"grpc/{call}", int(status), time.monotonic() - start)
 
 
-def server(address: str, answers: Service, limits: Limits) -> tuple[grpc.aio.Server, int]:
+def server(
+    address: str, answers: Service, limits: Limits, certificates: "Certificates | None" = None
+) -> tuple[grpc.aio.Server, int]:
     """Return a server at an address, which is to be started in a running loop, and its port."""
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", limits.body), ("grpc.so_reuseport", 1)])
+    options = [
+        ("grpc.max_receive_message_length", limits.body),
+        ("grpc.so_reuseport", 1),
+        ("grpc.server_handshake_timeout_ms", int(limits.headers.total_seconds() * 1000)),
+    ]
+    server = grpc.aio.server(options=options)
     service.add_GRPCInferenceServiceServicer_to_server(answers, server)  # type: ignore[no-untyped-call]
-    return server, server.add_insecure_port(address)
+    if certificates is None:
+        return server, server.add_insecure_port(address)
+    return server, server.add_secure_port(address, _credentials(certificates))
+
+
+def _credentials(certificates: "Certificates") -> grpc.ServerCredentials:
+    """Return credentials that each new connection takes from the identity of that moment."""
+    used = certificates.identity
+
+    def renewed() -> Any:
+        nonlocal used
+        if certificates.identity is used:
+            return None
+        used = certificates.identity
+        return _configuration(used)
+
+    demanded = used.files.clients is not None
+    return grpc.dynamic_ssl_server_credentials(_configuration(used), renewed, demanded)
+
+
+def _configuration(identity: "Identity") -> Any:
+    files = identity.files
+    return grpc.ssl_server_certificate_configuration([(files.key, files.certificate)], files.clients)
 
 
 def _infer(model: Model, request: Any) -> Any:

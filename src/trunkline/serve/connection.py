@@ -1,0 +1,99 @@
+"""Connections of HTTP that nobody can hold without end: by sending no headers, too long ones, or by reading no answer.
+
+uvicorn itself limits only how long a connection may be idle after an answer.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from trunkline.conf.serving import Limits
+
+HEADERS_SIZE = 64 * 1024  # bytes of a request's line and headers together
+
+
+class Connection(HttpToolsProtocol):
+    """A connection that is closed when its client takes longer for headers, or to read an answer, than it may."""
+
+    def __init__(self, limits: Limits, **given: Any) -> None:
+        super().__init__(**given)
+        self._headers_seconds, self._reading_seconds = limits.headers.total_seconds(), limits.time.total_seconds()
+        self._headers_due: asyncio.TimerHandle | None = None
+        self._reading_due: asyncio.TimerHandle | None = None
+        self._in_headers = False
+        self._headers_size = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._wait_for_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait for nothing more."""
+        for timer in filter(None, (self._headers_due, self._reading_due)):
+            timer.cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what has come; headers that are too long end the connection."""
+        continued = self._in_headers
+        super().data_received(data)
+        if continued and self._in_headers:
+            self._headers_size += len(data)
+            if self._headers_size > HEADERS_SIZE:
+                self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        """Begin to read headers."""
+        self._in_headers, self._headers_size = True, 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Answer the request, whose body has a time of its own."""
+        self._in_headers = False
+        if self._headers_due:
+            self._headers_due.cancel()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Wait for the client to read the answer, and for its next request."""
+        self._wait_for_reader()
+        super().on_response_complete()
+        if self.cycle.response_complete and not self.transport.is_closing():
+            self._wait_for_headers()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no request; this answer has to be read in time as well."""
+        super().send_400_response(msg)
+        self._wait_for_reader()
+
+    def resume_writing(self) -> None:
+        """Write on: the client has read most of what was there."""
+        if self._reading_due:
+            self._reading_due.cancel()
+            self._reading_due = None
+        super().resume_writing()
+
+    def _wait_for_headers(self) -> None:
+        if self._headers_due:
+            self._headers_due.cancel()
+        self._headers_due = self.loop.call_later(self._headers_seconds, self.transport.abort)
+
+    def _wait_for_reader(self) -> None:
+        if self._reading_due is None and self.transport.get_write_buffer_size():
+            self._reading_due = self.loop.call_later(self._reading_seconds, self._end_if_unread)
+
+    def _end_if_unread(self) -> None:
+        self._reading_due = None
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+
+
+def loop_with_handshake_limit(make: Callable[[], asyncio.AbstractEventLoop], seconds: float) -> Any:
+    """Return a loop whose servers end a TLS handshake that takes longer; uvicorn hands no such limit on."""
+    loop: Any = make()
+    loop.create_server = partial(loop.create_server, ssl_handshake_timeout=seconds)
+    return loop
