@@ -75,19 +75,21 @@ class Certificates:
 
     def look(self) -> None:
         """Take what the files hold now, if it is right; else go on with what is there, and say why."""
+        before, self.problem = self.problem, self._renew()
+        self.on_change(self)
+        if self.problem and self.problem != before:
+            _log.error("the certificate stays as it was: %s", self.problem)
+
+    def _renew(self) -> str | None:
+        """Take what the files hold; return what is wrong with them, None if nothing is."""
         try:
             files = _read(self._declared)
             if files != self.identity.files:
                 self.identity = _identity(self._declared, files)
                 _log.info("%s: was read again; it expires on %s", self._declared.certificate, _day(self.identity))
         except UserError as error:
-            problem = one_line(error)
-            if problem != self.problem:
-                _log.error("the certificate stays as it was: %s", problem)
-            self.problem = problem
-        else:
-            self.problem = None
-        self.on_change(self)
+            return one_line(error)
+        return None
 
     def _follow(self) -> None:
         while not self._stop.wait(POLL):
