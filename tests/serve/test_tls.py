@@ -8,7 +8,7 @@ import time
 import urllib.request
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import timedelta
 from functools import partial
 
@@ -36,7 +36,8 @@ def authority():
 @pytest.fixture(scope="module")
 def home(authority, tmp_path_factory):
     home = tmp_path_factory.mktemp("tls")
-    (home / "params.yaml").write_text(PARAMS + TLS, encoding="utf-8")
+    params = PARAMS.replace("queue: 8", "queue: 8, headers: 2s") + TLS
+    (home / "params.yaml").write_text(params, encoding="utf-8")
     (home / "ca.crt").write_bytes(authority.pair.pem)
     authority.sign().write(home, "server")
     return home
@@ -115,6 +116,15 @@ def test_neither_plain_text_nor_an_old_version_is_spoken(guarded, authority, hom
     for address in (guarded.address, guarded.grpc):
         with pytest.raises(OSError, match=r"(?i)version|reset|EOF"):
             serial(port(address), old)
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["nothing", "half a hello"])
+def test_a_handshake_that_does_not_end_is_ended(guarded, sent):
+    for address in (guarded.address, guarded.grpc):
+        with socket.create_connection(("127.0.0.1", port(address)), 15) as connection:
+            connection.sendall(sent)
+            with suppress(ConnectionError):
+                assert connection.recv(1) == b""
 
 
 def test_certificates_change_under_load_without_a_failed_request_and_wrong_ones_change_nothing(
