@@ -12,6 +12,11 @@ from openapi_core import OpenAPI
 from tests.serve.conftest import GOOD
 from tests.serving import Server
 from trunkline.bundle.manifest import digest
+from trunkline.conf.serving import Serving
+from trunkline.serve import openapi
+
+JWT = {"issuer": "https://issuer.example", "audience": "sums", "jwks": "https://issuer.example/keys"}
+TLS = {"certificate": "server.crt", "key": "server.key", "clients": "ca.crt"}
 
 
 def test_a_row_and_rows_are_scored_by_the_bundle_that_the_answer_names(server, bundle, folder):
@@ -108,3 +113,33 @@ def test_the_description_is_openapi_and_says_of_a_row_what_the_contract_says(ser
     Draft202012Validator.check_schema(schema)
     contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
     assert schema == contract["request"]
+
+
+@pytest.mark.parametrize(
+    ("declared", "schemes", "security"),
+    [
+        ({}, {}, None),
+        ({"authentication": {"keys": "k"}}, {"key": "http"}, [{"key": ["predict"]}]),
+        (
+            {"authentication": {"keys": "k", "jwt": JWT}},
+            {"key": "http", "jwt": "http"},
+            [{"key": ["predict"]}, {"jwt": ["predict"]}],
+        ),
+        (
+            {"authentication": {"jwt": JWT}, "tls": TLS},
+            {"jwt": "http", "certificate": "mutualTLS"},
+            [{"jwt": ["predict"], "certificate": []}],
+        ),
+        ({"tls": TLS}, {"certificate": "mutualTLS"}, [{"certificate": []}]),
+        ({"tls": TLS | {"clients": None}}, {}, None),
+    ],
+)
+def test_the_description_has_the_credentials_that_are_declared_with_their_scopes(bundle, declared, schemes, security):
+    document = openapi.document(bundle.contract, Serving.parse(declared))
+    OpenAPI.from_dict(document)
+    assert {name: scheme["type"] for name, scheme in document["components"]["securitySchemes"].items()} == schemes
+    paths = document["paths"]
+    assert paths["/v1/predict"]["post"].get("security") == security
+    admin = security and [{name: scopes and ["admin"] for name, scopes in each.items()} for each in security]
+    assert paths["/metrics"]["get"].get("security") == admin
+    assert paths["/healthz"]["get"].get("security") == ([{"certificate": []}] if "certificate" in schemes else None)

@@ -179,16 +179,24 @@ def test_authorities_of_clients_change_too(guarded, authority, home, tmp_path):
     context = authority.client(tmp_path, other.sign("client"))
     context.maximum_version = ssl.TLSVersion.TLSv1_2  # in which a refusal comes with the handshake
     replace(home, authority.pair.pem + other.pair.pem, "ca.crt")
+    session = None
 
     def let_in() -> bool:
+        nonlocal session
         try:
-            return bool(serial(port(guarded.address), context) and serial(port(guarded.grpc), context))
+            with (
+                socket.create_connection(("127.0.0.1", port(guarded.address)), 30) as plain,
+                context.wrap_socket(plain, server_hostname="localhost", session=session) as connection,
+            ):
+                session = connection.session
+            return bool(serial(port(guarded.grpc), context))
         except OSError:
             return False
 
     until(let_in)
+    assert session
     replace(home, authority.pair.pem, "ca.crt")
-    until(lambda: not let_in())
+    until(lambda: not let_in())  # nor with the session that it had
 
 
 def replace(home, content: bytes, name: str) -> None:

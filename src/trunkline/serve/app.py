@@ -52,7 +52,7 @@ class App:
             "/readyz": self._ready,
             "/version": self._version,
             "/metrics": lambda: Response(metrics.text(), media_type=METRICS_TYPE),
-            "/openapi.json": lambda: json_response(openapi.document(self._model().bundle.contract, self._limits)),
+            "/openapi.json": lambda: json_response(openapi.document(self._model().bundle.contract, serving)),
         }
         routes = [Route("POST", "/v1/predict", predict)]
         if serving.protocols.mlflow:

@@ -4,7 +4,8 @@ from typing import Any
 
 from trunkline import __version__
 from trunkline.bundle.contract import Contract
-from trunkline.conf.serving import Limits
+from trunkline.conf.serving import Limits, Serving
+from trunkline.serve.auth.principal import STATE_SCOPES, Scope
 from trunkline.serve.problems import MEDIA_TYPE
 
 _PROBLEMS = {
@@ -21,14 +22,39 @@ _PROBLEMS = {
 }
 
 
-def document(contract: Contract, limits: Limits) -> dict[str, Any]:
-    """Return the description of the API for a bundle's contract."""
+def document(contract: Contract, serving: Serving) -> dict[str, Any]:
+    """Return the description of the API for a bundle's contract, with the credentials that are declared."""
     row = {key: value for key, value in contract.request.items() if not key.startswith("$")}
     score = _score(contract)
     schemas = {"Row": row, "Score": score, "Problem": _PROBLEM, "Scored": _scored(), "ScoredRows": _scored_rows()}
-    paths = {"/v1/predict": {"post": _predict(limits)}} | {path: {"get": _state(*of)} for path, of in _STATES.items()}
+    predict = _predict(serving.limits) | _security(serving, "predict")
+    states = {path: _state(*of) | _security(serving, STATE_SCOPES.get(path)) for path, of in _STATES.items()}
+    paths = {"/v1/predict": {"post": predict}} | {path: {"get": state} for path, state in states.items()}
     info = {"title": f"Predicts {contract.label}", "version": __version__}
-    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": schemas}}
+    components = {"schemas": schemas, "securitySchemes": _schemes(serving)}
+    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": components}
+
+
+def _schemes(serving: Serving) -> dict[str, Any]:
+    """Return the kinds of credentials that are accepted, and the client's certificate where one is demanded."""
+    declared, schemes = serving.authentication, {}
+    if declared and declared.keys:
+        schemes["key"] = {"type": "http", "scheme": "bearer", "description": "A key that trunkline key add made"}
+    if declared and declared.jwt:
+        issuer = f"A token of {declared.jwt.issuer} for {declared.jwt.audience}"
+        schemes["jwt"] = {"type": "http", "scheme": "bearer", "bearerFormat": "JWT", "description": issuer}
+    if serving.tls and serving.tls.clients:
+        schemes["certificate"] = {"type": "mutualTLS", "description": "A certificate of an authority of the server's"}
+    return schemes
+
+
+def _security(serving: Serving, scope: Scope | None) -> dict[str, Any]:
+    """Return what is needed for a route: any of the credentials with the scope, and the certificate besides."""
+    schemes = _schemes(serving)
+    always: dict[str, list[str]] = {"certificate": []} if "certificate" in schemes else {}
+    credentials = [name for name in schemes if name != "certificate"] if scope else []
+    needed = [{name: [str(scope)]} | always for name in credentials] or ([always] if always else [])
+    return {"security": needed} if needed else {}
 
 
 _STATES = {

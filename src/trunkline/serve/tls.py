@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -56,13 +57,7 @@ class Certificates:
 
     def context(self) -> ssl.SSLContext:
         """Return a context whose handshakes, each as it begins, take the identity of that moment."""
-        context = _context(self._declared, self.identity.files)
-
-        def choose(handshake: ssl.SSLObject, name: str | None, first: ssl.SSLContext) -> None:
-            handshake.context = self.identity.context
-
-        context.sni_callback = choose
-        return context
+        return _Following(self)
 
     def start(self) -> None:
         """Follow the files from now on."""
@@ -94,6 +89,19 @@ class Certificates:
     def _follow(self) -> None:
         while not self._stop.wait(POLL):
             self.look()
+
+
+class _Following(ssl.SSLContext):
+    """Begins handshakes in the context of now, so that sessions end with the files that they began with, too."""
+
+    def __new__(cls, _: Certificates) -> "_Following":
+        return super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
+
+    def __init__(self, certificates: Certificates) -> None:
+        self._certificates = certificates
+
+    def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
+        return self._certificates.identity.context.wrap_bio(*arguments, **named)
 
 
 def _day(identity: Identity) -> str:
@@ -158,7 +166,7 @@ def _context(declared: Tls, files: Files) -> ssl.SSLContext:
 
 
 def _demand_certificates(context: ssl.SSLContext, path: str, content: bytes) -> None:
-    """Let in only who has a certificate of an authority; nobody goes on with a session from before the file changed."""
+    """Let in only who has a certificate of an authority; where that can be had, each connection shows it anew."""
     authorities = _certificates(path, content)
     for authority in authorities:
         _check_time(path, authority)

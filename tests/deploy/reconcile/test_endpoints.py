@@ -1,12 +1,14 @@
 """What endpoints say, and what they cannot do to whoever asks."""
 
 import socket
+import ssl
 import time
 from contextlib import contextmanager
 from threading import Thread
 
 import pytest
 
+from tests.authority import Authority
 from trunkline.core.errors import OutsideError
 from trunkline.deploy.reconcile import endpoints
 from trunkline.deploy.reconcile.endpoints import LoadedNothingError, Served
@@ -20,14 +22,15 @@ def plain(body):
 
 
 @contextmanager
-def listening(*pieces, wait=0.0):
+def listening(*pieces, wait=0.0, secure=None):
     """Yield the address of a server that answers each call with these bytes, with pauses, whatever it is asked."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def answer():
             while True:
                 try:
-                    with server.accept()[0] as call:
+                    plain = server.accept()[0]
+                    with secure.wrap_socket(plain, server_side=True) if secure else plain as call:
                         asked.append(call.recv(9999))
                         for piece in pieces:
                             call.sendall(piece)
@@ -102,3 +105,17 @@ def test_nobody_waits_for_a_name_that_takes_long_to_resolve(monkeypatch):
     began = time.monotonic()
     assert told("http://slow.example") == "takes too long to answer"
     assert time.monotonic() - began < 2
+
+
+def test_an_endpoint_of_https_is_believed_if_an_authority_that_is_trusted_vouches_for_it(tmp_path, monkeypatch):
+    authority = Authority()
+    (tmp_path / "ca.crt").write_bytes(authority.pair.pem)
+    secure = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    secure.load_cert_chain(*authority.sign().write(tmp_path, "server"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.crt"))
+    with listening(plain(GOOD), secure=secure) as (address, _):
+        [answer] = endpoints.ask([address.replace("http", "https")]).values()
+        assert answer == Served("m", "v1", "d")
+    monkeypatch.delenv("SSL_CERT_FILE")
+    with listening(plain(GOOD), secure=secure) as (address, _):
+        assert told(address.replace("http", "https")) == "no answer (SSLError)"
