@@ -179,24 +179,23 @@ def test_authorities_of_clients_change_too(guarded, authority, home, tmp_path):
     context = authority.client(tmp_path, other.sign("client"))
     context.maximum_version = ssl.TLSVersion.TLSv1_2  # in which a refusal comes with the handshake
     replace(home, authority.pair.pem + other.pair.pem, "ca.crt")
-    session = None
+    sessions: dict[str, ssl.SSLSession | None] = {}
 
-    def let_in() -> bool:
-        nonlocal session
+    def let_in(address: str) -> bool:
         try:
             with (
-                socket.create_connection(("127.0.0.1", port(guarded.address)), 30) as plain,
-                context.wrap_socket(plain, server_hostname="localhost", session=session) as connection,
+                socket.create_connection(("127.0.0.1", port(address)), 30) as plain,
+                context.wrap_socket(plain, server_hostname="localhost", session=sessions.get(address)) as connection,
             ):
-                session = connection.session
-            return bool(serial(port(guarded.grpc), context))
+                sessions[address] = connection.session
         except OSError:
             return False
+        return True
 
-    until(let_in)
-    assert session
+    until(lambda: let_in(guarded.address) and let_in(guarded.grpc))
+    assert sessions[guarded.address]
     replace(home, authority.pair.pem, "ca.crt")
-    until(lambda: not let_in())  # nor with the session that it had
+    until(lambda: not let_in(guarded.address) and not let_in(guarded.grpc))  # nor with the sessions that it had
 
 
 def replace(home, content: bytes, name: str) -> None:

@@ -71,10 +71,11 @@ class Connection(HttpToolsProtocol):
         self._wait_for_reader()
 
     def resume_writing(self) -> None:
-        """Write on: the client has read most of what was there."""
+        """Write on: the client has read most of what was there, and has as long for the rest."""
         if self._reading_due:
             self._reading_due.cancel()
             self._reading_due = None
+        self._wait_for_reader()
         super().resume_writing()
 
     def _wait_for_headers(self) -> None:
