@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from trunkline.conf.serving import Limits
 
@@ -23,6 +23,7 @@ class Connection(HttpToolsProtocol):
         self._headers_seconds, self._reading_seconds = limits.headers.total_seconds(), limits.time.total_seconds()
         self._headers_due: asyncio.TimerHandle | None = None
         self._reading_due: asyncio.TimerHandle | None = None
+        self._answering: RequestResponseCycle | None = None
         self._in_headers = False
         self._headers_size = 0
 
@@ -36,6 +37,9 @@ class Connection(HttpToolsProtocol):
         for timer in filter(None, (self._headers_due, self._reading_due)):
             timer.cancel()
         super().connection_lost(exc)
+        if self._answering:  # of several requests that came at once, uvicorn tells the last one alone
+            self._answering.disconnected = True
+            self._answering.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Read what has come; headers that are too long end the connection."""
@@ -77,6 +81,10 @@ class Connection(HttpToolsProtocol):
             self._reading_due = None
         self._wait_for_reader()
         super().resume_writing()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _wait_for_headers(self) -> None:
         if self._headers_due:
