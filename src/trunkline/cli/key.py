@@ -25,7 +25,9 @@ def key() -> None:
 
 @key.command(short_help="Make a key, and show it once.")
 @click.argument("name")
-@click.option("--scope", "scopes", type=click.Choice(["predict", "admin"]), multiple=True, default=["predict"])
+@click.option(
+    "--scope", "scopes", type=click.Choice(["predict", "explain", "admin"]), multiple=True, default=["predict"]
+)
 @_file
 @_project
 def add(name: str, scopes: Any, file: Path | None, project: Path) -> None:

@@ -49,7 +49,7 @@ class Queue:
         finally:
             self.length -= 1
 
-    async def run(self, work: Callable[[], _Result], size: int, deadline: float) -> _Result:
+    async def run(self, work: Callable[[], _Result], size: float, deadline: float) -> _Result:
         """Return what `work` returns of a body of a size, before the deadline, which is of the monotonic clock.
 
         Raises ProblemError, 504, where it is later.

@@ -1,6 +1,8 @@
 """A bundle that is ready to answer: verified, its golden rows replayed, and so warm."""
 
+import logging
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,11 @@ from trunkline.bundle import golden
 from trunkline.bundle.manifest import BundleError
 from trunkline.bundle.runtime import Bundle
 from trunkline.serve.decode import Decoder, Rows
-from trunkline.serve.problems import refused_row
+from trunkline.serve.explain.additive import NotExplainedError
+from trunkline.serve.explain.explainer import Explainer
+from trunkline.serve.problems import ProblemError, refused_row
+
+_log = logging.getLogger(__name__)
 
 
 class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,11 +43,12 @@ class Version:
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle, which model it is, and what reads requests to it."""
+    """A bundle, which model it is, what reads requests to it, and what explains its scores, or why nothing does."""
 
     version: Version
     bundle: Bundle
     decoder: Decoder
+    explainer: Explainer | NotExplainedError
 
     def scores(self, rows: Rows) -> npt.NDArray[np.float64]:
         """Return the scores of rows.
@@ -51,6 +58,16 @@ class Model:
         for number, error in (rows.refused or {}).items():
             raise refused_row(str(error), None if rows.one else number, error.field)
         return self.bundle.scores(rows.numeric, rows.categorical)
+
+    def explanations(self, rows: Rows, scores: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
+        """Return the explanations of rows that have these scores; raises ProblemError, 501, where there is none."""
+        try:
+            if isinstance(self.explainer, NotExplainedError):
+                raise self.explainer
+            return self.explainer.explain(rows.numeric, rows.categorical, scores)
+        except NotExplainedError as error:
+            detail = f"the model cannot be explained exactly: {error}; ask without explain=true"
+            raise ProblemError(HTTPStatus.NOT_IMPLEMENTED, detail) from None
 
     def named(self, score: Any) -> Any:
         """Return a row's score as JSON has it: a number, or for several classes their numbers by name."""
@@ -69,4 +86,17 @@ def load(folder: Path, rows: int, tolerance: float, pointer: Pointer | None = No
     golden.check(folder, bundle.score, tolerance)
     given = (pointer.version, pointer.commit) if pointer else (None, None)
     name = pointer.name if pointer else bundle.manifest.name
-    return Model(Version(name, bundle.digest, *given), bundle, Decoder(bundle.contract, rows))
+    return Model(
+        Version(name, bundle.digest, *given), bundle, Decoder(bundle.contract, rows), _explainer(folder, bundle)
+    )
+
+
+def _explainer(folder: Path, bundle: Bundle) -> Explainer | NotExplainedError:
+    try:
+        return Explainer.of(folder, bundle)
+    except NotExplainedError as reason:
+        _log.info("%s: is not explained: %s", folder, reason)
+        return reason
+    except Exception:  # scores are served whatever a graph looks like
+        _log.exception("%s: cannot be explained", folder)
+        return NotExplainedError("its graph is not of the form that is explained")

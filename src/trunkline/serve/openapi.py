@@ -5,6 +5,8 @@ from typing import Any
 from trunkline import __version__
 from trunkline.bundle.contract import Contract
 from trunkline.conf.serving import Limits
+from trunkline.serve.explain.additive import IDENTITY, LINKS
+from trunkline.serve.predict import EXPLAIN, EXPLAINED_ROWS
 from trunkline.serve.problems import MEDIA_TYPE
 
 _PROBLEMS = {
@@ -16,6 +18,7 @@ _PROBLEMS = {
     "415": "The body's type is not one that is read",
     "422": "A row is not as the contract says; `row` and `field` name it",
     "429": "The credential is used too often",
+    "501": "The model cannot be explained exactly",
     "503": "No model is served, or too many requests wait",
     "504": "The time of the request was over",
 }
@@ -26,6 +29,7 @@ def document(contract: Contract, limits: Limits) -> dict[str, Any]:
     row = {key: value for key, value in contract.request.items() if not key.startswith("$")}
     score = _score(contract)
     schemas = {"Row": row, "Score": score, "Problem": _PROBLEM, "Scored": _scored(), "ScoredRows": _scored_rows()}
+    schemas["Explanation"] = _explanation(contract)
     paths = {"/v1/predict": {"post": _predict(limits)}} | {path: {"get": _state(*of)} for path, of in _STATES.items()}
     info = {"title": f"Predicts {contract.label}", "version": __version__}
     return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": schemas}}
@@ -71,18 +75,39 @@ def _score(contract: Contract) -> dict[str, Any]:
 
 
 def _scored() -> dict[str, Any]:
-    return {"type": "object", "required": [*_ORIGIN, "score"], "properties": _ORIGIN | {"score": _ref("Score")}}
+    values = {"score": _ref("Score"), "explanation": _ref("Explanation")}
+    return {"type": "object", "required": [*_ORIGIN, "score"], "properties": _ORIGIN | values}
 
 
 def _scored_rows() -> dict[str, Any]:
     place = {"row": {"type": "integer"}, "field": {"type": "string"}, "detail": {"type": "string"}}
     refused = {"type": "array", "items": {"type": "object", "required": [*place], "properties": place}}
-    scores = {"type": "array", "items": {"anyOf": [_ref("Score"), {"type": "null"}]}}
+    scores, explanations = (
+        {"type": "array", "items": {"anyOf": [_ref(name), {"type": "null"}]}} for name in ("Score", "Explanation")
+    )
     return {
         "type": "object",
         "required": [*_ORIGIN, "scores"],
-        "properties": _ORIGIN | {"scores": scores, "refused": refused},
+        "properties": _ORIGIN | {"scores": scores, "explanations": explanations, "refused": refused},
     }
+
+
+def _explanation(contract: Contract) -> dict[str, Any]:
+    value = _score(contract)
+    names = [field.name for field in contract.inputs]
+    properties = {
+        "of": {"const": "margin", "description": "What is explained: what the link makes the score of"},
+        "link": {"enum": [*LINKS.values(), IDENTITY]},
+        "background_rows": {"type": "integer", "description": "How many golden rows the row is compared with"},
+        "base": value | {"description": "Mean margin of the golden rows"},
+        "contributions": {
+            "type": "object",
+            "description": "What each feature adds to the base: together they are the margin",
+            "required": names,
+            "properties": dict.fromkeys(names, value),
+        },
+    }
+    return {"type": "object", "required": [*properties], "properties": properties}
 
 
 def _content(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
@@ -101,8 +126,14 @@ def _predict(limits: Limits) -> dict[str, Any]:
         "description": "Seconds after which no answer is needed",
         "schema": {"type": "number", "exclusiveMinimum": 0},
     }
+    explained = {
+        "name": EXPLAIN,
+        "in": "query",
+        "description": f"Whether each score comes with its explanation; of {EXPLAINED_ROWS} rows at most",
+        "schema": {"type": "boolean", "default": False},
+    }
     summary = "Score a row, or rows"
-    return {"summary": summary, "parameters": [timeout], "requestBody": body, "responses": responses}
+    return {"summary": summary, "parameters": [timeout, explained], "requestBody": body, "responses": responses}
 
 
 def _problem(words: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from trunkline.serve.problems import ProblemError
 
-Scope = Literal["predict", "admin"]
+Scope = Literal["predict", "explain", "admin"]
 
 
 @dataclass(frozen=True)
