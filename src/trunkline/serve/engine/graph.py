@@ -10,7 +10,6 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.utils import Extractor
 
-from trunkline.bundle.contract import MISSING
 from trunkline.bundle.runtime import CATEGORICAL, NUMERIC
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.tasks import SCORE
@@ -57,11 +56,9 @@ class Category:
     first: int
 
     def rows(self, texts: npt.NDArray[np.object_]) -> npt.NDArray[np.intp]:
-        """Return the row of the table for each row of texts, in which a missing one is MISSING or None."""
+        """Return the row of the table for each row of texts, in which a missing one is MISSING."""
         find, unknown = self.places.get, self.unknown
-        missing = find(MISSING, unknown)
-        places = (missing if text is None else find(text, unknown) for text in texts[:, self.column].tolist())
-        return np.fromiter(places, np.intp, len(texts))
+        return np.fromiter((find(text, unknown) for text in texts[:, self.column].tolist()), np.intp, len(texts))
 
 
 @dataclass(frozen=True)
