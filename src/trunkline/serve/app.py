@@ -18,12 +18,13 @@ from trunkline.serve.limits import TIMEOUT, Queue, allowed_seconds
 from trunkline.serve.metrics import MEDIA_TYPE as METRICS_TYPE
 from trunkline.serve.metrics import Metrics
 from trunkline.serve.model import Model
+from trunkline.serve.page import page
 from trunkline.serve.problems import MEDIA_TYPE as PROBLEM_TYPE
 from trunkline.serve.problems import ProblemError
 from trunkline.serve.protocols import mlflow, open_inference, tensors
 from trunkline.serve.swap import Slot
 
-# Any other state is open: probes ask it, and `trunkline reconcile` asks /version.
+# Any other state is open: probes ask it, `trunkline reconcile` asks /version, and the page of /docs asks for a key.
 STATE_SCOPES: dict[str, AuthScope] = {"/metrics": "admin", "/openapi.json": "predict", "/v2": "predict"}
 
 _log = logging.getLogger(__name__)
@@ -62,7 +63,8 @@ class App:
             "/readyz": self._ready,
             "/version": self._version,
             "/metrics": lambda: Response(metrics.text(), media_type=METRICS_TYPE),
-            "/openapi.json": lambda: json_response(openapi.document(self._model().bundle.contract, self._limits)),
+            "/docs": page,
+            "/openapi.json": lambda: json_response(openapi.document(self._model(), self._limits)),
         }
         routes = [_PREDICT]
         if serving.protocols.mlflow:

@@ -43,12 +43,16 @@ class Version:
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle, which model it is, what reads requests to it, and what explains its scores, or why nothing does."""
+    """A bundle, which model it is, what reads requests to it, and what explains its scores, or why nothing does.
+
+    `examples` are the requests of its golden rows.
+    """
 
     version: Version
     bundle: Bundle
     decoder: Decoder
     explainer: Explainer | NotExplainedError
+    examples: tuple[dict[str, Any], ...]
 
     def scores(self, rows: Rows) -> npt.NDArray[np.float64]:
         """Return the scores of rows.
@@ -86,9 +90,9 @@ def load(folder: Path, rows: int, tolerance: float, pointer: Pointer | None = No
     golden.check(folder, bundle.score, tolerance)
     given = (pointer.version, pointer.commit) if pointer else (None, None)
     name = pointer.name if pointer else bundle.manifest.name
-    return Model(
-        Version(name, bundle.digest, *given), bundle, Decoder(bundle.contract, rows), _explainer(folder, bundle)
-    )
+    version, decoder = Version(name, bundle.digest, *given), Decoder(bundle.contract, rows)
+    examples = tuple(row.request for row in golden.read(folder))
+    return Model(version, bundle, decoder, _explainer(folder, bundle), examples)
 
 
 def _explainer(folder: Path, bundle: Bundle) -> Explainer | NotExplainedError:

@@ -1,11 +1,13 @@
 """What `/openapi.json` says: the routes in OpenAPI 3.1, with a row as the bundle's contract describes it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from trunkline import __version__
 from trunkline.bundle.contract import Contract
 from trunkline.conf.serving import Limits
 from trunkline.serve.explain.additive import IDENTITY, LINKS
+from trunkline.serve.model import Model
 from trunkline.serve.predict import EXPLAIN, EXPLAINED_ROWS
 from trunkline.serve.problems import MEDIA_TYPE
 
@@ -24,15 +26,23 @@ _PROBLEMS = {
 }
 
 
-def document(contract: Contract, limits: Limits) -> dict[str, Any]:
-    """Return the description of the API for a bundle's contract."""
+def document(model: Model, limits: Limits) -> dict[str, Any]:
+    """Return the description of the API for a model's contract, with its golden rows as examples.
+
+    `x-levels` are the texts of the training rows, by field.
+    """
+    contract = model.bundle.contract
     row = {key: value for key, value in contract.request.items() if not key.startswith("$")}
     score = _score(contract)
     schemas = {"Row": row, "Score": score, "Problem": _PROBLEM, "Scored": _scored(), "ScoredRows": _scored_rows()}
     schemas["Explanation"] = _explanation(contract)
-    paths = {"/v1/predict": {"post": _predict(limits)}} | {path: {"get": _state(*of)} for path, of in _STATES.items()}
+    paths = {"/v1/predict": {"post": _predict(limits, model.examples)}} | {
+        path: {"get": _state(*of)} for path, of in _STATES.items()
+    }
     info = {"title": f"Predicts {contract.label}", "version": __version__}
-    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": {"schemas": schemas}}
+    levels = {field.name: field.levels for field in contract.inputs if field.levels}
+    components = {"schemas": schemas}
+    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": components, "x-levels": levels}
 
 
 _STATES = {
@@ -40,6 +50,7 @@ _STATES = {
     "/readyz": ("Whether a model is served", "application/json"),
     "/version": ("Which model is served", "application/json"),
     "/metrics": ("Metrics in Prometheus' format", "text/plain"),
+    "/docs": ("A page to score a row on", "text/html"),
     "/openapi.json": ("This description", "application/json"),
 }
 _PROBLEM = {
@@ -114,9 +125,13 @@ def _content(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {media_type: {"schema": schema}}
 
 
-def _predict(limits: Limits) -> dict[str, Any]:
+def _predict(limits: Limits, examples: Sequence[Any]) -> dict[str, Any]:
     rows = {"type": "array", "items": _ref("Row"), "maxItems": limits.rows}
-    body = {"required": True, "content": _content("application/json", {"oneOf": [_ref("Row"), rows]})}
+    content = _content("application/json", {"oneOf": [_ref("Row"), rows]})
+    content["application/json"]["examples"] = {
+        f"golden_row_{number}": {"value": row} for number, row in enumerate(examples)
+    }
+    body = {"required": True, "content": content}
     answer = {"oneOf": [_ref("Scored"), _ref("ScoredRows")]}
     responses = {"200": {"description": "The scores", "content": _content("application/json", answer)}}
     responses |= {status: _problem(words) for status, words in _PROBLEMS.items()}

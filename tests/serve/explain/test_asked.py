@@ -21,9 +21,8 @@ ROWS = exported.shaped("multiclass", 2, 1)
 ROW, *OTHERS = ROWS.features[700:703].to_dicts()
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    home = tmp_path_factory.mktemp("explained")
+def explained_project(home):
+    """A project with a bundle of several classes that sets bad rows aside, and with keys."""
     (home / "params.yaml").write_text(PARAMS.replace("rows: 100", "rows: 500") + AUTHENTICATION, encoding="utf-8")
     folder = home / "bundle"
     bundle, _ = made(folder, fit.fit(ROWS, exported.CASES["histogram"], seed=3), ROWS)
@@ -35,6 +34,11 @@ def home(tmp_path_factory):
     (folder / "contract.json").write_text(json.dumps(contract), encoding="utf-8")
     bundles.seal(folder, task="multiclass")
     return home
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    return explained_project(tmp_path_factory.mktemp("explained"))
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import cache
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -15,9 +16,10 @@ from hypothesis import given, settings
 
 from tests import bundles
 from tests.pipeline.bundle.onnx import test_export as exported
-from trunkline.bundle.contract import matrices
+from trunkline.bundle.contract import Input, matrices
 from trunkline.bundle.runtime import Bundle
 from trunkline.pipeline.bundle.explain import shap as pipeline_shap
+from trunkline.pipeline.bundle.inputs import request_schema
 from trunkline.pipeline.bundle.onnx import export
 from trunkline.pipeline.train import fit
 from trunkline.serve.explain import trees
@@ -39,6 +41,7 @@ def made(folder, pipeline, rows, golden=GOLDEN):
     bundles.make(folder, fields, onnx=export.export(pipeline, rows.schema))
     contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
     contract["classes"] = list(rows.schema.classes)
+    contract["request"] = request_schema([msgspec.convert(field, Input) for field in fields])
     (folder / "contract.json").write_text(json.dumps(contract), encoding="utf-8")
     requests = [{"request": row, "score": 0.5} for row in rows.features.head(golden).to_dicts()]
     (folder / "golden.json").write_text(json.dumps(requests), encoding="utf-8")
