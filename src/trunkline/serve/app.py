@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 
 import msgspec
@@ -124,7 +125,8 @@ class App:
                 body = await read_body(request, receive, self._limits.body, deadline)
                 model = self._model()
                 size = math.inf if route.slow else len(body)
-                response, rows = await self._queue.run(lambda: route.answer(model, request, body), size, deadline)
+                work = partial(route.answer, model, request, body)
+                response, rows = await self._queue.run(work, size, deadline, waits=model.waits)
             finally:
                 self._metrics.in_work.set(self._queue.length - 1)
         self._metrics.rows.inc(rows)

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from trunkline.bundle import golden
 from trunkline.bundle.manifest import BundleError
 from trunkline.bundle.runtime import Bundle
+from trunkline.serve import bundles
+from trunkline.serve.bundles import PipelineBundle, Served
 from trunkline.serve.decode import Decoder, Rows
 from trunkline.serve.explain.additive import NotExplainedError
 from trunkline.serve.explain.explainer import Explainer
@@ -49,7 +51,7 @@ class Model:
     """
 
     version: Version
-    bundle: Bundle
+    bundle: Served
     decoder: Decoder
     explainer: Explainer | NotExplainedError
     examples: tuple[dict[str, Any], ...]
@@ -62,6 +64,11 @@ class Model:
         for number, error in (rows.refused or {}).items():
             raise refused_row(str(error), None if rows.one else number, error.field)
         return self.bundle.scores(rows.numeric, rows.categorical)
+
+    @property
+    def waits(self) -> bool:
+        """Whether scores are made in a thread that others' rows are waited for in."""
+        return isinstance(self.bundle, PipelineBundle)
 
     def explanations(self, rows: Rows, scores: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
         """Return the explanations of rows that have these scores; raises ProblemError, 501, where there is none."""
@@ -84,7 +91,7 @@ def load(folder: Path, rows: int, tolerance: float, pointer: Pointer | None = No
 
     Raises UserError as `Bundle.load` and `golden.check` do, and for a bundle of another digest than the pointer's.
     """
-    bundle = Bundle.load(folder)
+    bundle = bundles.load(folder, rows)
     if pointer is not None and bundle.digest != pointer.digest:
         raise BundleError(f"{folder}: holds the bundle {bundle.digest[:12]}, not {pointer.digest[:12]} as delivered")
     golden.check(folder, bundle.score, tolerance)
@@ -95,7 +102,9 @@ def load(folder: Path, rows: int, tolerance: float, pointer: Pointer | None = No
     return Model(version, bundle, decoder, _explainer(folder, bundle), examples)
 
 
-def _explainer(folder: Path, bundle: Bundle) -> Explainer | NotExplainedError:
+def _explainer(folder: Path, bundle: Served) -> Explainer | NotExplainedError:
+    if not isinstance(bundle, Bundle):
+        return NotExplainedError(f"its runtime is {bundle.manifest.runtime}, and a graph alone is explained")
     try:
         return Explainer.of(folder, bundle)
     except NotExplainedError as reason:
