@@ -71,10 +71,16 @@ class Model:
         return isinstance(self.bundle, PipelineBundle)
 
     def explanations(self, rows: Rows, scores: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
-        """Return the explanations of rows that have these scores; raises ProblemError, 501, where there is none."""
+        """Return the explanations of rows that have these scores.
+
+        Raises ProblemError where there is none (501), and for more rows than may be explained at once (413).
+        """
         try:
             if isinstance(self.explainer, NotExplainedError):
                 raise self.explainer
+            if len(scores) > self.explainer.most:
+                detail = f"the request has {len(scores):,} rows, of which {self.explainer.most:,} are explained at once"
+                raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
             return self.explainer.explain(rows.numeric, rows.categorical, scores)
         except NotExplainedError as error:
             detail = f"the model cannot be explained exactly: {error}; ask without explain=true"

@@ -7,8 +7,9 @@ from trunkline import __version__
 from trunkline.bundle.contract import Contract
 from trunkline.conf.serving import Limits
 from trunkline.serve.explain.additive import IDENTITY, LINKS
+from trunkline.serve.explain.explainer import ROWS
 from trunkline.serve.model import Model
-from trunkline.serve.predict import EXPLAIN, EXPLAINED_ROWS
+from trunkline.serve.predict import EXPLAIN
 from trunkline.serve.problems import MEDIA_TYPE
 
 _PROBLEMS = {
@@ -144,7 +145,7 @@ def _predict(limits: Limits, examples: Sequence[Any]) -> dict[str, Any]:
     explained = {
         "name": EXPLAIN,
         "in": "query",
-        "description": f"Whether each score comes with its explanation; of {EXPLAINED_ROWS} rows at most",
+        "description": f"Whether each score comes with its explanation; of {ROWS} rows at most, fewer of large trees",
         "schema": {"type": "boolean", "default": False},
     }
     summary = "Score a row, or rows"

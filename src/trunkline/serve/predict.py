@@ -12,7 +12,6 @@ from trunkline.serve.model import Model
 from trunkline.serve.problems import ProblemError
 
 EXPLAIN = "explain"  # the parameter of the query
-EXPLAINED_ROWS = 100  # at most in a request: an explanation takes a thousand times as long as a score
 
 
 def predict(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
@@ -26,11 +25,8 @@ def predict(model: Model, request: Request, body: bytes) -> tuple[Response, int]
 
 
 def explain(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
-    """Answer as `predict` does, with an explanation for each score; raises ProblemError, 501, where there is none."""
+    """Answer as `predict` does, with an explanation of each score; raises ProblemError as `Model.explanations`."""
     rows, accepted = _rows(model, request, body)
-    if len(accepted.numeric) > EXPLAINED_ROWS:
-        detail = f"the request has {len(accepted.numeric):,} rows, of which {EXPLAINED_ROWS:,} are explained at once"
-        raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
     scores = model.scores(accepted)
     explanations = model.explanations(accepted, scores)
     answer = _answer(model, request, rows, score=map(model.named, scores), explanation=explanations)

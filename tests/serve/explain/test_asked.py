@@ -14,7 +14,7 @@ from tests.serve.explain.test_explain import made
 from tests.serving import serving
 from trunkline.bundle import manifest
 from trunkline.pipeline.train import fit
-from trunkline.serve.predict import EXPLAINED_ROWS
+from trunkline.serve.explain.explainer import ROWS as MOST
 
 ASKED = "/v1/predict?explain=true"
 ROWS = exported.shaped("multiclass", 2, 1)
@@ -78,7 +78,7 @@ def test_rows_keep_their_places_and_those_refused_have_no_explanation(explaining
 @pytest.mark.parametrize(
     ("path", "rows", "refusal"),
     [
-        (ASKED, [ROW] * (EXPLAINED_ROWS + 1), (413, "101 rows, of which 100 are explained")),
+        (ASKED, [ROW] * (MOST + 1), (413, "101 rows, of which 100 are explained")),
         (ASKED, ROW | {"x": "1"}, (422, "field x: '1' is not a number")),
         ("/v1/predict?explain=yes", ROW, (400, "parameter explain: 'yes' is not true or false")),
         ("/v1/predict?explian=true", ROW, (400, "parameter 'explian': is not known; did you mean 'explain'?")),

@@ -24,7 +24,7 @@ from trunkline.pipeline.bundle.onnx import export
 from trunkline.pipeline.train import fit
 from trunkline.serve.explain import trees
 from trunkline.serve.explain.additive import NotExplainedError
-from trunkline.serve.explain.explainer import Explainer
+from trunkline.serve.explain.explainer import ROWS, Explainer
 
 GOLDEN = 4
 MARGINS = {
@@ -198,6 +198,13 @@ def test_what_does_not_add_up_is_not_explained(case):
     rows = exported.dataset(exported.KNOWN).features.head(3)
     with pytest.raises(NotExplainedError, match="do not add up to the score: they miss it by"):
         explained(bundle, wrong, rows)
+
+
+def test_fewer_rows_of_larger_trees_are_explained_at_once(case, monkeypatch):
+    _, explainer = case("histogram")
+    assert explainer.most == ROWS
+    monkeypatch.setattr("trunkline.serve.explain.explainer.WORK", 3 * explainer._model.work)
+    assert explainer.most == 3
 
 
 def test_why_a_model_is_not_explained(tmp_path, monkeypatch):

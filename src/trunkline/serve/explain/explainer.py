@@ -17,12 +17,15 @@ from trunkline.serve.explain.additive import Additive, NotExplainedError
 from trunkline.serve.explain.linear import LinearModel
 from trunkline.serve.explain.trees import TreeModel
 
+ROWS, WORK = 100, 1 << 28  # of a request at most: some ten seconds
 TOLERANCE = 1e-9  # of the score that an explanation adds up to, relative to the score
 
 
 class _Model(Protocol):
     @property
     def base(self) -> Floats: ...
+    @property
+    def work(self) -> int: ...
     def contributions(self, numeric: Floats, texts: Texts) -> Floats: ...
 
 
@@ -51,6 +54,11 @@ class Explainer:
         explainer = cls(len(rows[0]), parts.link, bundle, _model(content, parts, *rows))
         explainer.explain(*rows, bundle.scores(*rows))
         return explainer
+
+    @property
+    def most(self) -> int:
+        """How many rows may be explained at once: fewer of larger trees."""
+        return max(1, min(ROWS, WORK // self._model.work))
 
     def explain(self, numeric: Floats, texts: Texts, scores: Floats) -> list[dict[str, Any]]:
         """Return the explanations of rows with their scores.

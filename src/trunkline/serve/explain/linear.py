@@ -36,6 +36,11 @@ class LinearModel:
         means = _sum(terms, numeric, texts).mean(axis=0)
         return cls(additive.intercept + means.sum(axis=0), terms, means)
 
+    @property
+    def work(self) -> int:
+        """What the time of explaining a row grows with: the features."""
+        return len(self._means)
+
     def contributions(self, numeric: Floats, texts: Texts) -> Floats:
         """Return what each feature adds to the base, shape (n, features, outputs); numeric features come first."""
         return _sum(self._terms, numeric, texts) - self._means

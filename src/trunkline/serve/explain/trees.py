@@ -20,7 +20,7 @@ from trunkline.serve.engine.graph import Booleans, TreeGraph, Trees
 from trunkline.serve.engine.masks import Texts
 from trunkline.serve.explain.additive import NotExplainedError
 
-LARGEST = 1 << 25  # conditions times background rows: some 2 s for each row that is explained
+LARGEST = 1 << 25  # conditions times background rows: about a second for each row that is explained
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,11 @@ class TreeModel:
         base = intercept + (reached @ weights).mean(axis=0)
         most = int(np.diff(paths.leaves, append=len(paths.groups)).max())
         return cls(base, graph, before, paths, weights, met, _shares(most))
+
+    @property
+    def work(self) -> int:
+        """What the time of explaining a row grows with: conditions times background rows."""
+        return self._background.size
 
     def contributions(self, numeric: Floats, texts: Texts) -> Floats:
         """Return what each feature adds to the base, shape (n, features, outputs); numeric features come first."""
