@@ -1,9 +1,12 @@
 """A bundle without a graph is served by its pipeline: many requests at once, each with the bits of its row alone."""
 
+import asyncio
 import json
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -13,11 +16,18 @@ from tests.pipeline.bundle.onnx import test_export as exported
 from tests.serve.conftest import PARAMS
 from tests.serving import serving
 from trunkline.bundle.contract import matrices, read_contract
+from trunkline.conf.serving import Serving
 from trunkline.core.errors import UserError
 from trunkline.pipeline.train import fit, modelfile
-from trunkline.serve import pipeline_scorer
+from trunkline.serve import model, pipeline_scorer
+from trunkline.serve.app import App
+from trunkline.serve.auth.authenticate import Authenticator
 from trunkline.serve.bundles import load
 from trunkline.serve.engine import pipeline as engine
+from trunkline.serve.engine.batching import Batches
+from trunkline.serve.limits import Queue
+from trunkline.serve.metrics import Metrics
+from trunkline.serve.swap import Slot
 
 ENSEMBLE, LINEAR = "sklearn.ensemble.", "sklearn.linear_model."
 STEPS = exported.steps("mean", "standard", "onehot")
@@ -95,6 +105,42 @@ def test_many_at_once_have_the_scores_that_each_has_alone(server, folder):
     refused = answers.pop(len(rows))
     assert (refused.status, refused.json["field"]) == (422, "x")
     assert [answer.json["score"] for answer in answers] == [*alone, *alone]
+
+
+def test_requests_that_come_while_the_pipeline_scores_share_its_next_call(folder):
+    calls, row = [], exported.dataset(exported.KNOWN).features.row(600, named=True)
+    loaded = model.load(folder, 100, 1e-9)
+
+    def scores(numeric, texts):
+        end = time.monotonic() + 10
+        while not calls and len(texts) + len(batches._waiting) < 4 and time.monotonic() < end:
+            time.sleep(0.001)
+        calls.append(len(texts))
+        return loaded.bundle.scores(numeric, texts)
+
+    batches = Batches(scores, 100)
+    served = replace(loaded, bundle=replace(loaded.bundle, _batches=batches))
+    app = App(Serving(), Slot(served), Metrics(), Queue(8), Authenticator(None))
+    scope = {"method": "POST", "path": "/v1/predict", "query_string": b"", "headers": []}
+
+    async def ask():
+        sent = []
+
+        async def receive():
+            return {"type": "http.request", "body": json.dumps(row).encode()}
+
+        async def send(message):
+            sent.append(message)
+
+        await app(scope, receive, send)
+        return sent[0]["status"], json.loads(sent[1]["body"])["score"]
+
+    async def main():
+        return await asyncio.gather(*(ask() for _ in range(4)))
+
+    assert asyncio.run(main()) == [(200, loaded.bundle.score(row))] * 4
+    assert sum(calls) == 4
+    assert len(calls) <= 2, "the first call waited until all others had come"
 
 
 def test_it_is_scored_by_every_protocol_and_not_explained(server):
