@@ -9,7 +9,8 @@ LOCK = $(UV) pip compile --quiet --universal \
 	--python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 	$(if $(UPGRADE),--upgrade)
 # The extra alone: what scores with a graph needs nothing of what makes one, which [project.dependencies] lists.
-SERVE := import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['serve'], sep='\n')
+EXTRAS := import sys, tomllib; extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
+	print(*(line for name in sys.argv[1:] for line in extras[name]), sep='\n')
 
 help: ## List these commands
 	@awk -F ':.* ## ' '/^[a-z-]+:.* ## / { printf "  make %-16s%s\n", $$1, $$2 }' Makefile
@@ -71,7 +72,8 @@ lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versio
 	@$(LOCK) pyproject.toml --all-extras --group example --group test --group lint \
 		-c locks/ci.txt -o locks/dev.txt
 	@$(LOCK) pyproject.toml --all-extras --group example --group project -c locks/dev.txt -o locks/project.txt
-	@$(RUN) python -c "$(SERVE)" | $(LOCK) - -c locks/dev.txt -o locks/serve.txt
+	@$(RUN) python -c "$(EXTRAS)" serve | $(LOCK) - -c locks/dev.txt -o locks/serve.txt
+	@$(RUN) python -c "$(EXTRAS)" serve serve-sklearn | $(LOCK) - -c locks/dev.txt -o locks/serve-sklearn.txt
 	@printf '%s\n' setuptools wheel 'uv_build>=0.9,<1' | $(LOCK) - -o locks/build.txt
 	@echo uv | $(LOCK) - -o locks/uv.txt
 	@echo zensical | $(LOCK) - -o locks/site.txt

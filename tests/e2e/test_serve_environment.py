@@ -23,6 +23,7 @@ LOADED = {"flatbuffers", "msgspec", "numpy", "onnxruntime", "packaging", "protob
 HTTP = {"click", "h11", "httptools", "prometheus_client", "uvicorn", "uvloop"}
 GRPC = {"grpcio", "open-inference-grpc", "typing_extensions"}
 KEYS = {"filelock"}
+EXPLAIN = {"ml_dtypes", "onnx"}
 DECLARED = {"annotated-types", "pydantic", "pydantic_core", "pyyaml", "typing-inspection"}
 REQUESTS = [
     {"hour": 7, "origin": "JFK", "delay": -3.5, "engines": 2, "holiday": True, "dest": "LAX", "kind": "arrival"},
@@ -101,7 +102,10 @@ def probed(serving: Path, root: Path, folder: Path) -> dict[str, object]:
 
 def test_the_environment_holds_what_the_lock_lists_and_no_more(serving: Path) -> None:
     code = "import importlib.metadata as m; print(*(d.name.lower() for d in m.distributions()))"
-    assert set(run(str(serving), "-c", code).split()) - {"pip", "setuptools"} == LOADED | HTTP | GRPC | DECLARED | KEYS
+    assert (
+        set(run(str(serving), "-c", code).split()) - {"pip", "setuptools"}
+        == LOADED | HTTP | GRPC | DECLARED | KEYS | EXPLAIN
+    )
 
 
 def test_a_bundle_loads_and_scores_with_numpy_onnxruntime_and_msgspec_alone(

@@ -3,9 +3,7 @@
 `python -m tests.review.test_page` writes the golden files anew.
 """
 
-import os
 import re
-import shutil
 from dataclasses import replace
 from functools import cache
 from html.parser import HTMLParser
@@ -15,10 +13,9 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
+from tests.browser import Screen, browser, contrast
 from tests.reviews import BLOCKED, HOSTILE, MOVED_ON, REVIEW, STALE, UNDEFINED, hostile, many, step, words_of_others
 from trunkline.pipeline.plan.reasons import ReproPlan
 from trunkline.pipeline.reports import Past
@@ -194,54 +191,19 @@ def test_what_no_axis_can_hold_is_not_drawn(value):
     )
 
 
-FLAGS = (
-    "headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking",
-    "disable-component-update", "disable-sync", "hide-scrollbars",
-)  # fmt: skip
-
-
-def program(*names):
-    """Where one of these programs is; without any, the test is skipped, or fails where a browser is required."""
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        missing = f"no {' or '.join(names)} on this machine"
-        (pytest.fail if os.environ.get("TRUNKLINE_REQUIRE_BROWSER") else pytest.skip)(missing)
-    return found
-
-
-class Screen:
-    """A browser's window of a given size."""
-
-    def __init__(self, driver, folder):
-        self.driver, self.file = driver, folder / "page.html"
+class Pages(Screen):
+    """A browser that shows pages from a file."""
 
     def show(self, text, width, height=800, dark=False):
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
-        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        self.file.write_text(text, encoding="utf-8")
-        self.driver.get(self.file.as_uri())
-
-    def asked(self, expression):
-        return self.driver.execute_script(f"return {expression}")
-
-    def complaints(self):
-        """What the browser has logged since this was asked last: errors, and what the page's policy refused."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]
+        file = self.folder / "page.html"
+        file.write_text(text, encoding="utf-8")
+        self.look(file.as_uri(), width, height, dark)
 
 
 @pytest.fixture(scope="module")
 def screen(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("browser")
-    options = webdriver.ChromeOptions()
-    options.binary_location = program("chromium", "google-chrome", "chromium-browser")
-    for flag in (*FLAGS, f"user-data-dir={folder / 'profile'}"):
-        options.add_argument(f"--{flag}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, Service(program("chromedriver")))
-    yield Screen(driver, folder)
-    driver.quit()
+    with browser(tmp_path_factory.mktemp("browser")) as driver:
+        yield Pages(*driver)
 
 
 PAGES = {
@@ -312,18 +274,6 @@ def test_what_would_get_past_the_escaping_is_refused_by_the_policy(screen):
     refused = screen.complaints()
     assert len(refused) >= 2
     assert all("Content Security Policy" in message for message in refused)
-
-
-def contrast(one, other):
-    """How much two colours of CSS differ in brightness, from 1 to 21: https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio."""
-
-    def light(colour):
-        parts = [int(part) / 255 for part in re.findall(r"\d+", colour)[:3]]
-        linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-    low, high = sorted((light(one), light(other)))
-    return (high + 0.05) / (low + 0.05)
 
 
 @pytest.mark.parametrize("dark", [False, True])

@@ -14,6 +14,7 @@ from tests.serving import Server
 from trunkline.bundle.manifest import digest
 from trunkline.conf.serving import Serving
 from trunkline.serve import openapi
+from trunkline.serve.model import load
 
 JWT = {"issuer": "https://issuer.example", "audience": "sums", "jwks": "https://issuer.example/keys"}
 TLS = {"certificate": "server.crt", "key": "server.key", "clients": "ca.crt"}
@@ -134,8 +135,8 @@ def test_the_description_is_openapi_and_says_of_a_row_what_the_contract_says(ser
         ({"tls": TLS | {"clients": None}}, {}, None),
     ],
 )
-def test_the_description_has_the_credentials_that_are_declared_with_their_scopes(bundle, declared, schemes, security):
-    document = openapi.document(bundle.contract, Serving.parse(declared))
+def test_the_description_has_the_credentials_that_are_declared_with_their_scopes(folder, declared, schemes, security):
+    document = openapi.document(load(folder, rows=1, tolerance=1e-9), Serving.parse(declared))
     OpenAPI.from_dict(document)
     assert {name: scheme["type"] for name, scheme in document["components"]["securitySchemes"].items()} == schemes
     paths = document["paths"]

@@ -41,6 +41,16 @@ def test_work_on_a_large_body_lets_others_go_on_and_ends_with_its_time():
     asyncio.run(main())
 
 
+def test_work_that_waits_has_a_thread_of_its_own_however_small():
+    async def main():
+        queue, barrier = Queue(3), threading.Barrier(3)
+        deadline = time.monotonic() + 60
+        works = (queue.run(lambda: barrier.wait(60), 1, deadline, waits=True) for _ in range(3))
+        assert sorted(await asyncio.gather(*works)) == [0, 1, 2]
+
+    asyncio.run(main())
+
+
 def test_a_full_queue_refuses_and_a_place_is_given_back():
     queue = Queue(1)
     with queue.entered(), pytest.raises(ProblemError) as caught, queue.entered():

@@ -1,23 +1,26 @@
 """The server's routes: which request is answered by what, within the declared limits, and counted."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
-from typing import Any
 
 import msgspec
 
 from trunkline.conf.serving import Serving
-from trunkline.serve import openapi
+from trunkline.serve import openapi, predict
 from trunkline.serve.auth.authenticate import Authenticator
 from trunkline.serve.auth.principal import STATE_SCOPES
-from trunkline.serve.http import JSON, Receive, Request, Response, Scope, Send, json_response, read_body
+from trunkline.serve.auth.principal import Scope as AuthScope
+from trunkline.serve.http import Receive, Request, Response, Scope, Send, json_response, read_body
 from trunkline.serve.limits import TIMEOUT, Queue, allowed_seconds
 from trunkline.serve.metrics import MEDIA_TYPE as METRICS_TYPE
 from trunkline.serve.metrics import Metrics
 from trunkline.serve.model import Model
+from trunkline.serve.page import page
 from trunkline.serve.problems import MEDIA_TYPE as PROBLEM_TYPE
 from trunkline.serve.problems import ProblemError
 from trunkline.serve.protocols import mlflow, open_inference, tensors
@@ -30,13 +33,20 @@ _log = logging.getLogger(__name__)
 class Route:
     """What answers a method of a path; `answer` takes the model, the request and its body.
 
-    `refusal` gives a problem the status and the members by which the route's own clients read it.
+    `refusal` gives a problem the status and the members by which the route's own clients read it. Where `slow`, an
+    answer is made in the other thread, however small the request.
     """
 
     method: str
     path: str
     answer: Callable[[Model, Request, bytes], tuple[Response, int]]
     refusal: Callable[[ProblemError], ProblemError] = lambda problem: problem
+    scope: AuthScope = "predict"
+    slow: bool = False
+
+
+_PREDICT = Route("POST", "/v1/predict", predict.predict)
+_EXPLAIN = Route("POST", "/v1/predict", predict.explain, scope="explain", slow=True)
 
 
 class App:
@@ -52,9 +62,10 @@ class App:
             "/readyz": self._ready,
             "/version": self._version,
             "/metrics": lambda: Response(metrics.text(), media_type=METRICS_TYPE),
-            "/openapi.json": lambda: json_response(openapi.document(self._model().bundle.contract, serving)),
+            "/docs": page,
+            "/openapi.json": lambda: json_response(openapi.document(self._model(), serving)),
         }
-        routes = [Route("POST", "/v1/predict", predict)]
+        routes = [_PREDICT]
         if serving.protocols.mlflow:
             routes.append(Route("POST", "/invocations", mlflow.invocations, mlflow.refusal))
             self._states |= {"/ping": self._ready, "/health": self._ready}
@@ -102,14 +113,18 @@ class App:
     async def _score(self, route: Route, request: Request, receive: Receive, start: float) -> Response:
         if request.method != route.method:
             raise _not_allowed(route.method)
-        await self._authenticator.check(request.header("authorization"), "predict")
+        if route is _PREDICT and predict.is_explained(request):
+            route = _EXPLAIN
+        await self._authenticator.check(request.header("authorization"), route.scope)
         deadline = start + allowed_seconds(request.header(TIMEOUT), self._limits.time.total_seconds())
         with self._queue.entered():
             self._metrics.in_work.set(self._queue.length)
             try:
                 body = await read_body(request, receive, self._limits.body, deadline)
                 model = self._model()
-                response, rows = await self._queue.run(lambda: route.answer(model, request, body), len(body), deadline)
+                size = math.inf if route.slow else len(body)
+                work = partial(route.answer, model, request, body)
+                response, rows = await self._queue.run(work, size, deadline, waits=model.waits)
             finally:
                 self._metrics.in_work.set(self._queue.length - 1)
         self._metrics.rows.inc(rows)
@@ -139,34 +154,6 @@ class App:
         content = msgspec.to_builtins(self._model().version)
         previous = self._slot.previous and msgspec.to_builtins(self._slot.previous.version)
         return json_response(content | {"previous": previous, "problem": self._slot.problem})
-
-
-def predict(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
-    """Answer one row with its score, and an array of rows with theirs in order; return how many were scored.
-
-    Where the contract sets bad rows aside, one that is refused has no score, and stands in `refused` with the reason.
-    """
-    if request.media_type != JSON:
-        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body's type has to be {JSON}", {"accept": JSON})
-    rows = model.decoder.decode(body)
-    answer: dict[str, Any] = {
-        "request_id": request.id,
-        "digest": model.version.digest,
-        "version": model.version.version,
-    }
-    if rows.one:
-        return json_response(answer | {"score": model.named(model.scores(rows)[0])}), 1
-    if rows.refused is None or model.bundle.contract.on_bad_row == "stop":
-        scores = model.scores(rows)
-        return json_response(answer | {"scores": [model.named(score) for score in scores]}), len(scores)
-    scored = iter([model.named(score) for score in model.scores(rows.accepted)])
-    refused = rows.refused
-    count = len(rows.numeric) + len(refused)
-    answer["scores"] = [None if number in refused else next(scored) for number in range(count)]
-    answer["refused"] = [
-        {"row": number, "field": error.field, "detail": str(error)} for number, error in refused.items()
-    ]
-    return json_response(answer), len(rows.numeric)
 
 
 def open_inference_route(path: str) -> Route | None:

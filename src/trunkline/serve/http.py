@@ -30,6 +30,7 @@ class Request:
 
     method: str
     path: str
+    query: str
     headers: Mapping[bytes, bytes]
     id: str
 
@@ -39,7 +40,7 @@ class Request:
         headers = dict(scope["headers"])
         given = headers.get(_REQUEST_ID, b"").decode("latin-1")
         new = "" if _ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
-        return cls(scope["method"], scope["path"], headers, new or given)
+        return cls(scope["method"], scope["path"], scope["query_string"].decode("latin-1"), headers, new or given)
 
     def header(self, name: str) -> str | None:
         """Return a header by its name in lower case."""

@@ -14,6 +14,8 @@ from trunkline.serve.problems import ProblemError
 TIMEOUT = "request-timeout"  # a client's header: the seconds after which it needs no answer any more
 SMALL = 16 * 1024  # bytes of a body that is read and scored at once; a larger one would make others wait
 
+WAITERS = 256  # requests at most that wait for one batch
+
 _Result = TypeVar("_Result")
 
 
@@ -37,6 +39,7 @@ class Queue:
         self._limit = limit
         self.length = 0
         self._thread = ThreadPoolExecutor(1, "scores")
+        self._waiters = ThreadPoolExecutor(min(limit, WAITERS), "waits")
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -49,17 +52,20 @@ class Queue:
         finally:
             self.length -= 1
 
-    async def run(self, work: Callable[[], _Result], size: int, deadline: float) -> _Result:
+    async def run(self, work: Callable[[], _Result], size: float, deadline: float, *, waits: bool = False) -> _Result:
         """Return what `work` returns of a body of a size, before the deadline, which is of the monotonic clock.
+
+        Work that waits for another thread has a thread of its own, so that others can wait beside it.
 
         Raises ProblemError, 504, where it is later.
         """
-        if size <= SMALL:
+        if size <= SMALL and not waits:
             result = work()
         else:
             try:
                 async with asyncio.timeout(deadline - time.monotonic()):
-                    result = await asyncio.get_running_loop().run_in_executor(self._thread, work)
+                    threads = self._waiters if waits else self._thread
+                    result = await asyncio.get_running_loop().run_in_executor(threads, work)
             except TimeoutError:
                 raise late() from None
         if time.monotonic() > deadline:

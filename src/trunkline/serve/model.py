@@ -1,6 +1,8 @@
 """A bundle that is ready to answer: verified, its golden rows replayed, and so warm."""
 
+import logging
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,14 @@ import numpy.typing as npt
 from trunkline.bundle import golden
 from trunkline.bundle.manifest import BundleError
 from trunkline.bundle.runtime import Bundle
+from trunkline.serve import bundles
+from trunkline.serve.bundles import PipelineBundle, Served
 from trunkline.serve.decode import Decoder, Rows
-from trunkline.serve.problems import refused_row
+from trunkline.serve.explain.additive import NotExplainedError
+from trunkline.serve.explain.explainer import Explainer
+from trunkline.serve.problems import ProblemError, refused_row
+
+_log = logging.getLogger(__name__)
 
 
 class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -37,11 +45,16 @@ class Version:
 
 @dataclass(frozen=True)
 class Model:
-    """A bundle, which model it is, and what reads requests to it."""
+    """A bundle, which model it is, what reads requests to it, and what explains its scores, or why nothing does.
+
+    `examples` are the requests of its golden rows.
+    """
 
     version: Version
-    bundle: Bundle
+    bundle: Served
     decoder: Decoder
+    explainer: Explainer | NotExplainedError
+    examples: tuple[dict[str, Any], ...]
 
     def scores(self, rows: Rows) -> npt.NDArray[np.float64]:
         """Return the scores of rows.
@@ -51,6 +64,27 @@ class Model:
         for number, error in (rows.refused or {}).items():
             raise refused_row(str(error), None if rows.one else number, error.field)
         return self.bundle.scores(rows.numeric, rows.categorical)
+
+    @property
+    def waits(self) -> bool:
+        """Whether scores are made in a thread that others' rows are waited for in."""
+        return isinstance(self.bundle, PipelineBundle)
+
+    def explanations(self, rows: Rows, scores: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
+        """Return the explanations of rows that have these scores.
+
+        Raises ProblemError where there is none (501), and for more rows than may be explained at once (413).
+        """
+        try:
+            if isinstance(self.explainer, NotExplainedError):
+                raise self.explainer
+            if len(scores) > self.explainer.most:
+                detail = f"the request has {len(scores):,} rows, of which {self.explainer.most:,} are explained at once"
+                raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+            return self.explainer.explain(rows.numeric, rows.categorical, scores)
+        except NotExplainedError as error:
+            detail = f"the model cannot be explained exactly: {error}; ask without explain=true"
+            raise ProblemError(HTTPStatus.NOT_IMPLEMENTED, detail) from None
 
     def named(self, score: Any) -> Any:
         """Return a row's score as JSON has it: a number, or for several classes their numbers by name."""
@@ -63,10 +97,25 @@ def load(folder: Path, rows: int, tolerance: float, pointer: Pointer | None = No
 
     Raises UserError as `Bundle.load` and `golden.check` do, and for a bundle of another digest than the pointer's.
     """
-    bundle = Bundle.load(folder)
+    bundle = bundles.load(folder, rows)
     if pointer is not None and bundle.digest != pointer.digest:
         raise BundleError(f"{folder}: holds the bundle {bundle.digest[:12]}, not {pointer.digest[:12]} as delivered")
     golden.check(folder, bundle.score, tolerance)
     given = (pointer.version, pointer.commit) if pointer else (None, None)
     name = pointer.name if pointer else bundle.manifest.name
-    return Model(Version(name, bundle.digest, *given), bundle, Decoder(bundle.contract, rows))
+    version, decoder = Version(name, bundle.digest, *given), Decoder(bundle.contract, rows)
+    examples = tuple(row.request for row in golden.read(folder))
+    return Model(version, bundle, decoder, _explainer(folder, bundle), examples)
+
+
+def _explainer(folder: Path, bundle: Served) -> Explainer | NotExplainedError:
+    if not isinstance(bundle, Bundle):
+        return NotExplainedError(f"its runtime is {bundle.manifest.runtime}, and a graph alone is explained")
+    try:
+        return Explainer.of(folder, bundle)
+    except NotExplainedError as reason:
+        _log.info("%s: is not explained: %s", folder, reason)
+        return reason
+    except Exception:  # scores are served whatever a graph looks like
+        _log.exception("%s: cannot be explained", folder)
+        return NotExplainedError("its graph is not of the form that is explained")

@@ -1,11 +1,16 @@
 """What `/openapi.json` says: the routes in OpenAPI 3.1, with a row as the bundle's contract describes it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from trunkline import __version__
 from trunkline.bundle.contract import Contract
 from trunkline.conf.serving import Limits, Serving
 from trunkline.serve.auth.principal import STATE_SCOPES, Scope
+from trunkline.serve.explain.additive import IDENTITY, LINKS
+from trunkline.serve.explain.explainer import ROWS
+from trunkline.serve.model import Model
+from trunkline.serve.predict import EXPLAIN
 from trunkline.serve.problems import MEDIA_TYPE
 
 _PROBLEMS = {
@@ -17,22 +22,29 @@ _PROBLEMS = {
     "415": "The body's type is not one that is read",
     "422": "A row is not as the contract says; `row` and `field` name it",
     "429": "The credential is used too often",
+    "501": "The model cannot be explained exactly",
     "503": "No model is served, or too many requests wait",
     "504": "The time of the request was over",
 }
 
 
-def document(contract: Contract, serving: Serving) -> dict[str, Any]:
-    """Return the description of the API for a bundle's contract, with the credentials that are declared."""
+def document(model: Model, serving: Serving) -> dict[str, Any]:
+    """Return the description of the API for a model's contract, with its golden rows as examples.
+
+    `x-levels` are the texts of the training rows, by field. Security is what is declared.
+    """
+    contract = model.bundle.contract
     row = {key: value for key, value in contract.request.items() if not key.startswith("$")}
     score = _score(contract)
     schemas = {"Row": row, "Score": score, "Problem": _PROBLEM, "Scored": _scored(), "ScoredRows": _scored_rows()}
-    predict = _predict(serving.limits) | _security(serving, "predict")
+    schemas["Explanation"] = _explanation(contract)
+    predict = _predict(serving.limits, model.examples) | _security(serving, "predict")
     states = {path: _state(*of) | _security(serving, STATE_SCOPES.get(path)) for path, of in _STATES.items()}
     paths = {"/v1/predict": {"post": predict}} | {path: {"get": state} for path, state in states.items()}
     info = {"title": f"Predicts {contract.label}", "version": __version__}
     components = {"schemas": schemas, "securitySchemes": _schemes(serving)}
-    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": components}
+    levels = {field.name: field.levels for field in contract.inputs if field.levels}
+    return {"openapi": "3.1.0", "info": info, "paths": paths, "components": components, "x-levels": levels}
 
 
 def _schemes(serving: Serving) -> dict[str, Any]:
@@ -62,6 +74,7 @@ _STATES = {
     "/readyz": ("Whether a model is served", "application/json"),
     "/version": ("Which model is served", "application/json"),
     "/metrics": ("Metrics in Prometheus' format", "text/plain"),
+    "/docs": ("A page to score a row on", "text/html"),
     "/openapi.json": ("This description", "application/json"),
 }
 _PROBLEM = {
@@ -97,27 +110,52 @@ def _score(contract: Contract) -> dict[str, Any]:
 
 
 def _scored() -> dict[str, Any]:
-    return {"type": "object", "required": [*_ORIGIN, "score"], "properties": _ORIGIN | {"score": _ref("Score")}}
+    values = {"score": _ref("Score"), "explanation": _ref("Explanation")}
+    return {"type": "object", "required": [*_ORIGIN, "score"], "properties": _ORIGIN | values}
 
 
 def _scored_rows() -> dict[str, Any]:
     place = {"row": {"type": "integer"}, "field": {"type": "string"}, "detail": {"type": "string"}}
     refused = {"type": "array", "items": {"type": "object", "required": [*place], "properties": place}}
-    scores = {"type": "array", "items": {"anyOf": [_ref("Score"), {"type": "null"}]}}
+    scores, explanations = (
+        {"type": "array", "items": {"anyOf": [_ref(name), {"type": "null"}]}} for name in ("Score", "Explanation")
+    )
     return {
         "type": "object",
         "required": [*_ORIGIN, "scores"],
-        "properties": _ORIGIN | {"scores": scores, "refused": refused},
+        "properties": _ORIGIN | {"scores": scores, "explanations": explanations, "refused": refused},
     }
+
+
+def _explanation(contract: Contract) -> dict[str, Any]:
+    value = _score(contract)
+    names = [field.name for field in contract.inputs]
+    properties = {
+        "of": {"const": "margin", "description": "What is explained: what the link makes the score of"},
+        "link": {"enum": [*LINKS.values(), IDENTITY]},
+        "background_rows": {"type": "integer", "description": "How many golden rows the row is compared with"},
+        "base": value | {"description": "Mean margin of the golden rows"},
+        "contributions": {
+            "type": "object",
+            "description": "What each feature adds to the base: together they are the margin",
+            "required": names,
+            "properties": dict.fromkeys(names, value),
+        },
+    }
+    return {"type": "object", "required": [*properties], "properties": properties}
 
 
 def _content(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {media_type: {"schema": schema}}
 
 
-def _predict(limits: Limits) -> dict[str, Any]:
+def _predict(limits: Limits, examples: Sequence[Any]) -> dict[str, Any]:
     rows = {"type": "array", "items": _ref("Row"), "maxItems": limits.rows}
-    body = {"required": True, "content": _content("application/json", {"oneOf": [_ref("Row"), rows]})}
+    content = _content("application/json", {"oneOf": [_ref("Row"), rows]})
+    content["application/json"]["examples"] = {
+        f"golden_row_{number}": {"value": row} for number, row in enumerate(examples)
+    }
+    body = {"required": True, "content": content}
     answer = {"oneOf": [_ref("Scored"), _ref("ScoredRows")]}
     responses = {"200": {"description": "The scores", "content": _content("application/json", answer)}}
     responses |= {status: _problem(words) for status, words in _PROBLEMS.items()}
@@ -127,8 +165,14 @@ def _predict(limits: Limits) -> dict[str, Any]:
         "description": "Seconds after which no answer is needed",
         "schema": {"type": "number", "exclusiveMinimum": 0},
     }
+    explained = {
+        "name": EXPLAIN,
+        "in": "query",
+        "description": f"Whether each score comes with its explanation; of {ROWS} rows at most, fewer of large trees",
+        "schema": {"type": "boolean", "default": False},
+    }
     summary = "Score a row, or rows"
-    return {"summary": summary, "parameters": [timeout], "requestBody": body, "responses": responses}
+    return {"summary": summary, "parameters": [timeout, explained], "requestBody": body, "responses": responses}
 
 
 def _problem(words: str) -> dict[str, Any]:

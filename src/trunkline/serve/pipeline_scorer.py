@@ -22,16 +22,25 @@ def scorer(
 
     Raises UserError for a file that is no model.
     """
-    pipeline, pools = modelfile.load(model), ThreadpoolController()
+    pipeline, pools, frame = modelfile.load(model), ThreadpoolController(), framer(contract)
+
+    def score(numbers: npt.NDArray[np.float64], texts: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
+        with pools.limit(limits=1):  # the parts are what runs side by side
+            return fit.scores(pipeline, frame(numbers, texts))
+
+    return score
+
+
+def framer(contract: Contract) -> Callable[[npt.NDArray[np.float64], npt.NDArray[np.object_]], pl.DataFrame]:
+    """Return what makes a frame of the matrices that `Bundle.scores` takes, with null for a missing text."""
     numeric = [field.name for field in contract.inputs if field.role == "numeric"]
     categorical = [field.name for field in contract.inputs if field.role == "categorical"]
 
-    def score(numbers: npt.NDArray[np.float64], texts: npt.NDArray[np.object_]) -> npt.NDArray[np.float64]:
+    def frame(numbers: npt.NDArray[np.float64], texts: npt.NDArray[np.object_]) -> pl.DataFrame:
         columns = {name: pl.Series(name, column) for name, column in zip(numeric, numbers.T, strict=True)} | {
             name: pl.Series(name, column.tolist(), dtype=pl.String).replace(MISSING, None)
             for name, column in zip(categorical, texts.T, strict=True)
         }
-        with pools.limit(limits=1):  # the parts are what runs side by side
-            return fit.scores(pipeline, pl.DataFrame(columns))
+        return pl.DataFrame(columns)
 
-    return score
+    return frame

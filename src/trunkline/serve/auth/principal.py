@@ -8,7 +8,7 @@ from trunkline.serve.problems import ProblemError
 
 Scope = Literal["predict", "explain", "admin"]
 
-# Any other state is open: probes ask it, and `trunkline reconcile` asks /version.
+# Any other state is open: probes ask it, `trunkline reconcile` asks /version, and the page of /docs asks for a key.
 STATE_SCOPES: dict[str, Scope] = {"/metrics": "admin", "/openapi.json": "predict", "/v2": "predict"}
 
 

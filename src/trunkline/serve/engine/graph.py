@@ -55,6 +55,11 @@ class Category:
     table: Floats
     first: int
 
+    def rows(self, texts: npt.NDArray[np.object_]) -> npt.NDArray[np.intp]:
+        """Return the row of the table for each row of texts, in which a missing one is MISSING."""
+        find, unknown = self.places.get, self.unknown
+        return np.fromiter((find(text, unknown) for text in texts[:, self.column].tolist()), np.intp, len(texts))
+
 
 @dataclass(frozen=True)
 class TreeGraph:
@@ -87,17 +92,17 @@ def split(content: bytes) -> TreeGraph | None:
     while (maker := makers.get(seen)) is not None and maker.op_type == "Cast":
         seen, single = maker.input[0], True
     parts = list(maker.input) if maker is not None and maker.op_type == "Concat" else [seen]
-    numeric = [part for part in parts[:1] if not _is_looked_up(part, makers)]
-    first = numbers = _width(model) if numeric else 0
+    numeric = [part for part in parts[:1] if not is_looked_up(part, makers)]
+    first = numbers = width(model) if numeric else 0
     categories = []
     for part in parts[len(numeric) :]:
-        if not _is_looked_up(part, makers):
+        if not is_looked_up(part, makers):
             return None
-        categories.append(_category(part, makers, constants, first))
+        categories.append(category(part, makers, constants, first))
         first += categories[-1].table.shape[1]
     total = ensembles[0].output[0]
-    before = None if numeric in ([], [NUMERIC]) else _between(model, NUMERIC, numeric[0], [None, numbers])
-    after = _between(model, total, SCORE, [None, trees.totals])
+    before = None if numeric in ([], [NUMERIC]) else between(model, NUMERIC, numeric[0], [None, numbers])
+    after = between(model, total, SCORE, [None, trees.totals])
     return TreeGraph(numbers, before, single, tuple(categories), trees, total, after)
 
 
@@ -128,13 +133,13 @@ def _trees(node: NodeProto) -> Trees | None:
     )
 
 
-def _width(model: ModelProto) -> int:
+def width(model: ModelProto) -> int:
     """Return how many numeric inputs there are."""
     (numeric,) = (value for value in model.graph.input if value.name == NUMERIC)
     return int(numeric.type.tensor_type.shape.dim[1].dim_value)
 
 
-def _is_looked_up(part: str, makers: Mapping[str, NodeProto]) -> bool:
+def is_looked_up(part: str, makers: Mapping[str, NodeProto]) -> bool:
     """Whether columns of the trees are rows of a table, picked by the text of a categorical input."""
     gather = makers.get(part)
     encoder = makers.get(gather.input[1]) if gather is not None and gather.op_type == "Gather" else None
@@ -142,7 +147,8 @@ def _is_looked_up(part: str, makers: Mapping[str, NodeProto]) -> bool:
     return text is not None and text.op_type == "Gather" and text.input[0] == CATEGORICAL
 
 
-def _category(part: str, makers: Mapping[str, NodeProto], constants: Mapping[str, Any], first: int) -> Category:
+def category(part: str, makers: Mapping[str, NodeProto], constants: Mapping[str, Any], first: int) -> Category:
+    """Read a table that `is_looked_up`, whose columns the trees have from `first` on."""
     gather = makers[part]
     encoder = makers[gather.input[1]]
     values: dict[str, Any] = {a.name: helper.get_attribute_value(a) for a in encoder.attribute}
@@ -156,7 +162,7 @@ def _category(part: str, makers: Mapping[str, NodeProto], constants: Mapping[str
     )
 
 
-def _between(model: ModelProto, source: str, target: str, shape: list[int | None]) -> bytes:
+def between(model: ModelProto, source: str, target: str, shape: list[int | None]) -> bytes:
     """Return the graph that makes one value of another; `shape` is that of the value that the graph lacks so far."""
     lacking = target if source == NUMERIC else source
     whole = ModelProto()

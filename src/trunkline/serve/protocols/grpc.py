@@ -93,7 +93,7 @@ class Service(service.GRPCInferenceServiceServicer):
             left = min(context.time_remaining() or self._limits.time.total_seconds(), self._limits.time.total_seconds())
             with self._queue.entered():
                 work: Callable[[], Any] = lambda: _infer(model, request)  # noqa: E731
-                response = await self._queue.run(work, request.ByteSize(), time.monotonic() + left)
+                response = await self._queue.run(work, request.ByteSize(), time.monotonic() + left, waits=model.waits)
             self._metrics.rows.inc(response.outputs[0].shape[0])
             return response
 
