@@ -81,10 +81,9 @@ def json_response(content: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
 
 async def read_body(request: Request, receive: Receive, limit: int, deadline: float) -> bytes:
     """Return a request's body; raises ProblemError for one that is too large (413) or arrives too late (408)."""
-    too_large = ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {limit:,} bytes")
     length = request.header("content-length") or "0"
     if length.isdecimal() and int(length) > limit:
-        raise too_large
+        raise _too_large(limit)
     body = bytearray()
     try:
         async with asyncio.timeout(deadline - time.monotonic()):
@@ -94,8 +93,12 @@ async def read_body(request: Request, receive: Receive, limit: int, deadline: fl
                     raise ConnectionResetError("the client went away")
                 body += message.get("body", b"")
                 if len(body) > limit:
-                    raise too_large
+                    raise _too_large(limit)
                 if not message.get("more_body"):
                     return bytes(body)
     except TimeoutError:
         raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from None
+
+
+def _too_large(limit: int) -> ProblemError:
+    return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {limit:,} bytes")
