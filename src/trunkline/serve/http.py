@@ -21,6 +21,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _REQUEST_ID = REQUEST_ID.encode()
+_DIGITS = 18  # of a length: far more than any body has, and Python refuses to read thousands
 _ID = re.compile(r"[!-~]{1,128}")
 
 
@@ -45,6 +46,11 @@ class Request:
         """Return a header by its name in lower case."""
         value = self.headers.get(name.encode())
         return None if value is None else value.decode("latin-1")
+
+    def length(self, name: str) -> int | None:
+        """Return a header that is a number of bytes; None if there is none, or no such number below 10^18."""
+        value = self.header(name) or ""
+        return int(value) if value.isdecimal() and len(value) <= _DIGITS else None
 
     @property
     def media_type(self) -> str:
@@ -81,8 +87,7 @@ def json_response(content: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
 
 async def read_body(request: Request, receive: Receive, limit: int, deadline: float) -> bytes:
     """Return a request's body; raises ProblemError for one that is too large (413) or arrives too late (408)."""
-    length = request.header("content-length") or "0"
-    if length.isdecimal() and int(length) > limit:
+    if (request.length("content-length") or 0) > limit:
         raise _too_large(limit)
     body = bytearray()
     try:
