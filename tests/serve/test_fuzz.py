@@ -4,7 +4,9 @@ import asyncio
 import json
 import logging
 import re
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 from open_inference.grpc import protocol
 
 from tests.serve.conftest import GOOD
+from tests.serving import serving
 from trunkline.conf.serving import Limits, Protocols, Serving
 from trunkline.serve import model
 from trunkline.serve.app import App
@@ -231,3 +234,48 @@ def test_a_fault_of_the_server_is_told_to_its_log_alone(served, monkeypatch):
         "the server failed; see its log",
     )
     assert logged.pop().exc_info
+
+
+LENGTHS = st.sampled_from(
+    ["", "Content-Length: {size}", "Content-Length: 0", "Content-Length: {more}", "Content-Length: -1"]
+)
+CODINGS = st.sampled_from(
+    ["", "", "Transfer-Encoding: chunked", "Transfer-Encoding: gzip, chunked", "Content-Encoding: gzip"]
+)
+CHUNKS = st.sampled_from(
+    [b"%x\r\n%s\r\n0\r\n\r\n", b"%x;a=b\r\n%s\r\n0\r\n\r\n", b"fffffffffffffffff%x\r\n%s", b"%x\r\n%s\r\n"]
+)
+REQUESTS = st.tuples(st.sampled_from(ROUTES), LENGTHS, CODINGS, st.none() | CHUNKS, BODIES)
+
+
+def exchanged(address: tuple[str, int], path: str, lines: list[str], body: bytes) -> bytes:
+    """Send a request whose body may be shorter or longer than announced; return all that comes back."""
+    head = [f"POST {path} HTTP/1.1", "Host: x", "Connection: close", "Request-Timeout: 0.05", *filter(None, lines)]
+    answer = b""
+    with socket.create_connection(address, timeout=10) as connection, suppress(ConnectionError):
+        connection.sendall("\r\n".join([*head, "", ""]).encode() + body)
+        while part := connection.recv(65_536):
+            answer += part
+    return answer
+
+
+def test_bodies_that_are_not_as_long_as_announced_are_answered_or_cut_off(folder, tmp_path):
+    with serving(str(folder), cwd=tmp_path) as server:
+        host, port = server.address.removeprefix("http://").split(":")
+        answers: list[bytes] = []
+
+        @settings(max_examples=150, deadline=None, derandomize=True, database=None)
+        @given(REQUESTS)
+        def hold(request: tuple[str, str, str, bytes | None, bytes]) -> None:
+            path, length, coding, chunks, body = request
+            announced = length.format(size=len(body), more=len(body) + 7)
+            sent = body if chunks is None else chunks % (len(body), body)
+            answer = exchanged((host, int(port)), path, [announced, coding], sent)
+            assert answer == b"" or int(answer.split(maxsplit=2)[1]) in DOCUMENTED | {504}, answer
+            answers.append(answer)
+
+        hold()
+        assert answers.count(b"") < len(answers) / 4
+        assert server.get("/healthz").status == 200
+        server.process.terminate()
+        assert "Traceback" not in server.logged_until("Finished server process")
