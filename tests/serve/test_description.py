@@ -14,7 +14,7 @@ from tests.serving import serving
 from trunkline.bundle.contract import Input
 from trunkline.pipeline.bundle.inputs import request_schema
 
-CASES = 600  # of each operation, at most
+CASES = 300  # of each operation, at most
 
 # A request may be as short of time or as large as its own headers and rows say; elsewhere a 5xx is a fault.
 CHECKS = """\

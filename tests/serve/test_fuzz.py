@@ -153,7 +153,7 @@ async def asked(app: App, path: str, headers: dict[str, str], parts: list[bytes]
     return sent[0]["status"], names, sent[1]["body"]
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True)
+@settings(max_examples=1000, deadline=None, derandomize=True)
 @given(st.sampled_from(ROUTES), HEADERS, BODIES, st.integers(0, 3))
 @example("/v1/predict", {}, MANY_KEYS, 0)
 @example("/invocations", {}, MANY_KEYS, 0)
