@@ -82,7 +82,7 @@ def _first_answer(process: psutil.Popen, port: int, question: Question, log: Pat
     refusal = "nothing listened"
     while time.monotonic() - start < _START_SECONDS and process.poll() is None:
         try:
-            status, body = _ask(port, question)
+            status, body = once(port, question)
         except OSError:
             time.sleep(_STEP)
             continue
@@ -94,7 +94,8 @@ def _first_answer(process: psutil.Popen, port: int, question: Question, log: Pat
     raise MissingError(f"did not answer: {refusal}; the end of its log: {' '.join(last)}")
 
 
-def _ask(port: int, question: Question) -> tuple[int, bytes]:
+def once(port: int, question: Question) -> tuple[int, bytes]:
+    """Ask once, and return the answer's status and body."""
     headers = {"Content-Type": "application/json", **question.headers}
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
         connection.request("POST", question.path, question.body, headers)
