@@ -1,10 +1,15 @@
 """Benchmarks: each one can be imported, and those that are cheap when small agree with what they are compared to."""
 
 import importlib
+import shutil
 from pathlib import Path
 
 import pytest
-from benchmarks import bootstrap, error_rates, paired_auc
+from benchmarks import bootstrap, error_rates, paired_auc, serving, soak
+from benchmarks.peers import catalog
+
+from tests.bundles import INPUTS, expected
+from tests.serve.conftest import GOOD, golden_bundle
 
 NAMES = sorted(file.stem for file in (Path(__file__).parent.parent / "benchmarks").glob("*.py"))
 
@@ -27,3 +32,41 @@ def test_error_rates_of_one_pair():
     difference = error_rates.compared(1, "roc_auc", 14, error_rates.NOISIER)
     assert error_rates.declared([difference], margin=-1) == 1
     assert error_rates.declared([difference], margin=1) == 0
+
+
+def test_a_question_is_asked_over_connections_with_its_headers(tmp_path, wrk):
+    model = catalog.Model(golden_bundle(tmp_path / "sums"), tmp_path, tmp_path, GOOD, expected(INPUTS, GOOD))
+    peers = [peer for peer in catalog.PEERS if peer.name in ("floor", "trunkline")]
+    cells, missing = serving.measured(model, peers, seconds=1, rounds=1, connections=[2])
+    assert (missing, [cell.failed for each in cells.values() for cell in each]) == ({}, [0, 0])
+    assert min(cell.rate * cell.cpu * cell.resident for each in cells.values() for cell in each) > 0
+    table = serving.table({place: each[0] for place, each in cells.items()}).splitlines()
+    assert [line.count("|") for line in table] == [9, 9, 9, 9]
+    assert "(1.00)" in table[-1]
+
+
+def test_a_server_that_answers_another_score_is_not_measured(tmp_path):
+    model = catalog.Model(golden_bundle(tmp_path / "sums"), tmp_path, tmp_path, GOOD, expected(INPUTS, GOOD) + 1)
+    with pytest.raises(SystemExit, match="but the score is"):
+        serving.ask(catalog.OURS, model, seconds=1, connections=[1])
+
+
+def test_what_a_peer_lacks_is_told_and_it_is_left_out(tmp_path):
+    model = catalog.Model(golden_bundle(tmp_path / "sums"), tmp_path / "none", tmp_path, GOOD, 0.0)
+    ends = catalog.Peer("ends", lambda *_: ["false"], lambda model: ("/", model.row), None)
+    cells, missing = serving.measured(model, [ends], seconds=1, rounds=1, connections=[1])
+    assert (cells, list(missing)) == ({}, ["ends"])
+    assert missing["ends"].startswith("did not answer")
+
+
+def test_a_soak_swaps_under_load(tmp_path, wrk):
+    seen = soak.soak(golden_bundle(tmp_path / "sums"), seconds=3, every=0.5, sample=0.25)
+    assert (seen.failed, seen.swaps > 3, seen.requests > 100) == (0, True, True)
+    assert min(size for _, size in seen.samples) > 1
+    assert abs(soak.Soak([(0, 9), (5, 1), (10, 2)], 0, 0, 0).slope() - 720) < 1e-6
+
+
+@pytest.fixture(scope="module")
+def wrk() -> None:
+    if shutil.which("wrk") is None:
+        pytest.skip("wrk is not installed: apt-get install wrk")

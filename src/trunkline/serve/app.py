@@ -73,7 +73,7 @@ class App:
             self._states |= {
                 "/v2": lambda: json_response(tensors.server()),
                 "/v2/health/live": lambda: json_response({"live": True}),
-                "/v2/health/ready": self._ready,
+                "/v2/health/ready": lambda: json_response({"ready": bool(self._model())}),
             }
         self._routes = {route.path: route for route in routes}
         self._open_inference = serving.protocols.open_inference

@@ -50,8 +50,7 @@ class Decoder:
     def __init__(self, contract: Contract, limit: int) -> None:
         inputs = sorted(contract.inputs, key=lambda field: field.role, reverse=True)  # numeric ones first
         self._limit = limit
-        self._contract = contract
-        self._numbers = contract.width("numeric")
+        self._numbers, self._texts = contract.width("numeric"), contract.width("categorical")
         self._check = row_check(contract)
         self._checks = [
             (index, number_check(field) if field.role == "numeric" else text_check(field))
@@ -119,10 +118,9 @@ class Decoder:
     def _rows(
         self, rows: Sequence[tuple[list[Any], list[Any]]], one: bool, refused: Mapping[int, FieldError] | None = None
     ) -> Rows:
-        texts = self._contract.width("categorical")
         return Rows(
             np.array([numbers for numbers, _ in rows], np.float64).reshape(len(rows), self._numbers),
-            np.array([row for _, row in rows], object).reshape(len(rows), texts),
+            np.array([row for _, row in rows], object).reshape(len(rows), self._texts),
             one,
             refused or None,
         )

@@ -21,6 +21,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _REQUEST_ID = REQUEST_ID.encode()
+_DIGITS = 18  # of a length: far more than any body has, and Python refuses to read thousands
 _ID = re.compile(r"[!-~]{1,128}")
 
 
@@ -46,6 +47,11 @@ class Request:
         """Return a header by its name in lower case."""
         value = self.headers.get(name.encode())
         return None if value is None else value.decode("latin-1")
+
+    def length(self, name: str) -> int | None:
+        """Return a header that is a number of bytes; None if there is none, or no such number below 10^18."""
+        value = self.header(name) or ""
+        return int(value) if value.isdecimal() and len(value) <= _DIGITS else None
 
     @property
     def media_type(self) -> str:
@@ -82,10 +88,8 @@ def json_response(content: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
 
 async def read_body(request: Request, receive: Receive, limit: int, deadline: float) -> bytes:
     """Return a request's body; raises ProblemError for one that is too large (413) or arrives too late (408)."""
-    too_large = ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {limit:,} bytes")
-    length = request.header("content-length") or "0"
-    if length.isdecimal() and int(length) > limit:
-        raise too_large
+    if (request.length("content-length") or 0) > limit:
+        raise _too_large(limit)
     body = bytearray()
     try:
         async with asyncio.timeout(deadline - time.monotonic()):
@@ -95,8 +99,12 @@ async def read_body(request: Request, receive: Receive, limit: int, deadline: fl
                     raise ConnectionResetError("the client went away")
                 body += message.get("body", b"")
                 if len(body) > limit:
-                    raise too_large
+                    raise _too_large(limit)
                 if not message.get("more_body"):
                     return bytes(body)
     except TimeoutError:
         raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from None
+
+
+def _too_large(limit: int) -> ProblemError:
+    return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {limit:,} bytes")

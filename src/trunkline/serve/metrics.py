@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
+from trunkline.serve.model import Model
 from trunkline.serve.swap import Slot
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._shown: set[tuple[str, str, str]] = set()  # of versions long gone, each would stay for ever
         self._requests = Counter(
             "trunkline_requests", "Requests answered", ["route", "status"], registry=self._registry
         )
@@ -79,12 +81,14 @@ class Metrics:
 
     def show(self, slot: Slot) -> None:
         """Tell which model a slot serves."""
-        if slot.previous:
-            version = slot.previous.version
-            self.model.labels(version.name, version.version or "", version.digest).set(0)
-        if slot.current:
-            version = slot.current.version
-            self.model.labels(version.name, version.version or "", version.digest).set(1)
+        models = ((slot.previous, 0), (slot.current, 1))
+        shown = {_labels(model): value for model, value in models if model}
+        for labels, value in shown.items():
+            self.model.labels(*labels).set(value)
+        if SHARED not in os.environ:  # of workers that count together, nothing can be taken back
+            for labels in self._shown - shown.keys():
+                self.model.remove(*labels)
+        self._shown = set(shown)
         self.problem.set(slot.problem is not None)
 
     def show_certificate(self, certificates: "Certificates") -> None:
@@ -99,3 +103,7 @@ class Metrics:
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+
+def _labels(model: Model) -> tuple[str, str, str]:
+    return model.version.name, model.version.version or "", model.version.digest

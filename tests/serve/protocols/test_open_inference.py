@@ -57,6 +57,7 @@ def test_metadata_and_readiness(server):
     assert found["outputs"] == [{"name": "score", "datatype": "FP64", "shape": [-1]}]
     paths = ("/v2/health/live", "/v2/health/ready", "/v2/models/sums/ready", "/v2/models/other/ready")
     assert [server.get(path).status for path in paths] == [200, 200, 200, 404]
+    assert [server.get(path).json for path in paths[:2]] == [{"live": True}, {"ready": True}]
 
 
 @pytest.mark.parametrize(

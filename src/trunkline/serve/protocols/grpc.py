@@ -1,7 +1,9 @@
 """The Open Inference Protocol over gRPC, in the same process and on the same checks as over HTTP."""
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +23,8 @@ from trunkline.serve.swap import Slot
 
 if TYPE_CHECKING:
     from trunkline.serve.tls import Certificates, Identity
+
+_log = logging.getLogger(__name__)
 
 _CODES = {
     HTTPStatus.BAD_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
@@ -72,20 +76,20 @@ class Service(service.GRPCInferenceServiceServicer):
                 ready = False
             return protocol.ModelReadyResponse(ready=ready)
 
-        return await self._answered("ModelReady", context, answer)
+        return await self._answered("ModelReady", request, context, answer)
 
     async def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
         async def answer() -> Any:
             return protocol.ServerMetadataResponse(**tensors.server())
 
-        return await self._answered("ServerMetadata", context, answer)
+        return await self._answered("ServerMetadata", request, context, answer)
 
     async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
         async def answer() -> Any:
             model = tensors.named(self._slot.current, request.name, request.version)
             return protocol.ModelMetadataResponse(**tensors.describe(model))
 
-        return await self._answered("ModelMetadata", context, answer)
+        return await self._answered("ModelMetadata", request, context, answer)
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
         async def answer() -> Any:
@@ -97,20 +101,38 @@ class Service(service.GRPCInferenceServiceServicer):
             self._metrics.rows.inc(response.outputs[0].shape[0])
             return response
 
-        return await self._answered("ModelInfer", context, answer)
+        return await self._answered("ModelInfer", request, context, answer)
 
-    async def _answered(self, call: str, context: Any, answer: Callable[[], Awaitable[Any]]) -> Any:
+    async def _answered(self, call: str, request: Any, context: Any, answer: Callable[[], Awaitable[Any]]) -> Any:
         """Return an answer and count it; a problem ends the call with the status that it stands for."""
         start, status = time.monotonic(), HTTPStatus.OK
         try:
-            metadata = dict(context.invocation_metadata() or ())
-            await self._authenticator.check(metadata.get("authorization"), "predict")
+            await self._check(request, context)
             return await answer()
         except ProblemError as problem:
             status = problem.status
             await context.abort(_CODES.get(status, grpc.StatusCode.INTERNAL), problem.detail)
+        except Exception:
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            _log.exception("call %s failed", call)
+            await context.abort(grpc.StatusCode.INTERNAL, "the server failed; see its log")
         finally:
             self._metrics.answered(f"grpc/{call}", int(status), time.monotonic() - start)
+
+    async def _check(self, request: Any, context: Any) -> None:
+        """Raise ProblemError for who may not ask, and then for a message that could not be parsed."""
+        metadata = dict(context.invocation_metadata() or ())
+        await self._authenticator.check(metadata.get("authorization"), "predict")
+        if request is None:
+            raise malformed("the message is none of the protocol's")
+
+
+class _Parsed(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Gives a call None for a message that cannot be parsed, of which grpcio would log a traceback."""
+
+    async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], details: Any) -> Any:
+        handler = await continuation(details)
+        return handler and handler._replace(request_deserializer=partial(_parse, handler.request_deserializer))
 
 
 def server(
@@ -122,7 +144,7 @@ def server(
         ("grpc.so_reuseport", 1),
         ("grpc.server_handshake_timeout_ms", int(limits.headers.total_seconds() * 1000)),
     ]
-    server = grpc.aio.server(options=options)
+    server = grpc.aio.server(interceptors=[_Parsed()], options=options)
     service.add_GRPCInferenceServiceServicer_to_server(answers, server)  # type: ignore[no-untyped-call]
     if certificates is None:
         return server, server.add_insecure_port(address)
@@ -147,6 +169,13 @@ def _credentials(certificates: "Certificates") -> grpc.ServerCredentials:
 def _configuration(identity: "Identity") -> Any:
     files = identity.files
     return grpc.ssl_server_certificate_configuration([(files.key, files.certificate)], files.clients)
+
+
+def _parse(parse: Callable[[bytes], Any], message: bytes) -> Any:
+    try:
+        return parse(message)
+    except Exception:  # protobuf's own error, and protobuf is no dependency of ours
+        return None
 
 
 def _infer(model: Model, request: Any) -> Any:

@@ -76,10 +76,12 @@ def _asked(model: Model, form: re.Pattern[str], request: Request) -> Model:
 
 def _header_length(request: Request, body: bytes) -> int:
     """Return how much of the body is JSON; binary tensors may follow it."""
-    length = request.header(_BINARY) or str(len(body))
-    if not length.isdecimal() or int(length) > len(body):
+    if not request.header(_BINARY):
+        return len(body)
+    length = request.length(_BINARY)
+    if length is None or length > len(body):
         raise malformed(f"header {_BINARY}: has to be the length of the JSON that the body begins with")
-    return int(length)
+    return length
 
 
 def _tensors(inputs: list[_Input], binary: bytes) -> Iterator[Tensor]:
