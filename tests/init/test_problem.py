@@ -2,6 +2,7 @@
 
 import keyword
 import re
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,60 @@ def test_types_of_wages_and_classes_of_grades(tmp_path):
 
 def test_seconds_since_1970_are_a_time(tmp_path):
     whole = guessed(tables.write("regression", tmp_path), Answers("energy"))
-    assert whole.timing.event_time == "local_time(1970, 1, 1, 0) + minutes(timestamp / 60)"
+    assert whole.timing.event_time == "timestamp"
+    assert whole.observed.table.column("timestamp").formats == ("epoch seconds",)
+
+
+@pytest.mark.parametrize("unit", ["epoch days", "epoch seconds", "epoch milliseconds"])
+@pytest.mark.parametrize(("name", "answer"), [("created_date", None), ("when", "when")])
+def test_numbers_since_1970_are_times_by_their_name_or_because_a_person_says_so(tmp_path, unit, name, answer):
+    random = np.random.default_rng(1)
+    days = 18_000 + np.sort(random.integers(0, 90, 400))
+    numbers = days * {"epoch days": 1, "epoch seconds": 86_400, "epoch milliseconds": 86_400_000}[unit]
+    frame = pl.DataFrame({name: numbers, "x": random.normal(size=400), "label": random.integers(0, 2, 400)})
+    frame.write_csv(tmp_path / "shop.csv")
+    whole = guessed(tmp_path / "shop.csv", Answers("label", time=answer))
+    assert whole.timing.window.holdout[1] == "2019-07-12"
+    assert (whole.observed.table.column(name).formats == (unit,)) == (answer is None)
+    write.check(project_files.texts(whole, "none", {}))
+
+
+def test_numbers_that_are_no_times_stay_numbers(tmp_path):
+    random = np.random.default_rng(1)
+    frame = pl.DataFrame(
+        {
+            "delivery_time": random.integers(4_000, 60_000, 400),  # milliseconds, say
+            "update": random.integers(18_000, 18_090, 400),
+            "population": random.integers(500_000_000, 600_000_000, 400),
+            "label": random.integers(0, 2, 400),
+        }
+    )
+    frame.write_csv(tmp_path / "shop.csv")
+    whole = guessed(tmp_path / "shop.csv", Answers("label"))
+    assert {"delivery_time", "update", "population"} <= whole.features.keys()
+
+
+def test_a_column_that_grows_with_the_time_is_no_feature_under_a_split_by_time(tmp_path):
+    random = np.random.default_rng(1)
+    days = pl.Series([date(2024, 1, 1) + timedelta(days=int(day)) for day in np.sort(random.integers(0, 360, 800))])
+    frame = pl.DataFrame(
+        {
+            "day": days,
+            "month": days.dt.month(),
+            "version": np.arange(800) // 3 * 1.5,
+            "hour": random.integers(0, 24, 800),
+            "drift": random.normal(size=800) + np.arange(800) / 800,
+            "label": random.integers(0, 2, 800),
+        }
+    )
+    frame.write_csv(tmp_path / "shop.csv")
+    whole = guessed(tmp_path / "shop.csv", Answers("label"))
+    assert {"hour", "drift"} <= whole.features.keys()
+    assert not {"month", "version"} & whole.features.keys()
+    assert any(
+        "'month' is a time" in guess.what and "grows with the time" in guess.why for guess in guesses.guesses(whole)
+    )
+    write.check(project_files.texts(whole, "none", {}))
 
 
 def test_columns_whose_names_are_taken_are_renamed_in_the_source(tmp_path):

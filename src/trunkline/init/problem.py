@@ -79,6 +79,7 @@ def problem(tables: Sequence[tuple[Named, Table]], answers: Answers) -> Problem:
     labels = target.labels(observed, of)
     by_name = roles.roles(observed, of, labels)
     when = timing.timing(observed, by_name, of, labels, answers.time)
+    by_name = {**by_name, **timing.following(observed, by_name, when)}
     features = _features(observed, by_name, when, of)
     request = [name for name, role in by_name.items() if role.role not in ("label", "outcome")]
     if not request or not features:
@@ -173,5 +174,5 @@ def suggests_streams(whole: Problem) -> tuple[Column, ...]:
         and whole.roles[column.name].role in ("feature", "identifier")
         and column.name not in whole.timing.columns
         and 2 <= column.distinct <= column.rows / 5
-        and (column.type == "text" or roles.words(column.name).endswith(("_id", "id", "_no", "number")))
+        and (column.type == "text" or names.words(column.name).endswith(("_id", "id", "_no", "number")))
     )

@@ -1,11 +1,13 @@
 """What a table looks like: the type of each column, its notations, and what its values are. Pure."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
+from trunkline.init.names import words
 from trunkline.tables import convert
 from trunkline.tables.convert import ColumnType
 
@@ -32,6 +34,11 @@ _NOTATIONS = (
 )  # fmt: skip
 _MOST_NOTATIONS = 3
 _COMPACT = "%Y%m%d"
+_EPOCHS = {  # the numbers of 1980 to 2169, and the names of columns that hold them
+    "epoch days": (3_650, 73_000, re.compile(r"(^|_)(date|day|days)$")),
+    "epoch seconds": (3.15e8, 6.3e9, re.compile(r"(^|_)(date|time\w*|ts|epoch|at)(_|$)")),
+    "epoch milliseconds": (3.15e11, 6.3e12, re.compile(r"(^|_)(date|time\w*|ts|epoch|at)(_|$)")),
+}
 _DIGITS = r"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$"
 
 
@@ -143,7 +150,8 @@ def _typed(known: pl.Series) -> tuple[ColumnType, tuple[str, ...]]:
     if known.dtype == pl.String:
         return _typed_text(known)
     if known.dtype.is_numeric():
-        return next(kind for kind in ("boolean", "integer", "number") if kind == "number" or _is(known, kind)), ()
+        kinds: Sequence[ColumnType] = ("boolean", "integer", "number")
+        return _typed_number(known, next(kind for kind in kinds if kind == "number" or _is(known, kind)))
     return ("boolean" if known.dtype == pl.Boolean else "time" if known.dtype.is_temporal() else "text"), ()
 
 
@@ -159,10 +167,29 @@ def _typed_text(known: pl.Series) -> tuple[ColumnType, tuple[str, ...]]:
     if not coded:
         for kind in ("boolean", "integer", "number"):
             if _is(known, kind):
-                return kind, ()
+                return _typed_number(known, kind)
     if not sample.str.contains(r"\d").mean():
         return "text", ()
     return _typed_time(known)
+
+
+def _typed_number(known: pl.Series, kind: ColumnType) -> tuple[ColumnType, tuple[str, ...]]:
+    """Return the type of numbers, which are times where their name and their size say so."""
+    low, high = _ends(convert.parse(known, kind).values.drop_nulls())
+    unit = epoch(low, high, known.name) if kind != "boolean" else None
+    return ("time", (unit,)) if unit else (kind, ())
+
+
+def epoch(low: float | None, high: float | None, name: str | None = None) -> str | None:
+    """Return what numbers between two ends count since 1970; None where they, or the name, do not look like it."""
+    if low is None or high is None:
+        return None
+    units = (
+        unit
+        for unit, (first, last, named) in _EPOCHS.items()
+        if first <= low <= high <= last and (name is None or named.search(words(name)))
+    )
+    return next(units, None)
 
 
 def _typed_time(known: pl.Series) -> tuple[ColumnType, tuple[str, ...]]:

@@ -9,6 +9,7 @@ import polars as pl
 from sklearn.model_selection import cross_val_score
 from sklearn.tree import DecisionTreeClassifier
 
+from trunkline.init.names import words
 from trunkline.init.profile import LISTED, Column, Table
 from trunkline.init.target import Target
 from trunkline.pipeline.gate import leaks
@@ -40,11 +41,6 @@ class ColumnRole:
     role: Role
     why: str
     strength: float | None = None
-
-
-def words(name: str) -> str:
-    """Return a column's name in lower case with _ between its words."""
-    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
 
 
 def privacy(column: Column) -> str | None:

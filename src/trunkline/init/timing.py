@@ -1,29 +1,31 @@
 """When a row happens, and which rows are held out: the last ones, or, without a time, some by a hash. Pure."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
 from trunkline.core import expressions
 from trunkline.core.errors import UserError
-from trunkline.init import names
+from trunkline.init import names, profile
+from trunkline.init.names import words
 from trunkline.init.profile import Column, Table
-from trunkline.init.roles import ColumnRole, words
+from trunkline.init.roles import ColumnRole
 from trunkline.init.target import FEWEST, Target
 from trunkline.tables import rows
 
 HELD_OUT = 0.25  # share of the rows
+MOSTLY = 0.5
 _FEWEST_ROWS, _FEWEST_DAYS = 50, 8
 _PARTS = {"year": ("year",), "month": ("month",), "day": ("day", "day_of_month", "dayof_month", "dayofmonth", "mday")}
 _CLOCK = re.compile(r"(crs|sched\w*)_?dep_?time|sched\w*_?time|hhmm")
-_UNITS = {
-    "days": (3_650, 73_000),
-    "minutes": (3.15e8, 6.3e9),
-    "milli": (3.15e11, 6.3e12),
-}  # since 1970, of 1980 to 2169
+_SINCE_1970 = {
+    "epoch days": "days({})",
+    "epoch seconds": "minutes({} / 60)",
+    "epoch milliseconds": "minutes({} / 60000)",
+}
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,38 @@ def timing(table: Table, roles: dict[str, ColumnRole], of: Target, labels: pl.Se
     return Timing(chosen, read, window, f"{', '.join(read)} is the time of a row")
 
 
+def following(table: Table, roles: Mapping[str, ColumnRole], when: Timing) -> dict[str, ColumnRole]:
+    """Return the roles of columns that grow with the time, such as a month or a counter of rows.
+
+    No model can have learnt of values that most rows will have later.
+    """
+    if when.window is None or when.event_time is None:
+        return {}
+    days = rows.evaluate(table.frame, {"\0time": when.event_time}, "UTC")["\0time"].dt.date()
+    learnt = table.frame.filter(days <= date.fromisoformat(when.window.train[1]))
+    held_out = table.frame.filter(days >= date.fromisoformat(when.window.holdout[0]))
+    numbers = [c.name for c in table.columns if c.type in ("integer", "number") and roles[c.name].role == "feature"]
+    shares = {name: _beyond(held_out[name].drop_nulls(), learnt[name].drop_nulls()) for name in numbers}
+    why = "it grows with the time: of the held-out values, {:.0%} are beyond all that are learnt from"
+    return {name: ColumnRole("time", why.format(share)) for name, share in shares.items() if share > MOSTLY}
+
+
+def _beyond(values: pl.Series, others: pl.Series) -> float:
+    """Return the share of values that lie outside of the range of others."""
+    if values.is_empty() or others.is_empty():
+        return 0.0
+    return 1.0 - float(values.is_between(others.min(), others.max()).mean())  # type: ignore[arg-type]
+
+
 def _named(column: Column) -> str:
-    expression = _of_column(column, named=True)
-    if expression is None:
+    """Return the time that a column is, also as days, seconds or milliseconds since 1970 under whatever name."""
+    name = names.reference(column.name)
+    if column.type == "time":
+        return name
+    unit = profile.epoch(column.low, column.high)
+    if unit is None:
         raise UserError(f"--time: column '{column.name}' is {column.type}, and no time; name another, or none")
-    return expression
+    return f"local_time(1970, 1, 1, 0) + {_SINCE_1970[unit].format(name)}"
 
 
 def _guessed(table: Table, roles: dict[str, ColumnRole]) -> str | None:
@@ -73,32 +102,8 @@ def _guessed(table: Table, roles: dict[str, ColumnRole]) -> str | None:
     candidates = [column for column in table.columns if roles[column.name].role in known]
     times = [column for column in candidates if column.type == "time" and column.missing <= 0.01 * column.rows]
     if times:
-        return _of_column(max(times, key=lambda column: column.distinct), named=False)
-    if parts := _parts(candidates):
-        return parts
-    expressions = (_of_column(column, named=False) for column in candidates)
-    return next((expression for expression in expressions if expression), None)
-
-
-def _of_column(column: Column, *, named: bool) -> str | None:
-    """Return the time that a column is, also as days, seconds or milliseconds since 1970."""
-    name = names.reference(column.name)
-    if column.type == "time":
-        return name
-    says = named or re.search(r"(^|_)(date|time\w*|ts|epoch|day|days)(_|$)", words(column.name))
-    if column.type not in ("integer", "number") or column.low is None or column.high is None or not says:
-        return None
-    epoch = "local_time(1970, 1, 1, 0)"
-    if _within(column, "milli"):
-        return f"{epoch} + minutes({name} / 60000)"
-    if _within(column, "minutes"):
-        return f"{epoch} + minutes({name} / 60)"
-    return f"{epoch} + days({name})" if _within(column, "days") else None
-
-
-def _within(column: Column, unit: str) -> bool:
-    low, high = _UNITS[unit]
-    return column.low is not None and column.high is not None and low <= column.low <= column.high <= high
+        return names.reference(max(times, key=lambda column: column.distinct).name)
+    return _parts(candidates)
 
 
 def _parts(columns: Sequence[Column]) -> str | None:
