@@ -57,6 +57,11 @@ def test_the_bundle_scores_what_was_evaluated(small: Checkout, project: Checkout
     assert (predicted(project) - evaluated(project)).abs().max() <= 1e-9
     assert (predicted(project, "--runtime", "sklearn") == evaluated(project)).all()
     assert f"{found['digest']}"[:12] in project.run("trunkline", "report")
+    raw = project.root / "raw.parquet"
+    request = json.loads(project.read("models/bundle/features.json"))["request"]["columns"]
+    pl.read_parquet(project.root / "data/features/holdout.parquet", columns=request).write_parquet(raw)
+    project.run("trunkline", "predict", str(raw), "-o", str(project.root / "of_raw.csv"), "--tables", "data/valid")
+    assert (pl.read_csv(project.root / "of_raw.csv")["score"] == predicted(project)).all()
 
 
 def test_a_changed_bundle_is_not_scored_with(project: Checkout) -> None:

@@ -37,7 +37,7 @@ from trunkline.serve import batch
 
 batch.PART = batch.CALL = 1000
 source, output, folder = map(Path, sys.argv[1:])
-job = batch.plan(source, output, folder, None, None)
+job = batch.plan(source, output, folder)
 score, calls = Bundle.load(folder).scores, []
 
 def slow(numbers, texts):
@@ -140,7 +140,7 @@ def read(path: Path) -> pa.Table:
 
 
 def predict(source: Path, output: Path, folder: Path, policy=None, threads: int = 2) -> batch.Summary:
-    job = batch.plan(source, output, folder, None, policy)
+    job = batch.plan(source, output, folder, batch.Options(policy=policy))
     return batch.run(job, Bundle.load(folder).scores, threads, lambda _: None)
 
 
@@ -297,7 +297,9 @@ def kill_after_five_parts(source: Path, output: Path, folder: Path) -> None:
 def test_a_traceable_output_is_a_prediction_log(tmp_path, folder, suffix):
     source = write(spoilt(5000), tmp_path / f"rows{suffix}")
     for name in ("once", "again"):
-        job = batch.traceable(batch.plan(source, tmp_path / f"{name}{suffix}", folder, None, "quarantine"))
+        job = batch.traceable(
+            batch.plan(source, tmp_path / f"{name}{suffix}", folder, batch.Options(policy="quarantine"))
+        )
         batch.run(job, Bundle.load(folder).scores, 2, lambda rows: None)
     once, again = ((tmp_path / f"{name}{suffix}").read_bytes() for name in ("once", "again"))
     assert once == again
@@ -310,22 +312,22 @@ def test_a_traceable_output_is_a_prediction_log(tmp_path, folder, suffix):
         found = predictions.find([str(tmp_path / f"once{suffix}")], ids[place])
         assert (found.digest, found.score) == (job.digest, pytest.approx(table["score"][place].as_py(), abs=1e-12))
     other = write(rows(5000, seed=2), tmp_path / f"other{suffix}")
-    assert batch.traceable(batch.plan(other, tmp_path / "x.csv", folder, None, None)).ids != job.ids
+    assert batch.traceable(batch.plan(other, tmp_path / "x.csv", folder)).ids != job.ids
 
 
 def test_a_traceable_output_keeps_the_request_ids_that_there_are(tmp_path, folder):
     table = rows(3).append_column("request_id", pa.array(["a", "b", "c"]))
-    job = batch.traceable(batch.plan(write(table, tmp_path / "rows.parquet"), tmp_path / "x.csv", folder, None, None))
+    job = batch.traceable(batch.plan(write(table, tmp_path / "rows.parquet"), tmp_path / "x.csv", folder))
     batch.run(job, Bundle.load(folder).scores, 1, lambda rows: None)
     assert read(tmp_path / "x.csv")["request_id"].to_pylist() == ["a", "b", "c"]
     taken = write(table.append_column("digest", pa.array(["a", "b", "c"])), tmp_path / "taken.parquet")
     with pytest.raises(UserError, match="column digest: is the name of a column that is added"):
-        batch.traceable(batch.plan(taken, tmp_path / "y.csv", folder, None, None))
+        batch.traceable(batch.plan(taken, tmp_path / "y.csv", folder))
 
 
 def test_two_runs_never_write_one_output(tmp_path, folder):
     source, output = write(rows(10), tmp_path / "in.csv"), tmp_path / "out.csv"
-    job = batch.plan(source, output, folder, None, None)
+    job = batch.plan(source, output, folder)
     with batch._locked(job), pytest.raises(UserError, match=r"out\.csv: another run is writing it"):
         predict(source, output, folder)
 
@@ -381,7 +383,7 @@ def renamed(name: str, to: str) -> pa.Table:
 def test_columns_that_cannot_be_inputs_are_named_before_any_row_is_read(tmp_path, folder, table, message):
     source = write(table, tmp_path / "in.parquet")
     with pytest.raises(UserError, match=f"^{re.escape(f'{source}: {message}')}$"):
-        batch.plan(source, tmp_path / "out.parquet", folder, None, None)
+        batch.plan(source, tmp_path / "out.parquet", folder)
 
 
 def test_other_mistakes_have_one_line_each(tmp_path, folder):
@@ -397,7 +399,7 @@ def test_other_mistakes_have_one_line_each(tmp_path, folder):
         (source, "out.csv", tmp_path / "nowhere", r"nowhere: is missing; name a bundle's folder"),
     ]:
         with pytest.raises(UserError, match=line) as caught:
-            batch.plan(first, tmp_path / second, where, None, None)
+            batch.plan(first, tmp_path / second, where)
         assert "\n" not in str(caught.value)
     source.write_text("distance,origin\n1,EWR\n2\n")
     with pytest.raises(UserError, match=r"in\.csv: line 3: has 1 fields, the header has 2; fix it"):
@@ -419,7 +421,7 @@ def test_memory_does_not_grow_with_the_file(tmp_path, folder):
         "from trunkline.bundle.runtime import Bundle; from trunkline.serve import batch\n"
         "source, output, folder = map(Path, sys.argv[1:])\n"
         "start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "job = batch.plan(source, output, folder, None, None)\n"
+        "job = batch.plan(source, output, folder)\n"
         "done = batch.run(job, Bundle.load(folder).scores, 2, lambda _: None)\n"
         "print(done.rows, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) // 1024)"
     )

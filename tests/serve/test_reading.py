@@ -233,7 +233,7 @@ def test_predict_scores_a_text_that_means_missing_as_missing(tmp_path: Path) -> 
     declared = [bundles.field("origin", "text", nulls=["", "?"]), bundles.field("delay", "number", nulls=["-"])]
     folder = bundles.make(tmp_path / "bundle", declared)
     (tmp_path / "in.csv").write_text("origin,delay,note\n?,1,?\nEWR,-,\n")
-    job = batch.plan(tmp_path / "in.csv", tmp_path / "out.parquet", folder, None, None)
+    job = batch.plan(tmp_path / "in.csv", tmp_path / "out.parquet", folder)
     batch.run(job, Bundle.load(folder).scores, 1, lambda rows: None)
     scored = pl.read_parquet(tmp_path / "out.parquet")
     assert scored["score"].to_list() == [bundles.NO_TEXT + 1, bundles.WEIGHTS["EWR"] + bundles.NO_NUMBER]

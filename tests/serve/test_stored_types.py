@@ -72,7 +72,7 @@ def test_predict_reads_a_type_or_names_the_column(tmp_path: Path, stored: str, s
     folder = bundles.make(tmp_path / "bundle", [bundles.field("delay", "number"), *odd])
     output = tmp_path / f"out.{suffix}"
     with refused_by_the_column_if_at_all():
-        job = batch.plan(tmp_path / "in.parquet", output, folder, None, "quarantine")
+        job = batch.plan(tmp_path / "in.parquet", output, folder, batch.Options(policy="quarantine"))
         assert batch.run(job, Bundle.load(folder).scores, 1, lambda rows: None).rows == 2
 
 

@@ -9,6 +9,8 @@ from trunkline.cli import options
 from trunkline.cli.output import echo_json
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from trunkline.serve.batch import Job, Policy, Runtime, Summary
     from trunkline.serve.engine.choose import Engine
 
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
 )
 @click.option("--runtime", type=click.Choice(["onnx", "sklearn"]), help="What scores; the bundle's own if not given.")
 @click.option("--on-bad-row", type=click.Choice(["stop", "quarantine"]), help="Instead of what the contract says.")
+@click.option(
+    "--tables",
+    type=click.Path(path_type=Path),
+    help="A folder of tables, such as data/valid, that features of raw rows are joined from.",
+)
 @click.option("--traceable", is_flag=True, help="Add request_id and digest, by which trunkline trace finds a row.")
 @click.option("--threads", type=click.IntRange(1, 9999), help="Parts scored at once; the usable CPUs if not given.")
 @options.dry_run("Check the bundle, the paths and the columns; write nothing.")
@@ -38,6 +45,7 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
     folder: Path,
     runtime: "Runtime | None",
     on_bad_row: "Policy | None",
+    tables: Path | None,
     traceable: bool,
     threads: int | None,
     dry_run: bool,
@@ -49,13 +57,14 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
     the bundle's contract stop the run or go, with their number and the reasons, to OUTPUT.rejected beside it.
     With --traceable, each row also has the digest of the bundle and, unless INPUT has one, a request id.
     Rows that have not the inputs but the columns of the request, as its source had them, are raw: where every input is
-    an expression of these, it is computed, with what conf/data derives. Exits 1 where rows were refused.
+    an expression of these, it is computed, with what conf/data derives; with --tables, also what is joined from other
+    tables, as it was known when the prediction of the row is made. Exits 1 where rows were refused.
     A text that no training row has is counted by its column, and scored as the model scores what it does not know.
     A run that was interrupted goes on from its finished parts when it is run again.
     """
     from trunkline.serve import batch
 
-    job = batch.plan(source, output, folder, runtime, on_bad_row)
+    job = batch.plan(source, output, folder, batch.Options(runtime, on_bad_row, tables))
     job = batch.traceable(job) if traceable else job
     if dry_run:
         rows = "?" if job.table.rows is None else f"{job.table.rows:,}"
@@ -67,6 +76,9 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
                 f"({job.runtime}); columns: {', '.join(job.output_schema.names)}"
             )
         return
+    known_until = _known_until(job)
+    if not as_json:
+        _tell_known(known_until)
     engine = _engine(job)
     summary = _run(job, engine, threads)
     _warn(job, summary)
@@ -74,7 +86,8 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
     if as_json:
         unseen = {name: texts.rows for name, texts in summary.unseen.items()}
         counts = {"rows": summary.rows, "scored": scored, "rejected": summary.rejected, "unseen": unseen}
-        _print_json(job, {"engine": engine.name} | counts)
+        known = {name: time and time.isoformat() for name, time in known_until.items()}
+        _print_json(job, {"engine": engine.name, "known_until": known} | counts)
         context.exit(1 if summary.rejected else 0)
     kept = f"; {summary.reused} of {summary.parts} parts were already finished" if summary.reused else ""
     refused = f", {summary.rejected:,} refused: {job.rejected}" if summary.rejected else ""
@@ -82,6 +95,20 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
     if summary.rejected:
         click.echo(f"first of the {summary.rejected:,} refused: {summary.first}", err=True)
     context.exit(1 if summary.rejected else 0)
+
+
+def _known_until(job: "Job") -> "dict[str, datetime | None]":
+    raw = job.raw
+    return raw.tables.known_until(raw.plan) if raw and raw.tables else {}
+
+
+def _tell_known(known_until: "dict[str, datetime | None]") -> None:
+    """Tell until when the events of each stream are known: a row of later sees what was known then."""
+    times = (f"{name} until {f'{time:%Y-%m-%d %H:%M}' if time else 'never'}" for name, time in known_until.items())
+    if known_until:
+        click.echo(
+            f"features are of what was known at the time of each row; known, in UTC: {', '.join(times)}", err=True
+        )
 
 
 def _run(job: "Job", engine: "Engine", threads: int | None) -> "Summary":

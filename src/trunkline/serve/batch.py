@@ -105,16 +105,21 @@ class Job:
 
     def identity(self) -> dict[str, Any]:
         """Return what the parts are made of: runs with the same identity make the same parts."""
-        status = self.table.path.stat()
         model = "" if self.runtime == "onnx" else hashlib.sha256(self.model.read_bytes()).hexdigest()
         return {
-            "input": {"path": str(self.table.path.resolve()), "bytes": status.st_size, "modified": status.st_mtime_ns},
+            "input": {"path": str(self.table.path.resolve())} | _state(self.table.path),
             "bundle": self.digest,
             "runtime": self.runtime,
             "model": model,
             "part": PART,
             "ids": self.ids,
+            "tables": {str(path.resolve()): _state(path) for path in self.joined_from},
         }
+
+    @property
+    def joined_from(self) -> list[Path]:
+        """The files of the tables that features are joined from."""
+        return self.raw.tables.files(self.raw.plan) if self.raw and self.raw.tables else []
 
 
 @dataclass(frozen=True)
@@ -129,7 +134,19 @@ class Summary:
     first: str | None  # what is wrong with the first row that was refused
 
 
-def plan(source: Path, output: Path, folder: Path, runtime: Runtime | None, policy: Policy | None) -> Job:
+@dataclass(frozen=True)
+class Options:
+    """What scores and what becomes of bad rows, as the bundle says where that is None.
+
+    `tables` is a folder that the features of raw rows are joined from.
+    """
+
+    runtime: Runtime | None = None
+    policy: Policy | None = None
+    tables: Path | None = None
+
+
+def plan(source: Path, output: Path, folder: Path, options: Options = Options()) -> Job:
     """Check the bundle, the paths and the input's columns; no row is read.
 
     Raises UserError for whatever would make the run fail before its first row.
@@ -140,8 +157,8 @@ def plan(source: Path, output: Path, folder: Path, runtime: Runtime | None, poli
         raise UserError(f"{output}: is the input; name another file for the scores")
     verified = manifest.read(folder, keep=frozenset({manifest.CONTRACT, FEATURES}))
     contract = read_contract(folder, verified.kept[manifest.CONTRACT])
-    chosen = runtime or verified.manifest.runtime
-    raw = raw_rows(source, table.schema.names, contract, verified.kept.get(FEATURES))
+    chosen = options.runtime or verified.manifest.runtime
+    raw = raw_rows(source, table.schema.names, contract, verified.kept.get(FEATURES), options.tables)
     job = Job(
         table=table,
         output=output,
@@ -149,7 +166,7 @@ def plan(source: Path, output: Path, folder: Path, runtime: Runtime | None, poli
         digest=verified.digest,
         runtime=chosen,
         model=folder if chosen == "onnx" else _skops(folder),
-        policy=policy or contract.on_bad_row,
+        policy=options.policy or contract.on_bad_row,
         raw=raw,
         passed=tables.check_raw_columns(table, contract, raw) if raw else tables.check_columns(table, contract),
     )
@@ -158,6 +175,11 @@ def plan(source: Path, output: Path, folder: Path, runtime: Runtime | None, poli
             if not _fits_csv(field):
                 raise UserError(f"{output}: column {field.name}: CSV cannot hold {field.type}; write .parquet instead")
     return job
+
+
+def _state(path: Path) -> dict[str, int]:
+    status = path.stat()
+    return {"bytes": status.st_size, "modified": status.st_mtime_ns}
 
 
 def _fits_csv(field: Any) -> bool:

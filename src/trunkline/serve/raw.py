@@ -4,8 +4,8 @@ The expressions are those of the bundle's features.json, evaluated by the same e
 and checked as conf/contract declared them when the bundle was built.
 """
 
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -22,6 +22,7 @@ from trunkline.core.errors import UserError
 from trunkline.core.expressions import Expression, columns
 from trunkline.pipeline.features import plan_json
 from trunkline.pipeline.features.plan import FeaturePlan
+from trunkline.serve.joined import OfflineTables
 from trunkline.tables import convert, rows
 from trunkline.tables.convert import ColumnType
 
@@ -46,6 +47,7 @@ class RawRows:
     plan: FeaturePlan
     declared: Mapping[str, RawColumn]
     derived: Mapping[str, Expression]
+    tables: OfflineTables | None = None  # what inputs are joined from, where the row alone does not give all
 
     @classmethod
     def parse(cls, content: bytes) -> Self | None:
@@ -72,13 +74,18 @@ class RawRows:
 
     @cached_property
     def read(self) -> tuple[str, ...]:
-        """The columns that rows must have, in order: those that features, event_time and derived columns read."""
+        """The columns that rows must have, in order: those that features, event_time and derived columns read.
+
+        With tables, also those by which their rows are joined.
+        """
         event_time = self.plan.request.event_time
         time = {EVENT_TIME: event_time} if event_time is not None else {}
         names = [name for expression in {**self.features, **time}.values() for name in columns(expression)]
+        if self.tables is not None:
+            names += [key for view in self.plan.primitives for key in view.keys]
+        names = [name for name in names if name in self.declared]  # others are event_time, and what is joined
         parts = [part for name in names if name in self.derived for part in columns(self.derived[name])]
-        stored = dict.fromkeys(name for name in (*names, *parts) if name != EVENT_TIME and name not in self.derived)
-        return tuple(stored)
+        return tuple(dict.fromkeys(name for name in (*names, *parts) if name not in self.derived))
 
     def inputs(self, chunk: Any) -> tuple[Any, tuple[Breach, ...]]:
         """Return the model's inputs of a chunk of raw rows (a pa.Table), and what in these is not as declared.
@@ -88,12 +95,25 @@ class RawRows:
         raw = pl.DataFrame([pl.Series(name, pl.from_arrow(chunk[name])) for name in self.read])
         raw = rows.add_derived(raw, self.declared, self.derived, self.plan.timezone)
         frame, breaches = self._converted(raw)
+        values = self._joined(frame, breaches) if self.tables is not None else self._own(frame)
+        categories = [each.name for each in self.plan.outputs if each.role == "categorical"]
+        return values.with_columns(pl.col(categories).cast(pl.String)).to_arrow(), breaches
+
+    def _own(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the inputs that are expressions of the row."""
         event_time = self.plan.request.event_time
         if event_time is not None:
             frame = frame.with_columns(rows.compute(frame, {EVENT_TIME: event_time}, self.plan.timezone))
-        values = rows.compute(frame, self.features, self.plan.timezone)
-        categories = [each.name for each in self.plan.outputs if each.role == "categorical"]
-        return values.with_columns(pl.col(categories).cast(pl.String)).to_arrow(), breaches
+        return rows.compute(frame, self.features, self.plan.timezone)
+
+    def _joined(self, frame: pl.DataFrame, breaches: Sequence[Breach]) -> pl.DataFrame:
+        """Return all inputs, of refused rows null."""
+        assert self.tables is not None  # noqa: S101  as `inputs` sees to
+        refused = np.any([np.zeros(frame.height, dtype=np.bool_), *(breach.rows for breach in breaches)], axis=0)
+        places = pl.Series(np.flatnonzero(~refused), dtype=pl.UInt32)
+        values = self.tables.features(frame[places], self.plan).with_columns(places.alias("\0row"))
+        every = pl.DataFrame({"\0row": pl.Series(range(frame.height), dtype=pl.UInt32)})
+        return every.join(values, on="\0row", how="left", maintain_order="left").drop("\0row")
 
     def _converted(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, tuple[Breach, ...]]:
         declared = {name: self.declared[name] for name in raw.columns}
@@ -119,11 +139,16 @@ class RawRows:
                 yield Breach(name, "is missing", np.asarray(frame[name].is_null()))
 
 
-def raw_rows(path: Path, names: Collection[str], contract: Contract, features: bytes | None) -> RawRows | None:
+def raw_rows(
+    path: Path, names: Collection[str], contract: Contract, features: bytes | None, tables: Path | None = None
+) -> RawRows | None:
     """Return what computes the inputs of raw rows of these columns; None for rows that have the inputs, or lack both.
 
-    `features` is the bundle's features.json. Raises UserError for raw rows of a model whose inputs need other tables.
+    `features` is the bundle's features.json, `tables` the folder that inputs may be joined from. Raises UserError for
+    raw rows of a model whose inputs need other tables, and for tables that cannot be used.
     """
+    if tables is not None:
+        return _with_tables(path, names, features, tables)
     if features is None or {field.name for field in contract.inputs}.issubset(names):
         return None
     raw = RawRows.parse(features)
@@ -134,9 +159,21 @@ def raw_rows(path: Path, names: Collection[str], contract: Contract, features: b
         others = f", as are {len(absent) - 1} more" if len(absent) > 1 else ""
         raise UserError(
             f"{path}: feature {absent[0]}: cannot be computed from the row alone, for it is joined from other tables"
-            f"{others}; supply it as a column"
+            f"{others}; supply it as a column, or name the folder of these tables: --tables data/valid"
         )
     return None if raw.joined else raw
+
+
+def _with_tables(path: Path, names: Collection[str], features: bytes | None, tables: Path) -> RawRows:
+    raw = RawRows.parse(features) if features is not None else None
+    if raw is None:
+        raise UserError("--tables: the bundle does not say how its features are made; build it again: dvc repro")
+    raw = replace(raw, tables=OfflineTables(tables))
+    absent = [name for name in raw.read if name not in names]
+    if absent:
+        raise UserError(f"{path}: column {absent[0]}: is missing; with --tables, rows are raw, and features need it")
+    OfflineTables(tables).check(raw.plan)
+    return raw
 
 
 def _input(name: str, kind: Literal["integer", "number", "text", "boolean"], of: RawColumn) -> Input:

@@ -1,0 +1,121 @@
+"""Features of raw rows that are joined from other tables: the plan that trained, over the tables of a folder.
+
+A row sees what was known before its own prediction is made, as in training, and no other row of the same file. An event
+of the observations' own table counts if it is in the folder, be it of a row that is scored again.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import duckdb
+import polars as pl
+
+from trunkline.core.dataset import EVENT_TIME
+from trunkline.core.errors import UserError, one_line
+from trunkline.core.expressions import columns
+from trunkline.pipeline.features.duckdb import DuckDBEngine
+from trunkline.pipeline.features.plan import Events, FeaturePlan, Primitive, StaticLookup, operands
+from trunkline.tables import rows
+
+
+@dataclass(frozen=True)
+class OfflineTables:
+    """A folder of tables as `validate` writes them, each NAME.parquet, for the views of a plan."""
+
+    folder: Path
+
+    def check(self, plan: FeaturePlan) -> None:
+        """Raise UserError for a table that is missing, or lacks a column that a feature is made of."""
+        for table, names in _read(plan).items():
+            path = self.path(table)
+            try:
+                stored = pl.read_parquet_schema(path)
+            except (OSError, pl.exceptions.PolarsError) as error:
+                raise UserError(f"{path}: cannot be read ({one_line(error)}); features are joined from it") from None
+            absent = [name for name in names if name not in stored]
+            if absent:
+                raise UserError(f"{path}: column {absent[0]}: is missing; features are made of it")
+
+    def path(self, table: str) -> Path:
+        """Return the file of a table."""
+        return self.folder / f"{table}.parquet"
+
+    def files(self, plan: FeaturePlan) -> list[Path]:
+        """Return the files that a plan's features are joined from."""
+        return [self.path(table) for table in _read(plan)]
+
+    def known_until(self, plan: FeaturePlan) -> dict[str, datetime | None]:
+        """Return when the last event of each stream became known, in naive UTC; None for a stream without events."""
+        return {events.name: self._last(events, plan.timezone) for events in _streams(plan)}
+
+    def _last(self, events: Events, zone: str) -> datetime | None:
+        names = {*columns(events.event_time), *columns(events.available_at)} - {EVENT_TIME}
+        table = pl.read_parquet(self.path(events.table), columns=sorted(names))
+        table = table.with_columns(rows.compute(table, {EVENT_TIME: events.event_time}, zone))
+        known = rows.compute(table, {"known": events.available_at}, zone)["known"]
+        times = pl.DataFrame({EVENT_TIME: table[EVENT_TIME], "known": known}).drop_nulls()
+        last: datetime | None = times.max_horizontal().max()  # type: ignore[assignment]  # of times
+        return last
+
+    def features(self, frame: pl.DataFrame, plan: FeaturePlan) -> pl.DataFrame:
+        """Return the plan's outputs for rows of the request's columns, in order.
+
+        Raises UserError where a table does not fit the plan, or a value its type.
+        """
+        number = _unlike("row", frame.columns)
+        table = _unlike("rows", _read(plan))
+        request = replace(plan.request, table=table, columns=(*frame.columns, number), unique=(number,))
+        with TemporaryDirectory(prefix="trunkline-") as name:
+            folder = Path(name)
+            for path in self.files(plan):
+                (folder / path.name).symlink_to(path.resolve())
+            frame.with_row_index(number).write_parquet(folder / f"{table}.parquet")
+            written = folder / f"{table}.features"
+            try:
+                with DuckDBEngine(replace(plan, request=request), folder) as engine:
+                    engine.load_requests()
+                    for primitive in plan.primitives:
+                        engine.compute(primitive)
+                    engine.write(written)
+            except duckdb.Error as error:
+                raise UserError(
+                    f"{self.folder}: its tables do not fit the model's features: {one_line(error)}; name tables that "
+                    "`validate` wrote by this model's conf/"
+                ) from None
+            return pl.read_parquet(written).sort(number).select(output.name for output in plan.outputs)
+
+
+def _streams(plan: FeaturePlan) -> list[Events]:
+    return list(dict.fromkeys(view.events for view in plan.primitives if not isinstance(view, StaticLookup)))
+
+
+def _read(plan: FeaturePlan) -> Mapping[str, list[str]]:
+    """Return the columns that are read of each table, each once."""
+    tables: dict[str, dict[str, None]] = {}
+    for view in plan.primitives:
+        table = view.table if isinstance(view, StaticLookup) else view.events.table
+        names = (name for name in _columns(view) if name != EVENT_TIME)
+        tables.setdefault(table, {}).update(dict.fromkeys(names))
+    return {table: list(names) for table, names in tables.items()}
+
+
+def _columns(view: Primitive) -> Iterator[str]:
+    yield from view.keys
+    if isinstance(view, StaticLookup):
+        for _, expression in view.features:
+            yield from columns(expression)
+    else:
+        yield from operands(view)
+        yield from view.events.unique
+        yield from columns(view.events.event_time)
+        yield from columns(view.events.available_at)
+
+
+def _unlike(name: str, taken: Collection[str]) -> str:
+    """Return a name that is not taken."""
+    while name in taken:
+        name += "_"
+    return name
