@@ -22,7 +22,6 @@ from trunkline.serve.auth.tokens import Tokens
 
 RSA, EC = rsa_key("r1"), ec_key("e1")
 SHORT = SigningKey("short", "RS256", rsa_key("short", 1024).private)
-NOW = int(time.time())
 
 
 def declared(jwks: object, **changed: Any) -> Jwt:
@@ -43,6 +42,11 @@ def tokens(path):
 
 def principal(tokens: Tokens, token: str) -> Principal | None:
     return asyncio.run(tokens.principal(token))
+
+
+def now() -> int:
+    """The time of the test, not of the file's import, which may be half an hour before."""
+    return int(time.time())
 
 
 def part(content: object) -> str:
@@ -77,9 +81,9 @@ def test_a_good_token_is_of_its_subject_and_has_the_scopes_that_are_ours(tokens,
 
 
 BAD: dict[str, tuple[Callable[[], str], str]] = {
-    "expired": (lambda: RSA.token(exp=NOW - 100), "it has expired"),
-    "not yet": (lambda: RSA.token(nbf=NOW + 10_000), "it does not count yet"),
-    "of the future": (lambda: RSA.token(iat=NOW + 10_000), "it does not count yet"),
+    "expired": (lambda: RSA.token(exp=now() - 100), "it has expired"),
+    "not yet": (lambda: RSA.token(nbf=now() + 10_000), "it does not count yet"),
+    "of the future": (lambda: RSA.token(iat=now() + 10_000), "it does not count yet"),
     "another audience": (lambda: RSA.token(aud="trains"), "it is for another audience"),
     "two audiences": (lambda: RSA.token(aud=[AUDIENCE, "trains"]), "it is for others as well"),
     "no audience": (lambda: RSA.token(aud=[]), "it lacks a claim that is required"),
@@ -125,9 +129,9 @@ def test_any_other_is_refused_and_the_log_says_why_without_it(tokens, caplog, na
 
 def test_clocks_may_differ_by_the_leeway(path):
     tokens = Tokens(declared(path, leeway=timedelta(hours=1)))
-    assert principal(tokens, EC.token(exp=NOW - 600))
-    assert principal(tokens, EC.token(nbf=NOW + 600, iat=NOW + 600))
-    assert principal(tokens, EC.token(exp=NOW - 3600)) is None
+    assert principal(tokens, EC.token(exp=now() - 600))
+    assert principal(tokens, EC.token(nbf=now() + 600, iat=now() + 600))
+    assert principal(tokens, EC.token(exp=now() - 3600)) is None
 
 
 @given(st.data())
@@ -167,7 +171,7 @@ def test_other_names_of_claims_and_tokens_without_nbf_are_declared(path):
     tokens = Tokens(declared(path, principal_claim="azp", scopes_claim="scp", require_nbf=False))
     token = EC.token(azp="dashboard", scp=["admin"], nbf=None)
     assert principal(tokens, token) == Principal("jwt:dashboard", frozenset({"admin"}))
-    assert principal(tokens, EC.token(azp="dashboard", nbf=NOW + 1000)) is None
+    assert principal(tokens, EC.token(azp="dashboard", nbf=now() + 1000)) is None
 
 
 def test_an_algorithm_that_is_not_declared_is_refused(path):
