@@ -37,11 +37,11 @@ test: check ## Install what the tests need, run the checks and the suite
 
 test-workflows: ## Run the workflows of .github as they are, end to end (minutes); CI does
 	@locks/install dev
-	@$(PYTEST) -n $(MORE) -m workflows tests/e2e
+	@$(PYTEST) -n $(MORE) --timeout 2700 -m workflows tests/e2e
 
 test-long: ## Run the suite's longest: thirty kills, releases, other problems, bad days (minutes); CI does
 	@locks/install dev
-	@$(PYTEST) -n $(MORE) -m long tests/e2e
+	@$(PYTEST) -n $(MORE) --timeout 1800 -m long tests/e2e
 
 check: ## Format, lint, types, direction of imports: what pre-commit runs
 	@locks/install dev
