@@ -7,7 +7,6 @@ What is written depends on the rows and the bundle alone, not on the number of t
 """
 
 import hashlib
-import io
 import os
 import re
 from collections import deque
@@ -24,7 +23,6 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from trunkline.bundle import columns as bundle_columns
@@ -34,7 +32,7 @@ from trunkline.bundle.contract import Contract, read_contract
 from trunkline.core import files
 from trunkline.core.arrays import Floats
 from trunkline.core.errors import UserError
-from trunkline.serve import tables, unseen
+from trunkline.serve import tables, unseen, writing
 from trunkline.serve.log import DIGEST, REQUEST
 from trunkline.serve.raw import RawRows, raw_rows
 from trunkline.serve.tables import REASONS, ROW, RowsFile
@@ -172,7 +170,7 @@ def plan(source: Path, output: Path, folder: Path, options: Options = Options())
     )
     if tables.format_of(output) == "csv":
         for field in job.rejected_schema:
-            if not _fits_csv(field):
+            if not writing.fits_csv(field):
                 raise UserError(f"{output}: column {field.name}: CSV cannot hold {field.type}; write .parquet instead")
     return job
 
@@ -180,16 +178,6 @@ def plan(source: Path, output: Path, folder: Path, options: Options = Options())
 def _state(path: Path) -> dict[str, int]:
     status = path.stat()
     return {"bytes": status.st_size, "modified": status.st_mtime_ns}
-
-
-def _fits_csv(field: Any) -> bool:
-    try:
-        pyarrow.csv.write_csv(_plain(pa.schema([field])).empty_table(), io.BytesIO())
-        if pa.types.is_timestamp(field.type):  # its time zone is looked up with the first value
-            pa.scalar(0, field.type).cast(pa.string())
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        return False
-    return True
 
 
 def traceable(job: Job) -> Job:
@@ -220,14 +208,14 @@ def run(job: Job, score: Scorer, threads: int, advance: Callable[[int], None]) -
         parts = (msgspec.json.decode(file.read_bytes(), type=Part) for file in job.parts.glob("[0-9]*.json"))
         finished = {part.number: part for part in parts}
         done: list[Part] = []
-        with _writer(job.parts / "joined", job.output_schema, job.output) as writer:
+        with writing.open_output(job.parts / "joined", job.output_schema, job.output) as writer:
             for part in _parts(job, score, threads, finished):
                 if part.first is not None and job.policy == "stop":
                     raise UserError(
                         f"{job.table.path}: {part.first}, counted from 1 below the header; correct it, "
                         "or set such rows aside: --on-bad-row quarantine"
                     )
-                _append(writer, job.parts / f"{part.number:08}.arrow")
+                writing.append(writer, job.parts / f"{part.number:08}.arrow")
                 done.append(part)
                 advance(part.rows)
         _publish(job, done)
@@ -352,9 +340,9 @@ def _publish(job: Job, done: list[Part]) -> None:
     """Put the files in their places, the output last; then the parts have served."""
     refused = [part for part in done if part.rejected]
     if refused:
-        with _writer(job.parts / "rejected", job.rejected_schema, job.output) as writer:
+        with writing.open_output(job.parts / "rejected", job.rejected_schema, job.output) as writer:
             for part in refused:
-                _append(writer, job.parts / f"{part.number:08}.rejected.arrow")
+                writing.append(writer, job.parts / f"{part.number:08}.rejected.arrow")
         _replace(job.parts / "rejected", job.rejected)
     else:
         job.rejected.unlink(missing_ok=True)  # of an earlier run
@@ -369,34 +357,6 @@ def _replace(path: Path, target: Path) -> None:
     with path.open("rb") as written:
         os.fsync(written.fileno())
     path.replace(target)
-
-
-@contextmanager
-def _writer(path: Path, schema: Any, output: Path) -> Iterator[Any]:
-    """Open a file in the output's format, to be written a table at a time."""
-    if tables.format_of(output) == "csv":
-        with pyarrow.csv.CSVWriter(path, _plain(schema)) as writer:
-            yield writer
-    else:
-        repeating = [field.name for field in schema if not pa.types.is_floating(field.type)]
-        with pq.ParquetWriter(path, schema, use_dictionary=repeating) as writer:
-            yield writer
-
-
-def _append(writer: Any, part: Path) -> None:
-    with pa.memory_map(str(part)) as source:
-        table = pa.ipc.open_file(source).read_all()
-        if isinstance(writer, pyarrow.csv.CSVWriter):
-            writer.write_table(table.cast(_plain(table.schema)))
-        elif len(table):
-            writer.write_table(table, row_group_size=len(table))
-
-
-def _plain(schema: Any) -> Any:
-    """Return a schema without dictionaries, which CSV cannot have."""
-    return pa.schema(
-        field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field for field in schema
-    )
 
 
 def _skops(folder: Path) -> Path:
