@@ -61,7 +61,7 @@ site: ## Build the docs as a site, in site/: plain files for any web server
 	@$(UV) venv --quiet --allow-existing --no-python-downloads --python .venv/bin/python .venv/site
 	@$(UV) pip sync --quiet --python .venv/site/bin/python --require-hashes locks/site.txt
 	@rm -rf .cache/pages && mkdir -p .cache/pages
-	@git ls-files --cached --others --exclude-standard -z ':!.github/*.md' ':!src/*.md' ':!tests/*.md' | xargs -0 cp --parents -t .cache/pages
+	@git ls-files --cached --others --exclude-standard -z ':!.github/*.md' ':!src/*.md' ':!src/*.html' ':!tests/*.md' | xargs -0 cp --parents -t .cache/pages
 	@.venv/site/bin/zensical build --strict
 
 lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versions
