@@ -1,5 +1,6 @@
 """What verbs print alike: JSON, and how long a slow one takes."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,8 +26,8 @@ def answer(content: Any, text: str, as_json: bool) -> None:
 
 @contextmanager
 def timed(verb: str) -> Iterator[None]:
-    """Say on stderr how long a verb last took here, and keep how long it takes now."""
-    if last := durations.last_run(Path(), verb):
+    """Tell who waits at a terminal how long a verb last took here, and keep how long it takes now."""
+    if sys.stderr.isatty() and (last := durations.last_run(Path(), verb)):
         click.echo(last, err=True)
     with durations.measured(Path(), verb):
         yield
