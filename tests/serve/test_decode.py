@@ -71,7 +71,7 @@ def test_a_row_is_taken_or_refused_as_the_bundle_does_with_the_same_bits(bundle,
     for text, one in ((body, True), (f"[{body}]", False)):
         rows = decoder.decode(text.encode())
         assert rows.one is one
-        scores = None if rows.refused else bundle.scores(rows.numeric, rows.categorical)[0]
+        scores = None if rows.refused else bundle.scores(*rows.matrices)[0]
         assert (None if scores is None else float(scores).hex()) == reference(bundle, body)
 
 

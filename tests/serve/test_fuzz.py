@@ -162,6 +162,11 @@ async def asked(app: App, path: str, headers: dict[str, str], parts: list[bytes]
 @example("/invocations", {"content-type": "text/csv"}, b"\xef\xbb\xbfhour,origin\n7,JFK\n", 0)
 @example("/v1/predict", {}, b"\xef\xbb\xbf{}", 0)
 @example("/v1/predict", {}, b"[" * 60_000, 2)
+@example("/v1/predict", {}, b'[{"\\ud800": 1}]', 0)
+@example("/invocations", {}, b'{"dataframe_records": [{"\\ud800": 1}]}', 0)
+@example(
+    "/v2/models/sums/infer", {}, b'{"inputs": [{"name": "\\ud800", "datatype": "FP64", "shape": [1], "data": [1]}]}', 0
+)
 @example("/v2/models/sums/infer", {"inference-header-content-length": "²"}, b"{}", 0)
 def test_any_body_of_any_route_has_a_documented_answer(served, path, headers, body, cuts):
     loop, app, _, logged = served

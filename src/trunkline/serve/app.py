@@ -16,7 +16,7 @@ from trunkline.serve.auth.authenticate import Authenticator
 from trunkline.serve.auth.principal import STATE_SCOPES
 from trunkline.serve.auth.principal import Scope as AuthScope
 from trunkline.serve.http import Receive, Request, Response, Scope, Send, json_response, read_body
-from trunkline.serve.limits import TIMEOUT, Queue, allowed_seconds
+from trunkline.serve.limits import SMALL, TIMEOUT, Queue, allowed_seconds, check_deadline
 from trunkline.serve.metrics import MEDIA_TYPE as METRICS_TYPE
 from trunkline.serve.metrics import Metrics
 from trunkline.serve.model import Model
@@ -121,14 +121,20 @@ class App:
             self._metrics.in_work.set(self._queue.length)
             try:
                 body = await read_body(request, receive, self._limits.body, deadline)
-                model = self._model()
-                size = math.inf if route.slow else len(body)
-                work = partial(route.answer, model, request, body)
-                response, rows = await self._queue.run(work, size, deadline, waits=model.waits)
+                response, rows = await self._scored(route, request, body, deadline)
             finally:
                 self._metrics.in_work.set(self._queue.length - 1)
         self._metrics.rows.inc(rows)
         return response
+
+    async def _scored(self, route: Route, request: Request, body: bytes, deadline: float) -> tuple[Response, int]:
+        model = self._model()
+        if route is _PREDICT and len(body) <= SMALL and not model.waits:
+            answer = await predict.predict_in_turn(model, request, body)
+            check_deadline(deadline)
+            return answer
+        work = partial(route.answer, model, request, body)
+        return await self._queue.run(work, math.inf if route.slow else len(body), deadline, waits=model.waits)
 
     async def _state(self, path: str, request: Request) -> Response:
         try:

@@ -11,6 +11,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from trunkline.conf.serving import Limits
+from trunkline.serve.http import COMPLETE
 
 HEADERS_SIZE = 64 * 1024  # bytes of a request's line and headers together
 
@@ -29,7 +30,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a request."""
-        super().connection_made(transport)
+        super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type]  # a transport by its methods
         self._wait_for_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -61,6 +62,11 @@ class Connection(HttpToolsProtocol):
         if self._headers_due:
             self._headers_due.cancel()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Tell the application that it need not wait for the body."""
+        super().on_message_complete()
+        self.cycle.scope[COMPLETE] = True  # type: ignore[literal-required]  # an extension
 
     def on_response_complete(self) -> None:
         """Wait for the client to read the answer, and for its next request."""
@@ -99,6 +105,40 @@ class Connection(HttpToolsProtocol):
         self._reading_due = None
         if self.transport.get_write_buffer_size():
             self.transport.abort()
+
+
+class OneWrite:
+    """A transport that writes at once what it is given in one turn of the loop: an answer's headers and its body.
+
+    Each write is a call of the system, and wakes the client.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport, self._loop = transport, loop
+        self._waiting: list[bytes] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Write data, in this turn of the loop."""
+        if not self._waiting:
+            self._loop.call_soon(self._flush)
+        self._waiting.append(data)
+
+    def close(self) -> None:
+        """Write what waits, and close."""
+        self._flush()
+        self._transport.close()
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes the client has not taken yet."""
+        return self._transport.get_write_buffer_size() + sum(map(len, self._waiting))
+
+    def _flush(self) -> None:
+        data, self._waiting = b"".join(self._waiting), []
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
 
 
 def loop_with_handshake_limit(make: Callable[[], asyncio.AbstractEventLoop], seconds: float) -> Any:

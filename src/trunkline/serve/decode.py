@@ -26,17 +26,30 @@ _UNDECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _TEXTS: dict[str | None, Any] = {None: str, "integer": int | float | str, "number": str, "boolean": bool | str}
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Rows that are as the contract says, as `Bundle.scores` takes them; `one`: they came as one row, not as a list.
+Values = tuple[list[float], list[str]]  # of a row: its numbers and its texts, in the order of the bundle's columns
 
-    `refused` holds, by their number in the request, what is wrong with the others.
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows that are as the contract says; `one`: they came as one row, not as a list.
+
+    `widths` are how many numbers and texts a row has. `refused` holds, by their number in the request, what is wrong
+    with the others.
     """
 
-    numeric: npt.NDArray[np.float64]
-    categorical: npt.NDArray[np.object_]
+    values: Sequence[Values]
+    widths: tuple[int, int]
     one: bool = False
     refused: Mapping[int, FieldError] | None = None
+
+    @property
+    def matrices(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.object_]]:
+        """The rows as `Bundle.scores` takes them."""
+        numbers, texts = self.widths
+        return (
+            np.array([row[0] for row in self.values], np.float64).reshape(len(self.values), numbers),
+            np.array([row[1] for row in self.values], object).reshape(len(self.values), texts),
+        )
 
     @property
     def accepted(self) -> "Rows":
@@ -50,7 +63,7 @@ class Decoder:
     def __init__(self, contract: Contract, limit: int) -> None:
         inputs = sorted(contract.inputs, key=lambda field: field.role, reverse=True)  # numeric ones first
         self._limit = limit
-        self._numbers, self._texts = contract.width("numeric"), contract.width("categorical")
+        self._widths = contract.width("numeric"), contract.width("categorical")
         self._check = row_check(contract)
         self._checks = [
             (index, number_check(field) if field.role == "numeric" else text_check(field))
@@ -69,7 +82,8 @@ class Decoder:
         one = body.lstrip()[:1] == b"{"
         values = self._decoded(body, one)
         if values is not None:
-            return self._rows([(row[: self._numbers], row[self._numbers :]) for row in values], one)
+            numbers = self._widths[0]
+            return Rows([(row[:numbers], row[numbers:]) for row in values], self._widths, one)
         content = parse(body)
         if not isinstance(content, dict | list):
             raise malformed("the body is neither a row, a JSON object, nor rows, an array of them")
@@ -88,7 +102,7 @@ class Decoder:
                 rows.append(self._checked(request))
             except FieldError as error:
                 refused[number] = error
-        return self._rows(rows, one, refused)
+        return Rows(rows, self._widths, one, refused or None)
 
     def _decoded(self, body: bytes, one: bool) -> list[list[Any]] | None:
         """Return each row's values in the decoder's order; None where the compiled decoder does not say yes."""
@@ -107,23 +121,13 @@ class Decoder:
             return None
         return values
 
-    def _checked(self, request: Mapping[str, Any]) -> tuple[list[float], list[str]]:
+    def _checked(self, request: Mapping[str, Any]) -> Values:
         numbers, texts = self._check(request)
         try:
             "".join(texts).encode()
         except UnicodeEncodeError:
             raise no_unicode(request) from None
         return numbers, texts
-
-    def _rows(
-        self, rows: Sequence[tuple[list[Any], list[Any]]], one: bool, refused: Mapping[int, FieldError] | None = None
-    ) -> Rows:
-        return Rows(
-            np.array([numbers for numbers, _ in rows], np.float64).reshape(len(rows), self._numbers),
-            np.array([row for _, row in rows], object).reshape(len(rows), self._texts),
-            one,
-            refused or None,
-        )
 
 
 def parse(body: bytes) -> Any:

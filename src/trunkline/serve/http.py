@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
-import msgspec
-
-from trunkline.serve.problems import ProblemError
+from trunkline.serve.problems import ProblemError, to_json
 
 JSON = "application/json"
 REQUEST_ID = "x-request-id"
+COMPLETE = "trunkline.complete"  # of a scope: the whole body has arrived
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -27,13 +26,17 @@ _ID = re.compile(r"[!-~]{1,128}")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request without its body; names of headers are in lower case; of one given twice, the last counts."""
+    """A request without its body; names of headers are in lower case; of one given twice, the last counts.
+
+    `complete` tells that the body has arrived already, so that nobody has to wait for it.
+    """
 
     method: str
     path: str
     query: str
     headers: Mapping[bytes, bytes]
     id: str
+    complete: bool = False
 
     @classmethod
     def of(cls, scope: Scope) -> "Request":
@@ -41,7 +44,8 @@ class Request:
         headers = dict(scope["headers"])
         given = headers.get(_REQUEST_ID, b"").decode("latin-1")
         new = "" if _ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
-        return cls(scope["method"], scope["path"], scope["query_string"].decode("latin-1"), headers, new or given)
+        query = scope["query_string"].decode("latin-1")
+        return cls(scope["method"], scope["path"], query, headers, new or given, scope.get(COMPLETE, False))
 
     def header(self, name: str) -> str | None:
         """Return a header by its name in lower case."""
@@ -83,27 +87,34 @@ class Response:
 
 def json_response(content: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
     """Return an answer in JSON."""
-    return Response(msgspec.json.encode(content), status)
+    return Response(to_json(content), status)
 
 
 async def read_body(request: Request, receive: Receive, limit: int, deadline: float) -> bytes:
     """Return a request's body; raises ProblemError for one that is too large (413) or arrives too late (408)."""
     if (request.length("content-length") or 0) > limit:
         raise _too_large(limit)
-    body = bytearray()
+    if request.complete:
+        return await _body(receive, limit)
     try:
         async with asyncio.timeout(deadline - time.monotonic()):
-            while True:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ConnectionResetError("the client went away")
-                body += message.get("body", b"")
-                if len(body) > limit:
-                    raise _too_large(limit)
-                if not message.get("more_body"):
-                    return bytes(body)
+            return await _body(receive, limit)
     except TimeoutError:
         raise ProblemError(HTTPStatus.REQUEST_TIMEOUT, "the body did not arrive in time") from None
+
+
+async def _body(receive: Receive, limit: int) -> bytes:
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError("the client went away")
+        part: bytes = message.get("body", b"")
+        body += part
+        if len(body) > limit:
+            raise _too_large(limit)
+        if not message.get("more_body"):
+            return body
 
 
 def _too_large(limit: int) -> ProblemError:

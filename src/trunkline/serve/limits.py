@@ -68,9 +68,14 @@ class Queue:
                     result = await asyncio.get_running_loop().run_in_executor(threads, work)
             except TimeoutError:
                 raise late() from None
-        if time.monotonic() > deadline:
-            raise late()
+        check_deadline(deadline)
         return result
+
+
+def check_deadline(deadline: float) -> None:
+    """Raise ProblemError, 504, where it is past a deadline, which is of the monotonic clock."""
+    if time.monotonic() > deadline:
+        raise late()
 
 
 def late() -> ProblemError:

@@ -19,6 +19,7 @@ from trunkline.serve.decode import Decoder, Rows
 from trunkline.serve.explain.additive import NotExplainedError
 from trunkline.serve.explain.explainer import Explainer
 from trunkline.serve.problems import ProblemError, refused_row
+from trunkline.serve.turns import Turns
 
 _log = logging.getLogger(__name__)
 
@@ -47,12 +48,13 @@ class Version:
 class Model:
     """A bundle, which model it is, what reads requests to it, and what explains its scores, or why nothing does.
 
-    `examples` are the requests of its golden rows.
+    `turns` scores the rows of small requests; `examples` are the requests of its golden rows.
     """
 
     version: Version
     bundle: Served
     decoder: Decoder
+    turns: Turns
     explainer: Explainer | NotExplainedError
     examples: tuple[dict[str, Any], ...]
 
@@ -61,9 +63,13 @@ class Model:
 
         Raises ProblemError for the first row that is not as the contract says.
         """
-        for number, error in (rows.refused or {}).items():
-            raise refused_row(str(error), None if rows.one else number, error.field)
-        return self.bundle.scores(rows.numeric, rows.categorical)
+        _refuse(rows)
+        return self.bundle.scores(*rows.matrices)
+
+    async def scores_in_turn(self, rows: Rows) -> npt.NDArray[np.float64]:
+        """Return what `scores` does, of rows that are scored together with those of other requests."""
+        _refuse(rows)
+        return await self.turns.scores(rows)
 
     @property
     def waits(self) -> bool:
@@ -81,7 +87,7 @@ class Model:
             if len(scores) > self.explainer.most:
                 detail = f"the request has {len(scores):,} rows, of which {self.explainer.most:,} are explained at once"
                 raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
-            return self.explainer.explain(rows.numeric, rows.categorical, scores)
+            return self.explainer.explain(*rows.matrices, scores)
         except NotExplainedError as error:
             detail = f"the model cannot be explained exactly: {error}; ask without explain=true"
             raise ProblemError(HTTPStatus.NOT_IMPLEMENTED, detail) from None
@@ -105,7 +111,12 @@ def load(folder: Path, rows: int, tolerance: float, pointer: Pointer | None = No
     name = pointer.name if pointer else bundle.manifest.name
     version, decoder = Version(name, bundle.digest, *given), Decoder(bundle.contract, rows)
     examples = tuple(row.request for row in golden.read(folder))
-    return Model(version, bundle, decoder, _explainer(folder, bundle), examples)
+    return Model(version, bundle, decoder, Turns(bundle.scores), _explainer(folder, bundle), examples)
+
+
+def _refuse(rows: Rows) -> None:
+    for number, error in (rows.refused or {}).items():
+        raise refused_row(str(error), None if rows.one else number, error.field)
 
 
 def _explainer(folder: Path, bundle: Served) -> Explainer | NotExplainedError:

@@ -24,6 +24,13 @@ def predict(model: Model, request: Request, body: bytes) -> tuple[Response, int]
     return json_response(_answer(model, request, rows, score=map(model.named, scores))), len(scores)
 
 
+async def predict_in_turn(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
+    """Answer as `predict` does; the rows are scored together with those of other requests."""
+    rows, accepted = _rows(model, request, body)
+    scores = await model.scores_in_turn(accepted)
+    return json_response(_answer(model, request, rows, score=map(model.named, scores))), len(scores)
+
+
 def explain(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
     """Answer as `predict` does, with an explanation of each score; raises ProblemError as `Model.explanations`."""
     rows, accepted = _rows(model, request, body)

@@ -1,11 +1,15 @@
 """Refusals of requests as problem documents (RFC 9457), which tell nothing of the server's inside."""
 
+import json
+import re
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
 MEDIA_TYPE = "application/problem+json"
+
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 class ProblemError(Exception):
@@ -18,7 +22,15 @@ class ProblemError(Exception):
     def document(self, request_id: str) -> bytes:
         """Return the document as JSON."""
         content = {"type": "about:blank", "title": self.status.phrase, "status": self.status, "detail": self.detail}
-        return msgspec.json.encode(content | {"request_id": request_id} | self.members)
+        return to_json(content | {"request_id": request_id} | self.members)
+
+
+def to_json(content: Any) -> bytes:
+    """Return JSON in UTF-8, where half of a surrogate pair, which a client's names and texts may hold, is U+FFFD."""
+    try:
+        return msgspec.json.encode(content)
+    except UnicodeEncodeError:
+        return _HALVES.sub("\ufffd", json.dumps(content, ensure_ascii=False)).encode()
 
 
 def refused_row(detail: str, row: int | None = None, field: str | None = None) -> ProblemError:

@@ -80,6 +80,7 @@ def _config(source: Source, serving: Serving) -> uvicorn.Config:
         access_log=False,
         log_config=_logging(),
         server_header=False,
+        proxy_headers=False,  # nobody is asked where they come from
         workers=serving.workers,
         limit_concurrency=serving.limits.connections + 1,  # uvicorn refuses the one that reaches it
         timeout_graceful_shutdown=int(serving.drain.total_seconds()),
