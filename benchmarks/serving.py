@@ -1,9 +1,10 @@
 """One prediction over HTTP: `trunkline serve` beside other servers of the same model, and beside a constant answer.
 
 All score the same row; ours with the contract's checks, a key and metrics. Each has one worker and one thread of
-the model; ours stands there with two workers as well. In every round each server is started anew, in turn, and
-asked by wrk over 1, 16 and 64 connections; the median of the rounds counts. A server's CPU and memory are those of all
-its processes. Behind each figure stands how many times ours it is. The scores are compared before a server is asked.
+the model; ours stands there with two workers as well, and with the pipeline instead of the graph. In every round each
+server is started anew, in turn, and asked by wrk over 1, 16 and 64 connections; the median of the rounds counts. A
+server's CPU and memory are those of all its processes. Behind each figure stands how many times ours it is. The scores
+are compared before a server is asked.
 Peers have environments of their own, which uv makes in the user's cache folder; one that cannot be had is named.
 Needs wrk, what `make repro` leaves, and the package registry.
 Run: python -m benchmarks.serving [--seconds 10] [--rounds 5] [--peers "NAME; NAME"] [--json FILE]

@@ -35,7 +35,7 @@ def test_error_rates_of_one_pair():
 
 
 def test_a_question_is_asked_over_connections_with_its_headers(tmp_path, wrk):
-    model = catalog.Model(golden_bundle(tmp_path / "sums"), tmp_path, tmp_path, GOOD, expected(INPUTS, GOOD))
+    model = catalog.Model(golden_bundle(tmp_path / "sums"), tmp_path, tmp_path, tmp_path, GOOD, expected(INPUTS, GOOD))
     peers = [peer for peer in catalog.PEERS if peer.name in ("floor", "trunkline")]
     cells, missing = serving.measured(model, peers, seconds=1, rounds=1, connections=[2])
     assert (missing, [cell.failed for each in cells.values() for cell in each]) == ({}, [0, 0])
@@ -46,13 +46,15 @@ def test_a_question_is_asked_over_connections_with_its_headers(tmp_path, wrk):
 
 
 def test_a_server_that_answers_another_score_is_not_measured(tmp_path):
-    model = catalog.Model(golden_bundle(tmp_path / "sums"), tmp_path, tmp_path, GOOD, expected(INPUTS, GOOD) + 1)
+    model = catalog.Model(
+        golden_bundle(tmp_path / "sums"), tmp_path, tmp_path, tmp_path, GOOD, expected(INPUTS, GOOD) + 1
+    )
     with pytest.raises(SystemExit, match="but the score is"):
         serving.ask(catalog.OURS, model, seconds=1, connections=[1])
 
 
 def test_what_a_peer_lacks_is_told_and_it_is_left_out(tmp_path):
-    model = catalog.Model(golden_bundle(tmp_path / "sums"), tmp_path / "none", tmp_path, GOOD, 0.0)
+    model = catalog.Model(golden_bundle(tmp_path / "sums"), tmp_path, tmp_path / "none", tmp_path, GOOD, 0.0)
     ends = catalog.Peer("ends", lambda *_: ["false"], lambda model: ("/", model.row), None)
     cells, missing = serving.measured(model, [ends], seconds=1, rounds=1, connections=[1])
     assert (cells, list(missing)) == ({}, ["ends"])

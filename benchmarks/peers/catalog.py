@@ -1,7 +1,9 @@
 """The servers that are compared: how each is started on the same model, asked for the same row, and read."""
 
+import hashlib
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,9 +23,13 @@ _BIN = f"{Path(sys.executable).parent}{os.pathsep}"
 
 @dataclass(frozen=True)
 class Model:
-    """The same model in each form that a peer takes, and a row without missing values with its score."""
+    """The same model in each form that a peer takes, and a row without missing values with its score.
+
+    `pipeline` is a bundle without a graph, whose runtime is sklearn.
+    """
 
     bundle: Path
+    pipeline: Path
     joblib: Path
     mlflow: Path
     row: Mapping[str, Any]
@@ -66,7 +72,28 @@ def make(folder: Path, bundle: Path, pipeline: Path) -> Model:
     package.write(bundle, folder / "mlflow")
     golden = json.loads((bundle / "golden.json").read_text(encoding="utf-8"))
     whole = next(each for each in golden if None not in each["request"].values())
-    return Model(bundle.absolute(), folder / "model.joblib", folder / "mlflow", whole["request"], whole["score"])
+    without_graph = _without_graph(bundle, pipeline, folder / "pipeline")
+    return Model(
+        bundle.absolute(),
+        without_graph,
+        folder / "model.joblib",
+        folder / "mlflow",
+        whole["request"],
+        whole["score"],
+    )
+
+
+def _without_graph(bundle: Path, pipeline: Path, folder: Path) -> Path:
+    """Write a bundle that is served by its pipeline; return its folder."""
+    shutil.copytree(bundle, folder)
+    (folder / "model.onnx").unlink()
+    shutil.copyfile(pipeline, folder / "model.skops")
+    content = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    names = sorted(path.name for path in folder.iterdir() if path.name != "manifest.json")
+    hashes = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    content |= {"runtime": "sklearn", "files": hashes}
+    (folder / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
+    return folder
 
 
 def _script(name: str, form: str) -> Callable[[Path, Model, Path, int], list[str]]:
@@ -75,17 +102,17 @@ def _script(name: str, form: str) -> Callable[[Path, Model, Path, int], list[str
     ]  # fmt: skip
 
 
-def _trunkline(workers: int) -> Peer:
+def _trunkline(name: str = "trunkline", form: str = "bundle", workers: int = 1) -> Peer:
     return Peer(
-        "trunkline" if workers == 1 else f"trunkline, {workers} workers",
-        lambda python, model, folder, port: _own(python, model, folder, port, workers),
+        name,
+        lambda python, model, folder, port: _own(python, getattr(model, form), folder, port, workers),
         lambda model: ("/v1/predict", model.row),
         lambda answer: answer["score"],
         headers={"Authorization": f"Bearer {_KEY}.{_KEY}"},
     )
 
 
-def _own(python: Path, model: Model, folder: Path, port: int, workers: int) -> list[str]:
+def _own(python: Path, bundle: Path, folder: Path, port: int, workers: int) -> list[str]:
     """Return our own command, on a declaration with a key; checks of the row and metrics are always on."""
     from trunkline.serve.auth import keys
 
@@ -101,7 +128,7 @@ def _own(python: Path, model: Model, folder: Path, port: int, workers: int) -> l
         "serving": {"bind": f"127.0.0.1:{port}", "authentication": {"keys": "keys.json"}},
     }
     (folder / "params.yaml").write_text(json.dumps(declared), encoding="utf-8")
-    return [str(python.with_name("trunkline")), "serve", str(model.bundle), "--workers", str(workers)]
+    return [str(python.with_name("trunkline")), "serve", str(bundle), "--workers", str(workers)]
 
 
 def _mlflow(python: Path, model: Model, folder: Path, port: int) -> list[str]:
@@ -140,11 +167,12 @@ def _tensors(model: Model) -> tuple[str, Any]:
     return "/v2/models/model/infer", content
 
 
-OURS = _trunkline(1)
+OURS = _trunkline()
 PEERS = (
     Peer("floor", _script("floor", "bundle"), lambda model: ("/", model.row), None),
     OURS,
-    _trunkline(2),
+    _trunkline("trunkline, 2 workers", workers=2),
+    _trunkline("trunkline, runtime sklearn", "pipeline"),
     Peer(
         "mlflow models serve",
         _mlflow,
