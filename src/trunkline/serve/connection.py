@@ -23,6 +23,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(**given)
         self._headers_seconds, self._reading_seconds = limits.headers.total_seconds(), limits.time.total_seconds()
         self._headers_due: asyncio.TimerHandle | None = None
+        self._headers_deadline: float | None = None
         self._reading_due: asyncio.TimerHandle | None = None
         self._answering: RequestResponseCycle | None = None
         self._in_headers = False
@@ -30,7 +31,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for a request."""
-        super().connection_made(OneWrite(transport, self.loop))  # type: ignore[arg-type]  # a transport by its methods
+        super().connection_made(OneWrite(transport, self.loop, self._wait_for_reader))  # type: ignore[arg-type]  # a transport by its methods
         self._wait_for_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -58,9 +59,7 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Answer the request, whose body has a time of its own."""
-        self._in_headers = False
-        if self._headers_due:
-            self._headers_due.cancel()
+        self._in_headers, self._headers_deadline = False, None
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -69,16 +68,10 @@ class Connection(HttpToolsProtocol):
         self.cycle.scope[COMPLETE] = True  # type: ignore[literal-required]  # an extension
 
     def on_response_complete(self) -> None:
-        """Wait for the client to read the answer, and for its next request."""
-        self._wait_for_reader()
+        """Wait for the client's next request."""
         super().on_response_complete()
         if self.cycle.response_complete and not self.transport.is_closing():
             self._wait_for_headers()
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no request; this answer has to be read in time as well."""
-        super().send_400_response(msg)
-        self._wait_for_reader()
 
     def resume_writing(self) -> None:
         """Write on: the client has read most of what was there, and has as long for the rest."""
@@ -93,9 +86,19 @@ class Connection(HttpToolsProtocol):
         super()._start_asgi_task(cycle, app)
 
     def _wait_for_headers(self) -> None:
-        if self._headers_due:
-            self._headers_due.cancel()
-        self._headers_due = self.loop.call_later(self._headers_seconds, self.transport.abort)
+        self._headers_deadline = self.loop.time() + self._headers_seconds
+        if self._headers_due is None:  # one timer for many requests, of which nearly all come in time
+            self._headers_due = self.loop.call_later(self._headers_seconds, self._end_without_headers)
+
+    def _end_without_headers(self) -> None:
+        self._headers_due = None
+        if self._headers_deadline is None:
+            return
+        left = self._headers_deadline - self.loop.time()
+        if left <= 0:
+            self.transport.abort()
+        else:
+            self._headers_due = self.loop.call_later(left, self._end_without_headers)
 
     def _wait_for_reader(self) -> None:
         if self._reading_due is None and self.transport.get_write_buffer_size():
@@ -110,11 +113,13 @@ class Connection(HttpToolsProtocol):
 class OneWrite:
     """A transport that writes at once what it is given in one turn of the loop: an answer's headers and its body.
 
-    Each write is a call of the system, and wakes the client.
+    Each write is a call of the system, and wakes the client. `written` is called after each.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport, self._loop = transport, loop
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, written: Callable[[], None]
+    ) -> None:
+        self._transport, self._loop, self._written = transport, loop, written
         self._waiting: list[bytes] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -131,14 +136,11 @@ class OneWrite:
         self._flush()
         self._transport.close()
 
-    def get_write_buffer_size(self) -> int:
-        """Return how many bytes the client has not taken yet."""
-        return self._transport.get_write_buffer_size() + sum(map(len, self._waiting))
-
     def _flush(self) -> None:
         data, self._waiting = b"".join(self._waiting), []
         if data and not self._transport.is_closing():
             self._transport.write(data)
+            self._written()
 
 
 def loop_with_handshake_limit(make: Callable[[], asyncio.AbstractEventLoop], seconds: float) -> Any:
