@@ -1,16 +1,23 @@
 """Connections of HTTP that nobody can hold without end: by sending no headers, too long ones, or by reading no answer.
 
-uvicorn itself limits only how long a connection may be idle after an answer.
+uvicorn itself limits only how long a connection may be idle after an answer; of more connections than are declared it
+can say 503, but in plain text.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from trunkline.conf.serving import Limits
+from trunkline.serve.http import Receive, Request, Response, Scope, Send
+from trunkline.serve.problems import MEDIA_TYPE, ProblemError
+
+_log = logging.getLogger(__name__)
 
 HEADERS_SIZE = 64 * 1024  # bytes of a request's line and headers together
 
@@ -20,6 +27,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, limits: Limits, **given: Any) -> None:
         super().__init__(**given)
+        self._most, self._answer = limits.connections, self.app
         self._headers_seconds, self._reading_seconds = limits.headers.total_seconds(), limits.time.total_seconds()
         self._headers_due: asyncio.TimerHandle | None = None
         self._reading_due: asyncio.TimerHandle | None = None
@@ -56,10 +64,11 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Answer the request, whose body has a time of its own."""
+        """Answer the request, whose body has a time of its own; refuse it while there are too many connections."""
         self._in_headers = False
         if self._headers_due:
             self._headers_due.cancel()
+        self.app = self._answer if len(self.connections) <= self._most else _refuse
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:
@@ -99,6 +108,15 @@ class Connection(HttpToolsProtocol):
         self._reading_due = None
         if self.transport.get_write_buffer_size():
             self.transport.abort()
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer that there are too many connections, and close this one."""
+    headers = {"retry-after": "1", "connection": "close"}
+    problem = ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are open already", headers)
+    request = Request.of(scope)
+    _log.warning("request %s: refused: there are more than limits.connections", request.id)
+    await Response(problem.document(request.id), problem.status, MEDIA_TYPE, problem.headers).send(send, request.id)
 
 
 def loop_with_handshake_limit(make: Callable[[], asyncio.AbstractEventLoop], seconds: float) -> Any:

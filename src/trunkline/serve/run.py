@@ -81,7 +81,6 @@ def _config(source: Source, serving: Serving) -> uvicorn.Config:
         log_config=_logging(),
         server_header=False,
         workers=serving.workers,
-        limit_concurrency=serving.limits.connections + 1,  # uvicorn refuses the one that reaches it
         timeout_graceful_shutdown=int(serving.drain.total_seconds()),
     )
 
