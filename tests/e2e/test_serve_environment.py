@@ -24,6 +24,7 @@ HTTP = {"click", "h11", "httptools", "prometheus_client", "uvicorn", "uvloop"}
 GRPC = {"grpcio", "open-inference-grpc", "typing_extensions"}
 KEYS = {"filelock"}
 TOKENS = {"cffi", "cryptography", "pycparser", "pyjwt"}  # and TLS
+SIGNATURES = {"securesystemslib"}
 EXPLAIN = {"ml_dtypes", "onnx"}
 DECLARED = {"annotated-types", "pydantic", "pydantic_core", "pyyaml", "typing-inspection"}
 REQUESTS = [
@@ -105,7 +106,7 @@ def test_the_environment_holds_what_the_lock_lists_and_no_more(serving: Path) ->
     code = "import importlib.metadata as m; print(*(d.name.lower() for d in m.distributions()))"
     assert (
         set(run(str(serving), "-c", code).split()) - {"pip", "setuptools"}
-        == LOADED | HTTP | GRPC | DECLARED | KEYS | TOKENS | EXPLAIN
+        == LOADED | HTTP | GRPC | DECLARED | KEYS | TOKENS | SIGNATURES | EXPLAIN
     )
 
 

@@ -7,6 +7,7 @@ import click
 
 if TYPE_CHECKING:
     from trunkline.conf.serving import Serving
+    from trunkline.release.delivered import Trust
 
 
 @click.command(short_help="Answer requests with a bundle, over HTTP and gRPC.")
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     default=Path(),
     show_default=True,
-    help="The folder whose params.yaml has conf/serving; without one, the defaults.",
+    help="The folder whose params.yaml has conf/serving, and for --env the signers; without one, the defaults.",
 )
 @click.option("--bind", metavar="HOST:PORT", help="Instead of what conf/serving says.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Instead of what conf/serving says.")
@@ -52,12 +53,19 @@ def serve(  # noqa: PLR0913, PLR0917  an argument per option
     except ModuleNotFoundError as error:
         raise click.UsageError(f"serve needs {error.name}: pip install 'trunkline[serve]'") from None
     serving, tolerance = _declared(project, bind, workers)
-    source = run.Source(store if environment else folder or Path("models/bundle"), environment, tolerance)
+    delivery = run.Delivery(environment, _trust(project).check) if environment else None
+    source = run.Source(store if environment else folder or Path("models/bundle"), delivery, tolerance)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server drains, and then hands it on to this
     try:
         run.run(source, serving, open_to_others=without_authentication)
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
+
+
+def _trust(project: Path) -> "Trust":
+    from trunkline.release.delivered import Trust
+
+    return Trust.read(project)
 
 
 def _declared(project: Path, bind: str | None, workers: int | None) -> "tuple[Serving, float]":

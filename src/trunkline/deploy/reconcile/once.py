@@ -130,7 +130,9 @@ def _reported(answer: endpoints.Served | OutsideError) -> Reported | Trouble:
 def _pointers(store: BundleStore, wanted: Sequence[Wanted]) -> dict[str, Reported]:
     pointers = {item.environment: store.delivered(item.environment) for item in wanted}
     return {
-        name: Reported(pointer.name, pointer.version, pointer.digest) for name, pointer in pointers.items() if pointer
+        name: Reported(pointer.name, pointer.version, pointer.digest, pointer.commit, pointer.provenance)
+        for name, pointer in pointers.items()
+        if pointer
     }
 
 

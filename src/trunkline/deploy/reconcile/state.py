@@ -51,11 +51,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Reported:
-    """What an endpoint says that it serves, or a pointer what was delivered."""
+    """What an endpoint says that it serves, or a pointer what was delivered, with what it carries for the server."""
 
     name: str
     version: str
     digest: str
+    commit: str | None = None
+    provenance: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)
