@@ -235,12 +235,12 @@ def released(digest: str, number: int = 1, name: str = NAME, signer: str = "rele
     return Release(version, digest, commit, "pass", provenance=signed)
 
 
-def declare_trust(project: Path, name: str = NAME, signer: str = "release") -> Path:
-    """Write the params.yaml of a server that believes a signer; return its folder."""
+def declare_trust(project: Path, name: str = NAME, signer: str = "release", **served: Any) -> Path:
+    """Write the params.yaml of a server that believes a signer, and serves as declared; return its folder."""
     deploy = {"signers": signers(signer), "environments": {"production": {}}}
     packaging = {"tolerance": 1e-9, "card": {"intended_use": "to add up numbers"}}
     project.mkdir(parents=True, exist_ok=True)
-    content = {"name": name, "bundle": packaging, "deploy": deploy, "serving": {"bind": "127.0.0.1:0"}}
+    content = {"name": name, "bundle": packaging, "deploy": deploy, "serving": {"bind": "127.0.0.1:0"} | served}
     (project / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     return project
 

@@ -103,7 +103,7 @@ class _Tip:
 def _wanted(at: _Tip, environment: str, desired: Desired, promotion: Deploy, version: Version | None) -> Wanted:
     target = promotion.environments[environment]
     declared = f"v{desired}" if isinstance(desired, int) else desired or NOTHING
-    wanted = Wanted(environment, declared, version, endpoints=target.endpoints)
+    wanted = Wanted(environment, declared, version, endpoints=target.endpoints, tls=target.tls)
     if version is None:
         return wanted
     if version.tag in at.moved:

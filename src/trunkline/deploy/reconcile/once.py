@@ -90,10 +90,10 @@ def reconcile(site: Site, tell: Tell, *, write: bool = True) -> Round:
 
 def observe(site: Site, declared: DesiredState, mlflow: ModelRegistry) -> Actual:
     """Return what the environments have now, or the trouble of what does not answer."""
-    addresses = [address for wanted in declared.wanted if wanted.release for address in wanted.endpoints]
+    asked = {address: wanted.tls for wanted in declared.wanted if wanted.release for address in wanted.endpoints}
     digests = {wanted.release.digest for wanted in declared.wanted if wanted.release}
     with ThreadPoolExecutor(1) as aside:
-        answers = aside.submit(endpoints.ask, addresses)
+        answers = aside.submit(endpoints.ask, asked, site.clone)
         registered: Registered | Trouble
         try:
             registered = patiently(lambda: mlflow.look(declared.name))
