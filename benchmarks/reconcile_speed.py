@@ -39,7 +39,7 @@ def main() -> None:
         store.folder.mkdir()
         clone = project.clone(folder / "bare.git", "--bare").root
         place = reconcile_once.Site(clone, "main", store, environment())
-        with endpoint.endpoint(store.folder, "production") as served:
+        with endpoint.endpoint(store.folder, "production", "sums") as served:
             targets = {"staging": {}, "production": {"endpoints": [served]}}
             project.params(deploy__environments=targets)
             for version in ("v1", "v2", "v1"):

@@ -21,6 +21,7 @@ from pathlib import Path
 from benchmarks.peers import load
 from benchmarks.peers.environment import MissingError
 from benchmarks.peers.process import Question, free_port, running
+from tests.releases import declare_trust, released
 
 from trunkline.bundle import manifest
 from trunkline.core import files, paths
@@ -72,9 +73,10 @@ def soak(bundle: Path, seconds: int, every: float, sample: float) -> Soak:
         digests = _versions(bundle, folder, store)
 
         def deliver(number: int) -> None:
-            store.deliver("production", "soaked", f"v{number}", digests[number % 2], "0" * 40)
+            store.deliver("production", released(digests[number % 2], number + 1, "soaked"))
 
         deliver(0)
+        declare_trust(folder, "soaked")
         port, question = free_port(), _question(bundle)
         samples: list[tuple[float, float]] = []
         with running(_command(store.folder, port), port, question, folder, {}) as server:
@@ -106,7 +108,7 @@ def _versions(bundle: Path, folder: Path, store: BundleStore) -> list[str]:
 
 def _command(store: Path, port: int) -> list[str]:
     trunkline = str(Path(sys.executable).with_name("trunkline"))
-    place = ["--env", "production", "--store", str(store)]
+    place = ["--env", "production", "--store", str(store), "--project", str(store.parent)]
     return [trunkline, "serve", *place, "--bind", f"127.0.0.1:{port}"]
 
 

@@ -6,13 +6,15 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 
+from tests.releases import NAME, declare_trust
 from tests.serving import serving
 
 
 @contextmanager
-def endpoint(store, environment):
-    """Yield the address where a process of its own serves an environment."""
-    with serving("--env", environment, "--store", str(store), cwd=store.parent) as server:
+def endpoint(store, environment, name=NAME):
+    """Yield the address where a process of its own serves an environment of a model."""
+    project = declare_trust(store.with_name(f"{store.name}-{environment}"), name)
+    with serving("--env", environment, "--store", str(store), cwd=project) as server:
         yield server.address
 
 

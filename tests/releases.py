@@ -20,9 +20,10 @@ from tests.rig.repository import git
 from trunkline.adapters.git import repository
 from trunkline.bundle import manifest
 from trunkline.conf.versions import Version
+from trunkline.deploy.mlflow.state import Release
 from trunkline.release import message as release_message
 from trunkline.release import provenance, signing
-from trunkline.release.provenance import Announced, ReleaseRun, ReviewFacts
+from trunkline.release.provenance import Announced, Facts, ReleaseRun, ReviewFacts
 
 NAME = "flight-delay"
 REGISTRY = "models/registry.yaml"
@@ -223,6 +224,25 @@ class Project:
     def digest(self, number: int) -> str:
         """Return the digest of a version's bundle."""
         return str(json.loads(self.git("show", f"{self.name}@v{number}:reports/bundle.json"))["digest"])
+
+
+def released(digest: str, number: int = 1, name: str = NAME, signer: str = "release", **changed: Any) -> Release:
+    """Return a version of a bundle as `trusted` does, with a signed provenance; `changed` replaces facts in that."""
+    version, commit = Version(name, number), "0" * 40
+    hashes = {path.as_posix(): "1" * 64 for path in provenance.READ}
+    facts = replace(Facts(version, digest, commit, "pass", hashes, DATA), **changed)
+    signed = signing.sign(provenance.encode(facts, ReleaseRun()), {signing.KEY: private(signer)})
+    return Release(version, digest, commit, "pass", provenance=signed)
+
+
+def declare_trust(project: Path, name: str = NAME, signer: str = "release", **served: Any) -> Path:
+    """Write the params.yaml of a server that believes a signer, and serves as declared; return its folder."""
+    deploy = {"signers": signers(signer), "environments": {"production": {}}}
+    packaging = {"tolerance": 1e-9, "card": {"intended_use": "to add up numbers"}}
+    project.mkdir(parents=True, exist_ok=True)
+    content = {"name": name, "bundle": packaging, "deploy": deploy, "serving": {"bind": "127.0.0.1:0"} | served}
+    (project / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    return project
 
 
 def verdict(rule: str, roc_auc: float, interval: list[float]) -> dict[str, Any]:

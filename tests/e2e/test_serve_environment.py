@@ -6,13 +6,18 @@ import resource
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests import bundles
 from tests.e2e.conftest import Checkout
+from tests.releases import declare_trust, released
+from tests.serve.conftest import golden_bundle
 from tests.serving import serving as served
+from trunkline.bundle.manifest import digest
+from trunkline.deploy.reconcile.store import BundleStore
 
 pytestmark = pytest.mark.e2e
 
@@ -24,6 +29,7 @@ HTTP = {"click", "h11", "httptools", "prometheus_client", "uvicorn", "uvloop"}
 GRPC = {"grpcio", "open-inference-grpc", "typing_extensions"}
 KEYS = {"filelock"}
 TOKENS = {"cffi", "cryptography", "pycparser", "pyjwt"}  # and TLS
+SIGNATURES = {"securesystemslib"}
 EXPLAIN = {"ml_dtypes", "onnx"}
 DECLARED = {"annotated-types", "pydantic", "pydantic_core", "pyyaml", "typing-inspection"}
 REQUESTS = [
@@ -105,7 +111,7 @@ def test_the_environment_holds_what_the_lock_lists_and_no_more(serving: Path) ->
     code = "import importlib.metadata as m; print(*(d.name.lower() for d in m.distributions()))"
     assert (
         set(run(str(serving), "-c", code).split()) - {"pip", "setuptools"}
-        == LOADED | HTTP | GRPC | DECLARED | KEYS | TOKENS | EXPLAIN
+        == LOADED | HTTP | GRPC | DECLARED | KEYS | TOKENS | SIGNATURES | EXPLAIN
     )
 
 
@@ -129,6 +135,33 @@ def test_the_projects_own_bundle_does_too(serving: Path, root: Path, small: Chec
     assert told["error"] <= 1e-9
     assert told["foreign"] == FOREIGN
     assert told["load_ms"] < LOAD_MS
+
+
+def test_what_is_delivered_is_verified_there_and_a_reconciler_beside_it_is_refused(
+    serving: Path, root: Path, tmp_path: Path
+) -> None:
+    store = BundleStore(tmp_path / "store")
+    made = golden_bundle(tmp_path / "sums")
+    store.put(digest(made), partial(shutil.copytree, made))
+    store.deliver("production", released(digest(made), name="sums"))
+    declare_trust(tmp_path, "sums")
+    program = [str(serving), "-W", "error", "-c", "from trunkline.cli import main; main()"]
+    options, source = ("--env", "production", "--store", str(store.folder)), {"PYTHONPATH": str(root / "src")}
+    with served(*options, cwd=tmp_path, command=program, **source) as server:
+        assert server.get("/version").json["digest"] == digest(made)
+        store.deliver("production", released(digest(made), 2, "sums", signer="other"))
+        assert "which conf/deploy does not declare" in server.logged("does not serve what is delivered")
+        assert server.get("/version").json["version"] == "v1"
+    refused = subprocess.run(
+        [*program, "serve", *options, "--reconcile", "30s"],
+        cwd=tmp_path,
+        env=os.environ | source,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (refused.returncode, "reconciling needs dvc" in refused.stderr) == (2, True), refused.stderr
 
 
 def test_the_projects_own_bundle_is_served_there_in_no_time(serving: Path, root: Path, small: Checkout) -> None:

@@ -14,10 +14,13 @@ import psutil
 import pytest
 
 from tests import bundles
+from tests.releases import released, signers
 from tests.serve.conftest import GOOD, golden_bundle
 from trunkline.bundle.manifest import digest
+from trunkline.conf.deploy import Deploy
 from trunkline.conf.serving import Limits, Serving
 from trunkline.deploy.reconcile.store import BundleStore
+from trunkline.release.delivered import Trust
 from trunkline.serve import model
 from trunkline.serve.app import App
 from trunkline.serve.auth.authenticate import Authenticator
@@ -43,12 +46,13 @@ class Fleet:
 
     def deliver(self, digest: str) -> None:
         self.number += 1
-        self.store.deliver("production", "sums", f"v{self.number}", digest, "0" * 40)
+        self.store.deliver("production", released(digest, self.number, "sums"))
 
     def write(self, **changed: Any) -> None:
         """Write a pointer that `deliver` would not."""
         self.number += 1
-        content = {"name": "sums", "version": f"v{self.number}"} | changed
+        signed = released(changed["digest"], self.number, "sums").provenance if changed["digest"] != 7 else ""
+        content = {"name": "sums", "version": f"v{self.number}", "commit": "0" * 40, "provenance": signed} | changed
         (self.store.folder / "production.json").write_text(json.dumps(content), encoding="utf-8")
 
 
@@ -98,6 +102,8 @@ def bad(fleet: Fleet, tmp_path_factory: pytest.TempPathFactory) -> list[Callable
         {"digest": other},
         {"digest": other, "bundle": f"bundles/{other}", "unknown": True},
         {"digest": 7, "bundle": f"bundles/{other}"},
+        {"digest": other, "bundle": f"bundles/{other}", "provenance": ""},  # what nobody signed
+        {"digest": other, "bundle": f"bundles/{other}", "provenance": released(other, 1, "sums", "other").provenance},
     ]
     return [
         *(partial(fleet.deliver, each) for each in [*broken, digest(wrong)]),
@@ -121,7 +127,8 @@ def served(fleet: Fleet) -> Iterator[Served]:
     metrics = Metrics()
     slot = Slot(on_change=metrics.show)
     load = partial(_load, limits.rows)
-    follower = Follower(slot, fleet.store.folder, "production", load)
+    signed = Deploy.parse({"signers": signers(), "environments": {"production": {}}}).signers
+    follower = Follower(slot, fleet.store.folder, "production", Trust("sums", signed).check, load)
     app = App(Serving(limits=limits), slot, metrics, Queue(limits.queue), Authenticator(None))
     yield Served(app, slot, follower, metrics)
     slot.on_change = lambda slot: None

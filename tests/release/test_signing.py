@@ -235,7 +235,7 @@ def test_what_is_heavy_is_imported_only_to_sign():
 
 def test_a_missing_library_is_told_with_its_extra(monkeypatch):
     monkeypatch.setattr(signing, "find_spec", lambda name: None if name == "sigstore" else object())
-    for call in (lambda: signing.sign(PAYLOAD, {}), lambda: signing.verify("", {})):
+    for call in (lambda: signing.sign(PAYLOAD, {}), lambda: signing.verify(RECORDED, {"main": WORKFLOW})):
         with pytest.raises(UserError, match=r"sigstore is not installed; run: pip install 'trunkline\[sign\]'"):
             call()
 

@@ -14,7 +14,7 @@ from tests.serving import Server
 from trunkline.bundle.manifest import digest
 from trunkline.conf.serving import Serving
 from trunkline.serve import openapi
-from trunkline.serve.model import load
+from trunkline.serve.model import Pointer, load
 
 JWT = {"issuer": "https://issuer.example", "audience": "sums", "jwks": "https://issuer.example/keys"}
 TLS = {"certificate": "server.crt", "key": "server.key", "clients": "ca.crt"}
@@ -116,6 +116,29 @@ def test_the_description_is_openapi_and_says_of_a_row_what_the_contract_says(ser
     assert schema == contract["request"]
 
 
+def test_the_description_holds_what_each_protocol_is_asked_and_its_examples_are_scored(server):
+    paths = server.get("/openapi.json").json["paths"]
+    asked = {path: operation for path, item in paths.items() for method, operation in item.items() if method == "post"}
+    assert set(asked) == {"/v1/predict", "/invocations", "/v2/models/{name}/infer"}
+    for path, operation in asked.items():
+        examples = operation["requestBody"]["content"]["application/json"]["examples"]
+        for example in examples.values():
+            assert server.post(path.replace("{name}", "sums"), example["value"]).status == 200, path
+        assert examples
+
+
+def test_the_description_names_the_version_that_is_served_and_no_protocol_that_is_not_spoken(folder):
+    pointer = Pointer("sums", "v3", digest(folder), "")
+    model = load(folder, rows=1, tolerance=1e-9, pointer=pointer)
+    paths = openapi.document(model, Serving())["paths"]
+    [_, version] = paths["/v2/models/{name}/versions/{version}/infer"]["post"]["parameters"][:2]
+    assert version["schema"] == {"enum": ["v3"]}
+    silent = Serving.parse({"protocols": {"mlflow": False, "open_inference": False}})
+    own = openapi.document(model, silent)["paths"]
+    assert set(own) < set(paths)
+    assert not [path for path in own if path.startswith("/v2") or path in ("/invocations", "/ping", "/health")]
+
+
 @pytest.mark.parametrize(
     ("declared", "schemes", "security"),
     [
@@ -140,7 +163,8 @@ def test_the_description_has_the_credentials_that_are_declared_with_their_scopes
     OpenAPI.from_dict(document)
     assert {name: scheme["type"] for name, scheme in document["components"]["securitySchemes"].items()} == schemes
     paths = document["paths"]
-    assert paths["/v1/predict"]["post"].get("security") == security
+    for path in ("/v1/predict", "/invocations", "/v2/models/{name}/infer"):
+        assert paths[path]["post"].get("security") == security
     admin = security and [{name: scopes and ["admin"] for name, scopes in each.items()} for each in security]
     assert paths["/metrics"]["get"].get("security") == admin
     assert paths["/healthz"]["get"].get("security") == ([{"certificate": []}] if "certificate" in schemes else None)

@@ -140,8 +140,14 @@ def test_who_reads_no_answers_is_cut_off_after_the_time_of_a_request(server):
 
 def test_more_connections_than_declared_are_refused_until_others_end(server):
     with connections(server, CONNECTIONS) as others:
-        refused = server.get("/healthz")
-        assert refused.status == 503
+        refused = server.get("/healthz", **{"X-Request-Id": "one-too-many"})
+        assert (refused.status, refused.json["request_id"]) == (503, "one-too-many")
+        assert [refused.headers[name] for name in ("content-type", "retry-after", "connection")] == [
+            "application/problem+json",
+            "1",
+            "close",
+        ]
+        assert "too many connections" in refused.json["detail"]
         others[0].close()
         for each in others[1:]:
             assert ended(each)

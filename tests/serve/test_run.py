@@ -11,6 +11,7 @@ from functools import partial
 
 import pytest
 
+from tests.releases import declare_trust, released
 from tests.serve.conftest import GOOD, golden_bundle
 from tests.serving import TRUNKLINE, serving
 from trunkline.bundle.manifest import digest
@@ -54,10 +55,11 @@ def test_workers_share_a_port_and_count_together(folder, tmp_path):
         (["--bind", "127.0.0.1:99999"], 3, "cannot listen there"),
         (["nowhere"], 2, "nowhere: is missing"),
         (["nowhere", "--env", "production"], 2, "leave one out"),
+        (["--env", "production"], 2, "params.yaml: is missing, and so is who signs what may be served"),
     ],
 )
 def test_what_cannot_be_served_is_told_at_once(folder, tmp_path, arguments, code, words):
-    bundle = [] if "nowhere" in arguments else [str(folder)]
+    bundle = [] if {"nowhere", "--env"} & {*arguments} else [str(folder)]
     command = [TRUNKLINE, "serve", *bundle, *arguments]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, words in done.stderr) == (code, True), done.stderr
@@ -66,6 +68,7 @@ def test_what_cannot_be_served_is_told_at_once(folder, tmp_path, arguments, code
 def test_versions_follow_each_other_under_load_without_a_failed_request(tmp_path):
     store = BundleStore(tmp_path / "store")
     store.folder.mkdir()
+    declare_trust(tmp_path, "sums")
     scores = {}
     for number in (1, 2, 3):
         made = golden_bundle(tmp_path / f"v{number}", label=f"label {number}")
@@ -75,7 +78,7 @@ def test_versions_follow_each_other_under_load_without_a_failed_request(tmp_path
     (store.bundle(digests[2]) / "model.onnx").write_bytes(b"broken")
 
     def deliver(number: int) -> None:
-        store.deliver("production", "sums", f"v{number}", digests[number - 1], "0" * 40)
+        store.deliver("production", released(digests[number - 1], number, "sums"))
 
     with (
         serving("--env", "production", "--store", str(store.folder), cwd=tmp_path) as server,

@@ -7,19 +7,24 @@ from pathlib import Path
 
 import pytest
 
+from tests.releases import released, signers
 from tests.serve.conftest import GOOD, golden_bundle
 from trunkline.bundle.manifest import digest
+from trunkline.conf.deploy import Deploy
 from trunkline.deploy.reconcile.store import BundleStore
+from trunkline.release.delivered import Trust
 from trunkline.serve import swap
 from trunkline.serve.model import Model, Pointer, load
 from trunkline.serve.swap import Follower, Slot
 
+TRUST = Trust("sums", Deploy.parse({"signers": signers(), "environments": {"production": {}}}).signers)
 
-def deliver(store: BundleStore, version: str, source: Path) -> str:
+
+def deliver(store: BundleStore, number: int, source: Path) -> str:
     """Deliver a bundle as `trunkline reconcile` does, and return its digest."""
     name = digest(source)
     store.put(name, partial(shutil.copytree, source))
-    store.deliver("production", "sums", version, name, "0" * 40)
+    store.deliver("production", released(name, number, "sums"))
     return name
 
 
@@ -36,7 +41,7 @@ def follower(store: BundleStore, monkeypatch: pytest.MonkeyPatch) -> Follower:
     def ready(folder: Path, pointer: Pointer) -> Model:
         return load(folder, 100, 1e-9, pointer)
 
-    return Follower(Slot(), store.folder, "production", ready)
+    return Follower(Slot(), store.folder, "production", TRUST.check, ready)
 
 
 def served(follower: Follower) -> str | None:
@@ -47,16 +52,16 @@ def served(follower: Follower) -> str | None:
 def test_a_version_is_served_and_the_one_before_it_stays_loaded_for_a_rollback(store, follower, tmp_path):
     bundles = [golden_bundle(tmp_path / f"v{number}", label=f"label {number}") for number in (1, 2)]
     assert served(follower) is None
-    first = deliver(store, "v1", bundles[0])
+    first = deliver(store, 1, bundles[0])
     assert served(follower) == "v1"
     model = follower.slot.current
     assert model.version.commit == "0" * 40
-    deliver(store, "v2", bundles[1])
+    deliver(store, 2, bundles[1])
     assert served(follower) == "v2"
     assert follower.slot.previous is model
     shutil.rmtree(store.bundle(first))
     store.bundle(first).mkdir()
-    store.deliver("production", "sums", "v1", first, "0" * 40)
+    store.deliver("production", released(first, 1, "sums"))
     assert served(follower) == "v1"
     assert follower.slot.current is model
     store.withdraw("production")
@@ -81,39 +86,67 @@ def unlike_its_golden_rows(folder: Path) -> None:
     ],
 )
 def test_what_is_broken_is_not_served_until_it_is_whole(store, follower, tmp_path, spoil, problem):
-    deliver(store, "v1", golden_bundle(tmp_path / "v1"))
+    deliver(store, 1, golden_bundle(tmp_path / "v1"))
     assert served(follower) == "v1"
     second = golden_bundle(tmp_path / "v2", label="another")
-    spoil(store.bundle(deliver(store, "v2", second)))
+    spoil(store.bundle(deliver(store, 2, second)))
     assert served(follower) == "v1"
     assert problem in follower.slot.problem
-    deliver(store, "v2", second)
+    deliver(store, 2, second)
     assert served(follower) == "v2"
     assert follower.slot.problem is None
 
 
 def test_a_bundle_that_does_not_score_its_golden_rows_or_is_another_is_not_served(store, follower, tmp_path):
-    deliver(store, "v1", golden_bundle(tmp_path / "v1"))
+    deliver(store, 1, golden_bundle(tmp_path / "v1"))
     assert served(follower) == "v1"
     wrong = golden_bundle(tmp_path / "v2")
     unlike_its_golden_rows(wrong)
     from tests.bundles import seal
 
     seal(wrong)
-    name = deliver(store, "v2", wrong)
+    name = deliver(store, 2, wrong)
     assert served(follower) == "v1"
     assert "golden.json: a request scores" in follower.slot.problem
     store.bundle("f" * 64).mkdir()
     shutil.copytree(tmp_path / "v1", store.bundle("f" * 64), dirs_exist_ok=True)
-    store.deliver("production", "sums", "v3", "f" * 64, "0" * 40)
+    store.deliver("production", released("f" * 64, 3, "sums"))
     assert served(follower) == "v1"
     assert "not ffffffffffff as delivered" in follower.slot.problem
     assert name not in follower.slot.problem
 
 
+@pytest.mark.parametrize(
+    ("pointer", "problem"),
+    [
+        ({"provenance": ""}, "sums@v2: carries no signed provenance"),
+        ({"provenance": "{}"}, "the signature is unreadable"),
+        (
+            {"provenance": released("a" * 64, 2, "sums", signer="other").provenance},
+            "which conf/deploy does not declare",
+        ),
+        ({"version": "v3"}, "sums@v3: its provenance is of the version v2, not v3"),
+        ({"commit": "1" * 40}, "is of the commit 0000"),
+        ({"name": "others"}, "is of the model sums, not others"),
+        ({"provenance": released("a" * 64, 2, "others").provenance}, "is of the model others, not sums"),
+        ({"provenance": released("a" * 64, 2, "sums").provenance}, "is of the bundle aaaa"),
+    ],
+)
+def test_whoever_writes_the_pointer_only_what_was_released_is_served(store, follower, tmp_path, pointer, problem):
+    deliver(store, 1, golden_bundle(tmp_path / "v1"))
+    assert served(follower) == "v1"
+    second = deliver(store, 2, golden_bundle(tmp_path / "v2", label="another"))
+    written = json.loads((store.folder / "production.json").read_bytes())
+    (store.folder / "production.json").write_text(json.dumps(written | pointer), encoding="utf-8")
+    assert served(follower) == "v1"
+    assert problem in follower.slot.problem
+    store.deliver("production", released(second, 2, "sums"))
+    assert (served(follower), follower.slot.problem) == ("v2", None)
+
+
 @pytest.mark.parametrize("content", [b"{", b"{}", b"\xff", b'{"name": "sums", "version": "v1"}'])
 def test_a_pointer_that_says_nothing_changes_nothing(store, follower, tmp_path, content):
-    deliver(store, "v1", golden_bundle(tmp_path / "v1"))
+    deliver(store, 1, golden_bundle(tmp_path / "v1"))
     assert served(follower) == "v1"
     (store.folder / "production.json").write_bytes(content)
     assert served(follower) == "v1"

@@ -16,21 +16,22 @@ if TYPE_CHECKING:
 STORE = "TRUNKLINE_STORE"
 
 
-def _seconds(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+def seconds(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    """Return the seconds of a duration that an option was given."""
     from trunkline.core.values import parse_duration
 
     try:
-        seconds = None if value is None else parse_duration(value).total_seconds()
+        given = None if value is None else parse_duration(value).total_seconds()
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    if seconds == 0:
+    if given == 0:
         raise click.BadParameter("must be at least 1s")
-    return seconds
+    return given
 
 
 @click.command(short_help="Bring what runs in line with the trunk.")
 @click.option("--once", is_flag=True, help="Compare once, and end with the exit code; so it is without --watch too.")
-@click.option("--watch", metavar="DURATION", callback=_seconds, help="Compare again and again, such as every 30s.")
+@click.option("--watch", metavar="DURATION", callback=seconds, help="Compare again and again, such as every 30s.")
 @options.dry_run("Print what would be done; change nothing.")
 @options.trunk
 @click.option("--store", envvar=STORE, default=".trunkline", show_default=True, help="The folder that servers watch.")
@@ -88,6 +89,20 @@ def site(trunk: str, store: str, only: tuple[str, ...] = (), keep: int = 5) -> "
     from trunkline.deploy.reconcile.store import BundleStore
 
     return Site(Path(), trunk, BundleStore(Path(store)), os.environ, only, keep)
+
+
+def follow(project: Path, trunk: str, store: Path, environment: str, every: float) -> None:
+    """Bring one environment in line again and again, in the folder of a clone, telling what is done on stderr."""
+    import os
+    from functools import partial
+
+    from trunkline.deploy.reconcile import once as reconcile_once
+    from trunkline.deploy.reconcile import watch as reconcile_watch
+
+    os.chdir(project)
+    tell = partial(click.echo, err=True)
+    compare = partial(reconcile_once.reconcile, site(trunk, str(store), (environment,)), tell)
+    reconcile_watch.watch(compare, every, tell, reconcile_watch.gauged(None, None))
 
 
 def _forever(run: "Callable[[], None]") -> None:

@@ -5,8 +5,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from trunkline.cli import options
+from trunkline.cli.reconcile import follow, seconds
+
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from trunkline.conf.serving import Serving
+    from trunkline.release.delivered import Trust
 
 
 @click.command(short_help="Answer requests with a bundle, over HTTP and gRPC.")
@@ -25,8 +31,16 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     default=Path(),
     show_default=True,
-    help="The folder whose params.yaml has conf/serving; without one, the defaults.",
+    help="The folder whose params.yaml has conf/serving, and for --env the signers; without one, the defaults.",
 )
+@click.option(
+    "--reconcile",
+    "every",
+    metavar="DURATION",
+    callback=seconds,
+    help="Run trunkline reconcile beside the server, such as every 30s, for --env; the project has to be a clone.",
+)
+@options.trunk
 @click.option("--bind", metavar="HOST:PORT", help="Instead of what conf/serving says.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Instead of what conf/serving says.")
 @click.option("--without-authentication", is_flag=True, help="Allow an address that other machines can reach.")
@@ -35,6 +49,8 @@ def serve(  # noqa: PLR0913, PLR0917  an argument per option
     environment: str | None,
     store: Path,
     project: Path,
+    every: float | None,
+    trunk: str,
     bind: str | None,
     workers: int | None,
     without_authentication: bool,
@@ -47,17 +63,42 @@ def serve(  # noqa: PLR0913, PLR0917  an argument per option
 
     if folder and environment:
         raise click.UsageError("BUNDLE does not go with --env; leave one out")
+    if every and not environment:
+        raise click.UsageError("--reconcile needs --env, which says what to bring in line")
     try:
         from trunkline.serve import run
     except ModuleNotFoundError as error:
         raise click.UsageError(f"serve needs {error.name}: pip install 'trunkline[serve]'") from None
     serving, tolerance = _declared(project, bind, workers)
-    source = run.Source(store if environment else folder or Path("models/bundle"), environment, tolerance)
+    delivery = run.Delivery(environment, _trust(project).check) if environment else None
+    source = run.Source(store if environment else folder or Path("models/bundle"), delivery, tolerance)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server drains, and then hands it on to this
     try:
-        run.run(source, serving, open_to_others=without_authentication)
+        with _reconciling(project, trunk, store, environment, every):
+            run.run(source, serving, open_to_others=without_authentication)
     except KeyboardInterrupt:
         click.echo("stopped", err=True)
+
+
+def _reconciling(
+    project: Path, trunk: str, store: Path, environment: str | None, every: float | None
+) -> "AbstractContextManager[None]":
+    from contextlib import nullcontext
+
+    if not every or not environment:
+        return nullcontext()
+    from functools import partial
+
+    from trunkline.deploy.reconcile import beside
+
+    beside.installed()
+    return beside.beside(partial(follow, project.absolute(), trunk, store.absolute(), environment, every))
+
+
+def _trust(project: Path) -> "Trust":
+    from trunkline.release.delivered import Trust
+
+    return Trust.read(project)
 
 
 def _declared(project: Path, bind: str | None, workers: int | None) -> "tuple[Serving, float]":

@@ -57,6 +57,16 @@ Template = Annotated[
 ]
 
 
+class ClientTls(Strict):
+    """What `trunkline reconcile` shows endpoints that demand a certificate (mutual TLS).
+
+    The files are on its machine; a relative path begins in the folder that it runs in.
+    """
+
+    certificate: str = Field(min_length=1, description="File of the certificate and its chain, in PEM.")
+    key: str = Field(min_length=1, description="File of the certificate's private key, in PEM and without passphrase.")
+
+
 class DeployTarget(Strict):
     """An environment that runs a version."""
 
@@ -65,6 +75,10 @@ class DeployTarget(Strict):
     )
     endpoints: Annotated[tuple[Address, ...], Tuple] = Field(
         (), description="Base addresses of what serves it; each answers `GET /version` with name, version and digest."
+    )
+    tls: ClientTls | None = Field(
+        None,
+        description="Files on the machine of `trunkline reconcile` of what it shows endpoints of https; null: nothing.",
     )
     manifests: Annotated[tuple[Template, ...], Tuple] = Field(
         (), description="Jinja2 templates of this repository (.j2) that `trunkline reconcile` renders for it."

@@ -41,8 +41,16 @@ _NO_KEY = (
 )
 
 
+KEYED = ("cryptography", "securesystemslib")  # what signatures by keys need
+KEYLESS = (*KEYED, "sigstore")
+
+
 class SignatureError(UserError):
     """A signature that is not believed."""
+
+
+class MissingError(UserError):
+    """A library that signatures need is not installed."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +93,9 @@ def verify(signed: str, signers: Mapping[str, Key | Keyless], root: "TrustedRoot
 
     `root` is what a keyless signature must lead back to: Sigstore's public instance as the installed library knows
     it. Raises SignatureError for what is not an envelope, has another type or not exactly one signature, does not match
-    what was signed, or is by a signer that is not declared.
+    what was signed, or is by a signer that is not declared; MissingError where a library that it needs is missing.
     """
-    installed()
+    installed(KEYED)
     if len(signed) > LIMIT:
         raise SignatureError(f"the signature has more than {LIMIT:,} characters, which none has")
     try:
@@ -97,6 +105,7 @@ def verify(signed: str, signers: Mapping[str, Key | Keyless], root: "TrustedRoot
     if isinstance(content, dict) and "mediaType" in content:
         if _compact(content) != signed:
             raise _unreadable()
+        installed()
         return _verify_keyless(signed, signers, root)
     return _verify_with(signed, signers)
 
@@ -139,11 +148,11 @@ def _one_of_type(payload_type: object, count: int) -> None:
         raise SignatureError(f"the envelope has {count} signatures; that of a version has exactly one")
 
 
-def installed() -> None:
-    """Raise UserError, which says what to install, where a library that signatures need is missing."""
-    for name in ("cryptography", "securesystemslib", "sigstore"):
+def installed(names: tuple[str, ...] = KEYLESS) -> None:
+    """Raise MissingError, which says what to install, where a library that signatures need is missing."""
+    for name in names:
         if find_spec(name) is None:
-            raise UserError(f"{name} is not installed; run: pip install 'trunkline[sign]'")
+            raise MissingError(f"{name} is not installed; run: pip install 'trunkline[sign]'")
 
 
 # With a key

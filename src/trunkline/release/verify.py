@@ -39,7 +39,10 @@ class RefusedError(UserError):
 
 @dataclass(frozen=True)
 class VerifiedVersion:
-    """A version whose chain holds from the tag to the verdict: who signed it, what it is made of, who made it how."""
+    """A version whose chain holds from the tag to the verdict: who signed it, what it is made of, who made it how.
+
+    `signed` is its provenance as it was signed.
+    """
 
     version: Version
     tag: GitTag
@@ -47,6 +50,7 @@ class VerifiedVersion:
     facts: Facts
     run: ReleaseRun
     gates: GatesReport
+    signed: str
 
     @property
     def digest(self) -> str:
@@ -83,7 +87,7 @@ def _proved(folder: Path, version: Version, tag: GitTag, signers: Mapping[str, K
         gates = GatesReport.model_validate(parse_json(files[paths.GATES_REPORT]))
     except ValueError:
         raise UserError(f"{paths.GATES_REPORT} of its commit is no verdict that follows from its gates") from None
-    return VerifiedVersion(version, tag, signed.signer, facts, run, gates)
+    return VerifiedVersion(version, tag, signed.signer, facts, run, gates, announced.signed)
 
 
 def check_bundle(folder: Path, verified: VerifiedVersion) -> int:

@@ -1,17 +1,23 @@
 """Connections of HTTP that nobody can hold without end: by sending no headers, too long ones, or by reading no answer.
 
-uvicorn itself limits only how long a connection may be idle after an answer.
+uvicorn itself limits only how long a connection may be idle after an answer; of more connections than are declared it
+can say 503, but in plain text.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from trunkline.conf.serving import Limits
-from trunkline.serve.http import COMPLETE
+from trunkline.serve.http import COMPLETE, Receive, Request, Response, Scope, Send
+from trunkline.serve.problems import MEDIA_TYPE, ProblemError
+
+_log = logging.getLogger(__name__)
 
 HEADERS_SIZE = 64 * 1024  # bytes of a request's line and headers together
 
@@ -21,6 +27,7 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, limits: Limits, **given: Any) -> None:
         super().__init__(**given)
+        self._most, self._answer = limits.connections, self.app
         self._headers_seconds, self._reading_seconds = limits.headers.total_seconds(), limits.time.total_seconds()
         self._headers_due: asyncio.TimerHandle | None = None
         self._headers_deadline: float | None = None
@@ -58,8 +65,9 @@ class Connection(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Answer the request, whose body has a time of its own."""
+        """Answer the request, whose body has a time of its own; refuse it while there are too many connections."""
         self._in_headers, self._headers_deadline = False, None
+        self.app = self._answer if len(self.connections) <= self._most else _refuse
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -141,6 +149,15 @@ class OneWrite:
         if data and not self._transport.is_closing():
             self._transport.write(data)
             self._written()
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer that there are too many connections, and close this one."""
+    headers = {"retry-after": "1", "connection": "close"}
+    problem = ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections are open already", headers)
+    request = Request.of(scope)
+    _log.warning("request %s: refused: there are more than limits.connections", request.id)
+    await Response(problem.document(request.id), problem.status, MEDIA_TYPE, problem.headers).send(send, request.id)
 
 
 def loop_with_handshake_limit(make: Callable[[], asyncio.AbstractEventLoop], seconds: float) -> Any:

@@ -25,13 +25,17 @@ _log = logging.getLogger(__name__)
 
 
 class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an environment is to serve: a file of the store; `bundle` is a path in it."""
+    """What an environment is to serve: a file of the store; `bundle` is a path in it.
+
+    `provenance` is what was signed at the release, with the signature.
+    """
 
     name: str
     version: str
     digest: str
     bundle: str
     commit: str | None = None
+    provenance: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What `/openapi.json` says: the routes in OpenAPI 3.1, with a row as the bundle's contract describes it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from trunkline import __version__
@@ -10,22 +10,9 @@ from trunkline.serve.auth.principal import STATE_SCOPES, Scope
 from trunkline.serve.explain.additive import IDENTITY, LINKS
 from trunkline.serve.explain.explainer import ROWS
 from trunkline.serve.model import Model
+from trunkline.serve.operations import OF_A_REQUEST, OF_A_SCOPE, PROBLEM, TIMEOUT, Operation, answers, content, ref
 from trunkline.serve.predict import EXPLAIN
-from trunkline.serve.problems import MEDIA_TYPE
-
-_PROBLEMS = {
-    "400": "The body is not JSON, or not rows",
-    "401": "No valid credential was given",
-    "403": "The credential lacks the scope",
-    "408": "The body did not arrive in time",
-    "413": "The body is too large, or has too many rows",
-    "415": "The body's type is not one that is read",
-    "422": "A row is not as the contract says; `row` and `field` name it",
-    "429": "The credential is used too often",
-    "501": "The model cannot be explained exactly",
-    "503": "No model is served, or too many requests wait",
-    "504": "The time of the request was over",
-}
+from trunkline.serve.protocols import described
 
 
 def document(model: Model, serving: Serving) -> dict[str, Any]:
@@ -36,15 +23,22 @@ def document(model: Model, serving: Serving) -> dict[str, Any]:
     contract = model.bundle.contract
     row = {key: value for key, value in contract.request.items() if not key.startswith("$")}
     score = _score(contract)
-    schemas = {"Row": row, "Score": score, "Problem": _PROBLEM, "Scored": _scored(), "ScoredRows": _scored_rows()}
-    schemas["Explanation"] = _explanation(contract)
-    predict = _predict(serving.limits, model.examples) | _security(serving, "predict")
-    states = {path: _state(*of) | _security(serving, STATE_SCOPES.get(path)) for path, of in _STATES.items()}
-    paths = {"/v1/predict": {"post": predict}} | {path: {"get": state} for path, state in states.items()}
+    schemas = {"Row": row, "Score": score, "Problem": PROBLEM, "Scored": _scored(), "ScoredRows": _scored_rows()}
+    schemas |= {"Explanation": _explanation(contract)} | described.SCHEMAS
+    paths = {
+        operation.path: {operation.method: operation.content | _security(serving, operation.scope)}
+        for operation in _operations(model, serving)
+    }
     info = {"title": f"Predicts {contract.label}", "version": __version__}
     components = {"schemas": schemas, "securitySchemes": _schemes(serving)}
     levels = {field.name: field.levels for field in contract.inputs if field.levels}
     return {"openapi": "3.1.0", "info": info, "paths": paths, "components": components, "x-levels": levels}
+
+
+def _operations(model: Model, serving: Serving) -> Iterator[Operation]:
+    yield Operation("post", "/v1/predict", "predict", _predict(serving.limits, model.examples))
+    yield from _states()
+    yield from described.operations(model, serving.limits, serving.protocols)
 
 
 def _schemes(serving: Serving) -> dict[str, Any]:
@@ -77,29 +71,11 @@ _STATES = {
     "/docs": ("A page to score a row on", "text/html"),
     "/openapi.json": ("This description", "application/json"),
 }
-_PROBLEM = {
-    "type": "object",
-    "description": "RFC 9457",
-    "required": ["type", "title", "status", "detail", "request_id"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "request_id": {"type": "string"},
-        "row": {"type": "integer", "description": "Number of the row in the request, from 0"},
-        "field": {"type": "string"},
-    },
-}
 _ORIGIN = {
     "request_id": {"type": "string"},
     "digest": {"type": "string", "description": "Digest of the bundle that scored"},
     "version": {"type": ["string", "null"]},
 }
-
-
-def _ref(name: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{name}"}
 
 
 def _score(contract: Contract) -> dict[str, Any]:
@@ -110,7 +86,7 @@ def _score(contract: Contract) -> dict[str, Any]:
 
 
 def _scored() -> dict[str, Any]:
-    values = {"score": _ref("Score"), "explanation": _ref("Explanation")}
+    values = {"score": ref("Score"), "explanation": ref("Explanation")}
     return {"type": "object", "required": [*_ORIGIN, "score"], "properties": _ORIGIN | values}
 
 
@@ -118,7 +94,7 @@ def _scored_rows() -> dict[str, Any]:
     place = {"row": {"type": "integer"}, "field": {"type": "string"}, "detail": {"type": "string"}}
     refused = {"type": "array", "items": {"type": "object", "required": [*place], "properties": place}}
     scores, explanations = (
-        {"type": "array", "items": {"anyOf": [_ref(name), {"type": "null"}]}} for name in ("Score", "Explanation")
+        {"type": "array", "items": {"anyOf": [ref(name), {"type": "null"}]}} for name in ("Score", "Explanation")
     )
     return {
         "type": "object",
@@ -145,40 +121,30 @@ def _explanation(contract: Contract) -> dict[str, Any]:
     return {"type": "object", "required": [*properties], "properties": properties}
 
 
-def _content(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {media_type: {"schema": schema}}
-
-
 def _predict(limits: Limits, examples: Sequence[Any]) -> dict[str, Any]:
-    rows = {"type": "array", "items": _ref("Row"), "maxItems": limits.rows}
-    content = _content("application/json", {"oneOf": [_ref("Row"), rows]})
-    content["application/json"]["examples"] = {
+    rows = {"type": "array", "items": ref("Row"), "maxItems": limits.rows}
+    body = content("application/json", {"oneOf": [ref("Row"), rows]})
+    body["application/json"]["examples"] = {
         f"golden_row_{number}": {"value": row} for number, row in enumerate(examples)
     }
-    body = {"required": True, "content": content}
-    answer = {"oneOf": [_ref("Scored"), _ref("ScoredRows")]}
-    responses = {"200": {"description": "The scores", "content": _content("application/json", answer)}}
-    responses |= {status: _problem(words) for status, words in _PROBLEMS.items()}
-    timeout = {
-        "name": "Request-Timeout",
-        "in": "header",
-        "description": "Seconds after which no answer is needed",
-        "schema": {"type": "number", "exclusiveMinimum": 0},
-    }
+    scored = content("application/json", {"oneOf": [ref("Scored"), ref("ScoredRows")]})
     explained = {
         "name": EXPLAIN,
         "in": "query",
         "description": f"Whether each score comes with its explanation; of {ROWS} rows at most, fewer of large trees",
         "schema": {"type": "boolean", "default": False},
     }
-    summary = "Score a row, or rows"
-    return {"summary": summary, "parameters": [timeout, explained], "requestBody": body, "responses": responses}
+    return {
+        "summary": "Score a row, or rows",
+        "parameters": [TIMEOUT, explained],
+        "requestBody": {"required": True, "content": body},
+        "responses": answers({"description": "The scores", "content": scored}, [*OF_A_REQUEST, "415", "422", "501"]),
+    }
 
 
-def _problem(words: str) -> dict[str, Any]:
-    return {"description": words, "content": _content(MEDIA_TYPE, _ref("Problem"))}
-
-
-def _state(summary: str, media_type: str) -> dict[str, Any]:
-    answer = {"description": summary, "content": _content(media_type, {})}
-    return {"summary": summary, "responses": {"200": answer, "503": _problem("No model is served")}}
+def _states() -> Iterator[Operation]:
+    for path, (summary, media_type) in _STATES.items():
+        scope = STATE_SCOPES.get(path)
+        answer = {"description": summary, "content": content(media_type, {})}
+        refusals = ["503", *(OF_A_SCOPE if scope else ())]
+        yield Operation("get", path, scope, {"summary": summary, "responses": answers(answer, refusals)})

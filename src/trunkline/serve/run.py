@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -35,11 +35,19 @@ _YOUNG = 10_000  # objects that are made before the collector looks at them; wit
 
 
 @dataclass(frozen=True)
+class Delivery:
+    """An environment of a store, and what raises TrunklineError for a pointer that is not to be believed."""
+
+    environment: str
+    check: Callable[[model.Pointer], object]
+
+
+@dataclass(frozen=True)
 class Source:
     """What is served: the bundle of a folder, or what is delivered to an environment of a store."""
 
     folder: Path
-    environment: str | None = None
+    delivery: Delivery | None = None
     tolerance: float = 1e-9  # of the golden rows' scores
 
 
@@ -54,7 +62,7 @@ def run(source: Source, serving: Serving, *, open_to_others: bool = False) -> No
         _check_address(address, open_to_others or serving.asks_who)
     if serving.tls:
         _certificates(serving.tls)
-    loaded = model.load(source.folder, serving.limits.rows, source.tolerance) if source.environment is None else None
+    loaded = model.load(source.folder, serving.limits.rows, source.tolerance) if source.delivery is None else None
     config = _config(_Process(source, serving, loaded if serving.workers == 1 else None))
     with contextlib.closing(_socket(serving.bind)) as listener, _shared_metrics(serving.workers):
         host, port = listener.getsockname()[:2]
@@ -83,7 +91,6 @@ def _config(process: "_Process") -> uvicorn.Config:
         server_header=False,
         proxy_headers=False,  # nobody is asked where they come from
         workers=serving.workers,
-        limit_concurrency=serving.limits.connections + 1,  # uvicorn refuses the one that reaches it
         timeout_graceful_shutdown=int(serving.drain.total_seconds()),
     )
 
@@ -154,10 +161,12 @@ class Worker:
         limits = self._serving.limits
         load = partial(_load, limits.rows, self._source.tolerance)
         follower = None
-        if self._source.environment is None:
+        if self._source.delivery is None:
             self._slot.put(self._loaded or model.load(self._source.folder, limits.rows, self._source.tolerance))
         else:
-            follower = Follower(self._slot, self._source.folder, self._source.environment, load)
+            follower = Follower(
+                self._slot, self._source.folder, self._source.delivery.environment, self._source.delivery.check, load
+            )
             follower.start()
         if self._certificates:
             self._certificates.on_change = self._metrics.show_certificate

@@ -53,10 +53,20 @@ class Slot:
 
 
 class Follower:
-    """Serves what is delivered to an environment of a store; `load` makes the bundle of a folder ready."""
+    """Serves what is delivered to an environment of a store.
 
-    def __init__(self, slot: Slot, store: Path, environment: str, load: Callable[[Path, Pointer], Model]) -> None:
-        self.slot, self._store, self._load = slot, store, load
+    `check` raises TrunklineError for a pointer that is not to be believed; `load` makes the bundle of a folder ready.
+    """
+
+    def __init__(
+        self,
+        slot: Slot,
+        store: Path,
+        environment: str,
+        check: Callable[[Pointer], object],
+        load: Callable[[Path, Pointer], Model],
+    ) -> None:
+        self.slot, self._store, self._check, self._load = slot, store, check, load
         self._path = store / f"{environment}.json"
         self._seen: bytes | None = None
         self._again = 0.0
@@ -96,6 +106,7 @@ class Follower:
     def _swap(self, content: bytes) -> None:
         try:
             pointer = msgspec.json.decode(content, type=Pointer)
+            self._check(pointer)
             self.slot.put(self._warm(pointer) or self._load(self._store / pointer.bundle, pointer))
         except (TrunklineError, OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             self.slot.keep(one_line(error))

@@ -1,17 +1,26 @@
 """What endpoints say, and what they cannot do to whoever asks."""
 
+import shutil
 import socket
 import ssl
 import time
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from threading import Thread
 
 import pytest
 
 from tests.authority import Authority
+from tests.releases import declare_trust, released
+from tests.serve.conftest import golden_bundle
+from tests.serving import serving
+from trunkline.bundle.manifest import digest
+from trunkline.conf.deploy import ClientTls
 from trunkline.core.errors import OutsideError
 from trunkline.deploy.reconcile import endpoints
 from trunkline.deploy.reconcile.endpoints import LoadedNothingError, Served
+from trunkline.deploy.reconcile.store import BundleStore
 
 GOOD = b'{"name": "m", "version": "v1", "digest": "d", "more": [1]}'
 HEAD = b"HTTP/1.1 200 OK\r\n"
@@ -47,7 +56,7 @@ def listening(*pieces, wait=0.0, secure=None):
 
 
 def told(address):
-    found = endpoints.ask([address])[address]
+    found = endpoints.ask({address: None})[address]
     assert isinstance(found, OutsideError)
     assert isinstance(found, LoadedNothingError) == str(found).endswith((" answers 404", " answers 503"))
     assert str(found).startswith(f"{address}/version: ")
@@ -57,12 +66,11 @@ def told(address):
 def test_all_are_asked_at_once():
     with listening(b"", plain(GOOD), wait=0.4) as (one, _), listening(b"", plain(GOOD), wait=0.4) as (other, asked):
         began = time.monotonic()
-        assert endpoints.ask([one, other, f"{other}/base", one]) == dict.fromkeys(
-            (one, other, f"{other}/base"), Served("m", "v1", "d")
-        )
+        asked_for = (one, other, f"{other}/base")
+        assert endpoints.ask(dict.fromkeys(asked_for)) == dict.fromkeys(asked_for, Served("m", "v1", "d"))
         assert time.monotonic() - began < 2
         assert {call.split(b" ")[1] for call in asked} == {b"/version", b"/base/version"}
-    assert endpoints.ask([]) == {}
+    assert endpoints.ask({}) == {}
 
 
 @pytest.mark.parametrize(
@@ -114,8 +122,41 @@ def test_an_endpoint_of_https_is_believed_if_an_authority_that_is_trusted_vouche
     secure.load_cert_chain(*authority.sign().write(tmp_path, "server"))
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.crt"))
     with listening(plain(GOOD), secure=secure) as (address, _):
-        [answer] = endpoints.ask([address.replace("http", "https")]).values()
+        [answer] = endpoints.ask({address.replace("http", "https"): None}).values()
         assert answer == Served("m", "v1", "d")
     monkeypatch.delenv("SSL_CERT_FILE")
     with listening(plain(GOOD), secure=secure) as (address, _):
         assert told(address.replace("http", "https")) == "no answer (SSLError)"
+
+
+def test_a_server_that_demands_a_certificate_is_shown_the_declared_one_as_it_is_now(tmp_path, monkeypatch):
+    authority, store = Authority(), BundleStore(tmp_path / "store")
+    release = released(put(store, golden_bundle(tmp_path / "sums")), name="sums")
+    store.deliver("production", release)
+    project = declare_trust(
+        tmp_path / "server", "sums", tls={"certificate": "s.crt", "key": "s.key", "clients": "ca.crt"}
+    )
+    (project / "ca.crt").write_bytes(authority.pair.pem)
+    authority.sign().write(project, "s")
+    monkeypatch.setenv("SSL_CERT_FILE", str(project / "ca.crt"))
+    tls = ClientTls(certificate="c.crt", key="c.key")  # in the folder that reconcile runs in
+    with serving("--env", "production", "--store", str(store.folder), cwd=project) as server:
+
+        def ask(shows: ClientTls | None = tls) -> Served | OutsideError:
+            return endpoints.ask({server.address: shows}, tmp_path)[server.address]
+
+        assert "no answer" in str(ask(None))
+        assert "c.crt, " in str(ask())
+        assert "cannot be used: No such file" in str(ask())
+        Authority().sign("client").write(tmp_path, "c")
+        assert "no answer" in str(ask()), "of an authority that the server does not know"
+        client = authority.sign("client")
+        client.write(tmp_path, "c")
+        assert ask() == Served("sums", "v1", release.digest)
+        (tmp_path / "c.key").write_bytes(client.key_pem(b"secret"))
+        assert "cannot be used" in str(ask()), "nobody is asked for a passphrase"
+
+
+def put(store: BundleStore, source: Path) -> str:
+    store.put(digest(source), partial(shutil.copytree, source))
+    return digest(source)

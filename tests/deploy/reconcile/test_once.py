@@ -311,7 +311,7 @@ def test_what_serves_follows_and_a_rollback_brings_the_old_bundle_back(project):
     site = Reconciler(project)
     site.store.folder.mkdir()
     request = {"hour": 3, "origin": "EWR"}
-    with endpoint.endpoint(site.store.folder, "production") as address:
+    with endpoint.endpoint(site.store.folder, "production", project.name) as address:
         project.params(deploy__environments={"staging": {}, "production": {"endpoints": [address]}})
         for version, state in (("v2", "progressing"), ("v2", "in-sync"), ("v1", "progressing"), ("v1", "in-sync")):
             project.declare(staging=None, production=version).push()
@@ -328,7 +328,7 @@ def test_what_serves_follows_and_a_rollback_brings_the_old_bundle_back(project):
 
 def test_a_server_that_loads_nothing_is_waited_for_but_not_for_ever(project, tmp_path):
     site = Reconciler(project)
-    with endpoint.endpoint(tmp_path / "another", "production") as address:
+    with endpoint.endpoint(tmp_path / "another", "production", project.name) as address:
         project.params(deploy__environments={"staging": {}, "production": {"endpoints": [address]}})
         project.declare(staging=None, production="v1").push()
         assert site.states(write=False)["production"] == "degraded", "nothing was delivered"

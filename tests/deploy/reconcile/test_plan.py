@@ -1,7 +1,7 @@
 """Plans, applied to a model of the world: they converge from anywhere, also after a kill."""
 
 import dataclasses
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,8 +14,15 @@ from trunkline.deploy.reconcile.actions import Alias, Deliver, Fetch, Note, Regi
 from trunkline.deploy.reconcile.state import NOTHING, Actual, LoadedNothing, Reported, Trouble, Wanted
 
 NAMES = ("production", "shadow", "staging")
-RELEASES = [Release(Version("m", number), f"digest{number}", f"commit{number}", "pass") for number in (1, 2, 3)]
+RELEASES = [
+    Release(Version("m", number), f"digest{number}", f"commit{number}", "pass", provenance=f"signed{number}")
+    for number in (1, 2, 3)
+]
 ALIASES = (*NAMES, "champion", "theirs")
+
+
+def pointing(release):
+    return Reported("m", release.version.label, release.digest, release.commit, release.provenance)
 
 
 @dataclass
@@ -71,7 +78,7 @@ class World:
                 self.bundles.add(release.digest)
             case Deliver(name, release):
                 assert release.digest in self.bundles, "delivered without its bundle"
-                self.pointers[name] = Reported("m", release.version.label, release.digest)
+                self.pointers[name] = pointing(release)
             case Withdraw(name):
                 del self.pointers[name]
             case Render(name, file, text):
@@ -89,7 +96,7 @@ entries = st.one_of(
     st.just({}),
     st.builds(tags, releases, st.dictionaries(st.sampled_from([VERSION, DIGEST, COMMIT, VERDICT]), st.just("wrong"))),
 )
-pointers = st.builds(lambda one: Reported("m", one.version.label, one.digest), releases)
+pointers = st.builds(pointing, releases)
 worlds = st.builds(
     World,
     entries=st.lists(entries, max_size=4),
@@ -204,7 +211,7 @@ def right(**replaced):
     known = {
         "registered": Registered((entry,), {"production": "1", "champion": "1"}),
         "bundles": frozenset({"digest1"}),
-        "pointers": {"production": Reported("m", "v1", "digest1")},
+        "pointers": {"production": pointing(RELEASES[0])},
         "noted": {"production": "v1"},
         "endpoints": dict.fromkeys(("http://a", "http://b"), Reported("m", "v1", "digest1")),
     }
@@ -234,6 +241,17 @@ def test_states_reasons_and_codes():
     assert told(one(), right(registered=moved), applied=False) == ("progressing", 1, (f"would {would}",))
     why = f"changed by hand in MLflow; not undone: {would}"
     assert told(one(), right(registered=moved), correct=False) == ("degraded", 1, (why,))
+
+
+def test_a_pointer_that_was_changed_is_delivered_again():
+    pointer = right().pointers["production"]
+    for changed in (
+        replace(pointer, provenance=""),  # as an older version of Trunkline has written it
+        replace(pointer, provenance="signed2"),
+        replace(pointer, commit="commit2"),
+    ):
+        planned = reconcile_plan.plan([one()], right(pointers={"production": changed}), correct=True)
+        assert planned.actions == (Deliver("production", RELEASES[0]),)
 
 
 def test_production_comes_first_and_what_two_share_is_done_once():

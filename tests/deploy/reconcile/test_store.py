@@ -9,7 +9,9 @@ import pytest
 from tests import bundles
 from trunkline.bundle import manifest
 from trunkline.bundle.manifest import BundleError
+from trunkline.conf.versions import Version
 from trunkline.core.errors import OutsideError
+from trunkline.deploy.mlflow.state import Release
 from trunkline.deploy.reconcile.store import BundleStore
 from trunkline.serve.model import Pointer
 
@@ -40,13 +42,14 @@ def test_a_bundle_is_put_whole_or_not_at_all(tmp_path):
         store.put(digest, lambda folder: (shutil.copytree(bundle, folder), 1 / 0))
     assert list((store.folder / "bundles").iterdir()) == []
     assert not store.has(digest)
+    release = Release(Version("sums", 1), digest, COMMIT, "pass", provenance="signed")
     with pytest.raises(OutsideError, match="the bundle of sums@v1 is not there"):
-        store.deliver("production", "sums", "v1", digest, COMMIT)
+        store.deliver("production", release)
     assert store.delivered("production") is None
 
     store.put(digest, copying(bundle))
-    store.deliver("production", "sums", "v1", digest, COMMIT)
-    assert store.delivered("production") == Pointer("sums", "v1", digest, f"bundles/{digest}", COMMIT)
+    store.deliver("production", release)
+    assert store.delivered("production") == Pointer("sums", "v1", digest, f"bundles/{digest}", COMMIT, "signed")
     assert manifest.verify(store.folder / store.delivered("production").bundle) == digest
     (store.bundle(digest) / "card.md").write_text("changed")
     assert not store.has(digest)
@@ -56,7 +59,16 @@ def test_a_bundle_is_put_whole_or_not_at_all(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", "{", '{"name": "a", "version": "v1", "digest": 1, "bundle": "b"}', "\xff"]
+    "text",
+    [
+        "",
+        "{}",
+        "[]",
+        "{",
+        '{"name": "a", "version": "v1", "digest": 1, "bundle": "b"}',
+        '{"name": "a", "version": "v1", "digest": "d", "bundle": "elsewhere"}',
+        "\xff",
+    ],
 )
 def test_a_pointer_that_says_nothing_is_none(tmp_path, text):
     store = BundleStore(tmp_path)
@@ -83,5 +95,5 @@ def test_the_last_used_are_kept_and_what_is_delivered_always(tmp_path):
     with store.alone():
         assert not (store.folder / "bundles/.aside-half").exists(), "a half that a killed process left"
     assert store.tidy(2) == ()
-    store.deliver("staging", "sums", "v2", digests[0], COMMIT)
+    store.deliver("staging", Release(Version("sums", 2), digests[0], COMMIT, "pass"))
     assert store.tidy(1) == (digests[4], digests[3])

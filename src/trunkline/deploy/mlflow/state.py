@@ -13,7 +13,8 @@ CHAMPION = "champion"
 class Release:
     """A version that may run: its bundle's digest, its commit, and the verdict of its gates.
 
-    `review` is the pull request that brought its commit, on one line, if the forge reported one at the release.
+    `review` is the pull request that brought its commit, on one line, if the forge reported one at the release;
+    `provenance` is what was signed then, with the signature.
     """
 
     version: Version
@@ -21,6 +22,7 @@ class Release:
     commit: str
     verdict: str
     review: str | None = None
+    provenance: str = field(default="", repr=False)
 
     @property
     def tags(self) -> dict[str, str]:

@@ -120,7 +120,7 @@ class Work:
             case Withdraw(environment):
                 self.store.withdraw(environment)
             case Deliver(environment, release):
-                self.store.deliver(environment, self.name, release.version.label, release.digest, release.commit)
+                self.store.deliver(environment, release)
             case Render(environment, name, text):
                 self.store.write_manifest(environment, name, text)
 

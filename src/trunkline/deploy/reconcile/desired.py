@@ -65,7 +65,7 @@ def trusted(clone: Path, version: Version, signers: Mapping[str, Key | Keyless])
     """Return what a version is, if it may run; raises RefusedError, which says why, for one that may not."""
     verified = verify.chain(clone, version, signers)
     review = str(verified.run.review) if verified.run.review else None
-    return Release(version, verified.digest, verified.facts.commit, verified.gates.verdict, review)
+    return Release(version, verified.digest, verified.facts.commit, verified.gates.verdict, review, verified.signed)
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class _Tip:
 def _wanted(at: _Tip, environment: str, desired: Desired, promotion: Deploy, version: Version | None) -> Wanted:
     target = promotion.environments[environment]
     declared = f"v{desired}" if isinstance(desired, int) else desired or NOTHING
-    wanted = Wanted(environment, declared, version, endpoints=target.endpoints)
+    wanted = Wanted(environment, declared, version, endpoints=target.endpoints, tls=target.tls)
     if version is None:
         return wanted
     if version.tag in at.moved:

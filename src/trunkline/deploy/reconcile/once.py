@@ -90,10 +90,10 @@ def reconcile(site: Site, tell: Tell, *, write: bool = True) -> Round:
 
 def observe(site: Site, declared: DesiredState, mlflow: ModelRegistry) -> Actual:
     """Return what the environments have now, or the trouble of what does not answer."""
-    addresses = [address for wanted in declared.wanted if wanted.release for address in wanted.endpoints]
+    asked = {address: wanted.tls for wanted in declared.wanted if wanted.release for address in wanted.endpoints}
     digests = {wanted.release.digest for wanted in declared.wanted if wanted.release}
     with ThreadPoolExecutor(1) as aside:
-        answers = aside.submit(endpoints.ask, addresses)
+        answers = aside.submit(endpoints.ask, asked, site.clone)
         registered: Registered | Trouble
         try:
             registered = patiently(lambda: mlflow.look(declared.name))
@@ -130,7 +130,9 @@ def _reported(answer: endpoints.Served | OutsideError) -> Reported | Trouble:
 def _pointers(store: BundleStore, wanted: Sequence[Wanted]) -> dict[str, Reported]:
     pointers = {item.environment: store.delivered(item.environment) for item in wanted}
     return {
-        name: Reported(pointer.name, pointer.version, pointer.digest) for name, pointer in pointers.items() if pointer
+        name: Reported(pointer.name, pointer.version, pointer.digest, pointer.commit, pointer.provenance)
+        for name, pointer in pointers.items()
+        if pointer
     }
 
 

@@ -142,7 +142,9 @@ def _of_aliases(wanted: Wanted, registered: Registered) -> Iterator[Action]:
 
 def _of_store(wanted: Wanted, actual: Actual) -> Iterator[Action]:
     pointer, release = actual.pointers.get(wanted.environment), wanted.release
-    if release and pointer != Reported(release.version.name, release.version.label, release.digest):
+    if release and pointer != Reported(
+        release.version.name, release.version.label, release.digest, release.commit, release.provenance
+    ):
         yield Deliver(wanted.environment, release)
     if release is None and pointer:
         yield Withdraw(wanted.environment)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from trunkline.conf.deploy import ClientTls
 from trunkline.conf.versions import Version
 from trunkline.deploy.mlflow.state import Registered, Release
 
@@ -31,7 +32,8 @@ class LoadedNothing(Trouble):
 class Wanted:
     """What an environment is to run; `declared` is what the registry file says, `version` what that is now.
 
-    `release` is the version if it may run; `manifests` are the rendered ones by name. With a trouble, nothing is done
+    `release` is the version if it may run; `tls` is what its endpoints are shown; `manifests` are the rendered ones by
+    name. With a trouble, nothing is done
     for it: what it runs keeps running.
     """
 
@@ -41,6 +43,7 @@ class Wanted:
     release: Release | None = None
     trouble: Trouble | None = None
     endpoints: tuple[str, ...] = ()
+    tls: ClientTls | None = None
     manifests: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -51,11 +54,13 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Reported:
-    """What an endpoint says that it serves, or a pointer what was delivered."""
+    """What an endpoint says that it serves, or a pointer what was delivered, with what it carries for the server."""
 
     name: str
     version: str
     digest: str
+    commit: str | None = None
+    provenance: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from trunkline.bundle import manifest as bundle_manifest
 from trunkline.core import files
 from trunkline.core.errors import OutsideError, UserError
+from trunkline.deploy.mlflow.state import Release
 from trunkline.serve.model import Pointer
 
 _ASIDE = ".aside-"  # what begins so is half of something, left by a process that was killed
@@ -72,24 +73,26 @@ class BundleStore:
             (aside / "bundle").rename(path)
 
     def delivered(self, environment: str) -> Pointer | None:
-        """Return what is delivered to an environment; None for nothing, or a file that says nothing."""
+        """Return what is delivered to an environment; None for nothing, or a file that `deliver` did not write."""
         try:
-            return msgspec.json.decode(self._pointer(environment).read_bytes(), type=Pointer)
+            pointer = msgspec.json.decode(self._pointer(environment).read_bytes(), type=Pointer)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
+        return pointer if pointer.bundle == self._place(pointer.digest) else None
 
     def since(self, environment: str) -> float | None:
         """Return when what is delivered to an environment was, in seconds since 1970; None for nothing."""
         path = self._pointer(environment)
         return path.stat().st_mtime if path.exists() else None
 
-    def deliver(self, environment: str, name: str, version: str, digest: str, commit: str) -> None:
+    def deliver(self, environment: str, release: Release) -> None:
         """Tell an environment's servers what to serve; raises OutsideError for a bundle that is not here."""
-        path = self.bundle(digest)
+        path, version = self.bundle(release.digest), release.version
         if not path.is_dir():
-            raise OutsideError(f"{path}: the bundle of {name}@{version} is not there")
+            raise OutsideError(f"{path}: the bundle of {version} is not there")
         os.utime(path)  # the time of its last use, for `tidy`
-        content = Pointer(name, version, digest, path.relative_to(self.folder).as_posix(), commit)
+        place = self._place(release.digest)
+        content = Pointer(version.name, version.label, release.digest, place, release.commit, release.provenance)
         files.write_json(self._pointer(environment), msgspec.to_builtins(content))
 
     def withdraw(self, environment: str) -> None:
@@ -130,6 +133,9 @@ class BundleStore:
             with self._aside(path.parent) as aside:
                 path.rename(aside / "bundle")
         return tuple(path.name for path in gone)
+
+    def _place(self, digest: str) -> str:
+        return self.bundle(digest).relative_to(self.folder).as_posix()
 
     def _pointer(self, environment: str) -> Path:
         return self.folder / f"{environment}.json"

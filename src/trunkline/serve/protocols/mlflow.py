@@ -50,7 +50,7 @@ def read_json(content: Any) -> list[Any]:
     unknown = [name for name in content if name not in (*_FORMS, "params")]
     if len(forms) != 1 or unknown:
         raise malformed(f"the body has to hold one of {', '.join(_FORMS)}, and nothing besides")
-    if content.get("params"):
+    if content.get("params") not in (None, {}):
         raise malformed("params: the model takes none; leave them out")
     return _FORMS[forms[0]](content[forms[0]])
 

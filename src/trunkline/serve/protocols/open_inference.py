@@ -13,7 +13,7 @@ from trunkline.serve.problems import ProblemError, malformed
 from trunkline.serve.protocols import tensors
 from trunkline.serve.protocols.tensors import Tensor
 
-_BINARY = "inference-header-content-length"
+BINARY, OCTETS = "inference-header-content-length", "application/octet-stream"
 _MODEL = r"/v2/models/(?P<name>[^/]+)(?:/versions/(?P<version>[^/]+))?"
 _METADATA, _READY, _INFER = (re.compile(_MODEL + end) for end in ("", "/ready", "/infer"))
 
@@ -44,7 +44,7 @@ def ready(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
 def infer(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
     """Answer tensors of rows with the tensor of their scores; return how many were scored."""
     _asked(model, _INFER, request)
-    if request.media_type not in (JSON, "application/octet-stream"):
+    if request.media_type not in (JSON, OCTETS):
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body's type has to be {JSON}")
     length = _header_length(request, body)
     try:
@@ -76,11 +76,11 @@ def _asked(model: Model, form: re.Pattern[str], request: Request) -> Model:
 
 def _header_length(request: Request, body: bytes) -> int:
     """Return how much of the body is JSON; binary tensors may follow it."""
-    if not request.header(_BINARY):
+    if request.header(BINARY) is None:
         return len(body)
-    length = request.length(_BINARY)
+    length = request.length(BINARY)
     if length is None or length > len(body):
-        raise malformed(f"header {_BINARY}: has to be the length of the JSON that the body begins with")
+        raise malformed(f"header {BINARY}: has to be the length of the JSON that the body begins with")
     return length
 
 

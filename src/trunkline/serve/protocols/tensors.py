@@ -5,7 +5,7 @@ no null, the mark that the contract reserves for it.
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -24,6 +24,7 @@ _RAW = {"BOOL": "?", "FP32": "<f4", "FP64": "<f8"} | {
     for sign, letter in (("INT", "i"), ("UINT", "u"))
     for bits in (8, 16, 32, 64)
 }
+DATATYPES = [*_RAW, "BYTES"]
 _DATATYPES = {"number": "FP64", "integer": "FP64", "boolean": "BOOL", "text": "BYTES"}
 
 
@@ -56,6 +57,13 @@ def describe(model: Model) -> dict[str, Any]:
     }
 
 
+def columns(inputs: Iterable[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield rows as the inputs that `describe` names, in JSON."""
+    for each in inputs:
+        data = [row.get(each["name"]) for row in rows]
+        yield {**each, "shape": [len(rows)], "data": data}
+
+
 def rows(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
     """Return the rows of tensors, which have to be as many in each; raises ProblemError where they are not."""
     columns: dict[str, Sequence[Any]] = {}
@@ -66,7 +74,7 @@ def rows(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
         if list(tensor.shape) not in ([count], [count, 1]) or len(tensor.values) != count:
             given = f"{list(tensor.shape)} with {len(tensor.values):,} values"
             raise malformed(f"input {tensor.name[:60]!r}: is of shape {given}; it has to be [n], a value for each row")
-        if tensor.datatype not in (*_RAW, "BYTES"):
+        if tensor.datatype not in DATATYPES:
             raise unknown_datatype(tensor.name, tensor.datatype)
         texts = tensor.datatype == "BYTES"
         columns[tensor.name] = list(map(_text, tensor.values)) if texts else tensor.values
@@ -91,7 +99,7 @@ def named(model: Model | None, name: str, version: str = "") -> Model:
 
 def unpack(name: str, datatype: str, content: bytes) -> list[Any]:
     """Return the values of a raw tensor: little-endian numbers, or texts that follow their lengths."""
-    if datatype not in (*_RAW, "BYTES"):
+    if datatype not in DATATYPES:
         raise unknown_datatype(name, datatype)
     try:
         return _texts(content) if datatype == "BYTES" else np.frombuffer(content, _RAW[datatype]).tolist()
