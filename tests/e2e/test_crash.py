@@ -28,8 +28,8 @@ def moments(attempt: Attempt, chance: random.Random) -> Iterator[tuple[str, Call
     """Yield kinds of moments: what to wait for, and how many seconds more at most."""
     ended = attempt.root / ".dvc/tmp/trunkline"
     stages = chance.choice((1, 1, 2))
-    yield "DVC starts", lambda: True, 1
-    yield "a stage runs", lambda: len(re.findall("^Running stage", attempt.printed, re.MULTILINE)) >= stages, 1
+    yield "DVC starts", lambda: True, 3
+    yield "a stage runs", lambda: len(re.findall("^Running stage", attempt.printed, re.MULTILINE)) >= stages, 1.5
     yield "DVC commits a stage", changed(ended), 0.5
     yield "DVC writes dvc.lock", changed(attempt.root / LOCK), 0.1
 
