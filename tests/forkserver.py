@@ -6,7 +6,9 @@ folder, environment, output and exit code, and so are the stages that DVC starts
 trunkline is not: each process imports it from the checkout that it is started in, as if that were installed.
 
 What libraries read when they are imported cannot be changed later: a command that is started with other values of
-STARTUP, or with options of Python, is run by Python as usual. Tests that kill, time or measure a process take no fork.
+STARTUP, or with options of Python, is run by Python as usual; but `python -m dvc`, and a verb as the text of `python
+-c`, are forked too, since verbs start them. A fork leads a group of processes, which is killed when the one who waits
+for it is, and so are the forks that the group waits for. Tests that time or measure a process take no fork.
 """
 
 import array
@@ -32,6 +34,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from trunkline.adapters import mlflow
 from trunkline.adapters.dvc.parses import kept_parses
 from trunkline.core import machine, stage
@@ -40,6 +44,7 @@ COMMANDS = ("python", "dvc", "trunkline", "gto")
 # Read by Python or by libraries when they start; but for those in ANEW, which are heeded for each command.
 STARTUP = ("PYTHON", "OMP_", "OPENBLAS_", "NPY_", "POLARS_", "TRUNKLINE_THREADS")
 ANEW = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONWARNINGS")
+VERB = "from trunkline.cli import main;"  # how a verb starts another, which is forked as well
 LIBRARIES = (
     "dvc.cli", "dvc.commands.repro", "dvc.repo.reproduce", "dvc.stage.run", "dvc.stage.cache", "dvc.repo.experiments",
     "dvc.dependency.param", "dvc.utils.strictyaml", "dvc.repo.checkout", "dvc_data.index", "ruamel.yaml",
@@ -57,12 +62,15 @@ IDLE = {"jemalloc_bg_thd", "polars-ooc-clea"}
 CLIENT = """#!{python} -IS
 import array, json, os, socket, sys
 name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
+if name == "python" and arguments[:2] == ["-m", "dvc"]:
+    name, arguments = "dvc", arguments[2:]
 real = os.path.join({commands!r}, name)
 environ = dict(os.environ)
 read = {{key: value for key, value in environ.items() if key.startswith({startup!r})}}
 known = environ.get("PYTHONWARNINGS", "") in ("", "default", "ignore", "error")
 known = known and all(key in {anew!r} or {started!r}.get(key) == value for key, value in read.items())
-if not known or name == "python" and (not arguments or arguments[0].startswith("-")):
+verb = arguments[:1] == ["-c"] and arguments[1].startswith({verb!r})
+if not known or name == "python" and not verb and (not arguments or arguments[0].startswith("-")):
     os.execv(real, [real, *arguments])
 script, *arguments = arguments if name == "python" else [real, *arguments]
 python = os.path.join(os.path.dirname(os.path.abspath(sys.argv[0])), "python")
@@ -103,6 +111,7 @@ class Forkserver:
             commands=str(Path(sys.executable).parent),
             startup=STARTUP,
             anew=ANEW,
+            verb=VERB,
             started={key: value for key, value in known.items() if key.startswith(STARTUP)},
             socket=str(self._socket),
         )
@@ -122,7 +131,10 @@ class Forkserver:
 
     def stop(self) -> None:
         """End it with all that it has started."""
-        os.killpg(self._process.pid, signal.SIGKILL)
+        server = psutil.Process(self._process.pid)
+        for process in (server, *server.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
         self._process.communicate()
         shutil.rmtree(self._socket.parent)
         shutil.rmtree(self.bin.parent)
@@ -157,6 +169,7 @@ def serve(address: str) -> tuple[str, list[str]]:
                 connection, _ = listener.accept()
                 request, descriptors = _received(connection)
                 pid = os.fork()
+                os.setpgid(pid, pid)  # by both, as it is not known who is first
                 if pid == 0:
                     selector.close()
                     listener.close()
@@ -172,7 +185,7 @@ def serve(address: str) -> tuple[str, list[str]]:
             else:  # the one who waits has gone
                 with contextlib.suppress(KeyError, ValueError):  # it has ended in the same moment
                     selector.unregister(key.fileobj)
-                    os.kill(key.data[0], signal.SIGKILL)
+                    os.killpg(key.data[0], signal.SIGKILL)
 
 
 def _tell(selector: selectors.BaseSelector, ended: int, pid: int, connection: socket.socket) -> None:
@@ -230,7 +243,10 @@ def _run(script: str) -> None:
     """Run a script and end as Python does, but without tearing down what was imported: that takes a second."""
     code = 0
     try:
-        runpy.run_path(script, run_name="__main__")
+        if script == "-c":
+            exec(sys.argv.pop(1), {"__name__": "__main__"})
+        else:
+            runpy.run_path(script, run_name="__main__")
     except SystemExit as ended:
         if isinstance(ended.code, str):
             sys.stderr.write(f"{ended.code}\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.forkserver import commands
+from tests.forkserver import VERB, commands
 
 SCRIPT = """
 import json, os, sys, warnings
@@ -74,6 +74,20 @@ def test_its_end_is_that_of_python(tmp_path: Path, text: str, code: int, told: s
         assert bool(done.stderr) == bool(told)
 
 
+def test_what_a_verb_starts_is_forked_and_does_what_python_does(tmp_path: Path) -> None:
+    told = (
+        "import json, sys; print(json.dumps([sys.argv, 'mlflow' in sys.modules])); sys.argv[1:] = ['predict']; main()"
+    )
+    starts = (("-c", f"{VERB} {told}"), ("-m", "dvc", "repro"))
+    forked, plain = ([run(python, *words, cwd=tmp_path) for words in starts] for python in ("python", sys.executable))
+    heads = []
+    for one, other in zip(forked, plain, strict=True):
+        assert one.returncode == other.returncode != 0
+        assert one.stderr == other.stderr != ""
+        heads += [json.loads(done.stdout) for done in (one, other) if done.stdout]
+    assert heads == [[["-c"], True], [["-c"], False]]
+
+
 def test_warnings_are_as_the_environment_says(tmp_path: Path) -> None:
     (tmp_path / "warn.py").write_text("import warnings\nwarnings.warn('careful')\n")
     assert run("python", "warn.py", cwd=tmp_path, PYTHONWARNINGS="ignore").stderr == ""
@@ -87,13 +101,17 @@ def test_what_dvc_parses_is_kept(tmp_path: Path) -> None:
     assert run("python", "script.py", cwd=tmp_path).stdout == "trunkline.adapters.dvc.parses\n"
 
 
-def test_it_ends_with_the_one_who_waits(tmp_path: Path) -> None:
-    (tmp_path / "wait.py").write_text("import os, time\nprint(os.getpid(), flush=True)\ntime.sleep(600)\n")
+def test_it_ends_with_the_one_who_waits_and_so_does_what_it_has_started(tmp_path: Path) -> None:
+    """As DVC's stages do: a shell that waits for a fork."""
+    wait = "import os, subprocess, sys, time\nprint(os.getpid(), flush=True)\n"
+    (tmp_path / "wait.py").write_text(f"{wait}subprocess.run(f'{{sys.executable}} inner.py; true', shell=True)\n")
+    (tmp_path / "inner.py").write_text(f"{wait}time.sleep(600)\n")
     process = subprocess.Popen([commands() / "python", "wait.py"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    forked = psutil.Process(int(process.stdout.readline()))
-    assert forked.pid != process.pid
+    outer, inner = (psutil.Process(int(process.stdout.readline())) for _ in range(2))
+    (shell,) = outer.children()
+    assert process.pid not in (outer.pid, inner.pid)
     process.send_signal(signal.SIGKILL)
-    process.communicate()
-    psutil.wait_procs([forked], timeout=20)
-    assert not forked.is_running()
+    process.communicate()  # to the end of what any of them could print
+    _, alive = psutil.wait_procs([outer, shell, inner], timeout=20)
+    assert alive == []

@@ -5,16 +5,14 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-from tests.e2e.conftest import Checkout
+from tests.e2e.conftest import Checkout, environment
 
 PATIENCE = 600  # seconds: a stage ends long before, however slow the machine
 LOCK = "dvc.lock"
@@ -43,15 +41,14 @@ def forget(project: Checkout) -> None:
 
 
 class Attempt:
-    """A `dvc repro` in a process group of its own."""
+    """A `dvc repro` in a process group of its own; the forks of one that is `forked` are killed with it."""
 
-    def __init__(self, project: Checkout) -> None:
+    def __init__(self, project: Checkout, *, forked: bool = True) -> None:
         self.root, self.printed = project.root, ""
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         self.process = subprocess.Popen(
             ["dvc", "repro"],
             cwd=self.root,
-            env={**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"},
+            env=environment(forked=forked) | {"PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -70,10 +67,10 @@ class Attempt:
         begun = time.monotonic()
         while self.process.poll() is None and not happened():
             assert time.monotonic() < begun + PATIENCE, self.printed
-            time.sleep(0.002)
+            time.sleep(0.005)
 
     def kill(self) -> int:
-        """Kill the group, if it still runs; return the exit code."""
+        """Kill the group, if it still runs; return the exit code when nothing is left that could print."""
         if self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
         code = self.process.wait()

@@ -30,6 +30,16 @@ SMALL = {
 }
 
 
+def environment(*, forked: bool = True) -> dict[str, str]:
+    """Return the variables of a user with an activated environment; `forked` puts the fork server's commands first."""
+    found = [str(commands())] if forked else []
+    return {
+        **os.environ,
+        **ONE_THREAD,
+        "PATH": os.pathsep.join([*found, str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }
+
+
 @dataclass(frozen=True)
 class Checkout:
     """A git checkout of the project with a DVC cache of its own."""
@@ -41,12 +51,10 @@ class Checkout:
 
         `forked` says whether it, and what it starts, may come from the fork server.
         """
-        found = [str(commands())] if forked else []
-        path = os.pathsep.join([*found, str(Path(sys.executable).parent), os.environ["PATH"]])
         done = subprocess.run(
             command,
             cwd=self.root,
-            env={**os.environ, **ONE_THREAD, "PATH": path, "PYTHONWARNINGS": "default", **(env or {})},
+            env=environment(forked=forked) | {"PYTHONWARNINGS": "default", **(env or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -95,7 +95,7 @@ def test_a_stage_that_the_system_kills_is_named_and_the_next_run_completes(proje
     before = results(project)
     cached_model(project).unlink()
     (project.root / "models/model.skops").unlink()
-    attempt = Attempt(project)
+    attempt = Attempt(project, forked=False)
     attempt.until(lambda: "stages/train.py" in attempt.printed)
     attempt.until(lambda: [child.kill() for child in psutil.Process(attempt.process.pid).children(recursive=True)])
     attempt.until(lambda: False)

@@ -65,7 +65,7 @@ def test_a_queued_experiment_runs_its_own_code(project: Checkout) -> None:
         '"""Fits the declared model',
         'print("this very tree")\n"""Fits the declared model',
     )
-    printed = project.run("dvc", "exp", "run", "--temp", "-S", "model.max_iter=3", forked=False)
+    printed = project.run("dvc", "exp", "run", "--temp", "-S", "model.max_iter=3", "train", forked=False)
     assert "this very tree" in printed
 
 

@@ -47,8 +47,8 @@ def compiled(own: Path, temporary: Path) -> Path:
     for archive in (own / ARCHIVES).iterdir():
         if any(path.stat().st_ino in installed for path in archive.rglob("*.py")):
             shutil.copytree(archive, made / ARCHIVES / archive.name, copy_function=os.link, symlinks=True)
-    # Not scripts, beside which uv wants no other file. Some of what packages hold is no Python of this version.
-    options = ["-q", "-j", "0", "-x", r"\.data/", "--invalidation-mode", "unchecked-hash"]
+    # Neither tests nor scripts, beside which uv wants no other file. Some of the rest is no Python of this version.
+    options = ["-q", "-j", "0", "-x", r"\.data/|/tests/", "--invalidation-mode", "unchecked-hash"]
     subprocess.run([python(), "-m", "compileall", *options, made / ARCHIVES], check=False, capture_output=True)
     return made
 

@@ -46,14 +46,11 @@ class CheckoutRun:
 
 
 def cache_folder(root: Path) -> Path:
-    """Return the folder of the project's DVC cache, wherever it is configured.
+    """Return the folder of the project's DVC cache, wherever it is configured. Raises as `project.opened` does."""
+    from trunkline.adapters.dvc import project
 
-    Raises OutsideError where DVC cannot tell.
-    """
-    done = _started(root, _dvc("cache", "dir"))
-    if done.code:
-        raise OutsideError(f"dvc cache dir failed: {one_line(done.complaint)}")
-    return Path(done.printed.strip().splitlines()[-1])
+    with project.opened(root) as repo:
+        return Path(repo.cache.local_cache_dir)
 
 
 @contextmanager
