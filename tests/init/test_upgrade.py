@@ -67,7 +67,7 @@ def test_a_project_becomes_what_init_writes_today(project):
     assert not [change for change in changed if change.conflict]
     upgrade.write(project, changed)
     assert upgrade.changes(project) == ()
-    setup = Setup("penguins", "Predicts species of a row of penguins.", frozenset({"files"}), "none")
+    setup = Setup("penguins", "Predicts species of a row of penguins.", frozenset({"files"}), "none", ("data/in",))
     for path, text in framework_files.texts(setup).items():
         assert (project / path).read_text(encoding="utf-8") == text
     declared = [path for path in (project / "conf").rglob("*") if path.is_file()] + [project / REGISTRY]
