@@ -261,3 +261,49 @@ def test_any_table_gives_a_project_without_a_mistake_or_says_why_not(names, kind
     except UserError as error:
         mistake = str(error)
     assert not mistake or any(name[:20] in mistake or repr(name) in mistake for name in [*names, "label", "what"])
+
+
+@pytest.mark.parametrize(
+    ("written", "same"),
+    [
+        ("${:,.2f}", "$5,000.50"), ("{:.1f}%", "5000.5%"), ("{:,.0f}", "5,000"), ("{:.2f} €", "5000.50 €"),
+        ("USD {:.0f}", "USD 5000"), ("({:,.2f})", None), ("A-{:.0f}", None), ("{:.0f} rooms", None), ("{:.2f}", None),
+    ],
+)  # fmt: skip
+def test_numbers_that_no_contract_reads_are_told_with_what_to_do(tmp_path, written, same):
+    random = np.random.default_rng(1)
+    values = [written.format(5000.5 if not row else value) for row, value in enumerate(random.uniform(2e3, 9e3, 300))]
+    frame = pl.DataFrame({"x": random.normal(size=300), "sum": values, "y": random.integers(0, 2, 300)})
+    frame.write_csv(tmp_path / "bills.csv")
+    whole = guessed(tmp_path / "bills.csv", Answers("y"))
+    told = [guess for guess in guesses.guesses(whole) if "1234.5" in guess.why and "'sum'" in guess.what]
+    assert bool(told) == (same is not None)
+    assert all(f"such as '{same}'" in guess.why for guess in told)
+    if told:
+        with pytest.raises(UserError, match=r"^--target: 'sum' is no number: its numbers are written such as"):
+            guessed(tmp_path / "bills.csv", Answers("sum"))
+
+
+@pytest.mark.parametrize("columns", [{}, {"id": "text"}, {"sum": "money"}, {"c": "constant"}])
+def test_a_table_that_nothing_can_be_predicted_from_says_why(tmp_path, columns):
+    made = {"text": "id-{}", "money": "${}.00", "constant": "1"}
+    values = {name: [made[kind].format(row) for row in range(300)] for name, kind in columns.items()}
+    pl.DataFrame({**values, "y": np.random.default_rng(1).integers(0, 2, 300)}).write_csv(tmp_path / "rows.csv")
+    with pytest.raises(UserError, match=r"^rows: no column is left to predict from: .*; supply more columns$"):
+        guessed(tmp_path / "rows.csv", Answers("y"))
+
+
+@pytest.mark.parametrize("name", ["book.xlsx", "lines.JSON", "frame.pkl"])
+def test_a_file_that_is_no_table_of_ours_is_refused_by_its_name(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK\x03\x04")
+    with pytest.raises(UserError, match=r"is neither CSV nor Parquet; save the table as one of them"):
+        guessed(tmp_path / name, Answers("y"))
+
+
+def test_a_word_among_numbers_means_that_there_is_none(tmp_path):
+    random = np.random.default_rng(1)
+    values = ["unknown" if not row % 5 else str(value) for row, value in enumerate(random.normal(size=300))]
+    pl.DataFrame({"x": values, "y": random.integers(0, 2, 300)}).write_csv(tmp_path / "rows.csv")
+    whole = guessed(tmp_path / "rows.csv", Answers("y"))
+    assert whole.observed.table.column("x").type == "number"
+    assert whole.observed.named.declared["nulls"] == ["", "unknown"]

@@ -14,7 +14,7 @@ _UNUSED = {
     "identifier": "names a row, and is no feature",
     "constant": "is no feature",
     "empty": "is no feature",
-    "text": "is written by people, and is no feature",
+    "text": "is a text of many values, and is no feature",
     "personal": "looks personal, and is no feature",
     "time": "is a time, and is no feature by itself",
 }
@@ -83,6 +83,8 @@ def _types(problem: Problem) -> Iterator[Guess]:
             if column.formats:
                 what = f"times of '{column.name}' are written as {', '.join(column.formats)}"
                 yield Guess(what, "that reads most of them", "contract", (*key, column.name))
+            if column.notation:
+                yield Guess(f"'{column.name}' is a text", column.notation, "contract", (*key, column.name))
             if privacy := roles.privacy(column):
                 yield Guess(f"'{column.name}' is {privacy}", "by its name", "contract", (*key, column.name))
         listed = ", ".join(f"{len(columns)} {kind}" for kind, columns in sorted(by_kind.items()))
