@@ -146,10 +146,18 @@ def _change(root: Path, path: Path, base: str | None, theirs: str | None) -> Cha
         return Change(path, lines, "gets the lines that it has not got") if lines != ours else None
     if theirs is None:
         return Change(path, ours, "was edited here, and the framework has it no more", conflict=True)
+    return _merge(root, path, base, ours, theirs)
+
+
+def _merge(root: Path, path: Path, base: str | None, ours: str, theirs: str) -> Change:
+    """Return a file that was edited here and has changed in the framework, merged."""
     before = process.attempt(root, os.environ, "cat-file", "blob", base or "")
-    text, conflict = _merged(ours, before.stdout if before.returncode == 0 else "", theirs)
-    what = "was edited here and changed in the framework: resolve <<<<<<<" if conflict else "is merged with your edits"
-    return Change(path, text, what, conflict)
+    known = before.returncode == 0  # git has no text of a file that was edited before its first commit
+    text, conflict = _merged(ours, before.stdout if known else "", theirs)
+    if not conflict:
+        return Change(path, text, "is merged with your edits")
+    when = "here" if known else "before its first commit, so that git cannot tell what of it is yours,"
+    return Change(path, text, f"was edited {when} and changed in the framework: resolve <<<<<<<", conflict=True)
 
 
 def _merged(ours: str, base: str, theirs: str) -> tuple[str, bool]:
