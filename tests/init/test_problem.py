@@ -1,5 +1,7 @@
 """What is guessed of tables that people bring, and that it always composes."""
 
+import itertools
+import json
 import keyword
 import re
 from datetime import date, timedelta
@@ -14,9 +16,10 @@ from hypothesis import strategies as st
 
 from tests.init import tables
 from trunkline.core.errors import UserError
-from trunkline.init import guesses, loading, places, problem, profile, project_files, write
+from trunkline.init import conf_text, first_run, guesses, loading, places, problem, profile, project_files, write
 from trunkline.init.problem import Answers, Problem
 from trunkline.init.sources import Named
+from trunkline.pipeline.reports import Reports
 
 
 def guessed(path: Path, answers: Answers) -> Problem:
@@ -156,6 +159,28 @@ def test_a_feature_that_ranks_well_alone_blocks_until_a_person_gives_the_reason(
     named = ("bill_length_mm", "flipper_length_mm")
     assert completed["rules"]["no_leak"]["explained"] == dict.fromkeys(named, "why it is known before")
     assert all(any(name in guess.what for guess in guesses.guesses(whole)) for name in named)
+
+
+def test_a_feature_that_may_be_a_leak_is_told_at_its_own_line(tmp_path):
+    whole = guessed(tables.write("penguins", tmp_path), Answers("species"))
+    content = json.loads((Path(__file__).parents[1] / "golden/report/reports.json").read_text(encoding="utf-8"))
+    gate = {**content["gates"]["gates"][0], "kind": "leak", "verdict": "fail", "blocking": True, "id": "no_leak"}
+    reason = (
+        "the share of island in all importance is 0.81, above 0.7: fix the leak, or say under explained: {island: …}"
+    )
+    content["gates"]["gates"] = [{**gate, "metric": "importance", "observed": 0.81, "reason": reason}]
+    seen = first_run.leaks(whole, Reports.model_validate({**content, "gates": {**content["gates"], "verdict": "fail"}}))
+    assert seen == {"island": "has 0.81 of all importance"}
+    text = conf_text.features(whole, seen)
+    above = {line.split(":")[0].strip(): before for before, line in itertools.pairwise(text.splitlines())}
+    told = f"      # {conf_text.IF_BEFORE}"
+    assert {name for name, line in above.items() if line == told} == {"island", "bill_length_mm", "flipper_length_mm"}
+    assert "      # island has 0.81 of all importance, which may be a leak." in text
+    assert yaml.safe_load(text)["views"]["row"]["features"] == dict(whole.features)
+    texts = {**project_files.texts(whole, "none", {}), Path("conf/features/penguins.yaml"): text}
+    (guess,) = guesses.leaks(seen)
+    assert places.place(whole, guess, texts).startswith("conf/features/penguins.yaml:")
+    assert text.splitlines()[int(places.place(whole, guess, texts).rpartition(":")[2]) - 1] == "      island: island"
 
 
 def test_of_several_classes_only_a_column_that_tells_them_all_is_the_label_itself(tmp_path):

@@ -1,6 +1,6 @@
 """All that was guessed of a problem, each with its reason and its key in conf/: no guess is silent. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from trunkline.init import contract_text, gates_text, roles
 from trunkline.init.guess import Guess
@@ -35,6 +35,17 @@ def guesses(problem: Problem) -> tuple[Guess, ...]:
         *_types(problem),
         *_model(problem),
     )
+
+
+def leaks(signs: Mapping[str, str]) -> Iterator[Guess]:
+    """Yield a guess for each feature that looks like a leak by what a run has shown of it."""
+    for name, sign in signs.items():
+        yield Guess(
+            f"'{name}' is known before",
+            f"it {sign}, which may be a leak",
+            "features",
+            ("views", "row", "features", name),
+        )
 
 
 def _rows(problem: Problem) -> Iterator[Guess]:
