@@ -292,7 +292,8 @@ def test_any_table_gives_a_project_without_a_mistake_or_says_why_not(names, kind
     ("written", "same"),
     [
         ("${:,.2f}", "$5,000.50"), ("{:.1f}%", "5000.5%"), ("{:,.0f}", "5,000"), ("{:.2f} €", "5000.50 €"),
-        ("USD {:.0f}", "USD 5000"), ("({:,.2f})", None), ("A-{:.0f}", None), ("{:.0f} rooms", None), ("{:.2f}", None),
+        ("USD {:.0f}", "USD 5000"), ("({:,.2f})", None), ("A-{:.0f}", None), ("ABC{:.0f}", None),
+        ("{:.0f} rooms", None), ("{:.2f}", None),
     ],
 )  # fmt: skip
 def test_numbers_that_no_contract_reads_are_told_with_what_to_do(tmp_path, written, same):

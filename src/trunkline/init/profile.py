@@ -30,7 +30,7 @@ _EPOCHS = {  # the numbers of 1980 to 2169, and the names of columns that hold t
     "epoch milliseconds": (3.15e11, 6.3e12, re.compile(r"(^|_)(date|time\w*|ts|epoch|at)(_|$)")),
 }
 # Numbers as people write them and no contract reads them: with a sign, with a comma for thousands or for the point.
-_SIGN = r"(?:[$€£¥₹%]|[A-Z]{3})"
+_SIGN = r"(?:[$€£¥₹%]|AUD|CAD|CHF|CNY|DKK|EUR|GBP|INR|JPY|NOK|PLN|SEK|USD)"
 _PARTS = r"[(]?[+-]?\s?(?:\d{1,3}(?:[.,'\x{a0} ]\d{3})+|\d+)(?:[.,]\d+)?[)]?"
 _NOTATED = (
     rf"^(?:[+-]?{_SIGN}\s?{_PARTS}|{_PARTS}\s?{_SIGN}|[+-]?\d+,\d+|[+-]?\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?"

@@ -156,7 +156,7 @@ def _merge(root: Path, path: Path, base: str | None, ours: str, theirs: str) -> 
     text, conflict = _merged(ours, before.stdout if known else "", theirs)
     if not conflict:
         return Change(path, text, "is merged with your edits")
-    when = "here" if known else "before its first commit, so that git cannot tell what of it is yours,"
+    when = "here" if known or base is None else "before its first commit, so that git cannot tell what of it is yours,"
     return Change(path, text, f"was edited {when} and changed in the framework: resolve <<<<<<<", conflict=True)
 
 
