@@ -14,6 +14,7 @@ from trunkline.pipeline.reports import Past, Reports
 from trunkline.pipeline.search.summary import Searched, Tried
 from trunkline.review.attribution.shares import Attribution, FactorShare
 from trunkline.review.data import Config, Curve, Merge, Moved, Pending, Reliance, Review
+from trunkline.review.derived import KnownBecause
 from trunkline.review.kind import CodeChange
 from trunkline.show.differences import Difference
 
@@ -180,6 +181,7 @@ def hostile(words):
         attribution=replace(TOLD_APART, shares=(FactorShare(words, (words,), None, None, words),), notes=(words,)),
         plan=ReproPlan("a" * 40, (step(words, reasons=[words]),)),
         config=(Config(Difference(words, words, [words]), (words,)),),
+        derived=(KnownBecause(words, words, words),),
         whole=(replace(REVIEW.whole[0], metric=words), *REVIEW.whole[1:]),
         slices=(moved(words, 0.7, 0.6, -0.1, where=words),),
         reports=Reports.model_validate(content),

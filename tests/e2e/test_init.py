@@ -39,6 +39,30 @@ def test_a_table_becomes_a_judged_model(name, tmp_path):
     assert "is there already, and nothing is overwritten" in again
 
 
+def test_repro_notices_a_source_that_is_not_what_was_pinned_and_a_clone_needs_none(tmp_path):
+    table, project = tables.write("penguins", tmp_path), Checkout(tmp_path / "project")
+    project.root.mkdir()
+    project.run("trunkline", "init", str(table), "--target", "species", "--yes", "--no-run")
+    project.run("dvc", "repro", "ingest")
+    source = project.root / "data/in/penguins.csv"
+    before = source.read_bytes()
+    source.write_bytes(before + b"Adelie,Biscoe,40.0,190.0,4000,male,2007\n")
+    said = project.run("dvc", "repro", "ingest", check=False)
+    assert "data/in/penguins.csv: is not what data.sources.penguins.files has pinned" in said
+    source.unlink()
+    assert "data/in/penguins.csv: there is no such file" in project.run("dvc", "repro", "ingest", check=False)
+    source.write_bytes(before)
+    project.run("dvc", "repro", "ingest")  # records the source as it was
+    project.run("dvc", "remote", "add", "--default", "shared", str(tmp_path / "remote"))
+    project.commit("The project")
+    clone = Checkout(tmp_path / "clone")
+    project.run("git", "clone", "--quiet", ".", str(clone.root))
+    planned = clone.run("trunkline", "plan", "--json", env={"PYTHONWARNINGS": "ignore"})  # those of DVC's packages
+    steps = {step["name"]: step["action"] for step in json.loads(planned)["stages"]}
+    assert not (clone.root / "data/in").exists()
+    assert steps["ingest"] == "unchanged"
+
+
 @pytest.mark.long
 def test_what_blocks_a_first_model_passes_once_a_person_has_given_the_reason(tmp_path):
     table, project = tables.write("flights", tmp_path), Checkout(tmp_path / "project")

@@ -1,5 +1,7 @@
 """What is guessed of tables that people bring, and that it always composes."""
 
+import itertools
+import json
 import keyword
 import re
 from datetime import date, timedelta
@@ -14,9 +16,10 @@ from hypothesis import strategies as st
 
 from tests.init import tables
 from trunkline.core.errors import UserError
-from trunkline.init import guesses, loading, places, problem, profile, project_files, write
+from trunkline.init import conf_text, first_run, guesses, loading, places, problem, profile, project_files, write
 from trunkline.init.problem import Answers, Problem
 from trunkline.init.sources import Named
+from trunkline.pipeline.reports import Reports
 
 
 def guessed(path: Path, answers: Answers) -> Problem:
@@ -158,6 +161,28 @@ def test_a_feature_that_ranks_well_alone_blocks_until_a_person_gives_the_reason(
     assert all(any(name in guess.what for guess in guesses.guesses(whole)) for name in named)
 
 
+def test_a_feature_that_may_be_a_leak_is_told_at_its_own_line(tmp_path):
+    whole = guessed(tables.write("penguins", tmp_path), Answers("species"))
+    content = json.loads((Path(__file__).parents[1] / "golden/report/reports.json").read_text(encoding="utf-8"))
+    gate = {**content["gates"]["gates"][0], "kind": "leak", "verdict": "fail", "blocking": True, "id": "no_leak"}
+    reason = (
+        "the share of island in all importance is 0.81, above 0.7: fix the leak, or say under explained: {island: …}"
+    )
+    content["gates"]["gates"] = [{**gate, "metric": "importance", "observed": 0.81, "reason": reason}]
+    seen = first_run.leaks(whole, Reports.model_validate({**content, "gates": {**content["gates"], "verdict": "fail"}}))
+    assert seen == {"island": "has 0.81 of all importance"}
+    text = conf_text.features(whole, seen)
+    above = {line.split(":")[0].strip(): before for before, line in itertools.pairwise(text.splitlines())}
+    told = f"      # {conf_text.IF_BEFORE}"
+    assert {name for name, line in above.items() if line == told} == {"island", "bill_length_mm", "flipper_length_mm"}
+    assert "      # island has 0.81 of all importance, which may be a leak." in text
+    assert yaml.safe_load(text)["views"]["row"]["features"] == dict(whole.features)
+    texts = {**project_files.texts(whole, "none", {}), Path("conf/features/penguins.yaml"): text}
+    (guess,) = guesses.leaks(seen)
+    assert places.place(whole, guess, texts).startswith("conf/features/penguins.yaml:")
+    assert text.splitlines()[int(places.place(whole, guess, texts).rpartition(":")[2]) - 1] == "      island: island"
+
+
 def test_of_several_classes_only_a_column_that_tells_them_all_is_the_label_itself(tmp_path):
     random = np.random.default_rng(1)
     code = random.integers(0, 3, 600)
@@ -261,3 +286,50 @@ def test_any_table_gives_a_project_without_a_mistake_or_says_why_not(names, kind
     except UserError as error:
         mistake = str(error)
     assert not mistake or any(name[:20] in mistake or repr(name) in mistake for name in [*names, "label", "what"])
+
+
+@pytest.mark.parametrize(
+    ("written", "same"),
+    [
+        ("${:,.2f}", "$5,000.50"), ("{:.1f}%", "5000.5%"), ("{:,.0f}", "5,000"), ("{:.2f} €", "5000.50 €"),
+        ("USD {:.0f}", "USD 5000"), ("({:,.2f})", None), ("A-{:.0f}", None), ("ABC{:.0f}", None),
+        ("{:.0f} rooms", None), ("{:.2f}", None),
+    ],
+)  # fmt: skip
+def test_numbers_that_no_contract_reads_are_told_with_what_to_do(tmp_path, written, same):
+    random = np.random.default_rng(1)
+    values = [written.format(5000.5 if not row else value) for row, value in enumerate(random.uniform(2e3, 9e3, 300))]
+    frame = pl.DataFrame({"x": random.normal(size=300), "sum": values, "y": random.integers(0, 2, 300)})
+    frame.write_csv(tmp_path / "bills.csv")
+    whole = guessed(tmp_path / "bills.csv", Answers("y"))
+    told = [guess for guess in guesses.guesses(whole) if "1234.5" in guess.why and "'sum'" in guess.what]
+    assert bool(told) == (same is not None)
+    assert all(f"such as '{same}'" in guess.why for guess in told)
+    if told:
+        with pytest.raises(UserError, match=r"^--target: 'sum' is no number: its numbers are written such as"):
+            guessed(tmp_path / "bills.csv", Answers("sum"))
+
+
+@pytest.mark.parametrize("columns", [{}, {"id": "text"}, {"sum": "money"}, {"c": "constant"}])
+def test_a_table_that_nothing_can_be_predicted_from_says_why(tmp_path, columns):
+    made = {"text": "id-{}", "money": "${}.00", "constant": "1"}
+    values = {name: [made[kind].format(row) for row in range(300)] for name, kind in columns.items()}
+    pl.DataFrame({**values, "y": np.random.default_rng(1).integers(0, 2, 300)}).write_csv(tmp_path / "rows.csv")
+    with pytest.raises(UserError, match=r"^rows: no column is left to predict from: .*; supply more columns$"):
+        guessed(tmp_path / "rows.csv", Answers("y"))
+
+
+@pytest.mark.parametrize("name", ["book.xlsx", "lines.JSON", "frame.pkl"])
+def test_a_file_that_is_no_table_of_ours_is_refused_by_its_name(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK\x03\x04")
+    with pytest.raises(UserError, match=r"is neither CSV nor Parquet; save the table as one of them"):
+        guessed(tmp_path / name, Answers("y"))
+
+
+def test_a_word_among_numbers_means_that_there_is_none(tmp_path):
+    random = np.random.default_rng(1)
+    values = ["unknown" if not row % 5 else str(value) for row, value in enumerate(random.normal(size=300))]
+    pl.DataFrame({"x": values, "y": random.integers(0, 2, 300)}).write_csv(tmp_path / "rows.csv")
+    whole = guessed(tmp_path / "rows.csv", Answers("y"))
+    assert whole.observed.table.column("x").type == "number"
+    assert whole.observed.named.declared["nulls"] == ["", "unknown"]

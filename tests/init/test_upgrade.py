@@ -67,7 +67,7 @@ def test_a_project_becomes_what_init_writes_today(project):
     assert not [change for change in changed if change.conflict]
     upgrade.write(project, changed)
     assert upgrade.changes(project) == ()
-    setup = Setup("penguins", "Predicts species of a row of penguins.", frozenset({"files"}), "none")
+    setup = Setup("penguins", "Predicts species of a row of penguins.", frozenset({"files"}), "none", ("data/in",))
     for path, text in framework_files.texts(setup).items():
         assert (project / path).read_text(encoding="utf-8") == text
     declared = [path for path in (project / "conf").rglob("*") if path.is_file()] + [project / REGISTRY]
@@ -104,6 +104,31 @@ def test_a_conflict_is_named_and_marked_as_git_does(project, monkeypatch):
     assert f"CONFLICT {STAGE}: was edited here and changed in the framework" in done.output
     assert "<<<<<<< this project\n# of ours\n" in stage.read_text()
     assert f">>>>>>> trunkline {__version__}\n" in stage.read_text()
+
+
+def test_a_file_that_was_edited_before_its_first_commit_is_a_conflict_of_the_lines_that_differ(project):
+    """What the framework wrote of it is in no commit: nothing of either side is lost, or taken without a person."""
+    stage, other = project / STAGE, project / "stages/gate.py"
+    today, listed = stage.read_text(), (project / TEMPLATE).read_text()
+    older = today.replace('"""\n', '"""\n\n# of an older version\n', 1)
+    (project / TEMPLATE).write_text(listed.replace(framework_files.blob(today), framework_files.blob(older)))
+    stage.write_text(older.replace("# of an older version", "# of ours"))
+    other.write_text(f"{other.read_text()}# of ours\n")
+    shutil.rmtree(project / ".git")
+    git(project, "init", "-q")
+    commit(project)  # the first one
+    changed = {change.path: change for change in upgrade.changes(project)}
+    assert [path for path, change in changed.items() if change.conflict] == [STAGE]  # the other has not changed since
+    assert "was edited before its first commit, so that git cannot tell what of it is yours," in changed[STAGE].what
+    upgrade.write(project, tuple(changed.values()))
+    marked = stage.read_text()
+    assert marked.count("<<<<<<< this project\n") == marked.count(">>>>>>> trunkline ") == 1
+    assert "# of ours\n" in marked
+    assert all(marked.count(line) == 1 for line in set(today.splitlines()) if line.startswith("from"))
+    assert other.read_text().endswith("# of ours\n")
+    stage.write_text(f"{today}# of ours\n")  # a person resolves it
+    commit(project)
+    assert upgrade.changes(project) == ()
 
 
 def test_check_says_what_would_change_and_writes_nothing(project, monkeypatch):

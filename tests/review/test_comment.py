@@ -31,6 +31,7 @@ from trunkline.pipeline.evaluate.estimate import Estimate, Slice
 from trunkline.pipeline.reports import Past
 from trunkline.review import comment, data, post
 from trunkline.review.data import Merge
+from trunkline.review.derived import KnownBecause
 from trunkline.show.differences import Difference
 
 GOLDEN = Path(__file__).parents[1] / "golden/comment"
@@ -71,6 +72,15 @@ def test_a_target_that_has_moved_on_is_said(merge, told):
     [line] = [line for line in comment.render(replace(REVIEW, behind=1, merge=merge)).splitlines() if line[:1] == ">"]
     assert line.startswith("> `main` has moved on by 1 commit since: the merged tree is another one.")
     assert line.endswith(told)
+
+
+def test_the_reason_why_a_column_of_outcomes_is_known_stands_in_words():
+    """In the table of changed keys a new column is no more than a count of its values."""
+    new = KnownBecause("flights.sched", "dep_time - dep_delay", "the timetable has it; only | this file lacks it")
+    text = comment.render(replace(REVIEW, derived=(new,))).partition("### What changed in conf/")[2]
+    row = "| `flights.sched` | `dep_time - dep_delay` | the timetable has it; only \\| this file lacks it |"
+    assert f"{comment.MADE_OF_OUTCOMES}\n\n| column | is | because |\n|---|---|---|\n{row}\n" in text
+    assert comment.MADE_OF_OUTCOMES not in comment.render(REVIEW)
 
 
 def test_what_was_not_told_apart_names_the_command():

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -109,7 +109,7 @@ class Bundle:
         if self.categorical:
             none = np.equal(categorical, None)  # type: ignore[call-overload]  # None
             feed[CATEGORICAL] = even(np.where(none, MISSING, categorical) if none.any() else categorical)
-        scores = cast(npt.NDArray[np.float64], self._session.run([SCORE], feed)[0])
+        scores: npt.NDArray[np.float64] = self._session.run([SCORE], feed)[0]
         return scores[: len(categorical)]
 
     def score(self, request: Mapping[str, object]) -> float | dict[str, float]:

@@ -11,6 +11,8 @@ from trunkline.init import contract_text, gates_text, names, roles, template, ya
 from trunkline.init.problem import Problem, ProfiledTable, suggests_streams
 from trunkline.pipeline.compose.edit import put
 
+IF_LATER = "If it is known only afterwards, delete this line and write"
+IF_BEFORE = "known: outcome in conf/contract; if it is known before, say why in conf/gates, under no_leak: explained."
 _COPIED = ("deploy", "serving")  # groups that say the same in a new project as in the framework's example
 
 
@@ -30,7 +32,7 @@ def texts(problem: Problem, rules: Mapping[str, Mapping[str, Any]]) -> dict[Path
     groups = {
         "data": _data(problem),
         "contract": contract_text.text(problem),
-        "features": _features(problem),
+        "features": features(problem, {}),
         "evaluation": _evaluation(problem),
         "gates": gates_text.text(problem, rules),
         "bundle": _bundle(problem),
@@ -106,7 +108,10 @@ def _source(name: str, declared: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _features(problem: Problem) -> str:
+def features(problem: Problem, seen: Mapping[str, str]) -> str:
+    """Return conf/features; `seen` is what a first run has shown of features that look like a leak, by their names."""
+    alone = {name: f"ranks the labels by {value:.2f} alone" for name, value in gates_text.suspects(problem).items()}
+    signs = {**alone, **seen}
     lines = [
         schema("features"),
         "# What the model may know when it predicts: every plain column as it comes.",
@@ -115,8 +120,12 @@ def _features(problem: Problem) -> str:
         "  row:",
         "    kind: expression",
         "    features:",
-        *(yaml_text.entry(name, expression, 6) for name, expression in problem.features.items()),
     ]
+    for name, expression in problem.features.items():
+        if name in signs:
+            lines.append(f"      # {name} {signs[name]}, which may be a leak. {IF_LATER}")
+            lines.append(f"      # {IF_BEFORE}")
+        lines.append(yaml_text.entry(name, expression, 6))
     return "\n".join(lines) + "\n"
 
 

@@ -40,8 +40,22 @@ def run(root: Path, problem: Problem) -> Reports:
     first = Reports.parse(reports.read(root))
     gates = gates_text.text(problem, rules(problem, first))
     files.write_text(root / conf_text.place(problem, "gates"), gates)
+    features = conf_text.features(problem, leaks(problem, first))
+    files.write_text(root / conf_text.place(problem, "features"), features)
     reproduce.reproduce(root, None, print)
     return Reports.parse(reports.read(root))
+
+
+def leaks(problem: Problem, first: Reports) -> dict[str, str]:
+    """Return what a run has shown of the features that a leak rule has failed for: by their names, in words."""
+    words = {"alone": "ranks the labels by {:.2f} alone", "importance": "has {:.2f} of all importance"}
+    return {
+        name: words[verdict.metric].format(verdict.observed)
+        for verdict in first.gates.gates
+        if verdict.kind == "leak" and verdict.verdict == "fail" and verdict.metric in words
+        for name in problem.features
+        if f"{{{name}: " in verdict.reason
+    }
 
 
 def rules(problem: Problem, first: Reports) -> dict[str, dict[str, Any]]:

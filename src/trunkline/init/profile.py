@@ -11,20 +11,10 @@ from trunkline.init.names import words
 from trunkline.tables import convert
 from trunkline.tables.convert import ColumnType
 
-NULLS = (
-    "NA",
-    "N/A",
-    "n/a",
-    "#N/A",
-    "NULL",
-    "null",
-    "None",
-    "NaN",
-    "nan",
-    "?",
-    "-",
-    ".",
-)  # texts that mean nothing is there
+NULLS = (  # texts that mean nothing is there
+    "NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "NaN", "nan", "?", "-", ".", "--", "*", "na", "n.a.", "N.A.",
+    "<NA>", "NaT", "none", "nil", "missing", "Missing", "unknown", "Unknown",
+)  # fmt: skip
 UNREADABLE = 0.005  # share of the values that may be none of a column's type
 LISTED = 20  # different values of a column that are listed, at most
 _NOTATIONS = (
@@ -39,6 +29,13 @@ _EPOCHS = {  # the numbers of 1980 to 2169, and the names of columns that hold t
     "epoch seconds": (3.15e8, 6.3e9, re.compile(r"(^|_)(date|time\w*|ts|epoch|at)(_|$)")),
     "epoch milliseconds": (3.15e11, 6.3e12, re.compile(r"(^|_)(date|time\w*|ts|epoch|at)(_|$)")),
 }
+# Numbers as people write them and no contract reads them: with a sign, with a comma for thousands or for the point.
+_SIGN = r"(?:[$€£¥₹%]|AUD|CAD|CHF|CNY|DKK|EUR|GBP|INR|JPY|NOK|PLN|SEK|USD)"
+_PARTS = r"[(]?[+-]?\s?(?:\d{1,3}(?:[.,'\x{a0} ]\d{3})+|\d+)(?:[.,]\d+)?[)]?"
+_NOTATED = (
+    rf"^(?:[+-]?{_SIGN}\s?{_PARTS}|{_PARTS}\s?{_SIGN}|[+-]?\d+,\d+|[+-]?\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?"
+    r"|[+-]?\d{1,3}(?:[. ]\d{3})+,\d+)$"
+)
 _DIGITS = r"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$"
 
 
@@ -47,7 +44,8 @@ class Column:
     """A column: its type and what its values are.
 
     `values` are all that there are, if they are few, the commonest first; `unreadable` counts those that are none of
-    the type, `low` and `high` are of numbers, `length` is the mean number of characters of a text.
+    the type, `low` and `high` are of numbers, `length` is the mean number of characters of a text. `notation` says of a
+    text that it is a number to a person, and what to do.
     """
 
     name: str
@@ -63,6 +61,7 @@ class Column:
     high: float | None = None
     length: float = 0.0
     pattern: str | None = None
+    notation: str | None = None
 
     @property
     def present(self) -> int:
@@ -134,6 +133,7 @@ def _column(raw: pl.Series) -> tuple[Column, pl.Series]:
         high=high,
         length=float(lengths.mean()) if lengths.size else 0.0,
         pattern=_pattern(known) if kind == "text" else None,
+        notation=_notation(known) if kind == "text" else None,
     )
     return column, values
 
@@ -214,6 +214,18 @@ def _is(known: pl.Series, kind: ColumnType) -> bool:
 
 def _unreadable(known: pl.Series, kind: ColumnType, formats: Sequence[str] = ()) -> int:
     return int(convert.parse(known, kind, formats).failed.sum())
+
+
+def _notation(known: pl.Series) -> str | None:
+    """Say of texts that are numbers to a person how they are written; None of others."""
+    trimmed = known.str.strip_chars()
+    plain = r"^[+-]?\d+(?:\.\d+)?$"
+    if known.is_empty() or not trimmed.str.contains(f"{_NOTATED}|{plain}").mean() >= 1 - UNREADABLE:  # type: ignore[operator]
+        return None
+    notated = trimmed.filter(trimmed.str.contains(_NOTATED))
+    if notated.is_empty():
+        return None
+    return f"its numbers are written such as '{notated[0]}': write them as 1234.5 in the source, or read them as text"
 
 
 def _pattern(known: pl.Series) -> str | None:

@@ -8,16 +8,18 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from trunkline import __version__
 from trunkline.conf.registry import PRODUCTION
-from trunkline.init import conf_text, framework_files, template
+from trunkline.init import conf_text, framework_files, incoming, template
 from trunkline.init.framework_files import Forge, Setup
 from trunkline.init.problem import Problem
 
 
 def texts(problem: Problem, forge: Forge, rules: Mapping[str, Mapping[str, Any]]) -> dict[Path, str]:
     """Return the text of every file; `rules` are gates that a first run has given."""
-    kinds = frozenset(str(table.named.declared["kind"]) for table in problem.tables)
+    sources = [table.named.declared for table in problem.tables]
+    kinds = frozenset(str(source["kind"]) for source in sources)
+    setup = Setup(problem.name, conf_text.purpose(problem), kinds, forge, incoming.paths(sources))
     return {
-        **framework_files.texts(Setup(problem.name, conf_text.purpose(problem), kinds, forge)),
+        **framework_files.texts(setup),
         **{Path(name): template.text(name) for name in conf_text.shipped(problem)},
         **conf_text.texts(problem, rules),
         **{Path(name): template.text(name) for name in ("data/.gitignore", "models/.gitignore")},  # DVC edits them

@@ -74,7 +74,8 @@ def _by_shape(column: Column, of: Target) -> ColumnRole | None:  # noqa: PLR0911
         return ColumnRole("personal", "its name says that it tells who somebody is")
     many = column.distinct > max(50, DISTINCT * column.present)
     if column.type == "text" and (many or column.distinct > MOST_CATEGORIES):
-        return ColumnRole("identifier", f"{column.distinct:,} of {column.present:,} values are different")
+        different = f"{column.distinct:,} of {column.present:,} values are different"
+        return ColumnRole("text", column.notation) if column.notation else ColumnRole("identifier", different)
     if column.type == "text" and column.length > WORDY:
         return ColumnRole("text", f"its texts have {column.length:.0f} characters on average")
     counted = column.distinct == column.rows and (column.high or 0) - (column.low or 0) == column.rows - 1
@@ -106,6 +107,8 @@ def _by_labels(table: Table, name: str, of: Target, labels: pl.Series, strength:
 
 def strengths(table: Table, of: Target, labels: pl.Series, columns: Sequence[str]) -> Mapping[str, float]:
     """Return how well each column alone ranks the labels of a sample of the rows."""
+    if not columns:
+        return {}
     frame = table.frame.select(columns).with_columns(labels.alias("\0label")).drop_nulls("\0label")
     if frame.height > SAMPLE:
         frame = frame.sample(SAMPLE, seed=0)

@@ -18,6 +18,10 @@ from trunkline.pipeline.ingest.decode import File
 INCOMING = Path("data/in")  # where a file from outside of the project is copied to
 _PACKED = (".gz", ".zip")
 _DATABASE = re.compile(r"(?P<address>(?:sqlite|postgresql|mysql|mariadb)(?:\+\w+)?://[^#]+)#(?P<table>.+)")
+_FOREIGN = (  # what people keep tables in, and no source reads
+    ".xls", ".xlsx", ".xlsm", ".ods", ".json", ".jsonl", ".ndjson", ".feather", ".arrow", ".orc", ".avro", ".h5",
+    ".hdf5", ".sas7bdat", ".xpt", ".dta", ".sav", ".rds", ".rda", ".pkl", ".pickle", ".db", ".sqlite", ".duckdb",
+)  # fmt: skip
 _SEPARATORS = (",", ";", "\t", "|")
 
 
@@ -112,6 +116,8 @@ def _file(path: Path, root: Path) -> Named:
         raise UserError(
             f"{path}: there is no such file; name a CSV or Parquet file, or an address (trunkline init --help)"
         )
+    if path.suffix.lower() in _FOREIGN:
+        raise UserError(f"{path}: is neither CSV nor Parquet; save the table as one of them")
     separator = {} if _format(path.name) else _separator(path)
     declared = {"kind": "files", **_format(path.name), **separator, "files": {path.name: None}}
     resolved = path.resolve()

@@ -57,6 +57,8 @@ def target(table: Table, text: str) -> tuple[Target, list[Guess]]:
 def _of_column(column: Column, name: str, expression: str) -> tuple[Target, list[Guess]]:
     if column.type == "number" or (column.type == "integer" and not 2 < column.distinct <= MOST_GRADES):
         return Target(name, "regression", expression, (), (column.name,)), []
+    if column.notation and column.distinct > MOST_CLASSES:
+        raise UserError(f"--target: '{column.name}' is no number: {column.notation}")
     counts = dict(zip(column.values, column.counts, strict=True))
     frequent = sorted(
         (value for value in counts if counts[value] >= FEWEST), key=lambda value: (str(type(value)), value)

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion, Version
@@ -18,7 +19,7 @@ from trunkline.adapters.git import process, repository
 from trunkline.core import files, safe_yaml
 from trunkline.core.errors import UserError
 from trunkline.core.paths import CONF, FRAMEWORK
-from trunkline.init import framework_files, migrations
+from trunkline.init import framework_files, incoming, migrations
 from trunkline.init.framework_files import FORGES, TEMPLATE, Forge, Setup
 from trunkline.init.write import JOINED, joined
 
@@ -95,12 +96,21 @@ def _setup(root: Path, conf: Mapping[Path, str]) -> Setup:
     name = str(config["name"])
     pipeline = safe_yaml.parse_yaml((root / "dvc.yaml").read_text(encoding="utf-8")) or {}
     artifact = (pipeline.get("artifacts") or {}).get(name) or {}
-    data = [safe_yaml.parse_yaml(text) for path, text in conf.items() if path.parts[1] == "data"]
-    kinds = {source["kind"] for each in data for source in (each.get("sources") or {}).values() if "kind" in source}
+    data = {path.stem: _sources(text) for path, text in conf.items() if path.parts[1] == "data"}
+    kinds = {source["kind"] for sources in data.values() for source in sources if "kind" in source}
+    chosen = next(
+        (each["data"] for each in config.get("defaults") or () if isinstance(each, dict) and "data" in each), ""
+    )
     forge: Forge = next(
         (each for each, folders in FORGES.items() if any((root / folder).is_dir() for folder in folders)), "none"
     )
-    return Setup(name, artifact.get("desc", f"The model {name}."), frozenset(kinds), forge)
+    purpose = artifact.get("desc", f"The model {name}.")
+    return Setup(name, purpose, frozenset(kinds), forge, incoming.paths(data.get(chosen, ())))
+
+
+def _sources(text: str) -> list[dict[str, Any]]:
+    """Return what an option of conf/data says of each of its sources."""
+    return list(((safe_yaml.parse_yaml(text) or {}).get("sources") or {}).values())
 
 
 def _written(root: Path) -> dict[Path, str]:
@@ -136,10 +146,18 @@ def _change(root: Path, path: Path, base: str | None, theirs: str | None) -> Cha
         return Change(path, lines, "gets the lines that it has not got") if lines != ours else None
     if theirs is None:
         return Change(path, ours, "was edited here, and the framework has it no more", conflict=True)
+    return _merge(root, path, base, ours, theirs)
+
+
+def _merge(root: Path, path: Path, base: str | None, ours: str, theirs: str) -> Change:
+    """Return a file that was edited here and has changed in the framework, merged."""
     before = process.attempt(root, os.environ, "cat-file", "blob", base or "")
-    text, conflict = _merged(ours, before.stdout if before.returncode == 0 else "", theirs)
-    what = "was edited here and changed in the framework: resolve <<<<<<<" if conflict else "is merged with your edits"
-    return Change(path, text, what, conflict)
+    known = before.returncode == 0  # git has no text of a file that was edited before its first commit
+    text, conflict = _merged(ours, before.stdout if known else "", theirs)
+    if not conflict:
+        return Change(path, text, "is merged with your edits")
+    when = "here" if known or base is None else "before its first commit, so that git cannot tell what of it is yours,"
+    return Change(path, text, f"was edited {when} and changed in the framework: resolve <<<<<<<", conflict=True)
 
 
 def _merged(ours: str, base: str, theirs: str) -> tuple[str, bool]:

@@ -25,6 +25,9 @@ REMEDY = (
     "on a processor of its kind, and commit."
 )
 NO_CHAMPION = "none in production yet: the rules judge this model alone, until a version is promoted"
+MADE_OF_OUTCOMES = (
+    "Made of outcomes, and declared as known when the prediction is made. Nothing can check these reasons; read them:"
+)
 MOST, STAGES = 4, 30  # conflicts or changes of a factor by name, and stages that the merged tree would run
 _MARKS = {"stale": "⚠️", "blocked": "❌", "free": "✅"}
 
@@ -302,7 +305,16 @@ def _config(review: Review) -> str:
         )
         for item in review.config
     )
-    return table(("key", "base", "this", "stages that read it"), rows)
+    changed = table(("key", "base", "this", "stages that read it"), rows)
+    return "\n\n".join(filter(None, [changed, _derived(review)]))
+
+
+def _derived(review: Review) -> str:
+    """Show in words what nothing but a person can judge: why a column is known although it is made of outcomes."""
+    if not review.derived:
+        return ""
+    rows = ((code(each.column), code(each.expression, 90), text(each.reason)) for each in review.derived)
+    return f"{MADE_OF_OUTCOMES}\n\n{table(('column', 'is', 'because'), rows)}"
 
 
 def _plan(review: Review) -> str:

@@ -21,6 +21,7 @@ from trunkline.pipeline.reports import Past, Reports
 from trunkline.pipeline.search.summary import Searched
 from trunkline.review import kind
 from trunkline.review.attribution.shares import Attribution
+from trunkline.review.derived import KnownBecause
 from trunkline.review.kind import NO_CODE, CodeChange
 from trunkline.show.differences import Difference, differences
 
@@ -105,6 +106,7 @@ class Review:
     environments that are to run another version. `search` is there if one for a better model was made. `code` is what
     changed beside declared state, and `refuted` what dvc.lock of the commit claims and the run here did not give.
     `reliances` are on the features that the model leans on most, if its bundle is here.
+    `derived` are columns whose reason, why they are known although made of outcomes, is new.
     `another` are the keys by which this is another problem than the base's, whose values are not compared then.
     """
 
@@ -132,6 +134,7 @@ class Review:
     code: CodeChange = NO_CODE
     refuted: tuple[Refuted, ...] = ()
     reliances: tuple[Reliance, ...] = ()
+    derived: tuple[KnownBecause, ...] = ()
     another: tuple[str, ...] = ()
 
     @property

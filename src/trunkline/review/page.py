@@ -17,7 +17,7 @@ from trunkline.pipeline.evaluate.estimate import Estimate
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.search.summary import Searched
 from trunkline.review import pictures
-from trunkline.review.comment import kept, kind, noise, number, span, verdict
+from trunkline.review.comment import MADE_OF_OUTCOMES, kept, kind, noise, number, span, verdict
 from trunkline.review.data import Moved, Review
 from trunkline.show.differences import shown
 from trunkline.show.markdown import plain
@@ -60,6 +60,7 @@ def _content(review: Review) -> dict[str, Any]:
         "noise": noise(review),
         "kept": kept(review.plan.steps),
         "longest": LONGEST,
+        "made_of_outcomes": MADE_OF_OUTCOMES,
         "changes": pictures.changes([_labelled(moved) for moved in review.whole]),
         "forest": pictures.forest([_labelled(moved) for moved in slices[: pictures.MOST]], whole),
         "most": pictures.MOST,

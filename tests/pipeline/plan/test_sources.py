@@ -30,4 +30,8 @@ def test_a_changed_a_missing_and_a_new_file_are_told(tmp_path: Path, monkeypatch
     assert list(unpinned({"trips": listed})) == [
         "in/b.csv: there is no such file; put it there, or fix its name in conf/data"
     ]
+    folder.rename(tmp_path / "elsewhere")
+    assert next(iter(unpinned({"trips": listed}))).startswith("in/a.csv: there is no such file")
+    (tmp_path / "in.dvc").write_text("outs: []\n")
+    assert list(unpinned({"trips": listed})) == [], "DVC brings it"
     assert list(unpinned({"trips": source.model_copy(update={"url": "s3://bucket/in/"})})) == [], "asks no network"

@@ -65,6 +65,7 @@ class _Survey:
     params: Mapping[str, Any]
     composed: Callable[[], Mapping[str, Any]]
     outs: Mapping[Path, Any]
+    tracked: Mapping[Path, Any]  # outputs of no stage, that `dvc add` has made
     remote: bool
     seen: dict[str, Stage] = field(default_factory=dict)
     same: set[str] = field(default_factory=set)  # stages whose outputs will be what dvc.lock says
@@ -72,11 +73,7 @@ class _Survey:
     def add(self, stage: Any) -> None:
         upstream = {str(dep): makers for dep in files(stage) if (makers := self._makers(dep))}
         # DVC remembers the hash of a file that has not changed.
-        inputs = {
-            str(dep): str(dep.get_hash().value) if dep.exists else None
-            for dep in files(stage)
-            if str(dep) not in upstream
-        }
+        inputs = {str(dep): self._hash(dep) for dep in files(stage) if str(dep) not in upstream}
         params = _params(stage, self.params)
         outputs = {path: word for out in stage.outs for path, word in out.status().items()}
         waits = any(name not in self.same for names in upstream.values() for name in names)
@@ -102,6 +99,13 @@ class _Survey:
         if waits or not all(dep.exists for dep in files(stage)):
             return "changed"
         return "restored" if self._is_cached(stage, own=own, params=params) else "runs"
+
+    def _hash(self, dep: Any) -> str | None:
+        """Return the hash of an input; of one that is not here and the remote may have, the one that git keeps."""
+        if dep.exists:
+            return str(dep.get_hash().value)
+        tracked = self.tracked.get(Path(dep.fs_path)) if self.remote else None
+        return str(tracked.hash_info.value) if tracked is not None else None
 
     def _is_another(self, dep: Any, makers: tuple[str, ...]) -> bool:
         """Whether what stages before have made is not what the lock says that this one has read: after a merge."""
@@ -157,7 +161,9 @@ def survey(root: Path, params: Mapping[str, Any], composed: Callable[[], Mapping
         with chdir(root), set_loggers_level(WARNING), kept_parses(), Repo() as repo, repo.lock:
             stages = private.in_order(repo)
             outs = {Path(out.fs_path): out for stage in stages for out in stage.outs}
-            surveyed = _Survey(repo, params, composed, outs, remote=bool(repo.config["core"].get("remote")))
+            tracked = {Path(out.fs_path): out for out in repo.index.outs if Path(out.fs_path) not in outs}
+            remote = bool(repo.config["core"].get("remote"))
+            surveyed = _Survey(repo, params, composed, outs, tracked, remote)
             for stage in stages:
                 surveyed.add(stage)
     except LockError as error:

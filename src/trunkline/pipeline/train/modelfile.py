@@ -9,11 +9,13 @@ import hashlib
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import skops.io
+from scipy.sparse import load_npz, save_npz
 from sklearn.pipeline import Pipeline
 from skops.io.exceptions import UntrustedTypesFoundException
 
@@ -21,6 +23,7 @@ from trunkline.core import files
 from trunkline.core.errors import UserError
 
 # What common estimators consist of, besides what skops trusts: scikit-learn's estimators, numpy's types.
+# A sparse matrix is read as arrays, with no pickle in them.
 TRUSTED = (
     "collections.OrderedDict",
     "collections.defaultdict",
@@ -29,6 +32,10 @@ TRUSTED = (
     "lightgbm.sklearn.LGBMClassifier",
     "lightgbm.sklearn.LGBMRegressor",
     "numpy.dtype",
+    "scipy.sparse._csc.csc_array",
+    "scipy.sparse._csc.csc_matrix",
+    "scipy.sparse._csr.csr_array",
+    "scipy.sparse._csr.csr_matrix",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
@@ -72,18 +79,26 @@ def canonical(content: bytes) -> bytes:
     Arrays are named by their content. Object ids are dropped: they only say which parts were one object.
     Nothing is compressed, since compressed bytes differ between versions and builds of zlib.
     """
-    with zipfile.ZipFile(io.BytesIO(content)) as source:
-        members = {name: _canonical_member(name, source.read(name)) for name in source.namelist()}
+    members = {name: _canonical_member(name, data) for name, data in _members(content).items()}
     schema = json.loads(members.pop(_SCHEMA))
     names = {name: hashlib.sha256(data).hexdigest()[:32] + Path(name).suffix for name, data in members.items()}
     renamed = {names[name]: data for name, data in members.items()}
     renamed[_SCHEMA] = json.dumps(_canonical_node(schema, names), separators=(",", ":")).encode()
+    return _archive(renamed)
+
+
+def _members(content: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(content)) as source:
+        return {name: source.read(name) for name in source.namelist()}
+
+
+def _archive(members: Mapping[str, bytes]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as target:
-        for name in sorted(renamed):
+        for name in sorted(members):
             entry = zipfile.ZipInfo(name, date_time=_EPOCH)
             entry.create_system = 3  # Unix, wherever it is written
-            target.writestr(entry, renamed[name])
+            target.writestr(entry, members[name])
     return buffer.getvalue()
 
 
@@ -94,6 +109,10 @@ def _refuse(types: list[str], path: Path) -> None:
 
 
 def _canonical_member(name: str, data: bytes) -> bytes:
+    if name.endswith(".npz"):  # a sparse matrix, whose places scipy reads as the narrowest integers that hold them
+        buffer = io.BytesIO()
+        save_npz(buffer, load_npz(io.BytesIO(data)), compressed=False)
+        return _archive(_members(buffer.getvalue()))
     if not name.endswith(".npy"):
         return data
     array = np.load(io.BytesIO(data), allow_pickle=False)
@@ -112,9 +131,9 @@ def _canonical_node(value: Any, names: dict[str, str]) -> Any:
     if not isinstance(value, dict):
         return value
     node = {key: _canonical_node(item, names) for key, item in value.items() if key != "__id__"}
+    if isinstance(node.get("file"), str):  # of whatever kind the node is; a dictionary's key of that name holds a node
+        node["file"] = names[node["file"]]
     match node.get("__loader__"):
-        case "NdArrayNode" | "BytesNode" | "BytearrayNode" if "file" in node:
-            node["file"] = names[node["file"]]
         case "SetNode":
             node["content"].sort(key=json.dumps)
         case "DictNode" if _THREADS in node["content"]:
