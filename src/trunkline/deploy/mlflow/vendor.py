@@ -17,7 +17,7 @@ _LOADER = "deploy/mlflow/loader.py"
 _PIPELINE = ("conf/model.py", "core", "pipeline/train", "serve/pipeline_scorer.py")
 PATHS = {"onnx": (*_GRAPH, _LOADER), "sklearn": (*_GRAPH, _LOADER, *_PIPELINE)}
 _SERVING = ("msgspec", "numpy", "onnxruntime", "pandas")
-_TRAINING = ("joblib", "polars", "pydantic", "scikit-learn", "skops", "threadpoolctl")
+_TRAINING = ("joblib", "polars", "pydantic", "scikit-learn", "scipy", "skops", "threadpoolctl")
 REQUIREMENTS = {"onnx": _SERVING, "sklearn": (*_SERVING, *_TRAINING)}
 
 _ROOT = Path(trunkline.__file__).parent
