@@ -40,6 +40,9 @@ def environment(*, forked: bool = True) -> dict[str, str]:
     }
 
 
+COMMITTER = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+
+
 @dataclass(frozen=True)
 class Checkout:
     """A git checkout of the project with a DVC cache of its own."""
@@ -81,9 +84,9 @@ class Checkout:
         return (self.root / file).read_text(encoding="utf-8")
 
     def commit(self, message: str) -> None:
-        """Commit everything that is not ignored."""
+        """Commit everything that is not ignored, also where the machine knows no committer."""
         self.run("git", "add", "--all")
-        self.run("git", "commit", "-qm", message)
+        self.run("git", *COMMITTER, "commit", "-qm", message)
 
     def copy(self, root: Path) -> "Checkout":
         """Copy the checkout with its cache and data."""
