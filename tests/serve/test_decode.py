@@ -82,7 +82,7 @@ def test_what_is_right_is_read_by_the_compiled_decoder(bundle, decoder, monkeypa
     monkeypatch.setattr(decoder, "check", check)
     right = GOOD | {"delay": -3.5, "engines": 2, "holiday": True, "kind": "arrival", "code": 7, "dest": None}
     rows = decoder.decode(json.dumps([right, GOOD]).encode())
-    assert bundle.scores(rows.numeric, rows.categorical).tolist() == [bundle.score(right), bundle.score(GOOD)]
+    assert bundle.scores(*rows.matrices).tolist() == [bundle.score(right), bundle.score(GOOD)]
 
 
 @pytest.mark.parametrize(
@@ -121,4 +121,4 @@ def test_rows_beside_a_refused_one_are_kept_in_their_order(bundle, decoder):
     assert rows.refused is not None
     assert {number: error.field for number, error in rows.refused.items()} == {1: "hour"}
     expected = [bundle.score(GOOD), bundle.score(GOOD | {"hour": 8})]
-    assert bundle.scores(rows.numeric, rows.categorical).tolist() == expected
+    assert bundle.scores(*rows.matrices).tolist() == expected
