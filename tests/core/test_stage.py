@@ -204,8 +204,19 @@ def test_how_long_a_stage_took_is_kept_beside_dvc_and_nowhere_else(tmp_path):
     assert durations.read(tmp_path)["nap"] >= 0.05
     (tmp_path / ".dvc/tmp/trunkline/odd").write_text("no number")
     assert set(durations.read(tmp_path)) == {"nap"}
-    (tmp_path / ".dvc/tmp/trunkline/nap").write_text("200.4\n")
-    assert run().stderr == "nap: took 3 min 20 s when it last ran here\n"
+    durations.write(tmp_path, "nap", 200.4)
+    assert run().stderr == ""
+
+
+@pytest.mark.parametrize("at_a_terminal", [True, False])
+def test_how_long_a_run_last_took_is_said_at_a_terminal_alone(tmp_path, monkeypatch, capsys, at_a_terminal):
+    (tmp_path / ".dvc").mkdir()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: at_a_terminal)
+    durations.write(tmp_path, "nap", 200.4)
+    with durations.measured(tmp_path, "nap"):
+        pass
+    assert capsys.readouterr().err == ("nap: took 3 min 20 s when it last ran here\n" if at_a_terminal else "")
+    assert durations.read(tmp_path)["nap"] < 100
 
 
 def test_who_reads_a_file_while_it_is_written_has_the_old_one_whole(tmp_path: Path) -> None:

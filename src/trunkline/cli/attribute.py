@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trunkline.cli import options, output
+from trunkline.core import durations
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -47,7 +48,7 @@ def _answer(question: "Question", verbose: bool) -> "Attribution":
     from trunkline.core.progress import Bar
     from trunkline.review.attribution import measure
 
-    with output.timed("trunkline attribute"), Bar("", len(question.trees), "combinations") as bar:
+    with durations.measured(Path(), "trunkline attribute"), Bar("", len(question.trees), "combinations") as bar:
 
         def began(name: str) -> None:
             bar.rename(_words(name))

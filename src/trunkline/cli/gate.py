@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from trunkline.cli import options, output
+from trunkline.core import durations
 
 if TYPE_CHECKING:
     from trunkline.pipeline.reports import GatesReport, Verdict
@@ -104,7 +105,7 @@ def _self_test(as_json: bool) -> bool:
     params = Params.read()
     measured = params.group(Evaluation)
     progress = partial(track, what="planting", unit="models")
-    with output.timed("trunkline gate --self-test"):
+    with durations.measured(Path(), "trunkline gate --self-test"):
         cases = selftest.run(params.group(Gates), measured, evidence.read(measured, params.seed), progress)
     passed = all(case.right for case in cases)
     if as_json:

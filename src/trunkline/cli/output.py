@@ -1,14 +1,10 @@
-"""What verbs print alike: JSON, and how long a slow one takes."""
+"""What verbs print alike: JSON, or text."""
 
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import click
 
-from trunkline.core import durations, files
+from trunkline.core import files
 
 
 def echo_json(content: Any) -> None:
@@ -22,12 +18,3 @@ def answer(content: Any, text: str, as_json: bool) -> None:
         echo_json(content)
     else:
         click.echo(text)
-
-
-@contextmanager
-def timed(verb: str) -> Iterator[None]:
-    """Tell who waits at a terminal how long a verb last took here, and keep how long it takes now."""
-    if sys.stderr.isatty() and (last := durations.last_run(Path(), verb)):
-        click.echo(last, err=True)
-    with durations.measured(Path(), verb):
-        yield

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from trunkline.cli import options, output
+from trunkline.core import durations
 
 
 @click.command(short_help="Tag the merged commit as a signed version, if its gates pass.")
@@ -29,7 +30,7 @@ def release(context: click.Context, trunk: str, dry_run: bool, as_json: bool) ->
     from trunkline.release import publish
 
     tell = partial(click.echo, err=True)
-    with output.timed("trunkline release"), Bar("releasing"):
+    with durations.measured(Path(), "trunkline release"), Bar("releasing"):
         released = publish.release(Path(), trunk, os.environ, connect.named(os.environ), tell, write=not dry_run)
     version = released.version and released.version.tag
     facts = {"digest": released.digest, "outcome": released.what, "version": version, "why": list(released.why)}

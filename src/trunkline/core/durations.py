@@ -1,6 +1,7 @@
 """How long each stage, and each slow verb, took when it last ran on this machine."""
 
 import contextlib
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,15 +40,12 @@ def in_words(seconds: float) -> str:
     return f"{minutes} min {left} s" if minutes else f"{left} s"
 
 
-def last_run(root: Path, name: str) -> str | None:
-    """Return a line on how long a run last took here, if that is worth a line."""
-    seconds = read(root).get(name, 0.0)
-    return f"{name}: took {in_words(seconds)} when it last ran here" if seconds >= WORTH_SAYING else None
-
-
 @contextlib.contextmanager
 def measured(root: Path, name: str) -> Iterator[None]:
-    """Keep how long what is done inside takes, if it ends well."""
+    """Keep how long what is done inside takes, if it ends well; tell who waits at a terminal how long it last took."""
+    seconds = read(root).get(name, 0.0)
+    if seconds >= WORTH_SAYING and sys.stderr.isatty():  # elsewhere, what is printed would depend on the machine
+        print(f"{name}: took {in_words(seconds)} when it last ran here", file=sys.stderr)  # noqa: T201  light: no library is imported yet
     started = time.perf_counter()
     yield
     write(root, name, time.perf_counter() - started)

@@ -23,8 +23,6 @@ def run(main: Callable[[], None]) -> None:
         _use_the_tree_in(Path.cwd())
         pin()
         stage = Path(sys.argv[0]).stem
-        if last := durations.last_run(Path.cwd(), stage):
-            print(last, file=sys.stderr)  # noqa: T201  light: no library is imported yet
         with durations.measured(Path.cwd(), stage):
             main()
     except KeyboardInterrupt:
