@@ -104,17 +104,16 @@ async def read_body(request: Request, receive: Receive, limit: int, deadline: fl
 
 
 async def _body(receive: Receive, limit: int) -> bytes:
-    body = b""
+    body = bytearray()  # of many small parts, to add up bytes would take the square of their number
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ConnectionResetError("the client went away")
-        part: bytes = message.get("body", b"")
-        body += part
+        body += message.get("body", b"")
         if len(body) > limit:
             raise _too_large(limit)
         if not message.get("more_body"):
-            return body
+            return bytes(body)
 
 
 def _too_large(limit: int) -> ProblemError:
