@@ -12,8 +12,8 @@ from trunkline.deploy import moves as deploy_moves
 from trunkline.pipeline.evaluate.estimate import Estimate, words
 from trunkline.pipeline.plan.reasons import Step
 from trunkline.pipeline.reports import Verdict
-from trunkline.review import problem
-from trunkline.review.data import CurveKind, Moved, Pending, Review
+from trunkline.review import mermaid, problem
+from trunkline.review.data import Moved, Pending, Review
 from trunkline.show.differences import shown
 from trunkline.show.markdown import code, table, text
 
@@ -188,9 +188,9 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
         yield "Slices that moved most", _slices(review)
     if review.undefined_slices:
         yield "Slices where it is undefined", _undefined(review)
-    charted = [curve for curve in review.curves if curve.kind in _CHARTS]
+    charted = [curve for curve in review.curves if curve.kind in mermaid.CHARTS]
     if charted:
-        yield "Curves", "\n\n".join(_chart(*_CHARTS[curve.kind], curve.points) for curve in charted)
+        yield "Curves", "\n\n".join(map(mermaid.chart, charted))
     yield "Data and bundle", _facts(review)
     steps = (
         f"git fetch origin {review.head} && git switch --detach FETCH_HEAD && make repro && .venv/bin/trunkline gate"
@@ -348,38 +348,6 @@ def _undefined(review: Review) -> str:
     rows = ((code(where), text(words(estimate))) for where, estimate in slices[:SLICES])
     more = f"\n\n…and {len(slices) - SLICES} more." if len(slices) > SLICES else ""
     return f"{table(('slice', text(review.whole[0].metric)), rows)}{more}"
-
-
-# Both lines are seen on white and on black: GitHub's own first colour is nearly white in its light theme.
-_COLOURS = '%%{init: {"themeVariables": {"xyChart": {"plotColorPalette": "#2f81f7, #8b949e"}}}}%%'
-_CHARTS: dict[CurveKind, tuple[str, str, str]] = {
-    "calibration": ("Calibration: observed rate by score (the straight line is perfect)", "score", "rate"),
-    "roc": ("ROC: true positive rate by false positive rate", "false positive rate", "rate"),
-    "observed": ("Mean label by score (the straight line is perfect)", "score", "label"),
-}
-
-
-def _chart(title: str, axis: str, up: str, points: Sequence[tuple[float, float]]) -> str:
-    """Draw points as lines of a chart whose x axis is in equal steps, which is all that mermaid knows."""
-    low, high = (points[0][0], points[-1][0]) if points else (0.0, 1.0)
-    steps = [low + (high - low) * step / 10 for step in range(11)]
-    values = ", ".join(f"{_at(step, points):.3f}" for step in steps)
-    diagonal = ", ".join(f"{step:.3f}" for step in steps)
-    values_of = [value for point in points for value in point]
-    ends = "0 --> 1" if up == "rate" else f"{min(values_of, default=0):.2f} --> {max(values_of, default=1):.2f}"
-    return (
-        f'```mermaid\n{_COLOURS}\nxychart-beta\n  title "{title}"\n  x-axis "{axis}" {low:.2f} --> {high:.2f}\n'
-        f'  y-axis "{up}" {ends}\n  line [{values}]\n  line [{diagonal}]\n```'
-    )
-
-
-def _at(step: float, points: Sequence[tuple[float, float]]) -> float:
-    """Return the height of the points at a step, on the straight line between its neighbours."""
-    before = max((point for point in points if point[0] <= step), default=points[0] if points else (0.0, 0.0))
-    after = min((point for point in points if point[0] >= step), default=before)
-    if after[0] == before[0]:
-        return before[1]
-    return before[1] + (after[1] - before[1]) * (step - before[0]) / (after[0] - before[0])
 
 
 def _facts(review: Review) -> str:
