@@ -105,7 +105,7 @@ def ask(peer: Peer, model: Model, seconds: int, connections: Sequence[int]) -> d
                 cpu = 1e6 * (server.cpu_seconds() - before) / max(1, done.requests)
                 size = server.resident() / 1e6
                 rate = done.requests / done.seconds
-                cells[count] = Cell(rate, done.p50, done.p99, cpu, size, server.cold_start, done.failed)
+                cells[count] = Cell(rate, done.p50, done.p99, cpu, size, server.cold_start, done.failed + done.late)
             return cells
 
 

@@ -2,7 +2,8 @@
 
 Two versions of a bundle are delivered in turn, each swap while wrk asks over 16 connections. Every five seconds the
 resident memory is taken; reported are its slope after the first fifth of the time, in MB an hour by least squares, the
-swaps, and the requests that failed. Needs wrk and a bundle. Run: python -m benchmarks.soak [--minutes 30] [BUNDLE]
+swaps, the requests that failed, and the answers that took 2 s and more. Needs wrk and a bundle.
+Run: python -m benchmarks.soak [--minutes 30] [BUNDLE]
 """
 
 import argparse
@@ -32,11 +33,12 @@ CONNECTIONS = 16
 
 @dataclass(frozen=True)
 class Soak:
-    """What was seen: MB of resident memory by seconds, requests and those that failed, and swaps."""
+    """What was seen: MB of resident memory by seconds; requests, those that failed and late answers; and swaps."""
 
     samples: Sequence[tuple[float, float]]
     requests: int
     failed: int
+    late: int
     swaps: int
 
     def slope(self) -> float:
@@ -60,8 +62,9 @@ def main() -> None:
         raise SystemExit(str(error)) from None
     seen = soak(given.bundle, round(60 * given.minutes), every=1.0, sample=5.0)
     sys.stdout.write(
-        f"{seen.requests:,} requests, {seen.failed:,} failed, {seen.swaps:,} swaps; resident memory from "
-        f"{seen.samples[0][1]:,.1f} to {seen.samples[-1][1]:,.1f} MB, {seen.slope():+,.1f} MB an hour\n"
+        f"{seen.requests:,} requests, {seen.failed:,} failed, {seen.late:,} late, {seen.swaps:,} swaps; "
+        f"resident memory from {seen.samples[0][1]:,.1f} to {seen.samples[-1][1]:,.1f} MB, "
+        f"{seen.slope():+,.1f} MB an hour\n"
     )
 
 
@@ -88,7 +91,7 @@ def soak(bundle: Path, seconds: int, every: float, sample: float) -> Soak:
             with _repeated(every, deliver) as swaps, _repeated(sample, look):
                 done = load.ask(port, question, CONNECTIONS, seconds, folder)
             look(0)
-        return Soak(samples, done.requests, done.failed, len(swaps))
+        return Soak(samples, done.requests, done.failed, done.late, len(swaps))
 
 
 def _versions(bundle: Path, folder: Path, store: BundleStore) -> list[str]:

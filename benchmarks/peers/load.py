@@ -19,22 +19,23 @@ wrk.headers["Content-Type"] = "application/json"
 done = function(summary, latency, requests)
   local errors = summary.errors
   io.write(string.format(
-    '\\n{{"requests": %d, "seconds": %.6f, "p50": %.3f, "p99": %.3f, "failed": %d}}\\n',
+    '\\n{{"requests": %d, "seconds": %.6f, "p50": %.3f, "p99": %.3f, "failed": %d, "late": %d}}\\n',
     summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
-    errors.status + errors.connect + errors.read + errors.write + errors.timeout))
+    errors.status + errors.connect + errors.read + errors.write, errors.timeout))
 end
 """
 
 
 @dataclass(frozen=True)
 class Load:
-    """What was measured: requests, seconds, latencies in ms, and how many requests failed."""
+    """What was measured: requests, seconds, latencies in ms, requests that failed, and answers after 2 s and more."""
 
     requests: int
     seconds: float
     p50: float
     p99: float
     failed: int
+    late: int
 
 
 def wrk() -> str:

@@ -103,15 +103,17 @@ def test_versions_follow_each_other_under_load_without_a_failed_request(tmp_path
             return asked
 
         asking = [pool.submit(ask) for _ in range(2)]
-        for _ in range(5):
-            deliver(2)
-            server.logged("serves sums v2")
-            deliver(3)
-            assert "model.onnx: was changed" in server.logged("does not serve what is delivered")
-            assert (server.get("/readyz").status, server.get("/version").json["version"]) == (200, "v2")
-            assert "model.onnx: was changed" in server.get("/version").json["problem"]
-            assert b"trunkline_delivery_problem 1.0" in server.get("/metrics").body
-            deliver(1)
-            server.logged("serves sums v1")
-        stop.append(True)
+        try:
+            for _ in range(5):
+                deliver(2)
+                server.logged("serves sums v2")
+                deliver(3)
+                assert "model.onnx: was changed" in server.logged("does not serve what is delivered")
+                assert (server.get("/readyz").status, server.get("/version").json["version"]) == (200, "v2")
+                assert "model.onnx: was changed" in server.get("/version").json["problem"]
+                assert b"trunkline_delivery_problem 1.0" in server.get("/metrics").body
+                deliver(1)
+                server.logged("serves sums v1")
+        finally:
+            stop.append(True)
         assert min(each.result(30) for each in asking) > 0

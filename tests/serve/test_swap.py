@@ -1,6 +1,7 @@
 """A delivered version takes the place of the one that is served if it is whole; otherwise that one stays."""
 
 import json
+import logging
 import shutil
 from functools import partial
 from pathlib import Path
@@ -151,3 +152,25 @@ def test_a_pointer_that_says_nothing_changes_nothing(store, follower, tmp_path, 
     (store.folder / "production.json").write_bytes(content)
     assert served(follower) == "v1"
     assert follower.slot.problem
+
+
+def test_what_the_log_says_is_in_place_when_it_says_it(store, follower, tmp_path, caplog, monkeypatch):
+    seen = []
+
+    class Look(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            seen.append((record.getMessage().split()[:2], follower.slot.current is None, follower.slot.problem is None))
+
+    caplog.set_level(logging.INFO, swap.__name__)
+    monkeypatch.setattr(logging.getLogger(swap.__name__), "handlers", [Look()])
+    deliver(store, 1, golden_bundle(tmp_path / "v1"))
+    follower.look()
+    (store.folder / "production.json").write_text("{")
+    follower.look()
+    (store.folder / "production.json").unlink()
+    follower.look()
+    assert seen == [
+        (["serves", "sums"], False, True),
+        (["does", "not"], False, False),
+        (["serves", "nothing:"], True, True),
+    ]

@@ -24,7 +24,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class Slot:
-    """The model that is served, the one before it, and why what was delivered last is not served; None if it is."""
+    """The model that is served, the one before it, and why what was delivered last is not served; None if it is.
+
+    A change is in place, and in the metrics, before the log says it.
+    """
 
     current: Model | None = None
     previous: Model | None = None
@@ -40,10 +43,10 @@ class Slot:
 
     def keep(self, problem: str) -> None:
         """Go on serving what is served, and say why."""
-        if problem != self.problem:
-            _log.error("does not serve what is delivered: %s", problem)
-        self.problem = problem
+        before, self.problem = self.problem, problem
         self.on_change(self)
+        if problem != before:
+            _log.error("does not serve what is delivered: %s", problem)
 
     def empty(self) -> None:
         """Serve nothing."""

@@ -70,9 +70,12 @@ class Certificates:
 
     def look(self) -> None:
         """Take what the files hold now, if it is right; else go on with what is there, and say why."""
-        before, self.problem = self.problem, self._renew()
+        identity, problem = self.identity, self.problem
+        self.problem = self._renew()
         self.on_change(self)
-        if self.problem and self.problem != before:
+        if self.identity is not identity:
+            _log.info("%s: was read again; it expires on %s", self._declared.certificate, _day(self.identity))
+        if self.problem and self.problem != problem:
             _log.error("the certificate stays as it was: %s", self.problem)
 
     def _renew(self) -> str | None:
@@ -81,7 +84,6 @@ class Certificates:
             files = _read(self._declared)
             if files != self.identity.files:
                 self.identity = _identity(self._declared, files)
-                _log.info("%s: was read again; it expires on %s", self._declared.certificate, _day(self.identity))
         except UserError as error:
             return one_line(error)
         return None

@@ -72,9 +72,9 @@ class IssuerKeys:
         except TrunklineError as error:
             _log.error("the keys for tokens stay as they are: %s", error)
             return
-        if keys.keys() != self._keys.keys():
+        before, self._keys, self._read_at = self._keys, keys, self._clock()
+        if keys.keys() != before.keys():
             _log.info("%s: was read, %d keys for tokens", self._declared.jwks, len(keys))
-        self._keys, self._read_at = keys, self._clock()
 
 
 def parse(content: bytes, place: str) -> dict[str, PyJWK]:

@@ -106,9 +106,9 @@ class KeyFile:
                 self._stamp = stamp
                 _log.info("%s: was read again, %d keys", self._path, len(self._keys))
         except (OSError, UserError) as error:
-            if self._stamp is not None:
+            before, self._stamp = self._stamp, None
+            if before is not None:
                 _log.error("no key is accepted: %s", error)
-            self._stamp = None
             detail = "the server cannot read its keys"
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"retry-after": "1"}) from None
         return self._keys
