@@ -73,6 +73,7 @@ lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versio
 		-c locks/ci.txt -o locks/dev.txt
 	@$(LOCK) pyproject.toml --all-extras --group example --group project -c locks/dev.txt -o locks/project.txt
 	@$(RUN) python -c "$(EXTRAS)" serve | $(LOCK) - -c locks/dev.txt -o locks/serve.txt
+	@$(RUN) python -c "$(EXTRAS)" serve serve-arrow | $(LOCK) - -c locks/dev.txt -o locks/serve-arrow.txt
 	@$(RUN) python -c "$(EXTRAS)" serve serve-sklearn | $(LOCK) - -c locks/dev.txt -o locks/serve-sklearn.txt
 	@printf '%s\n' setuptools wheel 'uv_build>=0.9,<1' | $(LOCK) - -o locks/build.txt
 	@echo uv | $(LOCK) - -o locks/uv.txt

@@ -15,7 +15,7 @@ from trunkline.serve import openapi, predict
 from trunkline.serve.auth.authenticate import Authenticator
 from trunkline.serve.auth.principal import STATE_SCOPES
 from trunkline.serve.auth.principal import Scope as AuthScope
-from trunkline.serve.http import Receive, Request, Response, Scope, Send, json_response, read_body
+from trunkline.serve.http import ARROW, Receive, Request, Response, Scope, Send, json_response, read_body
 from trunkline.serve.limits import SMALL, TIMEOUT, Queue, allowed_seconds, check_deadline
 from trunkline.serve.metrics import MEDIA_TYPE as METRICS_TYPE
 from trunkline.serve.metrics import Metrics
@@ -47,6 +47,7 @@ class Route:
 
 _PREDICT = Route("POST", "/v1/predict", predict.predict)
 _EXPLAIN = Route("POST", "/v1/predict", predict.explain, scope="explain", slow=True)
+_PREDICT_COLUMNS = Route("POST", "/v1/predict", predict.predict_columns, slow=True)
 
 
 class App:
@@ -115,6 +116,8 @@ class App:
             raise _not_allowed(route.method)
         if route is _PREDICT and predict.is_explained(request):
             route = _EXPLAIN
+        elif route is _PREDICT and request.media_type == ARROW:
+            route = _PREDICT_COLUMNS
         await self._authenticator.check(request.header("authorization"), route.scope)
         deadline = start + allowed_seconds(request.header(TIMEOUT), self._limits.time.total_seconds())
         with self._queue.entered():

@@ -21,7 +21,7 @@ from msgspec import UNSET, Meta, UnsetType
 from trunkline.bundle.contract import Contract, FieldError, Input, no_unicode, number_check, row_check, text_check
 from trunkline.serve.problems import ProblemError, malformed, refused_row
 
-_EXACT = 2**53 - 1  # beyond it, a double may stand for several whole numbers
+EXACT = 2**53 - 1  # beyond it, a double may stand for several whole numbers
 _UNDECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _TEXTS: dict[str | None, Any] = {None: str, "integer": int | float | str, "number": str, "boolean": bool | str}
 
@@ -57,18 +57,31 @@ class Rows:
         return replace(self, refused=None)
 
 
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Rows that are all as the contract says, as `Bundle.scores` takes them."""
+
+    matrices: tuple[npt.NDArray[np.float64], npt.NDArray[np.object_]]
+    refused: None = None
+
+    @property
+    def accepted(self) -> "Columns":
+        """Return all rows."""
+        return self
+
+
 class Decoder:
     """Reads the rows of requests to one bundle; `limit` is how many rows a request may have."""
 
     def __init__(self, contract: Contract, limit: int) -> None:
         inputs = sorted(contract.inputs, key=lambda field: field.role, reverse=True)  # numeric ones first
-        self._limit = limit
+        self.limit = limit
         self._widths = contract.width("numeric"), contract.width("categorical")
         self._check = row_check(contract)
         self._checks = [
             (index, number_check(field) if field.role == "numeric" else text_check(field))
             for index, field in enumerate(inputs)
-            if field.role == "categorical" or not _is_plain(field)
+            if field.role == "categorical" or not is_plain(field)
         ]
         row = _struct(inputs)
         self._row = msgspec.json.Decoder(row)
@@ -91,8 +104,8 @@ class Decoder:
 
     def check(self, requests: Sequence[Any], one: bool = False) -> Rows:
         """Return rows that are decoded already, checked one by one; raises ProblemError if there are too many."""
-        if len(requests) > self._limit:
-            detail = f"the request has {len(requests):,} rows, of which {self._limit:,} are allowed"
+        if len(requests) > self.limit:
+            detail = f"the request has {len(requests):,} rows, of which {self.limit:,} are allowed"
             raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
         rows, refused = [], {}
         for number, request in enumerate(requests):
@@ -157,7 +170,7 @@ def _no_number(constant: str) -> NoReturn:
     raise malformed(f"the body is not JSON: it holds {constant}; what is missing is null")
 
 
-def _is_plain(field: Input) -> bool:
+def is_plain(field: Input) -> bool:
     """Tell whether a number's type and range, which the compiled decoder checks, are all of its contract."""
     return field.type != "boolean" and field.allowed is None
 
@@ -173,12 +186,12 @@ def _field(name: str, field: Input) -> Any:
     """Return a field of the decoder's row; one that may be missing is UNSET where it is left out."""
     if field.role == "categorical":
         type_: Any = _TEXTS[field.category_of]
-    elif not _is_plain(field):
+    elif not is_plain(field):
         type_ = bool if field.type == "boolean" else int | float
     else:
         low, high = (
-            max(-_EXACT if field.min is None else field.min, -_EXACT),
-            min(_EXACT if field.max is None else field.max, _EXACT),
+            max(-EXACT if field.min is None else field.min, -EXACT),
+            min(EXACT if field.max is None else field.max, EXACT),
         )
         whole = field.type == "integer"
         limits = Meta(ge=math.ceil(low), le=math.floor(high)) if whole else Meta(ge=float(low), le=float(high))

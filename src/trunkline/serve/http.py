@@ -12,6 +12,7 @@ from typing import Any
 from trunkline.serve.problems import ProblemError, to_json
 
 JSON = "application/json"
+ARROW = "application/vnd.apache.arrow.stream"
 REQUEST_ID = "x-request-id"
 COMPLETE = "trunkline.complete"  # of a scope: the whole body has arrived
 

@@ -15,7 +15,7 @@ from trunkline.bundle.manifest import BundleError
 from trunkline.bundle.runtime import Bundle
 from trunkline.serve import bundles
 from trunkline.serve.bundles import PipelineBundle, Served
-from trunkline.serve.decode import Decoder, Rows
+from trunkline.serve.decode import Columns, Decoder, Rows
 from trunkline.serve.explain.additive import NotExplainedError
 from trunkline.serve.explain.explainer import Explainer
 from trunkline.serve.problems import ProblemError, refused_row
@@ -62,7 +62,7 @@ class Model:
     explainer: Explainer | NotExplainedError
     examples: tuple[dict[str, Any], ...]
 
-    def scores(self, rows: Rows) -> npt.NDArray[np.float64]:
+    def scores(self, rows: Rows | Columns) -> npt.NDArray[np.float64]:
         """Return the scores of rows.
 
         Raises ProblemError for the first row that is not as the contract says.
@@ -118,7 +118,9 @@ def load(folder: Path, rows: int, tolerance: float, pointer: Pointer | None = No
     return Model(version, bundle, decoder, Turns(bundle.scores), _explainer(folder, bundle), examples)
 
 
-def _refuse(rows: Rows) -> None:
+def _refuse(rows: Rows | Columns) -> None:
+    if isinstance(rows, Columns):
+        return
     for number, error in (rows.refused or {}).items():
         raise refused_row(str(error), None if rows.one else number, error.field)
 

@@ -1,6 +1,7 @@
 """What `/openapi.json` says: the routes in OpenAPI 3.1, with a row as the bundle's contract describes it."""
 
 from collections.abc import Iterator, Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from trunkline import __version__
@@ -9,6 +10,7 @@ from trunkline.conf.serving import Limits, Serving
 from trunkline.serve.auth.principal import STATE_SCOPES, Scope
 from trunkline.serve.explain.additive import IDENTITY, LINKS
 from trunkline.serve.explain.explainer import ROWS
+from trunkline.serve.http import ARROW
 from trunkline.serve.model import Model
 from trunkline.serve.operations import OF_A_REQUEST, OF_A_SCOPE, PROBLEM, TIMEOUT, Operation, answers, content, ref
 from trunkline.serve.predict import EXPLAIN
@@ -128,6 +130,9 @@ def _predict(limits: Limits, examples: Sequence[Any]) -> dict[str, Any]:
         f"golden_row_{number}": {"value": row} for number, row in enumerate(examples)
     }
     scored = content("application/json", {"oneOf": [ref("Scored"), ref("ScoredRows")]})
+    if find_spec("pyarrow"):
+        stream = {"description": "A stream of Arrow IPC: columns without dictionaries, as they are"}
+        body, scored = body | content(ARROW, stream), scored | content(ARROW, {})
     explained = {
         "name": EXPLAIN,
         "in": "query",

@@ -31,6 +31,15 @@ async def predict_in_turn(model: Model, request: Request, body: bytes) -> tuple[
     return json_response(_answer(model, request, rows, score=map(model.named, scores))), len(scores)
 
 
+def predict_columns(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
+    """Answer a stream of Arrow IPC with one; raises ProblemError, 415, where the server has not what reads it."""
+    try:
+        from trunkline.serve.protocols import arrow  # noqa: PLC0415  takes 0.2 s, and most servers need none
+    except ModuleNotFoundError:
+        raise _unsupported(f"the server reads no Arrow; send {JSON}") from None
+    return arrow.predict(model, request, body)
+
+
 def explain(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
     """Answer as `predict` does, with an explanation of each score; raises ProblemError as `Model.explanations`."""
     rows, accepted = _rows(model, request, body)
@@ -59,10 +68,14 @@ def _query(detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.BAD_REQUEST, f"query: {detail}")
 
 
+def _unsupported(detail: str) -> ProblemError:
+    return ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, {"accept": JSON})
+
+
 def _rows(model: Model, request: Request, body: bytes) -> tuple[Rows, Rows]:
     """Return the rows of a request, and those of them that are to be scored."""
     if request.media_type != JSON:
-        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body's type has to be {JSON}", {"accept": JSON})
+        raise _unsupported(f"the body's type has to be {JSON}")
     rows = model.decoder.decode(body)
     quarantine = not rows.one and model.bundle.contract.on_bad_row == "quarantine"
     return rows, rows.accepted if quarantine else rows
