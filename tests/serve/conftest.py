@@ -16,7 +16,7 @@ bundle: {on_bad_row: stop, tolerance: 1.0e-9, golden_rows: 20, card: {intended_u
 serving:
   bind: 127.0.0.1:0
   limits: {body: 65536, rows: 100, time: 2s, queue: 8}
-  protocols: {mlflow: true, open_inference: true, grpc: "127.0.0.1:0"}
+  protocols: {mlflow: true, open_inference: true, arrow: true, grpc: "127.0.0.1:0"}
 """
 GOOD = {"hour": 7, "origin": "JFK", "delay": -3.5, "engines": 2, "holiday": True, "dest": "LAX", "kind": "arrival"}
 

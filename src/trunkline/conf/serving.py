@@ -49,6 +49,9 @@ class Protocols(Strict):
 
     mlflow: bool = Field(True, description="POST /invocations, as MLflow's scoring server answers it.")
     open_inference: bool = Field(True, description="The Open Inference Protocol (V2) over REST, below /v2.")
+    arrow: bool = Field(
+        False, description="Streams of Arrow IPC as bodies of /v1/predict, for many rows; needs the extra serve-arrow."
+    )
     grpc: Bind | None = Field(None, description="Address of the Open Inference Protocol over gRPC; null: not spoken.")
 
 

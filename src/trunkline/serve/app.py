@@ -47,7 +47,6 @@ class Route:
 
 _PREDICT = Route("POST", "/v1/predict", predict.predict)
 _EXPLAIN = Route("POST", "/v1/predict", predict.explain, scope="explain", slow=True)
-_PREDICT_COLUMNS = Route("POST", "/v1/predict", predict.predict_columns, slow=True)
 
 
 class App:
@@ -78,6 +77,7 @@ class App:
             }
         self._routes = {route.path: route for route in routes}
         self._open_inference = serving.protocols.open_inference
+        self._arrow = Route("POST", "/v1/predict", predict.arrow(), slow=True) if serving.protocols.arrow else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request of HTTP."""
@@ -116,8 +116,8 @@ class App:
             raise _not_allowed(route.method)
         if route is _PREDICT and predict.is_explained(request):
             route = _EXPLAIN
-        elif route is _PREDICT and request.media_type == ARROW:
-            route = _PREDICT_COLUMNS
+        elif route is _PREDICT and self._arrow and request.media_type == ARROW:
+            route = self._arrow
         await self._authenticator.check(request.header("authorization"), route.scope)
         deadline = start + allowed_seconds(request.header(TIMEOUT), self._limits.time.total_seconds())
         with self._queue.entered():

@@ -1,12 +1,11 @@
 """What `/openapi.json` says: the routes in OpenAPI 3.1, with a row as the bundle's contract describes it."""
 
 from collections.abc import Iterator, Sequence
-from importlib.util import find_spec
 from typing import Any
 
 from trunkline import __version__
 from trunkline.bundle.contract import Contract
-from trunkline.conf.serving import Limits, Serving
+from trunkline.conf.serving import Serving
 from trunkline.serve.auth.principal import STATE_SCOPES, Scope
 from trunkline.serve.explain.additive import IDENTITY, LINKS
 from trunkline.serve.explain.explainer import ROWS
@@ -38,7 +37,7 @@ def document(model: Model, serving: Serving) -> dict[str, Any]:
 
 
 def _operations(model: Model, serving: Serving) -> Iterator[Operation]:
-    yield Operation("post", "/v1/predict", "predict", _predict(serving.limits, model.examples))
+    yield Operation("post", "/v1/predict", "predict", _predict(serving, model.examples))
     yield from _states()
     yield from described.operations(model, serving.limits, serving.protocols)
 
@@ -123,14 +122,14 @@ def _explanation(contract: Contract) -> dict[str, Any]:
     return {"type": "object", "required": [*properties], "properties": properties}
 
 
-def _predict(limits: Limits, examples: Sequence[Any]) -> dict[str, Any]:
-    rows = {"type": "array", "items": ref("Row"), "maxItems": limits.rows}
+def _predict(serving: Serving, examples: Sequence[Any]) -> dict[str, Any]:
+    rows = {"type": "array", "items": ref("Row"), "maxItems": serving.limits.rows}
     body = content("application/json", {"oneOf": [ref("Row"), rows]})
     body["application/json"]["examples"] = {
         f"golden_row_{number}": {"value": row} for number, row in enumerate(examples)
     }
     scored = content("application/json", {"oneOf": [ref("Scored"), ref("ScoredRows")]})
-    if find_spec("pyarrow"):
+    if serving.protocols.arrow:
         stream = {"description": "A stream of Arrow IPC: columns without dictionaries, as they are"}
         body, scored = body | content(ARROW, stream), scored | content(ARROW, {})
     explained = {

@@ -1,11 +1,11 @@
 """Answers `POST /v1/predict`: the scores of a row or of rows, and what each feature adds to them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
-from trunkline.core.errors import nearest
+from trunkline.core.errors import UserError, nearest
 from trunkline.serve.decode import Rows
 from trunkline.serve.http import JSON, Request, Response, json_response
 from trunkline.serve.model import Model
@@ -31,13 +31,14 @@ async def predict_in_turn(model: Model, request: Request, body: bytes) -> tuple[
     return json_response(_answer(model, request, rows, score=map(model.named, scores))), len(scores)
 
 
-def predict_columns(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
-    """Answer a stream of Arrow IPC with one; raises ProblemError, 415, where the server has not what reads it."""
+def arrow() -> Callable[[Model, Request, bytes], tuple[Response, int]]:
+    """Return what answers a stream of Arrow IPC with one; raises UserError where what reads it is not installed."""
     try:
         from trunkline.serve.protocols import arrow  # noqa: PLC0415  takes 0.2 s, and most servers need none
-    except ModuleNotFoundError:
-        raise _unsupported(f"the server reads no Arrow; send {JSON}") from None
-    return arrow.predict(model, request, body)
+    except ModuleNotFoundError as error:
+        install = "pip install 'trunkline[serve-arrow]', or what locks/serve-arrow.txt lists"
+        raise UserError(f"serving.protocols.arrow: needs {error.name}: {install}") from None
+    return arrow.predict
 
 
 def explain(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
@@ -68,14 +69,10 @@ def _query(detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.BAD_REQUEST, f"query: {detail}")
 
 
-def _unsupported(detail: str) -> ProblemError:
-    return ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, {"accept": JSON})
-
-
 def _rows(model: Model, request: Request, body: bytes) -> tuple[Rows, Rows]:
     """Return the rows of a request, and those of them that are to be scored."""
     if request.media_type != JSON:
-        raise _unsupported(f"the body's type has to be {JSON}")
+        raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body's type has to be {JSON}", {"accept": JSON})
     rows = model.decoder.decode(body)
     quarantine = not rows.one and model.bundle.contract.on_bad_row == "quarantine"
     return rows, rows.accepted if quarantine else rows

@@ -18,7 +18,7 @@ from uvicorn.supervisors import Multiprocess
 
 from trunkline.conf.serving import Serving, Tls, is_loopback
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.serve import model
+from trunkline.serve import model, predict
 from trunkline.serve.app import App
 from trunkline.serve.auth.authenticate import Authenticator
 from trunkline.serve.connection import Connection, loop_with_handshake_limit
@@ -55,13 +55,15 @@ def run(source: Source, serving: Serving, *, open_to_others: bool = False) -> No
     """Serve until SIGTERM or Ctrl-C; the address is logged once it answers.
 
     Raises UserError for a bundle, a file of keys or a certificate that cannot be used and for an address beyond this
-    machine where nobody is asked who they are, and OutsideError for one that is taken.
+    machine where nobody is asked who they are, or a protocol that is not installed; OutsideError for one that is taken.
     """
     Authenticator(serving.authentication)
     for address in filter(None, (serving.bind, serving.protocols.grpc)):
         _check_address(address, open_to_others or serving.asks_who)
     if serving.tls:
         _certificates(serving.tls)
+    if serving.protocols.arrow:
+        predict.arrow()
     loaded = model.load(source.folder, serving.limits.rows, source.tolerance) if source.delivery is None else None
     config = _config(_Process(source, serving, loaded if serving.workers == 1 else None))
     with contextlib.closing(_socket(serving.bind)) as listener, _shared_metrics(serving.workers):

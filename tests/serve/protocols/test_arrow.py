@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from tests.bundles import INPUTS
 from tests.serve.conftest import GOOD, golden_bundle
-from tests.serving import Server
+from tests.serving import Server, serving
+from trunkline.core.errors import UserError
 from trunkline.serve import predict
 from trunkline.serve.decode import Columns
 from trunkline.serve.http import ARROW, Request
@@ -189,10 +190,18 @@ def test_no_changed_stream_is_more_than_refused(model):
     assert {200, 400} <= outcomes
 
 
-def test_a_server_without_pyarrow_says_what_it_reads(model, monkeypatch):
+def test_a_server_without_pyarrow_says_what_it_needs(monkeypatch):
     monkeypatch.delitem(sys.modules, arrow.__name__)
     monkeypatch.delattr("trunkline.serve.protocols.arrow")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ProblemError, match="reads no Arrow; send application/json") as refusal:
-        predict.predict_columns(model, asked(), WHOLE)
-    assert int(refusal.value.status) == 415
+    with pytest.raises(
+        UserError, match=r"serving\.protocols\.arrow: needs pyarrow: pip install 'trunkline\[serve-arrow\]'"
+    ):
+        predict.arrow()
+
+
+def test_a_server_that_declares_no_arrow_reads_none(tmp_path):
+    with serving(str(golden_bundle(tmp_path / "sums")), cwd=tmp_path) as server:
+        answer = server.post("/v1/predict", WHOLE, ARROW)
+        assert (answer.status, answer.headers["accept"]) == (415, "application/json")
+        assert ARROW not in str(server.get("/openapi.json").json)
