@@ -1,5 +1,6 @@
 """The compiled decoder takes and refuses what `Bundle.score` does, with the same bits; JSON is read strictly."""
 
+import gc
 import json
 
 import pytest
@@ -122,3 +123,15 @@ def test_rows_beside_a_refused_one_are_kept_in_their_order(bundle, decoder):
     assert {number: error.field for number, error in rows.refused.items()} == {1: "hour"}
     expected = [bundle.score(GOOD), bundle.score(GOOD | {"hour": 8})]
     assert bundle.scores(*rows.matrices).tolist() == expected
+
+
+def test_decoders_of_the_same_inputs_keep_no_class_each(bundle):
+    def classes() -> int:
+        gc.collect()
+        return sum(isinstance(each, type) and each.__name__ == "Row" for each in gc.get_objects())
+
+    Decoder(bundle.contract, 10)
+    before = classes()
+    for _ in range(20):
+        Decoder(bundle.contract, 10)
+    assert classes() == before

@@ -9,6 +9,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from http import HTTPStatus
 from itertools import starmap
 from typing import Annotated, Any, NoReturn
@@ -83,7 +84,7 @@ class Decoder:
             for index, field in enumerate(inputs)
             if field.role == "categorical" or not is_plain(field)
         ]
-        row = _struct(inputs)
+        row = _struct(msgspec.json.encode(inputs))
         self._row = msgspec.json.Decoder(row)
         self._list = msgspec.json.Decoder(Annotated[list[row], Meta(max_length=limit)])  # type: ignore[valid-type]
 
@@ -175,7 +176,10 @@ def is_plain(field: Input) -> bool:
     return field.type != "boolean" and field.allowed is None
 
 
-def _struct(inputs: Sequence[Input]) -> type[msgspec.Struct]:
+@lru_cache(maxsize=8)  # msgspec keeps a part of each class that it makes (msgspec#1193): versions share one
+def _struct(declared: bytes) -> type[msgspec.Struct]:
+    """Return the class of a row of inputs, which are given as JSON."""
+    inputs = msgspec.json.decode(declared, type=list[Input])
     names = [f"field_{index}" for index in range(len(inputs))]
     fields = list(starmap(_field, zip(names, inputs, strict=True)))
     rename = {name: field.name for name, field in zip(names, inputs, strict=True)}
