@@ -74,6 +74,7 @@ lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versio
 	@$(LOCK) pyproject.toml --all-extras --group example --group project -c locks/dev.txt -o locks/project.txt
 	@$(RUN) python -c "$(EXTRAS)" serve | $(LOCK) - -c locks/dev.txt -o locks/serve.txt
 	@$(RUN) python -c "$(EXTRAS)" serve serve-sklearn | $(LOCK) - -c locks/dev.txt -o locks/serve-sklearn.txt
+	@$(RUN) python -c "$(EXTRAS)" serve serve-log | $(LOCK) - -c locks/dev.txt -o locks/serve-log.txt
 	@printf '%s\n' setuptools wheel 'uv_build>=0.9,<1' | $(LOCK) - -o locks/build.txt
 	@echo uv | $(LOCK) - -o locks/uv.txt
 	@echo zensical | $(LOCK) - -o locks/site.txt

@@ -75,6 +75,7 @@ def _is_shared(name: str) -> bool:
         "conf/README.md",
         "locks/install",
         "locks/build.txt",
+        "locks/serve-log.txt",
         "locks/serve-sklearn.txt",
         "locks/serve.txt",
         "locks/uv.txt",
