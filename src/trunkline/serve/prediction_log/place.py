@@ -6,6 +6,7 @@ VERSION/HOUR/NAME.parquet, the hour in UTC. A file is under its name whole or no
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ class Place:
                 if self._local:  # another process may be removing it too
                     shutil.rmtree(f"{self._root}/{folder}", ignore_errors=True)
                 else:
-                    self._files.delete_dir(f"{self._root}/{folder}")
+                    self._files.delete_dir_contents(f"{self._root}/{folder}")
+                    with suppress(OSError):  # an empty object that stands for the folder: not every store has one
+                        self._files.delete_dir(f"{self._root}/{folder}")
 
     def _hours(self) -> Iterator[str]:
         for version in self._listed(""):
