@@ -20,6 +20,7 @@ from trunkline.bundle.runtime import Bundle
 from trunkline.core.errors import UserError
 from trunkline.lineage import predictions
 from trunkline.serve import batch, tables
+from trunkline.serve.prediction_log.privacy import Privacy
 
 INPUTS = [
     Input(name="distance", role="numeric", type="integer", nullable=False, description="miles", min=1.0, max=5000.0),
@@ -429,3 +430,32 @@ def test_memory_does_not_grow_with_the_file(tmp_path, folder):
     done = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
     assert done[0] == "2000000"
     assert int(done[1]) < 400, f"{done[1]} MB"
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_a_run_that_goes_on_logs_each_scored_row_once(tmp_path, folder):
+    privacy = Privacy({"origin": "leave_out"}, "keep", frozenset(), None)
+    source, score, calls = write(spoilt(5000), tmp_path / "rows.parquet"), Bundle.load(folder).scores, []
+    job = batch.logged(
+        batch.plan(source, tmp_path / "x.parquet", folder, batch.Options(policy="quarantine")),
+        tmp_path / "log",
+        privacy,
+    )
+
+    def broken(numbers, texts):
+        calls.append(1)
+        if len(calls) > 2:
+            raise OSError("the machine stops")
+        return score(numbers, texts)
+
+    with pytest.raises(OSError, match="the machine stops"):
+        batch.run(job, broken, 1, lambda rows: None)
+    assert not (tmp_path / "log").exists()
+    batch.run(job, score, 2, lambda rows: None)
+    table = pa.concat_tables(pq.read_table(path) for path in sorted((tmp_path / "log").rglob("*.parquet")))
+    output = read(tmp_path / "x.parquet")
+    for name in ("request_id", "digest", "score"):
+        assert table[name].to_pylist() == output[name].to_pylist()
+    assert table.schema.field("inputs").type.num_fields == len(INPUTS) - 1
+    found = predictions.find([str(tmp_path / "log")], output["request_id"][7].as_py())
+    assert (found.score, "origin" in found.inputs) == (output["score"][7].as_py(), False)

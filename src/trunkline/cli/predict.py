@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from trunkline.serve.batch import Job, Policy, Runtime, Summary
     from trunkline.serve.engine.choose import Engine
+    from trunkline.serve.prediction_log.privacy import Privacy
 
 
 @click.command(short_help="Score a CSV or Parquet file of rows with a bundle.")
@@ -34,6 +35,12 @@ if TYPE_CHECKING:
     help="A folder of tables, such as data/valid, that features of raw rows are joined from.",
 )
 @click.option("--traceable", is_flag=True, help="Add request_id and digest, by which trunkline trace finds a row.")
+@click.option(
+    "--log",
+    "log",
+    type=click.Path(path_type=Path),
+    help="A folder that each row is logged to with its inputs, as the server does; implies --traceable.",
+)
 @click.option("--threads", type=click.IntRange(1, 9999), help="Parts scored at once; the usable CPUs if not given.")
 @options.dry_run("Check the bundle, the paths and the columns; write nothing.")
 @options.as_json("Print what was done as JSON.")
@@ -47,6 +54,7 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
     on_bad_row: "Policy | None",
     tables: Path | None,
     traceable: bool,
+    log: Path | None,
     threads: int | None,
     dry_run: bool,
     as_json: bool,
@@ -65,7 +73,10 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
     from trunkline.serve import batch
 
     job = batch.plan(source, output, folder, batch.Options(runtime, on_bad_row, tables))
-    job = batch.traceable(job) if traceable else job
+    if log:
+        job = batch.logged(job, log, _privacy(log))
+    elif traceable:
+        job = batch.traceable(job)
     if dry_run:
         rows = "?" if job.table.rows is None else f"{job.table.rows:,}"
         if as_json:
@@ -95,6 +106,19 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
     if summary.rejected:
         click.echo(f"first of the {summary.rejected:,} refused: {summary.first}", err=True)
     context.exit(1 if summary.rejected else 0)
+
+
+def _privacy(log: Path) -> "Privacy":
+    """Return how columns are treated in a log: as the project declares of the server's, by its contract's classes."""
+    from trunkline.conf.serving import Log, Serving
+    from trunkline.core.params import Params
+    from trunkline.core.paths import PARAMS
+    from trunkline.serve.prediction_log import privacy
+
+    if not PARAMS.exists():
+        return privacy.Privacy.of(Log(to=str(log)), frozenset())
+    params = Params.read()
+    return privacy.Privacy.of(params.group(Serving).log or Log(to=str(log)), privacy.personal(params))
 
 
 def _known_until(job: "Job") -> "dict[str, datetime | None]":

@@ -69,9 +69,9 @@ def serve(  # noqa: PLR0913, PLR0917  an argument per option
         from trunkline.serve import run
     except ModuleNotFoundError as error:
         raise click.UsageError(f"serve needs {error.name}: pip install 'trunkline[serve]'") from None
-    serving, tolerance = _declared(project, bind, workers)
+    serving, tolerance, personal = _declared(project, bind, workers)
     delivery = run.Delivery(environment, _trust(project).check) if environment else None
-    source = run.Source(store if environment else folder or Path("models/bundle"), delivery, tolerance)
+    source = run.Source(store if environment else folder or Path("models/bundle"), delivery, tolerance, personal)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server drains, and then hands it on to this
     try:
         with _reconciling(project, trunk, store, environment, every):
@@ -101,22 +101,27 @@ def _trust(project: Path) -> "Trust":
     return Trust.read(project)
 
 
-def _declared(project: Path, bind: str | None, workers: int | None) -> "tuple[Serving, float]":
-    """Return what conf/serving declares, with what the command line says instead, and the bundle's tolerance."""
+def _declared(project: Path, bind: str | None, workers: int | None) -> "tuple[Serving, float, frozenset[str]]":
+    """Return what conf/serving declares, with what the command line says instead; the bundle's tolerance.
+
+    And the columns that conf/contract marks as personal.
+    """
     from pydantic import ValidationError
 
     from trunkline.conf.bundle import Packaging
     from trunkline.conf.serving import Serving
     from trunkline.core.params import Params
     from trunkline.core.paths import PARAMS
+    from trunkline.serve.prediction_log import privacy
 
     tolerance = Packaging.model_fields["tolerance"].default
-    declared = Serving()
+    declared, personal = Serving(), frozenset[str]()
     if (project / PARAMS).exists():
         params = Params.read(project)
         declared, tolerance = params.group(Serving), params.group(Packaging).tolerance
+        personal = privacy.personal(params) if declared.log else personal
     given = {key: value for key, value in (("bind", bind), ("workers", workers)) if value is not None}
     try:
-        return Serving.model_validate({**dict(declared), **given}).placed(project), tolerance
+        return Serving.model_validate({**dict(declared), **given}).placed(project), tolerance, personal
     except ValidationError as error:
         raise click.UsageError(f"--{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}") from None

@@ -1,19 +1,22 @@
 """conf/serving: what `trunkline serve` accepts, on which addresses, and how much of it at once."""
 
 import ipaddress
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from trunkline.core.values import Duration, Group, Strict, Tuple
+from trunkline.core.values import Column, Duration, Group, Strict, Tuple
 
 Bind = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$")]
 # Of key pairs only: with HS256 a server that checks tokens could make them, and a public key pass for a secret.
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
 ]  # fmt: skip
+
+Treatment = Literal["keep", "hash", "leave_out"]
 
 
 class Limits(Strict):
@@ -143,6 +146,44 @@ class Tls(Strict):
     )
 
 
+class Log(Strict):
+    """Where each prediction is written down, and what of it; needs the extra `serve-arrow`."""
+
+    to: str = Field(min_length=1, description="A folder of the project, or of an object store: s3://bucket/log.")
+    interval: Duration = Field(
+        "60s", validate_default=True, description="Time within which a row is in a file: what a crash may lose."
+    )
+    queue: int = Field(
+        100_000,
+        ge=1,
+        le=100_000_000,
+        description="Rows of a worker that may wait until they are written; more are dropped, and counted.",
+    )
+    keep: Duration | None = Field(None, description="Age at which whole hours are removed; null: none is.")
+    columns: dict[Column, Treatment] = Field(
+        default_factory=dict,
+        description="What becomes of a column's values: keep, hash or leave_out. Of columns not named here, those that "
+        "conf/contract marks as personal or sensitive, or that are made of these, are left out; others are kept.",
+    )
+    principal: Treatment = Field("keep", description="What becomes of the name of who asked: keep, hash or leave_out.")
+    key: str | None = Field(
+        None, min_length=1, description="Environment variable that holds the key of hashes (HMAC-SHA256)."
+    )
+
+    @model_validator(mode="after")
+    def _hashes_with_a_key(self) -> Self:
+        if self.key is None and "hash" in (self.principal, *self.columns.values()):
+            raise ValueError("hash needs a key: name the environment variable that holds it: key")
+        return self
+
+    @field_validator("interval", "keep")
+    @classmethod
+    def _not_zero(cls, value: timedelta | None) -> timedelta | None:
+        if value is not None and not value:
+            raise ValueError("must be longer than 0s")
+        return value
+
+
 class Serving(Group):
     """How a bundle is served; no stage reads it, so that a change reruns nothing."""
 
@@ -157,6 +198,7 @@ class Serving(Group):
     protocols: Protocols = Protocols()
     tls: Tls | None = Field(None, description="The server's certificate; null: no TLS.")
     authentication: Authentication | None = Field(None, description="Who may ask; null: everyone on this machine.")
+    log: Log | None = Field(None, description="Where each prediction is written down; null: nowhere.")
 
     @property
     def asks_who(self) -> bool:
@@ -169,7 +211,8 @@ class Serving(Group):
         if authentication and authentication.jwt:
             authentication = authentication.model_copy(update={"jwt": _placed(authentication.jwt, project, "jwks")})
         tls = self.tls and _placed(self.tls, project, "certificate", "key", "clients")
-        return self.model_copy(update={"authentication": authentication, "tls": tls})
+        log = self.log and _placed(self.log, project, "to")
+        return self.model_copy(update={"authentication": authentication, "tls": tls, "log": log})
 
 
 _Structure = TypeVar("_Structure", bound=Strict)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.serve.log import DIGEST, REQUEST, SCORE, TIME, Prediction
+from trunkline.serve.log import DIGEST, INPUTS, REQUEST, SCORE, TIME, Prediction
 from trunkline.show.text import clean
 
 MOST = 10_000  # files that a folder or a pattern may stand for
@@ -37,7 +37,7 @@ def find(logs: Sequence[str], request: str) -> Prediction | None:
     bundles; OutsideError for a file that cannot be read.
     """
     files = expand(logs)
-    with duckdb.connect(config={"autoinstall_known_extensions": "false"}) as connection:
+    with duckdb.connect(config={"autoinstall_known_extensions": "false", "TimeZone": "UTC"}) as connection:
         rows = [row for path in files for row in _rows(connection, path, request)]
     digests = sorted({row.digest for row in rows})
     if len(digests) > 1:
@@ -82,8 +82,11 @@ def _rows(connection: Any, path: Path, request: str) -> Iterator[Prediction]:
         digest = row.get(DIGEST)
         if not isinstance(digest, str) or not digest:
             raise UserError(f"{path}: the row of {clean(request)} has no {DIGEST}, so nothing says what scored it")
+        inputs = row.pop(INPUTS) if isinstance(row.get(INPUTS), dict) else {}  # of a log that Trunkline has written
         others = {
-            clean(key): _plain(value) for key, value in sorted(row.items()) if key not in (REQUEST, DIGEST, TIME, SCORE)
+            clean(key): _plain(value)
+            for key, value in sorted({**row, **inputs}.items())
+            if key not in (REQUEST, DIGEST, TIME, SCORE)
         }
         time, score = _time(row.get(TIME)), _number(row.get(SCORE))
         yield Prediction(clean(request), clean(digest), time, score, str(path), others)

@@ -19,8 +19,9 @@ from trunkline.serve.http import ARROW, Receive, Request, Response, Scope, Send,
 from trunkline.serve.limits import SMALL, TIMEOUT, Queue, allowed_seconds, check_deadline
 from trunkline.serve.metrics import MEDIA_TYPE as METRICS_TYPE
 from trunkline.serve.metrics import Metrics
-from trunkline.serve.model import Model
+from trunkline.serve.model import Model, Scored
 from trunkline.serve.page import page
+from trunkline.serve.prediction_log.sender import PredictionLog
 from trunkline.serve.problems import MEDIA_TYPE as PROBLEM_TYPE
 from trunkline.serve.problems import ProblemError
 from trunkline.serve.protocols import mlflow, open_inference, tensors
@@ -39,7 +40,7 @@ class Route:
 
     method: str
     path: str
-    answer: Callable[[Model, Request, bytes], tuple[Response, int]]
+    answer: Callable[[Model, Request, bytes], tuple[Response, Scored | None]]
     refusal: Callable[[ProblemError], ProblemError] = lambda problem: problem
     scope: AuthScope = "predict"
     slow: bool = False
@@ -55,6 +56,7 @@ class App:
     def __init__(
         self, serving: Serving, slot: Slot, metrics: Metrics, queue: Queue, authenticator: Authenticator
     ) -> None:
+        self.log: PredictionLog | None = None
         self._limits, self._slot, self._metrics, self._queue = serving.limits, slot, metrics, queue
         self._authenticator = authenticator
         self._states: dict[str, Callable[[], Response]] = {
@@ -118,19 +120,24 @@ class App:
             route = _EXPLAIN
         elif route is _PREDICT and self._arrow and request.media_type == ARROW:
             route = self._arrow
-        await self._authenticator.check(request.header("authorization"), route.scope)
+        principal = await self._authenticator.check(request.header("authorization"), route.scope)
         deadline = start + allowed_seconds(request.header(TIMEOUT), self._limits.time.total_seconds())
         with self._queue.entered():
             self._metrics.in_work.set(self._queue.length)
             try:
                 body = await read_body(request, receive, self._limits.body, deadline)
-                response, rows = await self._scored(route, request, body, deadline)
+                response, scored = await self._scored(route, request, body, deadline)
             finally:
                 self._metrics.in_work.set(self._queue.length - 1)
-        self._metrics.rows.inc(rows)
+        if scored:
+            self._metrics.scored(scored)
+            if self.log:
+                self.log.append(scored, request.id, route.path, principal, time.monotonic() - start)
         return response
 
-    async def _scored(self, route: Route, request: Request, body: bytes, deadline: float) -> tuple[Response, int]:
+    async def _scored(
+        self, route: Route, request: Request, body: bytes, deadline: float
+    ) -> tuple[Response, Scored | None]:
         model = self._model()
         if route is _PREDICT and len(body) <= SMALL and not model.waits:
             answer = await predict.predict_in_turn(model, request, body)

@@ -33,7 +33,10 @@ from trunkline.core import files
 from trunkline.core.arrays import Floats
 from trunkline.core.errors import UserError
 from trunkline.serve import tables, unseen, writing
+from trunkline.serve.batch_log import BatchLog
 from trunkline.serve.log import DIGEST, REQUEST
+from trunkline.serve.prediction_log.privacy import Privacy
+from trunkline.serve.prediction_log.segments import ScoredRows
 from trunkline.serve.raw import RawRows, raw_rows
 from trunkline.serve.tables import REASONS, ROW, RowsFile
 from trunkline.serve.unseen import UnseenTexts
@@ -46,13 +49,13 @@ Scorer = Callable[[Floats, npt.NDArray[np.object_]], Floats]
 FEATURES = "features.json"
 PART = 1 << 16  # rows of a part, which is also a row group of the output
 CALL = 1 << 11  # rows that the model is given at once: few enough for the cache, enough for threads to run side by side
-_OURS = re.compile(r"run\.json|lock|joined|rejected|\d{8}\.(arrow|rejected\.arrow|json)|\..*\.part")
+_OURS = re.compile(r"run\.json|lock|joined|rejected|\d{8}\.(arrow|rejected\.arrow|log\.parquet|json)|\..*\.part")
 
 
 class Part(msgspec.Struct, frozen=True):
     """What became of one part's rows; `first` says what is wrong with the first one that was refused.
 
-    `unseen` counts, by column, the rows whose text no training row has.
+    `unseen` counts, by column, the rows whose text no training row has. `logged` is its segment's place in the log.
     """
 
     number: int
@@ -60,6 +63,7 @@ class Part(msgspec.Struct, frozen=True):
     rejected: int
     first: str | None
     unseen: dict[str, UnseenTexts] = {}
+    logged: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class Job:
     raw: RawRows | None  # what computes the inputs, where the rows have them not
     passed: tuple[str, ...]  # columns that are no inputs; the output has them besides the scores
     ids: str | None = None  # what its request ids begin with, where the output is to be a prediction log
+    log: BatchLog | None = None
 
     @property
     def rejected(self) -> Path:
@@ -104,7 +109,8 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """Return what the parts are made of: runs with the same identity make the same parts."""
         model = "" if self.runtime == "onnx" else hashlib.sha256(self.model.read_bytes()).hexdigest()
-        return {
+        log = {"log": f"{self.log.folder.resolve()} {self.log.privacy}"} if self.log else {}
+        return log | {
             "input": {"path": str(self.table.path.resolve())} | _state(self.table.path),
             "bundle": self.digest,
             "runtime": self.runtime,
@@ -193,6 +199,13 @@ def traceable(job: Job) -> Job:
     return replace(job, ids=hashlib.sha256(f"{job.digest} {rows}".encode()).hexdigest()[:12])
 
 
+def logged(job: Job, folder: Path, privacy: Privacy) -> Job:
+    """Return a job as `traceable` does, whose rows are also logged to a folder as a server logs them."""
+    job = traceable(job)
+    assert job.ids  # noqa: S101  as it is traceable
+    return replace(job, log=BatchLog(folder, privacy, job.contract, job.digest, job.ids))
+
+
 def run(job: Job, score: Scorer, threads: int, advance: Callable[[int], None]) -> Summary:
     """Score every row and write the output; `advance` is called with the number of rows that are done.
 
@@ -266,8 +279,12 @@ def _make(job: Job, score: Scorer, number: int, chunk: Any) -> Part:
     scores = (pl.Series(column).to_arrow() for column in graph_scores.T)  # pa.array would import pandas
     columns = [*(good[name] for name in job.passed), *scores, *_ids(job, number * PART + 1 + np.flatnonzero(keep))]
     _write_part(job.parts / f"{number:08}.arrow", pa.table(columns, schema=job.output_schema))
+    where = None
+    if job.log:
+        requests = _request_ids(job, good, number * PART + 1 + np.flatnonzero(keep))
+        where = job.log.write(_segment(job, number), number, requests, ScoredRows(numeric, categorical, graph_scores))
     first = next((f"row {number * PART + row + 1}: {why}" for row, why in bad.items()), None)
-    part = Part(number, len(chunk), len(bad), first, unseen.count(rows, keep))
+    part = Part(number, len(chunk), len(bad), first, unseen.count(rows, keep), where)
     with files.atomic_path(job.parts / f"{number:08}.json") as temporary:
         temporary.write_bytes(msgspec.json.encode(part))
     return part
@@ -291,6 +308,16 @@ def _checked(job: Job, chunk: Any, number: int) -> tuple[CheckedRows, dict[int, 
     refused = bundle_columns.reasons(chunk, breaches)
     computed = bundle_columns.reasons(inputs, rows.breaches)
     return rows, dict(sorted((computed | refused).items()))
+
+
+def _request_ids(job: Job, good: Any, numbers: npt.NDArray[np.int64]) -> list[str]:
+    """Return the request ids of rows: their own, or one of their number."""
+    own = good[REQUEST].cast(pa.string()).to_pylist() if REQUEST in job.passed else [None] * len(numbers)
+    return [given or f"{job.ids}-{number}" for given, number in zip(own, numbers, strict=True)]
+
+
+def _segment(job: Job, number: int) -> Path:
+    return job.parts / f"{number:08}.log.parquet"
 
 
 def _ids(job: Job, numbers: npt.NDArray[np.int64]) -> Iterator[Any]:
@@ -346,6 +373,9 @@ def _publish(job: Job, done: list[Part]) -> None:
         _replace(job.parts / "rejected", job.rejected)
     else:
         job.rejected.unlink(missing_ok=True)  # of an earlier run
+    for part in done:
+        if job.log and part.logged:
+            job.log.publish(_segment(job, part.number), part.logged)
     _replace(job.parts / "joined", job.output)
     _clear(job.parts)
     with suppress(OSError):  # another run has begun to wait for it

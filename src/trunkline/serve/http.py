@@ -25,6 +25,16 @@ _DIGITS = 18  # of a length: far more than any body has, and Python refuses to r
 _ID = re.compile(r"[!-~]{1,128}")
 
 
+def is_request_id(given: str) -> bool:
+    """Tell whether a client's request id is short and printable."""
+    return _ID.fullmatch(given) is not None
+
+
+def new_request_id() -> str:
+    """Return an id for a request of which the client gave none."""
+    return f"{random.getrandbits(128):032x}"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """A request without its body; names of headers are in lower case; of one given twice, the last counts.
@@ -44,9 +54,9 @@ class Request:
         """Return what a scope of ASGI says; the client's request id is kept, if it is short and printable."""
         headers = dict(scope["headers"])
         given = headers.get(_REQUEST_ID, b"").decode("latin-1")
-        new = "" if _ID.fullmatch(given) else f"{random.getrandbits(128):032x}"
+        identifier = given if is_request_id(given) else new_request_id()
         query = scope["query_string"].decode("latin-1")
-        return cls(scope["method"], scope["path"], query, headers, new or given, scope.get(COMPLETE, False))
+        return cls(scope["method"], scope["path"], query, headers, identifier, scope.get(COMPLETE, False))
 
     def header(self, name: str) -> str | None:
         """Return a header by its name in lower case."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 REQUEST, DIGEST = "request_id", "digest"  # whose row it is, and of the bundle that scored it
 TIME, SCORE = "time", "score"  # when, and what it said; any other column is an input
+INPUTS = "inputs"  # in the logs that Trunkline writes, a struct of them
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """What Prometheus is told: requests, rows, what is in work, and which model is served; of all workers together."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
-from trunkline.serve.model import Model
+from trunkline.serve.model import Model, Scored
 from trunkline.serve.swap import Slot
 
 if TYPE_CHECKING:
@@ -15,6 +17,25 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SHARED = "PROMETHEUS_MULTIPROC_DIR"  # where workers leave their numbers, so that any of them can tell those of all
 
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class LogMetrics:
+    """What became of the rows of the prediction log."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        counted: Callable[[str, str], Counter] = partial(Counter, registry=registry)
+        self.written = counted("trunkline_log_rows", "Rows that are in a file of the prediction log")
+        self.dropped = counted("trunkline_log_rows_dropped", "Scored rows that the prediction log lacks")
+        self.restarts = counted("trunkline_log_writer_restarts", "Times that the log's writer ended and was replaced")
+        self.waiting = Gauge(
+            "trunkline_log_rows_waiting",
+            "Rows that wait to be in a file of the prediction log",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self.problem = Gauge(
+            "trunkline_log_problem", "1 if the log cannot be written", registry=registry, multiprocess_mode="livemax"
+        )
 
 
 class Metrics:
@@ -35,6 +56,8 @@ class Metrics:
             registry=self._registry,
         )
         self.rows = Counter("trunkline_rows", "Rows scored", registry=self._registry)
+        self._refused = Counter("trunkline_rows_refused", "Rows refused beside others", registry=self._registry)
+        self.log = LogMetrics(self._registry)
         self.in_work = Gauge(
             "trunkline_requests_in_work",
             "Requests in work or waiting",
@@ -78,6 +101,12 @@ class Metrics:
         counter, histogram = self._children[key]
         counter.inc()
         histogram.observe(seconds)
+
+    def scored(self, scored: Scored) -> None:
+        """Count the rows of a request that is answered."""
+        self.rows.inc(len(scored.scores))
+        if scored.rows.refused:
+            self._refused.inc(len(scored.rows.refused))
 
     def show(self, slot: Slot) -> None:
         """Tell which model a slot serves."""

@@ -1,6 +1,7 @@
 """A bundle that is ready to answer: verified, its golden rows replayed, and so warm."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -100,6 +101,29 @@ class Model:
         """Return a row's score as JSON has it: a number, or for several classes their numbers by name."""
         classes = self.bundle.contract.classes
         return dict(zip(classes, score.tolist(), strict=True)) if classes else float(score)
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The rows of a request with a score each, as the model saw them; `rows.refused` are those that have none.
+
+    `request` is the id that the client itself gave in the body. `columns` and `times` are of rows whose features were
+    joined here: the request's columns of each as JSON, and as of when, in seconds since 1970.
+    """
+
+    model: Model
+    rows: Rows | Columns
+    scores: npt.NDArray[np.float64]
+    request: str | None = None
+    columns: Sequence[str] | None = None
+    times: Sequence[float] | None = None
+
+    @property
+    def numbers(self) -> Sequence[int]:
+        """The numbers of the scored rows in the request."""
+        refused = self.rows.refused or {}
+        every = range(len(self.scores) + len(refused))
+        return [number for number in every if number not in refused] if refused else list(every)
 
 
 def load(folder: Path, rows: int, tolerance: float, pointer: Pointer | None = None) -> Model:

@@ -8,30 +8,30 @@ from urllib.parse import parse_qsl
 from trunkline.core.errors import UserError, nearest
 from trunkline.serve.decode import Rows
 from trunkline.serve.http import JSON, Request, Response, json_response
-from trunkline.serve.model import Model
+from trunkline.serve.model import Model, Scored
 from trunkline.serve.problems import ProblemError
 
 EXPLAIN = "explain"  # the parameter of the query
 
 
-def predict(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
-    """Answer one row with its score, and an array of rows with theirs in order; return how many were scored.
+def predict(model: Model, request: Request, body: bytes) -> tuple[Response, Scored]:
+    """Answer one row with its score, and an array of rows with theirs in order; return what was scored.
 
     Where the contract sets bad rows aside, one that is refused has no score, and stands in `refused` with the reason.
     """
     rows, accepted = _rows(model, request, body)
     scores = model.scores(accepted)
-    return json_response(_answer(model, request, rows, score=map(model.named, scores))), len(scores)
+    return json_response(_answer(model, request, rows, score=map(model.named, scores))), Scored(model, rows, scores)
 
 
-async def predict_in_turn(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
+async def predict_in_turn(model: Model, request: Request, body: bytes) -> tuple[Response, Scored]:
     """Answer as `predict` does; the rows are scored together with those of other requests."""
     rows, accepted = _rows(model, request, body)
     scores = await model.scores_in_turn(accepted)
-    return json_response(_answer(model, request, rows, score=map(model.named, scores))), len(scores)
+    return json_response(_answer(model, request, rows, score=map(model.named, scores))), Scored(model, rows, scores)
 
 
-def arrow() -> Callable[[Model, Request, bytes], tuple[Response, int]]:
+def arrow() -> Callable[[Model, Request, bytes], tuple[Response, Scored]]:
     """Return what answers a stream of Arrow IPC with one; raises UserError where what reads it is not installed."""
     try:
         from trunkline.serve.protocols import arrow  # noqa: PLC0415  takes 0.2 s, and most servers need none
@@ -41,13 +41,13 @@ def arrow() -> Callable[[Model, Request, bytes], tuple[Response, int]]:
     return arrow.predict
 
 
-def explain(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
+def explain(model: Model, request: Request, body: bytes) -> tuple[Response, Scored]:
     """Answer as `predict` does, with an explanation of each score; raises ProblemError as `Model.explanations`."""
     rows, accepted = _rows(model, request, body)
     scores = model.scores(accepted)
     explanations = model.explanations(accepted, scores)
     answer = _answer(model, request, rows, score=map(model.named, scores), explanation=explanations)
-    return json_response(answer), len(scores)
+    return json_response(answer), Scored(model, rows, scores)
 
 
 def is_explained(request: Request) -> bool:

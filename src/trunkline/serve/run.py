@@ -1,5 +1,6 @@
 """Runs the server: workers that share a port, each with a model of its own, until SIGTERM, after which they drain."""
 
+import asyncio
 import contextlib
 import gc
 import logging
@@ -25,6 +26,9 @@ from trunkline.serve.connection import Connection, loop_with_handshake_limit
 from trunkline.serve.http import Receive, Scope, Send
 from trunkline.serve.limits import Queue
 from trunkline.serve.metrics import SHARED, Metrics
+from trunkline.serve.prediction_log.privacy import Privacy
+from trunkline.serve.prediction_log.sender import PredictionLog
+from trunkline.serve.prediction_log.sender import check as check_log
 from trunkline.serve.swap import Follower, Slot
 
 if TYPE_CHECKING:
@@ -49,6 +53,7 @@ class Source:
     folder: Path
     delivery: Delivery | None = None
     tolerance: float = 1e-9  # of the golden rows' scores
+    personal: frozenset[str] = frozenset()  # columns that the log leaves out, if it is declared nothing else of them
 
 
 def run(source: Source, serving: Serving, *, open_to_others: bool = False) -> None:
@@ -58,6 +63,9 @@ def run(source: Source, serving: Serving, *, open_to_others: bool = False) -> No
     machine where nobody is asked who they are, or a protocol that is not installed; OutsideError for one that is taken.
     """
     Authenticator(serving.authentication)
+    if serving.log:
+        check_log(serving.log)
+        Privacy.of(serving.log, source.personal)
     for address in filter(None, (serving.bind, serving.protocols.grpc)):
         _check_address(address, open_to_others or serving.asks_who)
     if serving.tls:
@@ -146,6 +154,7 @@ class Worker:
         self._queue = Queue(serving.limits.queue)
         self._authenticator = Authenticator(serving.authentication)
         self._app = App(serving, self._slot, self._metrics, self._queue, self._authenticator)
+        self._log = self._app.log = self._prediction_log()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or start and stop with the server."""
@@ -175,15 +184,23 @@ class Worker:
             self._certificates.start()
         grpc_server: Any = await self._grpc(self._serving.protocols.grpc)
         _spare_what_stays()
+        if self._log:
+            self._log.start()
         try:
             yield
         finally:
             if grpc_server is not None:
                 await grpc_server.stop(self._serving.drain.total_seconds())
+            if self._log:
+                await asyncio.to_thread(self._log.stop, self._serving.drain.total_seconds())
             if follower is not None:
                 follower.stop()
             if self._certificates:
                 self._certificates.stop()
+
+    def _prediction_log(self) -> PredictionLog | None:
+        log = self._serving.log
+        return PredictionLog(log, Privacy.of(log, self._source.personal), self._metrics.log) if log else None
 
     async def _grpc(self, address: str | None) -> Any:
         if address is None:
@@ -191,6 +208,7 @@ class Worker:
         from trunkline.serve.protocols import grpc  # noqa: PLC0415  takes 0.2 s, and most servers need none
 
         answers = grpc.Service(self._slot, self._serving.limits, self._queue, self._metrics, self._authenticator)
+        answers.log = self._log
         server, port = grpc.server(address, answers, self._serving.limits, self._certificates)
         await server.start()
         scheme = "grpcs" if self._certificates else "grpc"

@@ -125,7 +125,7 @@ def test_what_is_set_aside_has_no_score_and_a_reason(tmp_path):
     response, scored = arrow.predict(model, asked(), stream(rows))
     table = pa.ipc.open_stream(response.body).read_all()
     score = model.bundle.score(GOOD)
-    assert (scored, table["score"].to_pylist()) == (2, [score, None, score])
+    assert (len(scored.scores), scored.numbers, table["score"].to_pylist()) == (2, [0, 2], [score, None, score])
     assert table["refused"].to_pylist() == [None, "field hour: 24 is above 23", None]
 
 

@@ -22,10 +22,13 @@ class Authenticator:
         self._tokens = _tokens(declared.jwt) if declared and declared.jwt else None
         self._rate = RateLimit(declared.rate) if declared and declared.rate else None
 
-    async def check(self, authorization: str | None, scope: Scope) -> None:
-        """Raise ProblemError for who is not known (401), may not ask for this (403), or asks too often (429)."""
+    async def check(self, authorization: str | None, scope: Scope) -> str | None:
+        """Return the name of who asks, None where everyone may.
+
+        Raises ProblemError for who is not known (401), may not ask for this (403), or asks too often (429).
+        """
         if self._open:
-            return
+            return None
         kind, _, credential = (authorization or "").partition(" ")
         principal = await self._principal(credential.strip()) if kind.lower() == "bearer" else None
         if principal is None:
@@ -34,6 +37,7 @@ class Authenticator:
             self._rate.enter(principal.name)
         if scope not in principal.scopes:
             raise forbidden(scope)
+        return principal.name
 
     async def _principal(self, credential: str) -> Principal | None:
         if self._tokens and credential.count(".") == 2:  # those of a signed token; a key has one

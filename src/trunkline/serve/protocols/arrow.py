@@ -21,7 +21,7 @@ from trunkline.bundle.contract import Contract, FieldError, Input, number_check,
 from trunkline.core.arrays import Floats
 from trunkline.serve.decode import EXACT, Columns, Rows, is_plain
 from trunkline.serve.http import ARROW, Request, Response
-from trunkline.serve.model import Model
+from trunkline.serve.model import Model, Scored
 from trunkline.serve.problems import ProblemError, malformed, refused_row
 
 # Where the metadata of a message holds its header, and the header of a record batch its compression:
@@ -30,8 +30,8 @@ _HEADER, _COMPRESSION = 8, 10
 _UNREADABLE = (pa.ArrowException, ValueError, TypeError, OSError)
 
 
-def predict(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
-    """Answer the rows of a stream with a stream of their scores; return how many were scored.
+def predict(model: Model, request: Request, body: bytes) -> tuple[Response, Scored]:
+    """Answer the rows of a stream with a stream of their scores; return what was scored.
 
     It has `score`, or `score_CLASS` for each class, and `refused`: where the contract sets bad rows aside, what is
     wrong with one that has no score. Raises ProblemError as `predict.predict` does.
@@ -39,7 +39,7 @@ def predict(model: Model, request: Request, body: bytes) -> tuple[Response, int]
     rows = read(model, body)
     quarantine = model.bundle.contract.on_bad_row == "quarantine"
     scores = model.scores(rows.accepted if quarantine else rows)
-    return _answer(model, request, scores, dict(rows.refused or {})), len(scores)
+    return _answer(model, request, scores, dict(rows.refused or {})), Scored(model, rows, scores)
 
 
 def read(model: Model, body: bytes) -> Rows | Columns:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,11 @@ from open_inference.grpc import protocol, service
 
 from trunkline.conf.serving import Limits
 from trunkline.serve.auth.authenticate import Authenticator
+from trunkline.serve.http import new_request_id
 from trunkline.serve.limits import Queue
 from trunkline.serve.metrics import Metrics
-from trunkline.serve.model import Model
+from trunkline.serve.model import Model, Scored
+from trunkline.serve.prediction_log.sender import PredictionLog
 from trunkline.serve.problems import ProblemError, malformed
 from trunkline.serve.protocols import tensors
 from trunkline.serve.protocols.tensors import Tensor
@@ -53,12 +56,21 @@ _CONTENTS = {
 }
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Who asks, and since when, by the monotonic clock."""
+
+    principal: str | None
+    start: float
+
+
 class Service(service.GRPCInferenceServiceServicer):
     """Answers the calls of the protocol with the model of a slot."""
 
     def __init__(
         self, slot: Slot, limits: Limits, queue: Queue, metrics: Metrics, authenticator: Authenticator
     ) -> None:
+        self.log: PredictionLog | None = None
         self._slot, self._limits, self._queue, self._metrics = slot, limits, queue, metrics
         self._authenticator = authenticator
 
@@ -69,7 +81,7 @@ class Service(service.GRPCInferenceServiceServicer):
         return protocol.ServerReadyResponse(ready=self._slot.current is not None)
 
     async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
-        async def answer() -> Any:
+        async def answer(asked: _Asked) -> Any:
             try:
                 ready = bool(tensors.named(self._slot.current, request.name, request.version))
             except ProblemError:
@@ -79,36 +91,40 @@ class Service(service.GRPCInferenceServiceServicer):
         return await self._answered("ModelReady", request, context, answer)
 
     async def ServerMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
-        async def answer() -> Any:
+        async def answer(asked: _Asked) -> Any:
             return protocol.ServerMetadataResponse(**tensors.server())
 
         return await self._answered("ServerMetadata", request, context, answer)
 
     async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
-        async def answer() -> Any:
+        async def answer(asked: _Asked) -> Any:
             model = tensors.named(self._slot.current, request.name, request.version)
             return protocol.ModelMetadataResponse(**tensors.describe(model))
 
         return await self._answered("ModelMetadata", request, context, answer)
 
     async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802, D102
-        async def answer() -> Any:
+        async def answer(asked: _Asked) -> Any:
             model = tensors.named(self._slot.current, request.model_name, request.model_version)
             left = min(context.time_remaining() or self._limits.time.total_seconds(), self._limits.time.total_seconds())
             with self._queue.entered():
                 work: Callable[[], Any] = lambda: _infer(model, request)  # noqa: E731
-                response = await self._queue.run(work, request.ByteSize(), time.monotonic() + left, waits=model.waits)
-            self._metrics.rows.inc(response.outputs[0].shape[0])
+                response, scored = await self._queue.run(
+                    work, request.ByteSize(), time.monotonic() + left, waits=model.waits
+                )
+            self._metrics.scored(scored)
+            if self.log:
+                seconds = time.monotonic() - asked.start
+                self.log.append(scored, response.id, "grpc/ModelInfer", asked.principal, seconds)
             return response
 
         return await self._answered("ModelInfer", request, context, answer)
 
-    async def _answered(self, call: str, request: Any, context: Any, answer: Callable[[], Awaitable[Any]]) -> Any:
+    async def _answered(self, call: str, request: Any, context: Any, answer: Callable[[_Asked], Awaitable[Any]]) -> Any:
         """Return an answer and count it; a problem ends the call with the status that it stands for."""
         start, status = time.monotonic(), HTTPStatus.OK
         try:
-            await self._check(request, context)
-            return await answer()
+            return await answer(_Asked(await self._check(request, context), start))
         except ProblemError as problem:
             status = problem.status
             await context.abort(_CODES.get(status, grpc.StatusCode.INTERNAL), problem.detail)
@@ -119,12 +135,13 @@ class Service(service.GRPCInferenceServiceServicer):
         finally:
             self._metrics.answered(f"grpc/{call}", int(status), time.monotonic() - start)
 
-    async def _check(self, request: Any, context: Any) -> None:
-        """Raise ProblemError for who may not ask, and then for a message that could not be parsed."""
+    async def _check(self, request: Any, context: Any) -> str | None:
+        """Return who asks; raise ProblemError for who may not, and then for a message that could not be parsed."""
         metadata = dict(context.invocation_metadata() or ())
-        await self._authenticator.check(metadata.get("authorization"), "predict")
+        principal = await self._authenticator.check(metadata.get("authorization"), "predict")
         if request is None:
             raise malformed("the message is none of the protocol's")
+        return principal
 
 
 class _Parsed(grpc.aio.ServerInterceptor):  # type: ignore[misc]
@@ -178,8 +195,9 @@ def _parse(parse: Callable[[bytes], Any], message: bytes) -> Any:
         return None
 
 
-def _infer(model: Model, request: Any) -> Any:
-    result = tensors.scores(model, _inputs(request))
+def _infer(model: Model, request: Any) -> tuple[Any, Scored]:
+    scored = tensors.scored(model, _inputs(request), request.id)
+    result = tensors.scores(scored)
     output = protocol.ModelInferResponse.InferOutputTensor(
         name=result.name, datatype=result.datatype, shape=result.shape
     )
@@ -188,9 +206,14 @@ def _infer(model: Model, request: Any) -> Any:
     else:
         raw, output.contents.fp64_contents[:] = [], result.values
     version = model.version.version or ""
-    return protocol.ModelInferResponse(
-        model_name=model.version.name, model_version=version, id=request.id, outputs=[output], raw_output_contents=raw
+    response = protocol.ModelInferResponse(
+        model_name=model.version.name,
+        model_version=version,
+        id=request.id or new_request_id(),
+        outputs=[output],
+        raw_output_contents=raw,
     )
+    return response, scored
 
 
 def _inputs(request: Any) -> Iterator[Tensor]:

@@ -15,22 +15,23 @@ import msgspec
 from trunkline.bundle.contract import Contract, Input
 from trunkline.serve.decode import parse
 from trunkline.serve.http import JSON, Request, Response, json_response
-from trunkline.serve.model import Model
+from trunkline.serve.model import Model, Scored
 from trunkline.serve.problems import ProblemError, malformed, refused_row
 
 CSV = "text/csv"
 
 
-def invocations(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
-    """Answer the rows of a request with their predictions; return how many were scored."""
+def invocations(model: Model, request: Request, body: bytes) -> tuple[Response, Scored]:
+    """Answer the rows of a request with their predictions; return what was scored."""
     if request.media_type == CSV:
-        rows = read_csv(model.bundle.contract, body)
+        given = read_csv(model.bundle.contract, body)
     elif request.media_type == JSON:
-        rows = read_json(parse(body))
+        given = read_json(parse(body))
     else:
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body's type has to be {JSON} or {CSV}")
-    scores = model.scores(model.decoder.check(rows))
-    return json_response({"predictions": scores.tolist()}), len(rows)
+    rows = model.decoder.check(given)
+    scores = model.scores(rows)
+    return json_response({"predictions": scores.tolist()}), Scored(model, rows, scores)
 
 
 def refusal(problem: ProblemError) -> ProblemError:

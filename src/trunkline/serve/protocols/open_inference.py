@@ -8,7 +8,7 @@ import msgspec
 
 from trunkline.serve.decode import parse
 from trunkline.serve.http import JSON, Request, Response, json_response
-from trunkline.serve.model import Model
+from trunkline.serve.model import Model, Scored
 from trunkline.serve.problems import ProblemError, malformed
 from trunkline.serve.protocols import tensors
 from trunkline.serve.protocols.tensors import Tensor
@@ -31,18 +31,18 @@ class _Input(msgspec.Struct):
     parameters: dict[str, object] = {}
 
 
-def metadata(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
+def metadata(model: Model, request: Request, body: bytes) -> tuple[Response, None]:
     """Answer with the model's inputs and outputs."""
-    return json_response(tensors.describe(_asked(model, _METADATA, request))), 0
+    return json_response(tensors.describe(_asked(model, _METADATA, request))), None
 
 
-def ready(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
+def ready(model: Model, request: Request, body: bytes) -> tuple[Response, None]:
     """Answer that the model is served."""
-    return json_response({"name": _asked(model, _READY, request).version.name, "ready": True}), 0
+    return json_response({"name": _asked(model, _READY, request).version.name, "ready": True}), None
 
 
-def infer(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
-    """Answer tensors of rows with the tensor of their scores; return how many were scored."""
+def infer(model: Model, request: Request, body: bytes) -> tuple[Response, Scored]:
+    """Answer tensors of rows with the tensor of their scores; return what was scored."""
     _asked(model, _INFER, request)
     if request.media_type not in (JSON, OCTETS):
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body's type has to be {JSON}")
@@ -51,7 +51,8 @@ def infer(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
         content = msgspec.convert(parse(body[:length]), _Infer)
     except msgspec.ValidationError as error:
         raise malformed(f"the body is not an inference request: {error}") from None
-    result = tensors.scores(model, _tensors(content.inputs, body[length:]))
+    scored = tensors.scored(model, _tensors(content.inputs, body[length:]), content.id)
+    result = tensors.scores(scored)
     output = {"name": result.name, "datatype": result.datatype, "shape": result.shape, "data": result.values}
     answer = {
         "model_name": model.version.name,
@@ -59,7 +60,7 @@ def infer(model: Model, request: Request, body: bytes) -> tuple[Response, int]:
         "id": content.id or request.id,
         "outputs": [output],
     }
-    return json_response(answer), result.shape[0]
+    return json_response(answer), scored
 
 
 def refusal(problem: ProblemError) -> ProblemError:

@@ -15,7 +15,8 @@ import numpy as np
 from trunkline import __version__
 from trunkline.bundle.contract import MISSING
 from trunkline.core.tasks import SCORE
-from trunkline.serve.model import Model
+from trunkline.serve.http import is_request_id
+from trunkline.serve.model import Model, Scored
 from trunkline.serve.problems import ProblemError, malformed
 
 PLATFORM = "trunkline_onnx"
@@ -84,10 +85,15 @@ def rows(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def scores(model: Model, tensors: Iterable[Tensor]) -> Tensor:
-    """Return the scores of the rows that tensors hold."""
-    result = model.scores(model.decoder.check(rows(tensors)))
-    return Tensor(SCORE, "FP64", result.shape, result.ravel().tolist())
+def scored(model: Model, tensors: Iterable[Tensor], request: str | None) -> Scored:
+    """Return the rows that tensors hold with their scores; `request` is the id that the client gave, if any."""
+    decoded = model.decoder.check(rows(tensors))
+    return Scored(model, decoded, model.scores(decoded), request if request and is_request_id(request) else None)
+
+
+def scores(scored: Scored) -> Tensor:
+    """Return the tensor of scores."""
+    return Tensor(SCORE, "FP64", scored.scores.shape, scored.scores.ravel().tolist())
 
 
 def named(model: Model | None, name: str, version: str = "") -> Model:

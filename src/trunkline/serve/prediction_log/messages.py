@@ -1,0 +1,89 @@
+"""What a server and the process that writes its log tell each other, as msgpack."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from trunkline.bundle.contract import Contract, Input
+
+_EXACT = 2**53  # whole numbers up to here are what they are as a double
+Kind = Literal["integer", "number", "boolean", "text"]
+
+
+class Scorer(msgspec.Struct, frozen=True, tag="scorer"):
+    """A bundle that scores: its inputs, numbers before texts, each with its type in the log, and its scores' names."""
+
+    digest: str
+    version: str | None
+    inputs: list[tuple[str, Kind]]
+    scores: list[str]
+
+    @classmethod
+    def of(cls, contract: Contract, digest: str, version: str | None) -> "Scorer":
+        """Return how a bundle with a contract is told."""
+        numbers = [(field.name, _kind(field)) for field in contract.inputs if field.role == "numeric"]
+        texts: list[tuple[str, Kind]] = [(field.name, "text") for field in contract.inputs if field.role != "numeric"]
+        return cls(digest, version, [*numbers, *texts], [*contract.scores])
+
+    def width(self, *, text: bool) -> int:
+        """Return how many inputs are texts, or numbers."""
+        return sum((kind == "text") == text for _, kind in self.inputs)
+
+
+class Answer(msgspec.Struct, frozen=True, array_like=True):
+    """The scored rows of a request; `rows` are their numbers in it.
+
+    `numbers` and `scores` are float64, those of a row one after the other.
+    `columns` and `times` are of requests whose features were joined by the server: for each row, the request's columns
+    as JSON, and the moment as of which it was predicted, in seconds since 1970.
+    """
+
+    digest: str
+    request: str
+    time: float
+    principal: str | None
+    route: str
+    latency: float
+    rows: Sequence[int]
+    numbers: bytes
+    texts: Sequence[Sequence[str]]
+    scores: bytes
+    columns: Sequence[str] | None = None
+    times: Sequence[float] | None = None
+
+
+class Batch(msgspec.Struct, frozen=True, tag="batch"):
+    """Answers under a number that counts up."""
+
+    number: int
+    answers: list[Answer]
+
+
+class Finish(msgspec.Struct, frozen=True, tag="finish"):
+    """Asks for what has come to be written now."""
+
+
+class Written(msgspec.Struct, frozen=True, tag="written"):
+    """Tells that all batches up to a number are in files."""
+
+    number: int
+
+
+class Problem(msgspec.Struct, frozen=True, tag="problem"):
+    """Tells why nothing can be written; None: it can be again."""
+
+    text: str | None
+
+
+encode = msgspec.msgpack.Encoder().encode
+to_writer = msgspec.msgpack.Decoder(Scorer | Batch | Finish)
+to_server = msgspec.msgpack.Decoder(Written | Problem)
+
+
+def _kind(field: Input) -> Kind:
+    """Return the type of a numeric input in the log: one that may be beyond what is exact stays a double."""
+    if field.type != "integer":
+        return "boolean" if field.type == "boolean" else "number"
+    bounds = (field.min, field.max)
+    return "integer" if all(bound is not None and abs(bound) < _EXACT for bound in bounds) else "number"

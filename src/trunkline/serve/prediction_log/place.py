@@ -1,0 +1,72 @@
+"""Where segments are: a folder, or a folder of an object store such as s3://bucket/log, which pyarrow speaks to.
+
+VERSION/HOUR/NAME.parquet, the hour in UTC. A file is under its name whole or not at all.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
+
+from trunkline.conf.serving import is_url
+from trunkline.core import files
+
+_HOUR, _HOUR_FORM = "%Y-%m-%dT%H", re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}")
+
+
+class Place:
+    """A folder of segments."""
+
+    def __init__(self, to: str) -> None:
+        """Take a path or a URL; raises ValueError or OSError (pyarrow's) for a URL that means nothing."""
+        self._files, root = FileSystem.from_uri(to) if is_url(to) else (LocalFileSystem(), str(Path(to).absolute()))
+        self._root = root.rstrip("/")
+        self._local = isinstance(self._files, LocalFileSystem)
+
+    def write(self, folder: str, name: str, table: Any) -> None:
+        """Write a segment (a pa.Table) whole, or raise OSError."""
+        path = f"{self._root}/{folder}/{name}"
+        if self._local:
+            with files.atomic_path(Path(path)) as temporary:
+                pq.write_table(table, temporary, compression="zstd")
+        else:  # an object is there once all of it has arrived
+            pq.write_table(table, path, compression="zstd", filesystem=self._files)
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of a folder's files; none if there is no such folder."""
+        return [each.base_name for each in self._listed(folder) if each.type == FileType.File]
+
+    def remove_before(self, moment: datetime) -> None:
+        """Remove the hours of all versions that ended at or before a moment."""
+        for folder in self._hours():
+            hour = datetime.strptime(folder.rpartition("/")[2], _HOUR).replace(tzinfo=UTC)
+            if hour + timedelta(hours=1) <= moment:
+                if self._local:  # another process may be removing it too
+                    shutil.rmtree(f"{self._root}/{folder}", ignore_errors=True)
+                else:
+                    self._files.delete_dir_contents(f"{self._root}/{folder}")
+                    with suppress(OSError):  # an empty object that stands for the folder: not every store has one
+                        self._files.delete_dir(f"{self._root}/{folder}")
+
+    def _hours(self) -> Iterator[str]:
+        for version in self._listed(""):
+            for hour in self._listed(version.base_name) if version.type == FileType.Directory else ():
+                if hour.type == FileType.Directory and _HOUR_FORM.fullmatch(hour.base_name):
+                    yield f"{version.base_name}/{hour.base_name}"
+
+    def _listed(self, folder: str) -> list[Any]:
+        listed: list[Any] = self._files.get_file_info(
+            FileSelector(f"{self._root}/{folder}".rstrip("/"), allow_not_found=True)
+        )
+        return listed
+
+
+def folder(version: str | None, digest: str, time: float) -> str:
+    """Return the folder of a row: its version, or what begins its digest, and the hour of its time."""
+    return f"{version or digest[:12]}/{datetime.fromtimestamp(time, UTC):{_HOUR}}"

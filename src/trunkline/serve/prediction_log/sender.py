@@ -1,0 +1,260 @@
+"""The server's side of its log: a bounded queue, and a thread that hands what is in it to the writer's process.
+
+The event loop appends an answer and goes on, whatever the writer does. What was handed over stays here until the writer
+says that it is in a file; a writer that ends is replaced, and given it again.
+"""
+
+import logging
+import secrets
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from importlib.util import find_spec
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from trunkline.conf.serving import Log, is_url
+from trunkline.core.errors import UserError, one_line
+from trunkline.serve.prediction_log import messages
+from trunkline.serve.prediction_log.messages import Answer, Batch, Finish, Problem, Scorer
+from trunkline.serve.prediction_log.privacy import Privacy
+
+if TYPE_CHECKING:
+    from trunkline.serve.metrics import LogMetrics
+    from trunkline.serve.model import Model, Scored
+
+INSTALL = "pip install 'trunkline[serve-arrow]', or what locks/serve-arrow.txt lists"
+_PAUSE = 0.05  # seconds between two looks at the queue; the loop wakes nobody
+_MOST = 64  # answers of a message: to encode more at once would make the loop wait
+_RETRY = 1.0  # seconds from a writer's start until another takes its place
+
+_log = logging.getLogger(__name__)
+
+
+class _Logged(NamedTuple):
+    time: float
+    scored: "Scored"
+    request: str
+    route: str
+    principal: str | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Handed:
+    """A batch that the writer was given, and has not written yet."""
+
+    number: int
+    rows: int
+    content: bytes
+
+
+class PredictionLog:
+    """What a worker logs; `append` is for the event loop, all else is done by a thread."""
+
+    def __init__(self, log: Log, privacy: Privacy, metrics: "LogMetrics") -> None:
+        self._log, self._privacy, self._metrics = log, privacy, metrics
+        self._run = secrets.token_hex(6)
+        self._queue: deque[_Logged] = deque()
+        self._appended, self._settled = 0, 0  # rows; each is counted by one thread alone
+        self._handed: deque[_Handed] = deque()
+        self._number = 0
+        self._scorers: dict[str, bytes] = {}
+        self._writer: _Writer | None = None
+        self._started = 0.0
+        self._problem: str | None = None
+        self._stop = threading.Event()
+        self._deadline = 0.0  # of the monotonic clock, once it is to stop
+        self._thread = threading.Thread(target=self._follow, name="prediction log", daemon=True)
+
+    def append(self, scored: "Scored", request: str, route: str, principal: str | None, seconds: float) -> None:
+        """Log the scored rows of a request, or drop and count them where too many wait already."""
+        rows = len(scored.scores)
+        if self._appended - self._settled + rows > self._log.queue:
+            self._metrics.dropped.inc(rows)
+            return
+        self._appended += rows
+        self._queue.append(_Logged(time.time(), scored, scored.request or request, route, principal, seconds))
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Write what waits, for so long at most; what is left then is dropped and counted."""
+        self._deadline = time.monotonic() + seconds
+        self._stop.set()
+        self._thread.join(seconds)
+        if self._thread.is_alive() and self._writer:  # it waits for a writer that does not read
+            self._writer.kill()
+        self._thread.join()
+        left = self._appended - self._settled
+        if left:
+            self._metrics.dropped.inc(left)
+            _log.error("%d rows could not be written to the prediction log before the end", left)
+
+    def _follow(self) -> None:
+        while not self._stop.wait(_PAUSE):
+            self._try(finish=False)
+        while self._appended > self._settled and time.monotonic() < self._deadline:
+            self._try(finish=True)
+            time.sleep(_PAUSE)
+        if self._writer:
+            self._writer.end(max(0.0, self._deadline - time.monotonic()))
+
+    def _try(self, *, finish: bool) -> None:
+        """Hand over what waits, and see what was written; replace a writer that has ended."""
+        try:
+            self._begin()
+            if self._writer:
+                self._hand_over()
+                if finish:
+                    self._writer.send(messages.encode(Finish()))
+                self._hear()
+        except (OSError, EOFError):
+            self._replace()
+        self._metrics.waiting.set(self._appended - self._settled)
+
+    def _begin(self) -> None:
+        """Start a writer where there is none, and give it what the one before it may not have written."""
+        if self._writer or time.monotonic() < self._started + _RETRY:
+            return
+        self._started = time.monotonic()
+        self._writer = _Writer(self._log, self._privacy, self._run)
+        for content in (*self._scorers.values(), *(each.content for each in self._handed)):
+            self._writer.send(content)
+
+    def _replace(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer:
+            writer.kill()
+            _log.error("the writer of the prediction log ended with %s; another takes its place", writer.exit_code)
+        self._metrics.restarts.inc()
+
+    def _hand_over(self) -> None:
+        assert self._writer  # noqa: S101
+        while self._queue:
+            for content in self._taken():
+                self._writer.send(content)
+
+    def _taken(self) -> list[bytes]:
+        """Take some answers from the queue; return what tells of them, after the bundles that are new."""
+        logged = [self._queue.popleft() for _ in range(min(_MOST, len(self._queue)))]
+        rows = sum(len(each.scored.scores) for each in logged)
+        try:
+            new = [self._introduced(each.scored.model) for each in logged if self._is_new(each.scored.model)]
+            content = messages.encode(Batch(self._number + 1, list(map(_answer, logged))))
+        except Exception:  # whatever it is, other answers are logged
+            _log.exception("%d rows cannot be logged", rows)
+            self._metrics.dropped.inc(rows)
+            self._settled += rows
+            return []
+        self._number += 1
+        self._handed.append(_Handed(self._number, rows, content))
+        return [*new, content]
+
+    def _is_new(self, model: "Model") -> bool:
+        return model.version.digest not in self._scorers
+
+    def _introduced(self, model: "Model") -> bytes:
+        """Return what tells of a bundle, and remember it."""
+        digest = model.version.digest
+        scorer = Scorer.of(model.bundle.contract, digest, model.version.version)
+        self._scorers[digest] = messages.encode(scorer)
+        return self._scorers[digest]
+
+    def _hear(self) -> None:
+        assert self._writer  # noqa: S101
+        for content in self._writer.heard():
+            message = messages.to_server.decode(content)
+            if isinstance(message, Problem):
+                self._note(message.text)
+                continue
+            while self._handed and self._handed[0].number <= message.number:
+                rows = self._handed.popleft().rows
+                self._settled += rows
+                self._metrics.written.inc(rows)
+
+    def _note(self, problem: str | None) -> None:
+        self._metrics.problem.set(problem is not None)
+        if problem != self._problem:
+            _log.error("the prediction log: %s", problem) if problem else _log.info(
+                "the prediction log is written again"
+            )
+        self._problem = problem
+
+
+class _Writer:
+    """A writer's process, and the connection to it."""
+
+    def __init__(self, log: Log, privacy: Privacy, run: str) -> None:
+        context = get_context("spawn")
+        self._connection, theirs = context.Pipe()
+        self._process = context.Process(target=_write, args=(theirs, log, privacy, run), name="writer", daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def send(self, content: bytes) -> None:
+        self._connection.send_bytes(content)
+
+    def heard(self) -> "list[bytes]":
+        """Return what it has said; raises EOFError once it has ended."""
+        said = []
+        while self._connection.poll():
+            said.append(self._connection.recv_bytes())
+        return said
+
+    def end(self, seconds: float) -> None:
+        """Let it write what it has, and end."""
+        self._connection.close()
+        self._process.join(seconds)
+        self.kill()
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join()
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._process.exitcode
+
+
+def _write(connection: Connection, log: Log, privacy: Privacy, run: str) -> None:
+    """Write, in a process of its own: the server has no use for pyarrow."""
+    from trunkline.serve.prediction_log import writer  # noqa: PLC0415
+
+    writer.run(connection, log, privacy, run)
+
+
+def _answer(logged: _Logged) -> Answer:
+    scored, principal = logged.scored, logged.principal
+    numbers, texts = scored.rows.matrices
+    return Answer(
+        digest=scored.model.version.digest,
+        request=logged.request,
+        time=logged.time,
+        principal=principal and principal.encode(errors="replace").decode(),  # as a token has it, perhaps no Unicode
+        route=logged.route,
+        latency=logged.seconds,
+        rows=scored.numbers,
+        numbers=numbers.tobytes(),
+        texts=texts.tolist(),
+        scores=scored.scores.tobytes(),
+        columns=scored.columns,
+        times=scored.times,
+    )
+
+
+def check(log: Log) -> None:
+    """Raise UserError where what writes the log is not installed, or its folder cannot be written."""
+    if find_spec("pyarrow") is None:
+        raise UserError(f"serving.log: needs pyarrow: {INSTALL}")
+    if is_url(log.to):
+        return
+    try:
+        Path(log.to).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"serving.log.to: {log.to}: cannot be made: {one_line(error)}; name another folder") from None

@@ -1,0 +1,193 @@
+"""The process that writes segments: it gathers rows for a while, writes them whole, and only then says so.
+
+Until it has said so, the server keeps them. A writer that takes the place of one that was killed is given again what
+may be written already: the name of a segment tells which batches it holds, so that no row is written twice.
+"""
+
+import logging
+import math
+import re
+import signal
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from trunkline.conf.serving import Log
+from trunkline.core.arrays import Floats
+from trunkline.core.errors import one_line
+from trunkline.serve.log import DIGEST, REQUEST, TIME
+from trunkline.serve.prediction_log import messages, segments
+from trunkline.serve.prediction_log.messages import Answer, Batch, Finish, Problem, Scorer, Written
+from trunkline.serve.prediction_log.place import Place, folder
+from trunkline.serve.prediction_log.privacy import Privacy
+from trunkline.serve.prediction_log.segments import ScoredRows
+
+RETRY = 1.0  # seconds until what could not be written is tried again
+_SWEEP = 3600.0  # seconds between two looks for hours that are to be removed
+_HURRY = 4  # at this part of the queue, rows are written before their time
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class Segment:
+    """Rows that will be a file: of one bundle, version and hour; the numbers are those of its batches."""
+
+    first: int
+    last: int
+    answers: list[Answer] = field(default_factory=list)
+
+
+class Writer:
+    """Writes what comes through a connection, under names that begin with those of its server's run."""
+
+    def __init__(self, connection: Connection, log: Log, privacy: Privacy, run: str) -> None:
+        self._connection, self._log, self._privacy, self._run = connection, log, privacy, run
+        self._place = Place(log.to)
+        self._scorers: dict[str, Scorer] = {}
+        self._open: dict[tuple[str, str], Segment] = {}  # by folder and digest
+        self._written: dict[tuple[str, str], list[range]] = {}  # numbers of batches that files hold already
+        self._rows, self._last, self._said = 0, 0, 0
+        self._due, self._not_before = math.inf, 0.0  # of the monotonic clock
+        self._failed = False
+        self._next_sweep = 0.0
+
+    def serve(self) -> None:
+        """Write until the server ends the connection, and then what has come."""
+        try:
+            while True:
+                if self._connection.poll(self._wait()):
+                    self._take(messages.to_writer.decode(self._connection.recv_bytes()))
+                if self._wait() == 0:
+                    self._write()
+                self._sweep()
+        except (EOFError, ConnectionResetError, BrokenPipeError):
+            self._write_last()
+
+    def _wait(self) -> float:
+        return max(0.0, min(RETRY, max(self._due, self._not_before) - time.monotonic()))
+
+    def _take(self, message: Scorer | Batch | Finish) -> None:
+        if isinstance(message, Scorer):
+            self._scorers[message.digest] = message
+        elif isinstance(message, Finish):
+            self._due = 0.0
+        else:
+            for answer in message.answers:
+                self._add(message.number, answer)
+            self._last = message.number
+            many = self._rows * _HURRY >= self._log.queue
+            wait = 0 if many else self._log.interval.total_seconds() / 2  # the other half is for writing
+            self._due = min(self._due, time.monotonic() + wait)
+
+    def _add(self, number: int, answer: Answer) -> None:
+        scorer = self._scorers[answer.digest]
+        key = folder(scorer.version, answer.digest, answer.time), answer.digest
+        if key not in self._written:
+            self._written[key] = self._found(*key)
+        if any(number in held for held in self._written[key]):
+            return
+        segment = self._open.setdefault(key, Segment(number, number))
+        segment.last = number
+        segment.answers.append(answer)
+        self._rows += len(answer.rows)
+
+    def _found(self, where: str, digest: str) -> list[range]:
+        """Return the numbers of batches of which a folder has the rows, by its files' names."""
+        form = re.compile(rf"{re.escape(self._stem(digest))}-(\d+)-(\d+)\.parquet")
+        matches = filter(None, map(form.fullmatch, self._place.names(where)))
+        return [range(int(match[1]), int(match[2]) + 1) for match in matches]
+
+    def _stem(self, digest: str) -> str:
+        return f"part-{digest[:12]}-{self._run}"
+
+    def _write(self) -> None:
+        """Write what has come, and tell the server; what cannot be written is tried again later."""
+        try:
+            for key, segment in list(self._open.items()):
+                where, digest = key
+                name = f"{self._stem(digest)}-{segment.first:08}-{segment.last:08}.parquet"
+                self._place.write(where, name, _table(self._scorers[digest], self._privacy, segment.answers))
+                del self._open[key]
+                self._rows -= sum(len(answer.rows) for answer in segment.answers)
+        except Exception as error:  # each file system has errors of its own
+            self._not_before, self._failed = time.monotonic() + RETRY, True
+            self._tell(Problem(f"{self._log.to}: cannot be written: {one_line(error)}"))
+            return
+        if self._failed:
+            self._tell(Problem(None))
+        self._due, self._failed = math.inf, False
+        if self._last > self._said:
+            self._said = self._last
+            self._tell(Written(self._last))
+
+    def _write_last(self) -> None:
+        """Write what came before the server ended, which nobody waits for any more."""
+        self._write()
+        if self._failed:
+            _log.error("the prediction log lacks %d rows of a server that has ended", self._rows)
+
+    def _tell(self, message: Written | Problem) -> None:
+        try:
+            self._connection.send_bytes(messages.encode(message))
+        except OSError:
+            _log.debug("the server has ended")
+
+    def _sweep(self) -> None:
+        if self._log.keep is None or time.monotonic() < self._next_sweep:
+            return
+        self._next_sweep = time.monotonic() + _SWEEP
+        try:
+            self._place.remove_before(datetime.now(UTC) - self._log.keep)
+        except Exception as error:  # each file system has errors of its own
+            self._tell(Problem(f"{self._log.to}: old hours cannot be removed: {one_line(error)}"))
+
+
+def _table(scorer: Scorer, privacy: Privacy, answers: Sequence[Answer]) -> Any:
+    """Return the rows of answers as a pa.Table."""
+    given: defaultdict[str, list[Any]] = defaultdict(list)
+    for answer in answers:
+        count = len(answer.rows)
+        of_all = {
+            REQUEST: answer.request,
+            TIME: int(answer.time * 1e6),
+            "version": scorer.version,
+            DIGEST: scorer.digest,
+            "principal": privacy.named(answer.principal),
+            "route": answer.route,
+            "latency": answer.latency,
+        }
+        for name, value in of_all.items():
+            given[name] += [value] * count
+        given[segments.ROW] += answer.rows
+        columns, times = answer.columns or (), answer.times or ()
+        given[segments.COLUMNS] += map(privacy.request_columns, columns) if columns else [None] * count
+        given[segments.PREDICTION_TIME] += [round(time * 1e6) for time in times] if times else [None] * count
+    return segments.table(scorer, privacy, given, _rows(scorer, answers))
+
+
+def _rows(scorer: Scorer, answers: Sequence[Answer]) -> ScoredRows:
+    count = sum(len(answer.rows) for answer in answers)
+    texts = [row for answer in answers for row in answer.texts]
+    return ScoredRows(
+        _floats(answer.numbers for answer in answers).reshape(count, scorer.width(text=False)),
+        np.array(texts, object).reshape(count, scorer.width(text=True)),
+        _floats(answer.scores for answer in answers).reshape(count, len(scorer.scores)),
+    )
+
+
+def _floats(content: Iterable[bytes]) -> Floats:
+    return np.frombuffer(b"".join(content), np.float64)
+
+
+def run(connection: Connection, log: Log, privacy: Privacy, name: str) -> None:
+    """Write until the server ends; Ctrl-C and SIGTERM, which a terminal or a supervisor sends to all, do not end it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    Writer(connection, log, privacy, name).serve()

@@ -1,0 +1,62 @@
+"""Where segments are: a folder or a bucket, with whole files alone, of which whole hours are removed."""
+
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+
+from tests.rig.s3 import Remote
+from trunkline.serve.prediction_log.place import Place, folder
+
+TABLE = pa.table({"request_id": ["one"]})
+
+
+@pytest.fixture(scope="module")
+def remote(tmp_path_factory):
+    remote = Remote(tmp_path_factory.mktemp("s3"))
+    yield remote
+    remote.close()
+
+
+@pytest.fixture(params=["folder", "s3"])
+def place(request, tmp_path, monkeypatch, remote):
+    if request.param == "folder":
+        return Place(str(tmp_path / "log"))
+    # A stand-in for S3 that knows no checksums after the content, as many do not.
+    settings = {"AWS_ENDPOINT_URL": remote.endpoint, "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required"}
+    for name, value in (remote.environment | settings).items():
+        monkeypatch.setenv(name, value)
+    return Place(f"s3://{remote.bucket}/log")
+
+
+def test_hours_that_are_older_are_removed_whole_and_nothing_else_is(place):
+    hours = ["v1/2026-11-29T12", "v1/2026-11-29T13", "v2/2026-11-28T00", "v2/2026-11-29T14", "v2/notes"]
+    for hour in hours:
+        place.write(hour, "part-1.parquet", TABLE)
+        place.write(hour, "part-2.parquet", TABLE)
+    place.remove_before(datetime(2026, 11, 29, 14, 0, tzinfo=UTC))
+    left = {hour for hour in hours if place.names(hour)}
+    assert left == {"v2/2026-11-29T14", "v2/notes"}
+    assert sorted(place.names("v2/notes")) == ["part-1.parquet", "part-2.parquet"]
+
+
+def test_what_is_not_there_holds_nothing_and_nothing_is_removed(place):
+    assert place.names("v9/2026-11-29T12") == []
+    place.remove_before(datetime(2100, 1, 1, tzinfo=UTC))
+
+
+def test_a_file_that_cannot_be_written_leaves_no_half_of_it(place, monkeypatch):
+    def broken(table, where, **options):
+        options.get("filesystem") or where.write_bytes(b"PAR1 half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("trunkline.serve.prediction_log.place.pq.write_table", broken)
+    with pytest.raises(OSError, match="No space left"):
+        place.write("v1/2026-11-29T12", "part-1.parquet", TABLE)
+    assert place.names("v1/2026-11-29T12") == []
+
+
+def test_a_row_is_in_the_folder_of_its_version_and_hour():
+    end_of_the_hour = datetime(2026, 11, 29, 14, 59, 59, 999999, tzinfo=UTC).timestamp()
+    assert folder("v4", "f" * 64, end_of_the_hour) == "v4/2026-11-29T14"
+    assert folder(None, "0123456789abcdef", end_of_the_hour + 1) == "0123456789ab/2026-11-29T15"

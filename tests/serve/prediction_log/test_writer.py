@@ -1,0 +1,96 @@
+"""What the writer has written it never writes again, and what it cannot write it keeps."""
+
+from multiprocessing import Pipe
+from threading import Thread
+
+import numpy as np
+import pytest
+
+from tests.serve.prediction_log.conftest import logged, places
+from trunkline.conf.serving import Log
+from trunkline.serve.prediction_log import messages
+from trunkline.serve.prediction_log.messages import Answer, Batch, Finish, Problem, Scorer, Written
+from trunkline.serve.prediction_log.privacy import Privacy
+from trunkline.serve.prediction_log.writer import Writer
+
+SCORER = Scorer("d" * 64, "v1", [("delay", "number"), ("engines", "integer"), ("origin", "text")], ["score"])
+PRIVACY = Privacy({}, "keep", frozenset(), None)
+HOUR = 1_795_960_800.0
+
+
+def batch(number: int, *times: float) -> Batch:
+    answers = [
+        Answer(
+            "d" * 64, f"{number}-{place}", time, None, "/v1/predict", 0.001, [0],
+            np.array([number / 7, np.nan]).tobytes(), [["JFK"]], np.array([number / 3]).tobytes(),
+        )
+        for place, time in enumerate(times)
+    ]  # fmt: skip
+    return Batch(number, answers)
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """Return what starts a writer of one run and yields the server's end of its connection."""
+    started = []
+
+    def start(interval="100s", to=tmp_path / "log"):
+        ours, theirs = Pipe()
+        log = Log.model_validate({"to": str(to), "interval": interval})
+        thread = Thread(target=Writer(theirs, log, PRIVACY, "run").serve)
+        thread.start()
+        started.append((ours, thread))
+        send(ours, SCORER)
+        return ours, thread
+
+    yield start
+    for connection, thread in started:
+        connection.close()
+        thread.join(60)
+        assert not thread.is_alive()
+
+
+def send(connection, *sent):
+    for message in sent:
+        connection.send_bytes(messages.encode(message))
+
+
+def heard(connection):
+    assert connection.poll(60), "the writer says nothing"
+    return messages.to_server.decode(connection.recv_bytes())
+
+
+def test_what_comes_again_is_not_written_again_hour_by_hour(tmp_path, writer):
+    batches = [batch(1, HOUR), batch(2, HOUR, HOUR + 3600), batch(3, HOUR + 3600)]
+    first, _ = writer()
+    send(first, *batches[:2], Finish())
+    assert heard(first) == Written(2)
+    (late,) = (tmp_path / "log" / "v1" / "2026-11-29T15").iterdir()
+    late.unlink()  # as of a writer that was killed between two files, before it said anything
+    second, _ = writer()
+    send(second, *batches, Finish())
+    assert heard(second) == Written(3)
+    assert places(logged(tmp_path / "log")) == [("1-0", 0), ("2-0", 0), ("2-1", 0), ("3-0", 0)]
+    rows = {row["request_id"]: row for row in logged(tmp_path / "log")}
+    assert rows["2-1"]["inputs"] == {"delay": 2 / 7, "engines": None, "origin": "JFK"}
+    assert rows["2-1"]["score"] == 2 / 3
+
+
+def test_what_cannot_be_written_is_kept_and_tried_again(tmp_path, writer):
+    (tmp_path / "file").touch()
+    connection, _ = writer(to=tmp_path / "file" / "log")
+    send(connection, batch(1, HOUR), Finish())
+    assert "cannot be written" in heard(connection).text
+    (tmp_path / "file").unlink()
+    while isinstance(message := heard(connection), Problem) and message.text:
+        pass
+    assert (message, heard(connection)) == (Problem(None), Written(1))
+    assert places(logged(tmp_path / "file")) == [("1-0", 0)]
+
+
+def test_the_end_of_the_server_has_the_rest_written(tmp_path, writer):
+    connection, thread = writer()
+    send(connection, batch(1, HOUR))
+    connection.close()
+    thread.join(60)
+    assert places(logged(tmp_path / "log")) == [("1-0", 0)]
