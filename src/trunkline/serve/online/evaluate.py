@@ -152,8 +152,9 @@ def rounded(value: float) -> int:
 
 
 def _span(seconds: int, value: float) -> timedelta:
-    micros = _fitting(value * (seconds * 1_000_000))
-    return _fitting(rounded(micros) if isinstance(micros, float) else micros) * _MICROSECOND
+    micros = value * (seconds * 1_000_000)
+    whole: int = _fitting(rounded(micros) if isinstance(micros, float) else micros)
+    return whole * _MICROSECOND
 
 
 def _local(zone: ZoneInfo, time: datetime) -> datetime:
