@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from trunkline.core.dataset import EVENT_TIME
 from trunkline.core.expressions import Type, columns
+from trunkline.core.features import EVENT_TIME
 from trunkline.pipeline.features.plan import Events, StaticLookup, operands
 from trunkline.serve.online.evaluate import Evaluator, UnfitError, compiled
 from trunkline.serve.online.plan import OnlinePlan, OnlineView

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any, Literal
 
-from trunkline.core.dataset import EVENT_TIME
 from trunkline.core.expressions import columns
+from trunkline.core.features import EVENT_TIME
 from trunkline.serve.online.evaluate import Evaluator, UnfitError, compiled
 from trunkline.serve.online.plan import OnlinePlan, OnlineView
 from trunkline.serve.online.store.protocol import NO_WATERMARK, Found, Store
