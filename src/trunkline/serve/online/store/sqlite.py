@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from trunkline.core.errors import OutsideError
+from trunkline.core.errors import OutsideError, one_line
 from trunkline.serve.online.store import protocol
 from trunkline.serve.online.store.protocol import Conflict, Found
 from trunkline.serve.online.values import Change
@@ -91,4 +91,6 @@ class SQLiteStore:
         try:
             yield
         except (sqlite3.Error, OSError) as error:
-            raise OutsideError(f"{self._path}: the store of online features cannot be used: {error}") from error
+            raise OutsideError(
+                f"{self._path}: the store of online features cannot be used: {one_line(error)}"
+            ) from error
