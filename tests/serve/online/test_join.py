@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from tests.serve.online.trips import Row, Tables
 from trunkline.serve.online.events import TableEvents
 from trunkline.serve.online.join import Freshness, Join, RefusedError
 from trunkline.serve.online.plan import OnlinePlan
-from trunkline.serve.online.store.sqlite import SQLiteStore
+from trunkline.serve.online.store.protocol import Store
 from trunkline.serve.online.values import micros
 
 PLAN = OnlinePlan(trips.planned())
@@ -24,7 +23,7 @@ EVENTS = {name: TableEvents(PLAN, name, trips.types_of(name)) for name in trips.
 LEAD = timedelta(hours=2)
 
 
-def push(store: SQLiteStore, table: str, rows: list[Row]) -> None:
+def push(store: Store, table: str, rows: list[Row]) -> None:
     assert store.put(EVENTS[table].changes(rows)) == []
 
 
@@ -41,23 +40,17 @@ def differences(joined: Row, expected: Row) -> dict[str, Any]:
     return {name: pair for name, pair in pairs.items() if not alike(*pair)}
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    return lambda: tmp_path_factory.mktemp("online")
-
-
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(tables=trips.tables(), data=st.data())
 def test_features_are_those_of_training_however_events_arrive(
-    tables: Tables, data: st.DataObject, folders: Any
+    tables: Tables, data: st.DataObject, fresh: Callable[[], Store], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Shuffled, in batches of any size, some of them twice, before and after the past was dropped."""
-    folder: Path = folders()
-    expected = trips.offline(folder, tables)
+    expected = trips.offline(tmp_path_factory.mktemp("offline"), tables)
     events = [(name, row) for name, rows in tables.items() for row in rows]
     arriving = data.draw(st.permutations(events + data.draw(st.lists(st.sampled_from(events), max_size=10))))
     watermark = None
-    store = SQLiteStore(folder / "online.db")
+    store = fresh()
     while arriving:
         size = data.draw(st.integers(1, 20))
         for name in tables:
@@ -75,7 +68,6 @@ def test_features_are_those_of_training_however_events_arrive(
             (joined,) = JOIN.features(store, [trips.request(trip)])
             assert joined.predicted_at == at
             assert differences(joined.features, expected[trip["number"]]) == {}
-    store.close()
 
 
 def known(table: str, row: Row) -> datetime | None:
@@ -88,15 +80,16 @@ def known(table: str, row: Row) -> datetime | None:
     return None if row["delay"] is None else happened + timedelta(minutes=max(0, row["delay"]))
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(tables=trips.tables())
-def test_a_prediction_needs_only_what_is_known_when_it_is_made(tables: Tables, folders: Any) -> None:
+def test_a_prediction_needs_only_what_is_known_when_it_is_made(
+    tables: Tables, fresh: Callable[[], Store], tmp_path_factory: pytest.TempPathFactory
+) -> None:
     """Events arrive when they become known, and the past is dropped up to each prediction: as a server lives it."""
-    folder: Path = folders()
-    expected = trips.offline(folder, tables)
+    expected = trips.offline(tmp_path_factory.mktemp("offline"), tables)
     events = [(known(name, row), name, row) for name, rows in tables.items() for row in rows]
     waiting = sorted([each for each in events if each[0] is not None], key=lambda each: each[0])  # type: ignore[arg-type,return-value]
-    store = SQLiteStore(folder / "online.db")
+    store = fresh()
     for trip in sorted(tables["trips"], key=lambda trip: trip["starts"]):
         now = trip["starts"] - LEAD
         while waiting and waiting[0][0] < now:  # type: ignore[operator]
@@ -105,10 +98,9 @@ def test_a_prediction_needs_only_what_is_known_when_it_is_made(tables: Tables, f
         store.expire(micros(now))
         (joined,) = JOIN.features(store, [trips.request(trip)])
         assert differences(joined.features, expected[trip["number"]]) == {}
-    store.close()
 
 
-def test_the_values_of_one_entity_are_the_same_bytes_in_any_order(tmp_path: Path) -> None:
+def test_the_values_of_one_entity_are_the_same_bytes_in_any_order(fresh: Callable[[], Store]) -> None:
     rows = [
         {
             "number": number, "station": "a", "line": 1, "starts": trips.START + timedelta(hours=number % 3),
@@ -116,19 +108,18 @@ def test_the_values_of_one_entity_are_the_same_bytes_in_any_order(tmp_path: Path
         }
         for number in range(12)
     ]  # fmt: skip
-    stores = [SQLiteStore(tmp_path / f"{number}.db") for number in range(2)]
-    for each in rows:
-        push(stores[0], "trips", [each])
-    push(stores[1], "trips", rows[::-1])
     keys = list(EVENTS["trips"].changes(rows))
     assert len(keys) == 2
-    first, second = (store.get(keys).values for store in stores)
-    assert first == second
+    store = fresh()
+    for each in rows:
+        push(store, "trips", [each])
+    first, store = store.get(keys).values, fresh()
+    push(store, "trips", rows[::-1])
+    assert store.get(keys).values == first
     assert set(first) == set(keys)
 
 
-def test_an_event_that_contradicts_itself_is_told_and_left_out(tmp_path: Path) -> None:
-    store = SQLiteStore(tmp_path / "online.db")
+def test_an_event_that_contradicts_itself_is_told_and_left_out(store: Store) -> None:
     trip = {"number": 7, "station": "a", "line": 1, "starts": trips.START, "delay": 5, "load": None}
     push(store, "trips", [trip])
     conflicts = store.put(EVENTS["trips"].changes([{**trip, "delay": 6}]))
@@ -137,8 +128,7 @@ def test_an_event_that_contradicts_itself_is_told_and_left_out(tmp_path: Path) -
     assert JOIN.features(store, [later])[0].features["last_delay"] == 5
 
 
-def test_what_is_missing_or_stale_is_told_and_falls_back_as_declared(tmp_path: Path) -> None:
-    store = SQLiteStore(tmp_path / "online.db")
+def test_what_is_missing_or_stale_is_told_and_falls_back_as_declared(store: Store) -> None:
     push(store, "trips", [{"number": 7, "station": "a", "line": 1, "starts": trips.START, "delay": 5, "load": None}])
     known, unknown = (
         {"number": 8, "station": station, "line": 1, "starts": trips.START + timedelta(hours=3)} for station in "ab"
