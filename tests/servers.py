@@ -1,6 +1,7 @@
-"""Real servers for tests, each as a context manager that ends the server again: MLflow and PostgreSQL."""
+"""Real servers for tests, each as a context manager that ends the server again: MLflow, PostgreSQL and Redis."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from filelock import FileLock
 
 _SECONDS = 120
@@ -72,6 +74,40 @@ def postgres() -> Iterator[str]:
             server.cleanup()
 
 
+@contextmanager
+def redis_server() -> Iterator[str]:
+    """Yield the address of an empty Redis server, which listens on a socket in a folder only, and logs each write.
+
+    Without redis-server the test is skipped, or fails where it is required.
+    """
+    program = shutil.which("redis-server")
+    if program is None:
+        missing = "no redis-server on this machine, as Debian's package of that name has it"
+        (pytest.fail if os.environ.get("TRUNKLINE_REQUIRE_REDIS") else pytest.skip)(missing)
+    with tempfile.TemporaryDirectory(prefix="trunkline-") as folder:
+        socket_file, log = Path(folder, "redis.sock"), Path(folder, "log")
+        options = [
+            "--port",
+            "0",
+            "--unixsocket",
+            str(socket_file),
+            "--dir",
+            folder,
+            "--save",
+            "",
+            "--appendonly",
+            "yes",
+        ]
+        with log.open("wb") as file:
+            process = subprocess.Popen([program, *options], stdout=file, stderr=file)
+        try:
+            _wait_for_socket(socket_file, process, log)
+            yield f"unix://{socket_file}"
+        finally:
+            process.kill()
+            process.wait()
+
+
 def free_port() -> int:
     """Return a port that nothing listens on."""
     with socket.socket() as free:
@@ -85,6 +121,18 @@ def nobody() -> Iterator[int]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield int(taken.getsockname()[1])
+
+
+def _wait_for_socket(path: Path, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + _SECONDS
+    while time.monotonic() < end:
+        if process.poll() is not None:
+            raise AssertionError(log.read_text())
+        with socket.socket(socket.AF_UNIX) as tried:
+            if tried.connect_ex(str(path)) == 0:
+                return
+        time.sleep(0.02)
+    raise AssertionError(f"no server after {_SECONDS} seconds: {log.read_text()}")
 
 
 def _wait(address: str, process: subprocess.Popen[bytes], log: Path) -> None:

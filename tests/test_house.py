@@ -140,11 +140,12 @@ def test_pre_commit_fetches_nothing_and_runs_the_one_check():
 
 
 @pytest.mark.parametrize("red", ["none", "test", "test-workflows", "test-long"])
-def test_continuous_integration_runs_every_suite_with_a_browser_and_tells_what_each_took(tmp_path, red):
+def test_continuous_integration_runs_every_suite_with_all_it_needs_and_tells_what_each_took(tmp_path, red):
     scripts = {
         ".ci/run": (ROOT / ".ci/run").read_text(encoding="utf-8"),
         ".ci/browser": "#!/bin/sh\necho browser >>calls\nexit 1\n",
-        "bin/make": f'#!/bin/sh\necho "$1 $TRUNKLINE_REQUIRE_BROWSER" >>calls\n[ "$1" != {red} ]\n',
+        ".ci/redis": "#!/bin/sh\necho redis >>calls\nexit 1\n",
+        "bin/make": f'#!/bin/sh\necho "$1 $TRUNKLINE_REQUIRE_BROWSER$TRUNKLINE_REQUIRE_REDIS" >>calls\n[ "$1" != {red} ]\n',
     }
     for name, text in scripts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -152,7 +153,9 @@ def test_continuous_integration_runs_every_suite_with_a_browser_and_tells_what_e
         (tmp_path / name).chmod(0o755)
     environ = os.environ | {"PATH": os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])}
     done = subprocess.run(["bash", tmp_path / ".ci/run"], env=environ, capture_output=True, text=True, check=False)
-    assert (tmp_path / "calls").read_text().splitlines() == ["browser", "test 1", "test-workflows 1", "test-long 1"]
+    assert (tmp_path / "calls").read_text().splitlines() == [
+        "browser", "redis", "test 11", "test-workflows 11", "test-long 11",
+    ]  # fmt: skip
     assert done.returncode == (red != "none")
     told = r"make test \d+ s, make test-workflows \d+ s, make test-long \d+ s"
     assert re.fullmatch(told, done.stdout.splitlines()[-1])

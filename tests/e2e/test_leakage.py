@@ -10,7 +10,8 @@ from tests.e2e.conftest import Checkout
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.features import Features
-from trunkline.core.dataset import EVENT_TIME, Dataset
+from trunkline.core.dataset import Dataset
+from trunkline.core.features import EVENT_TIME
 from trunkline.core.params import Params
 from trunkline.core.paths import VALID
 from trunkline.core.values import midnight

@@ -15,8 +15,9 @@ import pytest
 from trunkline.bundle.contract import MISSING
 from trunkline.conf.model import Model
 from trunkline.core.arrays import Floats
-from trunkline.core.dataset import Dataset, Feature, Role, Schema, Split
+from trunkline.core.dataset import Dataset, Schema, Split
 from trunkline.core.errors import UserError
+from trunkline.core.features import Feature, Role
 from trunkline.core.tasks import Task
 from trunkline.pipeline.bundle import parity
 from trunkline.pipeline.bundle.explain import explain

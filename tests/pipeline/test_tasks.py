@@ -12,8 +12,9 @@ from sklearn import metrics as sklearn_metrics
 
 from tests.pipeline.bundle.onnx.test_export import CASES, dataset, model, schema_of, scores, steps
 from trunkline.conf.evaluation import Evaluation
-from trunkline.core.dataset import Dataset, Feature, Schema
+from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError
+from trunkline.core.features import Feature
 from trunkline.pipeline.bundle import parity
 from trunkline.pipeline.bundle.explain import explain, picture, shap
 from trunkline.pipeline.bundle.onnx import export

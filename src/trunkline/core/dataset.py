@@ -8,23 +8,14 @@ import polars as pl
 
 from trunkline.core import files
 from trunkline.core.errors import UserError
+from trunkline.core.features import Feature, Role
 from trunkline.core.files import parse_json
 from trunkline.core.paths import FEATURES
 from trunkline.core.tasks import Task, score_columns
 
 Split = Literal["train", "holdout"]
-Role = Literal["numeric", "categorical"]
 
 SCHEMA = "schema.json"
-EVENT_TIME = "event_time"
-
-
-@dataclass(frozen=True)
-class Feature:
-    """A column that a model may read, as a number or as a category; either may be missing."""
-
-    name: str
-    role: Role
 
 
 @dataclass(frozen=True)

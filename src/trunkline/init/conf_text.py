@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trunkline.core import safe_yaml
-from trunkline.core.dataset import EVENT_TIME
+from trunkline.core.features import EVENT_TIME
 from trunkline.init import contract_text, gates_text, names, roles, template, yaml_text
 from trunkline.init.problem import Problem, ProfiledTable, suggests_streams
 from trunkline.pipeline.compose.edit import put

@@ -7,8 +7,8 @@ import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
 from trunkline.conf.contract import REASONS
-from trunkline.core.dataset import EVENT_TIME
 from trunkline.core.errors import UserError
+from trunkline.core.features import EVENT_TIME
 from trunkline.core.values import Column
 from trunkline.init import profile, sources
 from trunkline.init.profile import Table

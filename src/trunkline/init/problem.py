@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from trunkline.core.dataset import EVENT_TIME
 from trunkline.core.errors import UserError
+from trunkline.core.features import EVENT_TIME
 from trunkline.init import key as row_key
 from trunkline.init import names, roles, target, timing
 from trunkline.init.guess import Guess

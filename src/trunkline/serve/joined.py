@@ -13,9 +13,9 @@ from tempfile import TemporaryDirectory
 import duckdb
 import polars as pl
 
-from trunkline.core.dataset import EVENT_TIME
 from trunkline.core.errors import UserError, one_line
 from trunkline.core.expressions import columns
+from trunkline.core.features import EVENT_TIME
 from trunkline.pipeline.features.duckdb import DuckDBEngine
 from trunkline.pipeline.features.plan import Events, FeaturePlan, Primitive, StaticLookup, operands
 from trunkline.tables import rows

@@ -17,9 +17,9 @@ import polars as pl
 from trunkline.bundle import columns as bundle_columns
 from trunkline.bundle.columns import Breach
 from trunkline.bundle.contract import Contract, Input
-from trunkline.core.dataset import EVENT_TIME
 from trunkline.core.errors import UserError
 from trunkline.core.expressions import Expression, columns
+from trunkline.core.features import EVENT_TIME
 from trunkline.pipeline.features import plan_json
 from trunkline.pipeline.features.plan import FeaturePlan
 from trunkline.serve.joined import OfflineTables

@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trunkline.core.dataset import Dataset, Feature, Schema
+from trunkline.core.dataset import Dataset, Schema
+from trunkline.core.features import Feature
 from trunkline.pipeline.bundle import parity
 
 SCHEMA = Schema((Feature("age", "numeric"), Feature("kind", "categorical"), Feature("size", "numeric")), "late", "UTC")

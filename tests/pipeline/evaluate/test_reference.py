@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.core import files
-from trunkline.core.dataset import Dataset, Feature, Schema
+from trunkline.core.dataset import Dataset, Schema
+from trunkline.core.features import Feature
 from trunkline.pipeline.evaluate import reference
 
 NUMBERS = st.floats(-1e12, 1e12) | st.integers(0, 5).map(float) | st.none() | st.just(float("nan"))

@@ -17,8 +17,9 @@ from pydantic import ValidationError
 from trunkline.conf.evaluation import Evaluation
 from trunkline.core import paths
 from trunkline.core.arrays import Floats
-from trunkline.core.dataset import Dataset, Feature, Schema
+from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError
+from trunkline.core.features import Feature
 from trunkline.pipeline.evaluate import curves, slices
 from trunkline.pipeline.evaluate.curves import wilson
 from trunkline.pipeline.evaluate.estimate import Estimate

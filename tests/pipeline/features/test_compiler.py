@@ -9,8 +9,8 @@ from tests.pipeline.features.test_duckdb import CONTRACT, DATA, FEATURES
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.features import Features
-from trunkline.core.dataset import Feature
 from trunkline.core.errors import UserError
+from trunkline.core.features import Feature
 from trunkline.pipeline.features.compiler import plan
 from trunkline.pipeline.features.plan import FeaturePlan, LatestAsOf
 

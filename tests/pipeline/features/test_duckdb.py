@@ -17,8 +17,8 @@ from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.features import Features
 from trunkline.core import expressions
-from trunkline.core.dataset import EVENT_TIME
 from trunkline.core.errors import UserError
+from trunkline.core.features import EVENT_TIME
 from trunkline.pipeline.features.compiler import plan
 from trunkline.pipeline.features.duckdb import SLICE, DuckDBEngine
 from trunkline.pipeline.features.plan import FeaturePlan, Span

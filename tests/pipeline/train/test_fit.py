@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from trunkline.conf.model import Model
-from trunkline.core.dataset import Dataset, Feature, Schema
+from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError
+from trunkline.core.features import Feature
 from trunkline.pipeline.train import estimators, fit, modelfile
 
 SHIPPED = sorted((Path(__file__).parents[3] / "conf" / "model").glob("*.yaml"))

@@ -8,9 +8,9 @@ The engine sees to it by itself that no row sees itself.
 from collections.abc import Iterator
 from datetime import timedelta
 
-from trunkline.core.dataset import EVENT_TIME
 from trunkline.core.errors import UserError
 from trunkline.core.expressions import Call, Constant, Expression, columns, substitute
+from trunkline.core.features import EVENT_TIME
 from trunkline.core.values import duration_text
 from trunkline.pipeline.features.plan import Engine, Events, FeaturePlan, LatestAsOf, RollingAggregate, operands
 

@@ -11,9 +11,9 @@ from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.features import Aggregate, Features, Latest, Lookup, Rolling, RowExpression
 from trunkline.core import expressions
-from trunkline.core.dataset import EVENT_TIME, Feature
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.expressions import Expression, Type
+from trunkline.core.features import EVENT_TIME, Feature
 from trunkline.core.tasks import Task
 from trunkline.pipeline.features import availability
 from trunkline.pipeline.features.plan import (

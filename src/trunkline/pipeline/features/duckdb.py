@@ -23,9 +23,9 @@ from typing import Self
 import duckdb
 import polars as pl
 
-from trunkline.core.dataset import EVENT_TIME
 from trunkline.core.errors import OutsideError, UserError, one_line
 from trunkline.core.expressions import Expression
+from trunkline.core.features import EVENT_TIME
 from trunkline.pipeline.features import sql, unfit
 from trunkline.pipeline.features.plan import (
     Aggregation,

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol
 
-from trunkline.core.dataset import Feature
 from trunkline.core.expressions import Expression, Type, columns
+from trunkline.core.features import Feature
 
 Named = tuple[tuple[str, Expression], ...]
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from trunkline.core.dataset import Feature
 from trunkline.core.expressions import Call, Column, Constant, Expression
+from trunkline.core.features import Feature
 from trunkline.core.values import duration_text, parse_duration
 from trunkline.pipeline.features.plan import (
     Aggregation,

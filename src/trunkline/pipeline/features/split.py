@@ -11,7 +11,8 @@ import polars as pl
 
 from trunkline.conf.data import Data
 from trunkline.core import expressions
-from trunkline.core.dataset import EVENT_TIME, Role, Schema, Split
+from trunkline.core.dataset import Schema, Split
+from trunkline.core.features import EVENT_TIME, Role
 from trunkline.core.values import Window, midnight
 from trunkline.pipeline.features.plan import Engine, FeaturePlan, Part, Primitive, RequestShare, Span
 from trunkline.tables import rows

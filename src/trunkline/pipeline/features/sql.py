@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from trunkline.core.dataset import EVENT_TIME
+from trunkline.core.features import EVENT_TIME
 from trunkline.pipeline.features.plan import Part, RequestShare, Span
 from trunkline.tables.rows import share_sql
 from trunkline.tables.sql import identifier

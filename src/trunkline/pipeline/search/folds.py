@@ -13,8 +13,9 @@ import numpy.typing as npt
 import polars as pl
 
 from trunkline.conf.data import Data
-from trunkline.core.dataset import EVENT_TIME, Dataset
+from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
+from trunkline.core.features import EVENT_TIME
 from trunkline.core.values import midnight
 from trunkline.tables import rows
 

@@ -12,7 +12,8 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from trunkline.conf.model import Model
-from trunkline.core.dataset import Dataset, Feature, Schema
+from trunkline.core.dataset import Dataset, Schema
+from trunkline.core.features import Feature
 from trunkline.pipeline.bundle.explain import explain, permutation
 from trunkline.pipeline.bundle.explain import picture as explain_picture
 from trunkline.pipeline.bundle.explain import shap as explain_shap

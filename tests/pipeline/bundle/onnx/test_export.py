@@ -14,7 +14,8 @@ from tests import bundles
 from trunkline.bundle.contract import MISSING
 from trunkline.bundle.runtime import Bundle
 from trunkline.conf.model import Model
-from trunkline.core.dataset import Dataset, Feature, Schema
+from trunkline.core.dataset import Dataset, Schema
+from trunkline.core.features import Feature
 from trunkline.pipeline.bundle import parity
 from trunkline.pipeline.bundle.onnx import export, trees
 from trunkline.pipeline.train import fit, modelfile
