@@ -1,12 +1,11 @@
 """From rows of a table to changes of stored values: what `materialize` and `push` put into a store."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
-from trunkline.core.expressions import Type, columns
+from trunkline.core.expressions import Expression, Type, columns
 from trunkline.core.features import EVENT_TIME
 from trunkline.pipeline.features.plan import Events, StaticLookup, operands
 from trunkline.serve.online.evaluate import Evaluator, UnfitError, compiled
@@ -14,6 +13,15 @@ from trunkline.serve.online.plan import OnlinePlan, OnlineView
 from trunkline.serve.online.values import Change, Event, identity, micros
 
 Row = Mapping[str, Any]
+
+
+class _Stream(NamedTuple):
+    """A stream of a table: what gives its times, and its views, each with what makes of an event what it stores."""
+
+    events: Events
+    event_time: Evaluator
+    available_at: Evaluator
+    views: list[tuple[OnlineView, Callable[[Any], Any]]]
 
 
 @dataclass(frozen=True)
@@ -37,69 +45,74 @@ class TableEvents:
         """Return what rows change, by key; a row without a time, or of no entity, changes nothing.
 
         Raises ValueError for a row that lacks a column, and UnfitError for one with a value that does not fit, with the
-        name of the view; the caller knows which row it is, if it gives them one by one.
+        name of the stream or the feature; the caller knows which row it is, if it gives them one by one.
         """
+        needed = frozenset(self.columns)
         entries: dict[bytes, tuple[OnlineView, list[Any]]] = {}
         for row in rows:
-            for view, record in self._recorded(self._checked(row)):
+            if absent := needed.difference(row):
+                raise ValueError(f"table {self.table}: column {min(absent)}: is missing; features are made of it")
+            for view, entry in self._recorded(row):
                 key = view.key(row)
                 if key is not None:
-                    entries.setdefault(key, (view, []))[1].append(record)
+                    entries.setdefault(key, (view, []))[1].append(entry)
         return {key: view.kept.change(recorded) for key, (view, recorded) in entries.items()}
-
-    def _checked(self, row: Row) -> Row:
-        absent = [name for name in self.columns if name not in row]
-        if absent:
-            raise ValueError(f"table {self.table}: column {absent[0]}: is missing from a row; features are made of it")
-        return row
 
     @cached_property
     def _views(self) -> list[OnlineView]:
         return [view for view in self.plan.views if view.table == self.table]
 
     @cached_property
-    def _recorders(self) -> list[tuple[OnlineView, Callable[[Any], Any]]]:
-        types: dict[str, Type] = {**self.types, EVENT_TIME: "time"}
-        return [(view, view.kept.recorder(types, self.plan.plan.timezone)) for view in self._views]
+    def _lookups(self) -> list[tuple[OnlineView, Callable[[Any], Any]]]:
+        return [(view, self._recorder(view)) for view in self._views if isinstance(view.primitive, StaticLookup)]
 
     @cached_property
-    def _times(self) -> dict[Events, tuple[Evaluator, Evaluator]]:
-        """What gives the time of an event and the time at which it was available, by stream."""
-        types: dict[str, Type] = {**self.types, EVENT_TIME: "time"}
-        zone, views = self.plan.plan.timezone, [view.primitive for view in self._views]
-        streams = {view.events for view in views if not isinstance(view, StaticLookup)}
-        return {
-            each: (compiled(each.event_time, self.types, zone), compiled(each.available_at, types, zone))
-            for each in streams
-        }
+    def _streams(self) -> list[_Stream]:
+        views: dict[Events, list[tuple[OnlineView, Callable[[Any], Any]]]] = {}
+        for view in self._views:
+            if not isinstance(view.primitive, StaticLookup):
+                views.setdefault(view.primitive.events, []).append((view, self._recorder(view)))
+        return [
+            _Stream(stream, self._compiled(stream.event_time), self._compiled(stream.available_at), of)
+            for stream, of in views.items()
+        ]
+
+    @cached_property
+    def _types(self) -> dict[str, Type]:
+        return {**self.types, EVENT_TIME: "time"}
+
+    def _recorder(self, view: OnlineView) -> Callable[[Any], Any]:
+        return view.kept.recorder(self._types, self.plan.plan.timezone)
+
+    def _compiled(self, expression: Expression) -> Evaluator:
+        return compiled(expression, self._types, self.plan.plan.timezone)
 
     def _recorded(self, row: Row) -> Iterator[tuple[OnlineView, Any]]:
         """Yield what each view stores of a row."""
-        events = {stream: self._event(stream, row) for stream in self._times}
-        for view, record in self._recorders:
-            source = row if isinstance(view.primitive, StaticLookup) else events[view.primitive.events]
-            if source is None:
-                continue
-            with self._at(f"view {view.primitive.name}"):
-                yield view, record(source)
-
-    @contextmanager
-    def _at(self, place: str) -> Iterator[None]:
         try:
-            yield
+            for view, record in self._lookups:
+                yield view, record(row)
+            for stream in self._streams:
+                event = self._event(stream, row)
+                for view, record in stream.views if event is not None else ():
+                    yield view, record(event)
         except UnfitError as error:
-            raise UnfitError(f"table {self.table}: {place}: {error}") from None
+            raise UnfitError(f"table {self.table}: {error}") from None
 
-    def _event(self, stream: Events, row: Row) -> Event | None:
+    def _event(self, stream: _Stream, row: Row) -> Event | None:
         """Return a row as an event; None for one that has not happened, or is not known."""
-        event_time, available_at = self._times[stream]
-        with self._at(f"stream {stream.name}"):
-            happened = event_time(row)
-            known = None if happened is None else available_at({**row, EVENT_TIME: happened})
+        try:
+            happened = stream.event_time(row)
+            if happened is None:
+                return None
+            timed = {**row, EVENT_TIME: happened}
+            known = stream.available_at(timed)
+        except UnfitError as error:
+            raise UnfitError(f"stream {stream.events.name}: {error}") from None
         if known is None:
             return None
-        who = identity(stream.unique, row, self.types)
-        return Event(who, micros(happened), micros(max(happened, known)), {**row, EVENT_TIME: happened})
+        who = identity(stream.events.unique, row, self.types)
+        return Event(who, micros(happened), micros(max(happened, known)), timed)
 
 
 def _read(view: OnlineView) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, Protocol
 
@@ -53,8 +52,7 @@ def identity(names: Iterable[str], row: Mapping[str, Any], types: Mapping[str, T
     return Identity(key, int.from_bytes(digest, "little", signed=True))
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """A row of a stream that has its times, in microseconds; it is known no earlier than it happened."""
 
     identity: Identity
