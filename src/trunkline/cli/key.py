@@ -28,7 +28,7 @@ def key() -> None:
 @key.command(short_help="Make a key, and show it once.")
 @click.argument("name")
 @click.option(
-    "--scope", "scopes", type=click.Choice(["predict", "explain", "admin"]), multiple=True, default=["predict"]
+    "--scope", "scopes", type=click.Choice(["predict", "explain", "push", "admin"]), multiple=True, default=["predict"]
 )
 @_file
 @_project

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
-from trunkline.core.values import Column, Duration, Group, Strict, Tuple
+from trunkline.core.values import Column, Duration, Group, Name, Strict, Tuple
 
 Bind = Annotated[str, StringConstraints(pattern=r"^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}$")]
 # Of key pairs only: with HS256 a server that checks tokens could make them, and a public key pass for a secret.
@@ -16,6 +16,7 @@ Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"
 ]  # fmt: skip
 
+_SQLITE = "sqlite:///"
 Treatment = Literal["keep", "hash", "leave_out"]
 
 
@@ -146,6 +147,43 @@ class Tls(Strict):
     )
 
 
+Fallback = Literal["default", "null", "refuse"]
+
+
+class Freshness(Strict):
+    """How old what a view knows may be, and what becomes of a request whose view knows too little."""
+
+    limit: Duration | None = Field(None, description="Age of the last event above which a view is stale; null: none.")
+    missing: Fallback = Field(
+        "default",
+        description="What a view gives that knows nothing of the entity: default, what training gave such a row; null; "
+        "or refuse, and the request is answered 422.",
+    )
+    stale: Fallback = Field("default", description="The same for a view whose last event is older than `limit`.")
+
+
+def _no_secret(url: str) -> str:
+    if urlsplit(url).password is not None:
+        raise ValueError("holds a password: leave it out, and set REDISCLI_AUTH or PGPASSWORD")
+    return url
+
+
+class Online(Strict):
+    """Where features are joined from: /v1/predict then takes the columns that are known when a prediction is made."""
+
+    store: Annotated[str, AfterValidator(_no_secret)] = Field(
+        min_length=1,
+        description="Address of the store: sqlite:///data/online.db, a file of the project; redis://…, rediss://…; or "
+        "postgresql://….",
+    )
+    views: dict[Name, Freshness] = Field(default_factory=dict, description="Views that must be fresh, by name.")
+    keep: Duration | None = Field(
+        None,
+        description="How long before now a prediction may be asked for; `materialize` and `push` drop what only "
+        "earlier ones would see. null: nothing is dropped.",
+    )
+
+
 class Log(Strict):
     """Where each prediction is written down, and what of it; needs the extra `serve-arrow`."""
 
@@ -198,6 +236,7 @@ class Serving(Group):
     protocols: Protocols = Protocols()
     tls: Tls | None = Field(None, description="The server's certificate; null: no TLS.")
     authentication: Authentication | None = Field(None, description="Who may ask; null: everyone on this machine.")
+    online: Online | None = Field(None, description="Where features are joined from; null: requests bring them.")
     log: Log | None = Field(None, description="Where each prediction is written down; null: nowhere.")
 
     @property
@@ -212,10 +251,18 @@ class Serving(Group):
             authentication = authentication.model_copy(update={"jwt": _placed(authentication.jwt, project, "jwks")})
         tls = self.tls and _placed(self.tls, project, "certificate", "key", "clients")
         log = self.log and _placed(self.log, project, "to")
-        return self.model_copy(update={"authentication": authentication, "tls": tls, "log": log})
+        online = self.online and self.online.model_copy(update={"store": _placed_store(self.online.store, project)})
+        placed = {"authentication": authentication, "tls": tls, "log": log, "online": online}
+        return self.model_copy(update=placed)
 
 
 _Structure = TypeVar("_Structure", bound=Strict)
+
+
+def _placed_store(url: str, project: Path) -> str:
+    """Return the address of a store, of which the file of SQLite is below a folder, where it is not absolute."""
+    path = url.removeprefix(_SQLITE)
+    return f"{_SQLITE}{(project / path).absolute()}" if url.startswith(_SQLITE) else url
 
 
 def _placed(structure: _Structure, project: Path, *keys: str) -> _Structure:

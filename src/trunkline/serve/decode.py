@@ -99,15 +99,20 @@ class Decoder:
             numbers = self._widths[0]
             return Rows([(row[:numbers], row[numbers:]) for row in values], self._widths, one)
         content = parse(body)
-        if not isinstance(content, dict | list):
+        return self.check(self.limited([content] if isinstance(content, dict) else content), one)
+
+    def limited(self, rows: Any) -> Sequence[Any]:
+        """Return the rows of a body that is decoded; raises ProblemError if they are none, or too many."""
+        if not isinstance(rows, list):
             raise malformed("the body is neither a row, a JSON object, nor rows, an array of them")
-        return self.check([content] if isinstance(content, dict) else content, one)
+        if len(rows) > self.limit:
+            detail = f"the request has {len(rows):,} rows, of which {self.limit:,} are allowed"
+            raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+        return rows
 
     def check(self, requests: Sequence[Any], one: bool = False) -> Rows:
         """Return rows that are decoded already, checked one by one; raises ProblemError if there are too many."""
-        if len(requests) > self.limit:
-            detail = f"the request has {len(requests):,} rows, of which {self.limit:,} are allowed"
-            raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, detail)
+        requests = self.limited(requests)
         rows, refused = [], {}
         for number, request in enumerate(requests):
             if not isinstance(request, Mapping):

@@ -57,6 +57,12 @@ class Metrics:
         )
         self.rows = Counter("trunkline_rows", "Rows scored", registry=self._registry)
         self._refused = Counter("trunkline_rows_refused", "Rows refused beside others", registry=self._registry)
+        self._views = Counter(
+            "trunkline_online_views",
+            "Views of requests that are joined, by whether they knew the entity, and late or not",
+            ["view", "state"],
+            registry=self._registry,
+        )
         self.log = LogMetrics(self._registry)
         self.in_work = Gauge(
             "trunkline_requests_in_work",
@@ -107,6 +113,8 @@ class Metrics:
         self.rows.inc(len(scored.scores))
         if scored.rows.refused:
             self._refused.inc(len(scored.rows.refused))
+        for view in scored.views:
+            self._views.labels(view.view, "missing" if view.missing else "stale" if view.stale else "fresh").inc()
 
     def show(self, slot: Slot) -> None:
         """Tell which model a slot serves."""

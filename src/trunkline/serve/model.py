@@ -14,11 +14,15 @@ import numpy.typing as npt
 from trunkline.bundle import golden
 from trunkline.bundle.manifest import BundleError
 from trunkline.bundle.runtime import Bundle
+from trunkline.conf.serving import Online
 from trunkline.serve import bundles
 from trunkline.serve.bundles import PipelineBundle, Served
 from trunkline.serve.decode import Columns, Decoder, Rows
 from trunkline.serve.explain.additive import NotExplainedError
 from trunkline.serve.explain.explainer import Explainer
+from trunkline.serve.online.features import OnlineFeatures
+from trunkline.serve.online.join import ViewState
+from trunkline.serve.online.store.protocol import Store
 from trunkline.serve.problems import ProblemError, refused_row
 from trunkline.serve.turns import Turns
 
@@ -62,6 +66,7 @@ class Model:
     turns: Turns
     explainer: Explainer | NotExplainedError
     examples: tuple[dict[str, Any], ...]
+    online: OnlineFeatures | None = None
 
     def scores(self, rows: Rows | Columns) -> npt.NDArray[np.float64]:
         """Return the scores of rows.
@@ -78,8 +83,8 @@ class Model:
 
     @property
     def waits(self) -> bool:
-        """Whether scores are made in a thread that others' rows are waited for in."""
-        return isinstance(self.bundle, PipelineBundle)
+        """Whether an answer waits for something else: others' rows, or a store beyond this machine."""
+        return isinstance(self.bundle, PipelineBundle) or (self.online is not None and self.online.waits)
 
     def explanations(self, rows: Rows, scores: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
         """Return the explanations of rows that have these scores.
@@ -108,15 +113,17 @@ class Scored:
     """The rows of a request with a score each, as the model saw them; `rows.refused` are those that have none.
 
     `request` is the id that the client itself gave in the body. `columns` and `times` are of rows whose features were
-    joined here: the request's columns of each as JSON, and as of when, in seconds since 1970.
+    joined here: the request's columns of each as JSON, and as of when, in seconds since 1970; `views` is how their
+    views stood.
     """
 
     model: Model
     rows: Rows | Columns
     scores: npt.NDArray[np.float64]
     request: str | None = None
-    columns: Sequence[str] | None = None
-    times: Sequence[float] | None = None
+    columns: Sequence[str | None] | None = None
+    times: Sequence[float | None] | None = None
+    views: Sequence[ViewState] = ()
 
     @property
     def numbers(self) -> Sequence[int]:
@@ -126,10 +133,17 @@ class Scored:
         return [number for number in every if number not in refused] if refused else list(every)
 
 
-def load(folder: Path, rows: int, tolerance: float, pointer: Pointer | None = None) -> Model:
+def load(
+    folder: Path,
+    rows: int,
+    tolerance: float,
+    pointer: Pointer | None = None,
+    online: tuple[Online, Store] | None = None,
+) -> Model:
     """Verify a bundle, load it and replay its golden rows; `rows` is how many a request may have.
 
-    Raises UserError as `Bundle.load` and `golden.check` do, and for a bundle of another digest than the pointer's.
+    Raises UserError as `Bundle.load`, `golden.check` and `OnlineFeatures.read` do, and for a bundle of another digest
+    than the pointer's.
     """
     bundle = bundles.load(folder, rows)
     if pointer is not None and bundle.digest != pointer.digest:
@@ -139,7 +153,9 @@ def load(folder: Path, rows: int, tolerance: float, pointer: Pointer | None = No
     name = pointer.name if pointer else bundle.manifest.name
     version, decoder = Version(name, bundle.digest, *given), Decoder(bundle.contract, rows)
     examples = tuple(row.request for row in golden.read(folder))
-    return Model(version, bundle, decoder, Turns(bundle.scores), _explainer(folder, bundle), examples)
+    inputs = [field.name for field in bundle.contract.inputs]
+    joined = OnlineFeatures.read(folder, inputs, *online) if online else None
+    return Model(version, bundle, decoder, Turns(bundle.scores), _explainer(folder, bundle), examples, joined)
 
 
 def _refuse(rows: Rows | Columns) -> None:

@@ -1,17 +1,23 @@
 """Answers `POST /v1/predict`: the scores of a row or of rows, and what each feature adds to them."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
+import numpy as np
+import numpy.typing as npt
+
 from trunkline.core.errors import UserError, nearest
-from trunkline.serve.decode import Rows
+from trunkline.serve.decode import Rows, parse
 from trunkline.serve.http import JSON, Request, Response, json_response
 from trunkline.serve.model import Model, Scored
+from trunkline.serve.online.features import OnlineFeatures, Requested, states
 from trunkline.serve.problems import ProblemError
 
-EXPLAIN = "explain"  # the parameter of the query
+EXPLAIN, FEATURES = "explain", "features"  # the parameters of the query
 
 
 def predict(model: Model, request: Request, body: bytes) -> tuple[Response, Scored]:
@@ -19,16 +25,16 @@ def predict(model: Model, request: Request, body: bytes) -> tuple[Response, Scor
 
     Where the contract sets bad rows aside, one that is refused has no score, and stands in `refused` with the reason.
     """
-    rows, accepted = _rows(model, request, body)
-    scores = model.scores(accepted)
-    return json_response(_answer(model, request, rows, score=map(model.named, scores))), Scored(model, rows, scores)
+    given = _given(model, request, body)
+    scores = model.scores(given.accepted)
+    return _response(model, request, given, score=map(model.named, scores)), given.scored(model, scores)
 
 
 async def predict_in_turn(model: Model, request: Request, body: bytes) -> tuple[Response, Scored]:
     """Answer as `predict` does; the rows are scored together with those of other requests."""
-    rows, accepted = _rows(model, request, body)
-    scores = await model.scores_in_turn(accepted)
-    return json_response(_answer(model, request, rows, score=map(model.named, scores))), Scored(model, rows, scores)
+    given = _given(model, request, body)
+    scores = await model.scores_in_turn(given.accepted)
+    return _response(model, request, given, score=map(model.named, scores)), given.scored(model, scores)
 
 
 def arrow() -> Callable[[Model, Request, bytes], tuple[Response, Scored]]:
@@ -43,39 +49,84 @@ def arrow() -> Callable[[Model, Request, bytes], tuple[Response, Scored]]:
 
 def explain(model: Model, request: Request, body: bytes) -> tuple[Response, Scored]:
     """Answer as `predict` does, with an explanation of each score; raises ProblemError as `Model.explanations`."""
-    rows, accepted = _rows(model, request, body)
-    scores = model.scores(accepted)
-    explanations = model.explanations(accepted, scores)
-    answer = _answer(model, request, rows, score=map(model.named, scores), explanation=explanations)
-    return json_response(answer), Scored(model, rows, scores)
+    given = _given(model, request, body)
+    scores = model.scores(given.accepted)
+    explanations = model.explanations(given.accepted, scores)
+    response = _response(model, request, given, score=map(model.named, scores), explanation=explanations)
+    return response, given.scored(model, scores)
 
 
 def is_explained(request: Request) -> bool:
-    """Tell whether the query asks for explanations; raises ProblemError, 400, for any other query."""
-    if not request.query:
-        return False
+    """Tell whether the query asks for explanations; raises ProblemError, 400, for a query that is not known."""
+    return bool(request.query) and EXPLAIN in _asked(request)
+
+
+def _asked(request: Request) -> set[str]:
+    """Return what the query asks for besides scores."""
     parameters = parse_qsl(request.query, keep_blank_values=True)
+    names = [name for name, _ in parameters]
     for name, value in parameters:
-        if name != EXPLAIN:
-            raise _query(f"parameter {name[:60]!r}: is not known{nearest(name, [EXPLAIN])}")
+        if name not in (EXPLAIN, FEATURES):
+            raise _query(f"parameter {name[:60]!r}: is not known{nearest(name, [EXPLAIN, FEATURES])}")
         if value not in ("true", "false"):
-            raise _query(f"parameter {EXPLAIN}: {value[:60]!r} is not true or false")
-    if len(parameters) > 1:
-        raise _query(f"parameter {EXPLAIN}: is there more than once; give it once")
-    return parameters == [(EXPLAIN, "true")]
+            raise _query(f"parameter {name}: {value[:60]!r} is not true or false")
+        if names.count(name) > 1:
+            raise _query(f"parameter {name}: is there more than once; give it once")
+    return {name for name, value in parameters if value == "true"}
 
 
 def _query(detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.BAD_REQUEST, f"query: {detail}")
 
 
-def _rows(model: Model, request: Request, body: bytes) -> tuple[Rows, Rows]:
-    """Return the rows of a request, and those of them that are to be scored."""
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The rows of a request, those of them that are to be scored, and how those were joined that were."""
+
+    rows: Rows
+    accepted: Rows
+    requested: Requested | None = None
+
+    def scored(self, model: Model, scores: npt.NDArray[np.float64]) -> Scored:
+        if self.requested is None:
+            return Scored(model, self.rows, scores)
+        numbers = Scored(model, self.rows, scores).numbers
+        joined = [self.requested.joined.get(number) for number in numbers]
+        times = [
+            each.predicted_at.replace(tzinfo=UTC).timestamp() if each and each.predicted_at else None for each in joined
+        ]
+        views = [state for each in joined if each for state in each.views]
+        return Scored(
+            model, self.rows, scores, None, [self.requested.columns.get(number) for number in numbers], times, views
+        )
+
+
+def _given(model: Model, request: Request, body: bytes) -> _Given:
     if request.media_type != JSON:
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body's type has to be {JSON}", {"accept": JSON})
-    rows = model.decoder.decode(body)
+    rows, requested = (model.decoder.decode(body), None) if model.online is None else _joined(model, model.online, body)
     quarantine = not rows.one and model.bundle.contract.on_bad_row == "quarantine"
-    return rows, rows.accepted if quarantine else rows
+    return _Given(rows, rows.accepted if quarantine else rows, requested)
+
+
+def _joined(model: Model, online: OnlineFeatures, body: bytes) -> tuple[Rows, Requested]:
+    """Return the rows of a body, of which those that lack inputs are joined with what is known of them."""
+    content = parse(body)
+    one = isinstance(content, dict)
+    rows = model.decoder.limited([content] if one else content)
+    requested = online.requested(rows)
+    return model.decoder.check(requested.rows, one), requested
+
+
+def _response(model: Model, request: Request, given: _Given, **values: Any) -> Response:
+    if request.query and FEATURES in _asked(request):
+        joined = given.requested.joined if given.requested else {}
+        numbers = range(len(given.rows.values) + len(given.rows.refused or {}))
+        refused = given.rows.refused or {}
+        values["features"] = [
+            states(joined[number]) if number in joined else None for number in numbers if number not in refused
+        ]
+    return json_response(_answer(model, request, given.rows, **values))
 
 
 def _answer(model: Model, request: Request, rows: Rows, **values: Any) -> dict[str, Any]:
@@ -87,7 +138,7 @@ def _answer(model: Model, request: Request, rows: Rows, **values: Any) -> dict[s
     }
     if rows.one:
         return answer | {name: next(iter(each)) for name, each in values.items()}
-    answer |= {f"{name}s": _in_place(rows, list(each)) for name, each in values.items()}
+    answer |= {f"{name.removesuffix('s')}s": _in_place(rows, list(each)) for name, each in values.items()}
     if rows.refused:
         answer["refused"] = [
             {"row": number, "field": error.field, "detail": str(error)} for number, error in rows.refused.items()

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import msgspec
 import numpy as np
@@ -16,28 +16,15 @@ import polars as pl
 
 from trunkline.bundle import columns as bundle_columns
 from trunkline.bundle.columns import Breach
-from trunkline.bundle.contract import Contract, Input
+from trunkline.bundle.contract import Contract
 from trunkline.core.errors import UserError
 from trunkline.core.expressions import Expression, columns
 from trunkline.core.features import EVENT_TIME
 from trunkline.pipeline.features import plan_json
 from trunkline.pipeline.features.plan import FeaturePlan
 from trunkline.serve.joined import OfflineTables
+from trunkline.serve.online.reader import DeclaredColumn, limits
 from trunkline.tables import convert, rows
-from trunkline.tables.convert import ColumnType
-
-
-class RawColumn(msgspec.Struct, frozen=True):
-    """A column of the request, as conf/contract declares it; `nulls` are the texts by which a CSV means missing."""
-
-    type: ColumnType
-    nullable: bool
-    min: float | None
-    max: float | None
-    allowed: list[str | int] | None
-    pattern: str | None
-    formats: list[str]
-    nulls: list[str] | None
 
 
 @dataclass(frozen=True)
@@ -45,7 +32,7 @@ class RawRows:
     """How rows of raw columns become rows of the model's inputs."""
 
     plan: FeaturePlan
-    declared: Mapping[str, RawColumn]
+    declared: Mapping[str, DeclaredColumn]
     derived: Mapping[str, Expression]
     tables: OfflineTables | None = None  # what inputs are joined from, where the row alone does not give all
 
@@ -55,7 +42,7 @@ class RawRows:
         plain = msgspec.json.decode(content)
         if "columns" not in plain:
             return None
-        declared = msgspec.convert(plain["columns"], dict[str, RawColumn])
+        declared = msgspec.convert(plain["columns"], dict[str, DeclaredColumn])
         derived = {name: plan_json.expression_of(each) for name, each in plain["derived"].items()}
         return cls(plan_json.plan_of(plain), declared, derived)
 
@@ -130,8 +117,8 @@ class RawRows:
             breaches += [Breach(breach.field, breach.words, rows_of)] if rows_of.any() else []
         return frame, tuple(breaches)
 
-    def _against_limits(self, frame: pl.DataFrame, declared: Mapping[str, RawColumn]) -> Iterator[Breach]:
-        limited = [_input(name, of.type, of) for name, of in declared.items() if of.type != "time"]
+    def _against_limits(self, frame: pl.DataFrame, declared: Mapping[str, DeclaredColumn]) -> Iterator[Breach]:
+        limited = [limits(name, of) for name, of in declared.items() if of.type != "time"]
         contract = Contract(label="", on_bad_row="stop", inputs=limited, request={})
         yield from bundle_columns.check_rows(frame.to_arrow(), contract).breaches
         for name, of in declared.items():
@@ -174,17 +161,3 @@ def _with_tables(path: Path, names: Collection[str], features: bytes | None, tab
         raise UserError(f"{path}: column {absent[0]}: is missing; with --tables, rows are raw, and features need it")
     OfflineTables(tables).check(raw.plan)
     return raw
-
-
-def _input(name: str, kind: Literal["integer", "number", "text", "boolean"], of: RawColumn) -> Input:
-    return Input(
-        name=name,
-        role="categorical" if kind == "text" else "numeric",
-        type=kind,
-        nullable=of.nullable,
-        description="",
-        min=of.min,
-        max=of.max,
-        allowed=of.allowed,
-        pattern=of.pattern,
-    )

@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 from uvicorn.supervisors import Multiprocess
 
-from trunkline.conf.serving import Serving, Tls, is_loopback
+from trunkline.conf.serving import Online, Serving, Tls, is_loopback
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.serve import model, predict
 from trunkline.serve.app import App
@@ -26,6 +26,8 @@ from trunkline.serve.connection import Connection, loop_with_handshake_limit
 from trunkline.serve.http import Receive, Scope, Send
 from trunkline.serve.limits import Queue
 from trunkline.serve.metrics import SHARED, Metrics
+from trunkline.serve.online.store.open import open_store
+from trunkline.serve.online.store.protocol import Store
 from trunkline.serve.prediction_log.privacy import Privacy
 from trunkline.serve.prediction_log.sender import PredictionLog
 from trunkline.serve.prediction_log.sender import check as check_log
@@ -72,7 +74,8 @@ def run(source: Source, serving: Serving, *, open_to_others: bool = False) -> No
         _certificates(serving.tls)
     if serving.protocols.arrow:
         predict.arrow()
-    loaded = model.load(source.folder, serving.limits.rows, source.tolerance) if source.delivery is None else None
+    load = partial(_load, serving.limits.rows, source.tolerance, _online(serving))
+    loaded = load(source.folder, None) if source.delivery is None else None
     config = _config(_Process(source, serving, loaded if serving.workers == 1 else None))
     with contextlib.closing(_socket(serving.bind)) as listener, _shared_metrics(serving.workers):
         host, port = listener.getsockname()[:2]
@@ -150,6 +153,7 @@ class Worker:
     ) -> None:
         self._source, self._serving, self._certificates, self._loaded = source, serving, certificates, loaded
         self._metrics = Metrics()
+        self._online = _online(serving)
         self._slot = Slot(on_change=self._metrics.show)
         self._queue = Queue(serving.limits.queue)
         self._authenticator = Authenticator(serving.authentication)
@@ -170,10 +174,10 @@ class Worker:
     @contextlib.asynccontextmanager
     async def _started(self) -> AsyncIterator[None]:
         limits = self._serving.limits
-        load = partial(_load, limits.rows, self._source.tolerance)
+        load = partial(_load, limits.rows, self._source.tolerance, self._online)
         follower = None
         if self._source.delivery is None:
-            self._slot.put(self._loaded or model.load(self._source.folder, limits.rows, self._source.tolerance))
+            self._slot.put(self._loaded or load(self._source.folder, None))
         else:
             follower = Follower(
                 self._slot, self._source.folder, self._source.delivery.environment, self._source.delivery.check, load
@@ -223,8 +227,15 @@ def _spare_what_stays() -> None:
     gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
 
 
-def _load(rows: int, tolerance: float, folder: Path, pointer: model.Pointer) -> model.Model:
-    return model.load(folder, rows, tolerance, pointer)
+def _load(
+    rows: int, tolerance: float, online: tuple[Online, Store] | None, folder: Path, pointer: model.Pointer | None
+) -> model.Model:
+    return model.load(folder, rows, tolerance, pointer, online)
+
+
+def _online(serving: Serving) -> tuple[Online, Store] | None:
+    """Return where features are joined from; each process opens the store for itself."""
+    return (serving.online, open_store(serving.online.store, os.environ)) if serving.online else None
 
 
 def _logging() -> dict[str, Any]:

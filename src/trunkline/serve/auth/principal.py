@@ -6,7 +6,7 @@ from typing import Literal
 
 from trunkline.serve.problems import ProblemError
 
-Scope = Literal["predict", "explain", "admin"]
+Scope = Literal["predict", "explain", "push", "admin"]
 
 # Any other state is open: probes ask it, `trunkline reconcile` asks /version, and the page of /docs asks for a key.
 STATE_SCOPES: dict[str, Scope] = {"/metrics": "admin", "/openapi.json": "predict", "/v2": "predict"}

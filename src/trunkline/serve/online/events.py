@@ -34,6 +34,7 @@ class TableEvents:
     plan: OnlinePlan
     table: str
     types: Mapping[str, Type]
+    until: int | None = None
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
@@ -109,7 +110,7 @@ class TableEvents:
             known = stream.available_at(timed)
         except UnfitError as error:
             raise UnfitError(f"stream {stream.events.name}: {error}") from None
-        if known is None:
+        if known is None or (self.until is not None and max(micros(happened), micros(known)) > self.until):
             return None
         who = identity(stream.events.unique, row, self.types)
         return Event(who, micros(happened), micros(max(happened, known)), timed)

@@ -1,10 +1,10 @@
 """The features of requests: one read of the store for all of them, then what training computed for the same rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from trunkline.core.expressions import columns
 from trunkline.core.features import EVENT_TIME
@@ -14,10 +14,13 @@ from trunkline.serve.online.store.protocol import NO_WATERMARK, Found, Store
 from trunkline.serve.online.values import Reading, micros, moment
 
 Fallback = Literal["default", "null", "refuse"]
+_Made = TypeVar("_Made")
 
 
 class RefusedError(ValueError):
-    """A request whose features cannot be given; the message says which view, and why."""
+    """A request whose features cannot be given; the message says which view, and why; `row` is its number."""
+
+    row = 0
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,28 @@ class Join:
     plan: OnlinePlan
     freshness: Mapping[str, Freshness] = field(default_factory=dict)
 
-    def features(self, store: Store, requests: Sequence[Mapping[str, Any]], at: datetime | None = None) -> list[Joined]:
-        """Return the features of requests, each with the request's columns, as of `at` (naive UTC).
+    def features(
+        self,
+        store: Store,
+        requests: Sequence[Mapping[str, Any]],
+        times: Sequence[datetime | None] | None = None,
+        now: datetime = datetime.max,
+    ) -> list[Joined]:
+        """Return the features of requests, each with the request's columns, as of their times (naive UTC).
 
-        Without `at`, each is predicted when the plan says: the event's time less the lead. Raises RefusedError for a
-        request before the store's watermark, for a view that refuses, and UnfitError for a value that does not fit.
+        Without a time, one is predicted when the plan says: the event's time less the lead; and none is predicted
+        later than now, since what becomes known until then nobody knows. Raises RefusedError for a request before the
+        store's watermark, for a view that refuses, and for a value that does not fit.
         """
-        rows = [self._with_event_time(request) for request in requests]
+        rows = [_of_row(number, self._with_event_time, request) for number, request in enumerate(requests)]
         keys = [[view.key(row) for view in self.plan.views] for row in rows]
         found = store.get({key for each in keys for key in each if key is not None})
-        return [self._joined(row, of, found, at) for row, of in zip(rows, keys, strict=True)]
+        joined = []
+        for number, (row, of) in enumerate(zip(rows, keys, strict=True)):
+            at = times[number] if times and times[number] else self._predicted_at(row)
+            at = None if at is None else min(at, now)
+            joined.append(_of_row(number, self._joined, row, of, found, at))
+        return joined
 
     @cached_property
     def _event_time(self) -> Evaluator | None:
@@ -103,7 +118,6 @@ class Join:
         return row
 
     def _joined(self, row: dict[str, Any], keys: Sequence[bytes | None], found: Found, at: datetime | None) -> Joined:
-        at = at if at is not None else self._predicted_at(row)
         self._refuse_past(at, found.watermark)
         known, states = dict(row), []
         for view, key in zip(self.plan.views, keys, strict=True):
@@ -146,3 +160,13 @@ class Join:
             return self._rows[name](row)
         except UnfitError as error:
             raise UnfitError(f"feature {name}: {error}") from None
+
+
+def _of_row(number: int, make: Callable[..., _Made], *arguments: Any) -> _Made:
+    """Return what is made of a row; a refusal says which row it is."""
+    try:
+        return make(*arguments)
+    except (RefusedError, UnfitError) as error:
+        refusal = RefusedError(str(error))
+        refusal.row = number
+        raise refusal from error

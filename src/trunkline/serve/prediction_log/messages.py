@@ -49,8 +49,8 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     numbers: bytes
     texts: Sequence[Sequence[str]]
     scores: bytes
-    columns: Sequence[str] | None = None
-    times: Sequence[float] | None = None
+    columns: Sequence[str | None] | None = None
+    times: Sequence[float | None] | None = None
 
 
 class Batch(msgspec.Struct, frozen=True, tag="batch"):

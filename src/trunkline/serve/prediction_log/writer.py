@@ -167,8 +167,10 @@ def _table(scorer: Scorer, privacy: Privacy, answers: Sequence[Answer]) -> Any:
             given[name] += [value] * count
         given[segments.ROW] += answer.rows
         columns, times = answer.columns or (), answer.times or ()
-        given[segments.COLUMNS] += map(privacy.request_columns, columns) if columns else [None] * count
-        given[segments.PREDICTION_TIME] += [round(time * 1e6) for time in times] if times else [None] * count
+        given[segments.COLUMNS] += [each and privacy.request_columns(each) for each in columns] or [None] * count
+        given[segments.PREDICTION_TIME] += [None if time is None else round(time * 1e6) for time in times] or [
+            None
+        ] * count
     return segments.table(scorer, privacy, given, _rows(scorer, answers))
 
 

@@ -1,0 +1,182 @@
+"""The features of requests to a served bundle: what conf/data has at request comes in, what the model reads goes out.
+
+A row that has every input of the model is scored as it is. Any other is a request: its columns are checked as
+conf/contract declares them, and the rest is joined from the store. An input that a request gives besides wins over
+what the store has.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+
+from trunkline.bundle import manifest
+from trunkline.bundle.contract import FieldError
+from trunkline.conf.serving import Online
+from trunkline.core.errors import UserError, nearest
+from trunkline.core.expressions import columns
+from trunkline.pipeline.features import plan_json
+from trunkline.serve.online.events import TableEvents
+from trunkline.serve.online.join import Freshness, Join, Joined, RefusedError
+from trunkline.serve.online.plan import OnlinePlan
+from trunkline.serve.online.reader import DeclaredColumn, RowReader
+from trunkline.serve.online.store.protocol import Store
+from trunkline.serve.online.store.sqlite import SQLiteStore
+from trunkline.serve.problems import refused_row
+
+FEATURES = "features.json"
+AT = "prediction_time"  # of a row: as of when it is predicted, if not as in training
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that features are joined from: what reads its rows, and what they are to the views."""
+
+    reader: RowReader
+    events: TableEvents
+
+    @cached_property
+    def needed(self) -> tuple[str, ...]:
+        """The columns that a row must have, where they may not be missing."""
+        return self.events.columns
+
+
+@dataclass(frozen=True)
+class Requested:
+    """Rows as the decoder takes them, and of those that were joined, by their number, how."""
+
+    rows: Sequence[Mapping[str, Any]]
+    joined: Mapping[int, Joined]
+    columns: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class OnlineFeatures:
+    """What joins the requests to one bundle; `inputs` are those of its contract."""
+
+    inputs: frozenset[str]
+    reader: RowReader
+    join: Join
+    tables: Mapping[str, Table]
+    store: Store
+
+    @classmethod
+    def read(cls, folder: Path, inputs: Collection[str], declared: Online, store: Store) -> Self:
+        """Read the features.json of a bundle's folder, whose bytes are verified.
+
+        Raises UserError for a bundle that does not tell how its tables are read, for a view that is declared and is
+        not there, and for one that cannot be kept for requests.
+        """
+        content = manifest.read(folder, keep=frozenset({FEATURES})).kept.get(FEATURES)
+        plain: dict[str, Any] = msgspec.json.decode(content or b"{}")
+        if "tables" not in plain:
+            raise UserError(f"{folder}: does not say how the rows of its tables are read; build it again: dvc repro")
+        plan = OnlinePlan(plan_json.plan_of(plain))
+        zone = plan.plan.timezone
+        try:
+            names = [view.primitive.name for view in plan.views]
+        except ValueError as error:
+            raise UserError(f"{folder}: {error}") from None
+        for name in declared.views:
+            if name not in names:
+                raise UserError(f"serving.online.views.{name}: the bundle has no such view{nearest(name, names)}")
+        freshness = {name: Freshness(**dict(each)) for name, each in declared.views.items()}
+        tables = {name: _table(plan, name, each) for name, each in plain["tables"].items()}
+        return cls(frozenset(inputs), RowReader.of(plain, zone), Join(plan, freshness), tables, store)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the store is asked over a network."""
+        return not isinstance(self.store, SQLiteStore)
+
+    def requested(self, rows: Sequence[Any]) -> Requested:
+        """Return rows with all their inputs.
+
+        Raises ProblemError for the first that is neither complete nor a request that can be joined.
+        """
+        numbers = [number for number, row in enumerate(rows) if not self._is_complete(row)]
+        given = {number: self._read(number, rows[number]) for number in numbers}
+        times = [self._time(number, rows[number]) for number in numbers]
+        try:
+            joined = self.join.features(self.store, list(given.values()), times, datetime.now(UTC).replace(tzinfo=None))
+        except RefusedError as error:
+            raise refused_row(str(error), numbers[error.row]) from None
+        features = dict(zip(numbers, joined, strict=True))
+        complete = [
+            self._with_own(features[number].features, row) if number in features else row
+            for number, row in enumerate(rows)
+        ]
+        texts = {number: msgspec.json.encode(row, order="sorted").decode() for number, row in given.items()}
+        return Requested(complete, features, texts)
+
+    def _is_complete(self, row: Any) -> bool:
+        return not isinstance(row, Mapping) or row.keys() >= self.inputs
+
+    def _read(self, number: int, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the columns of a request."""
+        known = {*self.reader.columns, *self.inputs, AT}
+        for name in row:
+            if name not in known:
+                detail = f"field {name[:60]!r}: is neither a column of requests nor an input{nearest(name, known)}"
+                raise refused_row(detail, number, name)
+        own = {name: value for name, value in row.items() if name in self.reader.columns}
+        try:
+            return self.reader.read(own, self._needed)
+        except FieldError as error:
+            raise refused_row(str(error), number, error.field) from None
+
+    def _with_own(self, features: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return features with those that the request gives itself, which are no columns of it."""
+        given = {name: row[name] for name in self.inputs & row.keys() if name not in self.reader.columns}
+        return {**features, **given}
+
+    def _time(self, number: int, row: Mapping[str, Any]) -> datetime | None:
+        if AT in self.reader.columns or row.get(AT) is None:
+            return None
+        try:
+            return _TIME.read({AT: row[AT]}, ())[AT]  # type: ignore[no-any-return]
+        except FieldError as error:
+            raise refused_row(str(error), number, AT) from None
+
+    @cached_property
+    def _needed(self) -> tuple[str, ...]:
+        plan = self.join.plan.plan
+        names = [name for view in plan.primitives for name in view.keys]
+        read = [expression for _, expression in plan.rows]
+        read += [plan.request.event_time] if plan.request.event_time is not None else []
+        names += [name for expression in read for name in columns(expression)]
+        return tuple(dict.fromkeys(name for name in names if name in self.reader.columns))
+
+
+def states(joined: Joined) -> dict[str, Any]:
+    """Return how the views of a request stood, as JSON has it: ages in seconds."""
+    views = {
+        each.view: {
+            "missing": each.missing,
+            "stale": each.stale,
+            "age": None if each.age is None else each.age.total_seconds(),
+        }
+        for each in joined.views
+    }
+    at = joined.predicted_at
+    return {"values": joined.features, "prediction_time": at and f"{at.isoformat()}Z", "views": views}
+
+
+def conflicts(table: Table, store: Store, rows: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
+    """Put rows of a table, which are read already, into a store; return the unique keys of those that contradict it."""
+    names = {
+        tuple(map(str, conflict.event)): list(conflict.event) for conflict in store.put(table.events.changes(rows))
+    }
+    return list(names.values())
+
+
+def _table(plan: OnlinePlan, name: str, content: Mapping[str, Any]) -> Table:
+    reader = RowReader.of(content, plan.plan.timezone)
+    return Table(reader, TableEvents(plan, name, reader.types))
+
+
+_TIME = RowReader({AT: DeclaredColumn("time", True, None, None, None, None, [], None)}, {}, {}, "UTC")

@@ -1,0 +1,50 @@
+"""Answers `POST /v1/events`: rows of a table as they become known, from which features of later requests are made."""
+
+from typing import Any
+
+from trunkline.bundle.contract import FieldError
+from trunkline.core.errors import nearest
+from trunkline.serve.decode import parse
+from trunkline.serve.http import Request, Response, json_response
+from trunkline.serve.model import Model, Scored
+from trunkline.serve.online.evaluate import UnfitError
+from trunkline.serve.online.features import Table, conflicts
+from trunkline.serve.problems import malformed, refused_row
+
+PATH = "/v1/events"
+
+
+def push(model: Model, request: Request, body: bytes) -> tuple[Response, Scored | None]:
+    """Store the rows of a table, all of them or, where one is refused, none; an answer means that they are stored.
+
+    A row may come again, and with more of its columns as they become known. One that contradicts what is stored
+    under its unique key changes nothing, and stands in `conflicts`. Raises ProblemError for rows that are refused.
+    """
+    online = model.online
+    assert online is not None  # noqa: S101  the route is there only where conf/serving declares a store
+    content = parse(body)
+    if not isinstance(content, dict) or content.keys() != {"table", "rows"}:
+        raise malformed("the body has to be an object with table, a name, and rows, an array of objects")
+    name = content["table"]
+    if not isinstance(name, str) or name not in online.tables:
+        detail = f"table {str(name)[:60]!r}: no feature is made of it{nearest(str(name), online.tables)}"
+        raise refused_row(detail, field="table")
+    rows = _read(online.tables[name], model.decoder.limited(content["rows"]))
+    contradict = conflicts(online.tables[name], online.store, rows)
+    return json_response({"request_id": request.id, "stored": len(rows), "conflicts": contradict}), None
+
+
+def _read(table: Table, rows: Any) -> list[dict[str, Any]]:
+    read = []
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise refused_row("is not an object of columns", number)
+        try:
+            values = table.reader.read(row, table.needed)
+            table.events.changes([values])
+        except FieldError as error:
+            raise refused_row(str(error), number, error.field) from None
+        except UnfitError as error:
+            raise refused_row(str(error), number) from None
+        read.append(values)
+    return read
