@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from trunkline.core.expressions import columns
 from trunkline.core.features import EVENT_TIME
@@ -33,8 +33,10 @@ class Freshness:
     stale: Fallback = "default"
 
 
-@dataclass(frozen=True)
-class ViewState:
+_NO_LIMIT = Freshness()
+
+
+class ViewState(NamedTuple):
     """How a view stood for a request: `age` is that of its last event at the time of the prediction."""
 
     view: str
@@ -105,11 +107,11 @@ class Join:
     def _joined(self, row: dict[str, Any], keys: Sequence[bytes | None], found: Found, at: datetime | None) -> Joined:
         at = at if at is not None else self._predicted_at(row)
         self._refuse_past(at, found.watermark)
+        now, own = None if at is None else micros(at), self.plan.own(row)
         known, states = dict(row), []
         for view, key in zip(self.plan.views, keys, strict=True):
             value = found.values.get(key) if key is not None else None
-            now = None if at is None else micros(at)
-            reading, state = self._judged(view, view.kept.read(value, now, self.plan.own(view, row)), now)
+            reading, state = self._judged(view, view.kept.read(value, now, own if view.own else None), now)
             known |= reading.values
             states.append(state)
         names = [output.name for output in self.plan.plan.outputs]
@@ -129,7 +131,7 @@ class Join:
 
     def _judged(self, view: OnlineView, reading: Reading, now: int | None) -> tuple[Reading, ViewState]:
         """Return what is made of a view's features, by what is declared for it, and how it stood."""
-        name, rule = view.primitive.name, self.freshness.get(view.primitive.name, Freshness())
+        name, rule = view.primitive.name, self.freshness.get(view.primitive.name, _NO_LIMIT)
         age = None if reading.last is None or now is None else timedelta(microseconds=now - reading.last)
         stale = age is not None and rule.limit is not None and age > rule.limit
         state = ViewState(name, reading.missing, stale, age)
