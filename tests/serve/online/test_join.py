@@ -123,7 +123,8 @@ def test_an_event_that_contradicts_itself_is_told_and_left_out(store: Store) -> 
     trip = {"number": 7, "station": "a", "line": 1, "starts": trips.START, "delay": 5, "load": None}
     push(store, "trips", [trip])
     conflicts = store.put(EVENTS["trips"].changes([{**trip, "delay": 6}]))
-    assert [conflict.event for conflict in conflicts] == [(7,), (7,)]
+    told = [(PLAN.view_of(conflict.key).primitive.name, conflict.event) for conflict in conflicts]
+    assert told == [("last", (7,)), ("recent", (7,))]
     later = {**trips.request(trip), "number": 8, "starts": trips.START + timedelta(hours=3)}
     assert JOIN.features(store, [later])[0].features["last_delay"] == 5
 
@@ -151,5 +152,7 @@ def test_what_is_missing_or_stale_is_told_and_falls_back_as_declared(store: Stor
         joined(known, limit=short, stale="refuse")
     with pytest.raises(RefusedError, match="view recent: knows nothing of the entity"):
         joined(unknown, missing="refuse")
-    with pytest.raises(RefusedError, match="column station: is missing from the request"):
-        joined({name: known[name] for name in ("number", "line", "starts")})
+    lacking = {name: known[name] for name in ("number", "line", "starts")}
+    with pytest.raises(RefusedError, match="column station: is missing from the request") as refused:
+        JOIN.features(store, [known, lacking])
+    assert refused.value.row == 1

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trunkline.core.expressions import Column, parse
@@ -23,6 +23,8 @@ VIEW = RollingView(
 
 
 @given(values=st.lists(EDGES | st.floats(-LIMIT / 2, LIMIT / 2), min_size=1, max_size=40))
+@example(values=[LIMIT - 0.001] * 20)
+@example(values=[0.001 - LIMIT] * 20 + [1e11])
 def test_a_sum_is_that_of_duckdb(values: list[float]) -> None:
     record = VIEW.recorder({"x": "number"}, "UTC")
     events = [Event(Identity((number,), number), 0, 0, {"x": value}) for number, value in enumerate(values)]

@@ -1,10 +1,10 @@
 """The features of requests: one read of the store for all of them, then what training computed for the same rows."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from trunkline.core.expressions import columns
 from trunkline.core.features import EVENT_TIME
@@ -13,11 +13,18 @@ from trunkline.serve.online.plan import OnlinePlan, OnlineView
 from trunkline.serve.online.store.protocol import NO_WATERMARK, Found, Store
 from trunkline.serve.online.values import Reading, micros, moment
 
+_From = TypeVar("_From")
+_To = TypeVar("_To")
+
 Fallback = Literal["default", "null", "refuse"]
 
 
 class RefusedError(ValueError):
-    """A request whose features cannot be given; the message says which view, and why."""
+    """A request whose features cannot be given; `row` is its place among those asked for, from 0."""
+
+    def __init__(self, message: str, row: int = 0) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 @dataclass(frozen=True)
@@ -64,13 +71,14 @@ class Join:
     def features(self, store: Store, requests: Sequence[Mapping[str, Any]], at: datetime | None = None) -> list[Joined]:
         """Return the features of requests, each with the request's columns, as of `at` (naive UTC).
 
-        Without `at`, each is predicted when the plan says: the event's time less the lead. Raises RefusedError for a
-        request before the store's watermark, for a view that refuses, and UnfitError for a value that does not fit.
+        Without `at`, each is predicted when the plan says: the event's time less the lead. Raises RefusedError for
+        the first request that lacks a column, is before the store's watermark, is refused by a view, or has a value
+        that does not fit.
         """
-        rows = [self._with_event_time(request) for request in requests]
+        rows = _each(self._with_event_time, requests)
         keys = [[view.key(row) for view in self.plan.views] for row in rows]
         found = store.get({key for each in keys for key in each if key is not None})
-        return [self._joined(row, of, found, at) for row, of in zip(rows, keys, strict=True)]
+        return _each(lambda of: self._joined(of[0], of[1], found, at), list(zip(rows, keys, strict=True)))
 
     @cached_property
     def _event_time(self) -> Evaluator | None:
@@ -148,3 +156,14 @@ class Join:
             return self._rows[name](row)
         except UnfitError as error:
             raise UnfitError(f"feature {name}: {error}") from None
+
+
+def _each(function: Callable[[_From], _To], values: Sequence[_From]) -> list[_To]:
+    """Return what a function makes of each value; raises RefusedError with the place of the first that has none."""
+    made = []
+    for row, value in enumerate(values):
+        try:
+            made.append(function(value))
+        except (RefusedError, UnfitError) as error:
+            raise RefusedError(str(error), row) from None
+    return made

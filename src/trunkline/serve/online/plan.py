@@ -64,6 +64,10 @@ class OnlinePlan:
         contents = plan_json.plan_content(self.plan)["primitives"]
         return tuple(self._view(view, content) for view, content in zip(self.plan.primitives, contents, strict=True))
 
+    def view_of(self, key: bytes) -> OnlineView:
+        """Return the view that a key of a stored value belongs to, such as that of a conflict."""
+        return next(view for view in self.views if key.startswith(view.digest))
+
     def own(self, row: Mapping[str, Any]) -> Identity | None:
         """Return who a request is among the events of its own table; None where a part of the unique key is missing."""
         unique = self._own_unique

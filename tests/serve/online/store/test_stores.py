@@ -98,6 +98,29 @@ def test_many_at_once_lose_nothing_and_see_nothing_half_done(store: Store, addre
     )
 
 
+def test_a_connection_that_was_lost_is_made_again(store: Store, address: str) -> None:
+    store.put({b"a": Appended(b"x")})
+    assert store.get([b"a"]).values == {b"a": b"x"}
+    if address.startswith("postgresql"):
+        import psycopg
+
+        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+        with psycopg.connect(address.replace("+psycopg", ""), autocommit=True) as connection:
+            connection.execute(f"{others} AND backend_type = 'client backend'")
+        for verb in (lambda: store.get([b"a"]), lambda: store.put({b"a": Appended(b"y")})):
+            with pytest.raises(
+                OutsideError, match="the store of online features does not answer: terminating connection"
+            ):
+                verb()
+    elif address.startswith("unix"):
+        import redis
+
+        with redis.Redis.from_url(address) as client:
+            client.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+    store.put({b"a": Appended(b"y")})
+    assert store.get([b"a"]).values == {b"a": b"xy"}
+
+
 def batches(count: int) -> list[list[dict[str, Any]]]:
     """Batches of trips, of which many are of the same station."""
     chance = random.Random(7)
