@@ -40,7 +40,7 @@ def differences(joined: Row, expected: Row) -> dict[str, Any]:
     return {name: pair for name, pair in pairs.items() if not alike(*pair)}
 
 
-@settings(max_examples=12)
+@settings(max_examples=10)
 @given(tables=trips.tables(), data=st.data())
 def test_features_are_those_of_training_however_events_arrive(
     tables: Tables, data: st.DataObject, fresh: Callable[[], Store], tmp_path_factory: pytest.TempPathFactory
@@ -80,7 +80,7 @@ def known(table: str, row: Row) -> datetime | None:
     return None if row["delay"] is None else happened + timedelta(minutes=max(0, row["delay"]))
 
 
-@settings(max_examples=12)
+@settings(max_examples=10)
 @given(tables=trips.tables())
 def test_a_prediction_needs_only_what_is_known_when_it_is_made(
     tables: Tables, fresh: Callable[[], Store], tmp_path_factory: pytest.TempPathFactory

@@ -177,7 +177,7 @@ LOADS = st.sampled_from([None, 0.0, 1.0000005, -2.5e-6, 1e11, 999_999_999_999.5]
 
 
 @st.composite
-def tables(draw: st.DrawFn, most: int = 25) -> dict[str, list[Row]]:
+def tables(draw: st.DrawFn, most: int = 16) -> dict[str, list[Row]]:
     """Tables of such rows."""
     delays = st.none() | st.sampled_from([-700, -20, 0, 10, 60, 300, 2000])
     trips = [
