@@ -141,11 +141,12 @@ def test_pre_commit_fetches_nothing_and_runs_the_one_check():
 
 @pytest.mark.parametrize("red", ["none", "test", "test-workflows", "test-long"])
 def test_continuous_integration_runs_every_suite_with_all_it_needs_and_tells_what_each_took(tmp_path, red):
+    required = "$TRUNKLINE_REQUIRE_BROWSER$TRUNKLINE_REQUIRE_REDIS"
     scripts = {
         ".ci/run": (ROOT / ".ci/run").read_text(encoding="utf-8"),
         ".ci/browser": "#!/bin/sh\necho browser >>calls\nexit 1\n",
         ".ci/redis": "#!/bin/sh\necho redis >>calls\nexit 1\n",
-        "bin/make": f'#!/bin/sh\necho "$1 $TRUNKLINE_REQUIRE_BROWSER$TRUNKLINE_REQUIRE_REDIS" >>calls\n[ "$1" != {red} ]\n',
+        "bin/make": f'#!/bin/sh\necho "$1 {required}" >>calls\n[ "$1" != {red} ]\n',
     }
     for name, text in scripts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

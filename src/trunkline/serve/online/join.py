@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from trunkline.core.expressions import columns
 from trunkline.core.features import EVENT_TIME
@@ -13,14 +13,18 @@ from trunkline.serve.online.plan import OnlinePlan, OnlineView
 from trunkline.serve.online.store.protocol import NO_WATERMARK, Found, Store
 from trunkline.serve.online.values import Reading, micros, moment
 
+_From = TypeVar("_From")
+_To = TypeVar("_To")
+
 Fallback = Literal["default", "null", "refuse"]
-_Made = TypeVar("_Made")
 
 
 class RefusedError(ValueError):
-    """A request whose features cannot be given; the message says which view, and why; `row` is its number."""
+    """A request whose features cannot be given; `row` is its place among those asked for, from 0."""
 
-    row = 0
+    def __init__(self, message: str, row: int = 0) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,10 @@ class Freshness:
     stale: Fallback = "default"
 
 
-@dataclass(frozen=True)
-class ViewState:
+_NO_LIMIT = Freshness()
+
+
+class ViewState(NamedTuple):
     """How a view stood for a request: `age` is that of its last event at the time of the prediction."""
 
     view: str
@@ -72,18 +78,19 @@ class Join:
         """Return the features of requests, each with the request's columns, as of their times (naive UTC).
 
         Without a time, one is predicted when the plan says: the event's time less the lead; and none is predicted
-        later than now, since what becomes known until then nobody knows. Raises RefusedError for a request before the
-        store's watermark, for a view that refuses, and for a value that does not fit.
+        later than now, since what becomes known until then nobody knows. Raises RefusedError for the first request that
+        lacks a column, is before the store's watermark, is refused by a view, or has a value that does not fit.
         """
-        rows = [_of_row(number, self._with_event_time, request) for number, request in enumerate(requests)]
+        rows = _each(self._with_event_time, requests)
         keys = [[view.key(row) for view in self.plan.views] for row in rows]
         found = store.get({key for each in keys for key in each if key is not None})
-        joined = []
-        for number, (row, of) in enumerate(zip(rows, keys, strict=True)):
-            at = times[number] if times and times[number] else self._predicted_at(row)
-            at = None if at is None else min(at, now)
-            joined.append(_of_row(number, self._joined, row, of, found, at))
-        return joined
+        moments = [
+            given or self._predicted_at(row) for given, row in zip(times or [None] * len(rows), rows, strict=True)
+        ]
+        joined = [
+            (row, of, None if at is None else min(at, now)) for row, of, at in zip(rows, keys, moments, strict=True)
+        ]
+        return _each(lambda of: self._joined(of[0], of[1], found, of[2]), joined)
 
     @cached_property
     def _event_time(self) -> Evaluator | None:
@@ -119,11 +126,11 @@ class Join:
 
     def _joined(self, row: dict[str, Any], keys: Sequence[bytes | None], found: Found, at: datetime | None) -> Joined:
         self._refuse_past(at, found.watermark)
+        now, own = None if at is None else micros(at), self.plan.own(row)
         known, states = dict(row), []
         for view, key in zip(self.plan.views, keys, strict=True):
             value = found.values.get(key) if key is not None else None
-            now = None if at is None else micros(at)
-            reading, state = self._judged(view, view.kept.read(value, now, self.plan.own(view, row)), now)
+            reading, state = self._judged(view, view.kept.read(value, now, own if view.own else None), now)
             known |= reading.values
             states.append(state)
         names = [output.name for output in self.plan.plan.outputs]
@@ -143,7 +150,7 @@ class Join:
 
     def _judged(self, view: OnlineView, reading: Reading, now: int | None) -> tuple[Reading, ViewState]:
         """Return what is made of a view's features, by what is declared for it, and how it stood."""
-        name, rule = view.primitive.name, self.freshness.get(view.primitive.name, Freshness())
+        name, rule = view.primitive.name, self.freshness.get(view.primitive.name, _NO_LIMIT)
         age = None if reading.last is None or now is None else timedelta(microseconds=now - reading.last)
         stale = age is not None and rule.limit is not None and age > rule.limit
         state = ViewState(name, reading.missing, stale, age)
@@ -162,11 +169,12 @@ class Join:
             raise UnfitError(f"feature {name}: {error}") from None
 
 
-def _of_row(number: int, make: Callable[..., _Made], *arguments: Any) -> _Made:
-    """Return what is made of a row; a refusal says which row it is."""
-    try:
-        return make(*arguments)
-    except (RefusedError, UnfitError) as error:
-        refusal = RefusedError(str(error))
-        refusal.row = number
-        raise refusal from error
+def _each(function: Callable[[_From], _To], values: Sequence[_From]) -> list[_To]:
+    """Return what a function makes of each value; raises RefusedError with the place of the first that has none."""
+    made = []
+    for row, value in enumerate(values):
+        try:
+            made.append(function(value))
+        except (RefusedError, UnfitError) as error:
+            raise RefusedError(str(error), row) from None
+    return made

@@ -64,12 +64,19 @@ class OnlinePlan:
         contents = plan_json.plan_content(self.plan)["primitives"]
         return tuple(self._view(view, content) for view, content in zip(self.plan.primitives, contents, strict=True))
 
-    def own(self, view: OnlineView, row: Mapping[str, Any]) -> Identity | None:
-        """Return who a request is among the events of a view; None for none of them."""
-        if not view.own or isinstance(view.primitive, StaticLookup):
-            return None
-        unique = view.primitive.events.unique
+    def view_of(self, key: bytes) -> OnlineView:
+        """Return the view that a key of a stored value belongs to, such as that of a conflict."""
+        return next(view for view in self.views if key.startswith(view.digest))
+
+    def own(self, row: Mapping[str, Any]) -> Identity | None:
+        """Return who a request is among the events of its own table; None where a part of the unique key is missing."""
+        unique = self._own_unique
         return None if any(row.get(name) is None for name in unique) else identity(unique, row, self.plan.types)
+
+    @cached_property
+    def _own_unique(self) -> tuple[str, ...]:
+        streams = [view.primitive.events for view in self.views if not isinstance(view.primitive, StaticLookup)]
+        return next((events.unique for events in streams if events.table == self.plan.request.table), ())
 
     def _view(self, view: Primitive, content: Mapping[str, Any]) -> OnlineView:
         own = not isinstance(view, StaticLookup) and view.events.table == self.plan.request.table

@@ -1,8 +1,9 @@
 """A rolling aggregate online: the rows of the window, packed, so that a read is a few operations over arrays.
 
-A stored value is a matrix of little-endian int64, a column for each event in order of its number: the time from
-which it is seen, the last at which it is, its number, and of each aggregate the operand in millionths and whether it
-is present. An operand is a DECIMAL(18, 6), and their sum is exact.
+A stored value is a matrix of little-endian int64, a column for each event: the time from which it is seen, the last at
+which it is, its number, and of each aggregate the operand in millionths and whether it is present. Columns are in
+order of the second and the third, so that those that have not left are the last ones. An operand is a DECIMAL(18, 6),
+and a sum of them is exact.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,8 @@ _ENTERS, _LEAVES, _NUMBER, _OPERANDS = range(4)
 _SCALE = 10**6
 _BOUND = 10**18  # of a DECIMAL(18, 6), in millionths
 _LOW = 0xFFFFFFFF
+_WORD = 8  # bytes before the matrix, of which the first says whether a sum of operands may be beyond 64 bits
+_NARROW, _WIDE, _WIDEST = b"n", b"w", 2.0**62
 
 Matrix = npt.NDArray[np.int64]
 Entry = tuple[Identity, tuple[int, ...]]
@@ -84,24 +87,37 @@ class RollingView:
 
     def read(self, value: bytes | None, at: int | None, own: Identity | None) -> Reading:
         """Return the aggregates over the events that are seen at a moment (µs), save the request's own."""
-        if value is None or at is None:
-            return self._reading([0] * len(self.primitive.features), [0] * len(self.primitive.features), None)
         width = len(self.primitive.features)
-        matrix = np.frombuffer(value, "<i8").reshape(_OPERANDS + 2 * width, -1)
-        seen = (matrix[_ENTERS] < at) & (matrix[_LEAVES] >= at)
+        if value is None or at is None:
+            return self._reading([0] * width, [0] * width, None)
+        matrix = _matrix(value, _OPERANDS + 2 * width)
+        rows = matrix[:, matrix[_LEAVES].searchsorted(at) :]
+        seen = rows[_ENTERS] < at
         if own is not None:
-            seen &= matrix[_NUMBER] != own.number
-        rows = matrix[:, seen]
+            seen &= rows[_NUMBER] != own.number
+        if not seen.all():
+            rows = rows[:, seen]
         if not rows.shape[1]:
             return self._reading([0] * width, [0] * width, None)
-        operands, present = rows[_OPERANDS : _OPERANDS + width], rows[_OPERANDS + width :]
-        high, low = (operands >> 32).sum(axis=1).tolist(), (operands & _LOW).sum(axis=1).tolist()
-        sums = [(above << 32) + below for above, below in zip(high, low, strict=True)]
-        return self._reading(sums, present.sum(axis=1).tolist(), int(rows[_LEAVES].max()) - self._window)
+        sums = rows[_OPERANDS:].sum(axis=1).tolist()
+        if value[:1] == _WIDE:
+            sums[:width] = _exact(rows[_OPERANDS : _OPERANDS + width])
+        return self._reading(sums[:width], sums[width:], int(rows[_LEAVES, -1]) - self._window)
 
     def _reading(self, sums: Sequence[int], counts: Sequence[int], last: int | None) -> Reading:
         features = zip(self.primitive.features, sums, counts, strict=True)
         return Reading({each.name: _aggregate(each, *of) for each, *of in features}, last is None, last)
+
+
+def _matrix(value: bytes | None, height: int) -> Matrix:
+    """Return the matrix of a stored value, which is behind the word that says how wide its sums are."""
+    return np.frombuffer(value or b"", "<i8", offset=_WORD if value else 0).reshape(height, -1)
+
+
+def _exact(operands: Matrix) -> list[int]:
+    """Return the sum of each row, which may be beyond 64 bits: that of the higher halves and that of the lower ones."""
+    high, low = (operands >> 32).sum(axis=1).tolist(), (operands & _LOW).sum(axis=1).tolist()
+    return [(above << 32) + below for above, below in zip(high, low, strict=True)]
 
 
 def _aggregate(aggregation: Aggregation, millionths: int, count: int) -> float | int | None:
@@ -121,7 +137,7 @@ class RollingChange:
 
     def merge(self, value: bytes | None, watermark: int) -> Merged:
         """Return the value with the events, without those that have left every window from the watermark on."""
-        before: Matrix = np.frombuffer(value or b"", "<i8").reshape(self.height, -1)
+        before = _matrix(value, self.height)
         added = np.array([column for _, column in self.entries], dtype="<i8").reshape(-1, self.height).T
         matrix = np.concatenate([before, added], axis=1)
         _, first, place = np.unique(matrix[_NUMBER], return_index=True, return_inverse=True)
@@ -131,4 +147,6 @@ class RollingChange:
         kept = kept[:, kept[_LEAVES] >= watermark]
         if not kept.shape[1]:
             return Merged(None, None, conflicts)
-        return Merged(np.ascontiguousarray(kept).tobytes(), int(kept[_LEAVES].max()), conflicts)
+        kept = np.ascontiguousarray(kept[:, np.argsort(kept[_LEAVES], kind="stable")])
+        wide = np.abs(kept[_OPERANDS:].astype(np.float64)).sum(axis=1).max(initial=0) >= _WIDEST
+        return Merged((_WIDE if wide else _NARROW).ljust(_WORD) + kept.tobytes(), int(kept[_LEAVES, -1]), conflicts)

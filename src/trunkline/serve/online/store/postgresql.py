@@ -24,23 +24,60 @@ ON CONFLICT (key) DO UPDATE SET value = excluded.value, dies = excluded.dies
 """
 
 
-class PostgreSQLStore:
-    """A store in a database; threads may share it, and a connection that was lost is made again at the next call."""
+class _Session:
+    """A connection, which one thread at a time uses, and which is made again if it was lost."""
 
     def __init__(self, url: str) -> None:
         self._url, self._lock = url.replace("postgresql+psycopg://", "postgresql://", 1), threading.Lock()
         self._connection: psycopg.Connection | None = None
-        with self._connected() as connection, _writing(connection):
+
+    @contextmanager
+    def connected(self) -> Iterator[psycopg.Connection]:
+        """Yield the connection; raises OutsideError where the server does not answer."""
+        with self._lock:
+            try:
+                if self._connection is None or self._connection.closed:
+                    self._connection = psycopg.connect(self._url, autocommit=True)
+                yield self._connection
+            except psycopg.Error as error:
+                place = shown(self._url)
+                raise OutsideError(
+                    f"{place}: the store of online features does not answer: {one_line(error)}"
+                ) from error
+
+    @contextmanager
+    def writing(self) -> Iterator[psycopg.Connection]:
+        """Let one writer at a time of all there are; what it does is done when it ends, or not at all."""
+        with self.connected() as connection, connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            yield connection
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+
+
+class PostgreSQLStore:
+    """A store in a database; each process opens its own, after it is forked, and its threads may share it.
+
+    A connection that was lost fails the call that finds out, and is made again at the next one.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._reader, self._writer = _Session(url), _Session(url)
+        with self._writer.writing() as connection:
             connection.execute(_SCHEMA)
 
     def get(self, keys: Collection[bytes], facts: Collection[str] = ()) -> Found:
         """Return values and facts as they are at one moment."""
-        with self._connected() as connection:
+        with self._reader.connected() as connection:
             return _found(connection, protocol.rows_of(keys, facts))
 
     def put(self, changes: Mapping[bytes, Change], facts: Mapping[str, bytes] | None = None) -> list[Conflict]:
         """Merge changes into the values under their keys, and write facts, all at once; return the conflicts."""
-        with self._connected() as connection, _writing(connection):
+        with self._writer.writing() as connection:
             before = _found(connection, protocol.rows_of(changes, ()))
             writes = protocol.merged(changes, facts or {}, before)
             _write(connection, writes.values)
@@ -50,36 +87,16 @@ class PostgreSQLStore:
 
     def expire(self, watermark: int) -> int:
         """Raise the watermark (µs), drop the values that nothing from it on can see, and return their number."""
-        with self._connected() as connection, _writing(connection):
+        with self._writer.writing() as connection:
             if watermark <= _found(connection, [protocol.WATERMARK]).watermark:
                 return 0
             _write(connection, {protocol.WATERMARK: (protocol.watermark_value(watermark), None)})
             return connection.execute("DELETE FROM trunkline_features WHERE dies < %s", [watermark]).rowcount
 
     def close(self) -> None:
-        """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
-
-    @contextmanager
-    def _connected(self) -> Iterator[psycopg.Connection]:
-        with self._lock:
-            try:
-                if self._connection is None or self._connection.closed:
-                    self._connection = psycopg.connect(self._url, autocommit=True)
-                yield self._connection
-            except psycopg.Error as error:
-                raise OutsideError(
-                    f"{shown(self._url)}: the store of online features does not answer: {one_line(error)}"
-                ) from error
-
-
-@contextmanager
-def _writing(connection: psycopg.Connection) -> Iterator[None]:
-    """Let one writer at a time; what it does is done when it ends, or not at all."""
-    with connection.transaction():
-        connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
-        yield
+        """Close the connections."""
+        self._reader.close()
+        self._writer.close()
 
 
 def _found(connection: psycopg.Connection, rows: list[bytes]) -> Found:
