@@ -23,6 +23,7 @@ COMMANDS = {
     "promote": "trunkline.cli.promote:promote",
     "reconcile": "trunkline.cli.reconcile:reconcile",
     "release": "trunkline.cli.release:release",
+    "replay": "trunkline.cli.replay:replay",
     "report": "trunkline.cli.report:report",
     "review": "trunkline.cli.review:review",
     "rollback": "trunkline.cli.rollback:rollback",
