@@ -26,7 +26,8 @@ _UNDECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _TEXTS: dict[str | None, Any] = {None: str, "integer": int | float | str, "number": str, "boolean": bool | str}
 
 
-Values = tuple[list[float], list[str]]  # of a row: its numbers and its texts, in the order of the bundle's columns
+# Of a row: its numbers, None or NaN where they are missing, and its texts, in the order of the bundle's columns.
+Values = tuple[Sequence[float | None], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)

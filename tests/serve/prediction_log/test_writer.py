@@ -22,7 +22,7 @@ def batch(number: int, *times: float) -> Batch:
     answers = [
         Answer(
             "d" * 64, f"{number}-{place}", time, None, "/v1/predict", 0.001, [0],
-            np.array([number / 7, np.nan]).tobytes(), [["JFK"]], np.array([number / 3]).tobytes(),
+            [([number / 7, None], ["JFK"])], np.array([number / 3]).tobytes(),
         )
         for place, time in enumerate(times)
     ]  # fmt: skip

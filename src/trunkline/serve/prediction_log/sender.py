@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -16,10 +17,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from trunkline.conf.serving import Log, is_url
 from trunkline.core.errors import UserError, one_line
+from trunkline.serve.decode import Values
 from trunkline.serve.prediction_log import messages
 from trunkline.serve.prediction_log.messages import Answer, Batch, Finish, Problem, Scorer
 from trunkline.serve.prediction_log.privacy import Privacy
@@ -148,7 +148,7 @@ class PredictionLog:
         rows = sum(len(each.scored.scores) for each in logged)
         try:
             new = [self._introduced(each.scored.model) for each in logged if self._is_new(each.scored.model)]
-            content = messages.encode(Batch(self._number + 1, list(map(_answer, logged))))
+            content = _encoded(self._number + 1, logged)
         except Exception:  # whatever it is, other answers are logged
             _log.exception("%d rows cannot be logged", rows)
             self._metrics.dropped.inc(rows)
@@ -231,7 +231,18 @@ def _write(connection: Connection, log: Log, privacy: Privacy, run: str) -> None
     writer.run(connection, log, privacy, run)
 
 
-def _answer(logged: _Logged) -> Answer:
+def _encoded(number: int, logged: Sequence[_Logged]) -> bytes:
+    try:
+        return messages.encode(Batch(number, [_answer(each) for each in logged]))
+    except OverflowError:  # a whole number that a model takes, and msgpack does not
+        return messages.encode(Batch(number, [_answer(each, plain=False) for each in logged]))
+
+
+def _as_floats(values: Sequence[Values]) -> list[Values]:
+    return [([number if number is None else float(number) for number in numbers], texts) for numbers, texts in values]
+
+
+def _answer(logged: _Logged, *, plain: bool = True) -> Answer:
     scored, principal = logged.scored, logged.principal
     return Answer(
         digest=scored.model.version.digest,
@@ -241,8 +252,7 @@ def _answer(logged: _Logged) -> Answer:
         route=logged.route,
         latency=logged.seconds,
         rows=scored.numbers,
-        numbers=np.array([numbers for numbers, _ in scored.rows.values], np.float64).tobytes(),
-        texts=[texts for _, texts in scored.rows.values],
+        values=scored.rows.values if plain else _as_floats(scored.rows.values),
         scores=scored.scores.tobytes(),
         columns=scored.columns,
         times=scored.times,

@@ -6,20 +6,20 @@ may be written already: the name of a segment tells which batches it holds, so t
 
 import logging
 import math
+import os
 import re
 import signal
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import repeat
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
 from trunkline.conf.serving import Log
-from trunkline.core.arrays import Floats
 from trunkline.core.errors import one_line
 from trunkline.serve.log import DIGEST, REQUEST, TIME
 from trunkline.serve.prediction_log import messages, segments
@@ -30,6 +30,7 @@ from trunkline.serve.prediction_log.segments import ScoredRows
 
 RETRY = 1.0  # seconds until what could not be written is tried again
 _SWEEP = 3600.0  # seconds between two looks for hours that are to be removed
+_GIVES_WAY = 5  # of the priority: answers come before their log
 _HURRY = 4  # at this part of the queue, rows are written before their time
 
 _log = logging.getLogger(__name__)
@@ -151,43 +152,40 @@ class Writer:
 
 def _table(scorer: Scorer, privacy: Privacy, answers: Sequence[Answer]) -> Any:
     """Return the rows of answers as a pa.Table."""
-    given: defaultdict[str, list[Any]] = defaultdict(list)
-    for answer in answers:
-        count = len(answer.rows)
-        of_all = {
-            REQUEST: answer.request,
-            TIME: int(answer.time * 1e6),
-            "version": scorer.version,
-            DIGEST: scorer.digest,
-            "principal": privacy.named(answer.principal),
-            "route": answer.route,
-            "latency": answer.latency,
-        }
-        for name, value in of_all.items():
-            given[name] += [value] * count
-        given[segments.ROW] += answer.rows
-        columns, times = answer.columns or (), answer.times or ()
-        given[segments.COLUMNS] += map(privacy.request_columns, columns) if columns else [None] * count
-        given[segments.PREDICTION_TIME] += [round(time * 1e6) for time in times] if times else [None] * count
+    every = len(answers)
+    of_answers: dict[str, list[Any]] = {
+        REQUEST: [answer.request for answer in answers],
+        TIME: [int(answer.time * 1e6) for answer in answers],
+        "version": [scorer.version] * every,
+        DIGEST: [scorer.digest] * every,
+        "principal": [privacy.named(answer.principal) for answer in answers],
+        "route": [answer.route for answer in answers],
+        "latency": [answer.latency for answer in answers],
+    }
+    counts = [len(answer.rows) for answer in answers]
+    given: dict[str, Any] = {name: np.repeat(np.array(each, object), counts) for name, each in of_answers.items()}
+    given[segments.ROW] = [row for answer in answers for row in answer.rows]
+    columns = [text for answer in answers for text in answer.columns or repeat(None, len(answer.rows))]
+    times = [time for answer in answers for time in answer.times or repeat(None, len(answer.rows))]
+    given[segments.COLUMNS] = [privacy.request_columns(text) for text in columns]
+    given[segments.PREDICTION_TIME] = [None if time is None else round(time * 1e6) for time in times]
     return segments.table(scorer, privacy, given, _rows(scorer, answers))
 
 
 def _rows(scorer: Scorer, answers: Sequence[Answer]) -> ScoredRows:
-    count = sum(len(answer.rows) for answer in answers)
-    texts = [row for answer in answers for row in answer.texts]
+    values = [row for answer in answers for row in answer.values]
+    scores = np.frombuffer(b"".join(answer.scores for answer in answers), np.float64)
     return ScoredRows(
-        _floats(answer.numbers for answer in answers).reshape(count, scorer.width(text=False)),
-        np.array(texts, object).reshape(count, scorer.width(text=True)),
-        _floats(answer.scores for answer in answers).reshape(count, len(scorer.scores)),
+        np.array([numbers for numbers, _ in values], np.float64).reshape(len(values), scorer.width(text=False)),
+        np.array([texts for _, texts in values], object).reshape(len(values), scorer.width(text=True)),
+        scores.reshape(len(values), len(scorer.scores)),
     )
-
-
-def _floats(content: Iterable[bytes]) -> Floats:
-    return np.frombuffer(b"".join(content), np.float64)
 
 
 def run(connection: Connection, log: Log, privacy: Privacy, name: str) -> None:
     """Write until the server ends; Ctrl-C and SIGTERM, which a terminal or a supervisor sends to all, do not end it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(_GIVES_WAY)
     Writer(connection, log, privacy, name).serve()
