@@ -142,6 +142,14 @@ def test_a_row_may_be_predicted_at_a_time_of_its_own(cells, leads, tmp_path_fact
         assert values[place].equals(pl.DataFrame(pl.from_arrow(alone)))
 
 
+def test_at_a_time_of_its_own_a_row_sees_what_was_known_then_and_its_event_time_stays(tmp_path):
+    folder = tables_of(tmp_path, trips_of([(0, "Roma", 1, 30)]))
+    rows = pl.DataFrame({"at": [datetime(2013, 3, 1, 10)] * 2, "city": ["Roma"] * 2, "row": [1, 1]})
+    times = pl.Series([datetime(2013, 3, 1, 0, 30), datetime(2013, 3, 1, 0, 31)])
+    values = pl.DataFrame(pl.from_arrow(joined(folder).inputs(rows.to_arrow(), times)[0]))
+    assert values.select("trips_6h", "last_delay", "since").rows() == [(0, None, None), (1, 30, 600.0)]
+
+
 def test_what_becomes_known_after_a_row_is_not_seen_and_rows_do_not_see_each_other(tmp_path):
     trips = trips_of([(0, "Roma", 1, 30), (600, "Roma", 2, 60)])
     row = pl.DataFrame({"at": [datetime(2013, 3, 1, 1, 29)] * 2, "city": ["Roma"] * 2, "row": [1, 1]})

@@ -68,7 +68,7 @@ def heard(connection):
 
 
 def test_what_comes_again_is_not_written_again_hour_by_hour(tmp_path, writer):
-    batches = [batch(1, HOUR), batch(2, HOUR, HOUR + 3600), batch(3, HOUR + 3600)]
+    batches = [batch(1, HOUR), batch(2, HOUR, HOUR + 3600), batch(3, HOUR, HOUR + 3600)]
     first, _ = writer()
     send(first, *batches[:2], Finish())
     assert heard(first) == Written(2)
@@ -77,7 +77,7 @@ def test_what_comes_again_is_not_written_again_hour_by_hour(tmp_path, writer):
     second, _ = writer()
     send(second, *batches, Finish())
     assert heard(second) == Written(3)
-    assert places(logged(tmp_path / "log")) == [("1-0", 0), ("2-0", 0), ("2-1", 0), ("3-0", 0)]
+    assert places(logged(tmp_path / "log")) == [("1-0", 0), ("2-0", 0), ("2-1", 0), ("3-0", 0), ("3-1", 0)]
     rows = {row["request_id"]: row for row in logged(tmp_path / "log")}
     assert rows["2-1"]["inputs"] == {"delay": 2 / 7, "engines": None, "origin": "JFK"}
     assert rows["2-1"]["score"] == 2 / 3

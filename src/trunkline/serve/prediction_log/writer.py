@@ -30,7 +30,7 @@ from trunkline.serve.prediction_log.segments import ScoredRows
 
 RETRY = 1.0  # seconds until what could not be written is tried again
 _SWEEP = 3600.0  # seconds between two looks for hours that are to be removed
-_GIVES_WAY = 5  # of the priority: answers come before their log
+_GIVES_WAY = 10  # of the priority: answers come before their log
 _HURRY = 4  # at this part of the queue, rows are written before their time
 
 _log = logging.getLogger(__name__)
@@ -165,10 +165,12 @@ def _table(scorer: Scorer, privacy: Privacy, answers: Sequence[Answer]) -> Any:
     counts = [len(answer.rows) for answer in answers]
     given: dict[str, Any] = {name: np.repeat(np.array(each, object), counts) for name, each in of_answers.items()}
     given[segments.ROW] = [row for answer in answers for row in answer.rows]
-    columns = [text for answer in answers for text in answer.columns or repeat(None, len(answer.rows))]
-    times = [time for answer in answers for time in answer.times or repeat(None, len(answer.rows))]
-    given[segments.COLUMNS] = [privacy.request_columns(text) for text in columns]
-    given[segments.PREDICTION_TIME] = [None if time is None else round(time * 1e6) for time in times]
+    if any(answer.columns for answer in answers):
+        columns = [text for answer in answers for text in answer.columns or repeat(None, len(answer.rows))]
+        given[segments.COLUMNS] = [privacy.request_columns(text) for text in columns]
+    if any(answer.times for answer in answers):
+        times = [time for answer in answers for time in answer.times or repeat(None, len(answer.rows))]
+        given[segments.PREDICTION_TIME] = [None if time is None else round(time * 1e6) for time in times]
     return segments.table(scorer, privacy, given, _rows(scorer, answers))
 
 
