@@ -266,6 +266,8 @@ def check(log: Log) -> None:
     if find_spec("pyarrow") is None:
         raise UserError(f"serving.log: needs pyarrow: {INSTALL}")
     if is_url(log.to):
+        if not log.to.startswith("s3://"):
+            raise UserError(f"serving.log.to: {log.to}: is neither a folder nor an address such as s3://bucket/log")
         return
     try:
         Path(log.to).mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from itertools import repeat
 from multiprocessing.connection import Connection
 from typing import Any
@@ -42,7 +43,18 @@ class Segment:
 
     first: int
     last: int
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[tuple[int, Answer]] = field(default_factory=list)
+    rows: int = 0
+
+    def add(self, number: int, answer: Answer) -> None:
+        """Add the answer of a batch."""
+        self.last = number
+        self.answers.append((number, answer))
+        self.rows += len(answer.rows)
+
+    def without(self, held: Sequence[range]) -> list[Answer]:
+        """Return the answers but those of batches that files hold already."""
+        return [answer for number, answer in self.answers if not any(number in each for each in held)]
 
 
 class Writer:
@@ -50,11 +62,10 @@ class Writer:
 
     def __init__(self, connection: Connection, log: Log, privacy: Privacy, run: str) -> None:
         self._connection, self._log, self._privacy, self._run = connection, log, privacy, run
-        self._place = Place(log.to)
         self._scorers: dict[str, Scorer] = {}
         self._open: dict[tuple[str, str], Segment] = {}  # by folder and digest
         self._written: dict[tuple[str, str], list[range]] = {}  # numbers of batches that files hold already
-        self._rows, self._last, self._said = 0, 0, 0
+        self._last, self._said = 0, 0
         self._due, self._not_before = math.inf, 0.0  # of the monotonic clock
         self._failed = False
         self._next_sweep = 0.0
@@ -83,21 +94,21 @@ class Writer:
             for answer in message.answers:
                 self._add(message.number, answer)
             self._last = message.number
-            many = self._rows * _HURRY >= self._log.queue
+            many = self._rows() * _HURRY >= self._log.queue
             wait = 0 if many else self._log.interval.total_seconds() / 2  # the other half is for writing
             self._due = min(self._due, time.monotonic() + wait)
 
     def _add(self, number: int, answer: Answer) -> None:
         scorer = self._scorers[answer.digest]
         key = folder(scorer.version, answer.digest, answer.time), answer.digest
-        if key not in self._written:
-            self._written[key] = self._found(*key)
-        if any(number in held for held in self._written[key]):
-            return
-        segment = self._open.setdefault(key, Segment(number, number))
-        segment.last = number
-        segment.answers.append(answer)
-        self._rows += len(answer.rows)
+        self._open.setdefault(key, Segment(number, number)).add(number, answer)
+
+    def _rows(self) -> int:
+        return sum(segment.rows for segment in self._open.values())
+
+    @cached_property
+    def _place(self) -> Place:
+        return Place(self._log.to)
 
     def _found(self, where: str, digest: str) -> list[range]:
         """Return the numbers of batches of which a folder has the rows, by its files' names."""
@@ -112,11 +123,8 @@ class Writer:
         """Write what has come, and tell the server; what cannot be written is tried again later."""
         try:
             for key, segment in list(self._open.items()):
-                where, digest = key
-                name = f"{self._stem(digest)}-{segment.first:08}-{segment.last:08}.parquet"
-                self._place.write(where, name, _table(self._scorers[digest], self._privacy, segment.answers))
+                self._write_segment(*key, segment)
                 del self._open[key]
-                self._rows -= sum(len(answer.rows) for answer in segment.answers)
         except Exception as error:  # each file system has errors of its own
             self._not_before, self._failed = time.monotonic() + RETRY, True
             self._tell(Problem(f"{self._log.to}: cannot be written: {one_line(error)}"))
@@ -128,11 +136,19 @@ class Writer:
             self._said = self._last
             self._tell(Written(self._last))
 
+    def _write_segment(self, where: str, digest: str, segment: Segment) -> None:
+        key = where, digest
+        if key not in self._written:
+            self._written[key] = self._found(*key)
+        if answers := segment.without(self._written[key]):
+            name = f"{self._stem(digest)}-{segment.first:08}-{segment.last:08}.parquet"
+            self._place.write(where, name, _table(self._scorers[digest], self._privacy, answers))
+
     def _write_last(self) -> None:
         """Write what came before the server ended, which nobody waits for any more."""
         self._write()
         if self._failed:
-            _log.error("the prediction log lacks %d rows of a server that has ended", self._rows)
+            _log.error("the prediction log lacks %d rows of a server that has ended", self._rows())
 
     def _tell(self, message: Written | Problem) -> None:
         try:
