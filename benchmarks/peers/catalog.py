@@ -102,17 +102,20 @@ def _script(name: str, form: str) -> Callable[[Path, Model, Path, int], list[str
     ]  # fmt: skip
 
 
-def _trunkline(name: str = "trunkline", form: str = "bundle", workers: int = 1) -> Peer:
+def _trunkline(name: str = "trunkline", form: str = "bundle", workers: int = 1, log: bool = False) -> Peer:
+    declared = {"log": {"to": "log"}} if log else {}
     return Peer(
         name,
-        lambda python, model, folder, port: _own(python, getattr(model, form), folder, port, workers),
+        lambda python, model, folder, port: _own(
+            python, getattr(model, form), folder, workers, {"bind": f"127.0.0.1:{port}", **declared}
+        ),
         lambda model: ("/v1/predict", model.row),
         lambda answer: answer["score"],
         headers={"Authorization": f"Bearer {_KEY}.{_KEY}"},
     )
 
 
-def _own(python: Path, bundle: Path, folder: Path, port: int, workers: int) -> list[str]:
+def _own(python: Path, bundle: Path, folder: Path, workers: int, serving: Mapping[str, Any]) -> list[str]:
     """Return our own command, on a declaration with a key; checks of the row and metrics are always on."""
     from trunkline.serve.auth import keys
 
@@ -125,7 +128,7 @@ def _own(python: Path, bundle: Path, folder: Path, port: int, workers: int) -> l
             "golden_rows": 20,
             "card": {"intended_use": "to be measured"},
         },
-        "serving": {"bind": f"127.0.0.1:{port}", "authentication": {"keys": "keys.json"}},
+        "serving": {"authentication": {"keys": "keys.json"}} | serving,
     }
     (folder / "params.yaml").write_text(json.dumps(declared), encoding="utf-8")
     return [str(python.with_name("trunkline")), "serve", str(bundle), "--workers", str(workers)]
@@ -172,6 +175,7 @@ PEERS = (
     Peer("floor", _script("floor", "bundle"), lambda model: ("/", model.row), None),
     OURS,
     _trunkline("trunkline, 2 workers", workers=2),
+    _trunkline("trunkline, with a log", log=True),
     _trunkline("trunkline, runtime sklearn", "pipeline"),
     Peer(
         "mlflow models serve",

@@ -40,6 +40,7 @@ def project(small: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("served")
     params = yaml.safe_load(small.read("params.yaml"))
     params["serving"]["online"] = {"store": "sqlite:///online/features.db", "views": {}}
+    params["serving"]["log"] = {"to": "log", "interval": "1s"}
     (home / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     return home
 
@@ -54,7 +55,7 @@ def server(small: Checkout, project: Path, tables: Path) -> Iterator[Server]:
         yield running
 
 
-def test_a_fortnight_of_events_and_requests_gives_the_features_of_training(small, server, tables):
+def test_a_fortnight_of_events_and_requests_gives_the_features_of_training(small, server, tables, project):
     bundle = Bundle.load(small.root / "models/bundle")
     names = [*bundle.numeric, *bundle.categorical]
     holdout = pl.read_parquet(small.root / "data/features/holdout.parquet").gather_every(4)
@@ -74,6 +75,20 @@ def test_a_fortnight_of_events_and_requests_gives_the_features_of_training(small
             assert answer.json["scores"] == graph_scores(bundle, even.select(names)).tolist()[: asked.height]
         seen += asked.height
     assert seen == holdout.height > 2000
+    replayed = replay(small, server, project, tables)
+    assert (replayed.returncode, f"{seen:,}" in replayed.stdout) == (0, True), replayed.stdout + replayed.stderr
+    late = pl.read_parquet(tables / "flights.parquet").with_columns(pl.col("dep_delay") + 1)
+    late.write_parquet(tables / "flights.parquet")
+    replayed = replay(small, server, project, tables)
+    assert (replayed.returncode, "origin_departure_delay_1h" in replayed.stdout) == (1, True), replayed.stdout
+
+
+def replay(small: Checkout, server: Server, project: Path, tables: Path) -> "subprocess.CompletedProcess[str]":
+    """Replay what the server has logged, which it has written when it ends."""
+    server.process.terminate()
+    server.process.wait(60)
+    command = [TRUNKLINE, "replay", str(project / "log"), "--tables", str(tables)]
+    return subprocess.run(command, cwd=small.root, capture_output=True, text=True, check=False, timeout=300)
 
 
 def on(table: pl.DataFrame, day: date) -> pl.DataFrame:

@@ -1,7 +1,8 @@
 """Raw rows get the features of training where the tables are at hand, and tables that do not fit are refused."""
 
 import json
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -125,6 +126,28 @@ def test_raw_rows_have_the_features_of_training_bit_for_bit(cells, share, tmp_pa
     inputs, breaches = rows.inputs(chosen.select("city", "row", "at").to_arrow())
     assert breaches == ()
     assert pl.DataFrame(pl.from_arrow(inputs)).equals(trained[::share].select(inputs.column_names))
+
+
+@settings(max_examples=10)
+@given(cells=TRIPS, leads=st.lists(st.integers(0, 3000), min_size=2, max_size=4))
+def test_a_row_may_be_predicted_at_a_time_of_its_own(cells, leads, tmp_path_factory):
+    folder = tables_of(tmp_path_factory.mktemp("valid"), trips_of(cells))
+    rows, chosen = joined(folder), trips_of(cells).select("at", "city", "row")[: len(leads)]
+    leads = leads[: len(chosen)]
+    times = chosen["at"] - pl.Series([timedelta(minutes=lead) for lead in leads], dtype=pl.Duration("us"))
+    values = pl.DataFrame(pl.from_arrow(rows.inputs(chosen.to_arrow(), times)[0]))
+    for place, lead in enumerate(leads):
+        request = replace(rows.plan.request, lead=timedelta(minutes=lead))
+        alone = replace(rows, plan=replace(rows.plan, request=request)).inputs(chosen[place : place + 1].to_arrow())[0]
+        assert values[place].equals(pl.DataFrame(pl.from_arrow(alone)))
+
+
+def test_at_a_time_of_its_own_a_row_sees_what_was_known_then_and_its_event_time_stays(tmp_path):
+    folder = tables_of(tmp_path, trips_of([(0, "Roma", 1, 30)]))
+    rows = pl.DataFrame({"at": [datetime(2013, 3, 1, 10)] * 2, "city": ["Roma"] * 2, "row": [1, 1]})
+    times = pl.Series([datetime(2013, 3, 1, 0, 30), datetime(2013, 3, 1, 0, 31)])
+    values = pl.DataFrame(pl.from_arrow(joined(folder).inputs(rows.to_arrow(), times)[0]))
+    assert values.select("trips_6h", "last_delay", "since").rows() == [(0, None, None), (1, 30, 600.0)]
 
 
 def test_what_becomes_known_after_a_row_is_not_seen_and_rows_do_not_see_each_other(tmp_path):

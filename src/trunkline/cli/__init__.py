@@ -25,6 +25,7 @@ COMMANDS = {
     "push": "trunkline.cli.push:push",
     "reconcile": "trunkline.cli.reconcile:reconcile",
     "release": "trunkline.cli.release:release",
+    "replay": "trunkline.cli.replay:replay",
     "report": "trunkline.cli.report:report",
     "review": "trunkline.cli.review:review",
     "rollback": "trunkline.cli.rollback:rollback",

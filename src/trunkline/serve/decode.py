@@ -27,7 +27,8 @@ _UNDECODED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _TEXTS: dict[str | None, Any] = {None: str, "integer": int | float | str, "number": str, "boolean": bool | str}
 
 
-Values = tuple[list[float], list[str]]  # of a row: its numbers and its texts, in the order of the bundle's columns
+# Of a row: its numbers, None or NaN where they are missing, and its texts, in the order of the bundle's columns.
+Values = tuple[Sequence[float | None], Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,12 @@ class Columns:
 
     matrices: tuple[npt.NDArray[np.float64], npt.NDArray[np.object_]]
     refused: None = None
+
+    @property
+    def values(self) -> list[Values]:
+        """Return the rows as `Rows` has them."""
+        numbers, texts = self.matrices
+        return list(zip(numbers.tolist(), texts.tolist(), strict=True))
 
     @property
     def accepted(self) -> "Columns":

@@ -6,7 +6,7 @@ of the observations' own table counts if it is in the folder, be it of a row tha
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,7 +14,7 @@ import duckdb
 import polars as pl
 
 from trunkline.core.errors import UserError, one_line
-from trunkline.core.expressions import columns
+from trunkline.core.expressions import Column, columns, substitute
 from trunkline.core.features import EVENT_TIME
 from trunkline.pipeline.features.duckdb import DuckDBEngine
 from trunkline.pipeline.features.plan import Events, FeaturePlan, Primitive, StaticLookup, operands
@@ -60,13 +60,18 @@ class OfflineTables:
         last: datetime | None = times.max_horizontal().max()  # type: ignore[assignment]  # of times
         return last
 
-    def features(self, frame: pl.DataFrame, plan: FeaturePlan) -> pl.DataFrame:
+    def features(self, frame: pl.DataFrame, plan: FeaturePlan, times: pl.Series | None = None) -> pl.DataFrame:
         """Return the plan's outputs for rows of the request's columns, in order.
+
+        `times` are when the prediction of each row is made, in naive UTC, where that is not told by its event time.
 
         Raises UserError where a table does not fit the plan, or a value its type.
         """
         number = _unlike("row", frame.columns)
         table = _unlike("rows", _read(plan))
+        if times is not None:
+            moment = _unlike("predicted_at", [*frame.columns, number])
+            frame, plan = frame.with_columns(times.alias(moment)), _as_of(plan, moment)
         request = replace(plan.request, table=table, columns=(*frame.columns, number), unique=(number,))
         with TemporaryDirectory(prefix="trunkline-") as name:
             folder = Path(name)
@@ -86,6 +91,17 @@ class OfflineTables:
                     "`validate` wrote by this model's conf/"
                 ) from None
             return pl.read_parquet(written).sort(number).select(output.name for output in plan.outputs)
+
+
+def _as_of(plan: FeaturePlan, moment: str) -> FeaturePlan:
+    """Return a plan that predicts each row at the time in a column of it; its event time is what it was."""
+    if plan.request.event_time is None:
+        return plan
+    rows = tuple(
+        (name, substitute(expression, {EVENT_TIME: plan.request.event_time})) for name, expression in plan.rows
+    )
+    request = replace(plan.request, event_time=Column(moment), lead=timedelta())
+    return replace(plan, request=request, rows=rows, types={**plan.types, moment: "time"})
 
 
 def _streams(plan: FeaturePlan) -> list[Events]:

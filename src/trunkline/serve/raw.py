@@ -74,15 +74,17 @@ class RawRows:
         parts = [part for name in names if name in self.derived for part in columns(self.derived[name])]
         return tuple(dict.fromkeys(name for name in (*names, *parts) if name not in self.derived))
 
-    def inputs(self, chunk: Any) -> tuple[Any, tuple[Breach, ...]]:
+    def inputs(self, chunk: Any, times: pl.Series | None = None) -> tuple[Any, tuple[Breach, ...]]:
         """Return the model's inputs of a chunk of raw rows (a pa.Table), and what in these is not as declared.
+
+        With `times` (naive UTC), what is joined is what was known then, not when the row's event time says.
 
         Raises UnfitError for a value that does not fit its type in some row, which a contract did not limit.
         """
         raw = pl.DataFrame([pl.Series(name, pl.from_arrow(chunk[name])) for name in self.read])
         raw = rows.add_derived(raw, self.declared, self.derived, self.plan.timezone)
         frame, breaches = self._converted(raw)
-        values = self._joined(frame, breaches) if self.tables is not None else self._own(frame)
+        values = self._joined(frame, breaches, times) if self.tables is not None else self._own(frame)
         categories = [each.name for each in self.plan.outputs if each.role == "categorical"]
         return values.with_columns(pl.col(categories).cast(pl.String)).to_arrow(), breaches
 
@@ -93,12 +95,13 @@ class RawRows:
             frame = frame.with_columns(rows.compute(frame, {EVENT_TIME: event_time}, self.plan.timezone))
         return rows.compute(frame, self.features, self.plan.timezone)
 
-    def _joined(self, frame: pl.DataFrame, breaches: Sequence[Breach]) -> pl.DataFrame:
+    def _joined(self, frame: pl.DataFrame, breaches: Sequence[Breach], times: pl.Series | None) -> pl.DataFrame:
         """Return all inputs, of refused rows null."""
         assert self.tables is not None  # noqa: S101  as `inputs` sees to
         refused = np.any([np.zeros(frame.height, dtype=np.bool_), *(breach.rows for breach in breaches)], axis=0)
         places = pl.Series(np.flatnonzero(~refused), dtype=pl.UInt32)
-        values = self.tables.features(frame[places], self.plan).with_columns(places.alias("\0row"))
+        known_at = None if times is None else times[places]
+        values = self.tables.features(frame[places], self.plan, known_at).with_columns(places.alias("\0row"))
         every = pl.DataFrame({"\0row": pl.Series(range(frame.height), dtype=pl.UInt32)})
         return every.join(values, on="\0row", how="left", maintain_order="left").drop("\0row")
 

@@ -194,6 +194,7 @@ def test_workers_write_beside_each_other(sums, tmp_path):
     ("declared", "words"),
     [
         ({"to": "file/log"}, "cannot be made"),
+        ({"to": "ftp://bucket/log"}, "is neither a folder nor an address such as s3://bucket/log"),
         ({"principal": "hash", "key": "NO_SUCH_KEY"}, "serving.log.key: the environment variable NO_SUCH_KEY has to"),
         ({"principal": "hash"}, "hash needs a key"),
         ({"interval": "0s"}, "must be longer than 0s"),

@@ -1,17 +1,24 @@
 """What the writer has written it never writes again, and what it cannot write it keeps."""
 
+import json
 from multiprocessing import Pipe
 from threading import Thread
 
 import numpy as np
 import pytest
 
+from tests import bundles
 from tests.serve.prediction_log.conftest import logged, places
 from trunkline.conf.serving import Log
+from trunkline.serve import model
+from trunkline.serve.metrics import Metrics
+from trunkline.serve.model import Scored
 from trunkline.serve.prediction_log import messages
 from trunkline.serve.prediction_log.messages import Answer, Batch, Finish, Problem, Scorer, Written
 from trunkline.serve.prediction_log.privacy import Privacy
+from trunkline.serve.prediction_log.sender import PredictionLog
 from trunkline.serve.prediction_log.writer import Writer
+from trunkline.serve.prediction_log.writer import _table as writer_table
 
 SCORER = Scorer("d" * 64, "v1", [("delay", "number"), ("engines", "integer"), ("origin", "text")], ["score"])
 PRIVACY = Privacy({}, "keep", frozenset(), None)
@@ -22,7 +29,7 @@ def batch(number: int, *times: float) -> Batch:
     answers = [
         Answer(
             "d" * 64, f"{number}-{place}", time, None, "/v1/predict", 0.001, [0],
-            np.array([number / 7, np.nan]).tobytes(), [["JFK"]], np.array([number / 3]).tobytes(),
+            [([number / 7, None], ["JFK"])], np.array([number / 3]).tobytes(),
         )
         for place, time in enumerate(times)
     ]  # fmt: skip
@@ -61,7 +68,7 @@ def heard(connection):
 
 
 def test_what_comes_again_is_not_written_again_hour_by_hour(tmp_path, writer):
-    batches = [batch(1, HOUR), batch(2, HOUR, HOUR + 3600), batch(3, HOUR + 3600)]
+    batches = [batch(1, HOUR), batch(2, HOUR, HOUR + 3600), batch(3, HOUR, HOUR + 3600)]
     first, _ = writer()
     send(first, *batches[:2], Finish())
     assert heard(first) == Written(2)
@@ -70,7 +77,7 @@ def test_what_comes_again_is_not_written_again_hour_by_hour(tmp_path, writer):
     second, _ = writer()
     send(second, *batches, Finish())
     assert heard(second) == Written(3)
-    assert places(logged(tmp_path / "log")) == [("1-0", 0), ("2-0", 0), ("2-1", 0), ("3-0", 0)]
+    assert places(logged(tmp_path / "log")) == [("1-0", 0), ("2-0", 0), ("2-1", 0), ("3-0", 0), ("3-1", 0)]
     rows = {row["request_id"]: row for row in logged(tmp_path / "log")}
     assert rows["2-1"]["inputs"] == {"delay": 2 / 7, "engines": None, "origin": "JFK"}
     assert rows["2-1"]["score"] == 2 / 3
@@ -94,3 +101,16 @@ def test_the_end_of_the_server_has_the_rest_written(tmp_path, writer):
     connection.close()
     thread.join(60)
     assert places(logged(tmp_path / "log")) == [("1-0", 0)]
+
+
+def test_a_number_beyond_64_bits_is_logged_as_the_model_saw_it(tmp_path):
+    made = bundles.make(tmp_path / "bundle", [bundles.field("x", "number"), bundles.field("y", "integer")])
+    (made / "golden.json").write_text(json.dumps([{"request": {"x": 1, "y": 2}, "score": 3.0}]))
+    bundles.seal(made)
+    loaded = model.load(made, 10, 1e-9)
+    rows = loaded.decoder.decode(b'[{"x": 1%s, "y": 3%s}, {"x": null}]' % (b"0" * 30, b"0" * 40))
+    log = PredictionLog(Log.model_validate({"to": "log"}), PRIVACY, Metrics().log)
+    log.append(Scored(loaded, rows, loaded.scores(rows)), "big", "/v1/predict", None, 0.1)
+    scorer, batch = map(messages.to_writer.decode, log._taken())
+    table = writer_table(scorer, PRIVACY, batch.answers)
+    assert table["inputs"].to_pylist() == [{"x": 1e30, "y": 3e40}, {"x": None, "y": None}]

@@ -84,13 +84,10 @@ class Join:
         rows = _each(self._with_event_time, requests)
         keys = [[view.key(row) for view in self.plan.views] for row in rows]
         found = store.get({key for each in keys for key in each if key is not None})
-        moments = [
-            given or self._predicted_at(row) for given, row in zip(times or [None] * len(rows), rows, strict=True)
-        ]
-        joined = [
-            (row, of, None if at is None else min(at, now)) for row, of, at in zip(rows, keys, moments, strict=True)
-        ]
-        return _each(lambda of: self._joined(of[0], of[1], found, of[2]), joined)
+        given = times or [None] * len(rows)
+        moments = [at or self._predicted_at(row) for at, row in zip(given, rows, strict=True)]
+        seen = [None if at is None else min(at, now) for at in moments]
+        return _each(lambda of: self._joined(*of, found), list(zip(rows, keys, seen, strict=True)))
 
     @cached_property
     def _event_time(self) -> Evaluator | None:
@@ -124,7 +121,7 @@ class Join:
                 raise UnfitError(f"{EVENT_TIME}: {error}") from None
         return row
 
-    def _joined(self, row: dict[str, Any], keys: Sequence[bytes | None], found: Found, at: datetime | None) -> Joined:
+    def _joined(self, row: dict[str, Any], keys: Sequence[bytes | None], at: datetime | None, found: Found) -> Joined:
         self._refuse_past(at, found.watermark)
         now, own = None if at is None else micros(at), self.plan.own(row)
         known, states = dict(row), []

@@ -6,6 +6,7 @@ from typing import Literal
 import msgspec
 
 from trunkline.bundle.contract import Contract, Input
+from trunkline.serve.decode import Values
 
 _EXACT = 2**53  # whole numbers up to here are what they are as a double
 Kind = Literal["integer", "number", "boolean", "text"]
@@ -32,9 +33,9 @@ class Scorer(msgspec.Struct, frozen=True, tag="scorer"):
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
-    """The scored rows of a request; `rows` are their numbers in it.
+    """The scored rows of a request; `rows` are their numbers in it, `values` the numbers and the texts of each.
 
-    `numbers` and `scores` are float64, those of a row one after the other.
+    A number that is missing may be None, as in a request. `scores` are float64, those of a row one after the other.
     `columns` and `times` are of requests whose features were joined by the server: for each row, the request's columns
     as JSON, and the moment as of which it was predicted, in seconds since 1970.
     """
@@ -46,8 +47,7 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     route: str
     latency: float
     rows: Sequence[int]
-    numbers: bytes
-    texts: Sequence[Sequence[str]]
+    values: Sequence[Values]
     scores: bytes
     columns: Sequence[str | None] | None = None
     times: Sequence[float | None] | None = None

@@ -6,9 +6,11 @@ says that it is in a file; a writer that ends is replaced, and given it again.
 
 import logging
 import secrets
+import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from trunkline.conf.serving import Log, is_url
 from trunkline.core.errors import UserError, one_line
+from trunkline.serve.decode import Values
 from trunkline.serve.prediction_log import messages
 from trunkline.serve.prediction_log.messages import Answer, Batch, Finish, Problem, Scorer
 from trunkline.serve.prediction_log.privacy import Privacy
@@ -146,7 +149,7 @@ class PredictionLog:
         rows = sum(len(each.scored.scores) for each in logged)
         try:
             new = [self._introduced(each.scored.model) for each in logged if self._is_new(each.scored.model)]
-            content = messages.encode(Batch(self._number + 1, list(map(_answer, logged))))
+            content = _encoded(self._number + 1, logged)
         except Exception:  # whatever it is, other answers are logged
             _log.exception("%d rows cannot be logged", rows)
             self._metrics.dropped.inc(rows)
@@ -224,14 +227,25 @@ class _Writer:
 
 def _write(connection: Connection, log: Log, privacy: Privacy, run: str) -> None:
     """Write, in a process of its own: the server has no use for pyarrow."""
+    sys.modules["pandas"] = None  # type: ignore[assignment]  # pyarrow would load it for a column: 0.4 s and 80 MB
     from trunkline.serve.prediction_log import writer  # noqa: PLC0415
 
     writer.run(connection, log, privacy, run)
 
 
-def _answer(logged: _Logged) -> Answer:
+def _encoded(number: int, logged: Sequence[_Logged]) -> bytes:
+    try:
+        return messages.encode(Batch(number, [_answer(each) for each in logged]))
+    except OverflowError:  # a whole number that a model takes, and msgpack does not
+        return messages.encode(Batch(number, [_answer(each, plain=False) for each in logged]))
+
+
+def _as_floats(values: Sequence[Values]) -> list[Values]:
+    return [([number if number is None else float(number) for number in numbers], texts) for numbers, texts in values]
+
+
+def _answer(logged: _Logged, *, plain: bool = True) -> Answer:
     scored, principal = logged.scored, logged.principal
-    numbers, texts = scored.rows.matrices
     return Answer(
         digest=scored.model.version.digest,
         request=logged.request,
@@ -240,8 +254,7 @@ def _answer(logged: _Logged) -> Answer:
         route=logged.route,
         latency=logged.seconds,
         rows=scored.numbers,
-        numbers=numbers.tobytes(),
-        texts=texts.tolist(),
+        values=scored.rows.values if plain else _as_floats(scored.rows.values),
         scores=scored.scores.tobytes(),
         columns=scored.columns,
         times=scored.times,
@@ -253,6 +266,8 @@ def check(log: Log) -> None:
     if find_spec("pyarrow") is None:
         raise UserError(f"serving.log: needs pyarrow: {INSTALL}")
     if is_url(log.to):
+        if not log.to.startswith("s3://"):
+            raise UserError(f"serving.log.to: {log.to}: is neither a folder nor an address such as s3://bucket/log")
         return
     try:
         Path(log.to).mkdir(parents=True, exist_ok=True)

@@ -6,20 +6,21 @@ may be written already: the name of a segment tells which batches it holds, so t
 
 import logging
 import math
+import os
 import re
 import signal
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
+from itertools import repeat
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
 from trunkline.conf.serving import Log
-from trunkline.core.arrays import Floats
 from trunkline.core.errors import one_line
 from trunkline.serve.log import DIGEST, REQUEST, TIME
 from trunkline.serve.prediction_log import messages, segments
@@ -30,6 +31,7 @@ from trunkline.serve.prediction_log.segments import ScoredRows
 
 RETRY = 1.0  # seconds until what could not be written is tried again
 _SWEEP = 3600.0  # seconds between two looks for hours that are to be removed
+_GIVES_WAY = 10  # of the priority: answers come before their log
 _HURRY = 4  # at this part of the queue, rows are written before their time
 
 _log = logging.getLogger(__name__)
@@ -41,7 +43,18 @@ class Segment:
 
     first: int
     last: int
-    answers: list[Answer] = field(default_factory=list)
+    answers: list[tuple[int, Answer]] = field(default_factory=list)
+    rows: int = 0
+
+    def add(self, number: int, answer: Answer) -> None:
+        """Add the answer of a batch."""
+        self.last = number
+        self.answers.append((number, answer))
+        self.rows += len(answer.rows)
+
+    def without(self, held: Sequence[range]) -> list[Answer]:
+        """Return the answers but those of batches that files hold already."""
+        return [answer for number, answer in self.answers if not any(number in each for each in held)]
 
 
 class Writer:
@@ -49,11 +62,10 @@ class Writer:
 
     def __init__(self, connection: Connection, log: Log, privacy: Privacy, run: str) -> None:
         self._connection, self._log, self._privacy, self._run = connection, log, privacy, run
-        self._place = Place(log.to)
         self._scorers: dict[str, Scorer] = {}
         self._open: dict[tuple[str, str], Segment] = {}  # by folder and digest
         self._written: dict[tuple[str, str], list[range]] = {}  # numbers of batches that files hold already
-        self._rows, self._last, self._said = 0, 0, 0
+        self._last, self._said = 0, 0
         self._due, self._not_before = math.inf, 0.0  # of the monotonic clock
         self._failed = False
         self._next_sweep = 0.0
@@ -82,21 +94,21 @@ class Writer:
             for answer in message.answers:
                 self._add(message.number, answer)
             self._last = message.number
-            many = self._rows * _HURRY >= self._log.queue
+            many = self._rows() * _HURRY >= self._log.queue
             wait = 0 if many else self._log.interval.total_seconds() / 2  # the other half is for writing
             self._due = min(self._due, time.monotonic() + wait)
 
     def _add(self, number: int, answer: Answer) -> None:
         scorer = self._scorers[answer.digest]
         key = folder(scorer.version, answer.digest, answer.time), answer.digest
-        if key not in self._written:
-            self._written[key] = self._found(*key)
-        if any(number in held for held in self._written[key]):
-            return
-        segment = self._open.setdefault(key, Segment(number, number))
-        segment.last = number
-        segment.answers.append(answer)
-        self._rows += len(answer.rows)
+        self._open.setdefault(key, Segment(number, number)).add(number, answer)
+
+    def _rows(self) -> int:
+        return sum(segment.rows for segment in self._open.values())
+
+    @cached_property
+    def _place(self) -> Place:
+        return Place(self._log.to)
 
     def _found(self, where: str, digest: str) -> list[range]:
         """Return the numbers of batches of which a folder has the rows, by its files' names."""
@@ -111,11 +123,8 @@ class Writer:
         """Write what has come, and tell the server; what cannot be written is tried again later."""
         try:
             for key, segment in list(self._open.items()):
-                where, digest = key
-                name = f"{self._stem(digest)}-{segment.first:08}-{segment.last:08}.parquet"
-                self._place.write(where, name, _table(self._scorers[digest], self._privacy, segment.answers))
+                self._write_segment(*key, segment)
                 del self._open[key]
-                self._rows -= sum(len(answer.rows) for answer in segment.answers)
         except Exception as error:  # each file system has errors of its own
             self._not_before, self._failed = time.monotonic() + RETRY, True
             self._tell(Problem(f"{self._log.to}: cannot be written: {one_line(error)}"))
@@ -127,11 +136,19 @@ class Writer:
             self._said = self._last
             self._tell(Written(self._last))
 
+    def _write_segment(self, where: str, digest: str, segment: Segment) -> None:
+        key = where, digest
+        if key not in self._written:
+            self._written[key] = self._found(*key)
+        if answers := segment.without(self._written[key]):
+            name = f"{self._stem(digest)}-{segment.first:08}-{segment.last:08}.parquet"
+            self._place.write(where, name, _table(self._scorers[digest], self._privacy, answers))
+
     def _write_last(self) -> None:
         """Write what came before the server ended, which nobody waits for any more."""
         self._write()
         if self._failed:
-            _log.error("the prediction log lacks %d rows of a server that has ended", self._rows)
+            _log.error("the prediction log lacks %d rows of a server that has ended", self._rows())
 
     def _tell(self, message: Written | Problem) -> None:
         try:
@@ -151,45 +168,42 @@ class Writer:
 
 def _table(scorer: Scorer, privacy: Privacy, answers: Sequence[Answer]) -> Any:
     """Return the rows of answers as a pa.Table."""
-    given: defaultdict[str, list[Any]] = defaultdict(list)
-    for answer in answers:
-        count = len(answer.rows)
-        of_all = {
-            REQUEST: answer.request,
-            TIME: int(answer.time * 1e6),
-            "version": scorer.version,
-            DIGEST: scorer.digest,
-            "principal": privacy.named(answer.principal),
-            "route": answer.route,
-            "latency": answer.latency,
-        }
-        for name, value in of_all.items():
-            given[name] += [value] * count
-        given[segments.ROW] += answer.rows
-        columns, times = answer.columns or (), answer.times or ()
-        given[segments.COLUMNS] += [each and privacy.request_columns(each) for each in columns] or [None] * count
-        given[segments.PREDICTION_TIME] += [None if time is None else round(time * 1e6) for time in times] or [
-            None
-        ] * count
+    every = len(answers)
+    of_answers: dict[str, list[Any]] = {
+        REQUEST: [answer.request for answer in answers],
+        TIME: [int(answer.time * 1e6) for answer in answers],
+        "version": [scorer.version] * every,
+        DIGEST: [scorer.digest] * every,
+        "principal": [privacy.named(answer.principal) for answer in answers],
+        "route": [answer.route for answer in answers],
+        "latency": [answer.latency for answer in answers],
+    }
+    counts = [len(answer.rows) for answer in answers]
+    given: dict[str, Any] = {name: np.repeat(np.array(each, object), counts) for name, each in of_answers.items()}
+    given[segments.ROW] = [row for answer in answers for row in answer.rows]
+    if any(answer.columns for answer in answers):
+        columns = [text for answer in answers for text in answer.columns or repeat(None, len(answer.rows))]
+        given[segments.COLUMNS] = [privacy.request_columns(text) for text in columns]
+    if any(answer.times for answer in answers):
+        times = [time for answer in answers for time in answer.times or repeat(None, len(answer.rows))]
+        given[segments.PREDICTION_TIME] = [None if time is None else round(time * 1e6) for time in times]
     return segments.table(scorer, privacy, given, _rows(scorer, answers))
 
 
 def _rows(scorer: Scorer, answers: Sequence[Answer]) -> ScoredRows:
-    count = sum(len(answer.rows) for answer in answers)
-    texts = [row for answer in answers for row in answer.texts]
+    values = [row for answer in answers for row in answer.values]
+    scores = np.frombuffer(b"".join(answer.scores for answer in answers), np.float64)
     return ScoredRows(
-        _floats(answer.numbers for answer in answers).reshape(count, scorer.width(text=False)),
-        np.array(texts, object).reshape(count, scorer.width(text=True)),
-        _floats(answer.scores for answer in answers).reshape(count, len(scorer.scores)),
+        np.array([numbers for numbers, _ in values], np.float64).reshape(len(values), scorer.width(text=False)),
+        np.array([texts for _, texts in values], object).reshape(len(values), scorer.width(text=True)),
+        scores.reshape(len(values), len(scorer.scores)),
     )
-
-
-def _floats(content: Iterable[bytes]) -> Floats:
-    return np.frombuffer(b"".join(content), np.float64)
 
 
 def run(connection: Connection, log: Log, privacy: Privacy, name: str) -> None:
     """Write until the server ends; Ctrl-C and SIGTERM, which a terminal or a supervisor sends to all, do not end it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if hasattr(os, "nice"):
+        os.nice(_GIVES_WAY)
     Writer(connection, log, privacy, name).serve()

@@ -1,0 +1,202 @@
+"""A log as it was written is what is recomputed, and whatever is changed in it is found and named."""
+
+import json
+import math
+import random
+import subprocess
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tests import bundles
+from tests.serve.test_joined import CONTENT, PLAN, joined, tables_of, trips_of
+from tests.serving import TRUNKLINE
+from trunkline.bundle.contract import row_check
+from trunkline.bundle.runtime import Bundle
+from trunkline.core.errors import UserError
+from trunkline.lineage import replay as lineage_replay
+from trunkline.serve.log import DIGEST, REQUEST, TIME
+from trunkline.serve.prediction_log import segments
+from trunkline.serve.prediction_log.messages import Scorer
+from trunkline.serve.prediction_log.privacy import Privacy
+from trunkline.serve.prediction_log.segments import ScoredRows
+
+OPEN = Privacy({}, "keep", frozenset(), None)
+TRIPS = trips_of([(0, "Roma", 1, 30), (100, "Roma", 2, 45), (130, "東京", 3, 5), (400, "Roma", 4, 15)])
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A bundle whose features are joined from trips and cities."""
+    kinds = {"numeric": "number", "categorical": "text"}
+    inputs = [bundles.field(output.name, kinds[output.role]) for output in PLAN.outputs]
+    next(one for one in inputs if one["name"] == "people").update(type="integer", min=0, max=10_000_000)
+    made = bundles.make(tmp_path_factory.mktemp("bundles") / "trips", inputs)
+    (made / "features.json").write_bytes(CONTENT)
+    bundles.seal(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    return tables_of(tmp_path_factory.mktemp("valid"), TRIPS)
+
+
+def write(path, bundle, inputs, requests=(), times=(), *, privacy=OPEN):
+    """Write a segment of inputs that were scored one by one; `requests` are columns as JSON, `times` predictions'."""
+    check, now = row_check(bundle.contract), int(datetime.now(UTC).timestamp() * 1e6)
+    values = [check(row) for row in inputs]
+    scores = np.array([[bundle.score(row)] for row in inputs])
+    given = {
+        REQUEST: [f"r{number}" for number in range(len(inputs))],
+        segments.ROW: [0] * len(inputs),
+        TIME: [now] * len(inputs),
+        DIGEST: [bundle.digest] * len(inputs),
+        "route": ["/v1/predict"] * len(inputs),
+    }
+    if requests:
+        given |= {segments.COLUMNS: requests, segments.PREDICTION_TIME: [int(time.timestamp() * 1e6) for time in times]}
+    rows = ScoredRows(
+        np.array([numbers for numbers, _ in values], np.float64),
+        np.array([texts for _, texts in values], object),
+        scores,
+    )
+    path.parent.mkdir(exist_ok=True)
+    pq.write_table(segments.table(Scorer.of(bundle.contract, bundle.digest, "v1"), privacy, given, rows), path)
+    return path
+
+
+@pytest.fixture
+def log(tmp_path, folder, tables):
+    """A log of requests whose features were joined, each as of a time of its own."""
+    bundle, raw = Bundle.load(folder), joined(tables)
+    asked = TRIPS.select("at", "city", "row").with_columns(at=pl.col("at") + pl.duration(minutes=200))
+    times = [at - timedelta(minutes=60 + 7 * place) for place, at in enumerate(asked["at"])]
+    inputs = [
+        raw.inputs(asked[place : place + 1].to_arrow(), pl.Series([times[place]]))[0].to_pylist()[0]
+        for place in range(len(asked))
+    ]
+    requests = [json.dumps(row, default=datetime.isoformat) for row in asked.to_dicts()]
+    write(tmp_path / "log" / "part-1.parquet", bundle, inputs, requests, [time.replace(tzinfo=UTC) for time in times])
+    return tmp_path / "log"
+
+
+def replay(log, folder, tables=None, tolerance=1e-9):
+    return lineage_replay.replay([str(log)], lambda digest: folder, tables, tolerance)
+
+
+def changed(log, **columns):
+    """Replace columns of the only segment, or inputs of them; each by what a function makes of its list."""
+    (path,) = log.iterdir()
+    table = pq.read_table(path)
+    rows = table.to_pylist()
+    for name, change in columns.items():
+        for row in rows:
+            place = row if name in row else row["inputs"]
+            place[name] = change(place[name]) if row[REQUEST] == "r3" else place[name]
+    pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+
+
+def different(result):
+    return {
+        each.name: (each.different, each.request)
+        for each in (*result.scores.values(), *result.features.values())
+        if each.different
+    }
+
+
+def test_a_log_as_it_was_written_is_what_is_recomputed(log, folder, tables):
+    result = replay(log, folder, tables)
+    assert (result.holds, result.rows, different(result), result.left) == (True, 4, {}, {})
+    assert set(result.features) == {output.name for output in PLAN.outputs}
+    values = [row["inputs"]["trips_6h"] for row in pq.read_table(log / "part-1.parquet").to_pylist()]
+    assert len(set(values)) > 1
+    without = replay(log, folder)
+    assert (without.holds, without.features) == (True, {})
+    assert list(without.left.values()) == [4]
+
+
+def test_golden_and_random_rows_have_their_bits(tmp_path):
+    made, generator = bundles.make(tmp_path / "sums"), random.Random(7)
+    rows = [
+        {
+            "hour": generator.randrange(24),
+            "origin": generator.choice(["EWR", "JFK", "Zürich ✈", ""]),
+            "delay": generator.choice([None, generator.uniform(-120, 3000), -0.1, 1 / 3]),
+            "engines": generator.choice([None, 1, 2, 4]),
+            "holiday": generator.choice([None, True, False]),
+            "dest": generator.choice([None, "LAX"]),
+            "kind": generator.choice([None, "arrival"]),
+        }
+        for _ in range(5001)
+    ]
+    write(tmp_path / "log" / "part-1.parquet", Bundle.load(made), rows)
+    result = replay(tmp_path / "log", made)
+    assert (result.holds, result.scores["score"].rows) == (True, 5001)
+    changed(tmp_path / "log", score=lambda score: math.nextafter(score, math.inf))
+    assert different(replay(tmp_path / "log", made)) == {"score": (1, "r3")}
+
+
+@pytest.mark.parametrize(
+    ("columns", "named"),
+    [
+        ({"people": lambda value: value + 1}, {"people"}),
+        ({"city": lambda value: "Ostia"}, {"city"}),
+        ({"delay_6h": lambda value: value + 1e-3}, {"delay_6h"}),
+        ({"delay_6h": lambda value: None}, {"delay_6h"}),
+        (
+            {"prediction_time": lambda value: value - timedelta(hours=5)},
+            {"trips_6h", "delay_6h", "last_delay", "since"},
+        ),
+    ],
+)
+def test_what_is_changed_is_found_and_named(log, folder, tables, columns, named):
+    changed(log, **columns)
+    result = replay(log, folder, tables)
+    assert not result.holds
+    features = {each.name for each in result.features.values() if each.different}
+    assert features == named
+    assert {each.request for each in result.features.values() if each.different} == {"r3"}
+
+
+def test_a_difference_within_the_tolerance_is_none(log, folder, tables):
+    changed(log, delay_6h=lambda value: value + 1e-6)
+    assert "delay_6h" in different(replay(log, folder, tables))
+    assert "delay_6h" not in different(replay(log, folder, tables, tolerance=1e-5))
+
+
+def test_what_is_hashed_or_left_out_is_not_compared_and_that_is_said(tmp_path, folder):
+    bundle = Bundle.load(folder)
+    row = {one.name: None for one in bundle.contract.inputs} | {"city": "Roma"}
+    write(
+        tmp_path / "log" / "part-1.parquet",
+        bundle,
+        [row],
+        privacy=Privacy({"city": "leave_out"}, "keep", frozenset(), None),
+    )
+    result = replay(tmp_path / "log", folder)
+    assert not result.holds  # nothing was compared
+    assert result.left == {"the input city is not in the log as the model saw it (leave_out)": 1}
+
+
+def test_a_table_of_others_is_refused(tmp_path, folder):
+    pq.write_table(pa.table({"request_id": ["a"], "digest": ["b"]}), tmp_path / "other.parquet")
+    with pytest.raises(UserError, match=r"other\.parquet: is no segment that trunkline serve"):
+        replay(tmp_path, folder)
+
+
+def test_the_verb_says_what_was_compared_and_exits_1_at_a_difference(log, folder, tables):
+    command = [TRUNKLINE, "replay", str(log), "--bundle", str(folder), "--tables", str(tables)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (
+        0,
+        "4 rows of 1 segments\n1 score of 4 rows: as logged\n7 features of 4 rows: as logged\n",
+    )
+    changed(log, people=lambda value: value + 1)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "feature people: differs in 1 of 4 rows, by 1 at most; the first is of request r3\n" in done.stdout
