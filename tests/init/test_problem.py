@@ -16,7 +16,18 @@ from hypothesis import strategies as st
 
 from tests.init import tables
 from trunkline.core.errors import UserError
-from trunkline.init import conf_text, first_run, guesses, loading, places, problem, profile, project_files, write
+from trunkline.init import (
+    conf_text,
+    first_run,
+    gates_text,
+    guesses,
+    loading,
+    places,
+    problem,
+    profile,
+    project_files,
+    write,
+)
 from trunkline.init.problem import Answers, Problem
 from trunkline.init.sources import Named
 from trunkline.pipeline.reports import Reports
@@ -173,9 +184,12 @@ def test_a_feature_that_may_be_a_leak_is_told_at_its_own_line(tmp_path):
     assert seen == {"island": "has 0.81 of all importance"}
     text = conf_text.features(whole, seen)
     above = {line.split(":")[0].strip(): before for before, line in itertools.pairwise(text.splitlines())}
-    told = f"      # {conf_text.IF_BEFORE}"
-    assert {name for name, line in above.items() if line == told} == {"island", "bill_length_mm", "flipper_length_mm"}
+    told = {name for name, line in above.items() if line.endswith("explained.")}
+    assert told == {"island", "bill_length_mm", "flipper_length_mm"}
     assert "      # island has 0.81 of all importance, which may be a leak." in text
+    assert max(map(len, text.splitlines())) <= 120
+    gates = gates_text.text(whole, {}, seen)
+    assert "    #   island: why it is known before # has 0.81 of all importance\n" in gates
     assert yaml.safe_load(text)["views"]["row"]["features"] == dict(whole.features)
     texts = {**project_files.texts(whole, "none", {}), Path("conf/features/penguins.yaml"): text}
     (guess,) = guesses.leaks(seen)

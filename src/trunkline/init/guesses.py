@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
-from trunkline.init import contract_text, gates_text, roles
+from trunkline.init import contract_text, gates_text, roles, yaml_text
+from trunkline.init.gates_text import Rule
 from trunkline.init.guess import Guess
 from trunkline.init.problem import Problem
 from trunkline.init.profile import Column
@@ -35,6 +36,14 @@ def guesses(problem: Problem) -> tuple[Guess, ...]:
         *_types(problem),
         *_model(problem),
     )
+
+
+def rules(given: Mapping[str, Rule]) -> Iterator[Guess]:
+    """Yield a guess for each rule of which a person should know why the first run has set it so."""
+    for name, rule in given.items():
+        if rule.why:
+            kept = {key: value for key, value in rule.content.items() if key != "kind"}
+            yield Guess(f"the rule {name} has {yaml_text.flow(kept)}", rule.why, "gates", ("rules", name))
 
 
 def leaks(signs: Mapping[str, str]) -> Iterator[Guess]:
