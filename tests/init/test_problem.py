@@ -151,6 +151,28 @@ def test_columns_whose_names_are_taken_are_renamed_in_the_source(tmp_path):
     assert whole.target.name == "target_2"
 
 
+def test_columns_that_no_contract_can_hold_are_left_out_and_told(tmp_path):
+    random = np.random.default_rng(1)
+    frame = pl.DataFrame(
+        {
+            "size": random.normal(size=200),
+            "tags": [["a", "b"]] * 200,
+            "place": [{"lat": 1.0, "lon": 2.0}] * 200,
+            "took": pl.Series([timedelta(minutes=3)] * 200),
+            "picture": [b"\x00\x01"] * 200,
+            "bought": random.integers(0, 2, 200),
+        }
+    )
+    frame.write_parquet(tmp_path / "shop.parquet")
+    whole = guessed(tmp_path / "shop.parquet", Answers("bought"))
+    assert whole.observed.named.declared["keep"] == {"size": "size", "bought": "bought"}
+    texts = project_files.texts(whole, "none", {})
+    write.check(texts)
+    told = {guess.what: places.place(whole, guess, texts) for guess in guesses.guesses(whole)}
+    [line] = {told[f"'{name}' of shop is left out"] for name in ("tags", "place", "took", "picture")}
+    assert texts[Path("conf/data/shop.yaml")].splitlines()[int(line.rpartition(":")[2]) - 1].startswith("    keep:")
+
+
 def test_a_column_that_is_the_label_in_other_words_is_no_feature(tmp_path):
     random = np.random.default_rng(1)
     label = random.integers(0, 2, 500)
@@ -242,7 +264,10 @@ def test_a_table_to_look_up_in_is_a_view_that_only_has_to_be_uncommented(tmp_pat
     [
         (Answers("Chrun"), "no column 'Chrun'; did you mean 'Churn'?"),
         (Answers("customerID"), "'customerID' has 1000 different values"),
-        (Answers("Tenure > 1000"), "1 different ones"),
+        (
+            Answers("Tenure > 1000"),
+            "--target: all 1000 labels of 'Tenure > 1000' are the same; name what differs by row",
+        ),
         (Answers("Churn", key=("Tenur",)), "--key: table churn has no column 'Tenur'; did you mean 'Tenure'?"),
         (Answers("Churn", time="Contract"), "--time: column 'Contract' is text, and no time"),
     ],
@@ -294,7 +319,7 @@ def test_any_table_gives_a_project_without_a_mistake_or_says_why_not(names, kind
     )
     mistake = ""
     try:
-        named, frame = loading.renamed(named, frame)
+        named, frame = loading.kept(named, frame)
         whole = problem.problem([(named, profile.profile("rows", frame, texts=False))], Answers(target))
         write.check(project_files.texts(whole, "none", {}))
     except UserError as error:
