@@ -65,7 +65,7 @@ def test_a_soak_swaps_under_load(tmp_path, wrk):
     seen = soak.soak(golden_bundle(tmp_path / "sums"), seconds=3, every=0.5, sample=0.25)
     assert (seen.failed, seen.swaps > 3, seen.requests > 100) == (0, True, True)
     assert min(size for _, size in seen.samples) > 1
-    assert abs(soak.Soak([(0, 9), (5, 1), (10, 2)], 0, 0, 0).slope() - 720) < 1e-6
+    assert abs(soak.Soak([(0, 9), (5, 1), (10, 2)], 0, 0, 0, 0).slope() - 720) < 1e-6
 
 
 @pytest.fixture(scope="module")
