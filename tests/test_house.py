@@ -203,3 +203,24 @@ def test_the_site_has_every_page_in_its_navigation():
     entries = re.findall(r'"([^"]+\.md)"', (ROOT / "zensical.toml").read_text(encoding="utf-8"))
     pages = [path.relative_to(ROOT).as_posix() for path in (*ROOT.glob("docs/*.md"), *ROOT.glob("*.md"))]
     assert sorted(entries) == sorted([*pages, "docs/adr/README.md"])
+
+
+def test_a_message_that_names_a_page_says_that_it_is_the_frameworks():
+    """A project has docs/conf.md and the schemas, and no other page of docs/."""
+    page = re.compile(r"docs/(?!conf\.md)[a-z-]+\.md")
+    for path in files(".py", under="src/trunkline"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        docstrings = {
+            node.body[0].value
+            for node in ast.walk(tree)
+            if isinstance(node, _DOCUMENTED) and node.body and isinstance(node.body[0], ast.Expr)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in docstrings:
+                for named in page.finditer(node.value):
+                    assert (ROOT / named[0]).is_file(), f"{path}:{node.lineno}: there is no {named[0]}"
+                    after = node.value[named.end() :]
+                    assert after.startswith(" of the framework"), f"{path}:{node.lineno}: say of whom {named[0]} is"
+
+
+_DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

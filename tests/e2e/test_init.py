@@ -61,6 +61,9 @@ def test_repro_notices_a_source_that_is_not_what_was_pinned_and_a_clone_needs_no
     steps = {step["name"]: step["action"] for step in json.loads(planned)["stages"]}
     assert not (clone.root / "data/in").exists()
     assert steps["ingest"] == "unchanged"
+    clone.edit("conf/data/penguins.yaml", "sources:", "timezone: UTC\nsources:")
+    clone.edit("locks/trunkline.txt", "==", "===")
+    assert "; to pull: 1 files, " in clone.run("trunkline", "plan")  # data/in
 
 
 @pytest.mark.long

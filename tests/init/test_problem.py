@@ -16,7 +16,18 @@ from hypothesis import strategies as st
 
 from tests.init import tables
 from trunkline.core.errors import UserError
-from trunkline.init import conf_text, first_run, guesses, loading, places, problem, profile, project_files, write
+from trunkline.init import (
+    conf_text,
+    first_run,
+    gates_text,
+    guesses,
+    loading,
+    places,
+    problem,
+    profile,
+    project_files,
+    write,
+)
 from trunkline.init.problem import Answers, Problem
 from trunkline.init.sources import Named
 from trunkline.pipeline.reports import Reports
@@ -140,6 +151,28 @@ def test_columns_whose_names_are_taken_are_renamed_in_the_source(tmp_path):
     assert whole.target.name == "target_2"
 
 
+def test_columns_that_no_contract_can_hold_are_left_out_and_told(tmp_path):
+    random = np.random.default_rng(1)
+    frame = pl.DataFrame(
+        {
+            "size": random.normal(size=200),
+            "tags": [["a", "b"]] * 200,
+            "place": [{"lat": 1.0, "lon": 2.0}] * 200,
+            "took": pl.Series([timedelta(minutes=3)] * 200),
+            "picture": [b"\x00\x01"] * 200,
+            "bought": random.integers(0, 2, 200),
+        }
+    )
+    frame.write_parquet(tmp_path / "shop.parquet")
+    whole = guessed(tmp_path / "shop.parquet", Answers("bought"))
+    assert whole.observed.named.declared["keep"] == {"size": "size", "bought": "bought"}
+    texts = project_files.texts(whole, "none", {})
+    write.check(texts)
+    told = {guess.what: places.place(whole, guess, texts) for guess in guesses.guesses(whole)}
+    [line] = {told[f"'{name}' of shop is left out"] for name in ("tags", "place", "took", "picture")}
+    assert texts[Path("conf/data/shop.yaml")].splitlines()[int(line.rpartition(":")[2]) - 1].startswith("    keep:")
+
+
 def test_a_column_that_is_the_label_in_other_words_is_no_feature(tmp_path):
     random = np.random.default_rng(1)
     label = random.integers(0, 2, 500)
@@ -173,9 +206,12 @@ def test_a_feature_that_may_be_a_leak_is_told_at_its_own_line(tmp_path):
     assert seen == {"island": "has 0.81 of all importance"}
     text = conf_text.features(whole, seen)
     above = {line.split(":")[0].strip(): before for before, line in itertools.pairwise(text.splitlines())}
-    told = f"      # {conf_text.IF_BEFORE}"
-    assert {name for name, line in above.items() if line == told} == {"island", "bill_length_mm", "flipper_length_mm"}
+    told = {name for name, line in above.items() if line.endswith("explained.")}
+    assert told == {"island", "bill_length_mm", "flipper_length_mm"}
     assert "      # island has 0.81 of all importance, which may be a leak." in text
+    assert max(map(len, text.splitlines())) <= 120
+    gates = gates_text.text(whole, {}, seen)
+    assert "    #   island: why it is known before # has 0.81 of all importance\n" in gates
     assert yaml.safe_load(text)["views"]["row"]["features"] == dict(whole.features)
     texts = {**project_files.texts(whole, "none", {}), Path("conf/features/penguins.yaml"): text}
     (guess,) = guesses.leaks(seen)
@@ -228,7 +264,10 @@ def test_a_table_to_look_up_in_is_a_view_that_only_has_to_be_uncommented(tmp_pat
     [
         (Answers("Chrun"), "no column 'Chrun'; did you mean 'Churn'?"),
         (Answers("customerID"), "'customerID' has 1000 different values"),
-        (Answers("Tenure > 1000"), "1 different ones"),
+        (
+            Answers("Tenure > 1000"),
+            "--target: all 1000 labels of 'Tenure > 1000' are the same; name what differs by row",
+        ),
         (Answers("Churn", key=("Tenur",)), "--key: table churn has no column 'Tenur'; did you mean 'Tenure'?"),
         (Answers("Churn", time="Contract"), "--time: column 'Contract' is text, and no time"),
     ],
@@ -280,7 +319,7 @@ def test_any_table_gives_a_project_without_a_mistake_or_says_why_not(names, kind
     )
     mistake = ""
     try:
-        named, frame = loading.renamed(named, frame)
+        named, frame = loading.kept(named, frame)
         whole = problem.problem([(named, profile.profile("rows", frame, texts=False))], Answers(target))
         write.check(project_files.texts(whole, "none", {}))
     except UserError as error:

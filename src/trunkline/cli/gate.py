@@ -1,5 +1,6 @@
 """`trunkline gate`: whether the model may be merged, and why not."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from trunkline.cli import options, output
 from trunkline.core import durations
 
 if TYPE_CHECKING:
+    from trunkline.pipeline.gate.selftest import Case
     from trunkline.pipeline.reports import GatesReport, Verdict
 
 
@@ -117,9 +119,14 @@ def _self_test(as_json: bool) -> bool:
             mark = Text("right", style="green") if case.right else Text("WRONG", style="bold red")
             table.add_row(mark, Text(case.name), Text(case.wanted), Text(case.found))
         terminal.show(table)
-        wrong = [case for case in cases if not case.right]
-        for case in wrong:
-            click.echo(f"{case.name}: {case.missing}")
-        right = len(cases) - len(wrong)
-        click.echo(f"{right} of {len(cases)} planted models got the right verdict for the right reason")
+        tell(cases)
     return passed
+
+
+def tell(cases: "Sequence[Case]") -> None:
+    """Print what the rules lack, by the planted models that got the wrong verdict, and how many got the right one."""
+    wrong = [case for case in cases if not case.right]
+    for case in wrong:
+        click.echo(f"{case.name}: {case.found}; {case.missing}")
+    right = len(cases) - len(wrong)
+    click.echo(f"{right} of {len(cases)} planted models got the right verdict for the right reason")

@@ -1,7 +1,7 @@
 """`trunkline init`: a project from a table."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,9 +67,9 @@ def init(  # noqa: PLR0913, PLR0917  an argument per option
         return
     write.write(Path(), texts, copied)
     click.echo(f"{len(texts) + len(copied)} files were written")
-    seen = _run(whole, incoming=bool(copied), no_run=no_run)
+    more = _run(whole, incoming=bool(copied), no_run=no_run)
     now = {path: path.read_text(encoding="utf-8") for path in texts}
-    _tell(whole, [*guesses.guesses(whole), *guesses.leaks(seen)], now)
+    _tell(whole, [*guesses.guesses(whole), *more], now)
 
 
 def _forge() -> "Forge":
@@ -111,24 +111,26 @@ def _target(named: "Named") -> Path:
     return INCOMING / (named.copied.name if named.copied else "")
 
 
-def _run(whole: "Problem", *, incoming: bool, no_run: bool) -> "Mapping[str, str]":
-    """Run the project, and show what it gave; return what was seen of features that look like a leak."""
+def _run(whole: "Problem", *, incoming: bool, no_run: bool) -> "list[Guess]":
+    """Run the project, and show what it gave; return what was guessed by that."""
     import os
 
-    from trunkline.cli import report
-    from trunkline.init import first_run
+    from trunkline.cli import gate, report
+    from trunkline.init import first_run, guesses
     from trunkline.review.summary import summary
     from trunkline.show import terminal
 
     first_run.repository(Path(), incoming=incoming)
     if no_run:
         click.echo("not run yet; run: dvc repro")
-        return {}
+        return []
     # The stages are started as `python`, which is that of this command.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     results = first_run.run(Path(), whole)
-    terminal.show(summary(report.subject(), results))
-    return first_run.leaks(whole, results)
+    terminal.show(summary(report.subject(), results.reports))
+    click.echo("\nSelf-test of the gates")
+    gate.tell(results.cases)
+    return [*guesses.rules(results.rules), *guesses.leaks(first_run.leaks(whole, results.reports))]
 
 
 def _tell(whole: "Problem", guessed: "Iterable[Guess]", texts: "dict[Path, str]") -> None:

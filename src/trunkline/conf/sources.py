@@ -40,7 +40,9 @@ def _inside(path: str) -> str:
 def _without_secret(url: str) -> str:
     # No message may repeat the address: a secret in it would end in a log.
     if holds_a_secret(url):
-        raise ValueError("holds a secret, which git would keep for ever; give it to the environment: docs/ingest.md")
+        raise ValueError(
+            "holds a secret, which git would keep for ever; give it to the environment: docs/ingest.md of the framework"
+        )
     return url
 
 
@@ -184,7 +186,7 @@ class Files(_InFiles, _OnNetwork):
     kind: Literal["files"] = Field(description="What the source is.")
     url: Folder = Field(
         description="The folder, with / at its end: data/incoming/, https://host/folder/, s3://bucket/folder/, "
-        "or another store; docs/ingest.md lists them."
+        "or another store; docs/ingest.md of the framework lists them."
     )
     glob: str | None = Field(
         None, min_length=1, description="Which files `trunkline pin` takes up, such as *.csv or **/*.parquet."
@@ -244,7 +246,8 @@ class Delta(_OnNetwork):
 
     kind: Literal["delta"] = Field(description="What the source is.")
     url: Annotated[str, AfterValidator(_table)] = Field(
-        description="Folder of the table: data/lake/flights, s3://bucket/flights, or another store of docs/ingest.md."
+        description="Folder of the table: data/lake/flights, s3://bucket/flights, or another store of "
+        "docs/ingest.md of the framework."
     )
     version: int | None = Field(None, ge=0, description="The version that is read.")
 
@@ -264,7 +267,8 @@ class Iceberg(_OnNetwork):
     )
     properties: Annotated[dict[str, str], AfterValidator(catalogs.verify)] = Field(
         default_factory=dict,
-        description="Properties of the catalog, such as type: sql, without secrets; docs/ingest.md lists them.",
+        description="Properties of the catalog, such as type: sql, without secrets; "
+        "docs/ingest.md of the framework lists them.",
     )
     table: Annotated[str, StringConstraints(pattern=r"^[^.\s]+(\.[^.\s]+)+$")] = Field(
         description="Namespace and name of the table, such as flights.departures."

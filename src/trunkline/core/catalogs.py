@@ -53,12 +53,16 @@ def _value(key: str, value: str) -> str:
     if key not in PROPERTIES and not is_secret(key):
         raise ValueError(f"properties.{key[:60]}: is not for conf/data{nearest(key, PROPERTIES)}")
     if is_secret(key) or holds_a_secret(value):
-        raise ValueError(f"properties.{key}: holds a secret, which git would keep for ever; see docs/ingest.md")
+        raise ValueError(
+            f"properties.{key}: holds a secret, which git would keep for ever; see docs/ingest.md of the framework"
+        )
     if key == "type" and value not in CATALOGS:
         raise ValueError(f"properties.type: '{value[:60]}' is no kind of catalog{nearest(value, CATALOGS)}")
     value = normal(value)
     if not re.fullmatch(PROPERTIES[key], value):
-        raise ValueError(f"properties.{key}: does not take '{value[:60]}'; docs/ingest.md says what it is")
+        raise ValueError(
+            f"properties.{key}: does not take '{value[:60]}'; docs/ingest.md of the framework says what it is"
+        )
     try:
         _lead(key, value)
     except ValueError as error:

@@ -32,7 +32,9 @@ def database(url: str, allowed: Collection[str]) -> str:
     if scheme not in allowed:
         raise ValueError(f"'{scheme[:60]}' is no kind of database that conf/ may name{nearest(scheme, allowed)}")
     if holds_a_secret(url):
-        raise ValueError("holds a secret, which git would keep for ever; give it to the environment: docs/ingest.md")
+        raise ValueError(
+            "holds a secret, which git would keep for ever; give it to the environment: docs/ingest.md of the framework"
+        )
     path, _, options = rest.partition("?")
     for key, value in parse_qsl(options, keep_blank_values=True):
         if key not in OPTIONS or not _VALUE.fullmatch(value):

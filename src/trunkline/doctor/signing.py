@@ -10,10 +10,11 @@ from trunkline.doctor.findings import Finding, Setup, absent, fails, refused, wo
 from trunkline.release import signing
 
 _DECLARE = (
-    "by a pull request, declare a key's public half, or a workflow, under {} in conf/deploy: docs/setup-github.md"
+    "by a pull request, declare a key's public half, or a workflow, under {} in conf/deploy: "
+    "docs/setup-github.md of the framework"
 )
 
-_KEY = f"set {signing.KEY} to a private key in PEM, or to its file: docs/release.md"
+_KEY = f"set {signing.KEY} to a private key in PEM, or to its file: docs/release.md of the framework"
 
 
 def check(setup: Setup) -> Iterator[Finding]:

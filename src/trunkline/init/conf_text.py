@@ -8,6 +8,7 @@ from typing import Any
 from trunkline.core import safe_yaml
 from trunkline.core.features import EVENT_TIME
 from trunkline.init import contract_text, gates_text, names, roles, template, yaml_text
+from trunkline.init.gates_text import Rule
 from trunkline.init.problem import Problem, ProfiledTable, suggests_streams
 from trunkline.pipeline.compose.edit import put
 
@@ -26,7 +27,7 @@ def option(problem: Problem) -> str:
     return problem.name.replace("-", "_")
 
 
-def texts(problem: Problem, rules: Mapping[str, Mapping[str, Any]]) -> dict[Path, str]:
+def texts(problem: Problem, rules: Mapping[str, Rule]) -> dict[Path, str]:
     """Return the files of conf/ that are of the problem; `rules` are gates that a first run has given."""
     own = option(problem)
     groups = {
@@ -34,7 +35,7 @@ def texts(problem: Problem, rules: Mapping[str, Mapping[str, Any]]) -> dict[Path
         "contract": contract_text.text(problem),
         "features": features(problem, {}),
         "evaluation": _evaluation(problem),
-        "gates": gates_text.text(problem, rules),
+        "gates": gates_text.text(problem, rules, {}),
         "bundle": _bundle(problem),
         **{group: template.text(f"conf/{group}/flights.yaml") for group in _COPIED},
     }
@@ -123,8 +124,7 @@ def features(problem: Problem, seen: Mapping[str, str]) -> str:
     ]
     for name, expression in problem.features.items():
         if name in signs:
-            lines.append(f"      # {name} {signs[name]}, which may be a leak. {IF_LATER}")
-            lines.append(f"      # {IF_BEFORE}")
+            lines += yaml_text.comment(f"{name} {signs[name]}, which may be a leak. {IF_LATER} {IF_BEFORE}", 6)
         lines.append(yaml_text.entry(name, expression, 6))
     return "\n".join(lines) + "\n"
 
@@ -136,7 +136,7 @@ def _hints(problem: Problem) -> list[str]:
     if problem.timing.window and repeating:
         by = yaml_text.flow([repeating[0].name])
         lines += [
-            f"  # The past of {by} as it was known then; docs/conf.md of the framework has every key. Besides `views`:",
+            f"  # The past of {by} as it was known then; docs/conf.md has every key. Besides `views`:",
             f"  #   streams: {{past: {{table: {problem.observed.named.name}, event_time: {problem.timing.event_time},",
             "  #     available_at: event_time + hours(24)}}",
             f"  # recent: {{kind: rolling, stream: past, keys: {by}, window: 7d,",

@@ -1,28 +1,37 @@
 """The first run of a new project: what it measures sets the limits of the gates."""
 
-import math
 from collections.abc import Mapping
+from contextlib import chdir
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from trunkline.adapters.dvc import project, reproduce
 from trunkline.adapters.git import process
-from trunkline.conf.evaluation import WHOLE
-from trunkline.core import files
-from trunkline.core.tasks import Task
-from trunkline.init import conf_text, gates_text
-from trunkline.init.gates_text import JUDGED
+from trunkline.conf.evaluation import Evaluation
+from trunkline.conf.gates import Gates
+from trunkline.core import files, safe_yaml
+from trunkline.core.params import Params
+from trunkline.core.progress import track
+from trunkline.init import conf_text, first_rules, gates_text
+from trunkline.init.gates_text import Rule
 from trunkline.init.problem import Problem
 from trunkline.init.sources import INCOMING
 from trunkline.pipeline import reports
-from trunkline.pipeline.evaluate.estimate import Estimate
+from trunkline.pipeline.gate import evidence, selftest
+from trunkline.pipeline.gate.selftest import Case
 from trunkline.pipeline.reports import Reports
 
-_RANKED: Mapping[Task, str] = {"binary": "roc_auc", "multiclass": "balanced_accuracy", "regression": "r2"}
-_ROOM = 0.03  # below what was measured
-_TOO_WELL = 0.8  # of the way from what was measured to perfect
+_MOVES = 2  # of limits by what the self-test found
+
+
+@dataclass(frozen=True)
+class FirstRun:
+    """What a first run gave, under the rules that it has set, and what their self-test found."""
+
+    reports: Reports
+    rules: Mapping[str, Rule]
+    cases: tuple[Case, ...]
 
 
 def repository(root: Path, *, incoming: bool) -> None:
@@ -34,16 +43,40 @@ def repository(root: Path, *, incoming: bool) -> None:
             repo.add([INCOMING.as_posix()])
 
 
-def run(root: Path, problem: Problem) -> Reports:
-    """Run the pipeline, set the gates by what it gave, and judge again; return the reports."""
+def run(root: Path, problem: Problem) -> FirstRun:
+    """Run the pipeline, set the gates by what it gave and by their self-test, and judge again."""
     reproduce.reproduce(root, None, print)
     first = Reports.parse(reports.read(root))
-    gates = gates_text.text(problem, rules(problem, first))
-    files.write_text(root / conf_text.place(problem, "gates"), gates)
-    features = conf_text.features(problem, leaks(problem, first))
-    files.write_text(root / conf_text.place(problem, "features"), features)
+    seen = leaks(problem, first)
+    with chdir(root):
+        rules, cases = _tested(
+            problem, first_rules.rules(problem, first), _MOVES if first_rules.is_of_use(first) else 0
+        )
+    files.write_text(root / conf_text.place(problem, "gates"), gates_text.text(problem, rules, seen))
+    files.write_text(root / conf_text.place(problem, "features"), conf_text.features(problem, seen))
     reproduce.reproduce(root, None, print)
-    return Reports.parse(reports.read(root))
+    return FirstRun(Reports.parse(reports.read(root)), rules, cases)
+
+
+def _tested(problem: Problem, rules: dict[str, Rule], moves: int) -> tuple[dict[str, Rule], tuple[Case, ...]]:
+    """Return the rules with limits that were moved by what their self-test found, and what it finds then."""
+    params = Params.read()
+    measured = params.group(Evaluation)
+    found = evidence.read(measured, params.seed)
+    progress = partial(track, what="planting", unit="models")
+
+    def tested(rules: Mapping[str, Rule]) -> tuple[Case, ...]:
+        declared = safe_yaml.parse_yaml(gates_text.text(problem, rules, {}))
+        gates = Gates.of({Gates.key: declared}, conf_text.place(problem, Gates.key))
+        return tuple(selftest.run(gates, measured, found, progress))
+
+    cases = tested(rules)
+    for _ in range(moves):
+        moved = first_rules.moved(rules, cases)
+        if moved == rules:
+            break
+        rules, cases = moved, tested(moved)
+    return rules, cases
 
 
 def leaks(problem: Problem, first: Reports) -> dict[str, str]:
@@ -56,62 +89,3 @@ def leaks(problem: Problem, first: Reports) -> dict[str, str]:
         for name in problem.features
         if f"{{{name}: " in verdict.reason
     }
-
-
-def rules(problem: Problem, first: Reports) -> dict[str, dict[str, Any]]:
-    """Return rules that the first model meets, and that a useless one, or one that knows the labels, does not."""
-    task = problem.target.task
-    metric = _RANKED[task]
-    whole = first.slices[WHOLE][WHOLE].metrics
-    limits: dict[str, dict[str, Any]] = {
-        "useful": {"kind": "threshold", "metric": metric, "minimum": _below(_low(whole[metric]))},
-    }
-    if task == "multiclass":
-        floor = _digits(_value(whole["log_loss"]) / 5)
-        limits["not_too_well"] = {"kind": "threshold", "metric": "log_loss", "minimum": floor, "tested": "point"}
-    else:
-        value = _value(whole[metric])
-        ceiling = min(math.ceil((value + _TOO_WELL * (1 - value)) * 100) / 100, 0.99 if value < 0.985 else 0.999)
-        limits["not_too_well"] = {"kind": "threshold", "metric": metric, "maximum": ceiling, "tested": "point"}
-    for name in problem.slices:
-        limits |= _of_slice(name, task, first)
-    limits["no_worse"] = {"kind": "champion", "metric": JUDGED[task], "margin": _margin(problem, whole)}
-    return limits
-
-
-def _of_slice(name: str, task: Task, first: Reports) -> dict[str, dict[str, Any]]:
-    metric = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "rmse"}[task]
-    measured = [part.metrics[metric] for part in first.slices.get(name, {}).values() if metric in part.metrics]
-    values = [estimate.value for estimate in measured if estimate.value is not None]
-    if not values:
-        return {}
-    limit = {"maximum": _digits(max(values) * 1.25)} if task == "regression" else {"minimum": _below(min(values))}
-    return {f"every_{name}": {"kind": "threshold", "metric": metric, "slice": name, **limit, "tested": "point"}}
-
-
-def _margin(problem: Problem, whole: Mapping[str, Estimate]) -> float:
-    """Return a fifth of what the model gains on the base rate: more than that lost is a worse model."""
-    labels = problem.labels.drop_nulls()
-    lost = _value(whole[JUDGED[problem.target.task]])
-    if problem.target.task == "regression":
-        alone = float(labels.to_numpy().std())
-    else:
-        shares = labels.value_counts(normalize=True)["proportion"].to_numpy()
-        alone = float(-(shares * np.log(shares)).sum())
-    return _digits(max((alone - lost) / 5, alone / 100))
-
-
-def _value(estimate: Estimate) -> float:
-    return estimate.value if estimate.value is not None else 0.0
-
-
-def _low(estimate: Estimate) -> float:
-    return estimate.interval[0] if estimate.interval else _value(estimate)
-
-
-def _below(value: float) -> float:
-    return math.floor((value - _ROOM) * 100) / 100
-
-
-def _digits(value: float) -> float:
-    return float(f"{value:.2g}")

@@ -1,6 +1,7 @@
 """conf/gates of a problem, as text: what every model must meet, and limits that a first run has set."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from trunkline.core import safe_yaml
@@ -13,14 +14,28 @@ JUDGED: Mapping[str, str] = {
     "regression": "rmse",
 }  # models are compared by it
 _MARGIN = 0.02  # of a log loss; of a number, in standard deviations of the label
+SLOPE = (0.3, 3)  # of the calibration
+SANE, NO_LEAK = "sane", "no_leak"
 
 
-def text(problem: Problem, rules: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the file; `rules` are those that a first run has given, which come first."""
+@dataclass(frozen=True)
+class Rule:
+    """A rule as conf/gates has it, and what a person should know of it, which stands above as a comment."""
+
+    content: Mapping[str, Any]
+    why: str = ""
+
+
+def text(problem: Problem, rules: Mapping[str, Rule], seen: Mapping[str, str]) -> str:
+    """Return the file; `rules` are those that a first run has given, which come first.
+
+    `seen` is what a first run has shown of features that look like a leak, by their names.
+    """
+    every = {**rules, **{name: Rule(rule) for name, rule in _always(problem).items() if name not in rules}}
+    leak = every.pop(NO_LEAK)
     baseline = "logistic" if problem.target.task != "regression" else "ridge"
     simple = safe_yaml.parse_yaml(template.text(f"conf/model/{baseline}.yaml"))
-    given = [yaml_text.entry(name, rule, 2) for name, rule in rules.items()]
-    why = "set from the first run" if given else "no metric has a limit yet, since nothing was run: add a threshold"
+    why = "set from the first run" if rules else "no metric has a limit yet, since nothing was run: add a threshold"
     return "\n".join(
         [
             "# yaml-language-server: $schema=../../docs/schemas/gates.json",
@@ -35,10 +50,14 @@ def text(problem: Problem, rules: Mapping[str, Mapping[str, Any]]) -> str:
             "",
             "rules:",
             f"  # {why}.",
-            *given,
-            *(yaml_text.entry(name, rule, 2) for name, rule in _always(problem).items() if name not in rules),
-            *yaml_text.block("no_leak", {"kind": "leak"}, 2),
-            *_reasons_missing(problem),
+            *(
+                line
+                for name, rule in every.items()
+                for line in (*yaml_text.comment(rule.why, 2), yaml_text.entry(name, dict(rule.content), 2))
+            ),
+            *yaml_text.comment(leak.why, 2),
+            *yaml_text.block(NO_LEAK, leak.content, 2),
+            *_reasons_missing(problem, seen),
             "",
         ]
     )
@@ -56,7 +75,7 @@ def _always(problem: Problem) -> dict[str, dict[str, Any]]:
         "above_noise": {"kind": "noise_floor", "metric": metric, "advisory": True},
         "knows_something": {"kind": "simplicity", "metric": metric, "than": "base_rate", "margin": 0},
         "worth_it": {"kind": "simplicity", "metric": metric, "margin": 0, "advisory": True},
-        "sane": {"kind": "sanity", "slope": [0.3, 3]},
+        SANE: {"kind": "sanity", "slope": list(SLOPE)},
         "quarantine": {
             "kind": "data",
             "measure": "quarantined_share",
@@ -66,19 +85,20 @@ def _always(problem: Problem) -> dict[str, dict[str, Any]]:
         "shift": {"kind": "data", "measure": "psi", "maximum": 0.5, "advisory": True},
         "small": {"kind": "operational", "measure": "megabytes", "maximum": 50},
         "runs_anywhere": {"kind": "runtime", "required": "onnx"},
+        NO_LEAK: {"kind": "leak"},
     }
 
 
-def _reasons_missing(problem: Problem) -> list[str]:
-    """Return comments that a person completes: the reason why a feature that ranks so well alone is known before."""
-    ranking = suspects(problem)
-    if not ranking:
+def _reasons_missing(problem: Problem, seen: Mapping[str, str]) -> list[str]:
+    """Return comments that a person completes: the reason why a feature that looks like a leak is known before."""
+    signs = {**{name: f"alone {strength:.2f}" for name, strength in suspects(problem).items()}, **seen}
+    if not signs:
         return []
     return [
-        "    # A feature that ranks the labels too well alone blocks until its reason stands here, or conf/contract",
-        "    # says `known: outcome` of its column:",
+        "    # A feature that ranks the labels too well alone, or outweighs all others, blocks until its reason stands",
+        "    # here, or conf/contract says `known: outcome` of its column:",
         "    # explained:",
-        *(f"    #   {name}: why it is known before # alone {strength:.2f}" for name, strength in ranking.items()),
+        *(f"    #   {name}: why it is known before # {sign}" for name, sign in signs.items()),
     ]
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 
-from trunkline.init import contract_text, gates_text, roles
+from trunkline.init import contract_text, gates_text, roles, yaml_text
+from trunkline.init.gates_text import Rule
 from trunkline.init.guess import Guess
 from trunkline.init.problem import Problem
 from trunkline.init.profile import Column
+from trunkline.init.sources import Named
 
 SHOWN = 6  # columns of one kind that are named
 
@@ -35,6 +37,14 @@ def guesses(problem: Problem) -> tuple[Guess, ...]:
         *_types(problem),
         *_model(problem),
     )
+
+
+def rules(given: Mapping[str, Rule]) -> Iterator[Guess]:
+    """Yield a guess for each rule of which a person should know why the first run has set it so."""
+    for name, rule in given.items():
+        if rule.why:
+            kept = {key: value for key, value in rule.content.items() if key != "kind"}
+            yield Guess(f"the rule {name} has {yaml_text.flow(kept)}", rule.why, "gates", ("rules", name))
 
 
 def leaks(signs: Mapping[str, str]) -> Iterator[Guess]:
@@ -100,6 +110,7 @@ def _types(problem: Problem) -> Iterator[Guess]:
                 yield Guess(f"'{column.name}' is {privacy}", "by its name", "contract", (*key, column.name))
         listed = ", ".join(f"{len(columns)} {kind}" for kind, columns in sorted(by_kind.items()))
         yield Guess(f"{table.named.name} has {listed}", "by their values", "contract", key)
+        yield from _kept(table.named)
         nulls = [null for null in table.table.nulls if null]
         if nulls:
             what = f"{_named(tuple(nulls))} means that a value is missing"
@@ -112,6 +123,18 @@ def _types(problem: Problem) -> Iterator[Guess]:
     yield Guess(
         "columns are described by their names", "a person has to write what they mean", "contract", (*top, "columns")
     )
+
+
+def _kept(named: Named) -> Iterator[Guess]:
+    """Yield what is not as in the source: columns that are left out, and those that have another name."""
+    key = ("sources", named.name, "keep")
+    for name, why in named.left_out.items():
+        yield Guess(f"'{name}' of {named.name} is left out", f"it {why}", "data", key)
+    for ours, theirs in named.declared.get("keep", {}).items():
+        if ours != theirs:
+            yield Guess(
+                f"'{theirs}' of {named.name} is called '{ours}'", "its own name means something else", "data", key
+            )
 
 
 def _model(problem: Problem) -> Iterator[Guess]:

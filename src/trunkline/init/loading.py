@@ -20,26 +20,28 @@ RESERVED = (EVENT_TIME, REASONS)
 def load(text: str, root: Path) -> tuple[Named, Table]:
     """Return the pinned source and the profile of a table; raises as its reader does, and for a column of no use."""
     named = sources.pinned(sources.named(text, root))
-    named, raw = renamed(named, sources.rows(named))
+    named, raw = kept(named, sources.rows(named))
     is_csv = named.declared["kind"] == "files" and named.declared.get("format", "csv") == "csv"
-    try:
-        table = profile.profile(named.name, raw, texts=is_csv)
-    except TypeError as error:
-        raise UserError(f"{text}: {error}; leave it out, such as by a query or a view") from None
+    table = profile.profile(named.name, raw, texts=is_csv)
     if table.nulls[1:]:
         named = replace(named, declared={**named.declared, "nulls": list(table.nulls)})
     return named, table
 
 
-def renamed(named: Named, raw: pl.DataFrame) -> tuple[Named, pl.DataFrame]:
-    """Return the table with other names for columns whose names mean something else, and a source that says so."""
+def kept(named: Named, raw: pl.DataFrame) -> tuple[Named, pl.DataFrame]:
+    """Return the table without the columns that no contract can hold, and with other names for those that are taken.
+
+    The source says so.
+    """
     for name in raw.columns:
         _verify(name)
-    if not any(name in RESERVED for name in raw.columns):
+    left_out = {series.name: why for series in raw if (why := profile.unusable(series))}
+    if not left_out and not any(name in RESERVED for name in raw.columns):
         return named, raw
-    new = {name: _free(name, raw.columns) if name in RESERVED else name for name in raw.columns}
-    kept = {ours: theirs for theirs, ours in new.items()}
-    return replace(named, declared={**named.declared, "keep": kept}), raw.rename(new)
+    columns = [name for name in raw.columns if name not in left_out]
+    new = {name: _free(name, raw.columns) if name in RESERVED else name for name in columns}
+    keep = {ours: theirs for theirs, ours in new.items()}
+    return replace(named, declared={**named.declared, "keep": keep}, left_out=left_out), raw.select(columns).rename(new)
 
 
 def _verify(name: str) -> None:

@@ -16,6 +16,7 @@ NULLS = (  # texts that mean nothing is there
     "<NA>", "NaT", "none", "nil", "missing", "Missing", "unknown", "Unknown",
 )  # fmt: skip
 UNREADABLE = 0.005  # share of the values that may be none of a column's type
+_LOOKED_AT = 1000  # rows by which it is told whether a column can be held
 LISTED = 20  # different values of a column that are listed, at most
 _NOTATIONS = (
     "%m/%d/%Y", "%d/%m/%Y", "%d.%m.%Y", "%Y/%m/%d", "%d-%m-%Y", "%d-%b-%Y", "%d %b %Y", "%b %d, %Y", "%B %d, %Y",
@@ -81,6 +82,17 @@ class Table:
     def column(self, name: str) -> Column:
         """Return a column; raises KeyError where there is none of that name."""
         return {column.name: column for column in self.columns}[name]
+
+
+def unusable(raw: pl.Series) -> str | None:
+    """Say why no contract can hold a column, such as one of lists; None where one can."""
+    some = raw.head(_LOOKED_AT)  # what is stored, and as what, is the same in all rows
+    kind, formats = _typed(some.drop_nulls())
+    try:
+        convert.parse(some, kind, formats)
+    except TypeError as error:
+        return str(error)
+    return None
 
 
 def profile(name: str, raw: pl.DataFrame, *, texts: bool) -> Table:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -10,10 +9,11 @@ from trunkline import __version__
 from trunkline.conf.registry import PRODUCTION
 from trunkline.init import conf_text, framework_files, incoming, template
 from trunkline.init.framework_files import Forge, Setup
+from trunkline.init.gates_text import Rule
 from trunkline.init.problem import Problem
 
 
-def texts(problem: Problem, forge: Forge, rules: Mapping[str, Mapping[str, Any]]) -> dict[Path, str]:
+def texts(problem: Problem, forge: Forge, rules: Mapping[str, Rule]) -> dict[Path, str]:
     """Return the text of every file; `rules` are gates that a first run has given."""
     sources = [table.named.declared for table in problem.tables]
     kinds = frozenset(str(source["kind"]) for source in sources)

@@ -1,7 +1,8 @@
 """From what a person names to a pinned source of conf/data: a file, an address, a table of a database or of a lake."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,15 @@ _SEPARATORS = (",", ";", "\t", "|")
 
 @dataclass(frozen=True)
 class Named:
-    """A table: its name, its source as conf/data has it, and the file of this machine that has to be copied, if any."""
+    """A table: its name, its source as conf/data has it, and the file of this machine that has to be copied, if any.
+
+    `left_out` are columns that the source has and the project has not, each with the reason.
+    """
 
     name: str
     declared: dict[str, Any]
     copied: Path | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def source(self) -> Source:

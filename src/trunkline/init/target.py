@@ -102,6 +102,10 @@ def labels(table: Table, of: Target) -> pl.Series:
     values = values.cast(pl.Float64).alias(of.name)
     known = values.drop_nulls()
     rarest = min(known.value_counts()["count"], default=0) if of.task != "regression" else known.len()
+    if known.n_unique() == 1:
+        raise UserError(
+            f"--target: all {known.len()} labels of '{of.expression}' are the same; name what differs by row"
+        )
     if known.n_unique() < 2 or rarest < FEWEST:
         raise UserError(
             f"--target: '{of.expression}' has {known.len()} labels, {known.n_unique()} different ones, the rarest "

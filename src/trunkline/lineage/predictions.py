@@ -106,7 +106,7 @@ def _matching(connection: Any, path: Path, request: str) -> list[dict[str, Any]]
         names = [name or "" for name in header or ()]
     if names.count(REQUEST) != 1:
         has = f"has more than one column {REQUEST}" if REQUEST in names else f"has no column {REQUEST}"
-        raise UserError(f"{path}: is no prediction log: it {has}; see docs/lineage.md")
+        raise UserError(f"{path}: is no prediction log: it {has}; see docs/lineage.md of the framework")
     columns, column = ", ".join(f"c{number}" for number in range(len(names))), names.index(REQUEST)
     query = f"SELECT to_json(row) FROM {table} AS row({columns}) WHERE CAST(row.c{column} AS VARCHAR) = ?"
     rows = [json.loads(text) for (text,) in connection.execute(query, [literal, request]).fetchall()]

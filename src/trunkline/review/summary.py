@@ -197,7 +197,7 @@ def _next(subject: Subject) -> Table:
     rows.add_row("dvc plots show", PLOTS[subject.task])
     rows.add_row("dvc exp show --only-changed --drop '.*/|reports'", "this run beside its experiments")
     rows.add_row(subject.look, "every run that was logged")
-    rows.add_row("docs/tour.md", "how the project is read, in one page")
+    rows.add_row("docs/tour.md of the framework", "how a project is read, in one page")
     return rows
 
 

@@ -125,6 +125,21 @@ def test_what_cannot_be_judged_fails(lost: dict[str, Any], sign: str) -> None:
     assert (verdict.verdict, verdict.reason[:16]) == ("fail", "cannot be judged")
 
 
+def test_too_few_rows_of_a_class_are_said_to_be_what_is_missing() -> None:
+    for task, rows in (("binary", [2990, 10]), ("binary", [2991, 9]), ("multiclass", [2991, 6, 3])):
+        few = other(task)
+        labels = np.repeat(np.arange(len(rows)), rows)
+        inputs = replace(few.inputs, labels=labels)
+        verdict = judge(replace(few, labels=labels, inputs=inputs))["alone"]
+        assert (verdict.observed is None) == (9 in rows or 6 in rows)
+        if verdict.observed is None:
+            assert f"the holdout has {min(rows)} rows of its rarest class, and with fewer than 10" in verdict.reason
+            assert "hold out more rows: window or split of conf/data" in verdict.reason
+    alike = replace(other("binary"), labels=np.ones(3000, np.int8))
+    reason = judge(replace(alike, inputs=replace(alike.inputs, labels=alike.labels)))["alone"].reason
+    assert "the labels of the holdout are all alike" in reason
+
+
 def test_strengths_are_those_of_other_libraries() -> None:
     random = np.random.default_rng(1)
     values, labels = random.normal(size=900).round(1), np.repeat([0, 1, 2], 300)

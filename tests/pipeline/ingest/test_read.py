@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -79,15 +79,18 @@ _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.samp
 
 
 @given(
+    st.lists(_TEXTS.filter(str.strip), min_size=3, max_size=3, unique=True),
     st.lists(st.lists(_TEXTS, min_size=3, max_size=3), min_size=1, max_size=8),
     st.booleans(),
 )
-def test_what_a_csv_writer_writes_is_read_back(rows: list[list[str]], unix: bool) -> None:
+@example(header=['Height (6" ruler)', '""', "c"], rows=[["1", "2", "3"]], unix=False)
+def test_what_a_csv_writer_writes_is_read_back(header: list[str], rows: list[list[str]], unix: bool) -> None:
     target = io.StringIO(newline="")
     # With \n alone, Python's writer does not quote a \r, so that it would be read as part of the line end.
     style = {"lineterminator": "\n", "quoting": csv.QUOTE_ALL} if unix else {}
-    csv.writer(target, **style).writerows([["a", "b", "c"], *rows])
+    csv.writer(target, **style).writerows([header, *rows])
     frame = decode._csv(File("table", target.getvalue().encode()), [])
+    assert frame.columns == header
     assert frame.rows() == [tuple(row) for row in rows]
 
 

@@ -30,7 +30,10 @@ ABSENT = ("deleted", "not in cache")  # what DVC calls an output that a remote m
 
 @dataclass(frozen=True)
 class Absent:
-    """An output that a stage needs and that is not in the workspace; `cached` if the local cache has it."""
+    """An output, or what `dvc add` has made, that a stage needs and that is not in the workspace.
+
+    `cached` if the local cache has it.
+    """
 
     path: str
     bytes: int
@@ -146,8 +149,11 @@ class _Survey:
     def _absent(self, stage: Any) -> Iterator[Absent]:
         for dep in files(stage):
             out = self._inside(dep)
-            if out is not None and out.stage.name in self.same and not dep.exists:
-                yield Absent(str(dep), dep.meta.size or 0, dep.meta.nfiles or 1, cached=not out.changed_cache())
+            made = out is not None and out.stage.name in self.same
+            kept = out if made else self.tracked.get(Path(dep.fs_path))
+            if kept is not None and not dep.exists:
+                meta = (dep if made else kept).meta
+                yield Absent(str(dep), meta.size or 0, meta.nfiles or 1, cached=not kept.changed_cache())
 
 
 def survey(root: Path, params: Mapping[str, Any], composed: Callable[[], Mapping[str, Any]]) -> list[Stage]:

@@ -12,6 +12,8 @@ from trunkline.pipeline.gate.evidence import Evidence
 from trunkline.pipeline.gate.rules import answered, limited, opponent
 from trunkline.pipeline.reports import Verdict
 
+_NONE = "the holdout has no feature; run: dvc repro"
+
 
 def leak(blank: Verdict, rule: conf_gates.Leak, _: Gates, evidence: Evidence) -> Iterator[Verdict]:
     """Judge every sign of a leak; one that cannot be judged has failed."""
@@ -22,7 +24,7 @@ def leak(blank: Verdict, rule: conf_gates.Leak, _: Gates, evidence: Evidence) ->
 def _alone(blank: Verdict, rule: conf_gates.Leak, evidence: Evidence) -> Iterator[Verdict]:
     strengths = evidence.inputs.strengths
     if not strengths:
-        raise UserError("the holdout has no feature, or its labels are all alike")
+        raise UserError(leaks.unranked(evidence.labels, evidence.task) if evidence.inputs.features.width else _NONE)
     for name in rule.explained:
         if name not in strengths:
             raise UserError(f"explained: no feature '{name}'{nearest(name, strengths)}")
@@ -66,7 +68,7 @@ def _jump(blank: Verdict, rule: conf_gates.Leak, evidence: Evidence) -> Iterator
         for scores in (evidence.scores, against.scores)
     ]
     if sides[0] is None or sides[1] is None:
-        raise UserError("the holdout's labels are all alike")
+        raise UserError(leaks.unranked(evidence.labels, evidence.task))
     jump = sides[0] - sides[1]
     what = f"how much better it ranks than {against.version}"
     judged = limited(blank, conf_gates.Limits(None, rule.jump), jump, (jump, jump), what)

@@ -69,6 +69,17 @@ def ranking(scores: Floats, labels: NDArray[Any], task: Task) -> float | None:
     return float(np.mean(ranks)) if ranks else None
 
 
+def unranked(labels: NDArray[Any], task: Task) -> str:
+    """Say why nothing can be told to rank such labels, and what to do."""
+    counts = np.unique(labels, return_counts=True)[1]
+    if task == "regression" or len(counts) < 2:
+        return "the labels of the holdout are all alike; hold out other rows: window or split of conf/data"
+    return (
+        f"the holdout has {counts.min()} rows of its rarest class, and with fewer than {FEWEST} some feature ranks "
+        "them well by chance; hold out more rows: window or split of conf/data"
+    )
+
+
 def dwarfing(importances: Mapping[str, float]) -> tuple[str, float] | None:
     """Return the most important feature and its share of all importance; None where there is no rest to dwarf."""
     total = sum(importances.values())

@@ -27,6 +27,9 @@ from trunkline.pipeline.gate.evidence import Evidence
 from trunkline.pipeline.reports import Verdict, passes
 
 SHARE_OF_NAN = 0.01
+GOOD = "pass"
+LEAKED = "a leaked column, absurdly good"
+WORSE = "worse by twice the margin of {}"  # of a rule
 HINTS: dict[Task, str] = {  # a metric that a useless model fails, and one to compare by
     "binary": "roc_auc log_loss 0.005",
     "multiclass": "balanced_accuracy log_loss 0.005",
@@ -101,10 +104,10 @@ class Planter:
     def _good_ones(self, good: Evidence) -> Iterator[Plant]:
         other = self._another()
         missing = "no model here passes these rules by itself, so nothing shows that they let a good one through"
-        yield Plant("a good first model", "pass", lambda: self._judged(good), _passed, missing)
+        yield Plant("a good first model", GOOD, lambda: self._judged(good), _passed, missing)
         yield Plant(
             "better than production",
-            "pass",
+            GOOD,
             lambda: self._judged(good, other, self._blended(good.scores, 0.3)),
             _passed,
             f"{missing}; or a margin cannot be met",
@@ -113,7 +116,7 @@ class Planter:
         blocking = [name for name, rule in self.declared.rules.items() if _wants_more(rule)]
         yield Plant(
             "as good as production",
-            f"stopped by {', '.join(blocking)}" if blocking else "pass",
+            f"stopped by {', '.join(blocking)}" if blocking else GOOD,
             lambda: self._judged(self._measured(equal), other, good.scores),
             (lambda verdicts: _stopped(verdicts, lambda verdict: verdict.id in blocking)) if blocking else _passed,
             "an equal model should pass: if a champion rule stopped it, its margin is too small to be shown to be met, "
@@ -148,7 +151,7 @@ class Planter:
         )
         leaked = distortions.leaked(good, labels, task)
         yield Plant(
-            "a leaked column, absurdly good",
+            LEAKED,
             "stopped by a maximum",
             partial(judged, leaked),
             lambda verdicts: _stopped(verdicts, _too_good),
@@ -215,7 +218,7 @@ class Planter:
         places = np.arange(len(good)) if label is None else values[label]
         where = None if label is None else f"{rule.slice} {label}"
         return Plant(
-            f"worse by twice the margin of {name}" if margin else f"no better than production, for {name}",
+            WORSE.format(name) if margin else f"no better than production, for {name}",
             f"stopped by {name}" if not rule.advisory else f"{name} fails",
             lambda: self._judged(
                 self._measured(self._worse_by(rule.metric, 2 * margin, good, places)), self._another(), good

@@ -23,13 +23,17 @@ Track = Callable[[Cases], Iterable[Future["Case"]]]
 
 @dataclass(frozen=True)
 class Case:
-    """The outcome of a planted model: `wanted` and `found` in words, and what the rules lack if it went wrong."""
+    """The outcome of a planted model: `wanted` and `found` in words, and what the rules lack if it went wrong.
+
+    `stopped` are the rules that blocked it.
+    """
 
     name: str
     wanted: str
     found: str
     right: bool
     missing: str = ""
+    stopped: tuple[str, ...] = ()
 
 
 def run(declared: Gates, measured: Evaluation, evidence: Evidence, track: Track = iter) -> list[Case]:
@@ -53,8 +57,8 @@ def _case(plant: Plant) -> Case:
     except UserError as error:
         return Case(plant.name, plant.wanted, f"cannot be made: {error}", right=False, missing=plant.missing)
     by = plant.right(verdicts)
+    stopped = tuple(sorted({each.id for each in verdicts if each.verdict == "fail" and each.blocking}))
     if by is not None:
-        return Case(plant.name, plant.wanted, by, right=True)
-    failed = [verdict for verdict in verdicts if verdict.verdict == "fail" and verdict.blocking]
-    outcome = f"stopped by {', '.join(sorted({verdict.id for verdict in failed}))}" if failed else "let through"
-    return Case(plant.name, plant.wanted, outcome, right=False, missing=plant.missing)
+        return Case(plant.name, plant.wanted, by, right=True, stopped=stopped)
+    outcome = f"stopped by {', '.join(stopped)}" if stopped else "let through"
+    return Case(plant.name, plant.wanted, outcome, right=False, missing=plant.missing, stopped=stopped)

@@ -164,6 +164,9 @@ def _csv(file: File, nulls: Sequence[str]) -> pl.DataFrame:
         frame = pl.read_csv(text, infer_schema=False, null_values=list(nulls), empty_string_is_null="" in nulls)
     except pl.exceptions.PolarsError as error:
         raise UserError(f"{file.name}: is not valid CSV ({_first_line(error)}); fix it") from error
+    # polars leaves quotes doubled in a header that it takes out of quotes elsewhere.
+    if tuple(name.replace('""', '"') for name in frame.columns) == records.header:
+        frame.columns = list(records.header)
     if tuple(frame.columns) != records.header or frame.height != rows:
         raise UserError(f"{file.name}: can be read in more than one way; save it with \\n at the end of lines")
     # A comma at the end of every line makes an empty column, which is dropped; one with values needs a name.
