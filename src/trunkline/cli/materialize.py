@@ -46,25 +46,25 @@ def materialize(  # noqa: PLR0913, PLR0917  an argument per option
     stored.
     """
     from trunkline.core.progress import Bar
-    from trunkline.serve.online import fill
+    from trunkline.serve import materialize as serve_materialize
 
     online, keep = opened(folder, url, project)
     filled = {}
     for name in online.tables:
         path = tables / f"{name}.parquet"
-        rows = fill.check(online, name, path)
+        rows = serve_materialize.check(online, name, path)
         if dry_run:
-            click.echo(f"would store {rows:,} rows of {path} for {', '.join(fill.views(online, name))}")
+            click.echo(f"would store {rows:,} rows of {path} for {', '.join(serve_materialize.views(online, name))}")
             continue
         with Bar(name, rows, "rows") as bar:
-            filled[name] = fill.materialize(online, name, path, until, bar.advance)
+            filled[name] = serve_materialize.materialize(online, name, path, until, bar.advance)
     if dry_run:
         return
-    expired = fill.expire(online, keep)
+    expired = serve_materialize.expire(online, keep)
     if as_json:
         output.echo_json({"tables": {name: vars(each) for name, each in filled.items()}, "expired": expired})
     else:
         for name, each in filled.items():
             before = f", {each.before:,} were stored before" if each.before else ""
-            click.echo(f"{name}: {each.rows:,} rows stored{before}{fill.contradicting(each)}")
+            click.echo(f"{name}: {each.rows:,} rows stored{before}{serve_materialize.contradicting(each)}")
     context.exit(1 if any(each.conflicts for each in filled.values()) else 0)

@@ -66,18 +66,18 @@ def push(  # noqa: PLR0913, PLR0917  an argument per option
     """
     from trunkline.core.errors import UserError, nearest
     from trunkline.core.progress import Bar
-    from trunkline.serve.online import fill
+    from trunkline.serve import materialize as serve_materialize
 
     online, keep = opened(folder, url, project)
     if table not in online.tables:
         raise UserError(f"{table}: no feature of {folder} is made of it{nearest(table, online.tables)}")
     with Bar(source.name, None, "rows") as bar:
-        filled = fill.push(online, table, source, bar.advance)
-    expired = fill.expire(online, keep)
+        filled = serve_materialize.push(online, table, source, bar.advance)
+    expired = serve_materialize.expire(online, keep)
     if as_json:
         output.echo_json(vars(filled) | {"expired": expired})
     else:
-        click.echo(f"{table}: {filled.rows:,} rows stored{fill.contradicting(filled)}")
+        click.echo(f"{table}: {filled.rows:,} rows stored{serve_materialize.contradicting(filled)}")
     context.exit(1 if filled.conflicts else 0)
 
 
@@ -89,7 +89,7 @@ def opened(folder: Path, url: str | None, project: Path) -> "tuple[OnlineFeature
     from trunkline.core.errors import UserError
     from trunkline.core.params import Params
     from trunkline.core.paths import PARAMS
-    from trunkline.serve.online import fill
+    from trunkline.serve import materialize as serve_materialize
 
     declared = Params.read(project).group(Serving).placed(project).online if (project / PARAMS).exists() else None
     online = declared or (Online(store=url) if url else None)
@@ -97,4 +97,4 @@ def opened(folder: Path, url: str | None, project: Path) -> "tuple[OnlineFeature
         raise UserError(
             f"{project / PARAMS}: serving.online: is not declared; declare it in conf/serving, or give --store"
         )
-    return fill.opened(folder, online, url or online.store, os.environ), online.keep
+    return serve_materialize.opened(folder, online, url or online.store, os.environ), online.keep

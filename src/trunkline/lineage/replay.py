@@ -203,10 +203,11 @@ def _compare_features(rows: Any, raw: RawRows, contract: Contract, hidden: Mappi
     columns = {name: pl.Series(name, [request[name] for request in requests], strict=False) for name in raw.read}
     times = pl.Series(rows[PREDICTION_TIME].cast(pa.timestamp("us")).to_pylist(), dtype=pl.Datetime("us"))
     computed, _ = raw.inputs(pl.DataFrame(columns).to_arrow(), times)
-    logged, ids = rows[INPUTS].combine_chunks(), rows[REQUEST].to_pylist()
+    logged, ids = rows[INPUTS].combine_chunks(), np.array(rows[REQUEST].to_pylist(), object)
     for one, ours, theirs in _pairs(contract, logged, computed, hidden):
         differs, by = _difference(one, ours, theirs, result.tolerance)
-        result.features.setdefault(one.name, Comparison(one.name)).add(ids, differs, by)
+        joined = np.array([one.name in raw.declared or one.name not in request for request in requests])  # not given
+        result.features.setdefault(one.name, Comparison(one.name)).add(ids[joined], differs[joined], by[joined])
 
 
 def _pairs(

@@ -11,7 +11,7 @@ from http import HTTPStatus
 import msgspec
 
 from trunkline.conf.serving import Serving
-from trunkline.serve import openapi, predict
+from trunkline.serve import events, openapi, predict
 from trunkline.serve.auth.authenticate import Authenticator
 from trunkline.serve.auth.principal import STATE_SCOPES
 from trunkline.serve.auth.principal import Scope as AuthScope
@@ -20,7 +20,6 @@ from trunkline.serve.limits import SMALL, TIMEOUT, Queue, allowed_seconds, check
 from trunkline.serve.metrics import MEDIA_TYPE as METRICS_TYPE
 from trunkline.serve.metrics import Metrics
 from trunkline.serve.model import Model, Scored
-from trunkline.serve.online import push
 from trunkline.serve.page import page
 from trunkline.serve.prediction_log.sender import PredictionLog
 from trunkline.serve.problems import MEDIA_TYPE as PROBLEM_TYPE
@@ -79,7 +78,7 @@ class App:
                 "/v2/health/ready": lambda: json_response({"ready": bool(self._model())}),
             }
         if serving.online:
-            routes.append(Route("POST", push.PATH, push.push, scope="push", slow=True))
+            routes.append(Route("POST", events.PATH, events.push, scope="push", slow=True))
         self._routes = {route.path: route for route in routes}
         self._open_inference = serving.protocols.open_inference
         self._arrow = Route("POST", "/v1/predict", predict.arrow(), slow=True) if serving.protocols.arrow else None

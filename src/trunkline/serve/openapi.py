@@ -5,14 +5,25 @@ from typing import Any
 
 from trunkline import __version__
 from trunkline.bundle.contract import Contract
-from trunkline.conf.serving import Serving
+from trunkline.conf.serving import Limits, Serving
+from trunkline.serve import events
 from trunkline.serve.auth.principal import STATE_SCOPES, Scope
 from trunkline.serve.explain.additive import IDENTITY, LINKS
 from trunkline.serve.explain.explainer import ROWS
 from trunkline.serve.http import ARROW
 from trunkline.serve.model import Model
-from trunkline.serve.operations import OF_A_REQUEST, OF_A_SCOPE, PROBLEM, TIMEOUT, Operation, answers, content, ref
-from trunkline.serve.predict import EXPLAIN
+from trunkline.serve.operations import (
+    OF_A_REQUEST,
+    OF_A_SCOPE,
+    PROBLEM,
+    TIMEOUT,
+    Operation,
+    answers,
+    content,
+    record,
+    ref,
+)
+from trunkline.serve.predict import EXPLAIN, FEATURES
 from trunkline.serve.protocols import described
 
 
@@ -38,6 +49,8 @@ def document(model: Model, serving: Serving) -> dict[str, Any]:
 
 def _operations(model: Model, serving: Serving) -> Iterator[Operation]:
     yield Operation("post", "/v1/predict", "predict", _predict(serving, model.examples))
+    if serving.online:
+        yield Operation("post", events.PATH, "push", _events(serving.limits))
     yield from _states()
     yield from described.operations(model, serving.limits, serving.protocols)
 
@@ -64,6 +77,16 @@ def _security(serving: Serving, scope: Scope | None) -> dict[str, Any]:
     return {"security": needed} if needed else {}
 
 
+_REQUEST = {
+    "type": "object",
+    "description": "A row with every input, or the columns of a request, of which the other inputs are made and joined",
+}
+_FEATURES = {
+    "name": FEATURES,
+    "in": "query",
+    "description": "Whether the joined features come with the scores, and how each view stood",
+    "schema": {"type": "boolean", "default": False},
+}
 _STATES = {
     "/healthz": ("Whether the process is alive", "application/json"),
     "/readyz": ("Whether a model is served", "application/json"),
@@ -123,8 +146,9 @@ def _explanation(contract: Contract) -> dict[str, Any]:
 
 
 def _predict(serving: Serving, examples: Sequence[Any]) -> dict[str, Any]:
-    rows = {"type": "array", "items": ref("Row"), "maxItems": serving.limits.rows}
-    body = content("application/json", {"oneOf": [ref("Row"), rows]})
+    row = _REQUEST if serving.online else ref("Row")
+    rows = {"type": "array", "items": row, "maxItems": serving.limits.rows}
+    body = content("application/json", {"oneOf": [row, rows]})
     body["application/json"]["examples"] = {
         f"golden_row_{number}": {"value": row} for number, row in enumerate(examples)
     }
@@ -140,9 +164,26 @@ def _predict(serving: Serving, examples: Sequence[Any]) -> dict[str, Any]:
     }
     return {
         "summary": "Score a row, or rows",
-        "parameters": [TIMEOUT, explained],
+        "parameters": [TIMEOUT, explained, *([_FEATURES] if serving.online else [])],
         "requestBody": {"required": True, "content": body},
         "responses": answers({"description": "The scores", "content": scored}, [*OF_A_REQUEST, "415", "422", "501"]),
+    }
+
+
+def _events(limits: Limits) -> dict[str, Any]:
+    rows = {"type": "array", "items": {"type": "object"}, "maxItems": limits.rows}
+    stored = record(request_id={"type": "string"}, stored={"type": "integer"}, conflicts={"type": "array"})
+    return {
+        "summary": "Add rows of a table, of which features of later requests are made",
+        "parameters": [TIMEOUT],
+        "requestBody": {
+            "required": True,
+            "content": content("application/json", record(table={"type": "string"}, rows=rows)),
+        },
+        "responses": answers(
+            {"description": "All of them are stored", "content": content("application/json", stored)},
+            [*OF_A_REQUEST, "422"],
+        ),
     }
 
 

@@ -47,7 +47,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Requested:
-    """Rows as the decoder takes them, and of those that were joined, by their number, how."""
+    """Rows as the decoder takes them; of those that were joined, by their number, how, and what they gave, as JSON."""
 
     rows: Sequence[Mapping[str, Any]]
     joined: Mapping[int, Joined]
@@ -107,10 +107,11 @@ class OnlineFeatures:
             raise refused_row(str(error), numbers[error.row]) from None
         features = dict(zip(numbers, joined, strict=True))
         complete = [
-            self._with_own(features[number].features, row) if number in features else row
+            {**features[number].features, **self._own(row)} if number in features else row
             for number, row in enumerate(rows)
         ]
-        texts = {number: msgspec.json.encode(row, order="sorted").decode() for number, row in given.items()}
+        logged = {number: {**row, **self._own(rows[number])} for number, row in given.items()}
+        texts = {number: msgspec.json.encode(row, order="sorted").decode() for number, row in logged.items()}
         return Requested(complete, features, texts)
 
     def _is_complete(self, row: Any) -> bool:
@@ -129,10 +130,9 @@ class OnlineFeatures:
         except FieldError as error:
             raise refused_row(str(error), number, error.field) from None
 
-    def _with_own(self, features: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
-        """Return features with those that the request gives itself, which are no columns of it."""
-        given = {name: row[name] for name in self.inputs & row.keys() if name not in self.reader.columns}
-        return {**features, **given}
+    def _own(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the inputs that a request gives itself, and that are no columns of it."""
+        return {name: row[name] for name in self.inputs & row.keys() if name not in self.reader.columns}
 
     def _time(self, number: int, row: Mapping[str, Any]) -> datetime | None:
         if AT in self.reader.columns or row.get(AT) is None:
