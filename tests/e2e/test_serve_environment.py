@@ -31,7 +31,7 @@ KEYS = {"filelock"}
 TOKENS = {"cffi", "cryptography", "pycparser", "pyjwt"}  # and TLS
 SIGNATURES = {"securesystemslib"}
 EXPLAIN = {"ml_dtypes", "onnx"}
-DECLARED = {"annotated-types", "pydantic", "pydantic_core", "pyyaml", "typing-inspection"}
+DECLARED = {"annotated-types", "pydantic", "pydantic_core", "pyyaml", "typing-inspection", "tzdata"}
 REQUESTS = [
     {"hour": 7, "origin": "JFK", "delay": -3.5, "engines": 2, "holiday": True, "dest": "LAX", "kind": "arrival"},
     {"hour": 0, "origin": "", "holiday": None},
