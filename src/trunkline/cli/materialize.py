@@ -50,6 +50,7 @@ def materialize(  # noqa: PLR0913, PLR0917  an argument per option
 
     online, keep = opened(folder, url, project)
     filled = {}
+    expired = 0 if dry_run else serve_materialize.expire(online, keep)  # first, so that what is dead is not stored
     for name in online.tables:
         path = tables / f"{name}.parquet"
         rows = serve_materialize.check(online, name, path)
@@ -60,7 +61,6 @@ def materialize(  # noqa: PLR0913, PLR0917  an argument per option
             filled[name] = serve_materialize.materialize(online, name, path, until, bar.advance)
     if dry_run:
         return
-    expired = serve_materialize.expire(online, keep)
     if as_json:
         output.echo_json({"tables": {name: vars(each) for name, each in filled.items()}, "expired": expired})
     else:

@@ -71,9 +71,9 @@ def push(  # noqa: PLR0913, PLR0917  an argument per option
     online, keep = opened(folder, url, project)
     if table not in online.tables:
         raise UserError(f"{table}: no feature of {folder} is made of it{nearest(table, online.tables)}")
+    expired = serve_materialize.expire(online, keep)  # first, so that what is dead is not stored
     with Bar(source.name, None, "rows") as bar:
         filled = serve_materialize.push(online, table, source, bar.advance)
-    expired = serve_materialize.expire(online, keep)
     if as_json:
         output.echo_json(vars(filled) | {"expired": expired})
     else:

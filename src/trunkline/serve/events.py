@@ -8,7 +8,7 @@ from trunkline.serve.decode import parse
 from trunkline.serve.http import Request, Response, json_response
 from trunkline.serve.model import Model, Scored
 from trunkline.serve.online.evaluate import UnfitError
-from trunkline.serve.online.features import Table, conflicts
+from trunkline.serve.online.features import Table, asked, conflicts
 from trunkline.serve.problems import malformed, refused_row
 
 PATH = "/v1/events"
@@ -30,7 +30,8 @@ def push(model: Model, request: Request, body: bytes) -> tuple[Response, Scored 
         detail = f"table {str(name)[:60]!r}: no feature is made of it{nearest(str(name), online.tables)}"
         raise refused_row(detail, field="table")
     rows = _read(online.tables[name], model.decoder.limited(content["rows"]))
-    contradict = conflicts(online.tables[name], online.store, rows)
+    with asked():
+        contradict = conflicts(online.tables[name], online.store, rows)
     return json_response({"request_id": request.id, "stored": len(rows), "conflicts": contradict}), None
 
 

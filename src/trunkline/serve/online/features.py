@@ -5,10 +5,13 @@ conf/contract declares them, and the rest is joined from the store. An input tha
 what the store has.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import logging
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +20,7 @@ import msgspec
 from trunkline.bundle import manifest
 from trunkline.bundle.contract import FieldError
 from trunkline.conf.serving import Online
-from trunkline.core.errors import UserError, nearest
+from trunkline.core.errors import OutsideError, UserError, nearest
 from trunkline.core.expressions import columns
 from trunkline.pipeline.features import plan_json
 from trunkline.serve.online.events import TableEvents
@@ -26,10 +29,13 @@ from trunkline.serve.online.plan import OnlinePlan
 from trunkline.serve.online.reader import DeclaredColumn, RowReader
 from trunkline.serve.online.store.protocol import Store
 from trunkline.serve.online.store.sqlite import SQLiteStore
-from trunkline.serve.problems import refused_row
+from trunkline.serve.problems import ProblemError, refused_row
 
 FEATURES = "features.json"
+
 AT = "prediction_time"  # of a row: as of when it is predicted, if not as in training
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -102,7 +108,9 @@ class OnlineFeatures:
         given = {number: self._read(number, rows[number]) for number in numbers}
         times = [self._time(number, rows[number]) for number in numbers]
         try:
-            joined = self.join.features(self.store, list(given.values()), times, datetime.now(UTC).replace(tzinfo=None))
+            with asked():
+                now = datetime.now(UTC).replace(tzinfo=None)
+                joined = self.join.features(self.store, list(given.values()), times, now)
         except RefusedError as error:
             raise refused_row(str(error), numbers[error.row]) from None
         features = dict(zip(numbers, joined, strict=True))
@@ -150,6 +158,17 @@ class OnlineFeatures:
         read += [plan.request.event_time] if plan.request.event_time is not None else []
         names += [name for expression in read for name in columns(expression)]
         return tuple(dict.fromkeys(name for name in names if name in self.reader.columns))
+
+
+@contextmanager
+def asked() -> Iterator[None]:
+    """Have a request answered 503 where the store does not answer; why stands in the log."""
+    try:
+        yield
+    except OutsideError as error:
+        _log.error("%s", error)
+        detail = "the store of online features does not answer"
+        raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, {"retry-after": "1"}) from None
 
 
 def states(joined: Joined) -> dict[str, Any]:
