@@ -7,8 +7,8 @@ from trunkline.core.errors import nearest
 from trunkline.serve.decode import parse
 from trunkline.serve.http import Request, Response, json_response
 from trunkline.serve.model import Model, Scored
-from trunkline.serve.online.evaluate import UnfitError
-from trunkline.serve.online.features import Table, asked, conflicts
+from trunkline.serve.online.features import Table, asked, put
+from trunkline.serve.online.join import RefusedError
 from trunkline.serve.problems import malformed, refused_row
 
 PATH = "/v1/events"
@@ -30,9 +30,12 @@ def push(model: Model, request: Request, body: bytes) -> tuple[Response, Scored 
         detail = f"table {str(name)[:60]!r}: no feature is made of it{nearest(str(name), online.tables)}"
         raise refused_row(detail, field="table")
     rows = _read(online.tables[name], model.decoder.limited(content["rows"]))
-    with asked():
-        contradict = conflicts(online.tables[name], online.store, rows)
-    return json_response({"request_id": request.id, "stored": len(rows), "conflicts": contradict}), None
+    try:
+        with asked():
+            conflicts = put(online.tables[name], online.store, rows)
+    except RefusedError as error:
+        raise refused_row(str(error), error.row) from None
+    return json_response({"request_id": request.id, "stored": len(rows), "conflicts": conflicts}), None
 
 
 def _read(table: Table, rows: Any) -> list[dict[str, Any]]:
@@ -41,11 +44,7 @@ def _read(table: Table, rows: Any) -> list[dict[str, Any]]:
         if not isinstance(row, dict):
             raise refused_row("is not an object of columns", number)
         try:
-            values = table.reader.read(row, table.needed)
-            table.events.changes([values])
+            read.append(table.reader.read(row, table.needed))
         except FieldError as error:
             raise refused_row(str(error), number, error.field) from None
-        except UnfitError as error:
-            raise refused_row(str(error), number) from None
-        read.append(values)
     return read

@@ -16,7 +16,8 @@ from trunkline.conf.serving import Online
 from trunkline.core import files
 from trunkline.core.errors import UserError, one_line
 from trunkline.serve.online.evaluate import UnfitError
-from trunkline.serve.online.features import OnlineFeatures, Table, conflicts
+from trunkline.serve.online.features import OnlineFeatures, Table, put
+from trunkline.serve.online.join import RefusedError
 from trunkline.serve.online.store.open import open_store
 from trunkline.serve.online.values import micros
 from trunkline.tables import convert
@@ -101,7 +102,10 @@ def push(online: OnlineFeatures, name: str, path: Path, advance: Callable[[int],
     table = online.tables[name]
     stored, contradict = 0, []
     for rows in _batches(_read(path), 0):
-        contradict += conflicts(table, online.store, _checked(table, path, rows, stored))
+        try:
+            contradict += put(table, online.store, _checked(table, path, rows, stored))
+        except RefusedError as error:
+            raise UserError(f"{path}: row {stored + error.row + 1}: {error}") from None
         stored += len(rows)
         advance(len(rows))
     return Filled(stored, 0, contradict)

@@ -17,7 +17,8 @@ from trunkline.conf.serving import Freshness, Online
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.pipeline.bundle.inputs import inputs
 from trunkline.pipeline.bundle.raw import features_content
-from trunkline.serve.online.features import OnlineFeatures, conflicts, states
+from trunkline.serve.online.features import OnlineFeatures, put, states
+from trunkline.serve.online.join import RefusedError
 from trunkline.serve.online.store.sqlite import SQLiteStore
 from trunkline.serve.problems import ProblemError
 
@@ -44,7 +45,7 @@ def online(folder: Path, tmp_path: Path) -> OnlineFeatures:
 
 def pushed(online: OnlineFeatures, table: str, **row: Any) -> list[list[Any]]:
     reader = online.tables[table].reader
-    return conflicts(online.tables[table], online.store, [reader.read(row, online.tables[table].needed)])
+    return put(online.tables[table], online.store, [reader.read(row, online.tables[table].needed)])
 
 
 def test_what_is_pushed_is_joined_to_the_requests_that_come_after_it(online):
@@ -107,3 +108,23 @@ def test_a_view_that_must_be_fresh_is_one_of_the_bundles(folder, tmp_path):
         UserError, match=r"serving\.online\.views\.recnt: the bundle has no such view; did you mean 'recent'"
     ):
         OnlineFeatures.read(folder, NAMES, declared, SQLiteStore(tmp_path / "x.db"))
+
+
+def test_a_row_whose_value_does_not_fit_is_named(online):
+    table = online.tables["alerts"]
+    good = {
+        "place": 1,
+        "code": "a",
+        "station": "A",
+        "line": 1,
+        "at": "2013-03-09T10:00Z",
+        "told": "2013-03-09T10:00Z",
+        "weight": 1,
+    }
+    rows = [
+        table.reader.read(good | {"place": place, "weight": weight}, table.needed)
+        for place, weight in ((1, 1), (2, 2**40))
+    ]
+    with pytest.raises(RefusedError) as refusal:
+        put(table, online.store, rows)
+    assert refusal.value.row == 1

@@ -6,7 +6,7 @@ what the store has.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,12 +23,14 @@ from trunkline.conf.serving import Online
 from trunkline.core.errors import OutsideError, UserError, nearest
 from trunkline.core.expressions import columns
 from trunkline.pipeline.features import plan_json
+from trunkline.serve.online.evaluate import UnfitError
 from trunkline.serve.online.events import TableEvents
 from trunkline.serve.online.join import Freshness, Join, Joined, RefusedError
 from trunkline.serve.online.plan import OnlinePlan
 from trunkline.serve.online.reader import DeclaredColumn, RowReader
 from trunkline.serve.online.store.protocol import Store
 from trunkline.serve.online.store.sqlite import SQLiteStore
+from trunkline.serve.online.values import Change
 from trunkline.serve.problems import ProblemError, refused_row
 
 FEATURES = "features.json"
@@ -185,12 +187,25 @@ def states(joined: Joined) -> dict[str, Any]:
     return {"values": joined.features, "prediction_time": at and f"{at.isoformat()}Z", "views": views}
 
 
-def conflicts(table: Table, store: Store, rows: Iterable[Mapping[str, Any]]) -> list[list[Any]]:
-    """Put rows of a table, which are read already, into a store; return the unique keys of those that contradict it."""
-    names = {
-        tuple(map(str, conflict.event)): list(conflict.event) for conflict in store.put(table.events.changes(rows))
-    }
-    return list(names.values())
+def put(table: Table, store: Store, rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """Put rows of a table, which are read already, into a store; return the unique keys of those that contradict it.
+
+    Raises RefusedError for the first row with a value that does not fit.
+    """
+    contradicting = store.put(_changes(table, rows))
+    return list({tuple(map(str, conflict.event)): list(conflict.event) for conflict in contradicting}.values())
+
+
+def _changes(table: Table, rows: Sequence[Mapping[str, Any]]) -> dict[bytes, Change]:
+    try:
+        return table.events.changes(rows)
+    except UnfitError:
+        for number, row in enumerate(rows):  # to name the row takes a second look
+            try:
+                table.events.changes([row])
+            except UnfitError as error:
+                raise RefusedError(str(error), number) from None
+        raise
 
 
 def _table(plan: OnlinePlan, name: str, content: Mapping[str, Any]) -> Table:
