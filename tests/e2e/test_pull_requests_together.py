@@ -1,5 +1,6 @@
 """The workflows as they are, run end to end: a remote that fails, forks that are trusted, branches that do not fit."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,9 +23,10 @@ def rig(small: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
         yield made
 
 
-def test_a_retry_converges_and_of_two_that_do_not_fit_together_one_gets_in(rig: Rig) -> None:
+def test_a_retry_converges_and_of_two_that_do_not_fit_together_one_gets_in(rig: Rig, small: Checkout) -> None:
     rig.remote_s3.close()
-    written = rig.push("stricter", edit(GATES, f"{SMALL}50}}", f"{SMALL}0.24}}"))
+    limit = json.loads(small.read("reports/bundle.json"))["bytes"] / 1e6 + 0.0025  # that ten more trees go beyond
+    written = rig.push("stricter", edit(GATES, f"{SMALL}50}}", f"{SMALL}{limit:.4f}}}"))
     stricter = rig.open_pull_request("stricter")
     live = rig.runs("reproduce")[-1]
     assert live.jobs["reproduce"].conclusion == "failure"
