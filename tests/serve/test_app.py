@@ -40,6 +40,7 @@ def test_a_row_and_rows_are_scored_by_the_bundle_that_the_answer_names(server, b
         ("/v1/predict", b" " * 70_000, {}, (413, "larger than 65,536 bytes")),
         ("/v1/predict", GOOD, {"media_type": "text/plain"}, (415, "application/json")),
         ("/v1/predict", GOOD, {"Request_Timeout": "soon"}, (400, "request-timeout")),
+        ("/v1/predict?features=true", GOOD, {}, (400, "parameter features: this server joins none")),
         ("/nowhere", GOOD, {}, (404, "nothing at this path")),
         ("/version", GOOD, {}, (405, "GET only")),
     ],

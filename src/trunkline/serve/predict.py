@@ -120,6 +120,8 @@ def _joined(model: Model, online: OnlineFeatures, body: bytes) -> tuple[Rows, Re
 
 def _response(model: Model, request: Request, given: _Given, **values: Any) -> Response:
     if request.query and FEATURES in _asked(request):
+        if model.online is None:
+            raise _query(f"parameter {FEATURES}: this server joins none; serving.online declares where from")
         joined = given.requested.joined if given.requested else {}
         numbers = range(len(given.rows.values) + len(given.rows.refused or {}))
         refused = given.rows.refused or {}
