@@ -1,6 +1,7 @@
 """The options that several verbs have, each declared once."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -14,6 +15,18 @@ def trunk(command: Command) -> Command:
     return click.option(
         "--trunk", metavar="BRANCH", default="main", show_default=True, help="The branch that production follows."
     )(command)
+
+
+def bundle(text: str = "The bundle.") -> Callable[[Command], Command]:
+    """Add --bundle: the folder of a bundle, as the argument `folder`."""
+    return click.option(
+        "--bundle",
+        "folder",
+        type=click.Path(path_type=Path),
+        default=Path("models/bundle"),
+        show_default=True,
+        help=text,
+    )
 
 
 def base(text: str, default: str | None = None) -> Callable[[Command], Command]:

@@ -19,14 +19,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Score a CSV or Parquet file of rows with a bundle.")
 @click.argument("source", metavar="INPUT", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The file to write.")
-@click.option(
-    "--bundle",
-    "folder",
-    type=click.Path(path_type=Path),
-    default=Path("models/bundle"),
-    show_default=True,
-    help="The bundle.",
-)
+@options.bundle()
 @click.option("--runtime", type=click.Choice(["onnx", "sklearn"]), help="What scores; the bundle's own if not given.")
 @click.option("--on-bad-row", type=click.Choice(["stop", "quarantine"]), help="Instead of what the contract says.")
 @click.option(

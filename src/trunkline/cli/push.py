@@ -43,14 +43,7 @@ def project(command: _Command) -> _Command:
 @click.command(short_help="Add rows of a table to the store of online features.")
 @click.argument("table")
 @click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
-@click.option(
-    "--bundle",
-    "folder",
-    type=click.Path(path_type=Path),
-    default=Path("models/bundle"),
-    show_default=True,
-    help="The bundle.",
-)
+@options.bundle()
 @store
 @project
 @options.as_json("Print what was done as JSON.")

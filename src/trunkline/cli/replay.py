@@ -13,14 +13,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Recompute the scores, and the joined features, of a prediction log.")
 @click.argument("logs", metavar="LOG...", nargs=-1, required=True)
-@click.option(
-    "--bundle",
-    "folder",
-    type=click.Path(path_type=Path),
-    default=Path("models/bundle"),
-    show_default=True,
-    help="A bundle that may be the one of a row.",
-)
+@options.bundle("A bundle that may be the one of a row.")
 @click.option(
     "--store",
     type=click.Path(path_type=Path),
