@@ -1,6 +1,7 @@
 """What all tests share: a deterministic hypothesis and the project's own configuration."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,16 @@ def root() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _outside_of_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
+def _where_it_began() -> Iterator[None]:
+    """Refuse a test that leaves the working directory of those after it elsewhere, or one that is no more."""
+    before = Path.cwd()
+    yield
+    after = Path.cwd()
+    os.chdir(before)
+    assert after == before, f"the test left its process in {after}; change the folder with monkeypatch or contextlib"
+
+
+@pytest.fixture(autouse=True)
+def _outside_of_dvc(_where_it_began: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(("DVC_", "MLFLOW_"))]:
         monkeypatch.delenv(name)

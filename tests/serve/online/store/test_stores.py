@@ -6,13 +6,15 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.serve.online import trips
 from tests.serve.online.conftest import opened
 from tests.serve.online.pusher import typed
@@ -147,13 +149,9 @@ def test_writers_that_are_killed_again_and_again_lose_and_double_nothing(
     file.write_text(json.dumps(content))
     store, chance = fresh(), random.Random(address[:4])
     for _ in range(3):
-        pair = [start(address, file, name, chance.randrange(1, 400)) for name in ("one", "other")]
-        for process in pair:
-            assert process.communicate(timeout=SECONDS) == ("", "")
-            assert process.returncode == -signal.SIGKILL
-    for process in [start(address, file, name, 0) for name in ("one", "other")]:
-        out, err = process.communicate(timeout=SECONDS)
-        assert out == "done\n", err
+        calls = [chance.randrange(1, 400) for _ in range(2)]
+        assert pushed_by_two(address, file, calls) == [("", "", -signal.SIGKILL)] * 2
+    assert pushed_by_two(address, file, [0, 0]) == [("done\n", "", 0)] * 2
     rows = [typed(row, types) for batch in batches(60) for row in batch]
     changes = TableEvents(OnlinePlan(plan), "trips", types).changes(rows)
     at_once = {key: change.merge(None, NO_WATERMARK).value for key, change in changes.items()}
@@ -162,9 +160,23 @@ def test_writers_that_are_killed_again_and_again_lose_and_double_nothing(
     assert found.values == at_once
 
 
-def start(address: str, file: Path, name: str, call: int) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "tests.serve.online.pusher", address, str(file), name, str(call)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def pushed_by_two(address: str, file: Path, calls: Sequence[int]) -> list[tuple[str, str, int]]:
+    """Return what two writers, each killed before its so-manieth call, said on either stream, and their codes."""
+    command = [sys.executable, "-m", "tests.serve.online.pusher", address, str(file)]
+    with ExitStack() as stack:
+        pair = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [*command, name, str(call)],
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    cwd=ROOT,
+                )
+            )
+            for name, call in zip(("one", "other"), calls, strict=True)
+        ]
+        return [(*process.communicate(timeout=SECONDS), process.returncode) for process in pair]
 
 
 @pytest.mark.parametrize(
