@@ -160,8 +160,8 @@ FUNCTIONS: dict[str, Operation] = {
         _fixed("time", ("integer",), ("integer",), ("integer",), ("integer",)),
         "TRY((make_timestamp({0}, {1}, {2}, {3} // 100, {3} % 100, 0) AT TIME ZONE {zone}) AT TIME ZONE 'UTC')",
         4,
-        "the instant of a local year, month, day and HHMM, missing where there is no such day; an hour that a clock "
-        "change repeats means the first",
+        "the instant of a local year, month, day and HHMM, missing where there is no such day; of an hour that a "
+        "clock change repeats, the second; of one that it skips, an hour later",
     ),
     "log1p": Operation(
         _NUMBER_TO_NUMBER,
