@@ -40,6 +40,7 @@ def repository(root: Path, *, incoming: bool) -> None:
         process.output(root, "init", "--quiet", "--initial-branch=main")
     if incoming:
         with project.opened(root) as repo:
+            repo.scm_context.quiet = True  # init says itself what to commit
             repo.add([INCOMING.as_posix()])
 
 

@@ -139,9 +139,9 @@ def _kept(named: Named) -> Iterator[Guess]:
 
 def _model(problem: Problem) -> Iterator[Guess]:
     rows = problem.labels.drop_nulls().len()
-    yield Guess(
-        f"{len(problem.features)} features, every plain column", "they are known before", "features", ("views",)
-    )
+    count = len(problem.features)
+    features = "1 feature, the only plain column" if count == 1 else f"{count:,} features, every plain column"
+    yield Guess(features, "what they say is known before", "features", ("views",))
     sliced = f"measured by {_named(tuple(problem.slices))}" if problem.slices else "no slice is measured by itself"
     yield Guess(sliced, f"of the columns with {problem.smallest_slice} rows or more each", "evaluation", ("slices",))
     yield Guess(f"the model is {problem.model}", f"{rows:,} rows have a label", "config", ("defaults",))
