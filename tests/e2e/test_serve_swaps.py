@@ -126,7 +126,7 @@ def served(fleet: Fleet) -> Iterator[Served]:
     limits = Limits()
     metrics = Metrics()
     slot = Slot(on_change=metrics.show)
-    load = partial(_load, limits.rows)
+    load = partial(_load, limits)
     signed = Deploy.parse({"signers": signers(), "environments": {"production": {}}}).signers
     follower = Follower(slot, fleet.store.folder, "production", Trust("sums", signed).check, load)
     app = App(Serving(limits=limits), slot, metrics, Queue(limits.queue), Authenticator(None))
@@ -134,8 +134,8 @@ def served(fleet: Fleet) -> Iterator[Served]:
     slot.on_change = lambda slot: None
 
 
-def _load(rows: int, folder: Path, pointer: model.Pointer) -> model.Model:
-    return model.load(folder, rows, 0.0, pointer)
+def _load(limits: Limits, folder: Path, pointer: model.Pointer) -> model.Model:
+    return model.load(folder, limits, 0.0, pointer)
 
 
 async def ask(app: App) -> tuple[int, Any]:

@@ -12,11 +12,12 @@ from openapi_core import OpenAPI
 from tests.serve.conftest import GOOD
 from tests.serving import Server
 from trunkline.bundle.manifest import digest
-from trunkline.conf.serving import Serving
+from trunkline.conf.serving import Limits, Serving
 from trunkline.serve import openapi
 from trunkline.serve.model import Pointer, load
 
 JWT = {"issuer": "https://issuer.example", "audience": "sums", "jwks": "https://issuer.example/keys"}
+DEEP = b"[" * 33 + b"]" * 33
 TLS = {"certificate": "server.crt", "key": "server.key", "clients": "ca.crt"}
 
 
@@ -34,6 +35,9 @@ def test_a_row_and_rows_are_scored_by_the_bundle_that_the_answer_names(server, b
     [
         ("/v1/predict", b"{", {}, (400, "not JSON")),
         ("/v1/predict", b"\xff", {}, (400, "not UTF-8")),
+        ("/v1/predict", DEEP, {}, (400, "nested too deeply: 32 arrays")),
+        ("/invocations", b'{"inputs":' + DEEP + b"}", {}, (400, "nested too deeply: 32 arrays")),
+        ("/v2/models/sums/infer", b'{"inputs":' + DEEP + b"}", {}, (400, "nested too deeply: 32 arrays")),
         ("/v1/predict", GOOD | {"hour": 24}, {}, (422, "field hour: 24 is above 23")),
         ("/v1/predict", [GOOD, {"hour": 1}], {}, (422, "row 1: field origin: is missing")),
         ("/v1/predict", [GOOD] * 101, {}, (413, "101 rows")),
@@ -130,7 +134,7 @@ def test_the_description_holds_what_each_protocol_is_asked_and_its_examples_are_
 
 def test_the_description_names_the_version_that_is_served_and_no_protocol_that_is_not_spoken(folder):
     pointer = Pointer("sums", "v3", digest(folder), "")
-    model = load(folder, rows=1, tolerance=1e-9, pointer=pointer)
+    model = load(folder, Limits(rows=1), tolerance=1e-9, pointer=pointer)
     paths = openapi.document(model, Serving())["paths"]
     [_, version] = paths["/v2/models/{name}/versions/{version}/infer"]["post"]["parameters"][:2]
     assert version["schema"] == {"enum": ["v3"]}
@@ -160,7 +164,7 @@ def test_the_description_names_the_version_that_is_served_and_no_protocol_that_i
     ],
 )
 def test_the_description_has_the_credentials_that_are_declared_with_their_scopes(folder, declared, schemes, security):
-    document = openapi.document(load(folder, rows=1, tolerance=1e-9), Serving.parse(declared))
+    document = openapi.document(load(folder, Limits(rows=1), tolerance=1e-9), Serving.parse(declared))
     OpenAPI.from_dict(document)
     assert {name: scheme["type"] for name, scheme in document["components"]["securitySchemes"].items()} == schemes
     paths = document["paths"]

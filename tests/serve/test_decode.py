@@ -32,7 +32,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 
 @pytest.fixture(scope="module")
 def decoder(bundle: Bundle) -> Decoder:
-    return Decoder(bundle.contract, 5)
+    return Decoder(bundle.contract, 5, 8)
 
 
 NUMBERS = st.one_of(
@@ -98,6 +98,9 @@ def test_what_is_right_is_read_by_the_compiled_decoder(bundle, decoder, monkeypa
         (b'{"hour": 7, "origin": "JFK", "whole": 1, "hour": 8}', 400, "key 'hour': is there twice"),
         (b'{"hour": 7, "origin": "\xff", "whole": 1}', 400, "not UTF-8: byte 23"),
         (b"\xff\xfe{\x00}\x00", 400, "not UTF-8: byte 0"),
+        (b"[" * 9 + b"]" * 9, 400, "nested too deeply: 8 arrays and objects may stand in one another"),
+        (b'[{"hour":' * 5 + b"1" + b"}]" * 5, 400, "nested too deeply"),
+        (b"[" * 8 + b"]" * 8, 422, "row 0: is not an object"),
         (b"[" * 100_000, 400, "nested too deeply"),
         (b'{"hour": ' * 100_000, 400, "nested too deeply"),
         (b'{"hour": ' + b"1" * 5000 + b"}", 400, "thousands of digits"),
@@ -130,8 +133,8 @@ def test_decoders_of_the_same_inputs_keep_no_class_each(bundle):
         gc.collect()
         return sum(isinstance(each, type) and each.__name__ == "Row" for each in gc.get_objects())
 
-    Decoder(bundle.contract, 10)
+    Decoder(bundle.contract, 10, 8)
     before = classes()
     for _ in range(20):
-        Decoder(bundle.contract, 10)
+        Decoder(bundle.contract, 10, 8)
     assert classes() == before

@@ -12,7 +12,7 @@ from tests.bundles import INPUTS
 from tests.serve.conftest import PARAMS, golden_bundle
 from tests.serving import serving
 from trunkline.bundle.contract import Input
-from trunkline.pipeline.bundle.inputs import request_schema
+from trunkline.bundle.schema import request_schema
 
 CASES = 60  # of each operation, at most
 

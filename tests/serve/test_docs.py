@@ -18,7 +18,7 @@ from tests.serve.conftest import GOOD, PARAMS, golden_bundle
 from tests.serve.explain.test_asked import explained_project
 from tests.serving import serving
 from trunkline.bundle.contract import Input
-from trunkline.pipeline.bundle.inputs import request_schema
+from trunkline.bundle.schema import request_schema
 
 SECONDS = 20
 NAMES = [field["name"] for field in INPUTS]

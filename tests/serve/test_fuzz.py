@@ -113,7 +113,7 @@ def served(folder: Path) -> Iterator[tuple[asyncio.AbstractEventLoop, App, Any, 
     serving = Serving(limits=LIMITS, protocols=Protocols(mlflow=True, open_inference=True))
     metrics, queue, authenticator = Metrics(), Queue(8), Authenticator(None)
     slot = Slot(on_change=metrics.show)
-    slot.put(model.load(folder, LIMITS.rows, 0.0))
+    slot.put(model.load(folder, LIMITS, 0.0))
     app = App(serving, slot, metrics, queue, authenticator)
     logged: list[logging.LogRecord] = []
     handler = logging.Handler()

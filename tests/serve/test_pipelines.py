@@ -16,7 +16,7 @@ from tests.pipeline.bundle.onnx import test_export as exported
 from tests.serve.conftest import PARAMS
 from tests.serving import serving
 from trunkline.bundle.contract import matrices, read_contract
-from trunkline.conf.serving import Serving
+from trunkline.conf.serving import Limits, Serving
 from trunkline.core.errors import UserError
 from trunkline.pipeline.train import fit, modelfile
 from trunkline.serve import model, pipeline_scorer
@@ -109,7 +109,7 @@ def test_many_at_once_have_the_scores_that_each_has_alone(server, folder):
 
 def test_requests_that_come_while_the_pipeline_scores_share_its_next_call(folder):
     calls, row = [], exported.dataset(exported.KNOWN).features.row(600, named=True)
-    loaded = model.load(folder, 100, 1e-9)
+    loaded = model.load(folder, Limits(rows=100), 1e-9)
 
     def scores(numeric, texts):
         end = time.monotonic() + 10

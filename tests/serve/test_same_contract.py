@@ -99,7 +99,7 @@ def decoder(contract: Contract, columns: dict[str, Any]) -> Decoder:
     views = {"own": {"kind": "expression", "features": {name: f"column('{name}')" for name in columns}}}
     features = Features.parse({"views": views})
     fields = inputs.inputs(features, compiler.plan(features, data, contract), contract, data.sources)
-    return Decoder(BundleContract(label="long", on_bad_row="quarantine", inputs=fields, request={}), 10)
+    return Decoder(BundleContract(label="long", on_bad_row="quarantine", inputs=fields, request={}), 10, 8)
 
 
 @settings(max_examples=100, deadline=None)

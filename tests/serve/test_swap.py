@@ -12,6 +12,7 @@ from tests.releases import released, signers
 from tests.serve.conftest import GOOD, golden_bundle
 from trunkline.bundle.manifest import digest
 from trunkline.conf.deploy import Deploy
+from trunkline.conf.serving import Limits
 from trunkline.deploy.reconcile.store import BundleStore
 from trunkline.release.delivered import Trust
 from trunkline.serve import swap
@@ -40,7 +41,7 @@ def follower(store: BundleStore, monkeypatch: pytest.MonkeyPatch) -> Follower:
     monkeypatch.setattr(swap, "RETRY", 0.0)
 
     def ready(folder: Path, pointer: Pointer) -> Model:
-        return load(folder, 100, 1e-9, pointer)
+        return load(folder, Limits(rows=100), 1e-9, pointer)
 
     return Follower(Slot(), store.folder, "production", TRUST.check, ready)
 

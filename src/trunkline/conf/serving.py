@@ -25,6 +25,9 @@ class Limits(Strict):
 
     body: int = Field(4_194_304, ge=1024, le=2**30, description="Bytes of a request's body; more is answered 413.")
     rows: int = Field(10_000, ge=1, le=1_000_000, description="Rows of a request; more is answered 413.")
+    depth: int = Field(
+        32, ge=8, le=200, description="Arrays and objects of a JSON body that may stand in one another; more: 400."
+    )
     time: Duration = Field(
         "30s",
         validate_default=True,

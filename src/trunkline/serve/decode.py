@@ -79,11 +79,14 @@ class Columns:
 
 
 class Decoder:
-    """Reads the rows of requests to one bundle; `limit` is how many rows a request may have."""
+    """Reads the rows of requests to one bundle.
 
-    def __init__(self, contract: Contract, limit: int) -> None:
+    `limit` is how many rows a request may have, `depth` how many arrays and objects of it may stand in one another.
+    """
+
+    def __init__(self, contract: Contract, limit: int, depth: int) -> None:
         inputs = sorted(contract.inputs, key=lambda field: field.role, reverse=True)  # numeric ones first
-        self.limit = limit
+        self.limit, self._depth = limit, depth
         self._widths = contract.width("numeric"), contract.width("categorical")
         self._check = row_check(contract)
         self._checks = [
@@ -105,8 +108,15 @@ class Decoder:
         if values is not None:
             numbers = self._widths[0]
             return Rows([(row[:numbers], row[numbers:]) for row in values], self._widths, one)
-        content = parse(body)
+        content = self.parse(body)
         return self.check(self.limited([content] if isinstance(content, dict) else content), one)
+
+    def parse(self, body: bytes) -> Any:
+        """Return what a body of JSON says; raises ProblemError as `parse` does, and for one that is nested deeper."""
+        content = parse(body)
+        if _nesting(content) > self._depth:
+            raise malformed(f"the body is nested too deeply: {self._depth} arrays and objects may stand in one another")
+        return content
 
     def limited(self, rows: Any) -> Sequence[Any]:
         """Return the rows of a body that is decoded; raises ProblemError if they are none, or too many."""
@@ -168,6 +178,15 @@ def parse(body: bytes) -> Any:
         raise malformed(f"the body is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
     except ValueError:
         raise malformed("the body has a number with thousands of digits") from None
+
+
+def _nesting(content: Any) -> int:
+    """Return how many arrays and objects stand in one another."""
+    depth, level = 0, [content]
+    while level := [value for value in level if isinstance(value, dict | list)]:
+        depth += 1
+        level = [inner for value in level for inner in (value.values() if isinstance(value, dict) else value)]
+    return depth
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from typing import Any
 
 from trunkline.bundle.contract import FieldError
 from trunkline.core.errors import nearest
-from trunkline.serve.decode import parse
 from trunkline.serve.http import Request, Response, json_response
 from trunkline.serve.model import Model, Scored
 from trunkline.serve.online.features import Table, asked, put
@@ -22,7 +21,7 @@ def push(model: Model, request: Request, body: bytes) -> tuple[Response, Scored 
     """
     online = model.online
     assert online is not None  # noqa: S101  the route is there only where conf/serving declares a store
-    content = parse(body)
+    content = model.decoder.parse(body)
     if not isinstance(content, dict) or content.keys() != {"table", "rows"}:
         raise malformed("the body has to be an object with table, a name, and rows, an array of objects")
     name = content["table"]

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ import numpy.typing as npt
 from trunkline.bundle import golden
 from trunkline.bundle.manifest import BundleError
 from trunkline.bundle.runtime import Bundle
-from trunkline.conf.serving import Online
+from trunkline.conf.serving import Limits, Online
 from trunkline.serve import bundles
 from trunkline.serve.bundles import PipelineBundle, Served
 from trunkline.serve.decode import Columns, Decoder, Rows
 from trunkline.serve.explain.additive import NotExplainedError
 from trunkline.serve.explain.explainer import Explainer
-from trunkline.serve.online.features import OnlineFeatures
+from trunkline.serve.online.features import OnlineFeatures, Requested
 from trunkline.serve.online.join import ViewState
 from trunkline.serve.online.store.protocol import Store
 from trunkline.serve.problems import ProblemError, refused_row
@@ -86,6 +87,16 @@ class Model:
         """Whether an answer waits for something else: others' rows, or a store beyond this machine."""
         return isinstance(self.bundle, PipelineBundle) or (self.online is not None and self.online.waits)
 
+    def given(self, rows: Sequence[Any], one: bool = False) -> "Given":
+        """Return rows that are decoded already, checked; those that lack inputs are joined with what is known of them.
+
+        Raises ProblemError for too many rows, and for one that can neither be scored as it is nor be joined.
+        """
+        if self.online is None:
+            return Given(self.decoder.check(rows, one))
+        requested = self.online.requested(self.decoder.limited(rows))
+        return Given(self.decoder.check(requested.rows, one), requested)
+
     def explanations(self, rows: Rows, scores: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
         """Return the explanations of rows that have these scores.
 
@@ -133,25 +144,46 @@ class Scored:
         return [number for number in every if number not in refused] if refused else list(every)
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The rows of a request as the model takes them, and how those were joined that were."""
+
+    rows: Rows
+    requested: Requested | None = None
+
+    def scored(self, model: Model, scores: npt.NDArray[np.float64], request: str | None = None) -> Scored:
+        """Return the rows with their scores; `request` is the id that the client itself gave in the body."""
+        if self.requested is None:
+            return Scored(model, self.rows, scores, request)
+        numbers = Scored(model, self.rows, scores).numbers
+        joined = [self.requested.joined.get(number) for number in numbers]
+        times = [
+            each.predicted_at.replace(tzinfo=UTC).timestamp() if each and each.predicted_at else None for each in joined
+        ]
+        views = [state for each in joined if each for state in each.views]
+        columns = [self.requested.columns.get(number) for number in numbers]
+        return Scored(model, self.rows, scores, request, columns, times, views)
+
+
 def load(
     folder: Path,
-    rows: int,
+    limits: Limits,
     tolerance: float,
     pointer: Pointer | None = None,
     online: tuple[Online, Store] | None = None,
 ) -> Model:
-    """Verify a bundle, load it and replay its golden rows; `rows` is how many a request may have.
+    """Verify a bundle, load it and replay its golden rows; the limits are of the requests to it.
 
     Raises UserError as `Bundle.load`, `golden.check` and `OnlineFeatures.read` do, and for a bundle of another digest
     than the pointer's.
     """
-    bundle = bundles.load(folder, rows)
+    bundle = bundles.load(folder, limits.rows)
     if pointer is not None and bundle.digest != pointer.digest:
         raise BundleError(f"{folder}: holds the bundle {bundle.digest[:12]}, not {pointer.digest[:12]} as delivered")
     golden.check(folder, bundle.score, tolerance)
     given = (pointer.version, pointer.commit) if pointer else (None, None)
     name = pointer.name if pointer else bundle.manifest.name
-    version, decoder = Version(name, bundle.digest, *given), Decoder(bundle.contract, rows)
+    version, decoder = Version(name, bundle.digest, *given), Decoder(bundle.contract, limits.rows, limits.depth)
     examples = tuple(row.request for row in golden.read(folder))
     inputs = [field.name for field in bundle.contract.inputs]
     joined = OnlineFeatures.read(folder, inputs, *online) if online else None

@@ -1,6 +1,6 @@
 """What `/openapi.json` says: the routes in OpenAPI 3.1, with a row as the bundle's contract describes it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from trunkline import __version__
@@ -37,6 +37,8 @@ def document(model: Model, serving: Serving) -> dict[str, Any]:
     score = _score(contract)
     schemas = {"Row": row, "Score": score, "Problem": PROBLEM, "Scored": _scored(), "ScoredRows": _scored_rows()}
     schemas |= {"Explanation": _explanation(contract)} | described.SCHEMAS
+    if model.online:
+        schemas |= {"Request": model.online.request_schema(contract.request.get("properties", {}))}
     paths = {
         operation.path: {operation.method: operation.content | _security(serving, operation.scope)}
         for operation in _operations(model, serving)
@@ -48,7 +50,7 @@ def document(model: Model, serving: Serving) -> dict[str, Any]:
 
 
 def _operations(model: Model, serving: Serving) -> Iterator[Operation]:
-    yield Operation("post", "/v1/predict", "predict", _predict(serving, model.examples))
+    yield Operation("post", "/v1/predict", "predict", _predict(serving, model))
     if serving.online:
         yield Operation("post", events.PATH, "push", _events(serving.limits))
     yield from _states()
@@ -77,10 +79,6 @@ def _security(serving: Serving, scope: Scope | None) -> dict[str, Any]:
     return {"security": needed} if needed else {}
 
 
-_REQUEST = {
-    "type": "object",
-    "description": "A row with every input, or the columns of a request, of which the other inputs are made and joined",
-}
 _FEATURES = {
     "name": FEATURES,
     "in": "query",
@@ -145,12 +143,12 @@ def _explanation(contract: Contract) -> dict[str, Any]:
     return {"type": "object", "required": [*properties], "properties": properties}
 
 
-def _predict(serving: Serving, examples: Sequence[Any]) -> dict[str, Any]:
-    row = _REQUEST if serving.online else ref("Row")
+def _predict(serving: Serving, model: Model) -> dict[str, Any]:
+    row = described.row(model)
     rows = {"type": "array", "items": row, "maxItems": serving.limits.rows}
     body = content("application/json", {"oneOf": [row, rows]})
     body["application/json"]["examples"] = {
-        f"golden_row_{number}": {"value": row} for number, row in enumerate(examples)
+        f"golden_row_{number}": {"value": row} for number, row in enumerate(model.examples)
     }
     scored = content("application/json", {"oneOf": [ref("Scored"), ref("ScoredRows")]})
     if serving.protocols.arrow:
@@ -164,7 +162,7 @@ def _predict(serving: Serving, examples: Sequence[Any]) -> dict[str, Any]:
     }
     return {
         "summary": "Score a row, or rows",
-        "parameters": [TIMEOUT, explained, *([_FEATURES] if serving.online else [])],
+        "parameters": [TIMEOUT, explained, *([_FEATURES] if model.online else [])],
         "requestBody": {"required": True, "content": body},
         "responses": answers({"description": "The scores", "content": scored}, [*OF_A_REQUEST, "415", "422", "501"]),
     }

@@ -1,20 +1,15 @@
 """Answers `POST /v1/predict`: the scores of a row or of rows, and what each feature adds to them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
 
-import numpy as np
-import numpy.typing as npt
-
 from trunkline.core.errors import UserError, nearest
-from trunkline.serve.decode import Rows, parse
+from trunkline.serve.decode import Rows
 from trunkline.serve.http import JSON, Request, Response, json_response
-from trunkline.serve.model import Model, Scored
-from trunkline.serve.online.features import OnlineFeatures, Requested, states
+from trunkline.serve.model import Given, Model, Scored
+from trunkline.serve.online.features import states
 from trunkline.serve.problems import ProblemError
 
 EXPLAIN, FEATURES = "explain", "features"  # the parameters of the query
@@ -26,14 +21,14 @@ def predict(model: Model, request: Request, body: bytes) -> tuple[Response, Scor
     Where the contract sets bad rows aside, one that is refused has no score, and stands in `refused` with the reason.
     """
     given = _given(model, request, body)
-    scores = model.scores(given.accepted)
+    scores = model.scores(_accepted(model, given.rows))
     return _response(model, request, given, score=map(model.named, scores)), given.scored(model, scores)
 
 
 async def predict_in_turn(model: Model, request: Request, body: bytes) -> tuple[Response, Scored]:
     """Answer as `predict` does; the rows are scored together with those of other requests."""
     given = _given(model, request, body)
-    scores = await model.scores_in_turn(given.accepted)
+    scores = await model.scores_in_turn(_accepted(model, given.rows))
     return _response(model, request, given, score=map(model.named, scores)), given.scored(model, scores)
 
 
@@ -50,8 +45,9 @@ def arrow() -> Callable[[Model, Request, bytes], tuple[Response, Scored]]:
 def explain(model: Model, request: Request, body: bytes) -> tuple[Response, Scored]:
     """Answer as `predict` does, with an explanation of each score; raises ProblemError as `Model.explanations`."""
     given = _given(model, request, body)
-    scores = model.scores(given.accepted)
-    explanations = model.explanations(given.accepted, scores)
+    accepted = _accepted(model, given.rows)
+    scores = model.scores(accepted)
+    explanations = model.explanations(accepted, scores)
     response = _response(model, request, given, score=map(model.named, scores), explanation=explanations)
     return response, given.scored(model, scores)
 
@@ -79,46 +75,23 @@ def _query(detail: str) -> ProblemError:
     return ProblemError(HTTPStatus.BAD_REQUEST, f"query: {detail}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """The rows of a request, those of them that are to be scored, and how those were joined that were."""
-
-    rows: Rows
-    accepted: Rows
-    requested: Requested | None = None
-
-    def scored(self, model: Model, scores: npt.NDArray[np.float64]) -> Scored:
-        if self.requested is None:
-            return Scored(model, self.rows, scores)
-        numbers = Scored(model, self.rows, scores).numbers
-        joined = [self.requested.joined.get(number) for number in numbers]
-        times = [
-            each.predicted_at.replace(tzinfo=UTC).timestamp() if each and each.predicted_at else None for each in joined
-        ]
-        views = [state for each in joined if each for state in each.views]
-        return Scored(
-            model, self.rows, scores, None, [self.requested.columns.get(number) for number in numbers], times, views
-        )
-
-
-def _given(model: Model, request: Request, body: bytes) -> _Given:
+def _given(model: Model, request: Request, body: bytes) -> Given:
     if request.media_type != JSON:
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body's type has to be {JSON}", {"accept": JSON})
-    rows, requested = (model.decoder.decode(body), None) if model.online is None else _joined(model, model.online, body)
-    quarantine = not rows.one and model.bundle.contract.on_bad_row == "quarantine"
-    return _Given(rows, rows.accepted if quarantine else rows, requested)
-
-
-def _joined(model: Model, online: OnlineFeatures, body: bytes) -> tuple[Rows, Requested]:
-    """Return the rows of a body, of which those that lack inputs are joined with what is known of them."""
-    content = parse(body)
+    if model.online is None:
+        return Given(model.decoder.decode(body))
+    content = model.decoder.parse(body)
     one = isinstance(content, dict)
-    rows = model.decoder.limited([content] if one else content)
-    requested = online.requested(rows)
-    return model.decoder.check(requested.rows, one), requested
+    return model.given([content] if one else content, one)
 
 
-def _response(model: Model, request: Request, given: _Given, **values: Any) -> Response:
+def _accepted(model: Model, rows: Rows) -> Rows:
+    """Return the rows that are scored: where the contract sets bad ones aside, those of several that are good."""
+    quarantine = not rows.one and model.bundle.contract.on_bad_row == "quarantine"
+    return rows.accepted if quarantine else rows
+
+
+def _response(model: Model, request: Request, given: Given, **values: Any) -> Response:
     if request.query and FEATURES in _asked(request):
         if model.online is None:
             raise _query(f"parameter {FEATURES}: this server joins none; serving.online declares where from")

@@ -17,7 +17,7 @@ import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 from uvicorn.supervisors import Multiprocess
 
-from trunkline.conf.serving import Online, Serving, Tls, is_loopback
+from trunkline.conf.serving import Limits, Online, Serving, Tls, is_loopback
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.serve import model, predict
 from trunkline.serve.app import App
@@ -74,7 +74,7 @@ def run(source: Source, serving: Serving, *, open_to_others: bool = False) -> No
         _certificates(serving.tls)
     if serving.protocols.arrow:
         predict.arrow()
-    load = partial(_load, serving.limits.rows, source.tolerance, _online(serving))
+    load = partial(_load, serving.limits, source.tolerance, _online(serving))
     loaded = load(source.folder, None) if source.delivery is None else None
     config = _config(_Process(source, serving, loaded if serving.workers == 1 else None))
     with contextlib.closing(_socket(serving.bind)) as listener, _shared_metrics(serving.workers):
@@ -173,8 +173,7 @@ class Worker:
 
     @contextlib.asynccontextmanager
     async def _started(self) -> AsyncIterator[None]:
-        limits = self._serving.limits
-        load = partial(_load, limits.rows, self._source.tolerance, self._online)
+        load = partial(_load, self._serving.limits, self._source.tolerance, self._online)
         follower = None
         if self._source.delivery is None:
             self._slot.put(self._loaded or load(self._source.folder, None))
@@ -228,9 +227,9 @@ def _spare_what_stays() -> None:
 
 
 def _load(
-    rows: int, tolerance: float, online: tuple[Online, Store] | None, folder: Path, pointer: model.Pointer | None
+    limits: Limits, tolerance: float, online: tuple[Online, Store] | None, folder: Path, pointer: model.Pointer | None
 ) -> model.Model:
-    return model.load(folder, rows, tolerance, pointer, online)
+    return model.load(folder, limits, tolerance, pointer, online)
 
 
 def _online(serving: Serving) -> tuple[Online, Store] | None:

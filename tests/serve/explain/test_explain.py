@@ -18,8 +18,8 @@ from tests import bundles
 from tests.pipeline.bundle.onnx import test_export as exported
 from trunkline.bundle.contract import Input, matrices
 from trunkline.bundle.runtime import Bundle
+from trunkline.bundle.schema import request_schema
 from trunkline.pipeline.bundle.explain import shap as pipeline_shap
-from trunkline.pipeline.bundle.inputs import request_schema
 from trunkline.pipeline.bundle.onnx import export
 from trunkline.pipeline.train import fit
 from trunkline.serve.explain import trees

@@ -7,24 +7,32 @@ from typing import Any
 
 import msgspec
 import pytest
+from jsonschema import Draft202012Validator
+from openapi_core import OpenAPI
 
 from tests import bundles
 from tests.serve.online import trips
+from trunkline.bundle.schema import request_schema
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.features import Features
-from trunkline.conf.serving import Freshness, Online
+from trunkline.conf.serving import Freshness, Limits, Online, Serving
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.pipeline.bundle.inputs import inputs
 from trunkline.pipeline.bundle.raw import features_content
+from trunkline.serve import openapi, predict
+from trunkline.serve.http import JSON, Request
+from trunkline.serve.model import Model, load
 from trunkline.serve.online.features import OnlineFeatures, put, states
 from trunkline.serve.online.join import RefusedError
 from trunkline.serve.online.store.sqlite import SQLiteStore
 from trunkline.serve.problems import ProblemError
+from trunkline.serve.protocols import mlflow, open_inference
 
 PLAN = trips.planned()
 DATA, CONTRACT, FEATURES = Data.parse(trips.DATA), Contract.parse(trips.CONTRACT), Features.parse(trips.FEATURES)
-INPUTS = [msgspec.to_builtins(each) for each in inputs(FEATURES, PLAN, CONTRACT, DATA.sources)]
+DECLARED = inputs(FEATURES, PLAN, CONTRACT, DATA.sources)
+INPUTS = [msgspec.to_builtins(each) for each in DECLARED]
 NAMES = [each["name"] for each in INPUTS]
 REQUEST = {"number": 9, "station": "A", "line": 1, "starts": "2013-03-09T19:00:00+02:00"}
 
@@ -32,6 +40,12 @@ REQUEST = {"number": 9, "station": "A", "line": 1, "starts": "2013-03-09T19:00:0
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = bundles.make(tmp_path_factory.mktemp("bundle") / "trips", INPUTS)
+    contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
+    contract["request"] = request_schema(DECLARED)
+    row = {each.name: None if each.nullable else 0 for each in DECLARED}
+    golden = [{"request": row, "score": bundles.expected(INPUTS, row)}]
+    (folder / "golden.json").write_text(json.dumps(golden), encoding="utf-8")
+    (folder / "contract.json").write_text(json.dumps(contract), encoding="utf-8")
     content = features_content(PLAN, DATA, CONTRACT)
     (folder / "features.json").write_text(json.dumps(content), encoding="utf-8")
     bundles.seal(folder)
@@ -73,6 +87,58 @@ def test_what_a_request_gives_itself_wins_and_says_as_of_when(online):
     assert states(requested.joined[0])["prediction_time"] == "2013-03-09T12:00:00Z"
     later = online.requested([REQUEST | {"prediction_time": "2999-01-01"}])
     assert later.joined[0].predicted_at.year < 2999  # nobody knows what becomes known until then
+
+
+CELLS = [REQUEST[name] for name in REQUEST]
+TENSORS = [
+    {"name": name, "datatype": "INT64" if isinstance(cell, int) else "BYTES", "shape": [1], "data": [cell]}
+    for name, cell in REQUEST.items()
+]
+FORMS = {
+    "predict": (predict.predict, "/v1/predict", json.dumps([REQUEST]), JSON),
+    "records": (mlflow.invocations, "/invocations", json.dumps({"dataframe_records": [REQUEST]}), JSON),
+    "split": (
+        mlflow.invocations,
+        "/invocations",
+        json.dumps({"dataframe_split": {"columns": list(REQUEST), "data": [CELLS]}}),
+        JSON,
+    ),
+    "CSV": (mlflow.invocations, "/invocations", f"{','.join(REQUEST)}\n{','.join(map(str, CELLS))}\n", mlflow.CSV),
+    "tensors": (open_inference.infer, "/v2/models/sums/infer", json.dumps({"inputs": TENSORS}), JSON),
+}
+
+
+@pytest.fixture
+def model(folder: Path, tmp_path: Path) -> Model:
+    store = SQLiteStore(tmp_path / "x.db")
+    return load(folder, Limits(), 0.0, None, (Online(store="sqlite:///x.db"), store))
+
+
+def test_a_request_is_as_the_description_says(model):
+    document = openapi.document(model, Serving(online=Online(store="sqlite:///x.db")))
+    OpenAPI.from_dict(document)
+    schema = {"$ref": "#/components/schemas/Request", "components": document["components"]}
+    request = Draft202012Validator(schema)
+    good = [REQUEST, REQUEST | {"load_mean_6h": 3.5, "prediction_time": "2013-03-09T12:00Z"}]
+    bad = [REQUEST | {"starts": None}, REQUEST | {"line": 1.5}, REQUEST | {"delay": 3}, dict.fromkeys(NAMES)]
+    for row in good:
+        model.online.requested([row])
+    for row in bad[:-1]:
+        with pytest.raises(ProblemError):
+            model.online.requested([row])
+    assert [request.is_valid(row) for row in good + bad] == [True] * len(good) + [False] * len(bad)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_requests_of_every_protocol_are_joined_alike(model, form):
+    pushed(model.online, "trips", number=1, station="A", line=1, starts="2013-03-09T13:30:00Z", delay=7, load=0.5)
+    answer, path, body, kind = FORMS[form]
+    scope = {"method": "POST", "path": path, "query_string": b"", "headers": [(b"content-type", kind.encode())]}
+    response, scored = answer(model, Request.of(scope), body.encode())
+    expected = model.online.requested([REQUEST])
+    assert response.status == 200
+    assert scored.scores.tolist() == [model.bundle.score(expected.rows[0])]
+    assert (scored.columns, len(scored.views)) == ([expected.columns[0]], len(expected.joined[0].views))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from tests import bundles
 from tests.serve.prediction_log.conftest import logged, places
-from trunkline.conf.serving import Log
+from trunkline.conf.serving import Limits, Log
 from trunkline.serve import model
 from trunkline.serve.metrics import Metrics
 from trunkline.serve.model import Scored
@@ -107,7 +107,7 @@ def test_a_number_beyond_64_bits_is_logged_as_the_model_saw_it(tmp_path):
     made = bundles.make(tmp_path / "bundle", [bundles.field("x", "number"), bundles.field("y", "integer")])
     (made / "golden.json").write_text(json.dumps([{"request": {"x": 1, "y": 2}, "score": 3.0}]))
     bundles.seal(made)
-    loaded = model.load(made, 10, 1e-9)
+    loaded = model.load(made, Limits(rows=10), 1e-9)
     rows = loaded.decoder.decode(b'[{"x": 1%s, "y": 3%s}, {"x": null}]' % (b"0" * 30, b"0" * 40))
     log = PredictionLog(Log.model_validate({"to": "log"}), PRIVACY, Metrics().log)
     log.append(Scored(loaded, rows, loaded.scores(rows)), "big", "/v1/predict", None, 0.1)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from tests.bundles import INPUTS
 from tests.serve.conftest import GOOD, golden_bundle
 from tests.serving import Server, serving
+from trunkline.conf.serving import Limits
 from trunkline.core.errors import UserError
 from trunkline.serve import predict
 from trunkline.serve.decode import Columns
@@ -83,7 +84,7 @@ def asked(**headers: str) -> Request:
 
 @pytest.fixture(scope="module")
 def model(folder: Path) -> Model:
-    return load(folder, LIMIT, 1e-9)
+    return load(folder, Limits(rows=LIMIT), 1e-9)
 
 
 @settings(max_examples=400, deadline=None)
@@ -120,7 +121,7 @@ def test_a_stream_has_the_scores_of_its_rows_in_json(server: Server):
 
 
 def test_what_is_set_aside_has_no_score_and_a_reason(tmp_path):
-    model = load(golden_bundle(tmp_path / "sums", on_bad_row="quarantine"), LIMIT, 1e-9)
+    model = load(golden_bundle(tmp_path / "sums", on_bad_row="quarantine"), Limits(rows=LIMIT), 1e-9)
     rows = pa.Table.from_pylist([GOOD, GOOD | {"hour": 24}, GOOD])
     response, scored = arrow.predict(model, asked(), stream(rows))
     table = pa.ipc.open_stream(response.body).read_all()

@@ -23,6 +23,7 @@ from trunkline.bundle import columns, golden
 from trunkline.bundle.contract import Contract
 from trunkline.bundle.manifest import CONTRACT, GOLDEN, MANIFEST, MODELS, BundleError, Manifest
 from trunkline.bundle.runtime import Bundle
+from trunkline.bundle.schema import request_schema
 from trunkline.conf.bundle import Packaging
 from trunkline.conf.contract import Contract as DeclaredContract
 from trunkline.conf.data import Data
@@ -147,7 +148,7 @@ def request_contract(declared: Declaration, train: Dataset) -> Contract:
         classes=list(declared.data.target.class_names),
         on_bad_row=declared.packaging.on_bad_row,
         inputs=inputs,
-        request=bundle_inputs.request_schema(inputs),
+        request=request_schema(inputs),
     )
 
 

@@ -1,10 +1,10 @@
-"""What a bundle declares to its callers: which inputs it takes, also as a JSON Schema, and how they are computed.
+"""What a bundle declares to its callers: which inputs it takes, and what each of them can be.
 
 An input that is a column of a table, unchanged, is held to that column's contract; what is computed from columns
 is held to what follows from them. Anything else is left open, since the model takes missing values.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -19,9 +19,6 @@ from trunkline.pipeline.features.plan import (
     LatestAsOf,
     RollingAggregate,
 )
-
-SCHEMA = "https://json-schema.org/draft/2020-12/schema"
-_JSON_TYPES = {"integer": "integer", "number": "number", "text": "string", "boolean": "boolean"}
 
 
 @dataclass(frozen=True)
@@ -51,18 +48,6 @@ def inputs(features: Features, plan: FeaturePlan, contract: Contract, sources: M
     views = {name: view for view in features.views.values() for name in view.features}
     tables = _Tables(plan, contract, sources)
     return [_input(output.name, output.role, views[output.name], tables) for output in plan.outputs]
-
-
-def request_schema(declared: Iterable[Input]) -> dict[str, Any]:
-    """Return the JSON Schema (draft 2020-12) of one request: an object with a property per input."""
-    declared = list(declared)
-    return {
-        "$schema": SCHEMA,
-        "type": "object",
-        "properties": {field.name: dict(_property(field)) for field in declared},
-        "required": sorted(field.name for field in declared if not field.nullable),
-        "additionalProperties": False,
-    }
 
 
 def _input(name: str, role: Literal["numeric", "categorical"], view: View, tables: _Tables) -> Input:
@@ -147,17 +132,3 @@ def _column(source: str, table: str, contract: Contract) -> ColumnContract | Non
 def _same_as(column: ColumnContract, nullable: bool, source: Source) -> _Values:
     nulls = source.nulls if isinstance(source, Package | Files) and source.format == "csv" else None
     return _Values(column.description, nullable, column.min, column.max, column.allowed, column.pattern, nulls)
-
-
-def _property(field: Input) -> Iterator[tuple[str, Any]]:
-    kind = _JSON_TYPES[field.type]
-    yield "description", field.description
-    yield "type", [kind, "null"] if field.nullable else kind
-    if field.min is not None:
-        yield "minimum", field.min
-    if field.max is not None:
-        yield "maximum", field.max
-    if field.allowed is not None:
-        yield "enum", [*field.allowed, *([None] if field.nullable else [])]
-    if field.pattern is not None:
-        yield "pattern", f"^(?:{field.pattern})$"

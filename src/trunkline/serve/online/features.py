@@ -27,7 +27,7 @@ from trunkline.serve.online.evaluate import UnfitError
 from trunkline.serve.online.events import TableEvents
 from trunkline.serve.online.join import Freshness, Join, Joined, RefusedError
 from trunkline.serve.online.plan import OnlinePlan
-from trunkline.serve.online.reader import DeclaredColumn, RowReader
+from trunkline.serve.online.reader import DeclaredColumn, RowReader, column_schema
 from trunkline.serve.online.store.protocol import Store
 from trunkline.serve.online.store.sqlite import SQLiteStore
 from trunkline.serve.online.values import Change
@@ -151,6 +151,18 @@ class OnlineFeatures:
             return _TIME.read({AT: row[AT]}, ())[AT]  # type: ignore[no-any-return]
         except FieldError as error:
             raise refused_row(str(error), number, AT) from None
+
+    def request_schema(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the JSON Schema of a request that is joined: its columns, and inputs that it gives itself.
+
+        Those of the inputs are given, by name.
+        """
+        given = {name: column for name, column in self.reader.columns.items() if name not in self.reader.derived}
+        properties: dict[str, Any] = {name: column_schema(name, column) for name, column in given.items()}
+        properties |= {name: each for name, each in inputs.items() if name not in self.reader.columns}
+        properties.setdefault(AT, {"type": ["string", "null"], "description": "As of when: a time of ISO 8601"})
+        needed = sorted(name for name in self._needed if name in given and not given[name].nullable)
+        return {"type": "object", "properties": properties, "required": needed, "additionalProperties": False}
 
     @cached_property
     def _needed(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Self
 import msgspec
 
 from trunkline.bundle.contract import FieldError, Input, number_check, text_check, unknown_field
+from trunkline.bundle.schema import schema
 from trunkline.core.expressions import Expression, Type, columns
 from trunkline.pipeline.features import plan_json
 from trunkline.serve.online.evaluate import UnfitError, compiled
@@ -121,6 +122,13 @@ class RowReader:
     @cached_property
     def _checks(self) -> dict[str, Callable[[Any], Any]]:
         return {name: compiled(each, self.types, self.zone) for name, each in self.checks.items()}
+
+
+def column_schema(name: str, column: DeclaredColumn) -> dict[str, Any]:
+    """Return the JSON Schema of a column's value, as a client sends it."""
+    if column.type == "time":
+        return {"type": ["string", "null"] if column.nullable else "string", "description": "A time of ISO 8601"}
+    return schema(limits(name, column))
 
 
 def limits(name: str, column: DeclaredColumn) -> Input:

@@ -39,6 +39,11 @@ def operations(model: Model, limits: Limits, protocols: Protocols) -> Iterator[O
         yield from _open_inference(model)
 
 
+def row(model: Model) -> dict[str, Any]:
+    """Return the schema of a row: one with every input, or where features are joined the columns of a request."""
+    return {"anyOf": [ref("Row"), ref("Request")]} if model.online else ref("Row")
+
+
 def _state(summary: str, schema: dict[str, Any], *refusals: str) -> dict[str, Any]:
     answer = {"description": summary, "content": content(JSON, schema)}
     return {"summary": summary, "responses": answers(answer, ["503", *refusals])}
@@ -48,7 +53,7 @@ def _state(summary: str, schema: dict[str, Any], *refusals: str) -> dict[str, An
 
 
 def _invocations(model: Model, limits: Limits) -> dict[str, Any]:
-    rows = {"type": "array", "items": ref("Row"), "maxItems": limits.rows}
+    rows = {"type": "array", "items": row(model), "maxItems": limits.rows}
     columns = {"type": "object", "description": "A list of values for each field, of which each has as many"}
     lists = {"type": "array", "items": {"type": "array"}, "maxItems": limits.rows}
     split = record(columns={"type": "array", "description": "Names of fields, in any order"}, data=lists)

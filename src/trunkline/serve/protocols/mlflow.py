@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
-from trunkline.bundle.contract import Contract, Input
-from trunkline.serve.decode import parse
+from trunkline.bundle.contract import Input
 from trunkline.serve.http import JSON, Request, Response, json_response
 from trunkline.serve.model import Model, Scored
+from trunkline.serve.online.reader import DeclaredColumn
 from trunkline.serve.problems import ProblemError, malformed, refused_row
 
 CSV = "text/csv"
@@ -24,14 +24,14 @@ CSV = "text/csv"
 def invocations(model: Model, request: Request, body: bytes) -> tuple[Response, Scored]:
     """Answer the rows of a request with their predictions; return what was scored."""
     if request.media_type == CSV:
-        given = read_csv(model.bundle.contract, body)
+        rows = read_csv(model, body)
     elif request.media_type == JSON:
-        given = read_json(parse(body))
+        rows = read_json(model.decoder.parse(body))
     else:
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body's type has to be {JSON} or {CSV}")
-    rows = model.decoder.check(given)
-    scores = model.scores(rows)
-    return json_response({"predictions": scores.tolist()}), Scored(model, rows, scores)
+    given = model.given(rows)
+    scores = model.scores(given.rows)
+    return json_response({"predictions": scores.tolist()}), given.scored(model, scores)
 
 
 def refusal(problem: ProblemError) -> ProblemError:
@@ -56,7 +56,7 @@ def read_json(content: Any) -> list[Any]:
     return _FORMS[forms[0]](content[forms[0]])
 
 
-def read_csv(contract: Contract, body: bytes) -> list[dict[str, Any]]:
+def read_csv(model: Model, body: bytes) -> list[dict[str, Any]]:
     """Return the rows of a CSV with a header: numbers as JSON writes them, true and false in any case.
 
     A text that means missing is one of the field's `nulls`, or an empty one if it has none.
@@ -66,7 +66,7 @@ def read_csv(contract: Contract, body: bytes) -> list[dict[str, Any]]:
     except (UnicodeDecodeError, csv.Error, ValueError) as error:
         raise malformed(f"the body is not a CSV with a header: {error}") from None
     _once(header)
-    fields = {field.name: field for field in contract.inputs}
+    fields = _fields(model, header)
     rows = []
     for number, line in enumerate(lines):
         if len(line) != len(header):
@@ -75,13 +75,22 @@ def read_csv(contract: Contract, body: bytes) -> list[dict[str, Any]]:
     return rows
 
 
-def _value(field: Input | None, text: str) -> Any:
+def _fields(model: Model, header: Sequence[str]) -> Mapping[str, Input | DeclaredColumn]:
+    """Return what a column of a CSV is; one that lacks inputs of the model has the columns of requests."""
+    inputs = {field.name: field for field in model.bundle.contract.inputs}
+    if model.online is None or inputs.keys() <= set(header):
+        return inputs
+    return {**inputs, **model.online.reader.columns}
+
+
+def _value(field: Input | DeclaredColumn | None, text: str) -> Any:
     if field is None or text in (field.nulls or [""]):
         return None if field else text
-    kind = field.category_of or field.type
+    category_of = field.category_of if isinstance(field, Input) else None
+    kind = category_of or field.type
     if kind == "boolean" and text.lower() in ("true", "false"):
-        return text.lower() == "true" if field.category_of is None else text.lower()
-    if kind in ("integer", "number") and field.category_of is None:
+        return text.lower() == "true" if category_of is None else text.lower()
+    if kind in ("integer", "number") and category_of is None:
         try:
             return msgspec.json.decode(text.encode(), type=int | float)
         except msgspec.DecodeError:

@@ -6,7 +6,6 @@ from http import HTTPStatus
 
 import msgspec
 
-from trunkline.serve.decode import parse
 from trunkline.serve.http import JSON, Request, Response, json_response
 from trunkline.serve.model import Model, Scored
 from trunkline.serve.problems import ProblemError, malformed
@@ -48,7 +47,7 @@ def infer(model: Model, request: Request, body: bytes) -> tuple[Response, Scored
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body's type has to be {JSON}")
     length = _header_length(request, body)
     try:
-        content = msgspec.convert(parse(body[:length]), _Infer)
+        content = msgspec.convert(model.decoder.parse(body[:length]), _Infer)
     except msgspec.ValidationError as error:
         raise malformed(f"the body is not an inference request: {error}") from None
     scored = tensors.scored(model, _tensors(content.inputs, body[length:]), content.id)

@@ -87,8 +87,9 @@ def rows(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
 
 def scored(model: Model, tensors: Iterable[Tensor], request: str | None) -> Scored:
     """Return the rows that tensors hold with their scores; `request` is the id that the client gave, if any."""
-    decoded = model.decoder.check(rows(tensors))
-    return Scored(model, decoded, model.scores(decoded), request if request and is_request_id(request) else None)
+    given = model.given(rows(tensors))
+    own = request if request and is_request_id(request) else None
+    return given.scored(model, model.scores(given.rows), own)
 
 
 def scores(scored: Scored) -> Tensor:
