@@ -16,7 +16,7 @@ from trunkline.serve.auth.authenticate import Authenticator
 from trunkline.serve.auth.principal import STATE_SCOPES
 from trunkline.serve.auth.principal import Scope as AuthScope
 from trunkline.serve.http import ARROW, Receive, Request, Response, Scope, Send, json_response, read_body
-from trunkline.serve.limits import SMALL, TIMEOUT, Queue, allowed_seconds, check_deadline
+from trunkline.serve.limits import SMALL, TIMEOUT, Queue, allowed_seconds, before
 from trunkline.serve.metrics import MEDIA_TYPE as METRICS_TYPE
 from trunkline.serve.metrics import Metrics
 from trunkline.serve.model import Model, Scored
@@ -141,10 +141,8 @@ class App:
         self, route: Route, request: Request, body: bytes, deadline: float
     ) -> tuple[Response, Scored | None]:
         model = self._model()
-        if route is _PREDICT and len(body) <= SMALL and not model.waits:
-            answer = await predict.predict_in_turn(model, request, body)
-            check_deadline(deadline)
-            return answer
+        if route is _PREDICT and len(body) <= SMALL and not model.asks_afar:
+            return await before(deadline, predict.predict_in_turn(model, request, body), waits=model.waits)
         work = partial(route.answer, model, request, body)
         return await self._queue.run(work, math.inf if route.slow else len(body), deadline, waits=model.waits)
 

@@ -30,6 +30,10 @@ class PipelineBundle:
         """Return scores as `Bundle.scores` does; each has the bits that it has alone."""
         return self._batches.scores(numeric, categorical)
 
+    async def scores_in_turn(self, numeric: Floats, categorical: Texts) -> Floats:
+        """Return what `scores` does, while the event loop goes on."""
+        return await self._batches.scores_in_turn(numeric, categorical)
+
     def score(self, request: Mapping[str, object]) -> float | dict[str, float]:
         """Return the score of one request; raises UserError as `matrices` does."""
         row: Any = self.scores(*matrices(self.contract, [request]))[0]

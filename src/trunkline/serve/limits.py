@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http import HTTPStatus
@@ -62,14 +62,27 @@ class Queue:
         if size <= SMALL and not waits:
             result = work()
         else:
-            try:
-                async with asyncio.timeout(deadline - time.monotonic()):
-                    threads = self._waiters if waits else self._thread
-                    result = await asyncio.get_running_loop().run_in_executor(threads, work)
-            except TimeoutError:
-                raise late() from None
+            threads = self._waiters if waits else self._thread
+            return await before(deadline, asyncio.get_running_loop().run_in_executor(threads, work))
         check_deadline(deadline)
         return result
+
+
+async def before(deadline: float, result: Awaitable[_Result], *, waits: bool = True) -> _Result:
+    """Return a result that is there before a deadline, which is of the monotonic clock.
+
+    One that does not wait for anything is looked at afterwards alone, which costs less. Raises ProblemError, 504,
+    where it is later.
+    """
+    if not waits:
+        done = await result
+        check_deadline(deadline)
+        return done
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            return await result
+    except TimeoutError:
+        raise late() from None
 
 
 def check_deadline(deadline: float) -> None:

@@ -80,12 +80,19 @@ class Model:
     async def scores_in_turn(self, rows: Rows) -> npt.NDArray[np.float64]:
         """Return what `scores` does, of rows that are scored together with those of other requests."""
         _refuse(rows)
+        if isinstance(self.bundle, PipelineBundle):
+            return await self.bundle.scores_in_turn(*rows.matrices)
         return await self.turns.scores(rows)
 
     @property
     def waits(self) -> bool:
         """Whether an answer waits for something else: others' rows, or a store beyond this machine."""
-        return isinstance(self.bundle, PipelineBundle) or (self.online is not None and self.online.waits)
+        return isinstance(self.bundle, PipelineBundle) or self.asks_afar
+
+    @property
+    def asks_afar(self) -> bool:
+        """Whether an answer waits for a store beyond this machine."""
+        return self.online is not None and self.online.waits
 
     def given(self, rows: Sequence[Any], one: bool = False) -> "Given":
         """Return rows that are decoded already, checked; those that lack inputs are joined with what is known of them.

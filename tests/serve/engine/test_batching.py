@@ -1,5 +1,6 @@
 """Requests that wait are scored together, each gets its own scores, and none spoils another's."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from threading import Event
@@ -7,7 +8,8 @@ from threading import Event
 import numpy as np
 import pytest
 
-from trunkline.serve.engine.batching import Batches
+from trunkline.serve.engine import batching
+from trunkline.serve.engine.batching import PATIENCE, Batches
 
 SECONDS = 30
 
@@ -28,7 +30,11 @@ class Scorer:
 
 
 def asked(batches, *rows):
-    return batches.scores(np.array(rows, np.float64)[:, None], np.empty((len(rows), 0), object)).tolist()
+    return batches.scores(*matrices(rows)).tolist()
+
+
+def matrices(rows):
+    return np.array(rows, np.float64)[:, None], np.empty((len(rows), 0), object)
 
 
 @pytest.fixture
@@ -51,7 +57,7 @@ def submit(threads, batches, requests):
 def held(threads, most, requests):
     """The calls of a scorer, and the answers, of requests that come while it scores the first row."""
     scorer = Scorer()
-    batches = Batches(scorer, most)
+    scorer.batches = batches = Batches(scorer, most)
     first = threads.submit(asked, batches, 0)
     scorer.entered.get(timeout=SECONDS)
     futures = submit(threads, batches, requests)
@@ -86,3 +92,36 @@ def test_an_idle_scorer_scores_at_once():
     batches = Batches(scorer, 100)
     assert [asked(batches, 1), asked(batches, 2, 3)] == [[10], [20, 30]]
     assert scorer.calls == [[1], [2, 3]]
+
+
+def test_those_that_were_scored_together_are_waited_for_a_while(threads, monkeypatch):
+    scorer, futures = held(threads, 100, [[1], [2], [3]])
+    assert [future.result(SECONDS) for future in futures] == [[10], [20], [30]]
+    batches, others, waited = scorer.batches, [], []
+
+    def while_waiting(seconds):
+        waited.append(seconds)
+        others.extend(submit(threads, batches, [[5], [6]]))
+
+    monkeypatch.setattr(batching.time, "sleep", while_waiting)
+    requests, seconds = batches._last
+    assert asked(batches, 4) == [40]
+    assert [future.result(SECONDS) for future in others] == [[50], [60]]
+    assert scorer.calls[2:] == [[4, 5, 6]]
+    assert (requests, waited) == (3, [PATIENCE * seconds])
+
+
+def test_in_the_event_loop_a_request_that_nobody_waits_for_is_not_scored():
+    scorer = Scorer()
+    batches = Batches(scorer, 100)
+
+    async def ask():
+        first, gone, last = (asyncio.ensure_future(batches.scores_in_turn(*matrices([row]))) for row in (1, 2, 3))
+        await asyncio.to_thread(scorer.entered.get, timeout=SECONDS)
+        gone.cancel()
+        await asyncio.wait([gone])
+        scorer.go_on.set()
+        return [(await each).tolist() for each in (first, last)]
+
+    assert asyncio.run(ask()) == [[10], [30]]
+    assert scorer.calls == [[1], [3]]

@@ -1,9 +1,12 @@
 """Scores together what waits together: for scorers that take nearly as long for one row as for many.
 
-No request waits for others to come: an idle scorer takes what is there, and what comes meanwhile waits for its next
-call.
+An idle scorer takes what is there, and what comes meanwhile waits for its next call. Clients that were answered
+together ask again together: so where fewer wait than were scored last, those that are missing are waited for, a
+fraction of the time that a call takes.
 """
 
+import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +16,8 @@ import numpy as np
 
 from trunkline.core.arrays import Floats
 from trunkline.serve.engine.masks import Texts
+
+PATIENCE = 0.1  # of the last call's time, that requests are waited for
 
 Scores = Callable[[Floats, Texts], Floats]
 
@@ -31,21 +36,29 @@ class Batches:
         self._scores, self._most = scores, most
         self._waiting: deque[_Request] = deque()
         self._thread = ThreadPoolExecutor(1, "batches")
+        self._last = (0, 0.0)  # requests of the last call, and its seconds
 
     def scores(self, numeric: Floats, texts: Texts) -> Floats:
         """Return the scores of rows, as soon as they are there; raises what the scorer raises for these rows."""
+        return self._asked(numeric, texts).result()
+
+    async def scores_in_turn(self, numeric: Floats, texts: Texts) -> Floats:
+        """Return what `scores` does, while the event loop goes on."""
+        return await asyncio.wrap_future(self._asked(numeric, texts))
+
+    def _asked(self, numeric: Floats, texts: Texts) -> "Future[Floats]":
         request = _Request(numeric, texts)
         self._waiting.append(request)
         self._thread.submit(self._next)
-        return request.scores.result()
+        return request.scores
 
     def _next(self) -> None:
         """Score what waits; as often as there are requests, so that none is left."""
-        batch: list[_Request] = []
-        rows = 0
-        while self._waiting and (not batch or rows + len(self._waiting[0].texts) <= self._most):
-            batch.append(self._waiting.popleft())
-            rows += len(batch[-1].texts)
+        requests, seconds = self._last
+        if 0 < len(self._waiting) < requests:
+            time.sleep(PATIENCE * seconds)
+        start = time.perf_counter()
+        batch = self._taken()
         if not batch:
             return
         try:
@@ -56,6 +69,18 @@ class Batches:
                 request.scores.set_result(part)
         except Exception as error:  # whatever the scorer raises is the answer to the request that it is raised for
             self._alone(batch, error)
+        self._last = len(batch), time.perf_counter() - start
+
+    def _taken(self) -> list[_Request]:
+        """Return the requests of the next call, without those that nobody waits for any more."""
+        batch: list[_Request] = []
+        rows = 0
+        while self._waiting and (not batch or rows + len(self._waiting[0].texts) <= self._most):
+            request = self._waiting.popleft()
+            if request.scores.set_running_or_notify_cancel():
+                batch.append(request)
+                rows += len(request.texts)
+        return batch
 
     def _alone(self, batch: list[_Request], error: Exception) -> None:
         """Score requests one by one, after they failed together."""
