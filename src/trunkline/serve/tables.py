@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from trunkline.bundle.contract import Contract
 from trunkline.core.errors import UserError, nearest, one_line
 from trunkline.pipeline.ingest import csv_records
+from trunkline.serve.online.reader import DeclaredColumn
 from trunkline.serve.raw import RawRows
 from trunkline.tables import convert, parquet
 
@@ -98,12 +99,17 @@ def open_table(path: Path) -> RowsFile:
 
 def check_raw_columns(table: RowsFile, contract: Contract, raw: RawRows) -> tuple[str, ...]:
     """Return the columns that pass through where the inputs are computed from raw columns, as `check_columns`."""
-    for name in raw.read:
-        stored = table.schema.field(name).type
-        if not _fits(stored, raw.declared[name].type, raw.declared[name].formats):
-            meaning = convert.MEANING[raw.declared[name].type]
-            raise UserError(f"{table.path}: column {name}: is stored as {stored}, which is not {meaning}; convert it")
+    check_types(table, {name: raw.declared[name] for name in raw.read})
     return _passed(table, contract)
+
+
+def check_types(table: RowsFile, declared: Mapping[str, DeclaredColumn]) -> None:
+    """Raise UserError for a column of a type that cannot hold what is declared of it."""
+    for name, column in declared.items():
+        stored = table.schema.field(name).type
+        if not _fits(stored, column.type, column.formats):
+            meaning = convert.MEANING[column.type]
+            raise UserError(f"{table.path}: column {name}: is stored as {stored}, which is not {meaning}; convert it")
 
 
 def check_columns(table: RowsFile, contract: Contract) -> tuple[str, ...]:
