@@ -107,7 +107,7 @@ def check_types(table: RowsFile, declared: Mapping[str, DeclaredColumn]) -> None
     """Raise UserError for a column of a type that cannot hold what is declared of it."""
     for name, column in declared.items():
         stored = table.schema.field(name).type
-        if not _fits(stored, column.type, column.formats):
+        if not fits(stored, column.type, column.formats):
             meaning = convert.MEANING[column.type]
             raise UserError(f"{table.path}: column {name}: is stored as {stored}, which is not {meaning}; convert it")
 
@@ -125,7 +125,7 @@ def check_columns(table: RowsFile, contract: Contract) -> tuple[str, ...]:
             near = advice if advice.startswith("; did") else ""
             if near or not field.nullable:
                 raise UserError(f"{table.path}: column {field.name}: is missing; supply it{near}")
-        elif not _fits(table.schema.field(field.name).type, field.category_of or field.type):
+        elif not fits(table.schema.field(field.name).type, field.category_of or field.type):
             stored = table.schema.field(field.name).type
             raise UserError(
                 f"{table.path}: column {field.name}: is stored as {stored}, "
@@ -153,7 +153,7 @@ def without_nulls(chunk: Any, nulls: Mapping[str, Sequence[str] | None]) -> Any:
     return chunk
 
 
-def _fits(stored: Any, kind: convert.ColumnType, formats: Sequence[str] = ()) -> bool:
+def fits(stored: Any, kind: convert.ColumnType, formats: Sequence[str] = ()) -> bool:
     """Tell whether a column's type can hold such values, by the rules that converted the training data."""
     if not parquet.readable(stored):
         return False
