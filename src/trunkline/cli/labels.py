@@ -168,8 +168,10 @@ def _tell_import(path: Path, done: "Imported", dry_run: bool) -> None:
     }
     listed = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count) or "none stored"
     click.echo(f"{path}: {done.rows:,} rows: {listed}")
-    early = f", {len(done.early):,} of which arrived before their prediction" if done.early else ""
-    click.echo(f"{done.matched:,} outcomes have a prediction{early}; {done.unmatched:,} have none in the log")
+    early = f", {len(done.early):,} of which arrived before it was made" if done.early else ""
+    click.echo(
+        f"of the outcomes, {done.matched:,} have a prediction in the log{early}; without one: {done.unmatched:,}"
+    )
     for rows in (done.refused, done.early):
         for number, why in list(rows.items())[:_SHOWN]:
             click.echo(f"{path}: row {number}: {why}", err=True)

@@ -17,13 +17,13 @@ from trunkline.serve.prediction_log.place import Place
 
 IMPORTED = """\
 late.csv: 5 rows: 3 stored, 1 not known yet, 1 refused
-2 outcomes have a prediction, 1 of which arrived before their prediction; 1 have none in the log
+of the outcomes, 2 have a prediction in the log, 1 of which arrived before it was made; without one: 1
 late.csv: row 2: late: is not true or false ('perhaps')
 late.csv: row 4: arrived at 2026-11-01T00:05:00Z, before the prediction b, made at 2026-11-01T00:20:00Z
 """
 AGAIN = """\
 late.csv: 5 rows: 3 stored before, 1 not known yet, 1 refused
-2 outcomes have a prediction, 1 of which arrived before their prediction; 1 have none in the log
+of the outcomes, 2 have a prediction in the log, 1 of which arrived before it was made; without one: 1
 late.csv: row 2: late: is not true or false ('perhaps')
 late.csv: row 4: arrived at 2026-11-01T00:05:00Z, before the prediction b, made at 2026-11-01T00:20:00Z
 """
@@ -101,8 +101,10 @@ def test_the_log_of_a_server_has_its_outcomes_by_id_and_by_key(sums, tmp_path):
     by_id, by_key, place = tmp_path / "by_id.parquet", tmp_path / "by_key.csv", ("--project", str(tmp_path))
     pl.DataFrame({"id": ["many", "many"], "place": [0, 2], "late": [True, False]}).write_parquet(by_id)
     pl.DataFrame({"hour": [7.0, 9.0], "late": ["false", "true"]}).write_csv(by_key)
-    assert "2 outcomes have a prediction; 0" in run("import", str(by_id), "--id", "id", "--row", "place", *place)
-    assert "1 outcomes have a prediction; 1" in run("import", str(by_key), *place)
+    assert "2 have a prediction in the log; without one: 0" in run(
+        "import", str(by_id), "--id", "id", "--row", "place", *place
+    )
+    assert "1 have a prediction in the log; without one: 1" in run("import", str(by_key), *place)
     run("join", "-o", str(tmp_path / "joined.parquet"), *place)
     rows = pl.read_parquet(tmp_path / "joined.parquet").sort("request_id", "row")
     columns = rows.select("request_id", "row", "outcome").rows()
