@@ -110,6 +110,9 @@ def test_what_an_import_does_is_counted_and_named_by_row(tmp_path, place):
     assert done.early == {7: "arrived at 2026-11-01T00:15:00Z, before the prediction b, made at 2026-11-01T00:20:00Z"}
     counts = (done.rows, done.stored, done.before, done.missing, done.later, done.matched, done.unmatched)
     assert counts == (8, 3, 0, 1, 1, 2, 1)
+    other = {"request_id": ["a"], "late": [False], "arrived": [after(30)]}
+    done = run(file(tmp_path / "other.parquet", other, Columns("request_id", at="arrived")), place)
+    assert (done.stored, done.refused) == (0, {1: importing.CONTRADICTS})
 
 
 def test_a_dry_run_says_the_same_and_stores_nothing(tmp_path, place):
