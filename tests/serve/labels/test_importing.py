@@ -94,7 +94,8 @@ def test_as_of_any_moment_each_prediction_has_what_had_arrived_last(data, predic
         assert columns == [*expected(predictions, outcomes, moment)]
 
 
-def test_what_an_import_does_is_counted_and_named_by_row(tmp_path, place):
+def test_what_an_import_does_is_counted_and_named_by_row(tmp_path, place, monkeypatch):
+    monkeypatch.setattr(labels_file, "PART", 3)
     log(place, [("a", 0, after(10), 1), ("b", 0, after(20), 2)])
     content = {
         "request_id": ["a", "b", "c", "a", None, "b", "b", "c"],
