@@ -13,15 +13,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import bundles
+from tests.serve.labels.project import file
 from tests.serve.test_joined import CONTENT, PLAN, joined, tables_of, trips_of
 from tests.serving import TRUNKLINE
 from trunkline.bundle.contract import row_check
 from trunkline.bundle.runtime import Bundle
 from trunkline.core.errors import UserError
 from trunkline.lineage import replay as lineage_replay
+from trunkline.serve import batch
+from trunkline.serve.labels import importing, join, store
 from trunkline.serve.log import DIGEST, REQUEST, TIME
 from trunkline.serve.prediction_log import segments
 from trunkline.serve.prediction_log.messages import Scorer
+from trunkline.serve.prediction_log.place import Place
 from trunkline.serve.prediction_log.privacy import Privacy
 from trunkline.serve.prediction_log.segments import ScoredRows
 
@@ -139,6 +143,34 @@ def test_golden_and_random_rows_have_their_bits(tmp_path):
     assert (result.holds, result.scores["score"].rows) == (True, 5001)
     changed(tmp_path / "log", score=lambda score: math.nextafter(score, math.inf))
     assert different(replay(tmp_path / "log", made)) == {"score": (1, "r3")}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_raw_rows_of_a_batch_are_logged_with_what_their_outcomes_are_found_by(tmp_path, folder, tables, suffix):
+    """What is personal is left out of the request's columns, as it is of the inputs."""
+    asked, source, privacy = (
+        TRIPS.drop("delay"),
+        tmp_path / f"trips.{suffix}",
+        Privacy({"city": "leave_out"}, "keep", frozenset(), None),
+    )
+    asked.write_csv(source) if suffix == "csv" else asked.write_parquet(source)
+    job = batch.plan(source, tmp_path / "scores.parquet", folder, batch.Options(tables=tables))
+    batch.run(batch.logged(job, tmp_path / "log", privacy), Bundle.load(folder).scores, 1, int)
+    place = Place(str(tmp_path / "log"))
+    (segment,) = place.segments()
+    with place.open(*segment) as opened:
+        columns = [json.loads(text) for text in opened.read()["request_columns"].to_pylist()]
+    assert columns == [
+        {"at": f"{at}", "nr": nr, "row": row} for nr, at, row in asked.select("nr", "at", "row").iter_rows()
+    ]
+    outcomes = file(tmp_path / "late.parquet", {"nr": [0, 2, 9], "late": [True, False, True]})
+    assert importing.run(outcomes, place, datetime.now(UTC), int).matched == 2
+    assert join.table(place, store.read(place), datetime.now(UTC)).sort("request_id")["outcome"].to_list() == [
+        True,
+        None,
+        False,
+        None,
+    ]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import re
 import tempfile
 import time
 from contextlib import chdir
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -26,6 +26,10 @@ from trunkline.lineage import predictions
 from trunkline.lineage import stays as lineage_stays
 from trunkline.release.provenance import ReviewFacts
 from trunkline.release.releases import Dated as Release
+from trunkline.serve.labels import store
+from trunkline.serve.labels.identity import Key
+from trunkline.serve.labels.store import About
+from trunkline.serve.prediction_log.place import Place
 
 GOLDEN = Path(__file__).parents[1] / "golden/lineage"
 
@@ -192,6 +196,29 @@ def test_a_prefix_of_several_digests_is_refused_with_the_candidates(made, monkey
     digests = {"ab" * 32: (Version(NAME, 1),), "abababa" + "0" * 57: (Version(NAME, 2),)}
     monkeypatch.setattr("trunkline.release.releases.Releases.digests", digests)
     assert "abababa000000000 (v2), abababababababab (v1); name more digits" in refused("abababa")
+
+
+def test_the_outcome_of_a_prediction_is_shown_with_its_arrival_and_what_it_was_before(inside):
+    """By its id, or by the key that its inputs have; the files of outcomes are no predictions."""
+    digest = told("v2")["chain"]["digest"]
+    log(Path("logs/a.jsonl"), row(digest), row(digest, "r-2", origin="EWR"))
+    key = Key((("origin", "text"),))
+    outcomes = [("r-2", 0, None, True, 3), ("r-2", 0, None, False, 2), (None, None, '{"origin": "JFK"}', True, 1)]
+    about = About("late", "binary", key)
+    moment = datetime(2026, 3, 4, tzinfo=UTC)
+    columns = [(*whose, late, moment.replace(hour=hour), moment) for *whose, late, hour in outcomes]
+    rows = pl.DataFrame(columns, about.schema, orient="row")
+    store.write(Place("logs"), about, rows, moment)
+    lines = run("r-2", "--log", "logs").splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("outcome"))
+    assert [line.removeprefix("outcome").strip() for line in lines[start : start + 2]] == [
+        "true, arrived 2026-03-04T03:00:00+00:00",
+        "before it was corrected: false, arrived 2026-03-04T02:00:00+00:00",
+    ]
+    assert "outcome        true, arrived 2026-03-04T01:00:00+00:00" in run("r-1", "--log", "logs/*.jsonl")
+    assert told("r-1", "--log", "logs")["prediction"]["outcomes"] == [
+        {"value": True, "arrived": "2026-03-04T01:00:00+00:00", "imported": "2026-03-04T00:00:00+00:00"}
+    ]
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])

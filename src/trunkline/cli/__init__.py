@@ -16,6 +16,7 @@ COMMANDS = {
     "gate": "trunkline.cli.gate:gate",
     "init": "trunkline.cli.init:init",
     "key": "trunkline.cli.key:key",
+    "labels": "trunkline.cli.labels:labels",
     "log": "trunkline.cli.log:log",
     "materialize": "trunkline.cli.materialize:materialize",
     "pin": "trunkline.cli.pin:pin",

@@ -6,17 +6,23 @@ stops the search, and what is shown of it cannot steer a terminal.
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.serve.log import DIGEST, INPUTS, REQUEST, SCORE, TIME, Prediction
+from trunkline.serve.labels import join, store
+from trunkline.serve.log import DIGEST, INPUTS, REQUEST, SCORE, TIME, Outcome, Prediction
+from trunkline.serve.prediction_log.place import LABELS, Place, is_of_labels
+from trunkline.serve.prediction_log.segments import COLUMNS, ROW
 from trunkline.show.text import clean
 
 MOST = 10_000  # files that a folder or a pattern may stand for
@@ -38,14 +44,35 @@ def find(logs: Sequence[str], request: str) -> Prediction | None:
     """
     files = expand(logs)
     with duckdb.connect(config={"autoinstall_known_extensions": "false", "TimeZone": "UTC"}) as connection:
-        rows = [row for path in files for row in _rows(connection, path, request)]
+        logged = [each for path in files for each in _rows(connection, path, request)]
+    rows = [row for row, _ in logged]
     digests = sorted({row.digest for row in rows})
     if len(digests) > 1:
         places = ", ".join(
             f"{digest[:12]} in {next(row.log for row in rows if row.digest == digest)}" for digest in digests
         )
         raise UserError(f"{clean(request)}: predictions by several bundles have this id: {places}; name one log")
-    return rows[0] if rows else None
+    return replace(rows[0], outcomes=_outcomes(*logged[0])) if rows else None
+
+
+def _outcomes(prediction: Prediction, logged: Mapping[str, Any]) -> tuple[Outcome, ...]:
+    """Return what has arrived of a prediction, as it is kept in the folder `labels` of its log."""
+    folder = next((each for each in islice(Path(prediction.log).parents, 3) if (each / LABELS).is_dir()), None)
+    outcomes = store.read(Place(str(folder))) if folder is not None else None
+    if outcomes is None or outcomes.rows.is_empty():
+        return ()
+    names = {name for key in outcomes.keys for name in key.names}
+    inputs = {name: None if value is None else str(value) for name, value in logged.items() if name in names}
+    number = str(logged.get(ROW, 0))
+    one = {
+        REQUEST: str(logged[REQUEST]),
+        ROW: int(number) if number.isdecimal() else 0,
+        COLUMNS: logged.get(COLUMNS),
+        INPUTS: inputs,
+    }
+    texts = pl.Struct(dict.fromkeys(inputs, pl.String()))
+    schema = {REQUEST: pl.String(), ROW: pl.Int64(), COLUMNS: pl.String(), INPUTS: texts}
+    return tuple(join.of_one(outcomes, pl.DataFrame([one], schema)))
 
 
 def expand(logs: Sequence[str]) -> tuple[Path, ...]:
@@ -54,7 +81,9 @@ def expand(logs: Sequence[str]) -> tuple[Path, ...]:
     for text in logs:
         path = Path(text)
         candidates = path.rglob("*") if path.is_dir() else [path] if path.exists() else _glob(path)
-        matched = sorted(candidate for candidate in candidates if candidate.suffix in _SUFFIXES and candidate.is_file())
+        matched = sorted(each for each in candidates if each.suffix in _SUFFIXES and each.is_file())
+        if not path.is_file():
+            matched = [each for each in matched if not is_of_labels(each.as_posix())]
         if not matched:
             kinds = ", ".join(_SUFFIXES)
             raise UserError(
@@ -73,7 +102,8 @@ def _glob(pattern: Path) -> Sequence[Path]:
         return ()
 
 
-def _rows(connection: Any, path: Path, request: str) -> Iterator[Prediction]:
+def _rows(connection: Any, path: Path, request: str) -> Iterator[tuple[Prediction, dict[str, Any]]]:
+    """Yield the rows of a request id, each also as it is logged."""
     try:
         rows = _matching(connection, path, request)
     except (duckdb.Error, pa.ArrowException, OSError) as error:
@@ -89,7 +119,7 @@ def _rows(connection: Any, path: Path, request: str) -> Iterator[Prediction]:
             if key not in (REQUEST, DIGEST, TIME, SCORE)
         }
         time, score = _time(row.get(TIME)), _number(row.get(SCORE))
-        yield Prediction(clean(request), clean(digest), time, score, str(path), others)
+        yield Prediction(clean(request), clean(digest), time, score, str(path), others), {**row, **inputs}
 
 
 def _matching(connection: Any, path: Path, request: str) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """A chain on one screen: a few lines per link, what is refused in red, what is unknown with how to find out."""
 
+import json
 from collections.abc import Iterator
 
 from rich.table import Table
@@ -31,6 +32,7 @@ def screen(lineage: Lineage) -> Table:
             ],
         ),
         ("prediction", _prediction(lineage.prediction)),
+        ("outcome", _outcomes(lineage.prediction)),
         ("bundle", _bundle(lineage)),
         ("version", _version(lineage)),
         ("signer", _signer(lineage.chain)),
@@ -62,6 +64,13 @@ def _prediction(row: Prediction | None) -> Iterator[Text]:
     more = [f"and {len(row.inputs) - MOST} more"] if len(row.inputs) > MOST else []
     if shown:
         yield Text(", ".join(shown + more), _DIM)
+
+
+def _outcomes(row: Prediction | None) -> Iterator[Text]:
+    for number, outcome in enumerate(row.outcomes if row else ()):
+        corrected = "before it was corrected: " if number else ""
+        value = outcome.value if isinstance(outcome.value, str) else json.dumps(outcome.value)
+        yield Text(f"{corrected}{clean(value)}, arrived {outcome.arrived}", _DIM if number else "")
 
 
 def _bundle(lineage: Lineage) -> Iterator[Text]:

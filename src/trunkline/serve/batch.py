@@ -37,7 +37,7 @@ from trunkline.serve.batch_log import BatchLog
 from trunkline.serve.log import DIGEST, REQUEST
 from trunkline.serve.prediction_log.privacy import Privacy
 from trunkline.serve.prediction_log.segments import ScoredRows
-from trunkline.serve.raw import RawRows, raw_rows
+from trunkline.serve.raw import RawRows, converted, raw_rows
 from trunkline.serve.tables import REASONS, ROW, RowsFile
 from trunkline.serve.unseen import UnseenTexts
 from trunkline.tables.rows import UnfitError
@@ -282,7 +282,8 @@ def _make(job: Job, score: Scorer, number: int, chunk: Any) -> Part:
     where = None
     if job.log:
         requests = _request_ids(job, good, number * PART + 1 + np.flatnonzero(keep))
-        where = job.log.write(_segment(job, number), number, requests, ScoredRows(numeric, categorical, graph_scores))
+        scored = ScoredRows(numeric, categorical, graph_scores)
+        where = job.log.write(_segment(job, number), number, requests, _request_columns(job, good), scored)
     first = next((f"row {number * PART + row + 1}: {why}" for row, why in bad.items()), None)
     part = Part(number, len(chunk), len(bad), first, unseen.count(rows, keep), where)
     with files.atomic_path(job.parts / f"{number:08}.json") as temporary:
@@ -292,10 +293,7 @@ def _make(job: Job, score: Scorer, number: int, chunk: Any) -> Part:
 
 def _checked(job: Job, chunk: Any, number: int) -> tuple[CheckedRows, dict[int, str]]:
     """Return a chunk as the model takes it, computed if its rows are raw, and why rows are refused."""
-    declared = job.raw.declared.items() if job.raw else ((field.name, field) for field in job.contract.inputs)
-    read = chunk
-    if job.table.format == "csv":
-        read = tables.without_nulls(chunk, {name: field.nulls for name, field in declared})
+    read = _without_nulls(job, chunk)
     if job.raw is None:
         rows = bundle_columns.check_rows(read, job.contract)
         return rows, bundle_columns.reasons(chunk, rows.breaches)
@@ -308,6 +306,26 @@ def _checked(job: Job, chunk: Any, number: int) -> tuple[CheckedRows, dict[int, 
     refused = bundle_columns.reasons(chunk, breaches)
     computed = bundle_columns.reasons(inputs, rows.breaches)
     return rows, dict(sorted((computed | refused).items()))
+
+
+def _without_nulls(job: Job, chunk: Any) -> Any:
+    """Return a chunk in which texts of a CSV that mean missing are missing."""
+    declared = job.raw.declared.items() if job.raw else ((field.name, field) for field in job.contract.inputs)
+    return (
+        tables.without_nulls(chunk, {name: of.nulls for name, of in declared}) if job.table.format == "csv" else chunk
+    )
+
+
+def _request_columns(job: Job, good: Any) -> list[str] | None:
+    """Return for each raw row the columns that a request has, in their types, as JSON; None where rows are not raw."""
+    if job.raw is None:
+        return None
+    declared, schema = job.raw.declared, good.schema
+    own = (name for name in sorted(declared) if name in schema.names)
+    names = [name for name in own if tables.fits(schema.field(name).type, declared[name].type, declared[name].formats)]
+    read = _without_nulls(job, good)
+    frame, _ = converted(pl.DataFrame([pl.Series(name, pl.from_arrow(read[name])) for name in names]), declared, {})
+    return frame.select(pl.struct(names).struct.json_encode()).to_series().to_list()
 
 
 def _request_ids(job: Job, good: Any, numbers: npt.NDArray[np.int64]) -> list[str]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
@@ -32,16 +33,23 @@ class BatchLog:
     digest: str
     ids: str
 
-    def write(self, path: Path, number: int, requests: Sequence[str], rows: ScoredRows) -> str:
-        """Write the segment of a part to a file of the run; return where in the log it belongs."""
+    def write(
+        self, path: Path, number: int, requests: Sequence[str], columns: Sequence[str] | None, rows: ScoredRows
+    ) -> str:
+        """Write the segment of a part to a file of the run; return where in the log it belongs.
+
+        `columns` are those of each request as JSON, None where its rows had the inputs.
+        """
         scorer, moment, count = Scorer.of(self.contract, self.digest, None), time.time(), len(requests)
-        given = {
+        given: dict[str, Sequence[Any]] = {
             REQUEST: requests,
             segments.ROW: [0] * count,
             TIME: [int(moment * 1e6)] * count,
             DIGEST: [self.digest] * count,
             "route": [ROUTE] * count,
         }
+        if columns is not None:
+            given[segments.COLUMNS] = [self.privacy.request_columns(text) for text in columns]
         with files.atomic_path(path) as temporary:
             pq.write_table(segments.table(scorer, self.privacy, given, rows), temporary, compression="zstd")
         where = place.folder(None, self.digest, moment)

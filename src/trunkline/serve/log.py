@@ -9,8 +9,20 @@ INPUTS = "inputs"  # in the logs that Trunkline writes, a struct of them
 
 
 @dataclass(frozen=True)
+class Outcome:
+    """What came of a prediction, when that arrived, and when it was imported; times are ISO 8601."""
+
+    value: str | float | bool
+    arrived: str
+    imported: str
+
+
+@dataclass(frozen=True)
 class Prediction:
-    """A row of a prediction log: whose bundle scored it, in which file it is; `inputs` are its other columns."""
+    """A row of a prediction log: whose bundle scored it, in which file it is; `inputs` are its other columns.
+
+    `outcomes` are what has arrived of it, the last first: those before were corrected.
+    """
 
     request: str
     digest: str
@@ -18,3 +30,4 @@ class Prediction:
     score: float | None
     log: str
     inputs: Mapping[str, str | float | bool | None]
+    outcomes: tuple[Outcome, ...] = ()

@@ -83,7 +83,7 @@ class RawRows:
         """
         raw = pl.DataFrame([pl.Series(name, pl.from_arrow(chunk[name])) for name in self.read])
         raw = rows.add_derived(raw, self.declared, self.derived, self.plan.timezone)
-        frame, breaches = self._converted(raw)
+        frame, breaches = converted(raw, self.declared, self.derived)
         values = self._joined(frame, breaches, times) if self.tables is not None else self._own(frame)
         categories = [each.name for each in self.plan.outputs if each.role == "categorical"]
         return values.with_columns(pl.col(categories).cast(pl.String)).to_arrow(), breaches
@@ -105,28 +105,35 @@ class RawRows:
         every = pl.DataFrame({"\0row": pl.Series(range(frame.height), dtype=pl.UInt32)})
         return every.join(values, on="\0row", how="left", maintain_order="left").drop("\0row")
 
-    def _converted(self, raw: pl.DataFrame) -> tuple[pl.DataFrame, tuple[Breach, ...]]:
-        declared = {name: self.declared[name] for name in raw.columns}
-        parsed = {name: convert.parse(raw[name], of.type, of.formats) for name, of in declared.items()}
-        frame = pl.DataFrame({name: each.values for name, each in parsed.items()})
-        breaches = [
-            Breach(name, f"is not {convert.MEANING[declared[name].type]}", each.failed.to_numpy())
-            for name, each in parsed.items()
-            if each.failed.any()
-        ]
-        for breach in self._against_limits(frame, declared):
-            parts = [breach.field, *(columns(self.derived[breach.field]) if breach.field in self.derived else ())]
-            rows_of = breach.rows & ~np.any([parsed[part].failed.to_numpy() for part in parts], axis=0)
-            breaches += [Breach(breach.field, breach.words, rows_of)] if rows_of.any() else []
-        return frame, tuple(breaches)
 
-    def _against_limits(self, frame: pl.DataFrame, declared: Mapping[str, DeclaredColumn]) -> Iterator[Breach]:
-        limited = [limits(name, of) for name, of in declared.items() if of.type != "time"]
-        contract = Contract(label="", on_bad_row="stop", inputs=limited, request={})
-        yield from bundle_columns.check_rows(frame.to_arrow(), contract).breaches
-        for name, of in declared.items():
-            if of.type == "time" and not of.nullable:
-                yield Breach(name, "is missing", np.asarray(frame[name].is_null()))
+def converted(
+    raw: pl.DataFrame, declared: Mapping[str, DeclaredColumn], derived: Mapping[str, Expression]
+) -> tuple[pl.DataFrame, tuple[Breach, ...]]:
+    """Return raw columns in their declared types, and what in them is not as declared.
+
+    What is `derived` from a value that cannot be read breaks nothing itself.
+    """
+    parsed = {name: convert.parse(raw[name], declared[name].type, declared[name].formats) for name in raw.columns}
+    frame = pl.DataFrame({name: each.values for name, each in parsed.items()})
+    breaches = [
+        Breach(name, f"is not {convert.MEANING[declared[name].type]}", each.failed.to_numpy())
+        for name, each in parsed.items()
+        if each.failed.any()
+    ]
+    for breach in _against_limits(frame, {name: declared[name] for name in raw.columns}):
+        parts = [breach.field, *(columns(derived[breach.field]) if breach.field in derived else ())]
+        rows_of = breach.rows & ~np.any([parsed[part].failed.to_numpy() for part in parts], axis=0)
+        breaches += [Breach(breach.field, breach.words, rows_of)] if rows_of.any() else []
+    return frame, tuple(breaches)
+
+
+def _against_limits(frame: pl.DataFrame, declared: Mapping[str, DeclaredColumn]) -> Iterator[Breach]:
+    limited = [limits(name, of) for name, of in declared.items() if of.type != "time"]
+    contract = Contract(label="", on_bad_row="stop", inputs=limited, request={})
+    yield from bundle_columns.check_rows(frame.to_arrow(), contract).breaches
+    for name, of in declared.items():
+        if of.type == "time" and not of.nullable:
+            yield Breach(name, "is missing", np.asarray(frame[name].is_null()))
 
 
 def raw_rows(

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from trunkline.bundle.contract import Contract
 from trunkline.core.errors import UserError, nearest, one_line
 from trunkline.pipeline.ingest import csv_records
+from trunkline.serve.online.reader import DeclaredColumn
 from trunkline.serve.raw import RawRows
 from trunkline.tables import convert, parquet
 
@@ -98,12 +99,17 @@ def open_table(path: Path) -> RowsFile:
 
 def check_raw_columns(table: RowsFile, contract: Contract, raw: RawRows) -> tuple[str, ...]:
     """Return the columns that pass through where the inputs are computed from raw columns, as `check_columns`."""
-    for name in raw.read:
-        stored = table.schema.field(name).type
-        if not _fits(stored, raw.declared[name].type, raw.declared[name].formats):
-            meaning = convert.MEANING[raw.declared[name].type]
-            raise UserError(f"{table.path}: column {name}: is stored as {stored}, which is not {meaning}; convert it")
+    check_types(table, {name: raw.declared[name] for name in raw.read})
     return _passed(table, contract)
+
+
+def check_types(table: RowsFile, declared: Mapping[str, DeclaredColumn]) -> None:
+    """Raise UserError for a column of a type that cannot hold what is declared of it."""
+    for name, column in declared.items():
+        stored = table.schema.field(name).type
+        if not fits(stored, column.type, column.formats):
+            meaning = convert.MEANING[column.type]
+            raise UserError(f"{table.path}: column {name}: is stored as {stored}, which is not {meaning}; convert it")
 
 
 def check_columns(table: RowsFile, contract: Contract) -> tuple[str, ...]:
@@ -119,7 +125,7 @@ def check_columns(table: RowsFile, contract: Contract) -> tuple[str, ...]:
             near = advice if advice.startswith("; did") else ""
             if near or not field.nullable:
                 raise UserError(f"{table.path}: column {field.name}: is missing; supply it{near}")
-        elif not _fits(table.schema.field(field.name).type, field.category_of or field.type):
+        elif not fits(table.schema.field(field.name).type, field.category_of or field.type):
             stored = table.schema.field(field.name).type
             raise UserError(
                 f"{table.path}: column {field.name}: is stored as {stored}, "
@@ -147,7 +153,7 @@ def without_nulls(chunk: Any, nulls: Mapping[str, Sequence[str] | None]) -> Any:
     return chunk
 
 
-def _fits(stored: Any, kind: convert.ColumnType, formats: Sequence[str] = ()) -> bool:
+def fits(stored: Any, kind: convert.ColumnType, formats: Sequence[str] = ()) -> bool:
     """Tell whether a column's type can hold such values, by the rules that converted the training data."""
     if not parquet.readable(stored):
         return False

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from tests.rig.s3 import Remote
+from trunkline.core.errors import OutsideError
 from trunkline.serve.prediction_log.place import Place, folder
 
 TABLE = pa.table({"request_id": ["one"]})
@@ -26,7 +27,7 @@ def place(request, tmp_path, monkeypatch, remote):
     settings = {"AWS_ENDPOINT_URL": remote.endpoint, "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required"}
     for name, value in (remote.environment | settings).items():
         monkeypatch.setenv(name, value)
-    return Place(f"s3://{remote.bucket}/log")
+    return Place(f"s3://{remote.bucket}/{tmp_path.name}")
 
 
 def test_hours_that_are_older_are_removed_whole_and_nothing_else_is(place):
@@ -38,6 +39,22 @@ def test_hours_that_are_older_are_removed_whole_and_nothing_else_is(place):
     left = {hour for hour in hours if place.names(hour)}
     assert left == {"v2/2026-11-29T14", "v2/notes"}
     assert sorted(place.names("v2/notes")) == ["part-1.parquet", "part-2.parquet"]
+
+
+def test_segments_and_outcomes_are_listed_and_read(place):
+    for where, name in (("v2/2026-11-29T14", "part-1"), ("v1/2026-11-29T12", "part-2"), ("labels", "labels-1")):
+        place.write(where, f"{name}.parquet", TABLE)
+    place.write("labels", "notes.parquet", TABLE)
+    segments = [("v1/2026-11-29T12", "part-2.parquet"), ("v2/2026-11-29T14", "part-1.parquet")]
+    assert ([*place.segments()], place.labels()) == (segments, ["labels-1.parquet"])
+    for where, name in (*segments, ("labels", "labels-1.parquet")):
+        with place.open(where, name) as file:
+            assert file.read() == TABLE
+    with (
+        pytest.raises(OutsideError, match=r"labels/gone\.parquet: cannot be read"),
+        place.open("labels", "gone.parquet"),
+    ):
+        pass
 
 
 def test_what_is_not_there_holds_nothing_and_nothing_is_removed(place):

@@ -1,21 +1,26 @@
 """Where segments are: a folder, or a folder of an object store such as s3://bucket/log, which pyarrow speaks to.
 
-VERSION/HOUR/NAME.parquet, the hour in UTC. A file is under its name whole or not at all.
+VERSION/HOUR/NAME.parquet, the hour in UTC, and labels/NAME.parquet for outcomes. A file is under its name whole or not
+at all.
 """
 
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 
 from trunkline.conf.serving import is_url
 from trunkline.core import files
+from trunkline.core.errors import OutsideError, one_line
+
+LABELS = "labels"  # the folder of outcomes
 
 _HOUR, _HOUR_FORM = "%Y-%m-%dT%H", re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}")
 
@@ -42,6 +47,24 @@ class Place:
         """Return the names of a folder's files; none if there is no such folder."""
         return [each.base_name for each in self._listed(folder) if each.type == FileType.File]
 
+    def segments(self) -> Iterator[tuple[str, str]]:
+        """Yield the folder, VERSION/HOUR, and the name of each segment, sorted."""
+        for folder in sorted(self._hours()):
+            yield from ((folder, name) for name in sorted(self.names(folder)) if name.endswith(".parquet"))
+
+    def labels(self) -> list[str]:
+        """Return the names of the files of outcomes, sorted."""
+        return sorted(name for name in self.names(LABELS) if is_of_labels(f"{LABELS}/{name}"))
+
+    @contextmanager
+    def open(self, folder: str, name: str) -> Iterator[Any]:
+        """Yield a segment as a pq.ParquetFile; raises OutsideError where it cannot be read."""
+        try:
+            with pq.ParquetFile(f"{self._root}/{folder}/{name}", filesystem=self._files) as file:
+                yield file
+        except (OSError, pa.ArrowException) as error:
+            raise OutsideError(f"{folder}/{name}: cannot be read: {one_line(error)}; run again, or fetch it") from None
+
     def remove_before(self, moment: datetime) -> None:
         """Remove the hours of all versions that ended at or before a moment."""
         for folder in self._hours():
@@ -65,6 +88,11 @@ class Place:
             FileSelector(f"{self._root}/{folder}".rstrip("/"), allow_not_found=True)
         )
         return listed
+
+
+def is_of_labels(path: str) -> bool:
+    """Tell whether a path is that of a file of outcomes: labels/labels-….parquet."""
+    return re.search(rf"(^|/){LABELS}/{LABELS}-[^/]+\.parquet$", path) is not None
 
 
 def folder(version: str | None, digest: str, time: float) -> str:

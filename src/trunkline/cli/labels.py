@@ -1,0 +1,189 @@
+"""`trunkline labels`: the outcomes of predictions, which arrive later."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from trunkline.cli import options, output
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from trunkline.core.params import Params
+    from trunkline.serve.labels.declared import Declared
+    from trunkline.serve.labels.importing import Imported
+    from trunkline.serve.prediction_log.place import Place
+
+_SHOWN = 10  # rows that are named
+
+_log = click.option(
+    "--log", metavar="FOLDER|URL", help="The prediction log, instead of what conf/serving says (serving.log.to)."
+)
+_project = click.option(
+    "--project",
+    type=click.Path(path_type=Path),
+    default=Path(),
+    show_default=True,
+    help="The folder whose params.yaml declares the label, its key and the log.",
+)
+
+
+@click.group(short_help="Import outcomes as they arrive, and join them with the log of predictions.")
+def labels() -> None:
+    """Keep the outcomes of predictions beside their log, each with its arrival, and join them as of any moment."""
+
+
+@labels.command("import", short_help="Add outcomes to those of a prediction log.")
+@click.argument("source", metavar="[FILE]", type=click.Path(path_type=Path), required=False)
+@_log
+@click.option("--id", "by_id", metavar="COLUMN", help="The column of request ids; else rows are of the unique key.")
+@click.option("--row", metavar="COLUMN", help="With --id: the column of rows' numbers in a request, from 0.")
+@click.option("--at", metavar="COLUMN", help="The column that says when an outcome arrived.")
+@_project
+@options.dry_run("Check each row and say what would be joined; store nothing.")
+@options.as_json("Print what was done as JSON.")
+@click.pass_context
+def import_(  # noqa: PLR0913, PLR0917  an argument per option
+    context: click.Context,
+    source: Path | None,
+    log: str | None,
+    by_id: str | None,
+    row: str | None,
+    at: str | None,
+    project: Path,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Store the outcomes of FILE, a CSV or Parquet file, beside the log; those that are there are not stored again.
+
+    The outcome is the column of the label (data.target.name), or is computed of the columns that training computes it
+    of. Without FILE, it is the observations' table that conf/data declares, as validate has written it to data/valid.
+    Without --at, an outcome arrives so long after its event as data.target.known_after says, if FILE has the event's
+    columns, and else as it is imported. An outcome that was corrected is one more. Exits 1 where rows were refused.
+    """
+    from trunkline.core.params import Params
+    from trunkline.core.progress import Bar
+    from trunkline.serve import tables
+    from trunkline.serve.labels import importing
+    from trunkline.serve.labels.file import Columns, OutcomesFile
+
+    if row is not None and by_id is None:
+        raise click.UsageError("--row: is of a request; name the column of its id too: --id")
+    params = Params.read(project)
+    place, path = _place(project, log), source or _observations(params, project)
+    file = OutcomesFile(tables.open_table(path), _declared(params, log), Columns(by_id, row, at))
+    with Bar(path.name, file.table.rows, "rows") as bar:
+        done = importing.run(file, place, datetime.now(UTC), bar.advance, dry_run=dry_run)
+    if as_json:
+        output.echo_json(vars(done))
+    else:
+        _tell_import(path, done, dry_run)
+    context.exit(1 if done.refused else 0)
+
+
+@labels.command(short_help="Join predictions with the outcomes that had arrived by a moment.")
+@_log
+@click.option(
+    "--as-of",
+    metavar="TIME",
+    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]),
+    help="The moment (UTC); now if it is not given.",
+)
+@click.option("-o", "--output", "target", type=click.Path(path_type=Path), help="The table to write: .parquet or .csv.")
+@_project
+@options.as_json("Print the counts as JSON.")
+def join(log: str | None, as_of: datetime | None, target: Path | None, project: Path, as_json: bool) -> None:
+    """Count the predictions that were made by a moment, and those whose outcome had arrived by then, for each version.
+
+    With --output, write them all, with their scores, their outcome and when it arrived; their inputs are in the log.
+    """
+    from trunkline.serve.labels import join as labels_join
+    from trunkline.serve.labels import store
+    from trunkline.serve.tables import format_of
+
+    if target is not None:
+        format_of(target)
+    place = _place(project, log)
+    moment = as_of.replace(tzinfo=UTC) if as_of is not None else datetime.now(UTC)
+    rows = labels_join.table(place, store.read(place), moment)
+    if target is not None:
+        labels_join.write(rows, target)
+    counts = labels_join.counts(rows)
+    if as_json:
+        output.echo_json({"as_of": moment.isoformat(), "versions": counts.to_dicts()})
+    else:
+        _tell_join(counts, moment)
+
+
+def _declared(params: "Params", log: str | None) -> "Declared":
+    from trunkline.conf.serving import Log, Serving
+    from trunkline.serve.labels.declared import Declared
+    from trunkline.serve.prediction_log import privacy
+
+    treated = params.group(Serving).log or Log(to=log or "log")
+    return Declared.of(params, privacy.Privacy.of(treated, privacy.personal(params)))
+
+
+def _place(project: Path, log: str | None) -> "Place":
+    """Return where the log is; raises UserError where there is none."""
+    from trunkline.conf.serving import Serving
+    from trunkline.core.errors import UserError, one_line
+    from trunkline.core.params import Params
+    from trunkline.serve.prediction_log.place import Place
+
+    declared = None if log is not None else Params.read(project).group(Serving).placed(project).log
+    to = log or (declared and declared.to)
+    if not to:
+        raise UserError("no prediction log is declared: give --log, or serving.log in conf/serving")
+    try:
+        place = Place(to)
+        if next(place.segments(), None) is None and not place.labels():
+            raise UserError(f"{to}: no prediction log is there; name the folder that trunkline serve logs to: --log")
+    except (ValueError, OSError) as error:  # pyarrow's
+        raise UserError(f"{to}: cannot be read: {one_line(error)}") from None
+    return place
+
+
+def _observations(params: "Params", project: Path) -> Path:
+    """Return the table of observations as validate has written it."""
+    from trunkline.conf.data import Data
+    from trunkline.core.errors import UserError
+    from trunkline.core.paths import VALID
+
+    path = project / VALID / f"{params.group(Data).observations}.parquet"
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file; run: dvc repro validate, or name a FILE of outcomes")
+    return path
+
+
+def _tell_import(path: Path, done: "Imported", dry_run: bool) -> None:
+    parts = {
+        "would be stored" if dry_run else "stored": done.stored,
+        "stored before": done.before,
+        "without an outcome": done.missing,
+        "not known yet": done.later,
+        "refused": len(done.refused),
+    }
+    listed = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count) or "none stored"
+    click.echo(f"{path}: {done.rows:,} rows: {listed}")
+    early = f", {len(done.early):,} of which arrived before it was made" if done.early else ""
+    click.echo(
+        f"of the outcomes, {done.matched:,} have a prediction in the log{early}; without one: {done.unmatched:,}"
+    )
+    for rows in (done.refused, done.early):
+        for number, why in list(rows.items())[:_SHOWN]:
+            click.echo(f"{path}: row {number}: {why}", err=True)
+        if len(rows) > _SHOWN:
+            click.echo(f"and {len(rows) - _SHOWN:,} rows more; --json has all", err=True)
+
+
+def _tell_join(counts: "pl.DataFrame", moment: datetime) -> None:
+    from trunkline.show import terminal
+
+    table = terminal.table("version", "predictions", "with outcome", "share", "arrived before", left=(0,))
+    for version, predictions, known, early in counts.iter_rows():
+        table.add_row(version, f"{predictions:,}", f"{known:,}", f"{known / predictions:.1%}", f"{early:,}")
+    click.echo(f"as of {moment:%Y-%m-%d %H:%M:%S} UTC")
+    terminal.show(table)

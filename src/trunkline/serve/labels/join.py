@@ -1,0 +1,97 @@
+"""Joins predictions with their outcomes as of a moment: with what had arrived by then, as features are joined."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from trunkline.core import files
+from trunkline.core.tasks import SCORE
+from trunkline.serve.labels import identity
+from trunkline.serve.labels.identity import IDENTITY, PLACE
+from trunkline.serve.labels.store import ARRIVED, IMPORTED, INSTANT, OUTCOME, Outcomes
+from trunkline.serve.log import DIGEST, INPUTS, REQUEST, TIME, Outcome
+from trunkline.serve.prediction_log.place import Place
+from trunkline.serve.prediction_log.segments import COLUMNS, PREDICTION_TIME, ROW
+from trunkline.tables import parquet
+
+_ABOUT: dict[str, pl.DataType] = {
+    REQUEST: pl.String(), ROW: pl.Int64(), TIME: INSTANT, PREDICTION_TIME: INSTANT, "version": pl.String(),
+    DIGEST: pl.String(),
+}  # fmt: skip
+_LATEST = [ARRIVED, IMPORTED, OUTCOME]  # the last of these counts; the first alone decides, unless two arrive at once
+
+
+def predictions(place: Place, *columns: str, keys: bool) -> Iterator[pl.DataFrame]:
+    """Yield the predictions of each segment: these columns and its scores; with `keys`, what keys are made of too."""
+    for folder, name in place.segments():
+        with place.open(folder, name) as file:
+            stored = file.schema_arrow.names
+            wanted = {*columns, *((COLUMNS, INPUTS) if keys else ())}
+            wanted |= {each for each in stored if each == SCORE or each.startswith(f"{SCORE}_")}
+            read: Any = pl.from_arrow(file.read([each for each in stored if each in wanted]))
+        yield read
+
+
+def as_of(outcomes: Outcomes, moment: datetime) -> pl.DataFrame:
+    """Return the outcome of each identity that had arrived by a moment (UTC): the last one, where it was corrected."""
+    arrived = outcomes.rows.filter(pl.col(ARRIVED) <= moment).sort(_LATEST)
+    return arrived.unique(IDENTITY, keep="last", maintain_order=True)
+
+
+def of_one(outcomes: Outcomes, prediction: pl.DataFrame) -> list[Outcome]:
+    """Return all outcomes of a prediction, a frame of one row as `joined` takes it, the last first."""
+    links = identity.of_predictions(prediction, outcomes.keys).join(outcomes.rows, on=IDENTITY)
+    rows = links.sort(_LATEST, descending=True).select(OUTCOME, ARRIVED, IMPORTED).iter_rows()
+    return [Outcome(value, arrived.isoformat(), imported.isoformat()) for value, arrived, imported in rows]
+
+
+def joined(rows: pl.DataFrame, outcomes: Outcomes, moment: datetime) -> pl.DataFrame:
+    """Return the predictions that were made by a moment, with `outcome` and `arrived_at`, null for none by then.
+
+    `rows` have request_id, row, time, and what keys are made of, if outcomes have keys.
+    """
+    rows = rows.filter(pl.col(TIME) <= moment)
+    links = identity.of_predictions(rows, outcomes.keys).join(as_of(outcomes, moment), on=IDENTITY)
+    last = links.sort(_LATEST).unique(PLACE, keep="last").select(PLACE, OUTCOME, ARRIVED)
+    numbered = rows.with_columns(pl.int_range(pl.len()).alias(PLACE))
+    return numbered.join(last, on=PLACE, how="left", maintain_order="left").drop(PLACE)
+
+
+def table(place: Place, outcomes: Outcomes, moment: datetime) -> pl.DataFrame:
+    """Return all predictions of a log that were made by a moment, with their outcomes as of it, in order of time.
+
+    The columns are request_id, row, time, prediction_time, version, digest, outcome, arrived_at and the scores; inputs
+    are in the log, at the same request_id and row. Raises OutsideError for a segment that cannot be read.
+    """
+    names = {**_ABOUT, OUTCOME: outcomes.rows.schema[OUTCOME], ARRIVED: INSTANT}
+    pieces = [pl.DataFrame(schema=names)]
+    for rows in predictions(place, *_ABOUT, keys=bool(outcomes.keys)):
+        pieces.append(joined(rows, outcomes, moment).drop(COLUMNS, INPUTS, strict=False))
+    whole = pl.concat(pieces, how="diagonal_relaxed")
+    scores = sorted(name for name in whole.columns if name not in names)
+    return whole.select(*names, *scores).sort(TIME, REQUEST, ROW)
+
+
+def write(rows: pl.DataFrame, path: Path) -> None:
+    """Write joined predictions as Parquet, or as CSV by the path's suffix, atomically."""
+    if path.suffix == ".parquet":
+        parquet.write_parquet(rows, path)
+    else:
+        with files.atomic_path(path) as temporary:
+            rows.write_csv(temporary, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")
+
+
+def counts(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return for each version, or bundle without one: `predictions`, those `with_outcome`, and `early`.
+
+    An early outcome arrived before its prediction was made.
+    """
+    version = pl.coalesce("version", pl.col(DIGEST).str.head(12)).alias("version")
+    early = pl.col(ARRIVED) < pl.coalesce(PREDICTION_TIME, TIME)
+    of_version = rows.group_by(version).agg(
+        pl.len().alias("predictions"), pl.col(OUTCOME).count().alias("with_outcome"), early.sum().alias("early")
+    )
+    return of_version.sort("version")
