@@ -31,6 +31,7 @@ tour: ## A day with Trunkline, run in a throw-away folder (minutes): docs/day.md
 PYTEST := $(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder --durations 10
 # The longest suites wait for processes of others half of the time: one worker more than there are processors.
 MORE := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+LONG := tests/e2e tests/init/test_template.py
 
 test: check ## Install what the tests need, run the checks and the suite
 	@$(PYTEST) -m 'not workflows and not long'
@@ -41,7 +42,7 @@ test-workflows: ## Run the workflows of .github as they are, end to end (minutes
 
 test-long: ## Run the suite's longest: thirty kills, releases, other problems, bad days (minutes); CI does
 	@locks/install dev
-	@$(PYTEST) -n $(MORE) --timeout 1800 -m long tests/e2e
+	@$(PYTEST) -n $(MORE) --timeout 1800 -m long $(LONG)
 
 check: ## Format, lint, types, direction of imports: what pre-commit runs
 	@locks/install dev
