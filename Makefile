@@ -1,6 +1,6 @@
 # Two commands set everything up: `make repro` and `make test`. The others are for contributors.
 
-.PHONY: help repro tour test test-workflows test-long check docs site lock clean
+.PHONY: help repro tour test test-rest test-workflows test-long check docs site lock clean
 .DEFAULT_GOAL := help
 
 RUN := PATH="$$PWD/.venv/bin:$$PATH"
@@ -36,11 +36,15 @@ LONG := tests/e2e tests/init/test_template.py
 test: check ## Install what the tests need, run the checks and the suite
 	@$(PYTEST) -m 'not workflows and not long'
 
-test-workflows: ## Run the workflows of .github as they are, end to end (minutes); CI does
+test-rest: ## Run the rest of the suite, which is the next two side by side (many minutes); CI does
+	@locks/install dev
+	@$(PYTEST) -n $(MORE) --timeout 2700 -m 'workflows or long' $(LONG)
+
+test-workflows: ## Run the workflows of .github as they are, end to end (minutes)
 	@locks/install dev
 	@$(PYTEST) -n $(MORE) --timeout 2700 -m workflows tests/e2e
 
-test-long: ## Run the suite's longest: thirty kills, releases, other problems, bad days (minutes); CI does
+test-long: ## Run the suite's longest: thirty kills, releases, other problems, bad days (minutes)
 	@locks/install dev
 	@$(PYTEST) -n $(MORE) --timeout 1800 -m long $(LONG)
 
