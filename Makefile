@@ -1,6 +1,6 @@
 # Two commands set everything up: `make repro` and `make test`. The others are for contributors.
 
-.PHONY: help repro tour test test-workflows test-long check docs site lock clean
+.PHONY: help repro tour test test-rest test-workflows test-long check docs site lock clean
 .DEFAULT_GOAL := help
 
 RUN := PATH="$$PWD/.venv/bin:$$PATH"
@@ -31,17 +31,22 @@ tour: ## A day with Trunkline, run in a throw-away folder (minutes): docs/day.md
 PYTEST := $(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder --durations 10
 # The longest suites wait for processes of others half of the time: one worker more than there are processors.
 MORE := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
+LONG := tests/e2e tests/init/test_template.py
 
 test: check ## Install what the tests need, run the checks and the suite
 	@$(PYTEST) -m 'not workflows and not long'
 
-test-workflows: ## Run the workflows of .github as they are, end to end (minutes); CI does
+test-rest: ## Run the rest of the suite, which is the next two side by side (many minutes); CI does
+	@locks/install dev
+	@$(PYTEST) -n $(MORE) --timeout 2700 -m 'workflows or long' $(LONG)
+
+test-workflows: ## Run the workflows of .github as they are, end to end (minutes)
 	@locks/install dev
 	@$(PYTEST) -n $(MORE) --timeout 2700 -m workflows tests/e2e
 
-test-long: ## Run the suite's longest: thirty kills, releases, other problems, bad days (minutes); CI does
+test-long: ## Run the suite's longest: thirty kills, releases, other problems, bad days (minutes)
 	@locks/install dev
-	@$(PYTEST) -n $(MORE) --timeout 1800 -m long tests/e2e
+	@$(PYTEST) -n $(MORE) --timeout 1800 -m long $(LONG)
 
 check: ## Format, lint, types, direction of imports: what pre-commit runs
 	@locks/install dev

@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from tests.forkserver import VERB, commands
+from tests.rig import forking
 
 SCRIPT = """
 import json, os, sys, warnings
@@ -86,6 +87,21 @@ def test_what_a_verb_starts_is_forked_and_does_what_python_does(tmp_path: Path) 
         assert one.stderr == other.stderr != ""
         heads += [json.loads(done.stdout) for done in (one, other) if done.stdout]
     assert heads == [[["-c"], True], [["-c"], False]]
+
+
+def test_an_environment_that_forks_gives_scripts_to_the_server_and_is_python_for_all_else(tmp_path: Path) -> None:
+    python = forking.python(tmp_path / "python")
+    subprocess.run([python, "-m", "venv", "--without-pip", ".venv"], cwd=tmp_path, check=True)
+    where = "import sys; print('mlflow' in sys.modules, sys.executable, sys.prefix != sys.base_prefix)"
+    (tmp_path / "stage.py").write_text(where)
+    verb, own = tmp_path / ".venv/bin/verb", str(tmp_path / ".venv/bin/python")
+    verb.write_text(f"#!{own}\n{where}\n")
+    verb.chmod(0o755)
+    starts = ([own, "stage.py"], [verb], [own, "-c", where], [python, "-c", where])
+    told = [subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True).stdout for words in starts]
+    forked = f"True {commands() / 'python'} True\n"
+    assert told[:3] == [forked, forked, f"False {own} True\n"]
+    assert told[3].startswith("False ")
 
 
 def test_warnings_are_as_the_environment_says(tmp_path: Path) -> None:

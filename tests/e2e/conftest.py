@@ -127,6 +127,11 @@ def shortened(source: Path, root: Path) -> Checkout:
     return made
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the workflows begin first: one of their files takes longer than any other, and would be the last to end."""
+    items.sort(key=lambda item: item.get_closest_marker("workflows") is None)
+
+
 @pytest.fixture(scope="session")
 def small(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     """A reproduced and committed checkout of the small project, for all workers; copy it before changing it."""

@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,8 @@ def world(small: Checkout, folder: Path) -> Iterator[World]:
         mlflow = stack.enter_context(mlflow_server(folder / "mlflow"))
         store = folder / "store"
         addresses = {each: stack.enter_context(endpoint(store, each)) for each in ("staging", "production")}
-        rig = stack.enter_context(hosted(small, folder, lambda project, rig: prepare(project, rig, addresses)))
+        declared = partial(prepare, addresses=addresses)
+        rig = stack.enter_context(hosted(small, folder, declared, forked=False))
         rig.protect("trunkline", approvals=1, code_owners=True, dismiss_stale=True)
         made = World(folder, rig, mlflow, addresses)
         stack.enter_context(reconciling(made))

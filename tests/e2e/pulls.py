@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from tests.e2e.conftest import Checkout
+from tests.rig import forking
 from tests.rig.dispatcher import Environment
 from tests.rig.repository import git
 from tests.rig.rig import Rig, rigged
@@ -18,12 +19,17 @@ GATES, MODEL = "conf/gates/flights.yaml", "conf/model/boosting_small.yaml"
 
 
 @contextmanager
-def hosted(small: Checkout, folder: Path, prepare: Callable[[Checkout, Rig], None] | None = None) -> Iterator[Rig]:
+def hosted(
+    small: Checkout, folder: Path, prepare: Callable[[Checkout, Rig], None] | None = None, *, forked: bool = True
+) -> Iterator[Rig]:
     """A forge with the project, whose outputs are in a remote that asks for credentials; its trunk is protected.
 
-    `prepare` changes the project, and what is set up at the forge, before the first push.
+    `prepare` changes the project, and what is set up at the forge, before the first push; `forked` says whether the
+    verbs and stages of jobs come from the fork server.
     """
     with rigged(folder / "rig") as made:
+        if forked:
+            made.dispatcher.python = forking.python(folder / "rig/python")
         project = small.copy(folder / "project")
         # It would run the whole suite, for what is no declared state.
         (project.root / ".github/workflows/framework.yml").unlink()

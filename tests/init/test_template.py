@@ -1,5 +1,6 @@
 """What a project has in common with this repository is this repository's own: there is no second template."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -92,8 +93,8 @@ def test_the_lock_of_projects_agrees_with_the_development_lock(root):
 @pytest.mark.long
 def test_a_wheel_in_a_new_environment_makes_a_project(root, tmp_path):
     """Build sdist and wheel, install the wheel by the lock, and write a project with it."""
-    uv = root / ".venv/uv/bin/uv"
-    built = [str(uv), "build", "--build-constraints", "locks/build.txt", "--quiet", "--out-dir", str(tmp_path / "dist")]
+    uv = shutil.which("uv") or root / ".venv/uv/bin/uv"
+    built = [uv, "build", "--build-constraints", "locks/build.txt", "--quiet", "--out-dir", str(tmp_path / "dist")]
     subprocess.run(built, cwd=root, check=True)
     assert {path.suffix for path in (tmp_path / "dist").iterdir()} >= {".gz", ".whl"}
     python = tmp_path / "env/bin/python"

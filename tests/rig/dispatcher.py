@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tests.rig import packages
 from tests.rig.forge import PREFIX, Forge
 from tests.rig.payload import Occasion, occasion
 from tests.rig.runner import Act, Job, Order
@@ -103,6 +104,7 @@ class Dispatcher:
         self.variables: dict[str, str] = {}
         self.environments: dict[str, Environment] = {}
         self.minute = 60.0
+        self.python = packages.python()
         self.lives: list[Live] = []
         self.crashes: list[BaseException] = []
         self._changed = threading.Condition()
@@ -301,6 +303,7 @@ class Dispatcher:
             "ACTIONS_RUNTIME_TOKEN": self.state.grant(BOT, {"metadata": "none"}, run.id),
             "RIG_CACHE": str(self.folder / "cache"),
             "RIG_DEFAULT_BRANCH": "main",
+            "RIG_PYTHON": self.python,
         }
 
     def _uses(self, sha: str, workflow: Workflow) -> tuple[str, ...]:

@@ -110,16 +110,13 @@ class Act:
         options += ["--action-cache-path", str(self.folder / "act"), "-P", "ubuntu-latest=-self-hosted"]
         options += ["--no-skip-checkout", "--no-cache-server", "--json", "--rm", "--defaultbranch", "main"]
         for flag, pairs in (
-            ("--env", self._environment()),
+            ("--env", {**self.order.environment, "RIG_NEEDS": str(self._needs)}),
             ("-s", self.order.secrets),
             ("--var", self.order.variables),
         ):
             options += [word for key, value in pairs.items() for word in (flag, f"{key}={value}")]
         options += [word for each in self.order.uses for word in ("--local-repository", f"{each}={stand_in(each)}")]
         return [tool("act"), self.order.event, *options]
-
-    def _environment(self) -> dict[str, str]:
-        return {**self.order.environment, "RIG_NEEDS": str(self._needs), "RIG_PYTHON": packages.python()}
 
     def printed(self) -> str:
         """Return what the steps have printed until now."""
