@@ -5,37 +5,23 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from tests import bundles
 from tests.serve.online import trips
-from trunkline.conf.contract import Contract
-from trunkline.conf.data import Data
-from trunkline.conf.features import Features
 from trunkline.conf.serving import Freshness, Online
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.pipeline.bundle.inputs import inputs
-from trunkline.pipeline.bundle.raw import features_content
 from trunkline.serve.online.features import OnlineFeatures, put, states
 from trunkline.serve.online.join import RefusedError
 from trunkline.serve.online.store.sqlite import SQLiteStore
 from trunkline.serve.problems import ProblemError
 
-PLAN = trips.planned()
-DATA, CONTRACT, FEATURES = Data.parse(trips.DATA), Contract.parse(trips.CONTRACT), Features.parse(trips.FEATURES)
-INPUTS = [msgspec.to_builtins(each) for each in inputs(FEATURES, PLAN, CONTRACT, DATA.sources)]
-NAMES = [each["name"] for each in INPUTS]
+NAMES = [each["name"] for each in trips.declared_inputs()]
 REQUEST = {"number": 9, "station": "A", "line": 1, "starts": "2013-03-09T19:00:00+02:00"}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = bundles.make(tmp_path_factory.mktemp("bundle") / "trips", INPUTS)
-    content = features_content(PLAN, DATA, CONTRACT)
-    (folder / "features.json").write_text(json.dumps(content), encoding="utf-8")
-    bundles.seal(folder)
-    return folder
+    return trips.bundle(tmp_path_factory.mktemp("bundle") / "trips", trips.planned())
 
 
 @pytest.fixture
