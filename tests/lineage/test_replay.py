@@ -3,6 +3,7 @@
 import json
 import math
 import random
+import shutil
 import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -129,6 +130,15 @@ def test_a_log_as_it_was_written_is_what_is_recomputed(log, folder, tables):
     without = replay(log, folder)
     assert (without.holds, without.features) == (True, {})
     assert list(without.left.values()) == [4]
+
+
+def test_segments_that_are_compared_together_are_compared_as_apart(log, folder, tables, monkeypatch):
+    changed(log, people=lambda value: value + 1)
+    shutil.copy(log / "part-1.parquet", log / "part-2.parquet")
+    together = lineage_replay.content(replay(log, folder, tables))
+    assert (together["segments"], together["features"]["people"]["different"]) == (2, 2)
+    monkeypatch.setattr(lineage_replay, "_AT_ONCE", 1)
+    assert lineage_replay.content(replay(log, folder, tables)) == together
 
 
 def test_golden_and_random_rows_have_their_bits(tmp_path):

@@ -6,11 +6,11 @@ not at all.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,7 @@ from trunkline.serve.raw import RawRows
 from trunkline.show.text import clean
 
 _CALL = 4096  # rows that are scored at once
+_AT_ONCE = 100_000  # rows whose features are computed together: a pass over the tables for each minute's file is slow
 
 _Mask = npt.NDArray[np.bool_]
 
@@ -110,16 +111,45 @@ def replay(logs: Sequence[str], find: Callable[[str], Path], tables: Path | None
     joined from, None: features are not compared. Raises UserError for a file that no server or batch has written.
     """
     result, known = Replay(tolerance), dict[str, Scoring]()
+    for part in _together(_parts(logs, result)):
+        if part.digest not in known:
+            known[part.digest] = _scoring(find(part.digest), tables)
+        _compare(part.path, part.rows, known[part.digest], result)
+    return result
+
+
+class _Part(NamedTuple):
+    """Rows that one bundle has scored, as a pa.Table, and the segment they are of, the first of several."""
+
+    path: Path
+    digest: str
+    rows: Any
+
+    def joins(self, other: "_Part") -> bool:
+        """Whether the rows of another one are of the same bundle, and treated alike."""
+        return self.digest == other.digest and bool(self.rows.schema.equals(other.rows.schema, check_metadata=True))
+
+
+def _parts(logs: Sequence[str], result: Replay) -> Iterator[_Part]:
+    """Yield the rows of each segment by bundle, and count both."""
     for path in predictions.expand(logs):
         table = _read(path)
         result.segments += 1
         result.rows += len(table)
         for digest in pc.unique(table[DIGEST]).to_pylist():
-            if digest not in known:
-                known[digest] = _scoring(find(digest), tables)
-            rows = table.filter(pc.equal(table[DIGEST], digest))
-            _compare(path, rows, known[digest], result)
-    return result
+            yield _Part(path, digest, table.filter(pc.equal(table[DIGEST], digest)))
+
+
+def _together(parts: Iterable[_Part]) -> Iterator[_Part]:
+    """Join parts that follow one another, up to some number of rows."""
+    joined: list[_Part] = []
+    for part in parts:
+        if joined and (not part.joins(joined[0]) or sum(len(each.rows) for each in joined) >= _AT_ONCE):
+            yield joined[0]._replace(rows=pa.concat_tables(each.rows for each in joined))
+            joined = []
+        joined.append(part)
+    if joined:
+        yield joined[0]._replace(rows=pa.concat_tables(each.rows for each in joined))
 
 
 def content(compared: Replay) -> dict[str, Any]:
