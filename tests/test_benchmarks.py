@@ -2,11 +2,15 @@
 
 import importlib
 import shutil
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from benchmarks import bootstrap, error_rates, paired_auc, serving, soak
-from benchmarks.peers import catalog
+from benchmarks.peers import catalog, load
+from benchmarks.peers.process import Question
 
 from tests.bundles import INPUTS, expected
 from tests.serve.conftest import GOOD, golden_bundle
@@ -43,6 +47,30 @@ def test_a_question_is_asked_over_connections_with_its_headers(tmp_path, wrk):
     table = serving.table({place: each[0] for place, each in cells.items()}).splitlines()
     assert [line.count("|") for line in table] == [9, 9, 9, 9]
     assert "(1.00)" in table[-1]
+
+
+def test_questions_are_asked_in_turn(tmp_path, wrk):
+    asked = Counter()
+
+    class Counting(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self):
+            asked[self.rfile.read(int(self.headers["Content-Length"])), self.headers["Key"]] += 1
+            self.send_response(200)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Counting) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        question = Question("/", b'{"a": 1}', {"Key": "k"}, [b'{"a": 2}', b'{"a": 33}'])
+        done = load.ask(server.server_port, question, 1, 1, tmp_path)
+        server.shutdown()
+    assert (done.failed, set(asked)) == (0, {(body, "k") for body in (b'{"a": 1}', b'{"a": 2}', b'{"a": 33}')})
+    assert max(asked.values()) - min(asked.values()) <= 1
 
 
 def test_a_server_that_answers_another_score_is_not_measured(tmp_path):

@@ -18,6 +18,7 @@ _SERVERS = Path(__file__).parent / "servers"
 _SKLEARN = ("scikit-learn==1.9.1", "pandas==3.1.1", "numpy==2.4.6", "joblib==1.6.0")
 _FASTAPI = ("fastapi==0.165.0", "uvicorn[standard]==0.54.0")
 _KEY = "benchmark"
+HEADERS = {"Authorization": f"Bearer {_KEY}.{_KEY}"}  # of requests to our own server
 _BIN = f"{Path(sys.executable).parent}{os.pathsep}"
 
 
@@ -106,17 +107,17 @@ def _trunkline(name: str = "trunkline", form: str = "bundle", workers: int = 1, 
     declared = {"log": {"to": "log"}} if log else {}
     return Peer(
         name,
-        lambda python, model, folder, port: _own(
+        lambda python, model, folder, port: own(
             python, getattr(model, form), folder, workers, {"bind": f"127.0.0.1:{port}", **declared}
         ),
         lambda model: ("/v1/predict", model.row),
         lambda answer: answer["score"],
-        headers={"Authorization": f"Bearer {_KEY}.{_KEY}"},
+        headers=HEADERS,
     )
 
 
-def _own(python: Path, bundle: Path, folder: Path, workers: int, serving: Mapping[str, Any]) -> list[str]:
-    """Return our own command, on a declaration with a key; checks of the row and metrics are always on."""
+def own(python: Path, bundle: Path, folder: Path, workers: int, serving: Mapping[str, Any]) -> list[str]:
+    """Write a declaration with a key and return our own command; checks of the row and metrics are always on."""
     from trunkline.serve.auth import keys
 
     key = msgspec.structs.replace(keys.new_key(_KEY, ["predict"])[0], id=_KEY, sha256=keys._hash(_KEY))

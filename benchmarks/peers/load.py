@@ -11,11 +11,16 @@ from benchmarks.peers.process import Question
 
 _SCRIPT = """\
 wrk.method = "POST"
-local file = io.open("{body}", "rb")
-wrk.body = file:read("*a")
-file:close()
+local bodies = {{}}
+for line in io.lines("{bodies}") do bodies[#bodies + 1] = line end
+wrk.body = bodies[1]
 wrk.headers["Content-Type"] = "application/json"
 {headers}
+if #bodies > 1 then
+  local last, requests = 0, {{}}
+  init = function() for place, body in ipairs(bodies) do requests[place] = wrk.format(nil, nil, nil, body) end end
+  request = function() last = last % #bodies + 1; return requests[last] end
+end
 done = function(summary, latency, requests)
   local errors = summary.errors
   io.write(string.format(
@@ -48,12 +53,12 @@ def wrk() -> str:
 
 def ask(port: int, question: Question, connections: int, seconds: int, folder: Path) -> Load:
     """Ask a question of a server on this machine for some seconds; raises MissingError where there is no wrk."""
-    body, script = folder / "body.json", folder / "ask.lua"
-    body.write_bytes(question.body)
+    bodies, script = folder / "bodies", folder / "ask.lua"
+    bodies.write_bytes(b"".join(body + b"\n" for body in (question.body, *question.others)))
     headers = "\n".join(
         f"wrk.headers[{json.dumps(name)}] = {json.dumps(each)}" for name, each in question.headers.items()
     )
-    script.write_text(_SCRIPT.format(body=body, headers=headers))
+    script.write_text(_SCRIPT.format(bodies=bodies, headers=headers))
     command = [wrk(), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency", "-s", str(script)]
     done = subprocess.run(  # noqa: S603
         [*command, f"http://127.0.0.1:{port}{question.path}"], capture_output=True, text=True, check=True

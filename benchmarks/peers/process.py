@@ -22,11 +22,15 @@ _ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM
 
 @dataclass(frozen=True)
 class Question:
-    """A request to a server: its path, its body and the headers besides the body's type."""
+    """A request to a server: its path, its body and the headers besides the body's type.
+
+    `others` are bodies that load asks for after it, in turn; none of them has a line break.
+    """
 
     path: str
     body: bytes
     headers: Mapping[str, str]
+    others: Sequence[bytes] = ()
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 import json
 import subprocess
 from collections.abc import Iterator
-from datetime import date, timedelta
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,23 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import Checkout
+from tests.servers import feature_store
 from tests.serving import TRUNKLINE, Server, serving
 from trunkline.bundle.columns import graph_scores
 from trunkline.bundle.runtime import Bundle
 
 pytestmark = pytest.mark.e2e
 
-FIRST, LAST = date(2013, 5, 15), date(2013, 6, 14)  # no window is longer than the two weeks before the holdout
-START = date(2013, 6, 1)
+FIRST, LAST = date(2013, 4, 30), date(2013, 6, 14)  # no window is longer than the two weeks before the month
+START, END = datetime(2013, 5, 15), datetime(2013, 6, 15)  # of the month, in UTC
+STEP = timedelta(hours=12)
 TOLERANCE = 1e-9
+DEPARTS = (
+    pl.datetime("year", "month", "day", pl.col("sched_dep_time") // 100, pl.col("sched_dep_time") % 100)
+    .dt.replace_time_zone("America/New_York")
+    .dt.convert_time_zone("UTC")
+    .dt.replace_time_zone(None)
+)
 REQUESTED = ["year", "month", "day", "sched_dep_time", "carrier", "flight", "tailnum", "origin", "dest", "distance"]
 
 
@@ -36,11 +45,17 @@ def tables(small: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgresql", "redis"])
+def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with feature_store(request.param, tmp_path_factory.mktemp("store")) as url:
+        yield url
+
+
 @pytest.fixture(scope="module")
-def project(small: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(small: Checkout, store: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("served")
     params = yaml.safe_load(small.read("params.yaml"))
-    params["serving"]["online"] = {"store": "sqlite:///online/features.db", "views": {}}
+    params["serving"]["online"] = {"store": store, "views": {}}
     params["serving"]["log"] = {"to": "log", "interval": "1s"}
     (home / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     return home
@@ -49,15 +64,16 @@ def project(small: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def server(small: Checkout, project: Path, tables: Path) -> Iterator[Server]:
     bundle = str(small.root / "models/bundle")
-    command = [TRUNKLINE, "materialize", bundle, "--tables", str(tables), "--until", "2013-06-01", "--json"]
+    command = [TRUNKLINE, "materialize", bundle, "--tables", str(tables), "--until", str(START.date()), "--json"]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True, timeout=300)
     assert [each["conflicts"] for each in json.loads(done.stdout)["tables"].values()] == [[], [], []]
     with serving(bundle, cwd=project) as running:
         yield running
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 def test_what_is_pushed_or_asked_is_held_to_the_contract(small, server, project, tables, tmp_path):
-    flights = on(pl.read_parquet(tables / "flights.parquet"), START - timedelta(days=9))
+    flights = on(pl.read_parquet(tables / "flights.parquet"), date(2013, 5, 6))
     good = json_rows(flights.head(1))[0]
     refused = {
         "table": ({"table": "flight", "rows": []}, "no feature is made of it; did you mean 'flights'?"),
@@ -82,9 +98,9 @@ def test_what_is_pushed_or_asked_is_held_to_the_contract(small, server, project,
 
     request = {name: good[name] for name in REQUESTED}
     first = server.post("/v1/predict?features=true", request).json
-    given = {"temperature": 0.5, "prediction_time": "2013-05-22T00:00Z"}
+    given = {"temperature": 0.5, "prediction_time": "2013-05-05T00:00Z"}
     own = server.post("/v1/predict?features=true", request | given)
-    assert own.json["features"]["prediction_time"] == "2013-05-22T00:00:00Z" != first["features"]["prediction_time"]
+    assert own.json["features"]["prediction_time"] == "2013-05-05T00:00:00Z" != first["features"]["prediction_time"]
     assert own.json["score"] != first["score"]
     absent = {name: value for name, value in request.items() if name != "tailnum"}
     assert server.post("/v1/predict", [request, absent]).status == 200  # which may be missing
@@ -105,32 +121,77 @@ def test_what_is_pushed_or_asked_is_held_to_the_contract(small, server, project,
     assert (done.returncode, f"{flights.height:,} rows stored" in done.stdout) == (0, True), done.stdout + done.stderr
 
 
-def test_a_fortnight_of_events_and_requests_gives_the_features_of_training(small, server, tables, project):
+@dataclass(frozen=True)
+class Hours:
+    """Some hours of the month: what became known, as bodies with their numbers of rows, and what is asked."""
+
+    known: list[tuple[bytes, int]]
+    asked: pl.DataFrame
+
+
+@pytest.fixture(scope="module")
+def month(small: Checkout, tables: Path) -> list[Hours]:
+    """The month in order: each flight comes when it has left, and again when it has arrived."""
+    flights, weather = (pl.read_parquet(tables / f"{name}.parquet") for name in ("flights", "weather"))
+    left = DEPARTS + pl.duration(minutes=pl.max_horizontal("dep_delay", 0))
+    arrived = DEPARTS + pl.duration(minutes=pl.col("dep_delay") + pl.col("air_time") + 60)
+    unknown = [pl.lit(None, flights.schema[name]).alias(name) for name in ("arr_time", "arr_delay", "air_time")]
+    events = {
+        "flights": pl.concat([flights.with_columns(unknown, known=left), flights.with_columns(known=arrived)]),
+        "weather": weather.with_columns(known=pl.col("time_hour") + timedelta(hours=1)),
+    }
+    rows = pl.concat(pl.read_parquet(small.root / f"data/features/{name}.parquet") for name in ("train", "holdout"))
+    asked = rows.with_columns(known=DEPARTS - timedelta(hours=2)).sort("known").gather_every(4)
+    starts = pl.datetime_range(START, END, STEP, closed="left", eager=True)
+    return [
+        Hours([pushed(name, within(table, start)) for name, table in events.items()], within(asked, start))
+        for start in starts
+    ]
+
+
+def within(table: pl.DataFrame, start: datetime) -> pl.DataFrame:
+    """The rows of a step, in the order in which they became known, or are asked."""
+    return table.filter(pl.col("known").is_between(start, start + STEP, closed="left")).sort("known").drop("known")
+
+
+def pushed(name: str, table: pl.DataFrame) -> tuple[bytes, int]:
+    return json.dumps({"table": name, "rows": json_rows(table)}).encode(), table.height
+
+
+def test_a_month_of_events_and_requests_gives_the_features_of_training(small, server, month, tables, project):
     bundle = Bundle.load(small.root / "models/bundle")
     names = [*bundle.numeric, *bundle.categorical]
-    holdout = pl.read_parquet(small.root / "data/features/holdout.parquet").gather_every(4)
-    events = {name: pl.read_parquet(tables / f"{name}.parquet") for name in ("flights", "weather")}
-    seen = 0
-    # The last evening in May is in June by UTC: what of that day is stored already comes again.
-    for day in pl.date_range(START - timedelta(days=1), LAST, eager=True):
-        for name, table in events.items():
-            pushed(server, name, on(table, day))
-        asked = on(holdout, day)
-        if asked.height:
-            answer = server.post("/v1/predict?features=true", asked.select(REQUESTED).to_dicts())
-            assert answer.status == 200, answer.body[:500]
-            joined = [each["values"] for each in answer.json["features"]]
-            assert_alike(pl.DataFrame(joined, schema=asked.select(names).schema), asked.select(names))
-            even = asked.vstack(asked.head(asked.height % 2))  # of an odd number of rows, the last has other bits
-            assert answer.json["scores"] == graph_scores(bundle, even.select(names)).tolist()[: asked.height]
-        seen += asked.height
-    assert seen == holdout.height > 2000
+    for hours in month:
+        for body, rows in hours.known:
+            answer = server.post("/v1/events", body)
+            assert (answer.status, answer.json["stored"], answer.json["conflicts"]) == (200, rows, []), answer.body
+        if hours.asked.height:
+            assert_joined(server, bundle, hours.asked, names)
+    assert sum(hours.asked.height for hours in month) > 6000
     replayed = replay(small, server, project, tables)
     assert (replayed.returncode, f"{len(names)} features of" in replayed.stdout) == (0, True), replayed.stdout
-    late = pl.read_parquet(tables / "flights.parquet").with_columns(pl.col("dep_delay") + 1)
-    late.write_parquet(tables / "flights.parquet")
-    replayed = replay(small, server, project, tables)
-    assert (replayed.returncode, "origin_departure_delay_1h" in replayed.stdout) == (1, True), replayed.stdout
+    assert_found(small, server, project, tables)
+
+
+def assert_found(small: Checkout, server: Server, project: Path, tables: Path) -> None:
+    """Hold a replay to finding departures that were changed since by a minute."""
+    for name in ("flights", "weather", "planes"):
+        table = pl.read_parquet(tables / f"{name}.parquet")
+        changed = [pl.col("dep_delay") + 1] if name == "flights" else []
+        table.with_columns(changed).write_parquet(project / f"{name}.parquet")
+    replayed = replay(small, server, project, project)
+    words = "feature origin_departure_delay_1h of view origin_hour: differs in"
+    assert (replayed.returncode, words in replayed.stdout) == (1, True), replayed.stdout
+
+
+def assert_joined(server: Server, bundle: Bundle, asked: pl.DataFrame, names: list[str]) -> None:
+    """Hold what a server joins and scores to the features of training, and to their scores, bit for bit."""
+    answer = server.post("/v1/predict?features=true", asked.select(REQUESTED).to_dicts())
+    assert answer.status == 200, answer.body[:500]
+    joined = [each["values"] for each in answer.json["features"]]
+    assert_alike(pl.DataFrame(joined, schema=asked.select(names).schema), asked.select(names))
+    even = asked.vstack(asked.head(asked.height % 2))  # of an odd number of rows, the last has other bits
+    assert answer.json["scores"] == graph_scores(bundle, even.select(names)).tolist()[: asked.height]
 
 
 def replay(small: Checkout, server: Server, project: Path, tables: Path) -> "subprocess.CompletedProcess[str]":
@@ -143,11 +204,6 @@ def replay(small: Checkout, server: Server, project: Path, tables: Path) -> "sub
 
 def on(table: pl.DataFrame, day: date) -> pl.DataFrame:
     return table.filter(pl.date("year", "month", "day") == day)
-
-
-def pushed(server: Server, name: str, table: pl.DataFrame) -> None:
-    answer = server.post("/v1/events", {"table": name, "rows": json_rows(table)})
-    assert (answer.status, answer.json["stored"], answer.json["conflicts"]) == (200, table.height, []), answer.body
 
 
 def assert_alike(joined: pl.DataFrame, trained: pl.DataFrame) -> None:

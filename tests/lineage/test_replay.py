@@ -3,32 +3,44 @@
 import json
 import math
 import random
+import shutil
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
 from tests import bundles
 from tests.serve.labels.project import file
+from tests.serve.online import trips
 from tests.serve.test_joined import CONTENT, PLAN, joined, tables_of, trips_of
 from tests.serving import TRUNKLINE
 from trunkline.bundle.contract import row_check
 from trunkline.bundle.runtime import Bundle
+from trunkline.cli.replay import replay as verb
+from trunkline.conf.serving import Online
 from trunkline.core.errors import UserError
+from trunkline.core.expressions import Column
+from trunkline.core.features import EVENT_TIME
 from trunkline.lineage import replay as lineage_replay
 from trunkline.serve import batch
 from trunkline.serve.labels import importing, join, store
 from trunkline.serve.log import DIGEST, REQUEST, TIME
+from trunkline.serve.online.features import OnlineFeatures, put
+from trunkline.serve.online.store.sqlite import SQLiteStore
 from trunkline.serve.prediction_log import segments
 from trunkline.serve.prediction_log.messages import Scorer
 from trunkline.serve.prediction_log.place import Place
 from trunkline.serve.prediction_log.privacy import Privacy
 from trunkline.serve.prediction_log.segments import ScoredRows
 
+GOLDEN = Path(__file__).parents[1] / "golden/lineage"
 OPEN = Privacy({}, "keep", frozenset(), None)
 TRIPS = trips_of([(0, "Roma", 1, 30), (100, "Roma", 2, 45), (130, "東京", 3, 5), (400, "Roma", 4, 15)])
 
@@ -107,7 +119,7 @@ def changed(log, **columns):
 
 def different(result):
     return {
-        each.name: (each.different, each.request)
+        each.name: (each.different, each.first.request)
         for each in (*result.scores.values(), *result.features.values())
         if each.different
     }
@@ -122,6 +134,15 @@ def test_a_log_as_it_was_written_is_what_is_recomputed(log, folder, tables):
     without = replay(log, folder)
     assert (without.holds, without.features) == (True, {})
     assert list(without.left.values()) == [4]
+
+
+def test_segments_that_are_compared_together_are_compared_as_apart(log, folder, tables, monkeypatch):
+    changed(log, people=lambda value: value + 1)
+    shutil.copy(log / "part-1.parquet", log / "part-2.parquet")
+    together = lineage_replay.content(replay(log, folder, tables))
+    assert (together["segments"], together["features"]["people"]["different"]) == (2, 2)
+    monkeypatch.setattr(lineage_replay, "_AT_ONCE", 1)
+    assert lineage_replay.content(replay(log, folder, tables)) == together
 
 
 def test_golden_and_random_rows_have_their_bits(tmp_path):
@@ -192,7 +213,7 @@ def test_what_is_changed_is_found_and_named(log, folder, tables, columns, named)
     assert not result.holds
     features = {each.name for each in result.features.values() if each.different}
     assert features == named
-    assert {each.request for each in result.features.values() if each.different} == {"r3"}
+    assert {each.first.request for each in result.features.values() if each.different} == {"r3"}
 
 
 def test_a_difference_within_the_tolerance_is_none(log, folder, tables):
@@ -231,4 +252,88 @@ def test_the_verb_says_what_was_compared_and_exits_1_at_a_difference(log, folder
     changed(log, people=lambda value: value + 1)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
-    assert "feature people: differs in 1 of 4 rows, by 1 at most; the first is of request r3\n" in done.stdout
+    words = (
+        "feature people of view place: differs in 1 of 4 rows, by 1 at most; the first is row 0 of request r3: logged "
+    )
+    assert words in done.stdout
+
+
+HOUR = timedelta(hours=1)
+DAY: trips.Tables = {
+    "trips": [
+        {
+            "number": each, "station": "ab"[each % 2], "line": 1 + each % 2, "starts": trips.START + each * HOUR,
+            "delay": 60 + each * 50 % 300, "load": each / 4,
+        }
+        for each in range(24)
+    ],
+    "alerts": [
+        {
+            "place": each, "code": "x", "station": "ab"[each % 2], "line": 1 + each % 2,
+            "at": trips.START + each * HOUR, "told": trips.START + (each + 1) * HOUR, "weight": each / 8,
+        }
+        for each in range(24)
+    ],
+    "stations": [{"station": each, "platforms": 3, "opened": trips.START - 9999 * HOUR} for each in "ab"],
+}  # fmt: skip
+
+
+def in_another_zone(plan):
+    return replace(plan, timezone="UTC")
+
+
+def without_a_transformation(plan):
+    """Sum the weights instead of their squares."""
+    view = trips.FEATURES["views"]["alerts_day"]
+    features = view["features"] | {"weight_sum": {"aggregate": "sum", "of": "weight"}}
+    return trips.planned(
+        trips.FEATURES | {"views": trips.FEATURES["views"] | {"alerts_day": view | {"features": features}}}
+    )
+
+
+def seen_too_early(plan):
+    """Take trips for known once they happen, which no declaration is allowed to say of an outcome."""
+    done = next(view.events for view in plan.primitives if view.name == "last")
+    early = replace(done, available_at=Column(EVENT_TIME))
+    views = [replace(view, events=early) if view.name in ("last", "recent") else view for view in plan.primitives]
+    return replace(plan, primitives=tuple(views))
+
+
+OF_STREAM = {"delay_sum_6h", "last_delay", "last_load", "load_mean_6h", "since_last", "since_last_hours", "trips_6h"}
+
+# How a server computes otherwise than training did, and the features that show it.
+SKEWS = {
+    "none": (lambda plan: plan, set()),
+    "zone": (in_another_zone, {"local_hour"}),
+    "dropped": (without_a_transformation, {"weight_sum"}),
+    "early": (seen_too_early, OF_STREAM),
+}
+
+
+def joined_by(folder, plan, trained):
+    """Join a day of requests by a plan, and score them by a bundle; return the log that a server writes."""
+    skewed, bundle = trips.bundle(folder / "skewed", plan), Bundle.load(trained)
+    names = [each.name for each in bundle.contract.inputs]
+    store = SQLiteStore(folder / "online.db")
+    online = OnlineFeatures.read(skewed, names, Online(store="sqlite:///online.db"), store)
+    for name, rows in DAY.items():
+        assert put(online.tables[name], store, rows) == []
+    requested = online.requested([trips.request(trip) for trip in DAY["trips"]])
+    times = [each.predicted_at.replace(tzinfo=UTC) for each in requested.joined.values()]
+    write(folder / "log" / "part-1.parquet", bundle, requested.rows, list(requested.columns.values()), times)
+    return folder / "log"
+
+
+@pytest.mark.parametrize("name", SKEWS)
+def test_what_is_computed_otherwise_than_in_training_is_found_and_named(tmp_path, name):
+    skew, named = SKEWS[name]
+    trained = trips.bundle(tmp_path / "trained", trips.planned())
+    log = joined_by(tmp_path, skew(trips.planned()), trained)
+    trips.write(tmp_path, DAY)
+    arguments = [str(log), "--bundle", str(trained), "--tables", str(tmp_path)]
+    text = CliRunner().invoke(verb, [*arguments], catch_exceptions=False)
+    told = json.loads(CliRunner().invoke(verb, [*arguments, "--json"], catch_exceptions=False).stdout)
+    assert (text.exit_code, told["holds"]) == ((1, False) if named else (0, True)), text.output
+    assert {feature for feature, each in told["features"].items() if each["different"]} == named
+    if named:
+        assert text.stdout == (GOLDEN / f"skew_{name}.txt").read_text(encoding="utf-8")

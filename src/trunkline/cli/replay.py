@@ -1,14 +1,14 @@
 """`trunkline replay`: recomputes what a prediction log says."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from trunkline.cli import options, output
 
 if TYPE_CHECKING:
-    from trunkline.lineage.replay import Comparison, Replay
+    from trunkline.lineage.replay import Comparison, Example, Replay
 
 
 @click.command(short_help="Recompute the scores, and the joined features, of a prediction log.")
@@ -77,15 +77,21 @@ def _tell(compared: "Replay") -> None:
             rows = max(each.rows for each in same)
             click.echo(f"{len(same)} {kind}{'s' if len(same) > 1 else ''} of {rows:,} rows: as logged")
         for each in comparisons.values():
-            if each.different:
-                click.echo(_difference(kind, each))
+            if each.first:
+                click.echo(_difference(kind, each, each.first))
     for why, rows in compared.left.items():
         click.echo(f"{rows:,} rows: {why}", err=True)
 
 
-def _difference(kind: str, found: "Comparison") -> str:
-    largest = "" if found.largest is None else f", by {found.largest:.3g} at most"
+def _difference(kind: str, compared: "Comparison", first: "Example") -> str:
+    view = f" of view {compared.view}" if compared.view else ""
+    largest = "" if compared.largest is None else f", by {compared.largest:.3g} at most"
+    values = f"logged {_shown(first.logged)}, recomputed {_shown(first.recomputed)}"
     return (
-        f"{kind} {found.name}: differs in {found.different:,} of {found.rows:,} rows{largest}; the first is of request "
-        f"{found.request}"
+        f"{kind} {compared.name}{view}: differs in {compared.different:,} of {compared.rows:,} rows{largest}; "
+        f"the first is row {first.row} of request {first.request}: {values}"
     )
+
+
+def _shown(value: Any) -> str:
+    return "missing" if value is None else str(value).removesuffix(".0")

@@ -6,10 +6,11 @@ not at all.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,39 +23,53 @@ from trunkline.bundle.contract import MISSING, Contract, Input
 from trunkline.core.arrays import Floats
 from trunkline.core.errors import UserError, one_line
 from trunkline.lineage import predictions
+from trunkline.pipeline.features.plan import FeaturePlan
 from trunkline.serve import batch, bundles
 from trunkline.serve.bundles import Served
 from trunkline.serve.joined import OfflineTables
 from trunkline.serve.log import DIGEST, INPUTS, REQUEST
-from trunkline.serve.prediction_log.segments import ABOUT, COLUMNS, PREDICTION_TIME
+from trunkline.serve.online.plan import feature_names
+from trunkline.serve.prediction_log.segments import ABOUT, COLUMNS, PREDICTION_TIME, ROW
 from trunkline.serve.raw import RawRows
 from trunkline.show.text import clean
 
 _CALL = 4096  # rows that are scored at once
+_AT_ONCE = 100_000  # rows whose features are computed together: a pass over the tables for each minute's file is slow
 
 _Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Example:
+    """A row of a request of which the log says another value than is recomputed; None: it is missing there."""
+
+    request: str
+    row: int
+    logged: Any
+    recomputed: Any
 
 
 @dataclass
 class Comparison:
     """How a score or a feature of the log compares with the recomputed one.
 
-    `largest` is the largest difference, None where one of the two is missing or it is a text; `request` is the first
-    one that differs.
+    `view` is the one that a feature is of; None for an expression of the row. `largest` is the largest difference, None
+    where one of the two is missing or it is a text; `first` is the first row that differs.
     """
 
     name: str
+    view: str | None = None
     rows: int = 0
     different: int = 0
     largest: float | None = None
-    request: str | None = None
+    first: Example | None = None
 
-    def add(self, requests: Sequence[str], differs: _Mask, by: Floats) -> None:
-        """Add rows, of which some differ by so much."""
-        self.rows += len(differs)
+    def add(self, rows: int, differs: _Mask, by: Floats, example: Callable[[int], Example]) -> None:
+        """Add so many rows, of which some differ by so much; `example` gives the one at a place."""
+        self.rows += rows
         self.different += int(differs.sum())
         if differs.any():
-            self.request = self.request or clean(requests[int(differs.argmax())])
+            self.first = self.first or example(int(differs.argmax()))
             sizes = by[differs & np.isfinite(by)]
             self.largest = max([self.largest or 0.0, *sizes.tolist()]) if len(sizes) else self.largest
 
@@ -96,16 +111,45 @@ def replay(logs: Sequence[str], find: Callable[[str], Path], tables: Path | None
     joined from, None: features are not compared. Raises UserError for a file that no server or batch has written.
     """
     result, known = Replay(tolerance), dict[str, Scoring]()
+    for part in _together(_parts(logs, result)):
+        if part.digest not in known:
+            known[part.digest] = _scoring(find(part.digest), tables)
+        _compare(part.path, part.rows, known[part.digest], result)
+    return result
+
+
+class _Part(NamedTuple):
+    """Rows that one bundle has scored, as a pa.Table, and the segment they are of, the first of several."""
+
+    path: Path
+    digest: str
+    rows: Any
+
+    def joins(self, other: "_Part") -> bool:
+        """Whether the rows of another one are of the same bundle, and treated alike."""
+        return self.digest == other.digest and bool(self.rows.schema.equals(other.rows.schema, check_metadata=True))
+
+
+def _parts(logs: Sequence[str], result: Replay) -> Iterator[_Part]:
+    """Yield the rows of each segment by bundle, and count both."""
     for path in predictions.expand(logs):
         table = _read(path)
         result.segments += 1
         result.rows += len(table)
         for digest in pc.unique(table[DIGEST]).to_pylist():
-            if digest not in known:
-                known[digest] = _scoring(find(digest), tables)
-            rows = table.filter(pc.equal(table[DIGEST], digest))
-            _compare(path, rows, known[digest], result)
-    return result
+            yield _Part(path, digest, table.filter(pc.equal(table[DIGEST], digest)))
+
+
+def _together(parts: Iterable[_Part]) -> Iterator[_Part]:
+    """Join parts that follow one another, up to some number of rows."""
+    joined: list[_Part] = []
+    for part in parts:
+        if joined and (not part.joins(joined[0]) or sum(len(each.rows) for each in joined) >= _AT_ONCE):
+            yield joined[0]._replace(rows=pa.concat_tables(each.rows for each in joined))
+            joined = []
+        joined.append(part)
+    if joined:
+        yield joined[0]._replace(rows=pa.concat_tables(each.rows for each in joined))
 
 
 def content(compared: Replay) -> dict[str, Any]:
@@ -159,7 +203,16 @@ def _compare_scores(path: Path, rows: Any, bundle: Served, result: Replay) -> No
         logged = rows[name].to_numpy()
         differs = _bits(logged) != _bits(computed)
         comparison = result.scores.setdefault(name, Comparison(name))
-        comparison.add(rows[REQUEST].to_pylist(), differs, np.abs(logged - computed))
+        example = partial(_example, rows, rows[name], pa.array(np.ascontiguousarray(computed)))
+        comparison.add(len(rows), differs, np.abs(logged - computed), example)
+
+
+def _example(rows: Any, logged: Any, computed: Any, place: int) -> Example:
+    """Return what two columns say of the row at a place."""
+    values = (
+        clean(each) if isinstance(each, str) else each for each in (logged[place].as_py(), computed[place].as_py())
+    )
+    return Example(clean(rows[REQUEST][place].as_py()), rows[ROW][place].as_py(), *values)
 
 
 def _bits(values: Floats) -> npt.NDArray[np.int64]:
@@ -203,11 +256,17 @@ def _compare_features(rows: Any, raw: RawRows, contract: Contract, hidden: Mappi
     columns = {name: pl.Series(name, [request[name] for request in requests], strict=False) for name in raw.read}
     times = pl.Series(rows[PREDICTION_TIME].cast(pa.timestamp("us")).to_pylist(), dtype=pl.Datetime("us"))
     computed, _ = raw.inputs(pl.DataFrame(columns).to_arrow(), times)
-    logged, ids = rows[INPUTS].combine_chunks(), np.array(rows[REQUEST].to_pylist(), object)
-    for one, ours, theirs in _pairs(contract, logged, computed, hidden):
+    views = _views(raw.plan)
+    for one, ours, theirs in _pairs(contract, rows[INPUTS].combine_chunks(), computed, hidden):
         differs, by = _difference(one, ours, theirs, result.tolerance)
         joined = np.array([one.name in raw.declared or one.name not in request for request in requests])  # not given
-        result.features.setdefault(one.name, Comparison(one.name)).add(ids[joined], differs[joined], by[joined])
+        comparison = result.features.setdefault(one.name, Comparison(one.name, views.get(one.name)))
+        comparison.add(int(joined.sum()), differs & joined, by, partial(_example, rows, ours, theirs))
+
+
+def _views(plan: FeaturePlan) -> dict[str, str]:
+    """Return the view of each feature that is joined, by its name."""
+    return {name: view.name for view in plan.primitives for name in feature_names(view)}
 
 
 def _pairs(

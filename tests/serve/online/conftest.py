@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers import postgres, redis_server
+from tests.servers import feature_store
 from trunkline.serve.online.store.open import open_store
 from trunkline.serve.online.store.protocol import Store
 
@@ -14,11 +14,8 @@ from trunkline.serve.online.store.protocol import Store
 @pytest.fixture(scope="module", params=["sqlite", "postgresql", "redis"])
 def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a store; it may be emptied by `fresh`."""
-    if request.param == "sqlite":
-        yield f"sqlite:///{tmp_path_factory.mktemp('store')}/online.db"
-        return
-    with postgres() if request.param == "postgresql" else redis_server() as server:
-        yield server
+    with feature_store(request.param, tmp_path_factory.mktemp("store")) as url:
+        yield url
 
 
 def opened(address: str) -> Store:

@@ -5,21 +5,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 from openapi_core import OpenAPI
 
-from tests import bundles
 from tests.serve.online import trips
-from trunkline.bundle.schema import request_schema
-from trunkline.conf.contract import Contract
-from trunkline.conf.data import Data
-from trunkline.conf.features import Features
 from trunkline.conf.serving import Freshness, Limits, Online, Serving
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.pipeline.bundle.inputs import inputs
-from trunkline.pipeline.bundle.raw import features_content
 from trunkline.serve import openapi, predict
 from trunkline.serve.http import JSON, Request
 from trunkline.serve.model import Model, load
@@ -29,27 +21,13 @@ from trunkline.serve.online.store.sqlite import SQLiteStore
 from trunkline.serve.problems import ProblemError
 from trunkline.serve.protocols import mlflow, open_inference
 
-PLAN = trips.planned()
-DATA, CONTRACT, FEATURES = Data.parse(trips.DATA), Contract.parse(trips.CONTRACT), Features.parse(trips.FEATURES)
-DECLARED = inputs(FEATURES, PLAN, CONTRACT, DATA.sources)
-INPUTS = [msgspec.to_builtins(each) for each in DECLARED]
-NAMES = [each["name"] for each in INPUTS]
+NAMES = [each["name"] for each in trips.declared_inputs()]
 REQUEST = {"number": 9, "station": "A", "line": 1, "starts": "2013-03-09T19:00:00+02:00"}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = bundles.make(tmp_path_factory.mktemp("bundle") / "trips", INPUTS)
-    contract = json.loads((folder / "contract.json").read_text(encoding="utf-8"))
-    contract["request"] = request_schema(DECLARED)
-    row = {each.name: None if each.nullable else 0 for each in DECLARED}
-    golden = [{"request": row, "score": bundles.expected(INPUTS, row)}]
-    (folder / "golden.json").write_text(json.dumps(golden), encoding="utf-8")
-    (folder / "contract.json").write_text(json.dumps(contract), encoding="utf-8")
-    content = features_content(PLAN, DATA, CONTRACT)
-    (folder / "features.json").write_text(json.dumps(content), encoding="utf-8")
-    bundles.seal(folder)
-    return folder
+    return trips.bundle(tmp_path_factory.mktemp("bundle") / "trips", trips.planned())
 
 
 @pytest.fixture

@@ -1,17 +1,24 @@
 """A small problem with every kind of view: trips that are observed, alerts from elsewhere, and a table of stations."""
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import polars as pl
 from hypothesis import strategies as st
 
+from tests import bundles
+from trunkline.bundle.contract import Input
+from trunkline.bundle.schema import request_schema
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.features import Features
 from trunkline.core.expressions import Type
+from trunkline.pipeline.bundle.inputs import inputs
+from trunkline.pipeline.bundle.raw import features_content
 from trunkline.pipeline.features.compiler import column_types, plan
 from trunkline.pipeline.features.duckdb import DuckDBEngine
 from trunkline.pipeline.features.plan import FeaturePlan
@@ -141,8 +148,30 @@ Row = dict[str, Any]
 Tables = Mapping[str, Sequence[Row]]
 
 
-def planned() -> FeaturePlan:
-    return plan(Features.parse(FEATURES), Data.parse(DATA), Contract.parse(CONTRACT))
+def planned(features: Row = FEATURES) -> FeaturePlan:
+    return plan(Features.parse(features), Data.parse(DATA), Contract.parse(CONTRACT))
+
+
+def declared_inputs() -> list[Row]:
+    """The inputs of a model that reads all features, as a contract of a bundle declares them."""
+    data, contract = Data.parse(DATA), Contract.parse(CONTRACT)
+    return [msgspec.to_builtins(each) for each in inputs(Features.parse(FEATURES), planned(), contract, data.sources)]
+
+
+def bundle(folder: Path, feature_plan: FeaturePlan) -> Path:
+    """Make a bundle of a model that reads all features, which are joined by a plan; return its folder."""
+    declared = declared_inputs()
+    made = bundles.make(folder, declared)
+    row = {each["name"]: None if each["nullable"] else 0 for each in declared}
+    golden = [{"request": row, "score": bundles.expected(declared, row)}]
+    (made / "golden.json").write_text(json.dumps(golden), encoding="utf-8")
+    contract = json.loads((made / "contract.json").read_text(encoding="utf-8"))
+    contract["request"] = request_schema(msgspec.convert(declared, list[Input]))
+    (made / "contract.json").write_text(json.dumps(contract), encoding="utf-8")
+    content = features_content(feature_plan, Data.parse(DATA), Contract.parse(CONTRACT))
+    (made / "features.json").write_text(json.dumps(content), encoding="utf-8")
+    bundles.seal(made)
+    return made
 
 
 def types_of(table: str) -> dict[str, Type]:
@@ -154,12 +183,17 @@ def request(trip: Row) -> Row:
     return {name: trip[name] for name in ("number", "station", "line", "starts")}
 
 
-def offline(folder: Path, tables: Tables) -> dict[int, Row]:
-    """The features of every trip by the engine that computes them for training, by number of the trip."""
-    feature_plan = planned()
+def write(folder: Path, tables: Tables) -> None:
+    """Write tables as `validate` does."""
     for name, rows in tables.items():
         schema = {column: SCHEMAS[kind] for column, kind in types_of(name).items()}
         pl.DataFrame(rows, schema=schema, orient="row").write_parquet(folder / f"{name}.parquet")
+
+
+def offline(folder: Path, tables: Tables) -> dict[int, Row]:
+    """The features of every trip by the engine that computes them for training, by number of the trip."""
+    feature_plan = planned()
+    write(folder, tables)
     with DuckDBEngine(feature_plan, folder) as engine:
         engine.load_requests()
         for primitive in feature_plan.primitives:

@@ -86,7 +86,7 @@ class OnlinePlan:
         declared = {
             "view": {name: part for name, part in content.items() if name not in ("name", "events")},
             "events": {name: part for name, part in content.get("events", {}).items() if name != "name"},
-            "types": [types[name] for name in (*view.keys, *_features(view))],
+            "types": [types[name] for name in (*view.keys, *feature_names(view))],
             "timezone": self.plan.timezone,
             "own": own,
             "format": _FORMAT,
@@ -104,12 +104,13 @@ class OnlinePlan:
                 )
 
 
-def _features(view: Primitive) -> list[str]:
+def feature_names(view: Primitive) -> list[str]:
+    """Return the names of a view's features, in order."""
     return [each.name if not isinstance(each, tuple) else each[0] for each in view.features]
 
 
 def _kept(view: Primitive, types: Mapping[str, Type], own: bool) -> RollingView | LatestView | LookupView:
-    features = {name: types[name] for name in _features(view)}
+    features = {name: types[name] for name in feature_names(view)}
     match view:
         case RollingAggregate():
             return RollingView(view)
