@@ -16,12 +16,19 @@ Row = Mapping[str, Any]
 
 
 class _Stream(NamedTuple):
-    """A stream of a table: what gives its times, and its views, each with what makes of an event what it stores."""
+    """A stream: when its events are known, and its views, each with what makes of an event what it stores."""
 
-    events: Events
-    event_time: Evaluator
+    name: str
     available_at: Evaluator
     views: list[tuple[OnlineView, Callable[[Any], Any]]]
+
+
+class _Happening(NamedTuple):
+    """Streams whose events happen at the same time and are told apart by the same columns, which is computed once."""
+
+    event_time: Evaluator
+    unique: tuple[str, ...]
+    streams: list[_Stream]
 
 
 @dataclass(frozen=True)
@@ -68,15 +75,16 @@ class TableEvents:
         return [(view, self._recorder(view)) for view in self._views if isinstance(view.primitive, StaticLookup)]
 
     @cached_property
-    def _streams(self) -> list[_Stream]:
+    def _happenings(self) -> list[_Happening]:
         views: dict[Events, list[tuple[OnlineView, Callable[[Any], Any]]]] = {}
         for view in self._views:
             if not isinstance(view.primitive, StaticLookup):
                 views.setdefault(view.primitive.events, []).append((view, self._recorder(view)))
-        return [
-            _Stream(stream, self._compiled(stream.event_time), self._compiled(stream.available_at), of)
-            for stream, of in views.items()
-        ]
+        streams: dict[tuple[Expression, tuple[str, ...]], list[_Stream]] = {}
+        for events, of in views.items():
+            stream = _Stream(events.name, self._compiled(events.available_at), of)
+            streams.setdefault((events.event_time, events.unique), []).append(stream)
+        return [_Happening(self._compiled(time), unique, of) for (time, unique), of in streams.items()]
 
     @cached_property
     def _types(self) -> dict[str, Type]:
@@ -93,27 +101,30 @@ class TableEvents:
         try:
             for view, record in self._lookups:
                 yield view, record(row)
-            for stream in self._streams:
-                event = self._event(stream, row)
-                for view, record in stream.views if event is not None else ():
-                    yield view, record(event)
+            for happening in self._happenings:
+                for stream, event in self._events(happening, row):
+                    for view, record in stream.views:
+                        yield view, record(event)
         except UnfitError as error:
             raise UnfitError(f"table {self.table}: {error}") from None
 
-    def _event(self, stream: _Stream, row: Row) -> Event | None:
-        """Return a row as an event; None for one that has not happened, or is not known."""
+    def _events(self, happening: _Happening, row: Row) -> Iterator[tuple[_Stream, Event]]:
+        """Yield a row as an event of each stream; of none where it has not happened or is not known."""
+        name = happening.streams[0].name
         try:
-            happened = stream.event_time(row)
+            happened = happening.event_time(row)
             if happened is None:
-                return None
-            timed = {**row, EVENT_TIME: happened}
-            known = stream.available_at(timed)
+                return
+            timed, at, who = {**row, EVENT_TIME: happened}, micros(happened), None
+            for stream in happening.streams:
+                name = stream.name
+                known = stream.available_at(timed)
+                seen = None if known is None else max(at, micros(known))
+                if seen is not None and (self.until is None or seen <= self.until):
+                    who = who or identity(happening.unique, row, self.types)
+                    yield stream, Event(who, at, seen, timed)
         except UnfitError as error:
-            raise UnfitError(f"stream {stream.events.name}: {error}") from None
-        if known is None or (self.until is not None and max(micros(happened), micros(known)) > self.until):
-            return None
-        who = identity(stream.events.unique, row, self.types)
-        return Event(who, micros(happened), micros(max(happened, known)), timed)
+            raise UnfitError(f"stream {name}: {error}") from None
 
 
 def _read(view: OnlineView) -> Iterator[str]:
