@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import socket
-from pathlib import Path
+from contextlib import chdir
 
 import pytest
 from hypothesis import given
@@ -66,11 +66,8 @@ def swap(path, target):
 
 
 def listen(path):
-    here = Path.cwd()
-    os.chdir(path.parent)  # the name of a socket must be short
-    with socket.socket(socket.AF_UNIX) as listening:
+    with chdir(path.parent), socket.socket(socket.AF_UNIX) as listening:  # its name must be short
         listening.bind(path.name)
-    os.chdir(here)
 
 
 BREACHES = {

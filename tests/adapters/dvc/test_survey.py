@@ -1,9 +1,9 @@
 """What is foretold of a small pipeline, and what `dvc repro` then does: random edits, real DVC."""
 
-import os
 import shutil
 import subprocess
 import sys
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
@@ -65,13 +65,8 @@ def make(root: Path) -> Path:
 def reproduce(root: Path) -> tuple[set[str], set[str]]:
     """Run `dvc repro`; return the stages that ran, and those that were taken from the cache."""
     (root / "ran.log").unlink(missing_ok=True)
-    before = Path.cwd()
-    os.chdir(root)
-    try:
-        with Repo(str(root)) as repo:
-            done = {stage.name for stage in repo.reproduce()}
-    finally:
-        os.chdir(before)
+    with chdir(root), Repo(str(root)) as repo:
+        done = {stage.name for stage in repo.reproduce()}
     log = root / "ran.log"
     ran = set(log.read_text().split()) if log.exists() else set()
     return ran, done - ran
@@ -197,12 +192,8 @@ def test_with_a_remote_what_is_absent_is_pulled_where_it_is_needed(pristine: Pat
     }  # fmt: skip
     assert [(absent.path, absent.cached) for absent in foretold["d"].needs] == [("a.out", False)]
     assert [(absent.path, absent.files) for absent in foretold["e"].needs] == [("b.dir", 2)]
-    os.chdir(root)
-    try:
-        with Repo(str(root)) as repo:
-            done = {stage.name for stage in repo.reproduce(pull=True, allow_missing=True)}
-    finally:
-        os.chdir(pristine)
+    with chdir(root), Repo(str(root)) as repo:
+        done = {stage.name for stage in repo.reproduce(pull=True, allow_missing=True)}
     assert {"d"} <= done <= {"d", "e"}
 
 
