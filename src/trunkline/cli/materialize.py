@@ -48,9 +48,9 @@ def materialize(  # noqa: PLR0913, PLR0917  an argument per option
     from trunkline.core.progress import Bar
     from trunkline.serve import materialize as serve_materialize
 
-    online, keep = opened(folder, url, project)
+    online = opened(folder, url, project)
     filled = {}
-    expired = 0 if dry_run else serve_materialize.expire(online, keep)  # first, so that what is dead is not stored
+    expired = 0 if dry_run else online.expiry.run()  # first, so that what is dead is not stored
     for name in online.tables:
         path = tables / f"{name}.parquet"
         rows = serve_materialize.check(online, name, path)

@@ -1,7 +1,6 @@
 """`trunkline push`: adds rows of a table to the store of online features, as they become known."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,10 +60,10 @@ def push(  # noqa: PLR0913, PLR0917  an argument per option
     from trunkline.core.progress import Bar
     from trunkline.serve import materialize as serve_materialize
 
-    online, keep = opened(folder, url, project)
+    online = opened(folder, url, project)
     if table not in online.tables:
         raise UserError(f"{table}: no feature of {folder} is made of it{nearest(table, online.tables)}")
-    expired = serve_materialize.expire(online, keep)  # first, so that what is dead is not stored
+    expired = online.expiry.run()  # first, so that what is dead is not stored
     with Bar(source.name, None, "rows") as bar:
         filled = serve_materialize.push(online, table, source, bar.advance)
     if as_json:
@@ -74,8 +73,8 @@ def push(  # noqa: PLR0913, PLR0917  an argument per option
     context.exit(1 if filled.conflicts else 0)
 
 
-def opened(folder: Path, url: str | None, project: Path) -> "tuple[OnlineFeatures, timedelta | None]":
-    """Return a bundle's online features, in the store that is declared or given, and how long it keeps the past."""
+def opened(folder: Path, url: str | None, project: Path) -> "OnlineFeatures":
+    """Return a bundle's online features, in the store that is declared or given."""
     import os
 
     from trunkline.conf.serving import Online, Serving
@@ -90,4 +89,4 @@ def opened(folder: Path, url: str | None, project: Path) -> "tuple[OnlineFeature
         raise UserError(
             f"{project / PARAMS}: serving.online: is not declared; declare it in conf/serving, or give --store"
         )
-    return serve_materialize.opened(folder, online, url or online.store, os.environ), online.keep
+    return serve_materialize.opened(folder, online, url or online.store, os.environ)

@@ -182,8 +182,8 @@ class Online(Strict):
     views: dict[Name, Freshness] = Field(default_factory=dict, description="Views that must be fresh, by name.")
     keep: Duration | None = Field(
         None,
-        description="How long before now a prediction may be asked for; `materialize` and `push` drop what only "
-        "earlier ones would see. null: nothing is dropped.",
+        description="How long before now a prediction may be asked for; what only earlier ones would see is dropped as "
+        "rows are stored, by `materialize`, `push` and POST /v1/events. null: nothing is dropped.",
     )
 
 

@@ -31,6 +31,7 @@ def push(model: Model, request: Request, body: bytes) -> tuple[Response, Scored 
     rows = _read(online.tables[name], model.decoder.limited(content["rows"]))
     try:
         with asked():
+            online.expiry.run_if_due()  # first, so that what is dead is not stored
             conflicts = put(online.tables[name], online.store, rows)
     except RefusedError as error:
         raise refused_row(str(error), error.row) from None

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +57,6 @@ def check(online: OnlineFeatures, name: str, path: Path) -> int:
     if absent:
         raise UserError(f"{path}: column {absent[0]}: is missing; features are made of it")
     return int(rows)
-
-
-def expire(online: OnlineFeatures, keep: timedelta | None) -> int:
-    """Drop what no prediction sees that is asked for so long before now; return how many values were dropped."""
-    return 0 if keep is None else online.store.expire(micros(datetime.now(UTC).replace(tzinfo=None) - keep))
 
 
 def contradicting(filled: Filled) -> str:

@@ -1,7 +1,8 @@
 """A served bundle reads requests as conf/contract declares them, and joins them with what a store has."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from openapi_core import OpenAPI
 from tests.serve.online import trips
 from trunkline.conf.serving import Freshness, Limits, Online, Serving
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.serve import openapi, predict
+from trunkline.serve import events, openapi, predict
 from trunkline.serve.http import JSON, Request
 from trunkline.serve.model import Model, load
+from trunkline.serve.online import features
 from trunkline.serve.online.features import OnlineFeatures, put, states
 from trunkline.serve.online.join import RefusedError
 from trunkline.serve.online.store.sqlite import SQLiteStore
+from trunkline.serve.online.values import micros
 from trunkline.serve.problems import ProblemError
 from trunkline.serve.protocols import mlflow, open_inference
 
@@ -56,6 +59,22 @@ def test_what_is_pushed_is_joined_to_the_requests_that_come_after_it(online):
     assert states(after)["views"]["last"]["age"] == timedelta(hours=4.5).total_seconds()
     assert json.loads(requested.columns[0])["starts"] == "2013-03-09T17:00:00"
     assert requested.rows[0].keys() == set(NAMES)
+
+
+def test_a_server_that_takes_events_drops_the_past_once_a_minute(folder, tmp_path, monkeypatch):
+    store = SQLiteStore(tmp_path / "x.db")
+    model = load(folder, Limits(), 0.0, None, (Online(store="sqlite:///x.db", keep="1d"), store))
+    row = {"number": 1, "station": "A", "line": 1, "starts": "2013-03-09T13:30:00Z", "delay": 7, "load": 0.5}
+    body = json.dumps({"table": "trips", "rows": [row]}).encode()
+    request = Request.of({"method": "POST", "path": "/v1/events", "query_string": b"", "headers": []})
+    watermarks = []
+    for minutes in (0, 0.9, 1.0):
+        monkeypatch.setattr(features.time, "monotonic", partial(float, 1e6 + 60 * minutes))
+        assert events.push(model, request, body)[0].status == 200
+        watermarks.append(store.get([]).watermark)
+    first, second, last = watermarks
+    assert first == second < last
+    assert abs(last - micros(datetime.now(UTC).replace(tzinfo=None) - timedelta(days=1))) < 600_000_000
 
 
 def test_what_a_request_gives_itself_wins_and_says_as_of_when(online):

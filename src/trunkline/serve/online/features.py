@@ -6,10 +6,11 @@ what the store has.
 """
 
 import logging
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
@@ -30,12 +31,13 @@ from trunkline.serve.online.plan import OnlinePlan
 from trunkline.serve.online.reader import DeclaredColumn, RowReader, column_schema
 from trunkline.serve.online.store.protocol import Store
 from trunkline.serve.online.store.sqlite import SQLiteStore
-from trunkline.serve.online.values import Change
+from trunkline.serve.online.values import Change, micros
 from trunkline.serve.problems import ProblemError, refused_row
 
 FEATURES = "features.json"
 
 AT = "prediction_time"  # of a row: as of when it is predicted, if not as in training
+_AGAIN = 60.0  # seconds after which a server drops the past again
 
 _log = logging.getLogger(__name__)
 
@@ -51,6 +53,27 @@ class Table:
     def needed(self) -> tuple[str, ...]:
         """The columns that a row must have, where they may not be missing."""
         return self.events.columns
+
+
+@dataclass
+class Expiry:
+    """Drops from a store what no prediction sees that is asked for as of `keep` before now, or later; None: nothing."""
+
+    store: Store
+    keep: timedelta | None
+    _due: float = 0.0  # of the monotonic clock
+
+    def run(self) -> int:
+        """Raise the store's watermark; return how many values were dropped."""
+        self._due = time.monotonic() + _AGAIN
+        if self.keep is None:
+            return 0
+        return self.store.expire(micros(datetime.now(UTC).replace(tzinfo=None) - self.keep))
+
+    def run_if_due(self) -> None:
+        """Raise it, unless that was done less than a minute ago."""
+        if time.monotonic() >= self._due:
+            self.run()
 
 
 @dataclass(frozen=True)
@@ -71,6 +94,7 @@ class OnlineFeatures:
     join: Join
     tables: Mapping[str, Table]
     store: Store
+    expiry: Expiry
 
     @classmethod
     def read(cls, folder: Path, inputs: Collection[str], declared: Online, store: Store) -> Self:
@@ -94,7 +118,8 @@ class OnlineFeatures:
                 raise UserError(f"serving.online.views.{name}: the bundle has no such view{nearest(name, names)}")
         freshness = {name: Freshness(**dict(each)) for name, each in declared.views.items()}
         tables = {name: _table(plan, name, each) for name, each in plain["tables"].items()}
-        return cls(frozenset(inputs), RowReader.of(plain, zone), Join(plan, freshness), tables, store)
+        expiry = Expiry(store, declared.keep)
+        return cls(frozenset(inputs), RowReader.of(plain, zone), Join(plan, freshness), tables, store, expiry)
 
     @property
     def waits(self) -> bool:
