@@ -404,6 +404,51 @@ def test_a_tag_is_pushed_once_and_read_back_by_any_clone(clones):
     assert found.date.startswith("20")
 
 
+def overtaken(folder, command):
+    """Have another push come between what git has seen of origin and what it pushes, once."""
+    hook = folder / ".git/hooks/pre-push"
+    pushed = "while read -r _ commit ref _; do rm -f .git/hooks/pre-push; git push --quiet origin " + command + "; done"
+    hook.write_text(f"#!/bin/sh\n{pushed}\n")
+    hook.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [('"$commit:$ref"', True), ('"refs/tags/other:$ref"', False)],
+    ids=["the same tags", "others"],
+)
+def test_of_two_that_push_tags_at_once_what_origin_has_then_decides(clones, command, expected):
+    origin, first, _ = clones
+    run(first, "tag", "--annotate", "--message", "other", "other")
+    overtaken(first, command)
+    assert released(first, "flights@v1") is expected
+    tags = run(origin, "for-each-ref", "--format=%(refname:short)", "refs/tags").split()
+    assert set(tags) - {"flights@v1.0.0"} == {"flights@v1"}
+    assert (ancestry.tag(first, "flights@v1") is not None) is expected
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [('"$commit:$ref"', "pushed"), ('"HEAD~1:$ref"', "moved")],
+    ids=["the same commit", "another"],
+)
+def test_of_two_that_make_a_branch_at_once_what_origin_has_then_decides(clones, command, expected):
+    origin, first, _ = clones
+    write(first, "b")
+    overtaken(first, command)
+    assert remote.push(first, "work", environment(), create=True) == expected
+    assert run(origin, "rev-parse", "work") == run(first, "rev-parse", "HEAD" if expected == "pushed" else "HEAD~1")
+
+
+def test_a_push_that_origin_refuses_is_a_failure(clones):
+    origin, first, _ = clones
+    (origin / "hooks/pre-receive").write_text("#!/bin/sh\nexit 1\n")
+    (origin / "hooks/pre-receive").chmod(0o755)
+    for push in (lambda: released(first, "flights@v1"), lambda: remote.push(first, "work", environment(), create=True)):
+        with pytest.raises(OutsideError, match="pre-receive hook declined"):
+            push()
+
+
 def test_a_fetch_brings_the_trunk_and_refuses_a_tag_that_was_moved(clones):
     _, first, second = clones
     released(first, "flights@v1")

@@ -93,17 +93,19 @@ def annotated(folder: Path, name: str, commit: str, message: str) -> str:
 def push_tags(folder: Path, tags: Mapping[str, str], environ: Mapping[str, str]) -> bool:
     """Push new tags, by name, all at once, and name them here too.
 
-    False if origin has one of these names already, which stays as it is. Raises OutsideError for everything else that
-    the remote answers.
+    False if origin has another tag of one of these names, which stays as it is. Raises OutsideError for everything else
+    that the remote answers.
     """
     refs = {f"refs/tags/{name}": tag for name, tag in tags.items()}
     specs = [f"{tag}:{ref}" for ref, tag in refs.items()]
     done = _remote(folder, environ, "push", "--porcelain", "--atomic", "origin", *specs)
     if done.returncode:
-        # Also of two that push at once, where the second finds the first's lock.
-        if any(_at(folder, environ, ref, ref) not in (None, tag) for ref, tag in refs.items()):
+        # What origin has now decides: of two that push at once, the second finds the first's lock, or its tags.
+        there = {ref: _at(folder, environ, ref, ref) for ref in refs}
+        if any(there[ref] not in (None, tag) for ref, tag in refs.items()):
             return False
-        raise OutsideError(f"git push origin {' '.join(tags)} failed: {_line(done)}")
+        if there != refs:
+            raise OutsideError(f"git push origin {' '.join(tags)} failed: {_line(done)}")
     for ref, tag in refs.items():
         output(folder, "update-ref", ref, tag)
     return True
@@ -130,11 +132,16 @@ def push(  # noqa: PLR0913  what, where to, and how
         return "same" if tip else "moved"
     lease = [f"--force-with-lease={ref}:{tip or ''}"] if replace else []
     done = _remote(folder, environ, "push", "--porcelain", *lease, "origin", f"{commit}:{ref}")
-    if done.returncode and f"{ref}\t[rejected]" in done.stdout:
+    if not done.returncode:
+        return "pushed"
+    if f"{ref}\t[rejected]" in done.stdout:
         return "moved"
-    if done.returncode:
+    there = _at(
+        folder, environ, ref, branch
+    )  # of two that push at once, the second finds the first's lock, or its commit
+    if there == tip:
         raise OutsideError(f"git push origin {branch} failed: {_line(done)}")
-    return "pushed"
+    return "pushed" if there == repository.resolve(folder, commit) else "moved"
 
 
 def fetch_branch(folder: Path, branch: str, environ: Mapping[str, str]) -> str | None:
