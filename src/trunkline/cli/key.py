@@ -10,13 +10,7 @@ from trunkline.cli import options
 if TYPE_CHECKING:
     from trunkline.serve.auth.keys import Key
 
-_project = click.option(
-    "--project",
-    type=click.Path(path_type=Path),
-    default=Path(),
-    show_default=True,
-    help="The folder whose params.yaml names the file: serving.authentication.keys.",
-)
+_project = options.project("The folder whose params.yaml names the file: serving.authentication.keys.")
 _file = click.option("--file", type=click.Path(path_type=Path), help="The file of keys, instead of what is declared.")
 
 

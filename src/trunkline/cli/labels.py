@@ -21,13 +21,7 @@ _SHOWN = 10  # rows that are named
 _log = click.option(
     "--log", metavar="FOLDER|URL", help="The prediction log, instead of what conf/serving says (serving.log.to)."
 )
-_project = click.option(
-    "--project",
-    type=click.Path(path_type=Path),
-    default=Path(),
-    show_default=True,
-    help="The folder whose params.yaml declares the label, its key and the log.",
-)
+_project = options.project("The folder whose params.yaml declares the label, its key and the log.")
 
 
 @click.group(short_help="Import outcomes as they arrive, and join them with the log of predictions.")

@@ -29,6 +29,11 @@ def bundle(text: str = "The bundle.") -> Callable[[Command], Command]:
     )
 
 
+def project(text: str) -> Callable[[Command], Command]:
+    """Add --project: the folder whose params.yaml declares what a verb needs."""
+    return click.option("--project", type=click.Path(path_type=Path), default=Path(), show_default=True, help=text)
+
+
 def base(text: str, default: str | None = None) -> Callable[[Command], Command]:
     """Add --base: the branch, tag or commit that this one is compared with."""
     return click.option("--base", metavar="REF", default=default, show_default=default is not None, help=text)

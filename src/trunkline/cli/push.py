@@ -28,15 +28,7 @@ def store(command: _Command) -> _Command:
     )(command)
 
 
-def project(command: _Command) -> _Command:
-    """Add --project."""
-    return click.option(
-        "--project",
-        type=click.Path(path_type=Path),
-        default=Path(),
-        show_default=True,
-        help="The folder whose params.yaml has conf/serving.",
-    )(command)
+project = options.project("The folder whose params.yaml has conf/serving.")
 
 
 @click.command(short_help="Add rows of a table to the store of online features.")

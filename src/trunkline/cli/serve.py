@@ -26,13 +26,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="The folder that trunkline reconcile delivers to, for --env.",
 )
-@click.option(
-    "--project",
-    type=click.Path(path_type=Path),
-    default=Path(),
-    show_default=True,
-    help="The folder whose params.yaml has conf/serving, and for --env the signers; without one, the defaults.",
-)
+@options.project("The folder whose params.yaml has conf/serving, and for --env the signers; without one, the defaults.")
 @click.option(
     "--reconcile",
     "every",
