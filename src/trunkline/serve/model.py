@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import UTC
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from trunkline.bundle import golden
 from trunkline.bundle.manifest import BundleError
@@ -30,10 +31,23 @@ from trunkline.serve.turns import Turns
 _log = logging.getLogger(__name__)
 
 
-class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an environment is to try beside its version: a candidate, for a share of its rows.
+
+    `share` is in percent; `key` are the columns of a request whose values decide in which arm a row is.
+    """
+
+    kind: Literal["shadow", "canary"]
+    share: Annotated[float, Meta(gt=0, le=100)]
+    key: tuple[str, ...]
+    candidate: "Pointer"
+
+
+class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What an environment is to serve: a file of the store; `bundle` is a path in it.
 
-    `provenance` is what was signed at the release, with the signature.
+    `provenance` is what was signed at the release, with the signature. Where there is no rollout, the file does not
+    name one, so that servers read it that know none.
     """
 
     name: str
@@ -42,6 +56,7 @@ class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bundle: str
     commit: str | None = None
     provenance: str = ""
+    rollout: Rollout | None = None
 
 
 @dataclass(frozen=True)
