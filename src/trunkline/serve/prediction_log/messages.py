@@ -33,11 +33,13 @@ class Scorer(msgspec.Struct, frozen=True, tag="scorer"):
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
-    """The scored rows of a request; `rows` are their numbers in it, `values` the numbers and the texts of each.
+    """The rows of a request; `rows` are their numbers in it, `values` the numbers and the texts of each scored one.
 
     A number that is missing may be None, as in a request. `scores` are float64, those of a row one after the other.
     `columns` and `times` are of requests whose features were joined by the server: for each row, the request's columns
-    as JSON, and the moment as of which it was predicted, in seconds since 1970.
+    as JSON, and the moment as of which it was predicted, in seconds since 1970. While a rollout runs, `arm` is whose
+    rows they are, `scoring` how many seconds the model took for them, and `problems` says of the last ones of `rows`,
+    which have no values and no scores, why not.
     """
 
     digest: str
@@ -45,12 +47,15 @@ class Answer(msgspec.Struct, frozen=True, array_like=True):
     time: float
     principal: str | None
     route: str
-    latency: float
+    latency: float | None
     rows: Sequence[int]
     values: Sequence[Values]
     scores: bytes
     columns: Sequence[str | None] | None = None
     times: Sequence[float | None] | None = None
+    arm: str | None = None
+    scoring: float | None = None
+    problems: Sequence[str] = ()
 
 
 class Batch(msgspec.Struct, frozen=True, tag="batch"):

@@ -43,7 +43,7 @@ class _Logged(NamedTuple):
     request: str
     route: str
     principal: str | None
-    seconds: float
+    seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,14 @@ class _Handed:
 
 
 class PredictionLog:
-    """What a worker logs; `append` is for the event loop, all else is done by a thread."""
+    """What a worker logs; `append` is for the event loop and the shadow, all else is done by a thread."""
 
     def __init__(self, log: Log, privacy: Privacy, metrics: "LogMetrics") -> None:
         self._log, self._privacy, self._metrics = log, privacy, metrics
         self._run = secrets.token_hex(6)
         self._queue: deque[_Logged] = deque()
-        self._appended, self._settled = 0, 0  # rows; each is counted by one thread alone
+        self._appended, self._settled = 0, 0  # rows
+        self._appending = threading.Lock()  # the shadow of a rollout appends beside the loop
         self._handed: deque[_Handed] = deque()
         self._number = 0
         self._scorers: dict[str, bytes] = {}
@@ -73,13 +74,14 @@ class PredictionLog:
         self._deadline = 0.0  # of the monotonic clock, once it is to stop
         self._thread = threading.Thread(target=self._follow, name="prediction log", daemon=True)
 
-    def append(self, scored: "Scored", request: str, route: str, principal: str | None, seconds: float) -> None:
-        """Log the scored rows of a request, or drop and count them where too many wait already."""
-        rows = len(scored.scores)
-        if self._appended - self._settled + rows > self._log.queue:
-            self._metrics.dropped.inc(rows)
-            return
-        self._appended += rows
+    def append(self, scored: "Scored", request: str, route: str, principal: str | None, seconds: float | None) -> None:
+        """Log the rows of a request, or drop and count them where too many wait already."""
+        rows = scored.logged
+        with self._appending:
+            if self._appended - self._settled + rows > self._log.queue:
+                self._metrics.dropped.inc(rows)
+                return
+            self._appended += rows
         self._queue.append(_Logged(time.time(), scored, scored.request or request, route, principal, seconds))
 
     def start(self) -> None:
@@ -146,7 +148,7 @@ class PredictionLog:
     def _taken(self) -> list[bytes]:
         """Take some answers from the queue; return what tells of them, after the bundles that are new."""
         logged = [self._queue.popleft() for _ in range(min(_MOST, len(self._queue)))]
-        rows = sum(len(each.scored.scores) for each in logged)
+        rows = sum(each.scored.logged for each in logged)
         try:
             new = [self._introduced(each.scored.model) for each in logged if self._is_new(each.scored.model)]
             content = _encoded(self._number + 1, logged)
@@ -249,15 +251,18 @@ def _answer(logged: _Logged, *, plain: bool = True) -> Answer:
     return Answer(
         digest=scored.model.version.digest,
         request=logged.request,
-        time=logged.time,
+        time=scored.at or logged.time,
         principal=principal and principal.encode(errors="replace").decode(),  # as a token has it, perhaps no Unicode
         route=logged.route,
         latency=logged.seconds,
-        rows=scored.numbers,
+        rows=[*scored.numbers, *scored.problems],
         values=scored.rows.values if plain else _as_floats(scored.rows.values),
         scores=scored.scores.tobytes(),
         columns=scored.columns,
         times=scored.times,
+        arm=scored.arm,
+        scoring=scored.scoring,
+        problems=[text.encode(errors="replace").decode() for text in scored.problems.values()],
     )
 
 

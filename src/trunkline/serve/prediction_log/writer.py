@@ -177,25 +177,39 @@ def _table(scorer: Scorer, privacy: Privacy, answers: Sequence[Answer]) -> Any:
         "principal": [privacy.named(answer.principal) for answer in answers],
         "route": [answer.route for answer in answers],
         "latency": [answer.latency for answer in answers],
+        segments.ARM: [answer.arm for answer in answers],
+        segments.SCORING: [answer.scoring for answer in answers],
     }
     counts = [len(answer.rows) for answer in answers]
     given: dict[str, Any] = {name: np.repeat(np.array(each, object), counts) for name, each in of_answers.items()}
     given[segments.ROW] = [row for answer in answers for row in answer.rows]
     if any(answer.columns for answer in answers):
-        columns = [text for answer in answers for text in answer.columns or repeat(None, len(answer.rows))]
+        columns = [text for answer in answers for text in _of_rows(answer, answer.columns)]
         given[segments.COLUMNS] = [privacy.request_columns(text) for text in columns]
     if any(answer.times for answer in answers):
-        times = [time for answer in answers for time in answer.times or repeat(None, len(answer.rows))]
+        times = [time for answer in answers for time in _of_rows(answer, answer.times)]
         given[segments.PREDICTION_TIME] = [None if time is None else round(time * 1e6) for time in times]
+    if any(answer.problems for answer in answers):
+        unscored = [[None] * len(answer.values) + list(answer.problems) for answer in answers]
+        given[segments.PROBLEM] = [problem for problems in unscored for problem in problems]
     return segments.table(scorer, privacy, given, _rows(scorer, answers))
 
 
+def _of_rows(answer: Answer, values: Sequence[Any] | None) -> list[Any]:
+    """Return a value for each row of an answer: None, where there are none, and for those with a problem."""
+    scored = [None] * len(answer.values) if values is None else values
+    return [*scored, *repeat(None, len(answer.problems))]
+
+
 def _rows(scorer: Scorer, answers: Sequence[Answer]) -> ScoredRows:
-    values = [row for answer in answers for row in answer.values]
-    scores = np.frombuffer(b"".join(answer.scores for answer in answers), np.float64)
+    widths = scorer.width(text=False), scorer.width(text=True)
+    nothing: tuple[list[float], list[None]] = [np.nan] * widths[0], [None] * widths[1]
+    values = [row for answer in answers for row in (*answer.values, *repeat(nothing, len(answer.problems)))]
+    no_score = np.full(len(scorer.scores), np.nan).tobytes()
+    scores = np.frombuffer(b"".join(answer.scores + no_score * len(answer.problems) for answer in answers), np.float64)
     return ScoredRows(
-        np.array([numbers for numbers, _ in values], np.float64).reshape(len(values), scorer.width(text=False)),
-        np.array([texts for _, texts in values], object).reshape(len(values), scorer.width(text=True)),
+        np.array([numbers for numbers, _ in values], np.float64).reshape(len(values), widths[0]),
+        np.array([texts for _, texts in values], object).reshape(len(values), widths[1]),
         scores.reshape(len(values), len(scorer.scores)),
     )
 
