@@ -167,6 +167,8 @@ class App:
         if route is _PREDICT and len(body) <= SMALL and not model.asks_afar:
             return await before(deadline, predict.predict_in_turn(model, request, body), waits=model.waits)
         work = partial(route.answer, model, request, body)
+        if route.answer is events.push and (arms := self._slot.arms):
+            work = partial(events.push_to_both, arms.candidate, model, request, body)
         return await self._queue.run(work, math.inf if route.slow else len(body), deadline, waits=model.waits)
 
     async def _state(self, path: str, request: Request) -> Response:

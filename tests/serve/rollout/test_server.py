@@ -2,11 +2,13 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from itertools import count
 from threading import Event
 from typing import Any
 
 import grpc
+import polars as pl
 import pyarrow as pa
 import pytest
 from open_inference.grpc.service import GRPCInferenceServiceStub
@@ -16,7 +18,10 @@ from tests.serve.prediction_log.conftest import metric, until
 from tests.serve.protocols import test_grpc
 from tests.serve.protocols.test_open_inference import tensor
 from tests.serve.rollout.conftest import KEY, LATE, Rolled, rolling, shows
+from trunkline.lineage import predictions, replay
 from trunkline.serve.http import ARROW
+from trunkline.serve.labels import join, store
+from trunkline.serve.prediction_log.place import Place
 
 ROWS = [GOOD | {"hour": hour, "delay": hour / 7, "dest": dest} for hour in range(24) for dest in ("LAX", "ORD")]
 FEW = [row for row in ROWS if row["hour"] < LATE]
@@ -206,6 +211,26 @@ def test_a_shadow_scores_beside_and_both_are_logged(shadow, rolled):
         assert late or theirs["scoring"] > 0 < ours["scoring"]
     both = [(arm, "refused: field hour") for arm in ("current", "shadow")]
     assert sorted((row["arm"], row["problem"]) for row in rolled.rows(refused, 2)) == both
+
+
+def test_the_readers_of_the_log_take_no_problem_for_a_score_and_no_shadow_for_an_answer(shadow, rolled):
+    name, refused, log = new(), new(), str(rolled.home / "log")
+    for row, request in ((FEW[0], name), (GOOD | {"hour": 99}, refused)):
+        shadow.post("/v1/predict", row, X_Request_ID=request)
+        rolled.rows(request, 2)
+    compared = replay.replay([log], rolled.store.bundle, None, 0.0)
+    assert compared.holds
+    assert compared.left.keys() == {"the row has no score, but a problem: it was refused, or its model failed"}
+    answered = predictions.find([log], name)
+    assert (answered.digest, answered.score) == (rolled.current.digest, rolled.current.score(FEW[0]))
+    assert answered.beside == (f"shadow v2: score {rolled.candidate.score(FEW[0]):g}",)
+    problem = predictions.find([log], refused)
+    assert (problem.digest, problem.score, problem.problem) == (rolled.current.digest, None, "refused: field hour")
+    joined = join.table(Place(log), store.read(Place(log)), datetime.now(UTC))
+    joined = joined.filter(pl.col("request_id").is_in([name, refused]))
+    assert sorted(joined.select("request_id", "arm", "score").rows()) == [
+        (name, "current", rolled.current.score(FEW[0])), (name, "shadow", rolled.candidate.score(FEW[0])),
+    ]  # fmt: skip
 
 
 def test_a_slow_shadow_makes_nobody_wait_and_what_it_drops_is_counted(shadow, rolled):

@@ -57,7 +57,7 @@ async def answer(arms: Arms, asked: Asked, work: Work) -> Outcome:
     Raises ProblemError where it cannot be read, and 504 where the time is over.
     """
     answers: list[Part] = []
-    if numbers := arms.answered(asked):
+    if numbers := await work.run(partial(arms.answered, asked), waits=False):
         answers.append(await _tried(arms.candidate, asked, numbers, work))
     logged = [part.logged("canary", asked.own_id) for part in answers]
     taken = {number for part in answers for number in part.scored}
@@ -70,7 +70,9 @@ async def answer(arms: Arms, asked: Asked, work: Work) -> Outcome:
             unanswered = [part.without_scores().logged("canary", asked.own_id) for part in answers]
             return Outcome([*unanswered, *_refused(arms.current, asked, rest, error)], error=error)
         logged.append(answers[-1].logged("current", asked.own_id))
-    return Outcome(logged, merged(answers, asked))
+    if rest is None:
+        return Outcome(logged, answers[-1].whole(asked))
+    return Outcome(logged, await work.run(partial(merged, answers, asked), waits=False))
 
 
 async def _tried(model: Model, asked: Asked, numbers: Sequence[int], work: Work) -> Part:

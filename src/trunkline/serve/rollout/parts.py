@@ -18,8 +18,24 @@ from trunkline.serve.problems import ProblemError, renumbered
 
 REFUSED = "refused: "
 _LONGEST = 100  # characters of a problem
+_AGAIN = 60.0  # seconds after which a failure is told again
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Failures:
+    """Tells why a candidate fails, now and then: it may fail on every request."""
+
+    next: float = 0.0  # of the monotonic clock
+
+    def tell(self, model: Model, error: Exception) -> None:
+        if time.monotonic() >= self.next:
+            self.next = time.monotonic() + _AGAIN
+            _log.warning("the candidate %s fails: %r", model.version.version, error)
+
+
+_failures = _Failures()
 
 
 @dataclass(frozen=True)
@@ -39,6 +55,10 @@ class Part:
         """The numbers of the scored rows."""
         refused = self.given.rows.refused or {}
         return [number for place, number in enumerate(self.numbers) if place not in refused]
+
+    def whole(self, asked: Asked) -> Answered:
+        """Return the answer of a part that has all rows."""
+        return Answered.by(self.model, self.given, self.scores, explanations=self.explanations, id=asked.id)
 
     def without_scores(self) -> "Part":
         """Return the part with its problems alone: of a request that was not answered."""
@@ -81,7 +101,7 @@ def tried(model: Model, asked: Asked, numbers: Sequence[int]) -> Part:
         scores, seconds = _timed(model, accepted)
         explanations = model.explanations(accepted, scores) if asked.explained else None
     except Exception as error:
-        _log.warning("%s: the candidate failed: %r", model.version.version, error)
+        _failures.tell(model, error)
         return failed(model, numbers, problem_of(error))
     problems |= {numbers[place]: _words(error) for place, error in (given.rows.refused or {}).items()}
     return Part(model, numbers, given, scores, seconds, explanations, problems)

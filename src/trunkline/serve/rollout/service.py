@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from trunkline.serve.asked import Answered, Asked
@@ -39,7 +40,7 @@ class Rolling:
     ) -> _Response:
         """Return the response to a request; raises ProblemError as `answers.answer`, and what it failed with."""
         outcome = await answer(arms, asked, work)
-        response = respond(outcome.answered) if outcome.answered else None
+        response = await work.run(partial(respond, outcome.answered), waits=False) if outcome.answered else None
         self._account(outcome.parts, origin)
         if arms.declared.kind == "shadow":
             self._shadow.offer(_shadowed(arms, asked, work, origin, outcome))
