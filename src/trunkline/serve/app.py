@@ -146,7 +146,8 @@ class App:
             try:
                 body = await read_body(request, receive, self._limits.body, deadline)
                 if route.asked and (arms := self._slot.arms):
-                    work = Work(self._queue, len(body), deadline, route.slow)
+                    in_turn = route is _PREDICT and len(body) <= SMALL
+                    work = Work(self._queue, len(body), deadline, route.slow, in_turn)
                     asked = await work.run(partial(route.asked, arms.current, request, body), waits=False)
                     origin = Origin(request.id, route.path, principal, start)
                     respond = partial(route.respond, arms.current, request)

@@ -26,7 +26,7 @@ from trunkline.serve.online.features import OnlineFeatures, Requested
 from trunkline.serve.online.join import ViewState
 from trunkline.serve.online.store.protocol import Store
 from trunkline.serve.problems import ProblemError, refused_row
-from trunkline.serve.turns import Turns
+from trunkline.serve.turns import Timed, Turns
 
 _log = logging.getLogger(__name__)
 
@@ -91,16 +91,21 @@ class Model:
 
         Raises ProblemError for the first row that is not as the contract says.
         """
-        _refuse(rows)
+        refuse(rows)
         return self.bundle.scores(*rows.matrices)
 
     async def scores_in_turn(self, rows: Rows | Columns) -> npt.NDArray[np.float64]:
         """Return what `scores` does, of rows that are scored together with those of other requests."""
-        _refuse(rows)
+        refuse(rows)
         assert isinstance(rows, Rows)  # noqa: S101  JSON is never read in columns
         if isinstance(self.bundle, PipelineBundle):
             return await self.bundle.scores_in_turn(*rows.matrices)
         return await self.turns.scores(rows)
+
+    async def timed_in_turn(self, rows: Rows | Columns) -> Timed:
+        """Return the scores of rows as `scores_in_turn` does, of a graph, and how long that took, if it is known."""
+        assert isinstance(rows, Rows)  # noqa: S101
+        return await self.turns.timed(rows)
 
     def accepted(self, rows: Rows | Columns) -> Rows | Columns:
         """Return the rows that are scored: where the contract sets bad ones aside, those of several that are good."""
@@ -241,7 +246,8 @@ def load(
     return Model(version, bundle, decoder, Turns(bundle.scores), _explainer(folder, bundle), examples, joined)
 
 
-def _refuse(rows: Rows | Columns) -> None:
+def refuse(rows: Rows | Columns) -> None:
+    """Raise ProblemError for the first of rows that is not as the contract says."""
     if isinstance(rows, Columns):
         return
     for number, error in (rows.refused or {}).items():

@@ -13,11 +13,11 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from trunkline.serve.asked import Answered, Asked
-from trunkline.serve.limits import Queue
+from trunkline.serve.limits import Queue, before
 from trunkline.serve.model import Model, Scored
 from trunkline.serve.problems import ProblemError
 from trunkline.serve.rollout.arms import Arms
-from trunkline.serve.rollout.parts import Part, answered_by, failed, merged, problem_of, tried
+from trunkline.serve.rollout.parts import Part, answered_by, checked, failed, merged, part_of, problem_of, tried
 
 _Result = TypeVar("_Result")
 
@@ -37,13 +37,15 @@ class Outcome:
 class Work:
     """Where a request is worked on, how large its body is, in bytes, and until when, by the monotonic clock.
 
-    Where `slow`, it is worked on in the other thread, however small.
+    Where `slow`, it is worked on in the other thread, however small; where `in_turn`, a graph scores its rows together
+    with those of other requests.
     """
 
     queue: Queue
     size: int
     deadline: float
     slow: bool = False
+    in_turn: bool = False
 
     async def run(self, work: Callable[[], _Result], *, waits: bool) -> _Result:
         """Return what `work` returns, in time; raises ProblemError, 504, where it is later."""
@@ -63,9 +65,8 @@ async def answer(arms: Arms, asked: Asked, work: Work) -> Outcome:
     taken = {number for part in answers for number in part.scored}
     rest = [number for number in range(len(asked.rows)) if number not in taken] if numbers else None
     if rest is None or rest:
-        current = partial(answered_by, arms.current, asked, rest)
         try:
-            answers.append(await work.run(current, waits=arms.current.waits))
+            answers.append(await _by_current(arms.current, asked, rest, work))
         except Exception as error:
             unanswered = [part.without_scores().logged("canary", asked.own_id) for part in answers]
             return Outcome([*unanswered, *_refused(arms.current, asked, rest, error)], error=error)
@@ -73,6 +74,14 @@ async def answer(arms: Arms, asked: Asked, work: Work) -> Outcome:
     if rest is None:
         return Outcome(logged, answers[-1].whole(asked))
     return Outcome(logged, await work.run(partial(merged, answers, asked), waits=False))
+
+
+async def _by_current(model: Model, asked: Asked, rest: Sequence[int] | None, work: Work) -> Part:
+    if not work.in_turn or model.waits:
+        return await work.run(partial(answered_by, model, asked, rest), waits=model.waits)
+    given, accepted = checked(model, asked, rest)
+    scored = await before(work.deadline, model.timed_in_turn(accepted), waits=False)
+    return part_of(model, asked, rest, given, scored)
 
 
 async def _tried(model: Model, asked: Asked, numbers: Sequence[int], work: Work) -> Part:

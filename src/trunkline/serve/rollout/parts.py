@@ -13,8 +13,9 @@ from trunkline.core.arrays import Floats
 from trunkline.serve.asked import Answered, Asked
 from trunkline.serve.bundles import PipelineBundle
 from trunkline.serve.decode import Columns, Rows
-from trunkline.serve.model import Arm, Given, Model, Scored
+from trunkline.serve.model import Arm, Given, Model, Scored, refuse
 from trunkline.serve.problems import ProblemError, renumbered
+from trunkline.serve.turns import Timed
 
 REFUSED = "refused: "
 _LONGEST = 100  # characters of a problem
@@ -80,15 +81,26 @@ class Part:
 
 def answered_by(model: Model, asked: Asked, numbers: Sequence[int] | None) -> Part:
     """Return the rows of some numbers, None for all, as a model scores them; raises ProblemError as `Model.scores`."""
+    given, accepted = checked(model, asked, numbers)
+    return part_of(model, asked, numbers, given, _timed(model, accepted))
+
+
+def checked(model: Model, asked: Asked, numbers: Sequence[int] | None) -> tuple[Given, Rows | Columns]:
+    """Return rows that a model has checked, and those that it scores; raises ProblemError for one that is refused."""
     given = asked.given(model) if numbers is None else _given(model, asked, numbers)
-    refused = given.rows.refused or {}
     accepted = asked.accepted(model, given)
-    numbers = range(len(given.rows.values) + len(refused)) if numbers is None else numbers
     try:
-        scores, seconds = _timed(model, accepted)
+        refuse(accepted)
     except ProblemError as problem:
-        raise renumbered(problem, numbers) from None
-    explanations = model.explanations(accepted, scores) if asked.explained else None
+        raise problem if numbers is None else renumbered(problem, numbers) from None
+    return given, accepted
+
+
+def part_of(model: Model, asked: Asked, numbers: Sequence[int] | None, given: Given, scored: Timed) -> Part:
+    """Return the rows of some numbers, None for all, with their scores, and their explanations, if these are asked."""
+    refused, (scores, seconds) = given.rows.refused or {}, scored
+    numbers = range(len(scores) + len(refused)) if numbers is None else numbers
+    explanations = model.explanations(asked.accepted(model, given), scores) if asked.explained else None
     problems = {numbers[place]: _words(error) for place, error in refused.items()}
     return Part(model, numbers, given, scores, seconds, explanations, problems)
 
@@ -96,7 +108,7 @@ def answered_by(model: Model, asked: Asked, numbers: Sequence[int] | None) -> Pa
 def tried(model: Model, asked: Asked, numbers: Sequence[int]) -> Part:
     """Return the rows of some numbers as a candidate scores them: what it refuses, or fails on, is a problem."""
     try:
-        numbers, given, problems = _checked(model, asked, numbers)
+        numbers, given, problems = _given_each(model, asked, numbers)
         accepted = given.rows.accepted
         scores, seconds = _timed(model, accepted)
         explanations = model.explanations(accepted, scores) if asked.explained else None
@@ -123,7 +135,7 @@ def problem_of(error: Exception) -> str:
 
 
 def merged(parts: Sequence[Part], asked: Asked) -> Answered:
-    """Return the answer of parts, the current version's last, if it has one; raises ValueError for no part."""
+    """Return the answer of the parts of a request: that of the current version, where there is one, is the last."""
     rows = sorted((number, of, place) for of, part in enumerate(parts) for place, number in enumerate(part.scored))
     scored = [parts[of] for _, of, _ in rows]
     versions = [part.model.version for part in scored]
@@ -163,7 +175,7 @@ def _given(model: Model, asked: Asked, numbers: Sequence[int]) -> Given:
         raise renumbered(problem, numbers) from None
 
 
-def _checked(model: Model, asked: Asked, numbers: Sequence[int]) -> tuple[Sequence[int], Given, dict[int, str]]:
+def _given_each(model: Model, asked: Asked, numbers: Sequence[int]) -> tuple[Sequence[int], Given, dict[int, str]]:
     """Return the rows that can be given to a model, and the problems of the others."""
     try:
         return numbers, _given(model, asked, numbers), {}
@@ -178,7 +190,7 @@ def _checked(model: Model, asked: Asked, numbers: Sequence[int]) -> tuple[Sequen
         return good, _given(model, asked, good), problems
 
 
-def _timed(model: Model, rows: Rows | Columns) -> tuple[Floats, float | None]:
+def _timed(model: Model, rows: Rows | Columns) -> Timed:
     """Return the scores of rows, and how long the model took.
 
     That of a graph is what its thread worked, however long it waited for others; a pipeline has a thread of its own.

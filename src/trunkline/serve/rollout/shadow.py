@@ -1,6 +1,8 @@
 """Scores rows with the candidate beside their answers: a bounded queue, and a thread that answers never wait for."""
 
 import logging
+import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,6 +14,7 @@ from trunkline.serve.rollout.arms import Arms
 from trunkline.serve.rollout.metrics import RolloutMetrics
 from trunkline.serve.rollout.parts import tried
 
+_GIVES_WAY = 10  # of the priority: answers come first
 ROWS, BYTES = 10_000, 64 * 1024 * 1024  # that may wait; more are dropped, and counted
 
 _log = logging.getLogger(__name__)
@@ -50,7 +53,8 @@ class Shadow:
     def offer(self, shadowed: Shadowed) -> None:
         """Have the candidate score a request's rows, or drop and count them where too many wait already."""
         with self._changed:
-            if self._stopping or self._rows + shadowed.rows > ROWS or self._size + shadowed.size > BYTES:
+            full = self._rows + shadowed.rows > ROWS or self._size + shadowed.size > BYTES
+            if self._stopping or (full and self._queue):  # one request alone may be larger
                 self._metrics.dropped.inc(shadowed.rows)
                 return
             self._rows, self._size = self._rows + shadowed.rows, self._size + shadowed.size
@@ -69,6 +73,8 @@ class Shadow:
             self._thread.join(1.0)
 
     def _follow(self) -> None:
+        if sys.platform == "linux":  # where a thread has a priority of its own
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _GIVES_WAY)
         while shadowed := self._next():
             try:
                 self._score(shadowed)
