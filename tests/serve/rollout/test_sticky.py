@@ -48,6 +48,11 @@ def test_a_value_counts_by_its_text():
     assert len({share.has({"carrier": flag, "flight": 1}) for flag in (True, "true")}) == 1
 
 
+@pytest.mark.parametrize("flight", [10**400, math.inf, 0.1, -(2**63)])
+def test_any_number_of_a_request_is_a_key(flight):
+    assert Share(DIGESTS[0], 100, ("carrier", "flight")).has({"carrier": "\ud800", "flight": flight})
+
+
 @pytest.mark.parametrize("flight", [None, math.nan, [7], {"a": 7}])
 def test_a_row_without_a_whole_key_is_in_no_share_but_by_what_is_given_otherwise(flight):
     every = Share(DIGESTS[0], 100, ("carrier", "flight"))
