@@ -52,7 +52,8 @@ class RolloutMetrics:
             arm = str(part.arm)
             refused = sum(problem.startswith(REFUSED) for problem in part.problems.values())
             self._rows.labels(arm).inc(len(part.scores))
-            self._refused.labels(arm).inc(refused)
-            self._failed.labels(arm).inc(len(part.problems) - refused)
+            if part.problems:
+                self._refused.labels(arm).inc(refused)
+                self._failed.labels(arm).inc(len(part.problems) - refused)
             if part.scoring is not None:
                 self._seconds.labels(arm).observe(part.scoring)
