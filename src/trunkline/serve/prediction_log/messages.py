@@ -60,6 +60,13 @@ class Batch(msgspec.Struct, frozen=True, tag="batch"):
     answers: list[Answer]
 
 
+class EncodedBatch(msgspec.Struct, frozen=True, tag="batch"):
+    """A Batch whose answers are encoded already."""
+
+    number: int
+    answers: list[msgspec.Raw]
+
+
 class Finish(msgspec.Struct, frozen=True, tag="finish"):
     """Asks for what has come to be written now."""
 

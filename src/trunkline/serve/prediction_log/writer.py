@@ -6,7 +6,6 @@ may be written already: the name of a segment tells which batches it holds, so t
 
 import logging
 import math
-import os
 import re
 import signal
 import time
@@ -31,7 +30,6 @@ from trunkline.serve.prediction_log.segments import ScoredRows
 
 RETRY = 1.0  # seconds until what could not be written is tried again
 _SWEEP = 3600.0  # seconds between two looks for hours that are to be removed
-_GIVES_WAY = 10  # of the priority: answers come before their log
 _HURRY = 4  # at this part of the queue, rows are written before their time
 
 _log = logging.getLogger(__name__)
@@ -204,6 +202,4 @@ def run(connection: Connection, log: Log, privacy: Privacy, name: str) -> None:
     """Write until the server ends; Ctrl-C and SIGTERM, which a terminal or a supervisor sends to all, do not end it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if hasattr(os, "nice"):
-        os.nice(_GIVES_WAY)
     Writer(connection, log, privacy, name).serve()
