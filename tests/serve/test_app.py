@@ -97,7 +97,7 @@ def test_more_requests_than_the_queue_holds_are_told_to_come_again(server):
 def test_states_and_metrics(server, folder):
     assert [server.get(path).status for path in ("/healthz", "/readyz")] == [200, 200]
     version = {"name": "sums", "digest": digest(folder), "version": None, "commit": None}
-    assert server.get("/version").json == version | {"previous": None, "problem": None}
+    assert server.get("/version").json == version | {"previous": None, "problem": None, "rollout": None}
     before = server.get("/metrics").body.decode()
     server.post("/v1/predict", [GOOD] * 3)
     after = server.get("/metrics").body.decode()

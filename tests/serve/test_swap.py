@@ -3,9 +3,13 @@
 import json
 import logging
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 
 from tests.releases import released, signers
@@ -13,6 +17,8 @@ from tests.serve.conftest import GOOD, golden_bundle
 from trunkline.bundle.manifest import digest
 from trunkline.conf.deploy import Deploy
 from trunkline.conf.serving import Limits
+from trunkline.core.errors import UserError
+from trunkline.deploy.mlflow.state import Release
 from trunkline.deploy.reconcile.store import BundleStore
 from trunkline.release.delivered import Trust
 from trunkline.serve import swap
@@ -175,3 +181,80 @@ def test_what_the_log_says_is_in_place_when_it_says_it(store, follower, tmp_path
         (["does", "not"], False, False),
         (["serves", "nothing:"], True, True),
     ]
+
+
+@pytest.fixture
+def rolled(store, follower, tmp_path, monkeypatch) -> Callable[..., Slot]:
+    """Delivers v1 with a rollout of v2, looks, and returns the slot; `loaded` counts what was loaded."""
+    made = [golden_bundle(tmp_path / f"v{number}", label=f"label {number}") for number in (1, 2)]
+    names = [deliver(store, number, each) for number, each in enumerate(made, 1)]
+    pointers = [pointer(released(name, number, "sums")) for number, name in enumerate(names, 1)]
+    loads = follower._load
+
+    def load_and_count(folder: Path, of: Pointer) -> Model:
+        roll.loaded += 1
+        return loads(folder, of)
+
+    monkeypatch.setattr(follower, "_load", load_and_count)
+
+    def roll(current: int = 1, kind: str = "canary", share: float = 5, **candidate: Any) -> Slot:
+        rollout = {"kind": kind, "share": share, "key": ["dest"], "candidate": pointers[1] | candidate}
+        content = pointers[current - 1] | ({"rollout": rollout} if kind else {})
+        (store.folder / "production.json").write_text(json.dumps(content), encoding="utf-8")
+        follower.look()
+        return follower.slot
+
+    roll.loaded = 0
+    return roll
+
+
+def pointer(release: Release) -> dict[str, Any]:
+    digest = release.digest
+    content = Pointer("sums", release.version.label, digest, f"bundles/{digest}", release.commit, release.provenance)
+    return dict(msgspec.to_builtins(content))
+
+
+def test_another_share_and_the_end_of_a_rollout_load_nothing(rolled):
+    slot = rolled()
+    current, candidate = slot.arms.current, slot.arms.candidate
+    assert (slot.current, current.version.version, candidate.version.version) == (current, "v1", "v2")
+    assert (rolled.loaded, slot.previous) == (2, None)
+    for kind, share in (("canary", 25), ("shadow", 100)):
+        arms = rolled(kind=kind, share=share).arms
+        assert (arms.current, arms.candidate, arms.declared.kind) == (current, candidate, kind)
+        assert arms.share.percent == share
+    assert rolled(current=2, kind="").current is candidate
+    assert (slot.arms, slot.rollout, slot.previous) == (None, None, current)
+    assert rolled(kind="").current is current
+    assert rolled.loaded == 2
+
+
+@pytest.mark.parametrize(
+    ("candidate", "problem"),
+    [
+        ({"provenance": ""}, "sums@v2: carries no signed provenance"),
+        ({"version": "v3"}, "sums@v3: its provenance is of the version v2, not v3"),
+        ({"bundle": "bundles/nowhere"}, "is missing"),
+    ],
+)
+def test_a_candidate_that_is_not_to_be_believed_disturbs_nothing(rolled, follower, candidate, problem):
+    current = rolled(kind="").current
+    slot = rolled(**candidate)
+    assert (slot.current, slot.arms, slot.problem) == (current, None, None)
+    assert problem in slot.rollout_problem
+    loaded = rolled.loaded
+    follower.look()  # as often as what is delivered is tried again
+    assert (slot.current, slot.previous) == (current, None)
+    assert rolled.loaded - loaded == ("bundle" in candidate)
+    assert rolled().rollout_problem is None
+    assert slot.arms.candidate.version.version == "v2"
+
+
+def test_a_candidate_with_other_scores_is_none(rolled, store, tmp_path):
+    slot = rolled()
+    other = replace(
+        slot.arms.candidate.bundle,
+        contract=msgspec.structs.replace(slot.arms.candidate.bundle.contract, classes=["a", "b"]),
+    )
+    with pytest.raises(UserError, match=r"v2: gives score_a, score_b, and what is served score;"):
+        replace(slot.arms, candidate=replace(slot.arms.candidate, bundle=other))

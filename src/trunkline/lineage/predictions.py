@@ -22,7 +22,7 @@ from trunkline.core.errors import OutsideError, UserError
 from trunkline.serve.labels import join, store
 from trunkline.serve.log import DIGEST, INPUTS, REQUEST, SCORE, TIME, Outcome, Prediction
 from trunkline.serve.prediction_log.place import LABELS, Place, is_of_labels
-from trunkline.serve.prediction_log.segments import COLUMNS, ROW
+from trunkline.serve.prediction_log.segments import ARM, COLUMNS, PROBLEM, ROW, SCORING
 from trunkline.show.text import clean
 
 MOST = 10_000  # files that a folder or a pattern may stand for
@@ -34,10 +34,12 @@ _TABLES = {
 # Of a half-written last line, nothing.
 _LINES = "SELECT json FROM read_ndjson_objects(?, ignore_errors=true) WHERE json->>'request_id' = ?"
 _SUFFIXES = (*_TABLES, ".jsonl", ".ndjson")
+_CURRENT, _SHADOW = "current", "shadow"  # arms
+_OF_A_ROLLOUT = (ARM, SCORING, PROBLEM)
 
 
 def find(logs: Sequence[str], request: str) -> Prediction | None:
-    """Look in files, folders and patterns for the row of a request id.
+    """Look in files, folders and patterns for the row of a request id: of a rollout, that which was answered.
 
     Returns None if no row has it. Raises UserError for a file that is not a log, and for rows of one id by several
     bundles; OutsideError for a file that cannot be read.
@@ -45,14 +47,23 @@ def find(logs: Sequence[str], request: str) -> Prediction | None:
     files = expand(logs)
     with duckdb.connect(config={"autoinstall_known_extensions": "false", "TimeZone": "UTC"}) as connection:
         logged = [each for path in files for each in _rows(connection, path, request)]
-    rows = [row for row, _ in logged]
+    answered = [each for each in logged if each[0].problem is None and each[0].arm != _SHADOW]
+    beside = tuple(_beside(row, said) for row, said in logged if (row, said) not in answered)
+    chosen = answered or [each for each in logged if each[0].arm == _CURRENT] or logged
+    rows = [row for row, _ in chosen]
     digests = sorted({row.digest for row in rows})
     if len(digests) > 1:
         places = ", ".join(
             f"{digest[:12]} in {next(row.log for row in rows if row.digest == digest)}" for digest in digests
         )
         raise UserError(f"{clean(request)}: predictions by several bundles have this id: {places}; name one log")
-    return replace(rows[0], outcomes=_outcomes(*logged[0])) if rows else None
+    return replace(rows[0], outcomes=_outcomes(*chosen[0]), beside=beside if answered else ()) if rows else None
+
+
+def _beside(row: Prediction, logged: Mapping[str, Any]) -> str:
+    """Return what an arm said of a row that another one answered."""
+    said = row.problem if row.problem is not None else "scored" if row.score is None else f"score {row.score:g}"
+    return f"{row.arm} {clean(str(logged.get('version') or row.digest[:12]))}: {said}"
 
 
 def _outcomes(prediction: Prediction, logged: Mapping[str, Any]) -> tuple[Outcome, ...]:
@@ -112,14 +123,17 @@ def _rows(connection: Any, path: Path, request: str) -> Iterator[tuple[Predictio
         digest = row.get(DIGEST)
         if not isinstance(digest, str) or not digest:
             raise UserError(f"{path}: the row of {clean(request)} has no {DIGEST}, so nothing says what scored it")
-        inputs = row.pop(INPUTS) if isinstance(row.get(INPUTS), dict) else {}  # of a log that Trunkline has written
+        ours = isinstance(row.get(INPUTS), dict)  # a log that Trunkline has written
+        inputs = row.pop(INPUTS) if ours else {}
+        arm, problem = (clean(str(row[name])) if ours and row.get(name) else None for name in (ARM, PROBLEM))
         others = {
             clean(key): _plain(value)
             for key, value in sorted({**row, **inputs}.items())
-            if key not in (REQUEST, DIGEST, TIME, SCORE)
+            if key not in (REQUEST, DIGEST, TIME, SCORE, *(_OF_A_ROLLOUT if ours else ()))
         }
         time, score = _time(row.get(TIME)), _number(row.get(SCORE))
-        yield Prediction(clean(request), clean(digest), time, score, str(path), others), {**row, **inputs}
+        prediction = Prediction(clean(request), clean(digest), time, score, str(path), others)
+        yield replace(prediction, arm=arm, problem=problem), {**row, **inputs}
 
 
 def _matching(connection: Any, path: Path, request: str) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ from trunkline.serve.bundles import Served
 from trunkline.serve.joined import OfflineTables
 from trunkline.serve.log import DIGEST, INPUTS, REQUEST
 from trunkline.serve.online.plan import feature_names
-from trunkline.serve.prediction_log.segments import ABOUT, COLUMNS, PREDICTION_TIME, ROW
+from trunkline.serve.prediction_log.segments import ABOUT, COLUMNS, PREDICTION_TIME, PROBLEM, ROW
 from trunkline.serve.raw import RawRows
 from trunkline.show.text import clean
 
@@ -133,7 +133,7 @@ class _Part(NamedTuple):
 def _parts(logs: Sequence[str], result: Replay) -> Iterator[_Part]:
     """Yield the rows of each segment by bundle, and count both."""
     for path in predictions.expand(logs):
-        table = _read(path)
+        table = _scored(_read(path), result)
         result.segments += 1
         result.rows += len(table)
         for digest in pc.unique(table[DIGEST]).to_pylist():
@@ -165,6 +165,18 @@ def _read(path: Path) -> Any:
         return pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: cannot be read: {one_line(error)}; leave it out, or fetch it again") from None
+
+
+def _scored(table: Any, result: Replay) -> Any:
+    """Return the rows that have a score: while a rollout runs, not all do."""
+    if PROBLEM not in table.column_names:
+        return table
+    scored = table.filter(pc.is_null(table[PROBLEM]))
+    if len(scored) < len(table):
+        result.leave(
+            "the row has no score, but a problem: it was refused, or its model failed", len(table) - len(scored)
+        )
+    return scored
 
 
 def _scoring(folder: Path, tables: Path | None) -> Scoring:

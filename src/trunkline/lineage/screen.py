@@ -58,12 +58,13 @@ def _not_known(lineage: Lineage, link: str) -> list[Text]:
 def _prediction(row: Prediction | None) -> Iterator[Text]:
     if row is None:
         return
-    score = "" if row.score is None else f", score {row.score:g}"
+    score = f", {row.problem}" if row.problem else "" if row.score is None else f", score {row.score:g}"
     yield Text(f"{row.request}{score}, {row.time or 'the log does not say when'}, in {clean(row.log)}")
     shown = [f"{key}={value}" for key, value in list(row.inputs.items())[:MOST]]
     more = [f"and {len(row.inputs) - MOST} more"] if len(row.inputs) > MOST else []
     if shown:
         yield Text(", ".join(shown + more), _DIM)
+    yield from (Text(f"beside it, {said}", _DIM) for said in row.beside)
 
 
 def _outcomes(row: Prediction | None) -> Iterator[Text]:

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 
 from trunkline.conf.serving import Serving
 from trunkline.serve import events, openapi, predict
+from trunkline.serve.asked import Answered, Asked
 from trunkline.serve.auth.authenticate import Authenticator
 from trunkline.serve.auth.principal import STATE_SCOPES
 from trunkline.serve.auth.principal import Scope as AuthScope
@@ -25,6 +27,8 @@ from trunkline.serve.prediction_log.sender import PredictionLog
 from trunkline.serve.problems import MEDIA_TYPE as PROBLEM_TYPE
 from trunkline.serve.problems import ProblemError
 from trunkline.serve.protocols import mlflow, open_inference, tensors
+from trunkline.serve.rollout.answers import Work
+from trunkline.serve.rollout.service import Origin, Rolling
 from trunkline.serve.swap import Slot
 
 _log = logging.getLogger(__name__)
@@ -35,7 +39,8 @@ class Route:
     """What answers a method of a path; `answer` takes the model, the request and its body.
 
     `refusal` gives a problem the status and the members by which the route's own clients read it. Where `slow`, an
-    answer is made in the other thread, however small the request.
+    answer is made in the other thread, however small the request. While a rollout runs, `asked` and `respond` are what
+    is done before and after the rows are scored, by whichever arm.
     """
 
     method: str
@@ -44,10 +49,12 @@ class Route:
     refusal: Callable[[ProblemError], ProblemError] = lambda problem: problem
     scope: AuthScope = "predict"
     slow: bool = False
+    asked: Callable[[Model, Request, bytes], Asked] | None = None
+    respond: Callable[[Model, Request, Answered], Response] = predict.respond
 
 
-_PREDICT = Route("POST", "/v1/predict", predict.predict)
-_EXPLAIN = Route("POST", "/v1/predict", predict.explain, scope="explain", slow=True)
+_PREDICT = Route("POST", "/v1/predict", predict.predict, asked=predict.asked)
+_EXPLAIN = Route("POST", "/v1/predict", predict.explain, scope="explain", slow=True, asked=predict.asked)
 
 
 class App:
@@ -57,6 +64,7 @@ class App:
         self, serving: Serving, slot: Slot, metrics: Metrics, queue: Queue, authenticator: Authenticator
     ) -> None:
         self.log: PredictionLog | None = None
+        self.rolling = Rolling(metrics.rollout, metrics.scored)
         self._limits, self._slot, self._metrics, self._queue = serving.limits, slot, metrics, queue
         self._authenticator = authenticator
         self._states: dict[str, Callable[[], Response]] = {
@@ -69,7 +77,16 @@ class App:
         }
         routes = [_PREDICT]
         if serving.protocols.mlflow:
-            routes.append(Route("POST", "/invocations", mlflow.invocations, mlflow.refusal))
+            routes.append(
+                Route(
+                    "POST",
+                    "/invocations",
+                    mlflow.invocations,
+                    mlflow.refusal,
+                    asked=mlflow.asked,
+                    respond=mlflow.respond,
+                )
+            )
             self._states |= {"/ping": self._ready, "/health": self._ready}
         if serving.protocols.open_inference:
             self._states |= {
@@ -81,7 +98,7 @@ class App:
             routes.append(Route("POST", events.PATH, events.push, scope="push", slow=True))
         self._routes = {route.path: route for route in routes}
         self._open_inference = serving.protocols.open_inference
-        self._arrow = Route("POST", "/v1/predict", predict.arrow(), slow=True) if serving.protocols.arrow else None
+        self._arrow = arrow_route() if serving.protocols.arrow else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request of HTTP."""
@@ -128,6 +145,12 @@ class App:
             self._metrics.in_work.set(self._queue.length)
             try:
                 body = await read_body(request, receive, self._limits.body, deadline)
+                if route.asked and (arms := self._slot.arms):
+                    work = Work(self._queue, len(body), deadline, route.slow)
+                    asked = await work.run(partial(route.asked, arms.current, request, body), waits=False)
+                    origin = Origin(request.id, route.path, principal, start)
+                    respond = partial(route.respond, arms.current, request)
+                    return await self.rolling.respond(arms, asked, work, origin, respond)
                 response, scored = await self._scored(route, request, body, deadline)
             finally:
                 self._metrics.in_work.set(self._queue.length - 1)
@@ -144,6 +167,8 @@ class App:
         if route is _PREDICT and len(body) <= SMALL and not model.asks_afar:
             return await before(deadline, predict.predict_in_turn(model, request, body), waits=model.waits)
         work = partial(route.answer, model, request, body)
+        if route.answer is events.push and (arms := self._slot.arms):
+            work = partial(events.push_to_both, arms.candidate, model, request, body)
         return await self._queue.run(work, math.inf if route.slow else len(body), deadline, waits=model.waits)
 
     async def _state(self, path: str, request: Request) -> Response:
@@ -169,15 +194,37 @@ class App:
     def _version(self) -> Response:
         content = msgspec.to_builtins(self._model().version)
         previous = self._slot.previous and msgspec.to_builtins(self._slot.previous.version)
-        return json_response(content | {"previous": previous, "problem": self._slot.problem})
+        about = {"previous": previous, "problem": self._slot.problem, "rollout": _rollout(self._slot)}
+        return json_response(content | about)
 
 
 def open_inference_route(path: str) -> Route | None:
     """Return what answers a path of the Open Inference Protocol that names a model; None for any other."""
     for method, form, answer in open_inference.ROUTES:
         if form.fullmatch(path):
-            return Route(method, f"/v2/{answer.__name__}", answer, open_inference.refusal)
+            asked = open_inference.asked if answer is open_inference.infer else None
+            path = f"/v2/{answer.__name__}"
+            return Route(method, path, answer, open_inference.refusal, asked=asked, respond=open_inference.respond)
     return None
+
+
+def arrow_route() -> Route:
+    """Return what answers streams of Arrow IPC; raises UserError where what reads them is not installed."""
+    arrow = predict.arrow()
+    return Route("POST", "/v1/predict", arrow.predict, slow=True, asked=arrow.asked, respond=arrow.respond)
+
+
+def _rollout(slot: Slot) -> dict[str, Any] | None:
+    """Return what `GET /version` says of a rollout."""
+    if slot.rollout is None:
+        return None
+    candidate = slot.rollout.candidate
+    return {
+        "kind": slot.rollout.kind,
+        "share": slot.rollout.share,
+        "candidate": {name: getattr(candidate, name) for name in ("name", "version", "digest", "commit")},
+        "problem": slot.rollout_problem,
+    }
 
 
 def _not_allowed(method: str) -> ProblemError:

@@ -64,6 +64,7 @@ class Columns:
     """Rows that are all as the contract says, as `Bundle.scores` takes them."""
 
     matrices: tuple[npt.NDArray[np.float64], npt.NDArray[np.object_]]
+    one: bool = False
     refused: None = None
 
     @property

@@ -1,5 +1,6 @@
 """Answers `POST /v1/events`: rows of a table as they become known, from which features of later requests are made."""
 
+import logging
 from typing import Any
 
 from trunkline.bundle.contract import FieldError
@@ -11,6 +12,8 @@ from trunkline.serve.online.join import RefusedError
 from trunkline.serve.problems import malformed, refused_row
 
 PATH = "/v1/events"
+
+_log = logging.getLogger(__name__)
 
 
 def push(model: Model, request: Request, body: bytes) -> tuple[Response, Scored | None]:
@@ -36,6 +39,16 @@ def push(model: Model, request: Request, body: bytes) -> tuple[Response, Scored 
     except RefusedError as error:
         raise refused_row(str(error), error.row) from None
     return json_response({"request_id": request.id, "stored": len(rows), "conflicts": conflicts}), None
+
+
+def push_to_both(candidate: Model, model: Model, request: Request, body: bytes) -> tuple[Response, Scored | None]:
+    """Store rows as `push` does, and for the views of a rollout's candidate too, which may be others."""
+    response = push(model, request, body)
+    try:
+        push(candidate, request, body)
+    except Exception as error:  # the client does not pay for a candidate
+        _log.warning("request %s: is not stored for the candidate: %r", request.id, error)
+    return response
 
 
 def _read(table: Table, rows: Any) -> list[dict[str, Any]]:

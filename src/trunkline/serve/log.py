@@ -21,7 +21,8 @@ class Outcome:
 class Prediction:
     """A row of a prediction log: whose bundle scored it, in which file it is; `inputs` are its other columns.
 
-    `outcomes` are what has arrived of it, the last first: those before were corrected.
+    `outcomes` are what has arrived of it, the last first: those before were corrected. While a rollout runs, `arm` is
+    whose row it is, `problem` why it has no score, and `beside` what the other arm said of it.
     """
 
     request: str
@@ -31,3 +32,6 @@ class Prediction:
     log: str
     inputs: Mapping[str, str | float | bool | None]
     outcomes: tuple[Outcome, ...] = ()
+    arm: str | None = None
+    problem: str | None = None
+    beside: tuple[str, ...] = ()

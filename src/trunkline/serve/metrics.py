@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 
 from trunkline.serve.model import Model, Scored
+from trunkline.serve.rollout.metrics import RolloutMetrics
 from trunkline.serve.swap import Slot
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._rolled: set[tuple[str, str, str]] = set()  # likewise
         self._shown: set[tuple[str, str, str]] = set()  # of versions long gone, each would stay for ever
         self._requests = Counter(
             "trunkline_requests", "Requests answered", ["route", "status"], registry=self._registry
@@ -64,6 +66,7 @@ class Metrics:
             registry=self._registry,
         )
         self.log = LogMetrics(self._registry)
+        self.rollout = RolloutMetrics(self._registry)
         self.in_work = Gauge(
             "trunkline_requests_in_work",
             "Requests in work or waiting",
@@ -127,6 +130,17 @@ class Metrics:
                 self.model.remove(*labels)
         self._shown = set(shown)
         self.problem.set(slot.problem is not None)
+        self._show_rollout(slot)
+
+    def _show_rollout(self, slot: Slot) -> None:
+        declared = slot.arms and slot.arms.declared
+        for labels in self._rolled:
+            self.rollout.share.labels(*labels).set(0)
+        if declared:
+            labels = declared.kind, declared.candidate.version, declared.candidate.digest
+            self.rollout.share.labels(*labels).set(declared.share)
+            self._rolled.add(labels)
+        self.rollout.problem.set(slot.rollout_problem is not None)
 
     def show_certificate(self, certificates: "Certificates") -> None:
         """Tell when the certificate expires, and whether its files are wrong."""

@@ -1,16 +1,17 @@
 """A bundle that is ready to answer: verified, its golden rows replayed, and so warm."""
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from trunkline.bundle import golden
 from trunkline.bundle.manifest import BundleError
@@ -29,11 +30,26 @@ from trunkline.serve.turns import Turns
 
 _log = logging.getLogger(__name__)
 
+Arm = Literal["current", "shadow", "canary"]
 
-class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+
+class Rollout(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an environment is to try beside its version: a candidate, for a share of its rows.
+
+    `share` is in percent; `key` are the columns of a request whose values decide in which arm a row is.
+    """
+
+    kind: Literal["shadow", "canary"]
+    share: Annotated[float, Meta(gt=0, le=100)]
+    key: tuple[str, ...]
+    candidate: "Pointer"
+
+
+class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """What an environment is to serve: a file of the store; `bundle` is a path in it.
 
-    `provenance` is what was signed at the release, with the signature.
+    `provenance` is what was signed at the release, with the signature. Where there is no rollout, the file does not
+    name one, so that servers read it that know none.
     """
 
     name: str
@@ -42,6 +58,7 @@ class Pointer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bundle: str
     commit: str | None = None
     provenance: str = ""
+    rollout: Rollout | None = None
 
 
 @dataclass(frozen=True)
@@ -77,12 +94,18 @@ class Model:
         _refuse(rows)
         return self.bundle.scores(*rows.matrices)
 
-    async def scores_in_turn(self, rows: Rows) -> npt.NDArray[np.float64]:
+    async def scores_in_turn(self, rows: Rows | Columns) -> npt.NDArray[np.float64]:
         """Return what `scores` does, of rows that are scored together with those of other requests."""
         _refuse(rows)
+        assert isinstance(rows, Rows)  # noqa: S101  JSON is never read in columns
         if isinstance(self.bundle, PipelineBundle):
             return await self.bundle.scores_in_turn(*rows.matrices)
         return await self.turns.scores(rows)
+
+    def accepted(self, rows: Rows | Columns) -> Rows | Columns:
+        """Return the rows that are scored: where the contract sets bad ones aside, those of several that are good."""
+        quarantine = not rows.one and self.bundle.contract.on_bad_row == "quarantine"
+        return rows.accepted if quarantine else rows
 
     @property
     def waits(self) -> bool:
@@ -104,7 +127,7 @@ class Model:
         requested = self.online.requested(self.decoder.limited(rows))
         return Given(self.decoder.check(requested.rows, one), requested)
 
-    def explanations(self, rows: Rows, scores: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
+    def explanations(self, rows: Rows | Columns, scores: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
         """Return the explanations of rows that have these scores.
 
         Raises ProblemError where there is none (501), and for more rows than may be explained at once (413).
@@ -133,6 +156,10 @@ class Scored:
     `request` is the id that the client itself gave in the body. `columns` and `times` are of rows whose features were
     joined here: the request's columns of each as JSON, and as of when, in seconds since 1970; `views` is how their
     views stood.
+
+    While a rollout runs, `arm` is whose rows they are: current, canary or shadow; `scoring` how many seconds the model
+    took; `problems` why rows of these numbers have no score of it; `places` the numbers of those that have; `at` when
+    the request was answered, in seconds since 1970, None for now.
     """
 
     model: Model
@@ -142,10 +169,22 @@ class Scored:
     columns: Sequence[str | None] | None = None
     times: Sequence[float | None] | None = None
     views: Sequence[ViewState] = ()
+    arm: Arm | None = None
+    scoring: float | None = None
+    problems: Mapping[int, str] = field(default_factory=dict)
+    places: Sequence[int] | None = None
+    at: float | None = None
+
+    @property
+    def logged(self) -> int:
+        """How many rows the log is given: also those with a problem."""
+        return len(self.scores) + len(self.problems)
 
     @property
     def numbers(self) -> Sequence[int]:
         """The numbers of the scored rows in the request."""
+        if self.places is not None:
+            return self.places
         refused = self.rows.refused or {}
         every = range(len(self.scores) + len(refused))
         return [number for number in every if number not in refused] if refused else list(every)
@@ -155,8 +194,13 @@ class Scored:
 class Given:
     """The rows of a request as the model takes them, and how those were joined that were."""
 
-    rows: Rows
+    rows: Rows | Columns
     requested: Requested | None = None
+
+    @classmethod
+    def of(cls, decoder: Decoder, body: bytes) -> "Given":
+        """Return the rows of a body of JSON, which have all inputs; raises ProblemError as `Decoder.decode` does."""
+        return cls(decoder.decode(body))
 
     def scored(self, model: Model, scores: npt.NDArray[np.float64], request: str | None = None) -> Scored:
         """Return the rows with their scores; `request` is the id that the client itself gave in the body."""

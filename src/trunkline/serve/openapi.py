@@ -95,9 +95,11 @@ _STATES = {
 }
 _ORIGIN = {
     "request_id": {"type": "string"},
-    "digest": {"type": "string", "description": "Digest of the bundle that scored"},
+    "digest": {"type": ["string", "null"], "description": "Digest of the bundle that scored; null where two did"},
     "version": {"type": ["string", "null"]},
 }
+# Of rows that two versions answered, while a rollout runs.
+_ORIGINS = {name: {"type": "array", "items": {"type": ["string", "null"]}} for name in ("digests", "versions")}
 
 
 def _score(contract: Contract) -> dict[str, Any]:
@@ -121,7 +123,7 @@ def _scored_rows() -> dict[str, Any]:
     return {
         "type": "object",
         "required": [*_ORIGIN, "scores"],
-        "properties": _ORIGIN | {"scores": scores, "explanations": explanations, "refused": refused},
+        "properties": _ORIGIN | _ORIGINS | {"scores": scores, "explanations": explanations, "refused": refused},
     }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -18,6 +19,11 @@ class ProblemError(Exception):
     def __init__(self, status: HTTPStatus, detail: str, headers: dict[str, str] | None = None, **members: Any) -> None:
         super().__init__(detail)
         self.status, self.detail, self.headers, self.members = status, detail, headers or {}, members
+
+    @property
+    def words(self) -> str:
+        """What is wrong, without the number of the row."""
+        return self.detail.removeprefix(f"row {self.members.get('row')}: ")
 
     def document(self, request_id: str) -> bytes:
         """Return the document as JSON."""
@@ -38,6 +44,13 @@ def refused_row(detail: str, row: int | None = None, field: str | None = None) -
     place: dict[str, Any] = {key: value for key, value in (("row", row), ("field", field)) if value is not None}
     words = detail if row is None else f"row {row}: {detail}"
     return ProblemError(HTTPStatus.UNPROCESSABLE_ENTITY, words, **place)
+
+
+def renumbered(problem: ProblemError, numbers: Sequence[int]) -> ProblemError:
+    """Return a problem of a row among some of a request's, whose numbers in it are given, as one of the request."""
+    if "row" not in problem.members:
+        return problem
+    return refused_row(problem.words, numbers[problem.members["row"]], problem.members.get("field"))
 
 
 def malformed(detail: str) -> ProblemError:

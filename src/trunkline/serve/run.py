@@ -159,6 +159,7 @@ class Worker:
         self._authenticator = Authenticator(serving.authentication)
         self._app = App(serving, self._slot, self._metrics, self._queue, self._authenticator)
         self._log = self._app.log = self._prediction_log()
+        self._app.rolling.append = self._log.append if self._log else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or start and stop with the server."""
@@ -194,6 +195,7 @@ class Worker:
         finally:
             if grpc_server is not None:
                 await grpc_server.stop(self._serving.drain.total_seconds())
+            self._app.rolling.stop()
             if self._log:
                 await asyncio.to_thread(self._log.stop, self._serving.drain.total_seconds())
             if follower is not None:
@@ -211,7 +213,7 @@ class Worker:
         from trunkline.serve.protocols import grpc  # noqa: PLC0415  takes 0.2 s, and most servers need none
 
         answers = grpc.Service(self._slot, self._serving.limits, self._queue, self._metrics, self._authenticator)
-        answers.log = self._log
+        answers.log, answers.rolling = self._log, self._app.rolling
         server, port = grpc.server(address, answers, self._serving.limits, self._certificates)
         await server.start()
         scheme = "grpcs" if self._certificates else "grpc"

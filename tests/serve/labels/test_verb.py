@@ -57,9 +57,9 @@ def test_an_import_and_a_join_say_what_they_did(project):
     assert run("import", "late.csv", "--at", "arrived", code=1) == AGAIN
     assert run("join", "--as-of", "2026-11-01T00:25", "-o", "joined.csv") == JOINED
     assert Path("joined.csv").read_text() == (
-        "request_id,row,time,prediction_time,version,digest,outcome,arrived_at,score\n"
-        f"a,0,2026-11-01T00:10:00.000000Z,,v1,{'d' * 64},,,0.5\n"
-        f"b,0,2026-11-01T00:20:00.000000Z,,v1,{'d' * 64},true,2026-11-01T00:05:00.000000Z,0.5\n"
+        "request_id,row,time,prediction_time,version,digest,arm,outcome,arrived_at,score\n"
+        f"a,0,2026-11-01T00:10:00.000000Z,,v1,{'d' * 64},,,,0.5\n"
+        f"b,0,2026-11-01T00:20:00.000000Z,,v1,{'d' * 64},,true,2026-11-01T00:05:00.000000Z,0.5\n"
     )
     counts = json.loads(run("join", "--json"))["versions"]
     assert counts == [{"version": "v1", "predictions": 2, "with_outcome": 2, "early": 1}]

@@ -14,25 +14,28 @@ from trunkline.serve.labels.identity import IDENTITY, PLACE
 from trunkline.serve.labels.store import ARRIVED, IMPORTED, INSTANT, OUTCOME, Outcomes
 from trunkline.serve.log import DIGEST, INPUTS, REQUEST, TIME, Outcome
 from trunkline.serve.prediction_log.place import Place
-from trunkline.serve.prediction_log.segments import COLUMNS, PREDICTION_TIME, ROW
+from trunkline.serve.prediction_log.segments import ARM, COLUMNS, PREDICTION_TIME, PROBLEM, ROW
 from trunkline.tables import parquet
 
 _ABOUT: dict[str, pl.DataType] = {
     REQUEST: pl.String(), ROW: pl.Int64(), TIME: INSTANT, PREDICTION_TIME: INSTANT, "version": pl.String(),
-    DIGEST: pl.String(),
+    DIGEST: pl.String(), ARM: pl.String(),
 }  # fmt: skip
 _LATEST = [ARRIVED, IMPORTED, OUTCOME]  # the last of these counts; the first alone decides, unless two arrive at once
 
 
 def predictions(place: Place, *columns: str, keys: bool) -> Iterator[pl.DataFrame]:
-    """Yield the predictions of each segment: these columns and its scores; with `keys`, what keys are made of too."""
+    """Yield the predictions of each segment: these columns and its scores; with `keys`, what keys are made of too.
+
+    Rows that have no score, while a rollout runs, are left out.
+    """
     for folder, name in place.segments():
         with place.open(folder, name) as file:
             stored = file.schema_arrow.names
-            wanted = {*columns, *((COLUMNS, INPUTS) if keys else ())}
+            wanted = {PROBLEM, *columns, *((COLUMNS, INPUTS) if keys else ())}
             wanted |= {each for each in stored if each == SCORE or each.startswith(f"{SCORE}_")}
             read: Any = pl.from_arrow(file.read([each for each in stored if each in wanted]))
-        yield read
+        yield read.filter(pl.col(PROBLEM).is_null()).drop(PROBLEM) if PROBLEM in read.columns else read
 
 
 def as_of(outcomes: Outcomes, moment: datetime) -> pl.DataFrame:
@@ -63,8 +66,8 @@ def joined(rows: pl.DataFrame, outcomes: Outcomes, moment: datetime) -> pl.DataF
 def table(place: Place, outcomes: Outcomes, moment: datetime) -> pl.DataFrame:
     """Return all predictions of a log that were made by a moment, with their outcomes as of it, in order of time.
 
-    The columns are request_id, row, time, prediction_time, version, digest, outcome, arrived_at and the scores; inputs
-    are in the log, at the same request_id and row. Raises OutsideError for a segment that cannot be read.
+    The columns are request_id, row, time, prediction_time, version, digest, arm, outcome, arrived_at and the scores;
+    inputs are in the log, at the same request_id and row. Raises OutsideError for a segment that cannot be read.
     """
     names = {**_ABOUT, OUTCOME: outcomes.rows.schema[OUTCOME], ARRIVED: INSTANT}
     pieces = [pl.DataFrame(schema=names)]

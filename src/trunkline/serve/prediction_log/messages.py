@@ -27,30 +27,40 @@ class Scorer(msgspec.Struct, frozen=True, tag="scorer"):
         texts: list[tuple[str, Kind]] = [(field.name, "text") for field in contract.inputs if field.role != "numeric"]
         return cls(digest, version, [*numbers, *texts], [*contract.scores])
 
+    @property
+    def name(self) -> str:
+        """What answers call it: a bundle may be that of several versions."""
+        return scorer_name(self.digest, self.version)
+
     def width(self, *, text: bool) -> int:
         """Return how many inputs are texts, or numbers."""
         return sum((kind == "text") == text for _, kind in self.inputs)
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True):
-    """The scored rows of a request; `rows` are their numbers in it, `values` the numbers and the texts of each.
+    """The rows of a request; `rows` are their numbers in it, `values` the numbers and the texts of each scored one.
 
-    A number that is missing may be None, as in a request. `scores` are float64, those of a row one after the other.
-    `columns` and `times` are of requests whose features were joined by the server: for each row, the request's columns
-    as JSON, and the moment as of which it was predicted, in seconds since 1970.
+    `scorer` is the name of what scored them. A number that is missing may be None, as in a request. `scores` are
+    float64, those of a row one after the other. `columns` and `times` are of requests whose features were joined by the
+    server: for each row, the request's columns as JSON, and the moment as of which it was predicted, in seconds since
+    1970. While a rollout runs, `arm` is whose rows they are, `scoring` how many seconds the model took for them, and
+    `problems` says of the last ones of `rows`, which have no values and no scores, why not.
     """
 
-    digest: str
+    scorer: str
     request: str
     time: float
     principal: str | None
     route: str
-    latency: float
+    latency: float | None
     rows: Sequence[int]
     values: Sequence[Values]
     scores: bytes
     columns: Sequence[str | None] | None = None
     times: Sequence[float | None] | None = None
+    arm: str | None = None
+    scoring: float | None = None
+    problems: Sequence[str] = ()
 
 
 class Batch(msgspec.Struct, frozen=True, tag="batch"):
@@ -86,6 +96,11 @@ class Problem(msgspec.Struct, frozen=True, tag="problem"):
 encode = msgspec.msgpack.Encoder().encode
 to_writer = msgspec.msgpack.Decoder(Scorer | Batch | Finish)
 to_server = msgspec.msgpack.Decoder(Written | Problem)
+
+
+def scorer_name(digest: str, version: str | None) -> str:
+    """Return what answers call the bundle of a version."""
+    return f"{digest} {version}"
 
 
 def _kind(field: Input) -> Kind:

@@ -1,6 +1,7 @@
 """The table of a segment: a row for each scored row of a request, in columns of the same types for all of a bundle.
 
-The inputs are one column, a struct, so that none of their names can be that of another column.
+While a rollout runs, also one for each row that has no score, with the reason. The inputs are one column, a struct, so
+that none of their names can be that of another column.
 """
 
 import json
@@ -19,6 +20,7 @@ from trunkline.serve.prediction_log.privacy import Privacy
 
 ROW = "row"
 COLUMNS, PREDICTION_TIME = "request_columns", "prediction_time"
+ARM, SCORING, PROBLEM = "arm", "scoring", "problem"  # of a rollout
 ABOUT = b"trunkline.prediction_log"  # in the schema's metadata: which inputs are not as the model saw them
 
 _INSTANT = pa.timestamp("us", tz="UTC")
@@ -29,12 +31,14 @@ _OF_A_REQUEST = (
     pa.field(TIME, _INSTANT, nullable=False),
     pa.field("version", pa.string()),
     pa.field(DIGEST, pa.string(), nullable=False),
-    pa.field("arm", pa.string()),
+    pa.field(ARM, pa.string()),
     pa.field("principal", pa.string()),
     pa.field("route", pa.string(), nullable=False),
     pa.field("latency", pa.float64()),
     pa.field(COLUMNS, pa.string()),
     pa.field(PREDICTION_TIME, _INSTANT),
+    pa.field(SCORING, pa.float64()),
+    pa.field(PROBLEM, pa.string()),
 )
 _NO_INPUTS = pa.field(INPUTS, pa.null())  # Parquet has no struct without a field
 
@@ -48,7 +52,7 @@ def schema(scorer: Scorer, privacy: Privacy) -> Any:
         if treatments[name] != "leave_out"
     ]
     inputs = pa.field(INPUTS, pa.struct(fields)) if fields else _NO_INPUTS
-    scores = [pa.field(name, pa.float64(), nullable=False) for name in scorer.scores]
+    scores = [pa.field(name, pa.float64()) for name in scorer.scores]
     about = {
         treatment: [name for name in treatments if treatments[name] == treatment] for treatment in ("hash", "leave_out")
     }
@@ -71,14 +75,15 @@ def table(scorer: Scorer, privacy: Privacy, given: Mapping[str, Sequence[Any]], 
     """Return rows as a pa.Table.
 
     `given` has the columns of the request by name, each with a value for each row, times in microseconds since 1970;
-    what it lacks is null.
+    what it lacks is null. A row with a problem has null for a score.
     """
     columns, count = schema(scorer, privacy), len(rows.scores)
     of_request = [
         pa.array(given[field.name], field.type) if field.name in given else pa.nulls(count, field.type)
         for field in _OF_A_REQUEST
     ]
-    of_scores = [pa.array(np.ascontiguousarray(column)) for column in rows.scores.T]
+    unscored = np.array([problem is not None for problem in given.get(PROBLEM, [None] * count)], np.bool_)
+    of_scores = [pa.array(np.ascontiguousarray(column), mask=unscored) for column in rows.scores.T]
     inputs = _inputs(columns.field(INPUTS), scorer, privacy, [*rows.numbers.T, *rows.texts.T], count)
     return pa.Table.from_arrays([*of_request, inputs, *of_scores], schema=columns)
 

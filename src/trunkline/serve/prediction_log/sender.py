@@ -50,7 +50,7 @@ class _Logged(NamedTuple):
     request: str
     route: str
     principal: str | None
-    seconds: float
+    seconds: float | None
 
 
 class _Queued(NamedTuple):
@@ -71,13 +71,14 @@ class _Handed:
 
 
 class PredictionLog:
-    """What a worker logs; `append` is for the event loop, all else is done by a thread."""
+    """What a worker logs; `append` is for the event loop and the shadow, all else is done by a thread."""
 
     def __init__(self, log: Log, privacy: Privacy, metrics: "LogMetrics") -> None:
         self._log, self._privacy, self._metrics = log, privacy, metrics
         self._run = secrets.token_hex(6)
         self._queue: deque[_Queued] = deque()
-        self._appended, self._settled = 0, 0  # rows; each is counted by one thread alone
+        self._appended, self._settled = 0, 0  # rows
+        self._appending = threading.Lock()  # the shadow of a rollout appends beside the loop
         self._handed: deque[_Handed] = deque()
         self._number = 0
         self._scorers: dict[str, bytes] = {}
@@ -89,13 +90,14 @@ class PredictionLog:
         self._deadline = 0.0  # of the monotonic clock, once it is to stop
         self._thread = threading.Thread(target=self._follow, name="prediction log", daemon=True)
 
-    def append(self, scored: "Scored", request: str, route: str, principal: str | None, seconds: float) -> None:
-        """Log the scored rows of a request, or drop and count them where too many wait already."""
-        rows = len(scored.scores)
-        if self._appended - self._settled + rows > self._log.queue:
-            self._metrics.dropped.inc(rows)
-            return
-        self._appended += rows
+    def append(self, scored: "Scored", request: str, route: str, principal: str | None, seconds: float | None) -> None:
+        """Log the rows of a request, or drop and count them where too many wait already."""
+        rows = scored.logged
+        with self._appending:
+            if self._appended - self._settled + rows > self._log.queue:
+                self._metrics.dropped.inc(rows)
+                return
+            self._appended += rows
         logged = _Logged(time.time(), scored, scored.request or request, route, principal, seconds)
         self._queue.append(_Queued(scored.model, rows, _encoded_if_small(logged, rows)))
 
@@ -199,14 +201,13 @@ class PredictionLog:
         return [*new, content]
 
     def _is_new(self, model: "Model") -> bool:
-        return model.version.digest not in self._scorers
+        return _scorer_name(model) not in self._scorers
 
     def _introduced(self, model: "Model") -> bytes:
         """Return what tells of a bundle, and remember it."""
-        digest = model.version.digest
-        scorer = Scorer.of(model.bundle.contract, digest, model.version.version)
-        self._scorers[digest] = messages.encode(scorer)
-        return self._scorers[digest]
+        scorer = Scorer.of(model.bundle.contract, model.version.digest, model.version.version)
+        self._scorers[scorer.name] = messages.encode(scorer)
+        return self._scorers[scorer.name]
 
     def _hear(self) -> None:
         assert self._writer  # noqa: S101
@@ -281,6 +282,10 @@ def _write(connection: Connection, log: Log, privacy: Privacy, run: str) -> None
     writer.run(connection, log, privacy, run)
 
 
+def _scorer_name(model: "Model") -> str:
+    return messages.scorer_name(model.version.digest, model.version.version)
+
+
 def _encoded_if_small(logged: _Logged, rows: int) -> _Logged | bytes:
     """Encode an answer of few rows; one that cannot be is left to the thread, which says why."""
     with suppress(Exception):
@@ -303,17 +308,20 @@ def _as_floats(values: Sequence[Values]) -> list[Values]:
 def _answer(logged: _Logged, *, plain: bool = True) -> Answer:
     scored, principal = logged.scored, logged.principal
     return Answer(
-        digest=scored.model.version.digest,
+        scorer=_scorer_name(scored.model),
         request=logged.request,
-        time=logged.time,
+        time=scored.at or logged.time,
         principal=principal and principal.encode(errors="replace").decode(),  # as a token has it, perhaps no Unicode
         route=logged.route,
         latency=logged.seconds,
-        rows=scored.numbers,
+        rows=[*scored.numbers, *scored.problems],
         values=scored.rows.values if plain else _as_floats(scored.rows.values),
         scores=scored.scores.tobytes(),
         columns=scored.columns,
         times=scored.times,
+        arm=scored.arm,
+        scoring=scored.scoring,
+        problems=[text.encode(errors="replace").decode() for text in scored.problems.values()],
     )
 
 

@@ -61,7 +61,7 @@ class Writer:
     def __init__(self, connection: Connection, log: Log, privacy: Privacy, run: str) -> None:
         self._connection, self._log, self._privacy, self._run = connection, log, privacy, run
         self._scorers: dict[str, Scorer] = {}
-        self._open: dict[tuple[str, str], Segment] = {}  # by folder and digest
+        self._open: dict[tuple[str, str], Segment] = {}  # by folder and scorer
         self._written: dict[tuple[str, str], list[range]] = {}  # numbers of batches that files hold already
         self._last, self._said = 0, 0
         self._due, self._not_before = math.inf, 0.0  # of the monotonic clock
@@ -85,7 +85,7 @@ class Writer:
 
     def _take(self, message: Scorer | Batch | Finish) -> None:
         if isinstance(message, Scorer):
-            self._scorers[message.digest] = message
+            self._scorers[message.name] = message
         elif isinstance(message, Finish):
             self._due = 0.0
         else:
@@ -97,8 +97,8 @@ class Writer:
             self._due = min(self._due, time.monotonic() + wait)
 
     def _add(self, number: int, answer: Answer) -> None:
-        scorer = self._scorers[answer.digest]
-        key = folder(scorer.version, answer.digest, answer.time), answer.digest
+        scorer = self._scorers[answer.scorer]
+        key = folder(scorer.version, scorer.digest, answer.time), answer.scorer
         self._open.setdefault(key, Segment(number, number)).add(number, answer)
 
     def _rows(self) -> int:
@@ -134,13 +134,13 @@ class Writer:
             self._said = self._last
             self._tell(Written(self._last))
 
-    def _write_segment(self, where: str, digest: str, segment: Segment) -> None:
-        key = where, digest
-        if key not in self._written:
-            self._written[key] = self._found(*key)
-        if answers := segment.without(self._written[key]):
-            name = f"{self._stem(digest)}-{segment.first:08}-{segment.last:08}.parquet"
-            self._place.write(where, name, _table(self._scorers[digest], self._privacy, answers))
+    def _write_segment(self, where: str, scorer_name: str, segment: Segment) -> None:
+        scorer = self._scorers[scorer_name]
+        if (where, scorer.digest) not in self._written:
+            self._written[where, scorer.digest] = self._found(where, scorer.digest)
+        if answers := segment.without(self._written[where, scorer.digest]):
+            name = f"{self._stem(scorer.digest)}-{segment.first:08}-{segment.last:08}.parquet"
+            self._place.write(where, name, _table(scorer, self._privacy, answers))
 
     def _write_last(self) -> None:
         """Write what came before the server ended, which nobody waits for any more."""
@@ -175,25 +175,39 @@ def _table(scorer: Scorer, privacy: Privacy, answers: Sequence[Answer]) -> Any:
         "principal": [privacy.named(answer.principal) for answer in answers],
         "route": [answer.route for answer in answers],
         "latency": [answer.latency for answer in answers],
+        segments.ARM: [answer.arm for answer in answers],
+        segments.SCORING: [answer.scoring for answer in answers],
     }
     counts = [len(answer.rows) for answer in answers]
     given: dict[str, Any] = {name: np.repeat(np.array(each, object), counts) for name, each in of_answers.items()}
     given[segments.ROW] = [row for answer in answers for row in answer.rows]
     if any(answer.columns for answer in answers):
-        columns = [text for answer in answers for text in answer.columns or repeat(None, len(answer.rows))]
+        columns = [text for answer in answers for text in _of_rows(answer, answer.columns)]
         given[segments.COLUMNS] = [privacy.request_columns(text) for text in columns]
     if any(answer.times for answer in answers):
-        times = [time for answer in answers for time in answer.times or repeat(None, len(answer.rows))]
+        times = [time for answer in answers for time in _of_rows(answer, answer.times)]
         given[segments.PREDICTION_TIME] = [None if time is None else round(time * 1e6) for time in times]
+    if any(answer.problems for answer in answers):
+        unscored = [[None] * len(answer.values) + list(answer.problems) for answer in answers]
+        given[segments.PROBLEM] = [problem for problems in unscored for problem in problems]
     return segments.table(scorer, privacy, given, _rows(scorer, answers))
 
 
+def _of_rows(answer: Answer, values: Sequence[Any] | None) -> list[Any]:
+    """Return a value for each row of an answer: None, where there are none, and for those with a problem."""
+    scored = [None] * len(answer.values) if values is None else values
+    return [*scored, *repeat(None, len(answer.problems))]
+
+
 def _rows(scorer: Scorer, answers: Sequence[Answer]) -> ScoredRows:
-    values = [row for answer in answers for row in answer.values]
-    scores = np.frombuffer(b"".join(answer.scores for answer in answers), np.float64)
+    widths = scorer.width(text=False), scorer.width(text=True)
+    nothing: tuple[list[float], list[None]] = [np.nan] * widths[0], [None] * widths[1]
+    values = [row for answer in answers for row in (*answer.values, *repeat(nothing, len(answer.problems)))]
+    no_score = np.full(len(scorer.scores), np.nan).tobytes()
+    scores = np.frombuffer(b"".join(answer.scores + no_score * len(answer.problems) for answer in answers), np.float64)
     return ScoredRows(
-        np.array([numbers for numbers, _ in values], np.float64).reshape(len(values), scorer.width(text=False)),
-        np.array([texts for _, texts in values], object).reshape(len(values), scorer.width(text=True)),
+        np.array([numbers for numbers, _ in values], np.float64).reshape(len(values), widths[0]),
+        np.array([texts for _, texts in values], object).reshape(len(values), widths[1]),
         scores.reshape(len(values), len(scorer.scores)),
     )
 

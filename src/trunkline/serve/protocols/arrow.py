@@ -19,9 +19,10 @@ from flatbuffers.table import Table
 
 from trunkline.bundle.contract import Contract, FieldError, Input, number_check, text_check, unknown_field
 from trunkline.core.arrays import Floats
+from trunkline.serve.asked import Answered, Asked
 from trunkline.serve.decode import EXACT, Columns, Rows, is_plain
 from trunkline.serve.http import ARROW, Request, Response
-from trunkline.serve.model import Model, Scored
+from trunkline.serve.model import Given, Model, Scored
 from trunkline.serve.problems import ProblemError, malformed, refused_row
 
 # Where the metadata of a message holds its header, and the header of a record batch its compression:
@@ -36,16 +37,24 @@ def predict(model: Model, request: Request, body: bytes) -> tuple[Response, Scor
     It has `score`, or `score_CLASS` for each class, and `refused`: where the contract sets bad rows aside, what is
     wrong with one that has no score. Raises ProblemError as `predict.predict` does.
     """
-    rows = read(model, body)
-    quarantine = model.bundle.contract.on_bad_row == "quarantine"
-    scores = model.scores(rows.accepted if quarantine else rows)
-    return _answer(model, request, scores, dict(rows.refused or {})), Scored(model, rows, scores)
+    given = Given(read(model, body))
+    scores = model.scores(model.accepted(given.rows))
+    return respond(model, request, Answered.by(model, given, scores)), given.scored(model, scores)
+
+
+def asked(model: Model, request: Request, body: bytes) -> Asked:
+    """Return what a stream asks for; raises ProblemError for what is none, and for columns that no request has."""
+    table = _table(body, model.bundle.contract, model.decoder.limit)
+    return Asked(table.to_pylist, lambda: Given(_checked(model, table)), sets_aside=True)
 
 
 def read(model: Model, body: bytes) -> Rows | Columns:
-    """Return the rows of a stream; raises ProblemError for what is none, and for columns that no request has."""
-    contract, limit = model.bundle.contract, model.decoder.limit
-    table = _table(body, contract, limit)
+    """Return the rows of a stream; raises ProblemError as `asked` does."""
+    return _checked(model, _table(body, model.bundle.contract, model.decoder.limit))
+
+
+def _checked(model: Model, table: Any) -> Rows | Columns:
+    contract = model.bundle.contract
     try:
         return Columns(_matrices(table, contract))
     except FieldError:
@@ -139,15 +148,22 @@ def _distinct(table: Any, field: Input, check: Callable[[object], Any]) -> Any:
     return np.array(values, kind)[column.indices.to_numpy(zero_copy_only=False)]
 
 
-def _answer(model: Model, request: Request, scores: Floats, refused: dict[int, FieldError]) -> Response:
-    rows = len(scores) + len(refused)
+def respond(model: Model, request: Request, answered: Answered) -> Response:
+    """Return a stream of the scores; where two versions answered, `version` and `digest` are columns."""
+    refused, version = answered.refused, answered.version
+    rows = len(answered.scores) + len(refused)
     names = model.bundle.contract.scores
     columns = {
         name: _in_place(values, rows, list(refused))
-        for name, values in zip(names, np.atleast_2d(scores.T), strict=True)
+        for name, values in zip(names, np.atleast_2d(answered.scores.T), strict=True)
     }
     columns["refused"] = pa.array([str(refused[row]) if row in refused else None for row in range(rows)], pa.string())
-    origin = {"request_id": request.id, "digest": model.version.digest, "version": model.version.version or ""}
+    origin = {"request_id": request.id}
+    if answered.versions:
+        columns["digest"] = pa.array(answered.in_place([each.digest for each in answered.versions]), pa.string())
+        columns["version"] = pa.array(answered.in_place([each.version for each in answered.versions]), pa.string())
+    else:
+        origin |= {"digest": version.digest, "version": version.version or ""}
     table = pa.table(columns, metadata=origin)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as stream:

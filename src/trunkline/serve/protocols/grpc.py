@@ -13,6 +13,7 @@ import numpy as np
 from open_inference.grpc import protocol, service
 
 from trunkline.conf.serving import Limits
+from trunkline.serve.asked import Answered, Asked
 from trunkline.serve.auth.authenticate import Authenticator
 from trunkline.serve.http import new_request_id
 from trunkline.serve.limits import Queue
@@ -22,6 +23,9 @@ from trunkline.serve.prediction_log.sender import PredictionLog
 from trunkline.serve.problems import ProblemError, malformed
 from trunkline.serve.protocols import tensors
 from trunkline.serve.protocols.tensors import Tensor
+from trunkline.serve.rollout.answers import Work
+from trunkline.serve.rollout.arms import Arms
+from trunkline.serve.rollout.service import Origin, Rolling
 from trunkline.serve.swap import Slot
 
 if TYPE_CHECKING:
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_INFER = "grpc/ModelInfer"  # the route in the log
 _CODES = {
     HTTPStatus.BAD_REQUEST: grpc.StatusCode.INVALID_ARGUMENT,
     HTTPStatus.UNPROCESSABLE_ENTITY: grpc.StatusCode.INVALID_ARGUMENT,
@@ -71,6 +76,7 @@ class Service(service.GRPCInferenceServiceServicer):
         self, slot: Slot, limits: Limits, queue: Queue, metrics: Metrics, authenticator: Authenticator
     ) -> None:
         self.log: PredictionLog | None = None
+        self.rolling = Rolling(metrics.rollout, metrics.scored)
         self._slot, self._limits, self._queue, self._metrics = slot, limits, queue, metrics
         self._authenticator = authenticator
 
@@ -107,18 +113,27 @@ class Service(service.GRPCInferenceServiceServicer):
         async def answer(asked: _Asked) -> Any:
             model = tensors.named(self._slot.current, request.model_name, request.model_version)
             left = min(context.time_remaining() or self._limits.time.total_seconds(), self._limits.time.total_seconds())
+            deadline = time.monotonic() + left
             with self._queue.entered():
+                if arms := self._slot.arms:
+                    return await self._rolled(arms, request, deadline, asked)
                 work: Callable[[], Any] = lambda: _infer(model, request)  # noqa: E731
-                response, scored = await self._queue.run(
-                    work, request.ByteSize(), time.monotonic() + left, waits=model.waits
-                )
+                response, scored = await self._queue.run(work, request.ByteSize(), deadline, waits=model.waits)
             self._metrics.scored(scored)
             if self.log:
                 seconds = time.monotonic() - asked.start
-                self.log.append(scored, response.id, "grpc/ModelInfer", asked.principal, seconds)
+                self.log.append(scored, response.id, _INFER, asked.principal, seconds)
             return response
 
         return await self._answered("ModelInfer", request, context, answer)
+
+    async def _rolled(self, arms: Arms, request: Any, deadline: float, asked: _Asked) -> Any:
+        """Return the answer while a rollout runs."""
+        work = Work(self._queue, request.ByteSize(), deadline)
+        rows = await work.run(partial(_read, request), waits=False)
+        origin = Origin(request.id or new_request_id(), _INFER, asked.principal, asked.start)
+        respond = partial(_respond, arms.current, request, origin.request)
+        return await self.rolling.respond(arms, rows, work, origin, respond)
 
     async def _answered(self, call: str, request: Any, context: Any, answer: Callable[[_Asked], Awaitable[Any]]) -> Any:
         """Return an answer and count it; a problem ends the call with the status that it stands for."""
@@ -196,24 +211,32 @@ def _parse(parse: Callable[[bytes], Any], message: bytes) -> Any:
 
 
 def _infer(model: Model, request: Any) -> tuple[Any, Scored]:
-    scored = tensors.scored(model, _inputs(request), request.id)
-    result = tensors.scores(scored)
+    answered, scored = tensors.scored(model, _read(request))
+    return _respond(model, request, request.id or new_request_id(), answered), scored
+
+
+def _read(request: Any) -> Asked:
+    return tensors.asked(_inputs(request), request.id, request.model_version)
+
+
+def _respond(model: Model, request: Any, identifier: str, answered: Answered) -> Any:
+    result = tensors.scores(answered)
     output = protocol.ModelInferResponse.InferOutputTensor(
         name=result.name, datatype=result.datatype, shape=result.shape
     )
+    for name, text in tensors.versions(answered).items():
+        output.parameters[name].string_param = text
     if request.raw_input_contents:
         raw = [np.array(result.values, "<f8").tobytes()]
     else:
         raw, output.contents.fp64_contents[:] = [], result.values
-    version = model.version.version or ""
-    response = protocol.ModelInferResponse(
+    return protocol.ModelInferResponse(
         model_name=model.version.name,
-        model_version=version,
-        id=request.id or new_request_id(),
+        model_version=tensors.version(answered),
+        id=identifier,
         outputs=[output],
         raw_output_contents=raw,
     )
-    return response, scored
 
 
 def _inputs(request: Any) -> Iterator[Tensor]:

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from trunkline.bundle.contract import Input
+from trunkline.serve.asked import Answered, Asked
 from trunkline.serve.http import JSON, Request, Response, json_response
 from trunkline.serve.model import Model, Scored
 from trunkline.serve.online.reader import DeclaredColumn
@@ -23,15 +24,25 @@ CSV = "text/csv"
 
 def invocations(model: Model, request: Request, body: bytes) -> tuple[Response, Scored]:
     """Answer the rows of a request with their predictions; return what was scored."""
+    given = asked(model, request, body).given(model)
+    scores = model.scores(given.rows)
+    return respond(model, request, Answered.by(model, given, scores)), given.scored(model, scores)
+
+
+def asked(model: Model, request: Request, body: bytes) -> Asked:
+    """Return the rows of a request; raises ProblemError for a body of another form."""
     if request.media_type == CSV:
         rows = read_csv(model, body)
     elif request.media_type == JSON:
         rows = read_json(model.decoder.parse(body))
     else:
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body's type has to be {JSON} or {CSV}")
-    given = model.given(rows)
-    scores = model.scores(given.rows)
-    return json_response({"predictions": scores.tolist()}), given.scored(model, scores)
+    return Asked(lambda: rows)
+
+
+def respond(model: Model, request: Request, answered: Answered) -> Response:
+    """Return the predictions, which do not say what made them."""
+    return json_response({"predictions": answered.scores.tolist()})
 
 
 def refusal(problem: ProblemError) -> ProblemError:

@@ -3,9 +3,11 @@
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
+from typing import Any
 
 import msgspec
 
+from trunkline.serve.asked import Answered, Asked
 from trunkline.serve.http import JSON, Request, Response, json_response
 from trunkline.serve.model import Model, Scored
 from trunkline.serve.problems import ProblemError, malformed
@@ -32,17 +34,25 @@ class _Input(msgspec.Struct):
 
 def metadata(model: Model, request: Request, body: bytes) -> tuple[Response, None]:
     """Answer with the model's inputs and outputs."""
-    return json_response(tensors.describe(_asked(model, _METADATA, request))), None
+    _version_asked(model, _METADATA, request)
+    return json_response(tensors.describe(model)), None
 
 
 def ready(model: Model, request: Request, body: bytes) -> tuple[Response, None]:
     """Answer that the model is served."""
-    return json_response({"name": _asked(model, _READY, request).version.name, "ready": True}), None
+    _version_asked(model, _READY, request)
+    return json_response({"name": model.version.name, "ready": True}), None
 
 
 def infer(model: Model, request: Request, body: bytes) -> tuple[Response, Scored]:
     """Answer tensors of rows with the tensor of their scores; return what was scored."""
-    _asked(model, _INFER, request)
+    answered, scored = tensors.scored(model, asked(model, request, body))
+    return respond(model, request, answered), scored
+
+
+def asked(model: Model, request: Request, body: bytes) -> Asked:
+    """Return the rows of tensors; raises ProblemError for a body that is no request, and for another model."""
+    version = _version_asked(model, _INFER, request)
     if request.media_type not in (JSON, OCTETS):
         raise ProblemError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the body's type has to be {JSON}")
     length = _header_length(request, body)
@@ -50,16 +60,22 @@ def infer(model: Model, request: Request, body: bytes) -> tuple[Response, Scored
         content = msgspec.convert(model.decoder.parse(body[:length]), _Infer)
     except msgspec.ValidationError as error:
         raise malformed(f"the body is not an inference request: {error}") from None
-    scored = tensors.scored(model, _tensors(content.inputs, body[length:]), content.id)
-    result = tensors.scores(scored)
-    output = {"name": result.name, "datatype": result.datatype, "shape": result.shape, "data": result.values}
+    return tensors.asked(_tensors(content.inputs, body[length:]), content.id, version)
+
+
+def respond(model: Model, request: Request, answered: Answered) -> Response:
+    """Return the tensor of scores, with the version that answered; or where there were two, with that of each row."""
+    result = tensors.scores(answered)
+    output: dict[str, Any] = {"name": result.name, "datatype": result.datatype, "shape": result.shape}
+    if versions := tensors.versions(answered):
+        output["parameters"] = versions
     answer = {
         "model_name": model.version.name,
-        "model_version": model.version.version or "",
-        "id": content.id or request.id,
-        "outputs": [output],
+        "model_version": tensors.version(answered),
+        "id": answered.id or request.id,
+        "outputs": [output | {"data": result.values}],
     }
-    return json_response(answer), scored
+    return json_response(answer)
 
 
 def refusal(problem: ProblemError) -> ProblemError:
@@ -68,10 +84,13 @@ def refusal(problem: ProblemError) -> ProblemError:
     return ProblemError(status, problem.detail, problem.headers, **problem.members, error=problem.detail)
 
 
-def _asked(model: Model, form: re.Pattern[str], request: Request) -> Model:
+def _version_asked(model: Model, form: re.Pattern[str], request: Request) -> str:
+    """Return the version that a path names, or an empty text; raises ProblemError, 404, for what is not served."""
     match = form.fullmatch(request.path.rstrip("/"))
     assert match, "the route was chosen by this form"  # noqa: S101
-    return tensors.named(model, match["name"], match["version"] or "")
+    version = match["version"] or ""
+    tensors.named(model, match["name"], version)
+    return version
 
 
 def _header_length(request: Request, body: bytes) -> int:

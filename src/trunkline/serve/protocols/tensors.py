@@ -15,7 +15,7 @@ import numpy as np
 from trunkline import __version__
 from trunkline.bundle.contract import MISSING
 from trunkline.core.tasks import SCORE
-from trunkline.serve.http import is_request_id
+from trunkline.serve.asked import Answered, Asked
 from trunkline.serve.model import Model, Scored
 from trunkline.serve.problems import ProblemError, malformed
 
@@ -85,16 +85,32 @@ def rows(tensors: Iterable[Tensor]) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def scored(model: Model, tensors: Iterable[Tensor], request: str | None) -> Scored:
-    """Return the rows that tensors hold with their scores; `request` is the id that the client gave, if any."""
-    given = model.given(rows(tensors))
-    own = request if request and is_request_id(request) else None
-    return given.scored(model, model.scores(given.rows), own)
+def asked(tensors: Iterable[Tensor], request: str | None, version: str) -> Asked:
+    """Return the rows that tensors hold; `request` is the id that the client gave, if any, `version` what it asks."""
+    given = rows(tensors)
+    return Asked(lambda: given, id=request or None, pinned=bool(version))
 
 
-def scores(scored: Scored) -> Tensor:
+def scored(model: Model, asked: Asked) -> tuple[Answered, Scored]:
+    """Return the scores of rows, as they are answered and as they are logged."""
+    given = asked.given(model)
+    scores = model.scores(given.rows)
+    return Answered.by(model, given, scores, id=asked.id), given.scored(model, scores, asked.own_id)
+
+
+def scores(answered: Answered) -> Tensor:
     """Return the tensor of scores."""
-    return Tensor(SCORE, "FP64", scored.scores.shape, scored.scores.ravel().tolist())
+    return Tensor(SCORE, "FP64", answered.scores.shape, answered.scores.ravel().tolist())
+
+
+def version(answered: Answered) -> str:
+    """Return the version that answered; an empty text for none, and where it was not the same for all rows."""
+    return "" if answered.versions else answered.version.version or ""
+
+
+def versions(answered: Answered) -> dict[str, str]:
+    """Return the parameters of an answer's tensor: the version of each row, where it was not the same for all."""
+    return {"versions": ",".join(each.version or "" for each in answered.versions)} if answered.versions else {}
 
 
 def named(model: Model | None, name: str, version: str = "") -> Model:

@@ -1,0 +1,45 @@
+"""The two arms of a rollout: the version that is served, and the candidate, with the share of rows that it is given."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from trunkline.core.errors import UserError
+from trunkline.serve.asked import Asked
+from trunkline.serve.model import Model, Rollout
+from trunkline.serve.rollout.sticky import Share
+
+
+@dataclass(frozen=True)
+class Arms:
+    """What is served, and the candidate of a rollout beside it; raises UserError for one with other scores."""
+
+    current: Model
+    candidate: Model
+    declared: Rollout
+
+    def __post_init__(self) -> None:
+        ours, theirs = (list(model.bundle.contract.scores) for model in (self.current, self.candidate))
+        if ours != theirs:
+            raise UserError(
+                f"{self.candidate.version.version}: gives {', '.join(theirs)}, and what is served {', '.join(ours)}; "
+                "clients could not read both: deliver it without a rollout"
+            )
+
+    @cached_property
+    def share(self) -> Share:
+        """The share of rows that the candidate is given."""
+        return Share(self.candidate.version.digest, self.declared.share, tuple(self.declared.key))
+
+    def answered(self, asked: Asked) -> list[int]:
+        """Return the numbers of the rows that the candidate answers."""
+        if self.declared.kind != "canary" or asked.pinned:
+            return []
+        rows = self.current.decoder.limited(asked.rows)
+        return [number for number, row in enumerate(rows) if self.share.has(row)]
+
+    def shadowed(self, asked: Asked, request: str) -> list[int]:
+        """Return the numbers of the rows that the candidate scores beside: without a whole key, by the request's id."""
+        return [
+            number for number, row in enumerate(asked.rows) if isinstance(row, Mapping) and self.share.has(row, request)
+        ]

@@ -1,0 +1,110 @@
+"""Rows of one request by two arms: what is set aside stays in its place, and each arm joins its own features."""
+
+import asyncio
+import json
+import time
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.serve.conftest import GOOD, golden_bundle
+from tests.serve.online import trips
+from tests.serve.rollout.conftest import KEY, LATE, candidate_bundle
+from trunkline.conf.serving import Limits, Online
+from trunkline.serve import events, predict
+from trunkline.serve.asked import Answered
+from trunkline.serve.http import Request
+from trunkline.serve.limits import Queue
+from trunkline.serve.model import Model, Pointer, Rollout, load
+from trunkline.serve.online.store.sqlite import SQLiteStore
+from trunkline.serve.problems import ProblemError
+from trunkline.serve.rollout.answers import Outcome, Work, answer
+from trunkline.serve.rollout.arms import Arms
+
+REQUEST = Request("POST", "/v1/predict", "", {}, "id")
+TRIP = {"number": 9, "station": "A", "line": 1, "starts": "2013-03-09T19:00:00+02:00"}
+
+
+def arms(current: Model, candidate: Model, key: list[str], share: float = 50, kind: Any = "canary") -> Arms:
+    pointer = Pointer("sums", "v2", candidate.version.digest, "nowhere")
+    return Arms(current, candidate, Rollout(kind, share, tuple(key), pointer))
+
+
+def outcome(of: Arms, rows: Any) -> Outcome:
+    async def asked() -> Outcome:
+        work = Work(Queue(8), 0, time.monotonic() + 10)
+        return await answer(of, predict.asked(of.current, REQUEST, json.dumps(rows).encode()), work)
+
+    return asyncio.run(asked())
+
+
+def answered(of: Arms, rows: Any) -> Answered:
+    result = outcome(of, rows).answered
+    assert result
+    return result
+
+
+def model(folder: Path, version: str, **more: Any) -> Model:
+    pointer = Pointer("sums", version, load(folder, Limits(), 1e-9, **more).version.digest, "nowhere")
+    return load(folder, Limits(), 1e-9, pointer, **more)
+
+
+@pytest.mark.parametrize("share", [0.01, 50, 99.99])
+def test_what_is_set_aside_stays_in_its_place(tmp_path, share):
+    current = model(golden_bundle(tmp_path / "v1", on_bad_row="quarantine"), "v1")
+    both = arms(current, model(candidate_bundle(tmp_path / "v2"), "v2"), KEY, share)
+    rows = [GOOD | {"hour": hour, "dest": dest} for hour in (*range(0, 24, 3), 99, 5, 98) for dest in ("LAX", "ORD")]
+    result = answered(both, rows)
+    assert list(result.refused) == [number for number, row in enumerate(rows) if row["hour"] > 90]
+    for row, score, version in zip(
+        rows, result.in_place(result.scores), result.in_place(versions(result)), strict=True
+    ):
+        takes = both.share.has(row) and row["hour"] < LATE
+        bundle = both.candidate if takes else both.current
+        assert score == (None if row["hour"] > 90 else bundle.bundle.score(row))
+        assert version == (None if row["hour"] > 90 else bundle.version.version)
+    said = json.loads(predict.respond(current, REQUEST, result).body)
+    assert [each["row"] for each in said["refused"]] == list(result.refused)
+
+
+def versions(result: Answered) -> list[str | None]:
+    return [each.version for each in result.versions or [result.version] * len(result.scores)]
+
+
+def test_a_request_that_a_version_fails_on_fails_as_it_does_without_a_rollout(tmp_path, monkeypatch):
+    both = arms(model(golden_bundle(tmp_path / "v1"), "v1"), model(candidate_bundle(tmp_path / "v2"), "v2"), KEY)
+    monkeypatch.setattr(type(both.current.bundle), "scores", lambda *_: 1 / 0)
+    failed = outcome(both, [GOOD, GOOD | {"hour": 8}, GOOD | {"hour": 9}])
+    assert isinstance(failed.error, ZeroDivisionError)
+    problems = {(part.arm, number): text for part in failed.parts for number, text in part.problems.items()}
+    assert set(problems.values()) == {"failed: ZeroDivisionError"}
+    assert {number for arm, number in problems if arm == "current"} == {0, 1, 2}
+
+
+def test_too_many_rows_are_refused_before_any_is_scored(tmp_path):
+    both = arms(model(golden_bundle(tmp_path / "v1"), "v1"), model(candidate_bundle(tmp_path / "v2"), "v2"), KEY)
+    with pytest.raises(ProblemError, match="rows, of which"):
+        outcome(both, [GOOD] * (Limits().rows + 1))
+
+
+def test_each_arm_joins_its_own_features_and_what_is_pushed_is_kept_for_both(tmp_path):
+    declared = deepcopy(trips.FEATURES)
+    declared["views"]["recent"]["window"] = "2h"
+    store = (Online(store="sqlite:///x.db"), SQLiteStore(tmp_path / "x.db"))
+    current = model(trips.bundle(tmp_path / "v1", trips.planned()), "v1", online=store)
+    both = arms(current, model(trips.bundle(tmp_path / "v2", trips.planned(declared)), "v2", online=store), ["number"])
+    row = {"number": 1, "station": "A", "line": 1, "starts": "2013-03-09T13:30:00Z", "delay": 7, "load": 0.5}
+    body = json.dumps({"table": "trips", "rows": [row]}).encode()
+    events.push_to_both(both.candidate, current, REQUEST, body)
+    rows = [TRIP | {"number": number} for number in range(10, 30)]
+    result = answered(both, rows)
+    assert {each.version for each in result.versions or ()} == {"v1", "v2"}
+    joined = {number: each.features["trips_6h"] for number, each in result.joined.items()}
+    assert joined == {number: int(not both.share.has(row)) for number, row in enumerate(rows)}
+    for arm in (current, both.candidate):
+        (features,) = arm.online.requested([TRIP]).joined.values()
+        assert features.features["last_delay"] == 7
+    shadow = arms(current, both.candidate, ["number"], 100, "shadow")
+    assert answered(shadow, rows).version == current.version
