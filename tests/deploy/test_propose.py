@@ -343,7 +343,20 @@ def test_a_promotion_begins_a_rollout_where_conf_deploy_has_steps(stepped):
         text(production="v3"),
         "Promote flight-delay v3 to production",
     )
-    ran("promote", "v2", "--to", "staging", "--local")  # which has no steps
+    ran("promote", "v2", "--to", "staging", "--local")
+    assert at(stepped, "promote/staging-v2") == text(staging="v2"), "which has no steps"
+
+
+def test_what_runs_already_needs_no_rollout_and_latest_has_none(stepped):
+    steps = {"staging": {"rollout": {"key": ["origin"]}}, "production": {}}
+    stepped.params(deploy__environments=steps).declare(staging="v2").push("Steps of staging")
+    told = ran("promote", "latest", "--to", "staging", "--local", code=1)
+    assert "flight-delay.staging: latest would replace what runs, without a rollout; name a version, or --at-once" in told
+    ran("promote", "latest", "--to", "staging", "--at-once", "--local")
+    assert at(stepped, "promote/staging-latest") == text()
+    merged(stepped, "promote/staging-latest")
+    ran("promote", "v3", "--to", "staging", "--local")
+    assert at(stepped, "promote/staging-v3") == text(staging="v3"), "which is what latest is"
 
 
 def test_one_rollout_runs_at_a_time_and_a_rollback_ends_it_with_a_hold(stepped):

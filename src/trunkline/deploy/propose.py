@@ -118,7 +118,7 @@ def prepare(root: Path, trunk: str, intent: Intent, environ: Mapping[str, str]) 
     tip = look(root, trunk, environ)
     desired, version, ran = _wanted(root, tip, intent)
     present = tip.registry.environments[intent.environment]
-    declared = _declared(tip, intent, desired)
+    declared = _declared(tip, intent, desired, version)
     if present == declared:
         return NoChange(intent.environment, str(declared))
     text = registry_edit.edited(tip.text, tip.registry, intent.environment, declared)
@@ -211,10 +211,10 @@ def _ran(root: Path, trunk: TrunkState, environment: str) -> list[Version | None
     return deploy_proposal.runs(reversed(ancestry.line(root, trunk.tip)), trunk.name, declared, tagged)
 
 
-def _declared(trunk: TrunkState, intent: Intent, desired: Desired) -> Declaration:
+def _declared(trunk: TrunkState, intent: Intent, desired: Desired, version: Version) -> Declaration:
     """Return what is to be declared: a promotion may begin a rollout, a rollback ends the one that runs.
 
-    Raises RefusedError for a promotion while a rollout runs, and for a version that is held.
+    `version` is what `desired` means. Raises RefusedError for a promotion while a rollout runs, and for a version that is held.
     """
     present = trunk.registry.environments[intent.environment]
     rollout = trunk.declared.environments[intent.environment].rollout
@@ -224,7 +224,7 @@ def _declared(trunk: TrunkState, intent: Intent, desired: Desired) -> Declaratio
         declared = replace(ended, version=desired)
     elif present.candidate:
         raise RefusedError(_runs_already(where, intent.environment, present))
-    elif rollout is None or intent.at_once or present.version is None or desired == present.version:
+    elif rollout is None or intent.at_once or _current(trunk, intent.environment) in (None, version):
         declared = replace(present, version=desired)
     elif isinstance(desired, int):
         declared = course.begun(present, desired, rollout)
@@ -236,6 +236,10 @@ def _declared(trunk: TrunkState, intent: Intent, desired: Desired) -> Declaratio
     except UserError as error:
         raise RefusedError(str(error)) from None
     return declared
+
+
+def _current(trunk: TrunkState, environment: str) -> Version | None:
+    return trunk.registry.resolve(trunk.released)[environment].current
 
 
 def _runs_already(where: str, environment: str, present: Declaration) -> str:
@@ -270,7 +274,7 @@ def _evidence(
     root: Path, trunk: TrunkState, intent: Intent, label: str, declared: Declaration, proven: VerifiedVersion
 ) -> ProposalEvidence:
     current = trunk.registry.environments[intent.environment]
-    present = trunk.registry.resolve(trunk.released)[intent.environment].current
+    present = _current(trunk, intent.environment)
     tag = present and ancestry.tag(root, present.tag)
     new, old = proven.tag.commit, tag and tag.commit
     after, before = Snapshot(root, new, READ), Snapshot(root, old, READ) if old else None
