@@ -22,7 +22,7 @@ def declare(repo, text, message="change"):
 
 def found(repo, name="m"):
     changes = history.changes(repo, git(repo, "rev-parse", "HEAD"), name)
-    return [(one.environment, one.before, one.after, one.pull_request) for one in changes]
+    return [(one.environment, one.before.version, one.after.version, one.pull_request) for one in changes]
 
 
 def test_changes_along_the_trunk(repo):
@@ -75,3 +75,17 @@ def test_what_a_shallow_clone_does_not_know_is_not_told(repo, tmp_path_factory):
     clone = tmp_path_factory.mktemp("clone") / "clone"
     git(repo, "clone", "--quiet", "--bare", "--depth=2", repo.as_uri(), str(clone))
     assert found(clone) == [("production", 2, 3, None)]
+
+
+def test_a_step_of_a_rollout_leaves_the_version_where_it_was(repo):
+    declare(repo, "m: {production: v1}", "promote (#1)")
+    declare(repo, "m: {production: {version: v1, shadow: v2}}", "begin (#2)")
+    declare(repo, "m: {production: {version: v1, canary: {version: v2, share: 5}}}", "step up")
+    declare(repo, "m: {production: {version: v1, hold: [v2]}}", "take it back")
+    changes = history.changes(repo, git(repo, "rev-parse", "HEAD"), "m")
+    assert [str(one.after) for one in changes][:2] == (
+        ["{version: v1, hold: [v2]}", "{version: v1, canary: {version: v2, share: 5}}"]
+    )
+    assert history.since(changes, "production").pull_request == "#1"
+    assert history.rollout_since(changes, "production") == changes[0]
+    assert history.rollout_since(changes[2:], "production").pull_request == "#2"

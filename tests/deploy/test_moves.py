@@ -147,3 +147,43 @@ def test_a_version_that_nobody_signed_does_not_pass(project):
 def test_a_base_without_reports_is_another_model(project):
     first = Snapshot(project.root, project.git("rev-list", "--max-parents=0", "HEAD"))
     assert not moves.same_model(Since(project.root, first))
+
+
+def stepped(project, production):
+    """Let conf/deploy have the steps of a rollout on the trunk, and production be declared so there."""
+    project.git("checkout", "--quiet", "main")
+    environments = {"staging": {}, "production": {"rollout": {"key": ["origin"]}}}
+    project.params(deploy__environments=environments).declare(production=production)
+    project.commit("Steps")
+    project.git("checkout", "--quiet", "-B", "work")
+
+
+SHADOW = {"version": "v2", "shadow": "v3"}
+CANARY = {"version": "v2", "canary": {"version": "v3", "share": 5}}
+HELD = {"version": "v2", "hold": ["v3"]}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("v2", SHADOW, ["Tries v3 in production as a shadow, which answers nothing"]),
+        (SHADOW, CANARY, ["Tries v3 in production as a canary, which answers 5 %"]),
+        (CANARY, "v3", ["Promotes v3 to production"]),
+        (CANARY, HELD, ["Ends the rollout of v3 in production", "Holds v3 in production"]),
+        (HELD, "v2", ["Lifts the hold of v3 in production"]),
+        (SHADOW, {"version": "v1", "shadow": "v3"}, ["Rolls production back to v1"]),
+    ],
+)
+def test_what_a_rollout_moves_is_said(project, before, after, said):
+    stepped(project, before)
+    project.declare(production=after)
+    blocked(project)
+    lines = gate(0).splitlines()
+    assert lines[lines.index("fail: 1 of 3 verdicts block") + 1 : -1] == said
+
+
+def test_a_candidate_is_verified_as_a_version_is(project):
+    project.git("tag", "--annotate", f"{NAME}@v4", "--message", "by hand")
+    stepped(project, "v2")
+    project.declare(production={"version": "v2", "shadow": "v4"})
+    assert "refused: flight-delay@v4: " in gate(1)

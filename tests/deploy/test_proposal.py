@@ -35,6 +35,7 @@ PROMOTION = ProposalEvidence(
     environment="production",
     before="v3",
     after="v4",
+    label="v4",
     new=measured(4, 0.7712, JULY, "2013-02..2013-06"),
     present=measured(3, 0.7649, JULY),
     digest="5d1f" * 16,
@@ -61,6 +62,7 @@ ROLLBACK = replace(
     kind="rollback",
     before="v4",
     after="v3",
+    label="v3",
     new=PROMOTION.present,
     present=PROMOTION.new,
     back=True,
@@ -68,7 +70,18 @@ ROLLBACK = replace(
     rehearsed=20,
     reason="Half of the flights to BOS\nscore 1.",
 )
-CASES = {"promote.md": PROMOTION, "first.md": FIRST, "other_holdout.md": ELSEWHERE, "rollback.md": ROLLBACK}
+BEGUN = replace(
+    PROMOTION,
+    after="{version: v3, shadow: v4}",
+    begins="it scores too, and does not answer, 100 % of the requests, which is step 1 of 3 of conf/deploy",
+)
+CASES = {
+    "begun.md": BEGUN,
+    "promote.md": PROMOTION,
+    "first.md": FIRST,
+    "other_holdout.md": ELSEWHERE,
+    "rollback.md": ROLLBACK,
+}
 
 
 @pytest.mark.parametrize(("golden", "content"), CASES.items(), ids=CASES)
@@ -185,6 +198,10 @@ def test_what_is_rolled_back_to_ran_and_is_not_what_runs(declared):
         (Move("production", "v4", "v3", "v3", back=True), "Rolls production back to v3"),
         (Move("staging", "v3", "latest", "v4", back=False), "Promotes v4 (latest) to staging"),
         (Move("production", "v3", "null", None, back=False), "Has production run nothing"),
+        (
+            Move("production", "", "", "v5", back=False, kind="canary", share=2.5),
+            "Tries v5 in production as a canary, which answers 2.5 %",
+        ),
     ],
 )
 def test_a_move_is_told_in_words(move, told):

@@ -316,6 +316,72 @@ def test_without_a_forge_it_is_said_before_anything_is_done(project):
 
 
 @pytest.fixture
+def stepped(project):
+    """The same, where conf/deploy has the steps of a rollout of production."""
+    environments = {"staging": {"merge": "automatic"}, "production": {"rollout": {"key": ["origin"]}}}
+    project.git("reset", "--quiet", "--hard")
+    project.params(deploy__environments=environments).push("Steps")
+    return project
+
+
+SHADOW, HELD = {"version": "v2", "shadow": "v3"}, {"version": "v2", "hold": ["v3"]}
+
+
+def test_a_promotion_begins_a_rollout_where_conf_deploy_has_steps(stepped):
+    made = json.loads(ran("promote", "v3", "--to", "production", "--local", "--json"))
+    assert (made["branch"], made["title"]) == (
+        "promote/production-v3",
+        "Begin the rollout of flight-delay v3 to production",
+    )
+    assert at(stepped, made["branch"]) == text(production=SHADOW)
+    told = ran("promote", "v3", "--to", "production", "--dry-run")
+    assert "**flight-delay v3** for `production`, beside v2." in told
+    assert "It is tried first: it scores too, and does not answer, 100 % of the requests, which is step 1 of 3" in told
+    stepped.git("branch", "--quiet", "-D", made["branch"])
+    made = json.loads(ran("promote", "v3", "--to", "production", "--at-once", "--local", "--json"))
+    assert (at(stepped, made["branch"]), made["title"]) == (
+        text(production="v3"),
+        "Promote flight-delay v3 to production",
+    )
+    ran("promote", "v2", "--to", "staging", "--local")
+    assert at(stepped, "promote/staging-v2") == text(staging="v2"), "which has no steps"
+
+
+def test_what_runs_already_needs_no_rollout_and_latest_has_none(stepped):
+    steps = {"staging": {"rollout": {"key": ["origin"]}}, "production": {}}
+    stepped.params(deploy__environments=steps).declare(staging="v2").push("Steps of staging")
+    told = ran("promote", "latest", "--to", "staging", "--local", code=1)
+    assert "flight-delay.staging: latest would replace what runs, without a rollout; name a version, or --at-once" in told
+    ran("promote", "latest", "--to", "staging", "--at-once", "--local")
+    assert at(stepped, "promote/staging-latest") == text()
+    merged(stepped, "promote/staging-latest")
+    ran("promote", "v3", "--to", "staging", "--local")
+    assert at(stepped, "promote/staging-v3") == text(staging="v3"), "which is what latest is"
+
+
+def test_one_rollout_runs_at_a_time_and_a_rollback_ends_it_with_a_hold(stepped):
+    ran("promote", "v3", "--to", "production", "--local")
+    merged(stepped, "promote/production-v3")
+    told = ran("promote", "v1", "--to", "production", "--local", code=1)
+    assert told.startswith("refused: models/registry.yaml: flight-delay.production: a rollout of v3 runs, and one at a")
+    assert told.endswith("and at once with: trunkline rollback --to production\n")
+    back = json.loads(ran("rollback", "--to", "production", "--local", "--json"))
+    assert (back["title"], at(stepped, back["branch"])) == (
+        "Take flight-delay v3 back from production",
+        text(production=HELD),
+    )
+    further = json.loads(ran("rollback", "--to", "production", "--version", "v1", "--local", "--json"))
+    assert (further["title"], at(stepped, further["branch"])) == (
+        "Roll production back to flight-delay v1",
+        text(production={"version": "v1", "hold": ["v3"]}),
+    )
+    merged(stepped, back["branch"])
+    for words in (("promote", "v3"), ("promote", "v3", "--at-once"), ("rollback", "--version", "v3")):
+        told = ran(*words, "--to", "production", "--local", code=1)
+        assert "v3, which is held: it was taken back here; name another version, or lift the hold: remove v3" in told
+
+
+@pytest.fixture
 def rig(made, tmp_path, monkeypatch):
     """The forge with the project on it, and a clone in which one works."""
     with rigged(tmp_path / "rig") as found:

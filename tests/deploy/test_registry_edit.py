@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.conf import registry
+from trunkline.conf.registry import Candidate, Declaration
 from trunkline.core.errors import UserError
-from trunkline.deploy import propose
+from trunkline.deploy import registry_edit
 
 
 def parsed(text):
@@ -16,7 +17,8 @@ def parsed(text):
 
 
 def edited(text, environment, desired):
-    return propose.edited(text, parsed(text), environment, desired)
+    declaration = desired if isinstance(desired, Declaration) else Declaration(desired)
+    return registry_edit.edited(text, parsed(text), environment, declaration)
 
 
 SPACE = st.sampled_from([" ", "  ", "\t ", "    "])
@@ -55,8 +57,8 @@ def test_an_edit_changes_one_value_and_not_one_other_byte(made, desired):
         return
     before = parsed(text).environments
     found = edited(text, environment, desired)
-    assert parsed(found).environments == {**before, environment: desired}
-    written = registry.written(desired)
+    assert parsed(found).environments == {**before, environment: Declaration(desired)}
+    written = registry.label(desired)
     if value:
         assert found == marked.replace("\0", written)
     else:  # where nothing was written, a space may have to go before it
@@ -73,3 +75,52 @@ def test_a_value_of_several_lines_is_replaced_and_what_cannot_be_said_is_refused
         said = rf"flights\.{environment}: cannot be edited; write by hand: {environment}: "
         with pytest.raises(UserError, match=said):
             edited(text, environment, desired)
+
+
+SHADOW, CANARY = Declaration(4, Candidate("shadow", 5), (3,)), Declaration(4, Candidate("canary", 5, 5.0), (3,))
+FORMS = [
+    Declaration(4),
+    Declaration(None),
+    Declaration(5, None, (3, 2)),
+    SHADOW,
+    CANARY,
+    Declaration(6, CANARY.candidate),
+]
+BLOCK = """flights:
+  # who answers
+  production:  # since May
+    version: v4  # the present one
+    shadow: v5
+    hold:
+      - v3
+  # who tries
+  staging: latest  # follows
+"""
+
+
+@given(st.lists(st.sampled_from(FORMS), min_size=1, max_size=4), st.booleans())
+def test_whatever_is_declared_next_the_other_environments_stay_byte_for_byte(declarations, block):
+    text = BLOCK if block else f"# ours\nflights: {{production: {SHADOW}, staging: latest}}  # two\n"
+    for declaration in declarations:
+        text = edited(text, "production", declaration)
+        assert parsed(text).environments["production"] == declaration
+    if block:
+        assert text.startswith("flights:\n  # who answers\n  production:")
+        assert text.endswith("\n  # who tries\n  staging: latest  # follows\n")
+    else:
+        assert text.startswith("# ours\nflights: {production: ")
+        assert text.endswith(", staging: latest}  # two\n")
+
+
+def test_of_a_mapping_only_the_keys_that_differ_change():
+    canary = edited(BLOCK, "production", CANARY)
+    assert canary == BLOCK.replace("    shadow: v5\n", "").replace(
+        "the present one\n", "the present one\n    canary: {version: v5, share: 5}\n"
+    )
+    assert edited(canary, "production", SHADOW) == BLOCK.replace("    shadow: v5\n", "").replace(
+        "the present one\n", "the present one\n    shadow: v5\n"
+    )
+    held = edited(BLOCK, "production", Declaration(4, None, (3, 5)))
+    assert held == BLOCK.replace("    shadow: v5\n", "").replace("hold:\n      - v3", "hold: [v3, v5]")
+    short = edited(BLOCK, "production", Declaration(5))
+    assert short == BLOCK[: BLOCK.index("    version")] + "    v5\n" + BLOCK[BLOCK.index("  # who tries") :]

@@ -120,6 +120,35 @@ def test_an_approval_by_the_author_only_is_none_where_one_was_asked_for(inside):
     assert "#31 has no approval that counts" in why
 
 
+def test_a_rollout_is_listed_and_may_go_on_by_commits_where_conf_deploy_says_so(inside):
+    rollout = {"key": ["origin"], "steps": [{"shadow": 100}, {"canary": 5, "change": "pull_request"}]}
+    inside.params(deploy__environments__production__rollout=rollout).merge(30)
+    canary = {"version": "v1", "canary": {"version": "v2", "share": 5}}
+    inside.declare(production={"version": "v1", "shadow": "v2"}).merge(31, "Begin")
+    inside.declare(production=canary).commit("Past the shadow")
+    inside.declare(production="v2").commit("Past the canary")
+    events = told("--offline", code=1)["events"][-3:]
+    assert [(one["kind"], one["version"], one["declared"], one["automatic"]) for one in events] == [
+        ("rollout", "v2", "{version: v1, shadow: v2}", False),
+        ("rollout", "v2", "{version: v1, canary: {version: v2, share: 5}}", True),
+        ("promotion", "v2", "v2", False),
+    ]
+    assert broken()[0] == [("pull request", "production: v1 → v2")]
+    inside.declare(production=canary).merge(32, "Again")
+    inside.declare(production={"version": "v1", "hold": ["v2"]}).commit("Go back")
+    assert broken()[0] == [("pull request", "production: v1 → v2")]
+    inside.declare(production="v1").commit("Lift the hold")
+    assert broken()[0][1:] == [("pull request", "production: {version: v1, hold: [v2]} → v1")]
+
+
+def test_a_candidate_that_is_refused_is_a_violation_as_a_version_is(inside):
+    inside.params(deploy__environments__production__rollout={"key": ["origin"]})
+    inside.build(0.51).merge(50, "Worse")
+    inside.release(ReviewFacts(50, "ada", ("bob",)))
+    inside.declare(production={"version": "v2", "shadow": "v3"}).merge(51)
+    assert [rule for rule, _ in broken()[0]] == ["chain", "verdict"]
+
+
 def test_what_conf_promotion_drops_in_the_same_commit_still_counts(inside):
     before = told("--offline")["events"][-1]
     inside.params(deploy__environments__production__merge="automatic").declare(production="v2").merge(40)

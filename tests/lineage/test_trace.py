@@ -19,6 +19,7 @@ from tests.lineage.conftest import flights
 from tests.releases import NAME, RAW, START, signers
 from trunkline.adapters.git import process
 from trunkline.cli.trace import trace
+from trunkline.conf.registry import NOTHING, Candidate, Declaration
 from trunkline.conf.versions import Version
 from trunkline.core.errors import UserError
 from trunkline.deploy.history import DeclaredChange
@@ -376,7 +377,7 @@ def test_a_long_history_costs_no_more_processes(inside, monkeypatch):
 
 def change(environment, hour, before, after):
     date = (START + timedelta(hours=hour, minutes=1)).isoformat()
-    return DeclaredChange("c" * 40, date, "a", None, environment, before, after)
+    return DeclaredChange("c" * 40, date, "a", None, environment, Declaration(before), Declaration(after))
 
 
 @given(st.lists(st.sampled_from(["release", "a", "b"]), max_size=12), st.data())
@@ -402,6 +403,28 @@ def test_an_environment_runs_one_version_at_a_time_and_what_is_declared_last(ste
             else None
         )
         assert [stay.version for stay in ours if stay.until is None] == ([wanted] if wanted else [])
+
+
+def test_a_candidate_stays_beside_the_version_from_its_first_step_to_its_end():
+    shadow, canary, more = Candidate("shadow", 2), Candidate("canary", 2, 5.0), Candidate("canary", 2, 25.0)
+    course = [
+        None,
+        Declaration(1),
+        *(Declaration(1, candidate) for candidate in (shadow, canary, more)),
+        Declaration(2),
+    ]
+    dates = [(START + timedelta(hours=hour)).isoformat() for hour in range(len(course))]
+    changes = [
+        DeclaredChange(str(hour), dates[hour], "a", f"#{hour}", "a", course[hour - 1] or NOTHING, course[hour])
+        for hour in range(1, len(course))
+    ]
+    stays = lineage_stays.stays(reversed(changes), [])
+    assert [(stay.version, stay.how, stay.since, stay.until, stay.pull_request) for stay in stays] == [
+        ("v1", "declared", dates[1], dates[5], "#1"),
+        ("v2", "shadow", dates[2], dates[3], "#2"),
+        ("v2", "canary", dates[3], dates[5], "#3"),
+        ("v2", "declared", dates[5], None, "#5"),
+    ]
 
 
 if __name__ == "__main__":

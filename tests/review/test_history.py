@@ -290,6 +290,14 @@ def test_a_file_that_cannot_be_read_is_a_blank(empty, name, content):
     run("--svg", "x.svg")
 
 
+def test_production_runs_its_version_and_not_yet_the_candidate_of_a_rollout(empty):
+    empty.commit("before", registry={"flights": {"production": "v1"}})
+    empty.commit("begun", registry={"flights": {"production": {"version": "v1", "shadow": "v2"}}})
+    empty.commit("done", registry={"flights": {"production": {"version": "v2", "hold": ["v3"]}}})
+    entries = [(entry["production"], entry["production_changed"]) for entry in told("--all")]
+    assert entries == [("v2", True), ("v1", False), ("v1", True)]
+
+
 def test_a_folder_and_a_link_in_the_place_of_a_file_are_blanks(empty):
     empty.commit("good", params=PARAMS, **measured(0.7))
     empty.write(params=None, metrics=None)

@@ -142,6 +142,22 @@ def test_a_row_may_be_predicted_at_a_time_of_its_own(cells, leads, tmp_path_fact
         assert values[place].equals(pl.DataFrame(pl.from_arrow(alone)))
 
 
+@settings(max_examples=10)
+@given(cells=TRIPS, after=st.integers(0, 600), keyless=st.integers(0, 3))
+def test_at_a_time_after_its_own_event_is_known_a_row_does_not_see_it(cells, after, keyless, tmp_path_factory):
+    trips, folder = trips_of(cells[:6]), tmp_path_factory.mktemp("valid")
+    asked = trips.drop("delay").with_columns(nr=pl.when(pl.int_range(pl.len()) != keyless).then("nr"))
+    times = trips.select(pl.col("at") + pl.duration(minutes=after))["at"]
+    rows = joined(tables_of(folder, trips))
+    values = pl.DataFrame(pl.from_arrow(rows.inputs(asked.to_arrow(), times)[0]))
+    for place in range(len(trips)):
+        others = trips if place == keyless else trips.filter(pl.col("nr") != place)
+        tables_of(folder, others)
+        nameless = asked[place : place + 1].drop("nr")
+        alone, _ = rows.inputs(nameless.to_arrow(), times[place : place + 1])
+        assert values[place].equals(pl.DataFrame(pl.from_arrow(alone)))
+
+
 def test_at_a_time_of_its_own_a_row_sees_what_was_known_then_and_its_event_time_stays(tmp_path):
     folder = tables_of(tmp_path, trips_of([(0, "Roma", 1, 30)]))
     rows = pl.DataFrame({"at": [datetime(2013, 3, 1, 10)] * 2, "city": ["Roma"] * 2, "row": [1, 1]})

@@ -17,24 +17,33 @@ if TYPE_CHECKING:
 @click.option(
     "--to", "environment", required=True, metavar="ENVIRONMENT", help="What is to run it, such as production."
 )
+@click.option("--at-once", is_flag=True, help="Replace what runs, though conf/deploy declares the steps of a rollout.")
 @options.trunk
 @click.option("--local", is_flag=True, help="Ask no forge: commit to a branch here, and say what to push.")
 @options.dry_run("Print the change and the pull request's text; commit and push nothing.")
 @options.as_json("Print what was done as JSON.")
 @click.pass_context
 def promote(  # noqa: PLR0913, PLR0917  an argument per option
-    context: click.Context, version: str, environment: str, trunk: str, local: bool, dry_run: bool, as_json: bool
+    context: click.Context,
+    version: str,
+    environment: str,
+    at_once: bool,
+    trunk: str,
+    local: bool,
+    dry_run: bool,
+    as_json: bool,
 ) -> None:
     """Change models/registry.yaml at the tip of the trunk of origin to VERSION, v4 or latest, and open a pull request.
 
     The version must be a release whose gates passed. The pull request has the evidence: metrics beside those of the
     present version, the gates, what was merged in between. It waits for an approval, or merges by itself when its
-    checks pass, as conf/deploy says. The working tree is left alone; running it again finds what is there. Exits
+    checks pass, as conf/deploy says. Where that declares the steps of a rollout, it begins one: the version is tried
+    beside the present one first. The working tree is left alone; running it again finds what is there. Exits
     with 1 if the version is refused. GITHUB_REPOSITORY and GITHUB_TOKEN, or those of GitLab, name the forge.
     """
     from trunkline.deploy.propose import Intent
 
-    context.exit(propose(Intent("promote", environment, version), trunk, local, dry_run, as_json))
+    context.exit(propose(Intent("promote", environment, version, at_once=at_once), trunk, local, dry_run, as_json))
 
 
 def propose(intent: "Intent", trunk: str, local: bool, dry_run: bool, as_json: bool) -> int:
@@ -83,14 +92,4 @@ def _forge() -> "Forge":
 
 
 def _facts(proposal: "Proposal", what: str) -> dict[str, object]:
-    evidence = proposal.evidence
-    return {
-        "what": what,
-        "environment": evidence.environment,
-        "before": evidence.before,
-        "after": evidence.after,
-        "version": evidence.new.version.label,
-        "digest": evidence.digest,
-        "branch": proposal.branch,
-        "title": proposal.title,
-    }
+    return {"what": what, **proposal.facts, "branch": proposal.branch, "title": proposal.title}

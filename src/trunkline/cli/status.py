@@ -1,5 +1,6 @@
 """`trunkline status`: what each environment is to run, what it runs, since when and by which pull request."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -39,8 +40,9 @@ def status(context: click.Context, trunk: str, store: str, as_json: bool) -> Non
     else:
         terminal.show(_table(standings))
         for standing in standings:
-            for why in standing.outcome.why:
-                click.echo(f"{standing.outcome.environment}: {why}")
+            held = f"{', '.join(standing.held)} held: taken back here" if standing.held else None
+            for line in filter(None, (standing.rollout, held, *standing.outcome.why)):
+                click.echo(f"{standing.outcome.environment}: {line}")
     context.exit(comparison.code)
 
 
@@ -70,7 +72,9 @@ def _content(standing: "Standing") -> dict[str, object]:
         "declared": outcome.declared,
         "delivered": standing.delivered,
         "endpoints": dict(standing.endpoints),
+        "held": list(standing.held),
         "pull_request": standing.pull_request,
+        "rollout": standing.rollout and asdict(standing.rollout),
         "since": standing.since,
         "state": outcome.state,
         "version": outcome.version,

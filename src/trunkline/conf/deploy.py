@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from trunkline.conf.rollout import Rollout
 from trunkline.conf.signers import Signers
 from trunkline.core.values import Group, Strict, Tuple, Word
 
@@ -82,6 +83,10 @@ class DeployTarget(Strict):
     )
     manifests: Annotated[tuple[Template, ...], Tuple] = Field(
         (), description="Jinja2 templates of this repository (.j2) that `trunkline reconcile` renders for it."
+    )
+    rollout: Rollout | None = Field(
+        None,
+        description="The steps by which a version replaces another one; null: at once.",
     )
 
 

@@ -12,7 +12,7 @@ from trunkline.adapters.git import ancestry, repository
 from trunkline.adapters.git.snapshot import Since, Snapshot
 from trunkline.conf import registry, versions
 from trunkline.conf.deploy import Deploy
-from trunkline.conf.registry import LATEST, Desired, Registry
+from trunkline.conf.registry import LATEST, NOTHING, Candidate, Declaration, Desired, Registry
 from trunkline.conf.signers import Key, Keyless
 from trunkline.conf.versions import Version
 from trunkline.core import paths, safe_yaml
@@ -25,12 +25,17 @@ from trunkline.release.verify import RefusedError
 READ = (paths.BUNDLE_REPORT, paths.LOCK, paths.PARAMS, paths.REGISTRY)  # of the base
 
 
+# version: another one is to run. shadow, canary: a candidate is to be tried. ended: no longer. hold, lifted: of one.
+MoveKind = Literal["version", "shadow", "canary", "ended", "hold", "lifted"]
+
+
 @dataclass(frozen=True)
 class Move:
-    """An environment that is to run something else: what it is declared to run, such as v3, latest or null.
+    """An environment that is declared to run something else: `before` and `after` are as the registry file has them.
 
-    `version` is what it runs then, `back` that it is an older one than before. `refused` says why that must not be,
-    else `signer` who signed it.
+    `version` is what it is about: what the environment runs then, or the version that is tried or held. `back` says
+    that an older one than before is to run; `share` is a canary's, in percent. `refused` says why it must not be, else
+    `signer` who signed a version that is to run or to be tried.
     """
 
     environment: str
@@ -40,6 +45,8 @@ class Move:
     back: bool
     refused: str = ""
     signer: str = ""
+    kind: MoveKind = "version"
+    share: float | None = None
 
 
 def same_model(since: Since) -> bool:
@@ -69,7 +76,7 @@ def moves(root: Path, params: Params, base: Snapshot) -> tuple[Move, ...]:
     """
     name = params.name
     now = registry.read(root / paths.REGISTRY, name)
-    before: dict[str, Desired] = {}
+    before: dict[str, Declaration] = {}
     with suppress(UserError):
         before = dict(registry.parse(base.text(paths.REGISTRY) or "", name, paths.REGISTRY).environments)
     if now.environments == before:
@@ -86,20 +93,47 @@ def moves(root: Path, params: Params, base: Snapshot) -> tuple[Move, ...]:
 
 
 def _moves(
-    root: Path, now: Registry, before: dict[str, Desired], declared: Deploy, released: tuple[Version, ...]
+    root: Path, now: Registry, before: dict[str, Declaration], declared: Deploy, released: tuple[Version, ...]
 ) -> Iterator[Move]:
     for environment in sorted({*now.environments, *before}):
-        old, new = before.get(environment), now.environments.get(environment)
-        if old == new and (environment in before) == (environment in now.environments):
+        old, new = before.get(environment, NOTHING), now.environments.get(environment, NOTHING)
+        kept = (environment in before) == (environment in now.environments)
+        if old == new and kept:
             continue
-        move = Move(environment, registry.written(old), registry.written(new), None, back=False)
+        move = Move(environment, str(old), str(new), None, back=False)
         try:
             now.check(declared.environments)
-            version = replace(now, environments={environment: new}).resolve(released)[environment]
+            version = replace(now, environments={environment: new}).resolve(released)[environment].current
         except UserError as error:
             yield replace(move, version=move.after, refused=str(error))
-        else:
-            yield move if version is None else _checked(root, move, version, _resolved(old, released), declared)
+            continue
+        if version is None:
+            yield from [move] if old.version is not None or not kept else []
+        elif old.version != new.version or not kept:
+            back = version.number < _resolved(old.version, released)
+            yield _checked(root, replace(move, back=back), version, declared)
+        yield from _of_rollout(root, move, old, new, declared, now.name)
+
+
+def _of_rollout(
+    root: Path, move: Move, old: Declaration, new: Declaration, declared: Deploy, name: str
+) -> Iterator[Move]:
+    """Yield the moves of a candidate, and of the versions that are held."""
+    candidate, tried = new.candidate, old.candidate
+    if candidate is not None and candidate != tried:
+        tries = replace(move, kind=candidate.kind, share=candidate.share)
+        yield _checked(root, tries, Version(name, candidate.version), declared)
+    if tried is not None and not _goes_on(tried, new):
+        yield replace(move, kind="ended", version=registry.label(tried.version))
+    for number in sorted({*new.held} - {*old.held}):
+        yield replace(move, kind="hold", version=registry.label(number))
+    for number in sorted({*old.held} - {*new.held}):
+        yield replace(move, kind="lifted", version=registry.label(number))
+
+
+def _goes_on(tried: Candidate, new: Declaration) -> bool:
+    """Tell whether a version that was tried still is, or has come to run."""
+    return tried.version == new.version or (new.candidate is not None and tried.version == new.candidate.version)
 
 
 def _resolved(desired: Desired, released: tuple[Version, ...]) -> int:
@@ -109,8 +143,8 @@ def _resolved(desired: Desired, released: tuple[Version, ...]) -> int:
     return desired if isinstance(desired, int) else 0
 
 
-def _checked(root: Path, move: Move, version: Version, before: int, declared: Deploy) -> Move:
-    checked = replace(move, version=version.label, back=version.number < before)
+def _checked(root: Path, move: Move, version: Version, declared: Deploy) -> Move:
+    checked = replace(move, version=version.label)
     try:
         return replace(checked, signer=verify.chain(root, version, declared.signers).signer)
     except RefusedError as error:
@@ -122,9 +156,21 @@ Kind = Literal["promote", "rollback"]
 
 def in_words(move: Move, quoted: Callable[[str], str]) -> str:
     """Return what a move does, such as `Promotes v4 to production`."""
+    where = quoted(move.environment)
     if move.version is None:
-        return f"Has {quoted(move.environment)} run nothing"
+        return f"Has {where} run nothing"
+    if move.kind != "version":
+        return _WORDS[move.kind].format(where=where, version=quoted(move.version), share=move.share)
     if move.back:
-        return f"Rolls {quoted(move.environment)} back to {quoted(move.version)}"
+        return f"Rolls {where} back to {quoted(move.version)}"
     latest = f" ({LATEST})" if move.after == LATEST else ""
-    return f"Promotes {quoted(move.version)}{latest} to {quoted(move.environment)}"
+    return f"Promotes {quoted(move.version)}{latest} to {where}"
+
+
+_WORDS: dict[MoveKind, str] = {
+    "shadow": "Tries {version} in {where} as a shadow, which answers nothing",
+    "canary": "Tries {version} in {where} as a canary, which answers {share:g} %",
+    "ended": "Ends the rollout of {version} in {where}",
+    "hold": "Holds {version} in {where}",
+    "lifted": "Lifts the hold of {version} in {where}",
+}

@@ -42,15 +42,18 @@ class MeasuredVersion:
 class ProposalEvidence:
     """The evidence for a promotion or a rollback.
 
-    `present` is what the environment runs now; `merged` is what the trunk has between both, newest first, which is
-    taken back where the new version is the older one (`back`). `rehearsed` counts the golden rows that the bundle has
-    just scored correctly.
+    `before` and `after` are what the registry file says of the environment, `label` what is asked for, such as v4 or
+    latest. `present` is what the environment runs now; `merged` is what the trunk has between both, newest first, which
+    is taken back where the new version is the older one (`back`). `begins` says that the version is only tried at
+    first, and how; `taken_back` is a candidate whose rollout this ends. `rehearsed` counts the golden rows that the
+    bundle has just scored correctly.
     """
 
     kind: Kind
     environment: str
     before: str
     after: str
+    label: str
     new: MeasuredVersion
     present: MeasuredVersion | None
     digest: str
@@ -61,6 +64,8 @@ class ProposalEvidence:
     back: bool
     ran_before: bool = False
     rehearsed: int | None = None
+    begins: str = ""
+    taken_back: str = ""
     reason: str = ""
 
 
@@ -99,23 +104,28 @@ def previous(versions: Sequence[Version | None]) -> Version | None:
     return kept[-2] if len(kept) > 1 else None
 
 
-def branch(kind: Kind, environment: str, after: str) -> str:
+def branch(kind: Kind, environment: str, label: str) -> str:
     """Return the name of the branch, which depends on nothing else."""
-    return f"{kind}/{environment}-{after}"
+    return f"{kind}/{environment}-{label}"
 
 
 def title(evidence: ProposalEvidence) -> str:
     """Return the title of the pull request, and the subject of its commit."""
-    which = f"{evidence.new.version.name} {evidence.after}"
+    which = f"{evidence.new.version.name} {evidence.label}"
+    if evidence.begins:
+        return f"Begin the rollout of {which} to {evidence.environment}"
     if evidence.kind == "promote":
         return f"Promote {which} to {evidence.environment}"
+    if evidence.taken_back and evidence.present and evidence.present.version == evidence.new.version:
+        return f"Take {evidence.new.version.name} {evidence.taken_back} back from {evidence.environment}"
     return f"Roll {evidence.environment} back to {which}"
 
 
 def message(evidence: ProposalEvidence) -> str:
     """Return the message of the commit."""
     why = f"Reason: {plain(evidence.reason, REASON).strip()}\n" if evidence.reason.strip() else ""
-    return f"{title(evidence)}\n\nIn place of {evidence.before}. Bundle: {evidence.digest}\n{why}"
+    relation = "Beside" if evidence.begins else "In place of"
+    return f"{title(evidence)}\n\n{relation} {evidence.before}. Bundle: {evidence.digest}\n{why}"
 
 
 def body(evidence: ProposalEvidence) -> str:
@@ -124,6 +134,8 @@ def body(evidence: ProposalEvidence) -> str:
     version, present = evidence.new.version, evidence.present
     if present is None:
         instead = ", which runs nothing yet"
+    elif evidence.begins:
+        instead = f", beside {present.version.label}"
     elif present.version == version:
         instead = ", which runs it already and is declared in another way"
     else:
@@ -131,10 +143,17 @@ def body(evidence: ProposalEvidence) -> str:
     parts = [
         f"**{version.name} {version.label}** for {code(evidence.environment)}{instead}.",
         f"One value of `models/registry.yaml` changes: {code(before)} → {code(after)}.",
+        *([f"\nIt is tried first: {text(evidence.begins)}."] if evidence.begins else []),
+        *([f"\n{_taken_back(evidence)}"] if evidence.taken_back else []),
         *([f"\nReason: {text(evidence.reason, REASON)}"] if evidence.reason.strip() else []),
         *(f"\n### {heading}\n\n{content}" for heading, content in _sections(evidence)),
     ]
     return "\n".join(parts) + "\n"
+
+
+def _taken_back(evidence: ProposalEvidence) -> str:
+    label = code(evidence.taken_back)
+    return f"This ends the rollout of {label}, which is held: nothing promotes it here until a person lifts the hold."
 
 
 def _sections(evidence: ProposalEvidence) -> Iterator[tuple[str, str]]:

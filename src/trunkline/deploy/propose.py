@@ -18,16 +18,15 @@ from trunkline.conf import versions
 from trunkline.conf.bundle import Packaging
 from trunkline.conf.deploy import Deploy
 from trunkline.conf.evaluation import WHOLE
-from trunkline.conf.registry import Desired, Registry
+from trunkline.conf.registry import NOTHING, Declaration, Desired, Registry
 from trunkline.conf.versions import Version
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.core.params import Params, dig
-from trunkline.deploy import history, rehearse
+from trunkline.deploy import course, history, registry_edit, rehearse
 from trunkline.deploy import proposal as deploy_proposal
 from trunkline.deploy.moves import Kind
 from trunkline.deploy.proposal import Holdout, MeasuredVersion, ProposalEvidence
-from trunkline.pipeline.compose import edit
 from trunkline.pipeline.reports import Past
 from trunkline.release import verify
 from trunkline.release.verify import RefusedError, VerifiedVersion
@@ -41,12 +40,16 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Intent:
-    """What a person asks for; without a version, a rollback goes to the one that ran before."""
+    """What a person asks for; without a version, a rollback ends a rollout, or goes to the one that ran before.
+
+    With `at_once`, a promotion replaces what runs, though conf/deploy declares the steps of a rollout.
+    """
 
     kind: Kind
     environment: str
     version: str | None
     reason: str = ""
+    at_once: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,27 +77,19 @@ class NoChange:
 
 @dataclass(frozen=True)
 class Proposal:
-    """A change of the registry file on top of the trunk's tip, ready to be committed, and the evidence for it."""
+    """A change of the registry file on top of the trunk's tip, ready to be committed, and what is said of it.
 
-    evidence: ProposalEvidence
+    `branch`, `title` and `body`, in Markdown, are of its pull request, `message` is its commit's; `facts` are of JSON.
+    """
+
     trunk: TrunkState
     text: str
+    branch: str
+    title: str
+    body: str
+    message: str
+    facts: Mapping[str, str]
     automatic: bool
-
-    @property
-    def branch(self) -> str:
-        """Name of its branch."""
-        return deploy_proposal.branch(self.evidence.kind, self.evidence.environment, self.evidence.after)
-
-    @property
-    def title(self) -> str:
-        """Title of its pull request."""
-        return deploy_proposal.title(self.evidence)
-
-    @property
-    def body(self) -> str:
-        """Text of its pull request, in Markdown."""
-        return deploy_proposal.body(self.evidence)
 
     @property
     def diff(self) -> str:
@@ -123,37 +118,17 @@ def prepare(root: Path, trunk: str, intent: Intent, environ: Mapping[str, str]) 
     tip = look(root, trunk, environ)
     desired, version, ran = _wanted(root, tip, intent)
     present = tip.registry.environments[intent.environment]
-    if present == desired:
-        return NoChange(intent.environment, conf_registry.written(desired))
-    text = edited(tip.text, tip.registry, intent.environment, desired)
+    declared = _declared(tip, intent, desired, version)
+    if present == declared:
+        return NoChange(intent.environment, str(declared))
+    text = registry_edit.edited(tip.text, tip.registry, intent.environment, declared)
     if version.tag in tip.moved:
         raise RefusedError(f"{version}: origin has another tag of this name: it was moved, and a version never changes")
     proven = verify.chain(root, version, tip.declared.signers)
     rehearsed = rehearse.rehearse(root, version, tip.tolerance) if intent.kind == "rollback" else None
-    change = conf_registry.written(present), conf_registry.written(desired)
-    evidence = _evidence(root, tip, intent, change, proven)
+    evidence = _evidence(root, tip, intent, conf_registry.label(desired), declared, proven)
     evidence = replace(evidence, ran_before=version in ran, rehearsed=rehearsed)
-    return Proposal(evidence, tip, text, tip.declared.environments[intent.environment].merge == "automatic")
-
-
-def edited(text: str, registry: Registry, environment: str, desired: Desired) -> str:
-    """Return the text of a registry file in which one environment has another version, and nothing else has changed.
-
-    Raises UserError where that value cannot be replaced alone, or cannot be what the environment is to run.
-    """
-    written = None if desired is None else conf_registry.written(desired)
-    wanted = {**registry.environments, environment: desired}
-    try:
-        if environment in registry.environments:
-            changed = edit.put(text, (registry.name, environment), written)
-            if conf_registry.parse(changed, registry.name, Path(registry.where)).environments == wanted:
-                return changed
-    except UserError:
-        pass
-    raise UserError(
-        f"{registry.where}: {registry.name}.{environment}: cannot be edited; "
-        f"write by hand: {environment}: {conf_registry.written(desired)}"
-    ) from None
+    return _proposal(tip, text, evidence)
 
 
 def local(root: Path, proposal: Proposal) -> str:
@@ -164,7 +139,7 @@ def local(root: Path, proposal: Proposal) -> str:
     existing = repository.resolve(root, f"refs/heads/{proposal.branch}")
     if existing is not None and _is(root, proposal, existing):
         return existing
-    commit = _commit(root, proposal)
+    commit = committed(root, proposal)
     remote.branch(root, proposal.branch, commit)
     return commit
 
@@ -175,7 +150,7 @@ def publish(root: Path, proposal: Proposal, environ: Mapping[str, str], forge: a
     Raises OutsideError where the remote or the forge fails; it may be called again.
     """
     fetched = remote.fetch_branch(root, proposal.branch, environ)
-    commit = fetched if fetched is not None and _is(root, proposal, fetched) else _commit(root, proposal)
+    commit = fetched if fetched is not None and _is(root, proposal, fetched) else committed(root, proposal)
     pushed = remote.push(root, proposal.branch, environ, commit=commit, create=True, replace=True)
     if pushed == "moved":
         raise OutsideError(f"git push origin {proposal.branch}: somebody else pushed to it meanwhile; run it again")
@@ -205,44 +180,110 @@ def look(root: Path, trunk: str, environ: Mapping[str, str]) -> TrunkState:
 
 
 def _wanted(root: Path, trunk: TrunkState, intent: Intent) -> tuple[Desired, Version, list[Version | None]]:
-    """Return what the environment is to run, the version that this means, and all that it has run."""
-    environments = trunk.registry.environments
-    replace(trunk.registry, environments={**environments, intent.environment: None}).check(trunk.declared.environments)
-    changes = history.changes(root, trunk.tip, trunk.name)
-    declared = {change.commit: change.after for change in changes if change.environment == intent.environment}
-    tags = ((Version.of_tag(tag.name), tag.commit) for tag in ancestry.annotated(root))
-    tagged = {commit: release for release, commit in sorted(tags, key=str) if release and release.name == trunk.name}
-    ran = deploy_proposal.runs(reversed(ancestry.line(root, trunk.tip)), trunk.name, declared, tagged)
+    """Return the version that is asked for, as declared and as what it means, and all that the environment has run."""
+    where = f"{paths.REGISTRY}: {trunk.name}.{intent.environment}"
+    environments = {**trunk.registry.environments}
+    environments.setdefault(intent.environment, NOTHING)
+    replace(trunk.registry, environments=environments).check(trunk.declared.environments)
+    ran = _ran(root, trunk, intent.environment)
+    present = environments[intent.environment]
     label = intent.version or ""
     if intent.kind == "rollback" and not label:
         before = deploy_proposal.previous(ran)
-        if before is None:
+        if before is None and present.candidate is None:
             raise UserError(f"nothing ran in {intent.environment} before; name a version with --version")
-        label = before.label
+        label = conf_registry.label(present.version) if present.candidate or before is None else before.label
     if label != conf_registry.LATEST:
         label = versions.named(label, trunk.name).label
-    desired = conf_registry.understood(
-        f"{paths.REGISTRY}: {trunk.name}.{intent.environment}", intent.environment, label
-    )
-    wanted = replace(trunk.registry, environments={intent.environment: desired})
-    version = wanted.resolve(trunk.released)[intent.environment]
+    desired = conf_registry.understood(where, intent.environment, label)
+    wanted = replace(trunk.registry, environments={intent.environment: Declaration(desired)})
+    version = wanted.resolve(trunk.released)[intent.environment].current
     if version is None:
         raise UserError(f"{trunk.name} has no version yet; trunkline release makes the first")
     return desired, version, ran
 
 
+def _ran(root: Path, trunk: TrunkState, environment: str) -> list[Version | None]:
+    changes = history.changes(root, trunk.tip, trunk.name)
+    declared = {change.commit: change.after.version for change in changes if change.environment == environment}
+    tags = ((Version.of_tag(tag.name), tag.commit) for tag in ancestry.annotated(root))
+    tagged = {commit: release for release, commit in sorted(tags, key=str) if release and release.name == trunk.name}
+    return deploy_proposal.runs(reversed(ancestry.line(root, trunk.tip)), trunk.name, declared, tagged)
+
+
+def _declared(trunk: TrunkState, intent: Intent, desired: Desired, version: Version) -> Declaration:
+    """Return what is to be declared: a promotion may begin a rollout, a rollback ends the one that runs.
+
+    `version` is what `desired` means. Raises RefusedError for a promotion while a rollout runs, and for a version that is held.
+    """
+    present = trunk.registry.environments[intent.environment]
+    rollout = trunk.declared.environments[intent.environment].rollout
+    where = f"{paths.REGISTRY}: {trunk.name}.{intent.environment}"
+    if intent.kind == "rollback":
+        ended = course.gone_back(present) if present.candidate else present
+        declared = replace(ended, version=desired)
+    elif present.candidate:
+        raise RefusedError(_runs_already(where, intent.environment, present))
+    elif rollout is None or intent.at_once or _current(trunk, intent.environment) in (None, version):
+        declared = replace(present, version=desired)
+    elif isinstance(desired, int):
+        declared = course.begun(present, desired, rollout)
+    else:
+        raise RefusedError(f"{where}: latest would replace what runs, without a rollout; name a version, or --at-once")
+    try:
+        conf_registry.refuse_clashes(where, declared)
+        replace(trunk.registry, environments={intent.environment: declared}).resolve(trunk.released)
+    except UserError as error:
+        raise RefusedError(str(error)) from None
+    return declared
+
+
+def _current(trunk: TrunkState, environment: str) -> Version | None:
+    return trunk.registry.resolve(trunk.released)[environment].current
+
+
+def _runs_already(where: str, environment: str, present: Declaration) -> str:
+    candidate = present.candidate and conf_registry.label(present.candidate.version)
+    return (
+        f"{where}: a rollout of {candidate} runs, and one at a time does; it ends when {candidate} has passed its last "
+        f"step or is taken back, and at once with: trunkline rollback --to {environment}"
+    )
+
+
+def _proposal(trunk: TrunkState, text: str, evidence: ProposalEvidence) -> Proposal:
+    facts = {
+        "environment": evidence.environment,
+        "before": evidence.before,
+        "after": evidence.after,
+        "version": evidence.new.version.label,
+        "digest": evidence.digest,
+    }
+    return Proposal(
+        trunk=trunk,
+        text=text,
+        branch=deploy_proposal.branch(evidence.kind, evidence.environment, evidence.label),
+        title=deploy_proposal.title(evidence),
+        body=deploy_proposal.body(evidence),
+        message=deploy_proposal.message(evidence),
+        facts=facts,
+        automatic=trunk.declared.environments[evidence.environment].merge == "automatic",
+    )
+
+
 def _evidence(
-    root: Path, trunk: TrunkState, intent: Intent, change: tuple[str, str], proven: VerifiedVersion
+    root: Path, trunk: TrunkState, intent: Intent, label: str, declared: Declaration, proven: VerifiedVersion
 ) -> ProposalEvidence:
-    present = trunk.registry.resolve(trunk.released)[intent.environment]
+    current = trunk.registry.environments[intent.environment]
+    present = _current(trunk, intent.environment)
     tag = present and ancestry.tag(root, present.tag)
     new, old = proven.tag.commit, tag and tag.commit
     after, before = Snapshot(root, new, READ), Snapshot(root, old, READ) if old else None
     return ProposalEvidence(
         kind=intent.kind,
         environment=intent.environment,
-        before=change[0],
-        after=change[1],
+        before=str(current),
+        after=str(declared),
+        label=label,
         new=_measured(proven.version, after),
         present=_measured(present, before) if present and before else None,
         digest=proven.digest,
@@ -251,8 +292,20 @@ def _evidence(
         merged=_merged(root, new, old) if old else (),
         config=differences.differences(*(side.mapping(paths.PARAMS) for side in (before, after))) if before else (),
         back=present is not None and proven.version < present,
+        begins=_begins(trunk, intent.environment, declared),
+        taken_back=conf_registry.label(current.candidate.version) if current.candidate else "",
         reason=intent.reason,
     )
+
+
+def _begins(trunk: TrunkState, environment: str, declared: Declaration) -> str:
+    """Return the first step of a rollout in words; nothing where none begins."""
+    rollout = trunk.declared.environments[environment].rollout
+    if declared.candidate is None or rollout is None:
+        return ""
+    step = rollout.steps[0]
+    does = "scores too, and does not answer," if step.kind == "shadow" else "answers"
+    return f"it {does} {step.share:g} % of the requests, which is step 1 of {len(rollout.steps)} of conf/deploy"
 
 
 def _measured(version: Version, files: Snapshot) -> MeasuredVersion:
@@ -284,6 +337,6 @@ def _is(root: Path, proposal: Proposal, commit: str) -> bool:
     )
 
 
-def _commit(root: Path, proposal: Proposal) -> str:
-    message = deploy_proposal.message(proposal.evidence)
-    return remote.commit_file(root, proposal.trunk.tip, paths.REGISTRY, proposal.text, message)
+def committed(root: Path, proposal: Proposal) -> str:
+    """Return a commit of the proposal on the trunk's tip, which no branch has yet."""
+    return remote.commit_file(root, proposal.trunk.tip, paths.REGISTRY, proposal.text, proposal.message)

@@ -113,9 +113,14 @@ class Environment:
     libraries: Mapping[str, str]
 
 
+How = Literal["declared", "latest", "shadow", "canary"]
+
+
 @dataclass(frozen=True)
 class Stay:
     """When an environment was declared to run a version; `how` is `latest` where it followed the releases.
+
+    A candidate of a rollout is there as a `shadow`, or as a `canary`, beside what the environment runs.
 
     `until` is None while it is; times are ISO 8601. `pull_request` and `commit` are of what brought it there: the
     promotion or rollback; None for a release that it followed.
@@ -125,7 +130,7 @@ class Stay:
     version: str
     since: str
     until: str | None
-    how: Literal["declared", "latest"]
+    how: How
     commit: str | None
     pull_request: str | None
 

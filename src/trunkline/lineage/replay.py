@@ -265,7 +265,8 @@ def _compare_features(rows: Any, raw: RawRows, contract: Contract, hidden: Mappi
     if absent:
         result.leave(f"the request's column {absent[0]}, which features are made of, is not in the log", len(rows))
         return
-    columns = {name: pl.Series(name, [request[name] for request in requests], strict=False) for name in raw.read}
+    names = dict.fromkeys([*raw.read, *(name for name in raw.identity if name not in hidden)])
+    columns = {name: pl.Series(name, [request.get(name) for request in requests], strict=False) for name in names}
     times = pl.Series(rows[PREDICTION_TIME].cast(pa.timestamp("us")).to_pylist(), dtype=pl.Datetime("us"))
     computed, _ = raw.inputs(pl.DataFrame(columns).to_arrow(), times)
     views = _views(raw.plan)

@@ -13,6 +13,7 @@ from trunkline.show import terminal
 from trunkline.show.text import clean
 
 KINDS = {"version": "a version", "digest": "a bundle's digest", "commit": "a commit", "request": "a prediction"}
+_HOW = {"latest": ", as its latest", "shadow": ", as the shadow", "canary": ", as the canary"}
 MOST = 8  # inputs of a prediction, and keys that changed; --json has all of them
 
 _REFUSED, _UNKNOWN, _DIM = "bold red", "yellow", "dim"
@@ -206,6 +207,6 @@ def _runs(lineage: Lineage) -> Iterator[Text]:
         by = f", by pull request {stay.pull_request}" if stay.pull_request else ""
         if stay.commit and not by:
             by = f", by {stay.commit[:12]}, which names no pull request"
-        follows = ", as its latest" if stay.how == "latest" else ""
+        follows = _HOW.get(stay.how, "")
         until = f"to {stay.until}" if stay.until else "on"
         yield Text(f"{stay.environment} from {stay.since} {until}{follows}{by}")

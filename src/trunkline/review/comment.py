@@ -154,7 +154,11 @@ def _unshipped(review: Review, blocking: Sequence[str], quoted: Callable[[str], 
     if not review.moves:
         return Headline("free", "May be merged", f"ships no other model{trunk}")
     moves = ", ".join(deploy_moves.in_words(move, quoted) for move in review.moves[:MOST])
-    chain = [f", {quoted(move.version)} {_chain(move, quoted)}" for move in review.moves[:MOST] if move.version]
+    chain = [
+        f", {quoted(move.version)} {_chain(move, quoted)}"
+        for move in review.moves[:MOST]
+        if move.version and move.signer
+    ]
     return Headline("free", moves, f"may be merged{''.join(chain)}{trunk}")
 
 

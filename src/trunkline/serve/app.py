@@ -165,7 +165,7 @@ class App:
         self, route: Route, request: Request, body: bytes, deadline: float
     ) -> tuple[Response, Scored | None]:
         model = self._model()
-        if route is _PREDICT and len(body) <= SMALL and not model.asks_afar:
+        if route is _PREDICT and len(body) <= SMALL:
             return await before(deadline, predict.predict_in_turn(model, request, body), waits=model.waits)
         work = partial(route.answer, model, request, body)
         if route.answer is events.push and (arms := self._slot.arms):

@@ -1,7 +1,7 @@
 """Features of raw rows that are joined from other tables: the plan that trained, over the tables of a folder.
 
 A row sees what was known before its own prediction is made, as in training, and no other row of the same file. An event
-of the observations' own table counts if it is in the folder, be it of a row that is scored again.
+of the observations' own table counts if it is in the folder, but for that of a row itself, told by the unique key.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -64,11 +64,13 @@ class OfflineTables:
         """Return the plan's outputs for rows of the request's columns, in order.
 
         `times` are when the prediction of each row is made, in naive UTC, where that is not told by its event time.
+        A row whose unique key is given does not see its own event.
 
         Raises UserError where a table does not fit the plan, or a value its type.
         """
-        number = _unlike("row", frame.columns)
-        table = _unlike("rows", _read(plan))
+        number, own = _unlike("row", frame.columns), _unlike("own_row", frame.columns)
+        frame = frame.with_columns(self._own_rows(frame, plan).alias(own))
+        table, observed = _unlike("rows", _read(plan)), plan.request.table
         if times is not None:
             moment = _unlike("predicted_at", [*frame.columns, number])
             frame, plan = frame.with_columns(times.alias(moment)), _as_of(plan, moment)
@@ -80,7 +82,7 @@ class OfflineTables:
             frame.with_row_index(number).write_parquet(folder / f"{table}.parquet")
             written = folder / f"{table}.features"
             try:
-                with DuckDBEngine(replace(plan, request=request), folder) as engine:
+                with DuckDBEngine(replace(plan, request=request), folder, own=(observed, own)) as engine:
                     engine.load_requests()
                     for primitive in plan.primitives:
                         engine.compute(primitive)
@@ -91,6 +93,15 @@ class OfflineTables:
                     "`validate` wrote by this model's conf/"
                 ) from None
             return pl.read_parquet(written).sort(number).select(output.name for output in plan.outputs)
+
+    def _own_rows(self, frame: pl.DataFrame, plan: FeaturePlan) -> pl.Series:
+        """Return the number of each row, from 1, in the observations' table; null where it is not there."""
+        key, table = list(plan.request.unique), plan.request.table
+        if table not in _read(plan) or not set(key).issubset(frame.columns):
+            return pl.Series([None] * frame.height, dtype=pl.UInt32)
+        stored = pl.read_parquet(self.path(table), columns=key).with_row_index("\0row", offset=1)
+        keys = frame.select(pl.col(name).cast(stored.schema[name], strict=False) for name in key)
+        return keys.join(stored.unique(key, keep="first"), on=key, how="left", maintain_order="left")["\0row"]
 
 
 def _as_of(plan: FeaturePlan, moment: str) -> FeaturePlan:

@@ -115,12 +115,7 @@ class Model:
     @property
     def waits(self) -> bool:
         """Whether an answer waits for something else: others' rows, or a store beyond this machine."""
-        return isinstance(self.bundle, PipelineBundle) or self.asks_afar
-
-    @property
-    def asks_afar(self) -> bool:
-        """Whether an answer waits for a store beyond this machine."""
-        return self.online is not None and self.online.waits
+        return isinstance(self.bundle, PipelineBundle) or (self.online is not None and self.online.waits)
 
     def given(self, rows: Sequence[Any], one: bool = False) -> "Given":
         """Return rows that are decoded already, checked; those that lack inputs are joined with what is known of them.
@@ -130,6 +125,13 @@ class Model:
         if self.online is None:
             return Given(self.decoder.check(rows, one))
         requested = self.online.requested(self.decoder.limited(rows))
+        return Given(self.decoder.check(requested.rows, one), requested)
+
+    async def given_in_turn(self, rows: Sequence[Any], one: bool = False) -> "Given":
+        """Return what `given` does, of rows that are joined together with those of other requests."""
+        if self.online is None:
+            return Given(self.decoder.check(rows, one))
+        requested = await self.online.requested_in_turn(self.decoder.limited(rows))
         return Given(self.decoder.check(requested.rows, one), requested)
 
     def explanations(self, rows: Rows | Columns, scores: npt.NDArray[np.float64]) -> list[dict[str, Any]]:

@@ -29,7 +29,7 @@ def predict(model: Model, request: Request, body: bytes) -> tuple[Response, Scor
 
 async def predict_in_turn(model: Model, request: Request, body: bytes) -> tuple[Response, Scored]:
     """Answer as `predict` does; the rows are scored together with those of other requests."""
-    given = _given(model, request, body)
+    given = await _given_in_turn(model, request, body)
     scores = await model.scores_in_turn(model.accepted(given.rows))
     return respond(model, request, Answered.by(model, given, scores)), given.scored(model, scores)
 
@@ -110,11 +110,21 @@ def _check_type(request: Request) -> None:
 
 def _given(model: Model, request: Request, body: bytes) -> Given:
     _check_type(request)
+    return Given(model.decoder.decode(body)) if model.online is None else model.given(*_parsed(model, body))
+
+
+async def _given_in_turn(model: Model, request: Request, body: bytes) -> Given:
+    _check_type(request)
     if model.online is None:
         return Given(model.decoder.decode(body))
+    return await model.given_in_turn(*_parsed(model, body))
+
+
+def _parsed(model: Model, body: bytes) -> tuple[Sequence[Any], bool]:
+    """Return the rows of a body, unchecked, and whether it is one row."""
     content = model.decoder.parse(body)
     one = isinstance(content, dict)
-    return model.given([content] if one else content, one)
+    return [content] if one else content, one
 
 
 def _answer(request: Request, answered: Answered, values: Mapping[str, Sequence[Any]]) -> dict[str, Any]:

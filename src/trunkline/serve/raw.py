@@ -4,7 +4,7 @@ The expressions are those of the bundle's features.json, evaluated by the same e
 and checked as conf/contract declared them when the bundle was built.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -70,7 +70,17 @@ class RawRows:
         names = [name for expression in {**self.features, **time}.values() for name in columns(expression)]
         if self.tables is not None:
             names += [key for view in self.plan.primitives for key in view.keys]
-        names = [name for name in names if name in self.declared]  # others are event_time, and what is joined
+        return self._given(name for name in names if name in self.declared)  # others are event_time, and what is joined
+
+    @cached_property
+    def identity(self) -> tuple[str, ...]:
+        """The columns by which a row is told from the observations that it is joined with; rows may lack them."""
+        unique = self.plan.request.unique
+        return self._given(unique) if self.tables is not None and self.declared.keys() >= set(unique) else ()
+
+    def _given(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return columns, each once, with what derived ones are made of in their place."""
+        names = list(names)
         parts = [part for name in names if name in self.derived for part in columns(self.derived[name])]
         return tuple(dict.fromkeys(name for name in (*names, *parts) if name not in self.derived))
 
@@ -81,12 +91,19 @@ class RawRows:
 
         Raises UnfitError for a value that does not fit its type in some row, which a contract did not limit.
         """
-        raw = pl.DataFrame([pl.Series(name, pl.from_arrow(chunk[name])) for name in self.read])
+        identity = self.identity if set(self.identity).issubset(chunk.column_names) else ()
+        names = dict.fromkeys([*self.read, *identity])
+        raw = pl.DataFrame([pl.Series(name, pl.from_arrow(chunk[name])) for name in names])
         raw = rows.add_derived(raw, self.declared, self.derived, self.plan.timezone)
         frame, breaches = converted(raw, self.declared, self.derived)
+        breaches = tuple(each for each in breaches if self._is_read(each.field))
         values = self._joined(frame, breaches, times) if self.tables is not None else self._own(frame)
         categories = [each.name for each in self.plan.outputs if each.role == "categorical"]
         return values.with_columns(pl.col(categories).cast(pl.String)).to_arrow(), breaches
+
+    def _is_read(self, name: str) -> bool:
+        """Tell whether an input is made of a column; who a row is may be told wrongly."""
+        return not set(self._given([name])).isdisjoint(self.read)
 
     def _own(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the inputs that are expressions of the row."""

@@ -99,7 +99,8 @@ def open_table(path: Path) -> RowsFile:
 
 def check_raw_columns(table: RowsFile, contract: Contract, raw: RawRows) -> tuple[str, ...]:
     """Return the columns that pass through where the inputs are computed from raw columns, as `check_columns`."""
-    check_types(table, {name: raw.declared[name] for name in raw.read})
+    identity = (name for name in raw.identity if name in table.schema.names)
+    check_types(table, {name: raw.declared[name] for name in (*raw.read, *identity)})
     return _passed(table, contract)
 
 

@@ -26,7 +26,7 @@ from trunkline.conf.tracking import Tracking
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.deploy.mlflow.registry import ModelRegistry
 from trunkline.deploy.mlflow.state import CHAMPION, COMMIT, VERSION
-from trunkline.deploy.reconcile import once
+from trunkline.deploy.reconcile import once, status
 from trunkline.deploy.reconcile.once import Site
 from trunkline.deploy.reconcile.store import BundleStore
 
@@ -341,6 +341,71 @@ def test_a_server_that_loads_nothing_is_waited_for_but_not_for_ever(project, tmp
             assert site.states()["production"] == state
 
 
+STEPS = {"staging": {}, "production": {"rollout": {"key": ["origin"]}}}
+TRIED = {"version": "v1", "shadow": "v2"}
+
+
+def candidate(site):
+    """What the pointer of production has beside its version: how, which, its share."""
+    rollout = site.store.delivered("production").rollout
+    return rollout and (rollout.kind, rollout.candidate.version, rollout.share)
+
+
+def test_a_candidate_is_delivered_beside_the_version_and_taken_away_again(project):
+    site = Reconciler(project)
+    project.params(deploy__environments=STEPS).declare(staging=None, production=TRIED).push("Begin (#5)")
+    assert site.states() == {"production": "in-sync", "staging": "in-sync"}
+    assert candidate(site) == ("shadow", "v2", 100)
+    assert site.store.has(project.digest(2))
+    assert (site.delivered()["production"], aliases(project)) == ("v1", {"production": "v1", CHAMPION: "v1"})
+    comparison = site.reconcile()
+    assert site.told == []
+    standing = status.standings(site.place.clone, comparison)[0]
+    since = standing.rollout.since.replace("T", " ")[:16]
+    assert standing.pull_request is None, "which brought the version"
+    assert str(standing.rollout) == f"v2 is tried as a shadow of 100 %, step 1 of 3, since {since}, by #5 Ada"
+
+    project.declare(staging=None, production={"version": "v1", "canary": {"version": "v2", "share": 7.5}}).push()
+    standing = status.standings(site.place.clone, site.reconcile(write=False))[0]
+    assert "v2 answers 7.5 %, no step of the 3 declared ones, since " in str(standing.rollout)
+    assert str(standing.rollout).endswith(", not delivered")
+    assert site.states()["production"] == "in-sync"
+    assert candidate(site) == ("canary", "v2", 7.5)
+    project.declare(staging=None, production={"version": "v1", "hold": ["v2"]}).push()
+    comparison = site.reconcile()
+    assert (site.delivered()["production"], candidate(site)) == ("v1", None)
+    standing = status.standings(site.place.clone, comparison)[0]
+    assert (standing.rollout, standing.held) == (None, ("v2",))
+
+
+def test_a_candidate_that_must_not_run_does_not_stop_the_version(project):
+    site = Reconciler(project)
+    project.params(deploy__environments=STEPS)
+    for trees, roc_auc in ((300, 0.78), (400, 0.5)):
+        project.params(model__max_iter=trees).build(roc_auc).push()
+        project.release()
+    project.declare(staging=None, production={"version": "v2", "shadow": "v4"}).push()
+    production, staging = site.reconcile().outcomes
+    assert (production.state, production.code, staging.state) == ("degraded", 1, "in-sync")
+    assert "the version's gates did not pass" in production.why[0]
+    assert (site.delivered()["production"], candidate(site)) == ("v2", None)
+    project.declare(staging=None, production={"version": "v2", "shadow": "v1"}).push()
+    assert site.states()["production"] == "in-sync"
+    assert candidate(site) == ("shadow", "v1", 100)
+
+    files, away = project.store / "files", project.store / "away"
+    project.declare(staging=None, production={"version": "v2", "shadow": "v3"}).push()
+    files.rename(away)
+    try:
+        production = site.reconcile().outcomes[0]
+    finally:
+        away.rename(files)
+    assert (production.state, production.code) == ("degraded", 3)
+    assert (site.delivered()["production"], candidate(site)) == ("v2", None), "nor is the one before tried any more"
+    assert site.states()["production"] == "in-sync"
+    assert candidate(site) == ("shadow", "v3", 100)
+
+
 @contextmanager
 def killing(site):
     """Yield a function that reconciles in a process which is killed before its so-many-th effect."""
@@ -360,27 +425,30 @@ def killing(site):
 
 def test_a_process_that_is_killed_anywhere_does_no_harm(project):
     site = Reconciler(project)
+    project.params(deploy__environments=STEPS).declare(staging="latest", production=TRIED).push()
     with killing(site) as run:
         kills = 1
         while run(kills) == "killed":  # from nothing, each getting two effects further than the one before
             kills += 2
         assert kills > 5
         assert (aliases(project), site.delivered()) == (RIGHT, {"production": "v1", "staging": "v2"})
+        assert candidate(site) == ("shadow", "v2", 100)
         assert len(mlflow(project).look(project.name).entries) == 2
         bundles = sorted(path.name for path in (site.store.folder / "bundles").iterdir())
         assert bundles == sorted([project.digest(1), project.digest(2)])
 
         effect, ended = 0, "killed"
-        while ended == "killed":  # a promotion, killed before each of its effects
+        while ended == "killed":  # a rollout that is finished, or begun again, killed before each of its effects
             effect += 1
-            project.declare(staging="latest", production=f"v{effect % 2 + 1}").push()
+            label, rollout = ("v2", None) if effect % 2 else ("v1", ("shadow", "v2", 100))
+            project.declare(staging="latest", production=TRIED if rollout else label).push()
             ended = run(effect)
             for name, pointer in site.delivered().items():
                 digest = site.store.delivered(name).digest
                 assert site.store.has(digest), f"{pointer} is delivered, but not whole"
             assert run(0) == "0"
-            assert aliases(project)["production"] == aliases(project)[CHAMPION] == f"v{effect % 2 + 1}"
-            assert site.delivered() == {"production": f"v{effect % 2 + 1}", "staging": "v2"}
+            assert aliases(project)["production"] == aliases(project)[CHAMPION] == label
+            assert (site.delivered(), candidate(site)) == ({"production": label, "staging": "v2"}, rollout)
         assert effect > 5
 
 

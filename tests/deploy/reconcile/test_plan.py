@@ -11,7 +11,7 @@ from trunkline.deploy.mlflow.state import COMMIT, DIGEST, VERDICT, VERSION, Mlfl
 from trunkline.deploy.reconcile import actions as reconcile_actions
 from trunkline.deploy.reconcile import plan as reconcile_plan
 from trunkline.deploy.reconcile.actions import Alias, Deliver, Fetch, Note, Register, Render, Tag, Unalias, Withdraw
-from trunkline.deploy.reconcile.state import NOTHING, Actual, LoadedNothing, Reported, Trouble, Wanted
+from trunkline.deploy.reconcile.state import NOTHING, Actual, LoadedNothing, Reported, Tried, Trouble, Wanted
 
 NAMES = ("production", "shadow", "staging")
 RELEASES = [
@@ -21,8 +21,13 @@ RELEASES = [
 ALIASES = (*NAMES, "champion", "theirs")
 
 
-def pointing(release):
-    return Reported("m", release.version.label, release.digest, release.commit, release.provenance)
+def pointing(release, tried=None):
+    return Reported.of(release, tried)
+
+
+def tried(kind, release, share, refused):
+    whether = {"trouble": Trouble("not signed", 1)} if refused else {"release": release}
+    return Tried(kind, release.version, share, ("origin",), **whether)
 
 
 @dataclass
@@ -76,9 +81,10 @@ class World:
         match action:
             case Fetch(_, release):
                 self.bundles.add(release.digest)
-            case Deliver(name, release):
-                assert release.digest in self.bundles, "delivered without its bundle"
-                self.pointers[name] = pointing(release)
+            case Deliver(name, release, candidate):
+                needed = {release.digest} | ({candidate.release.digest} if candidate else set())
+                assert needed <= self.bundles, "delivered without its bundle"
+                self.pointers[name] = pointing(release, candidate)
             case Withdraw(name):
                 del self.pointers[name]
             case Render(name, file, text):
@@ -96,7 +102,10 @@ entries = st.one_of(
     st.just({}),
     st.builds(tags, releases, st.dictionaries(st.sampled_from([VERSION, DIGEST, COMMIT, VERDICT]), st.just("wrong"))),
 )
-pointers = st.builds(pointing, releases)
+candidates = st.builds(
+    tried, st.sampled_from(["shadow", "canary"]), releases, st.sampled_from([5.0, 25.0]), st.booleans()
+)
+pointers = st.builds(pointing, releases, st.none() | candidates)
 worlds = st.builds(
     World,
     entries=st.lists(entries, max_size=4),
@@ -108,17 +117,25 @@ worlds = st.builds(
 )
 
 
-def environment(name, release, text, trouble):
+def environment(name, release, text, trouble, candidate):
     if trouble:
         return Wanted(name, "v9", Version("m", 9), trouble=Trouble("refused", 1))
     if release is None:
         return Wanted(name, NOTHING)
-    return Wanted(name, release.version.label, release.version, release, manifests={"a.yaml": text})
+    manifests = {"a.yaml": text}
+    return Wanted(name, release.version.label, release.version, release, candidate=candidate, manifests=manifests)
 
 
 desires = st.tuples(
     *(
-        st.builds(environment, st.just(name), st.none() | releases, st.sampled_from(["old", "new"]), st.booleans())
+        st.builds(
+            environment,
+            st.just(name),
+            st.none() | releases,
+            st.sampled_from(["old", "new"]),
+            st.booleans(),
+            st.none() | candidates,
+        )
         for name in NAMES
     )
 )
@@ -139,7 +156,7 @@ def is_right(wanted, world, correct):
         if one.trouble:
             continue
         pointer = world.pointers.get(one.environment)
-        assert (pointer.version if pointer else NOTHING) == one.label
+        assert pointer == (pointing(one.release, one.candidate) if one.release else None)
         assert world.manifests.get(one.environment, {}) == one.manifests
         if not correct:
             continue
@@ -270,3 +287,23 @@ def test_an_alias_on_somebody_elses_version_is_theirs():
     none = Wanted("production", NOTHING)
     found = reconcile_plan.plan([none], Actual(theirs, noted={"production": "v1"}), correct=True).actions
     assert found == (Note("production", None), Unalias("production", "champion"), Note("production", NOTHING))
+
+
+def test_a_version_does_not_wait_for_the_bundle_of_its_candidate():
+    candidate = tried("shadow", RELEASES[1], 100.0, refused=False)
+    target = one(candidate=candidate)
+    planned = reconcile_plan.plan([target], right(pointers={}), correct=True)
+    assert planned.actions == (
+        Deliver("production", RELEASES[0]),
+        Fetch("production", RELEASES[1]),
+        Deliver("production", RELEASES[0], candidate),
+    )
+    assert str(planned.actions[-1]) == "deliver m@v1 to production, with m@v2 as its shadow"
+    planned = reconcile_plan.plan([target], right(), correct=True)
+    assert planned.actions == (Fetch("production", RELEASES[1]), Deliver("production", RELEASES[0], candidate))
+
+
+def test_a_candidate_that_may_not_run_is_trouble_and_the_version_runs():
+    target = one(candidate=tried("canary", RELEASES[1], 5.0, refused=True))
+    assert told(target, right()) == ("degraded", 1, ("not signed",))
+    assert reconcile_plan.plan([target], right(), correct=True).actions == ()

@@ -12,8 +12,9 @@ from trunkline.bundle.manifest import BundleError
 from trunkline.conf.versions import Version
 from trunkline.core.errors import OutsideError
 from trunkline.deploy.mlflow.state import Release
+from trunkline.deploy.reconcile.state import Tried
 from trunkline.deploy.reconcile.store import BundleStore
-from trunkline.serve.model import Pointer
+from trunkline.serve.model import Pointer, Rollout
 
 COMMIT = "0" * 40
 
@@ -97,3 +98,32 @@ def test_the_last_used_are_kept_and_what_is_delivered_always(tmp_path):
     assert store.tidy(2) == ()
     store.deliver("staging", Release(Version("sums", 2), digests[0], COMMIT, "pass"))
     assert store.tidy(1) == (digests[4], digests[3])
+
+
+def test_a_candidate_is_delivered_beside_the_version_and_its_bundle_is_kept(tmp_path):
+    store, releases = BundleStore(tmp_path / "store"), []
+    for number in range(3):
+        bundle, digest = made(tmp_path, number)
+        store.put(digest, copying(bundle))
+        os.utime(store.bundle(digest), ns=(number, number))
+        releases.append(Release(Version("sums", number + 1), digest, COMMIT, "pass", provenance="signed"))
+    current, candidate, _ = releases
+    tried = Tried("canary", candidate.version, 5.0, ("origin", "dest"), release=candidate)
+    store.deliver("production", current, tried)
+    pointer = store.delivered("production")
+    beside = Pointer("sums", "v2", candidate.digest, f"bundles/{candidate.digest}", COMMIT, "signed")
+    assert pointer.rollout == Rollout("canary", 5.0, ("origin", "dest"), beside)
+    for digest in (current.digest, candidate.digest):
+        os.utime(store.bundle(digest), ns=(0, 0))
+    assert store.tidy(1) == ()
+    store.deliver("production", current)
+    assert "rollout" not in json.loads((store.folder / "production.json").read_bytes()), "as older servers read it"
+    os.utime(store.bundle(current.digest), ns=(0, 0))
+    assert store.tidy(1) == (candidate.digest,)
+    with pytest.raises(OutsideError, match="the bundle of sums@v2 is not there"):
+        store.deliver("production", current, tried)
+    content = json.loads((store.folder / "production.json").read_bytes())
+    assert content["digest"] == current.digest
+    elsewhere = {"kind": "shadow", "share": 100, "key": [], "candidate": content | {"bundle": "elsewhere"}}
+    (store.folder / "production.json").write_text(json.dumps(content | {"rollout": elsewhere}))
+    assert store.delivered("production") is None

@@ -147,6 +147,19 @@ def test_without_a_time_an_outcome_arrives_as_it_is_imported_and_a_corrected_one
     assert known == [None, True, True, False]
 
 
+def test_what_two_imports_at_the_same_time_have_both_is_one_outcome(tmp_path, place):
+    log(place, [("a", 0, after(0), 1)])
+    other = Place(str(tmp_path / "other"))
+    for to, keys in ((place, [1, 2]), (other, [2, 3])):
+        columns = {"nr": keys, "late": [key == 2 for key in keys], "arrived": [after(key) for key in keys]}
+        run(file(tmp_path / "late.parquet", columns, BY_KEY), to)
+    for path in (tmp_path / "other" / LABELS).iterdir():
+        path.rename(tmp_path / "log" / LABELS / path.name)
+    assert store.read(place).rows.select("outcome", "arrived_at").sort("arrived_at").rows() == [
+        (False, after(1)), (True, after(2)), (False, after(3))
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("target", "values", "why", "kept"),
     [

@@ -1,5 +1,6 @@
 """A server's log: every answered row once, whatever is killed, and answers that never wait for it."""
 
+import os
 import signal
 import subprocess
 import threading
@@ -161,14 +162,16 @@ def test_a_killed_server_leaves_what_was_answered_before_the_interval(sums, tmp_
     assert {request for request, moment in answered if moment < killed - 1} <= {request for request, _ in rows}
 
 
-def test_a_writer_that_stands_still_makes_nobody_wait(sums, tmp_path):
+def test_a_writer_that_gets_no_time_makes_nobody_wait_and_another_takes_its_place(sums, tmp_path):
     with logging(sums, tmp_path, log={"queue": 60}) as server:
         stopped = writer(server)
+        until(lambda: os.sched_getscheduler(stopped.pid) == os.SCHED_IDLE, "the writer does not give way")
         stopped.suspend()
         ids = [server.post("/v1/predict", ROWS).json["request_id"] for _ in range(5)]
         assert metric(server, "trunkline_log_rows_dropped_total") == 3 * len(ROWS)
         assert metric(server, "trunkline_log_rows_waiting") <= 60
-        stopped.resume()
+        until(lambda: metric(server, "trunkline_log_rows_total") == 2 * len(ROWS), "nobody wrote what waited")
+        assert os.sched_getscheduler(writer(server).pid) == os.SCHED_OTHER
         drained(server)
     assert places(logged(tmp_path / "log")) == sorted((request, row) for request in ids[:2] for row in range(len(ROWS)))
 

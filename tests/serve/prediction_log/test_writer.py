@@ -6,6 +6,7 @@ from threading import Thread
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from tests import bundles
 from tests.serve.prediction_log.conftest import logged, places
@@ -25,10 +26,10 @@ PRIVACY = Privacy({}, "keep", frozenset(), None)
 HOUR = 1_795_960_800.0
 
 
-def batch(number: int, *times: float) -> Batch:
+def batch(number: int, *times: float, scorer: Scorer = SCORER) -> Batch:
     answers = [
         Answer(
-            "d" * 64, f"{number}-{place}", time, None, "/v1/predict", 0.001, [0],
+            scorer.name, f"{number}-{place}", time, None, "/v1/predict", 0.001, [0],
             [([number / 7, None], ["JFK"])], np.array([number / 3]).tobytes(),
         )
         for place, time in enumerate(times)
@@ -93,6 +94,15 @@ def test_what_cannot_be_written_is_kept_and_tried_again(tmp_path, writer):
         pass
     assert (message, heard(connection)) == (Problem(None), Written(1))
     assert places(logged(tmp_path / "file")) == [("1-0", 0)]
+
+
+def test_one_bundle_of_two_versions_is_logged_as_each(tmp_path, writer):
+    connection, _ = writer()
+    again = structs.replace(SCORER, version="v2")
+    send(connection, again, batch(1, HOUR), batch(2, HOUR, scorer=again), batch(3, HOUR), Finish())
+    assert heard(connection) == Written(3)
+    rows = logged(tmp_path / "log")
+    assert [(row["request_id"], row["version"]) for row in rows] == [("1-0", "v1"), ("3-0", "v1"), ("2-0", "v2")]
 
 
 def test_the_end_of_the_server_has_the_rest_written(tmp_path, writer):

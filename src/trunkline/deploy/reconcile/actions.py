@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from trunkline.deploy.mlflow.state import Release
+from trunkline.deploy.reconcile.state import Tried
 
 
 @dataclass(frozen=True)
@@ -76,13 +77,15 @@ class Note:
 
 @dataclass(frozen=True)
 class Deliver:
-    """Tell the servers of an environment what to serve."""
+    """Tell the servers of an environment what to serve, and which candidate to try beside it."""
 
     environment: str
     release: Release
+    tried: Tried | None = None
 
     def __str__(self) -> str:
-        return f"deliver {self.release.version} to {self.environment}"
+        beside = f", with {self.tried.version} as its {self.tried.kind}" if self.tried else ""
+        return f"deliver {self.release.version} to {self.environment}{beside}"
 
 
 @dataclass(frozen=True)

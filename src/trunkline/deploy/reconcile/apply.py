@@ -119,8 +119,9 @@ class Work:
                 self.store.put(release.digest, lambda folder: fetch.fetch(self.clone, release.version, folder))
             case Withdraw(environment):
                 self.store.withdraw(environment)
-            case Deliver(environment, release):
-                self.store.deliver(environment, release)
+            case Deliver(environment, release, tried):
+                without = tried is None or tried.release is None or tried.release.digest in self._without
+                self.store.deliver(environment, release, None if without else tried)
             case Render(environment, name, text):
                 self.store.write_manifest(environment, name, text)
 

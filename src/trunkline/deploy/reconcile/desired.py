@@ -12,17 +12,18 @@ import yaml
 
 from trunkline.adapters.git import ancestry, remote, repository
 from trunkline.conf import registry, versions
-from trunkline.conf.deploy import Deploy
-from trunkline.conf.registry import Desired
+from trunkline.conf.deploy import Deploy, DeployTarget
+from trunkline.conf.registry import Arms, Declaration
 from trunkline.conf.signers import Key, Keyless
 from trunkline.conf.tracking import Tracking
 from trunkline.conf.versions import Version
 from trunkline.core import paths, safe_yaml
 from trunkline.core.errors import TrunklineError, UserError, nearest, one_line
 from trunkline.core.params import Params
+from trunkline.deploy import course
 from trunkline.deploy.mlflow.state import Release
 from trunkline.deploy.reconcile import manifests
-from trunkline.deploy.reconcile.state import NOTHING, Trouble, Wanted
+from trunkline.deploy.reconcile.state import Tried, Trouble, Wanted
 from trunkline.release import verify
 from trunkline.release.verify import RefusedError
 
@@ -54,8 +55,8 @@ def read(clone: Path, trunk: str, environ: Mapping[str, str], only: Sequence[str
         if environment not in resolved:
             raise UserError(f"--environment {environment}: no such environment{nearest(environment, resolved)}")
     wanted = tuple(
-        _wanted(at, environment, registered.environments[environment], promotion, version)
-        for environment, version in sorted(resolved.items())
+        _wanted(at, environment, registered.environments[environment], promotion, resolved[environment])
+        for environment in sorted(resolved)
         if not only or environment in only
     )
     return DesiredState(fetched.tip, name, promotion, tracking, wanted)
@@ -100,20 +101,22 @@ class _Tip:
         return Params(content, self.where(paths.PARAMS))
 
 
-def _wanted(at: _Tip, environment: str, desired: Desired, promotion: Deploy, version: Version | None) -> Wanted:
-    target = promotion.environments[environment]
-    declared = f"v{desired}" if isinstance(desired, int) else desired or NOTHING
-    wanted = Wanted(environment, declared, version, endpoints=target.endpoints, tls=target.tls)
+def _wanted(at: _Tip, environment: str, declaration: Declaration, promotion: Deploy, arms: Arms) -> Wanted:
+    target, version = promotion.environments[environment], arms.current
+    wanted = Wanted(
+        environment,
+        registry.label(declaration.version),
+        version,
+        candidate=_tried(at, declaration, promotion.signers, arms.candidate, target),
+        held=tuple(map(registry.label, declaration.held)),
+        endpoints=target.endpoints,
+        tls=target.tls,
+    )
     if version is None:
         return wanted
-    if version.tag in at.moved:
-        reason = f"{version}: origin has another tag of this name: it was moved; a version never changes"
-        return replace(wanted, trouble=Trouble(reason, 1))
-    try:
-        release = trusted(at.clone, version, promotion.signers)
-    except TrunklineError as error:
-        reason = "; ".join(str(error).splitlines())
-        return replace(wanted, trouble=Trouble(reason, 1 if isinstance(error, RefusedError) else error.exit_code))
+    release = _release(at, version, promotion.signers)
+    if isinstance(release, Trouble):
+        return replace(wanted, trouble=release)
     try:
         templates = at.files([Path(name) for name in target.manifests])
         values = {
@@ -127,3 +130,31 @@ def _wanted(at: _Tip, environment: str, desired: Desired, promotion: Deploy, ver
         return replace(wanted, release=release, manifests=rendered)
     except UserError as error:
         return replace(wanted, trouble=Trouble(str(error), error.exit_code))
+
+
+def _tried(
+    at: _Tip,
+    declaration: Declaration,
+    signers: Mapping[str, Key | Keyless],
+    version: Version | None,
+    target: DeployTarget,
+) -> Tried | None:
+    """Return the candidate of an environment's rollout; trouble with it is its own, and none of the version's."""
+    candidate, rollout = declaration.candidate, target.rollout
+    if candidate is None or version is None or rollout is None:
+        return None
+    number = course.number(candidate, rollout)
+    share = candidate.share if candidate.share is not None else course.shadow_share(rollout)
+    tried = Tried(candidate.kind, version, share, rollout.key, number, len(rollout.steps))
+    release = _release(at, version, signers)
+    return replace(tried, trouble=release) if isinstance(release, Trouble) else replace(tried, release=release)
+
+
+def _release(at: _Tip, version: Version, signers: Mapping[str, Key | Keyless]) -> Release | Trouble:
+    if version.tag in at.moved:
+        return Trouble(f"{version}: origin has another tag of this name: it was moved; a version never changes", 1)
+    try:
+        return trusted(at.clone, version, signers)
+    except TrunklineError as error:
+        reason = "; ".join(str(error).splitlines())
+        return Trouble(reason, 1 if isinstance(error, RefusedError) else error.exit_code)

@@ -19,8 +19,17 @@ from trunkline.deploy.reconcile.actions import Action, Fetch, Note
 from trunkline.deploy.reconcile.apply import Tell, Work, patiently
 from trunkline.deploy.reconcile.desired import DesiredState
 from trunkline.deploy.reconcile.plan import ReconcilePlan
-from trunkline.deploy.reconcile.state import Actual, LoadedNothing, Outcome, Reported, Trouble, Wanted
+from trunkline.deploy.reconcile.state import (
+    Actual,
+    LoadedNothing,
+    Outcome,
+    Reported,
+    ReportedRollout,
+    Trouble,
+    Wanted,
+)
 from trunkline.deploy.reconcile.store import BundleStore
+from trunkline.serve.model import Pointer, Rollout
 
 KEEP = 5
 LOADING = 120.0  # seconds after a delivery in which a server may say that it has loaded nothing
@@ -91,7 +100,7 @@ def reconcile(site: Site, tell: Tell, *, write: bool = True) -> Round:
 def observe(site: Site, declared: DesiredState, mlflow: ModelRegistry) -> Actual:
     """Return what the environments have now, or the trouble of what does not answer."""
     asked = {address: wanted.tls for wanted in declared.wanted if wanted.release for address in wanted.endpoints}
-    digests = {wanted.release.digest for wanted in declared.wanted if wanted.release}
+    digests = {release.digest for wanted in declared.wanted for release in wanted.releases}
     with ThreadPoolExecutor(1) as aside:
         answers = aside.submit(endpoints.ask, asked, site.clone)
         registered: Registered | Trouble
@@ -130,10 +139,20 @@ def _reported(answer: endpoints.Served | OutsideError) -> Reported | Trouble:
 def _pointers(store: BundleStore, wanted: Sequence[Wanted]) -> dict[str, Reported]:
     pointers = {item.environment: store.delivered(item.environment) for item in wanted}
     return {
-        name: Reported(pointer.name, pointer.version, pointer.digest, pointer.commit, pointer.provenance)
+        name: replace(_pointed(pointer), rollout=_rollout(pointer.rollout))
         for name, pointer in pointers.items()
         if pointer
     }
+
+
+def _pointed(pointer: Pointer) -> Reported:
+    return Reported(pointer.name, pointer.version, pointer.digest, pointer.commit, pointer.provenance)
+
+
+def _rollout(rollout: Rollout | None) -> ReportedRollout | None:
+    if rollout is None:
+        return None
+    return ReportedRollout(rollout.kind, rollout.share, rollout.key, _pointed(rollout.candidate))
 
 
 def _recent(store: BundleStore, wanted: Sequence[Wanted]) -> frozenset[str]:

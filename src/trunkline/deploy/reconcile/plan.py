@@ -5,10 +5,10 @@ delivered, then written into its manifests. Whoever stops anywhere in it, and pl
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trunkline.conf.registry import PRODUCTION
-from trunkline.deploy.mlflow.state import CHAMPION, VERSION, Registered
+from trunkline.deploy.mlflow.state import CHAMPION, VERSION, Registered, Release
 from trunkline.deploy.reconcile.actions import (
     Action,
     Alias,
@@ -21,7 +21,17 @@ from trunkline.deploy.reconcile.actions import (
     Unalias,
     Withdraw,
 )
-from trunkline.deploy.reconcile.state import NOTHING, Actual, LoadedNothing, Outcome, Reported, State, Trouble, Wanted
+from trunkline.deploy.reconcile.state import (
+    NOTHING,
+    Actual,
+    LoadedNothing,
+    Outcome,
+    Reported,
+    State,
+    Tried,
+    Trouble,
+    Wanted,
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +58,7 @@ def plan(wanted: Sequence[Wanted], actual: Actual, *, correct: bool) -> Reconcil
         of_mlflow, drift = _of_mlflow(target, actual, correct=correct)
         if drift:
             drifts[target.environment] = drift
-        for action in (*fetch, *of_mlflow, *_of_store(target, actual)):
+        for action in (*fetch, *of_mlflow, *_of_store(target, actual)):  # a candidate's bundle comes after all else
             if not _is_shared(action, actions):
                 actions.append(action)
     return ReconcilePlan(tuple(actions), drifts)
@@ -74,7 +84,8 @@ def _troubles(wanted: Wanted, actual: Actual, failed: Mapping[str, Trouble]) -> 
         return [wanted.trouble]
     answers = [actual.endpoints.get(address) for address in wanted.endpoints]
     loading = wanted.environment in actual.recent
-    states = (failed.get(wanted.environment), actual.registered, *answers)
+    candidate = wanted.candidate and wanted.candidate.trouble
+    states = (failed.get(wanted.environment), actual.registered, candidate, *answers)
     troubles = [state for state in states if isinstance(state, Trouble)]
     return [trouble for trouble in troubles if not (loading and isinstance(trouble, LoadedNothing))]
 
@@ -140,12 +151,24 @@ def _of_aliases(wanted: Wanted, registered: Registered) -> Iterator[Action]:
             yield Unalias(wanted.environment, alias)  # an alias on somebody else's version is theirs
 
 
+def _of_pointer(
+    environment: str, release: Release, candidate: Tried | None, pointer: Reported | None, actual: Actual
+) -> Iterator[Action]:
+    """Yield what has the version served with its candidate; the version does not wait for the candidate's bundle."""
+    tried = candidate if candidate and candidate.release else None
+    missing = tried and tried.release and tried.release.digest not in actual.bundles
+    if missing and (pointer is None or replace(pointer, rollout=None) != Reported.of(release)):
+        yield Deliver(environment, release)
+    if missing and tried and tried.release:
+        yield Fetch(environment, tried.release)
+    if missing or pointer != Reported.of(release, tried):
+        yield Deliver(environment, release, tried)
+
+
 def _of_store(wanted: Wanted, actual: Actual) -> Iterator[Action]:
     pointer, release = actual.pointers.get(wanted.environment), wanted.release
-    if release and pointer != Reported(
-        release.version.name, release.version.label, release.digest, release.commit, release.provenance
-    ):
-        yield Deliver(wanted.environment, release)
+    if release:
+        yield from _of_pointer(wanted.environment, release, wanted.candidate, pointer, actual)
     if release is None and pointer:
         yield Withdraw(wanted.environment)
     rendered = actual.manifests.get(wanted.environment, {})

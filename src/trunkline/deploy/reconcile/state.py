@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Self
 
 from trunkline.conf.deploy import ClientTls
+from trunkline.conf.registry import Kind
 from trunkline.conf.versions import Version
 from trunkline.deploy.mlflow.state import Registered, Release
 
@@ -29,12 +30,30 @@ class LoadedNothing(Trouble):
 
 
 @dataclass(frozen=True)
+class Tried:
+    """The candidate of an environment's rollout: `share` in percent, `key` the columns whose values decide the arm.
+
+    `step` is where conf/deploy has it, from 1 on, and `steps` how many there are; None for a share of no step.
+    `release` is the version if it may run; with a trouble it is not tried, and what the environment runs is not touched.
+    """
+
+    kind: Kind
+    version: Version
+    share: float = 100.0
+    key: tuple[str, ...] = ()
+    step: int | None = None
+    steps: int = 0
+    release: Release | None = None
+    trouble: Trouble | None = None
+
+
+@dataclass(frozen=True)
 class Wanted:
     """What an environment is to run; `declared` is what the registry file says, `version` what that is now.
 
-    `release` is the version if it may run; `tls` is what its endpoints are shown; `manifests` are the rendered ones by
-    name. With a trouble, nothing is done
-    for it: what it runs keeps running.
+    `release` is the version if it may run, `candidate` what is tried beside it, `held` are versions such as v3 that
+    were taken back; `tls` is what its endpoints are shown; `manifests` are the rendered ones by name. With a trouble,
+    nothing is done for it: what it runs keeps running.
     """
 
     environment: str
@@ -42,6 +61,8 @@ class Wanted:
     version: Version | None = None
     release: Release | None = None
     trouble: Trouble | None = None
+    candidate: Tried | None = None
+    held: tuple[str, ...] = ()
     endpoints: tuple[str, ...] = ()
     tls: ClientTls | None = None
     manifests: Mapping[str, str] = field(default_factory=dict)
@@ -50,6 +71,22 @@ class Wanted:
     def label(self) -> str:
         """Version that it is to run, such as v3, or null."""
         return self.version.label if self.version else NOTHING
+
+    @property
+    def releases(self) -> tuple[Release, ...]:
+        """What it is to run and to try, as far as that may run."""
+        both = (self.release, self.candidate.release if self.candidate else None)
+        return tuple(filter(None, both))
+
+
+@dataclass(frozen=True)
+class ReportedRollout:
+    """What a pointer says of a rollout."""
+
+    kind: Kind
+    share: float
+    key: tuple[str, ...]
+    candidate: "Reported"
 
 
 @dataclass(frozen=True)
@@ -61,6 +98,16 @@ class Reported:
     digest: str
     commit: str | None = None
     provenance: str = field(default="", repr=False)
+    rollout: ReportedRollout | None = None
+
+    @classmethod
+    def of(cls, release: Release, tried: Tried | None = None) -> Self:
+        """Return what a pointer at a release says, and at its candidate, unless that may not run."""
+        rollout = None
+        if tried is not None and tried.release is not None:
+            rollout = ReportedRollout(tried.kind, tried.share, tried.key, cls.of(tried.release))
+        version = release.version
+        return cls(version.name, version.label, release.digest, release.commit, release.provenance, rollout)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trunkline.adapters.git import ancestry
-from trunkline.conf.registry import LATEST
+from trunkline.conf.registry import LATEST, Kind
 from trunkline.core.errors import UserError
 from trunkline.deploy import history
 from trunkline.deploy.history import DeclaredChange
@@ -18,12 +18,41 @@ UNKNOWN = "?"
 
 
 @dataclass(frozen=True)
+class RolloutStanding:
+    """The candidate of an environment, the share that it has in percent, and since when, by whom it has that.
+
+    `step` of `steps` is where conf/deploy has it, None for a share of no step; `delivered` says whether the store has
+    it so.
+    """
+
+    kind: Kind
+    version: str
+    share: float
+    step: int | None
+    steps: int
+    delivered: bool
+    since: str | None
+    author: str | None
+    pull_request: str | None
+
+    def __str__(self) -> str:
+        """Write it as one line."""
+        does = "is tried as a shadow of" if self.kind == "shadow" else "answers"
+        step = f"step {self.step} of {self.steps}" if self.step else f"no step of the {self.steps} declared ones"
+        since = f"since {self.since.replace('T', ' ')[:16]}" if self.since else ""
+        by = " ".join(filter(None, (self.pull_request, self.author)))
+        delivered = "" if self.delivered else "not delivered"
+        told = f"{self.version} {does} {self.share:g} %"
+        return ", ".join(filter(None, (told, step, since, by and f"by {by}", delivered)))
+
+
+@dataclass(frozen=True)
 class Standing:
     """An environment: how it is, what MLflow's alias, the store and each endpoint say, and since when, by whom.
 
     `alias`, `delivered` and the endpoints' are versions such as v3, null for none, and ? for what cannot be asked.
     `since` (ISO 8601) is when the trunk came to declare this version, None if it never did; for `latest`, when the
-    version was released.
+    version was released. `rollout` is the one that runs, and `held` are versions that were taken back.
     """
 
     outcome: Outcome
@@ -33,6 +62,8 @@ class Standing:
     since: str | None
     author: str | None
     pull_request: str | None
+    rollout: RolloutStanding | None = None
+    held: tuple[str, ...] = ()
 
 
 def standings(clone: Path, comparison: Round) -> tuple[Standing, ...]:
@@ -56,9 +87,30 @@ def standings(clone: Path, comparison: Round) -> tuple[Standing, ...]:
                 since=since,
                 author=author,
                 pull_request=reference,
+                rollout=_rollout(comparison.actual, target, changes),
+                held=target.held,
             )
         )
     return tuple(standings)
+
+
+def _rollout(actual: Actual, wanted: Wanted, changes: Sequence[DeclaredChange]) -> RolloutStanding | None:
+    tried = wanted.candidate
+    if tried is None:
+        return None
+    change, pointer = history.rollout_since(changes, wanted.environment), actual.pointers.get(wanted.environment)
+    should = Reported.of(wanted.release, tried).rollout if wanted.release else None
+    return RolloutStanding(
+        kind=tried.kind,
+        version=tried.version.label,
+        share=tried.share,
+        step=tried.step,
+        steps=tried.steps,
+        delivered=pointer is not None and pointer.rollout is not None and pointer.rollout == should,
+        since=change.date if change else None,
+        author=change.author if change else None,
+        pull_request=change.pull_request if change else None,
+    )
 
 
 def _since(clone: Path, wanted: Wanted, changes: Sequence[DeclaredChange]) -> tuple[str | None, str | None, str | None]:

@@ -8,10 +8,11 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -19,8 +20,10 @@ from filelock import FileLock, Timeout
 from trunkline.bundle import manifest as bundle_manifest
 from trunkline.core import files
 from trunkline.core.errors import OutsideError, UserError
+from trunkline.core.params import dig
 from trunkline.deploy.mlflow.state import Release
-from trunkline.serve.model import Pointer
+from trunkline.deploy.reconcile.state import Tried
+from trunkline.serve.model import Pointer, Rollout
 
 _ASIDE = ".aside-"  # what begins so is half of something, left by a process that was killed
 _LOCK_SECONDS = 60
@@ -78,22 +81,33 @@ class BundleStore:
             pointer = msgspec.json.decode(self._pointer(environment).read_bytes(), type=Pointer)
         except (FileNotFoundError, msgspec.DecodeError):
             return None
-        return pointer if pointer.bundle == self._place(pointer.digest) else None
+        candidates = [pointer.rollout.candidate] if pointer.rollout else []
+        right = all(each.bundle == self._place(each.digest) for each in (pointer, *candidates))
+        return pointer if right else None
 
     def since(self, environment: str) -> float | None:
         """Return when what is delivered to an environment was, in seconds since 1970; None for nothing."""
         path = self._pointer(environment)
         return path.stat().st_mtime if path.exists() else None
 
-    def deliver(self, environment: str, release: Release) -> None:
-        """Tell an environment's servers what to serve; raises OutsideError for a bundle that is not here."""
+    def deliver(self, environment: str, release: Release, tried: Tried | None = None) -> None:
+        """Tell an environment's servers what to serve, and which candidate to try beside it.
+
+        Raises OutsideError for a bundle that is not here.
+        """
+        pointer = self._pointing(release)
+        if tried is not None and tried.release is not None:
+            rollout = Rollout(tried.kind, tried.share, tried.key, self._pointing(tried.release))
+            pointer = msgspec.structs.replace(pointer, rollout=rollout)
+        files.write_json(self._pointer(environment), msgspec.to_builtins(pointer))
+
+    def _pointing(self, release: Release) -> Pointer:
         path, version = self.bundle(release.digest), release.version
         if not path.is_dir():
             raise OutsideError(f"{path}: the bundle of {version} is not there")
         os.utime(path)  # the time of its last use, for `tidy`
         place = self._place(release.digest)
-        content = Pointer(version.name, version.label, release.digest, place, release.commit, release.provenance)
-        files.write_json(self._pointer(environment), msgspec.to_builtins(content))
+        return Pointer(version.name, version.label, release.digest, place, release.commit, release.provenance)
 
     def withdraw(self, environment: str) -> None:
         """Take away what is delivered to an environment."""
@@ -127,8 +141,8 @@ class BundleStore:
         """Delete bundles but those that are delivered and the `keep` that were used last; return what is gone."""
         bundles = [path for path in (self.folder / "bundles").glob("*") if not path.name.startswith(".")]
         bundles.sort(key=lambda path: (-path.stat().st_mtime_ns, path.name))
-        current = {json.loads(path.read_bytes()).get("digest") for path in self.folder.glob("*.json")}
-        gone = [path for path in bundles[keep:] if path.name not in current]
+        used = {digest for path in self.folder.glob("*.json") for digest in _digests(json.loads(path.read_bytes()))}
+        gone = [path for path in bundles[keep:] if path.name not in used]
         for path in gone:
             with self._aside(path.parent) as aside:
                 path.rename(aside / "bundle")
@@ -152,3 +166,8 @@ class BundleStore:
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=parent, prefix=_ASIDE) as aside:
             yield Path(aside)
+
+
+def _digests(pointer: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return the digests of the bundles that a pointer names; None for one that it does not."""
+    return dig(pointer, "digest"), dig(pointer, "rollout", "candidate", "digest")

@@ -1,6 +1,6 @@
 """Gathers what an audit judges: declarations and releases of git, chains, and what the forge and the remote tell."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -12,11 +12,12 @@ from trunkline.adapters.git import ancestry, remote, repository
 from trunkline.adapters.git.ancestry import Commit
 from trunkline.adapters.git.documents import mapping
 from trunkline.adapters.git.process import output
+from trunkline.conf.deploy import DeployTarget
 from trunkline.conf.registry import LATEST, Desired
 from trunkline.conf.versions import Version
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.deploy import history
+from trunkline.deploy import course, history
 from trunkline.deploy.history import DeclaredChange
 from trunkline.lineage import facts, trace
 from trunkline.lineage import stays as lineage_stays
@@ -161,7 +162,8 @@ class _Gathering:
         commits = ancestry.commits(self.folder, [self.released.tags[version].commit for version in versions])
         messages = ancestry.commits(self.folder, [change.commit for change in changed])
         events = [self._release(version, commits[self.released.tags[version].commit]) for version in versions]
-        events += [self._change(change, messages[change.commit]) for change in changed]
+        for change in changed:
+            events += self._changed(change, messages[change.commit])
         return tuple(sorted(events, key=lambda event: lineage_stays.moment(event.date)))
 
     def _release(self, version: Version, commit: Commit) -> Event:
@@ -185,24 +187,56 @@ class _Gathering:
             evidence=evidence,
         )
 
+    def _changed(self, change: DeclaredChange, commit: Commit) -> Iterator[Event]:
+        """Yield the event of another version, and that of a candidate which the same commit brings, or takes away."""
+        before, after = change.before, change.after
+        moved, tried = before.version != after.version, after.candidate is not None
+        if moved:
+            yield self._change(change, commit)
+        if not moved or (tried and before.candidate != after.candidate):
+            yield self._rollout(change, commit)
+
     def _change(self, change: DeclaredChange, commit: Commit) -> Event:
-        before, after = self._at(change.before, change.date), self._at(change.after, change.date)
+        before, after = (self._at(side.version, change.date) for side in (change.before, change.after))
         back = before is not None and after is not None and after < before
         review, unknown = self._review(None, commit, trusted=False)
         return Event(
-            kind="withdrawal" if change.after is None else "rollback" if back else "promotion",
+            kind="withdrawal" if change.after.version is None else "rollback" if back else "promotion",
             date=change.date,
             actor=clean(change.author),
             commit=change.commit,
             version=after.label if after else None,
-            declared=_shown(change.after, after),
-            before=_shown(change.before, before),
+            declared=_shown(change.after.version, after),
+            before=_shown(change.before.version, before),
             environments=(change.environment,),
             review=review,
             needed=self._needed(change.commit, (change.environment,)),
             reached=True,
             unknown=unknown,
             evidence=self.evidence(after) if after else None,
+            automatic=self._automatic(change),
+        )
+
+    def _rollout(self, change: DeclaredChange, commit: Commit) -> Event:
+        """Return the event of a change that leaves the version alone: of its rollout, or of what is held."""
+        candidate = change.after.candidate
+        version = Version(self.released.name, candidate.version) if candidate else None
+        review, unknown = self._review(None, commit, trusted=False)
+        return Event(
+            kind="rollout",
+            date=change.date,
+            actor=clean(change.author),
+            commit=change.commit,
+            version=version.label if version else None,
+            declared=str(change.after),
+            before=str(change.before),
+            environments=(change.environment,),
+            review=review,
+            needed=self._needed(change.commit, (change.environment,)),
+            reached=True,
+            unknown=unknown,
+            evidence=self.evidence(version) if version else None,
+            automatic=self._automatic(change),
         )
 
     def _at(self, desired: Desired, date: str) -> Version | None:
@@ -241,11 +275,20 @@ class _Gathering:
 
     def _needed(self, commit: str, environments: tuple[str, ...]) -> bool:
         """Tell whether conf/deploy asks for an approval; what the commit itself has dropped still counts."""
-        at = (commit, f"{commit}^")
+        targets = self._targets((commit, f"{commit}^"), environments)
+        return any(target.merge == "approval" for target in targets)
+
+    def _automatic(self, change: DeclaredChange) -> bool:
+        """Tell whether conf/deploy, as it was before, lets a rollout go this way by a commit of a workflow."""
+        targets = self._targets((f"{change.commit}^",), (change.environment,))
+        rollouts = [target.rollout for target in targets if target.rollout]
+        return any(course.may_commit(change.before, change.after, rollout) for rollout in rollouts)
+
+    def _targets(self, at: Sequence[str], environments: Sequence[str]) -> list[DeployTarget]:
         files = repository.files_at(self.folder, at, [paths.PARAMS])
-        promotions = [releases.promoted(mapping(files[revision], paths.PARAMS) or {}) for revision in at]
-        targets = [deploy.environments.get(name) for deploy in promotions if deploy for name in environments]
-        return any(target is not None and target.merge == "approval" for target in targets)
+        declared = [releases.promoted(mapping(files[revision], paths.PARAMS) or {}) for revision in at]
+        targets = [deploy.environments.get(name) for deploy in declared if deploy for name in environments]
+        return [target for target in targets if target is not None]
 
     def rewritten(self, before: str | None) -> tuple[Violation, ...]:
         """Return the signs that the trunk's history was rewritten; `before` is its earlier tip."""

@@ -13,7 +13,7 @@ from trunkline.lineage.chain import Judged, Reviewed
 
 CHECK = "trunkline"
 
-Kind = Literal["release", "promotion", "rollback", "withdrawal"]
+Kind = Literal["release", "promotion", "rollback", "withdrawal", "rollout"]
 NOTHING = "nothing"  # what an environment without a version runs
 
 Rule = Literal["pull request", "approval", "chain", "verdict", "tag", "version", "history", "guard"]
@@ -35,8 +35,9 @@ class Event:
     """A version that was released or an environment that was to run another one; times are ISO 8601.
 
     `environments` are those that it is of: of a release, those that followed it at once. `version` is a label such as
-    v3, None for nothing; `declared` and `before` are as a person reads them: v3, latest (v3), nothing. `needed` says
-    whether conf/deploy asked for an approval, `reached` whether an environment has come to run it. `unknown` is why
+    v3, None for nothing, and of a rollout its candidate; `declared` and `before` are as a person reads them: v3,
+    latest (v3), nothing, of a rollout what the registry file says. `needed` says
+    whether conf/deploy asked for an approval, `automatic` whether it lets a rollout go on by a commit, `reached` whether an environment has come to run it. `unknown` is why
     it is not known who approved, None where it is.
     """
 
@@ -53,6 +54,7 @@ class Event:
     reached: bool
     unknown: str | None
     evidence: VersionEvidence | None
+    automatic: bool = False
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,8 @@ def subject(event: Event) -> str:
 
 def _arrived(event: Event) -> Iterator[Violation]:
     if (event.kind == "release" and not event.reached) or (event.version is None and event.before == NOTHING):
+        return
+    if event.review is None and event.automatic:
         return
     if event.review is None:
         yield _violation("pull request", event, "reached the trunk without a pull request: a direct push")

@@ -1,12 +1,11 @@
 """Changes one value in a YAML file and nothing else: comments, order and layout stay as a person has written them.
 
-Whoever wants more than a scalar edits the file: a change that does not parse back to exactly what was asked for is
-refused.
+A change that does not parse back to exactly what was asked for is refused: whoever wants that edits the file.
 """
 
 import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -14,11 +13,13 @@ import yaml
 from trunkline.core import safe_yaml
 from trunkline.core.errors import UserError
 
-Scalar = str | int | None
+Value = str | int | float | Sequence["Value"] | Mapping[str, "Value"] | None
 
 
-def put(text: str, key: Sequence[str], value: Scalar) -> str:
-    """Return the text with a key set to a scalar, which is added after its neighbours if it is not there yet.
+def put(text: str, key: Sequence[str], value: Value) -> str:
+    """Return the text with a key set to a value, which is added after its neighbours if it is not there yet.
+
+    A mapping or a list is written on one line, in braces or brackets.
 
     Raises UserError where that cannot be done without touching anything else.
     """
@@ -28,7 +29,7 @@ def put(text: str, key: Sequence[str], value: Scalar) -> str:
         inner[part] = inner.get(part) or {}
         inner = inner[part]
     inner[key[-1]] = value
-    return _sure(_put(text, key, value), expected, f"{'.'.join(key)}: {_scalar(value)}")
+    return _sure(_put(text, key, value), expected, f"{'.'.join(key)}: {_one_line(value)}")
 
 
 def drop(text: str, key: Sequence[str]) -> str:
@@ -40,7 +41,7 @@ def drop(text: str, key: Sequence[str]) -> str:
     inner.pop(key[-1])
     parent = _node(text, key[:-1])
     name, value = next(entry for entry in parent.value if entry[0].value == key[-1])
-    begin, end = name.start_mark.index, value.end_mark.index
+    begin, end = name.start_mark.index, max(name.end_mark.index, _end(text, value))
     if not parent.flow_style:
         begin, end = text.rfind("\n", 0, begin) + 1, _line_end(text, end) + 1
     elif name is parent.value[0][0]:
@@ -64,24 +65,25 @@ def _sure(edited: str, expected: Any, wanted: str) -> str:
     return edited
 
 
-def _put(text: str, key: Sequence[str], value: Scalar) -> str:
+def _put(text: str, key: Sequence[str], value: Value) -> str:
     node = _node(text, ())
     for depth, part in enumerate(key):
         entry = next((entry for entry in node.value if entry[0].value == part), None)
         if entry is None:
             return _insert(text, node, key[depth:], value)
         name, inner = entry
-        if isinstance(inner, yaml.ScalarNode):  # the value itself, or nothing yet below a key
-            rest = key[depth + 1 :]
-            new = f"{{{_flow(rest, value)}}}" if rest else _scalar(value)
+        rest = key[depth + 1 :]
+        if isinstance(inner, yaml.ScalarNode) or not rest:  # the value itself, or nothing yet below a key
+            new = f"{{{_flow(rest, value)}}}" if rest else _one_line(value)
             return _replace(text, name, inner, new)
         node = inner
     return text
 
 
 def _replace(text: str, name: yaml.Node, old: yaml.Node, new: str) -> str:
-    begin, end = old.start_mark.index, old.end_mark.index
-    end = begin + len(text[begin:end].rstrip())  # that of a block is the end of its last line
+    begin, end = old.start_mark.index, _end(text, old)
+    if not isinstance(old, yaml.ScalarNode) and not text[name.end_mark.index : begin].strip(": \t\r\n"):
+        begin, new = name.end_mark.index, f": {new}"  # a block's first line is below its key
     if begin == end:  # a key without a value; in {a, b} without a colon too
         key_end = name.end_mark.index
         colon = text[key_end:].lstrip().startswith(":")
@@ -90,29 +92,29 @@ def _replace(text: str, name: yaml.Node, old: yaml.Node, new: str) -> str:
     return text[:begin] + new + text[end:]
 
 
-def _insert(text: str, mapping: yaml.MappingNode, key: Sequence[str], value: Scalar) -> str:
+def _insert(text: str, mapping: yaml.MappingNode, key: Sequence[str], value: Value) -> str:
     if mapping.flow_style:
         end = mapping.value[-1][1].end_mark.index if mapping.value else mapping.end_mark.index - 1
         comma = ", " if mapping.value else ""
         return f"{text[:end]}{comma}{_flow(key, value)}{text[end:]}"
     short = [inner for _, inner in mapping.value if inner.start_mark.line == inner.end_mark.line]
     if not short:
-        raise UserError(f"{'.'.join(key)}: {_scalar(value)}: finds no place to stand; write it by hand")
+        raise UserError(f"{'.'.join(key)}: {_one_line(value)}: finds no place to stand; write it by hand")
     end = _line_end(text, short[-1].end_mark.index)
     return f"{text[:end]}\n{_block(key, value, mapping.start_mark.column)}{text[end:]}"
 
 
-def _flow(key: Sequence[str], value: Scalar) -> str:
-    return f"{_scalar(key[0])}: " + (f"{{{_flow(key[1:], value)}}}" if len(key) > 1 else _scalar(value))
+def _flow(key: Sequence[str], value: Value) -> str:
+    return f"{_one_line(key[0])}: " + (f"{{{_flow(key[1:], value)}}}" if len(key) > 1 else _one_line(value))
 
 
-def _block(key: Sequence[str], value: Scalar, indent: int) -> str:
-    begin = f"{' ' * indent}{_scalar(key[0])}:"
-    return f"{begin}\n{_block(key[1:], value, indent + 2)}" if len(key) > 1 else f"{begin} {_scalar(value)}"
+def _block(key: Sequence[str], value: Value, indent: int) -> str:
+    begin = f"{' ' * indent}{_one_line(key[0])}:"
+    return f"{begin}\n{_block(key[1:], value, indent + 2)}" if len(key) > 1 else f"{begin} {_one_line(value)}"
 
 
-def _scalar(value: Scalar) -> str:
-    plain = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=10_000)[1:-2]
+def _one_line(value: Value) -> str:
+    plain = yaml.safe_dump([value], default_flow_style=True, sort_keys=False, allow_unicode=True, width=10_000)[1:-2]
     return plain if safe_yaml.parse_yaml(plain) == value else json.dumps(value, ensure_ascii=False)
 
 
@@ -123,6 +125,15 @@ def _node(text: str, key: Sequence[str]) -> yaml.MappingNode:
     if not isinstance(node, yaml.MappingNode):
         raise UserError(f"{'.'.join(key)}: is not a mapping; write it by hand")
     return node
+
+
+def _end(text: str, node: yaml.Node) -> int:
+    """Return where a value ends; the parser says of a block that it ends where the next line's text begins."""
+    if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
+        last = node.value[-1]
+        return max(_end(text, part) for part in (last if isinstance(last, tuple) else (last,)))
+    begin, end = node.start_mark.index, node.end_mark.index
+    return begin + len(text[begin:end].rstrip())
 
 
 def _line_end(text: str, start: int) -> int:

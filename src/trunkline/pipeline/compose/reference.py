@@ -93,6 +93,8 @@ def _models(path: str, annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]
         yield path, annotation
     elif origin is dict:
         yield from _models(f"{path}.<{describe(arguments[0])}>", arguments[1])
+    elif origin is tuple:
+        yield from _models(f"{path}.<number>", arguments[0])
     elif origin in (Union, UnionType):
         for model in filter(_is_model, map(_bare, arguments)):
             kind = model.model_fields.get("kind")

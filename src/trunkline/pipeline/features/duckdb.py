@@ -66,10 +66,22 @@ class _Slice:
 
 
 class DuckDBEngine:
-    """Computes a plan over the Parquet tables of a folder; a context manager that leaves nothing behind."""
+    """Computes a plan over the Parquet tables of a folder; a context manager that leaves nothing behind.
 
-    def __init__(self, plan: FeaturePlan, tables: Path, memory_limit: str = "1GB", size: int = SLICE) -> None:
+    No request sees its own row as an event. `own` is for requests from another table: the one whose rows they are, and
+    the column with the number of each, from 1; null for a request that is none of them.
+    """
+
+    def __init__(
+        self,
+        plan: FeaturePlan,
+        tables: Path,
+        memory_limit: str = "1GB",
+        size: int = SLICE,
+        own: tuple[str, str] | None = None,
+    ) -> None:
         self._plan = plan
+        self._own_table, self._own_row = (own[0], identifier(own[1])) if own else (plan.request.table, _ROW)
         self._size = size
         self._slices: list[_Slice] = []
         self._extra: Named = ()
@@ -278,7 +290,7 @@ class DuckDBEngine:
 
     def _own(self, events: Events) -> str:
         """Return SQL for whether an event is that of the request's own row."""
-        return f"own.{_ROW} = request.{_ROW}" if events.table == self._plan.request.table else "false"
+        return f"own.{_ROW} = request.{self._own_row}" if events.table == self._own_table else "false"
 
     def _read(self, events: Events) -> list[str]:
         """Return the columns of a stream that any view of the plan reads, each once."""

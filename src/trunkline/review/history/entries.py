@@ -237,6 +237,8 @@ def _state(files: Mapping[Path, bytes]) -> _State:
     name = dig(params, "name")
     environments = dig(registry, alone if name is None else name)
     production = dig(environments, "production")
+    if isinstance(production, Mapping):  # with the candidate of a rollout, or versions that are held
+        production = production.get("version")
     declared = dig(params, "evaluation", "metrics")
     verdict = dig(parsed(files, paths.GATES_REPORT), "verdict")
     digest = dig(parsed(files, paths.BUNDLE_REPORT), "digest")

@@ -11,7 +11,7 @@ import polars as pl
 from trunkline.core.errors import UserError
 from trunkline.core.tasks import Task
 from trunkline.serve.labels import identity
-from trunkline.serve.labels.identity import KEY, Key
+from trunkline.serve.labels.identity import IDENTITY, KEY, Key
 from trunkline.serve.log import REQUEST
 from trunkline.serve.prediction_log.place import LABELS, Place
 from trunkline.serve.prediction_log.segments import ROW
@@ -65,7 +65,9 @@ def read(place: Place, task: Task | None = None) -> Outcomes:
         raise UserError(f"{LABELS}/: would hold outcomes of {' and '.join(sorted(tasks))}; log to another place")
     empty = pl.DataFrame(schema=About("", next(iter(tasks), "binary")).schema)
     keys = frozenset(about.key for about in abouts if about.key)
-    return Outcomes(identity.identified(pl.concat([empty, *pieces])), keys)
+    rows = identity.identified(pl.concat([empty, *pieces])).sort(IMPORTED, maintain_order=True)
+    rows = rows.unique([IDENTITY, OUTCOME, ARRIVED], keep="first", maintain_order=True)  # of imports at the same time
+    return Outcomes(rows, keys)
 
 
 def write(place: Place, about: About, rows: pl.DataFrame, now: datetime) -> None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
@@ -26,10 +26,11 @@ from trunkline.core.expressions import columns
 from trunkline.pipeline.features import plan_json
 from trunkline.serve.online.evaluate import UnfitError
 from trunkline.serve.online.events import TableEvents
-from trunkline.serve.online.join import Freshness, Join, Joined, RefusedError
+from trunkline.serve.online.join import Freshness, Join, Joined, Lookup, RefusedError
 from trunkline.serve.online.plan import OnlinePlan
 from trunkline.serve.online.reader import DeclaredColumn, RowReader, column_schema
-from trunkline.serve.online.store.protocol import Store
+from trunkline.serve.online.reads import Reads
+from trunkline.serve.online.store.protocol import Found, Store
 from trunkline.serve.online.store.sqlite import SQLiteStore
 from trunkline.serve.online.values import Change, micros
 from trunkline.serve.problems import ProblemError, refused_row
@@ -85,6 +86,16 @@ class Requested:
     columns: Mapping[int, str]
 
 
+class _Question(NamedTuple):
+    """Rows of a request; what those give that are joined, by number, and what they ask of the store, as of when."""
+
+    rows: Sequence[Any]
+    given: dict[int, dict[str, Any]]
+    lookup: Lookup
+    times: list[datetime | None]
+    now: datetime
+
+
 @dataclass(frozen=True)
 class OnlineFeatures:
     """What joins the requests to one bundle; `inputs` are those of its contract."""
@@ -131,16 +142,37 @@ class OnlineFeatures:
 
         Raises ProblemError for the first that is neither complete nor a request that can be joined.
         """
-        numbers = [number for number, row in enumerate(rows) if not self._is_complete(row)]
-        given = {number: self._read(number, rows[number]) for number in numbers}
-        times = [self._time(number, rows[number]) for number in numbers]
-        try:
-            with asked():
-                now = datetime.now(UTC).replace(tzinfo=None)
-                joined = self.join.features(self.store, list(given.values()), times, now)
-        except RefusedError as error:
-            raise refused_row(str(error), numbers[error.row]) from None
-        features = dict(zip(numbers, joined, strict=True))
+        question = self._question(rows)
+        if not question.given:
+            return Requested(rows, {}, {})
+        with asked():
+            found = self.store.get(question.lookup.wanted)
+        return self._answer(question, found)
+
+    async def requested_in_turn(self, rows: Sequence[Any]) -> Requested:
+        """Return what `requested` does; the store is asked once for all requests that wait for it."""
+        question = self._question(rows)
+        if not question.given:
+            return Requested(rows, {}, {})
+        with asked():
+            found = await self._reads.get(question.lookup.wanted)
+        return self._answer(question, found)
+
+    @cached_property
+    def _reads(self) -> Reads:
+        return Reads(self.store.get, afar=self.waits)
+
+    def _question(self, rows: Sequence[Any]) -> _Question:
+        given = {number: self._read(number, row) for number, row in enumerate(rows) if not self._is_complete(row)}
+        times = [self._time(number, rows[number]) for number in given]
+        with _numbered(list(given)):
+            return _Question(rows, given, self.join.lookup(list(given.values())), times, datetime.now(UTC))
+
+    def _answer(self, question: _Question, found: Found) -> Requested:
+        rows, given, now = question.rows, question.given, question.now.replace(tzinfo=None)
+        with _numbered(list(given)):
+            joined = self.join.joined(question.lookup, found, question.times, now)
+        features = dict(zip(given, joined, strict=True))
         complete = [
             {**features[number].features, **self._own(row)} if number in features else row
             for number, row in enumerate(rows)
@@ -197,6 +229,15 @@ class OnlineFeatures:
         read += [plan.request.event_time] if plan.request.event_time is not None else []
         names += [name for expression in read for name in columns(expression)]
         return tuple(dict.fromkeys(name for name in names if name in self.reader.columns))
+
+
+@contextmanager
+def _numbered(numbers: Sequence[int]) -> Iterator[None]:
+    """Have a request that is refused bear the number of its row."""
+    try:
+        yield
+    except RefusedError as error:
+        raise refused_row(str(error), numbers[error.row]) from None
 
 
 @contextmanager

@@ -61,6 +61,18 @@ class Joined:
     predicted_at: datetime | None
 
 
+class Lookup(NamedTuple):
+    """Requests with their event times, and under which key each view has their entity; None for no entity."""
+
+    rows: list[dict[str, Any]]
+    keys: list[list[bytes | None]]
+
+    @property
+    def wanted(self) -> set[bytes]:
+        """The keys that the store is asked for."""
+        return {key for each in self.keys for key in each if key is not None}
+
+
 @dataclass(frozen=True)
 class Join:
     """Joins requests with what a store has; `freshness` is by name of a view, and a view that is not named has none."""
@@ -81,13 +93,19 @@ class Join:
         later than now, since what becomes known until then nobody knows. Raises RefusedError for the first request that
         lacks a column, is before the store's watermark, is refused by a view, or has a value that does not fit.
         """
+        lookup = self.lookup(requests)
+        return self.joined(lookup, store.get(lookup.wanted), times or [None] * len(requests), now)
+
+    def lookup(self, requests: Sequence[Mapping[str, Any]]) -> Lookup:
+        """Return what is asked of a store for requests; raises RefusedError for the first that lacks a column."""
         rows = _each(self._with_event_time, requests)
-        keys = [[view.key(row) for view in self.plan.views] for row in rows]
-        found = store.get({key for each in keys for key in each if key is not None})
-        given = times or [None] * len(rows)
-        moments = [at or self._predicted_at(row) for at, row in zip(given, rows, strict=True)]
+        return Lookup(rows, [[view.key(row) for view in self.plan.views] for row in rows])
+
+    def joined(self, lookup: Lookup, found: Found, times: Sequence[datetime | None], now: datetime) -> list[Joined]:
+        """Return the features of requests by what a store has; raises RefusedError as `features` does."""
+        moments = [at or self._predicted_at(row) for at, row in zip(times, lookup.rows, strict=True)]
         seen = [None if at is None else min(at, now) for at in moments]
-        return _each(lambda of: self._joined(*of, found), list(zip(rows, keys, seen, strict=True)))
+        return _each(lambda of: self._joined(*of, found), list(zip(*lookup, seen, strict=True)))
 
     @cached_property
     def _event_time(self) -> Evaluator | None:

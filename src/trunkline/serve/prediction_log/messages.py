@@ -27,6 +27,11 @@ class Scorer(msgspec.Struct, frozen=True, tag="scorer"):
         texts: list[tuple[str, Kind]] = [(field.name, "text") for field in contract.inputs if field.role != "numeric"]
         return cls(digest, version, [*numbers, *texts], [*contract.scores])
 
+    @property
+    def name(self) -> str:
+        """What answers call it: a bundle may be that of several versions."""
+        return scorer_name(self.digest, self.version)
+
     def width(self, *, text: bool) -> int:
         """Return how many inputs are texts, or numbers."""
         return sum((kind == "text") == text for _, kind in self.inputs)
@@ -35,14 +40,14 @@ class Scorer(msgspec.Struct, frozen=True, tag="scorer"):
 class Answer(msgspec.Struct, frozen=True, array_like=True):
     """The rows of a request; `rows` are their numbers in it, `values` the numbers and the texts of each scored one.
 
-    A number that is missing may be None, as in a request. `scores` are float64, those of a row one after the other.
-    `columns` and `times` are of requests whose features were joined by the server: for each row, the request's columns
-    as JSON, and the moment as of which it was predicted, in seconds since 1970. While a rollout runs, `arm` is whose
-    rows they are, `scoring` how many seconds the model took for them, and `problems` says of the last ones of `rows`,
-    which have no values and no scores, why not.
+    `scorer` is the name of what scored them. A number that is missing may be None, as in a request. `scores` are
+    float64, those of a row one after the other. `columns` and `times` are of requests whose features were joined by the
+    server: for each row, the request's columns as JSON, and the moment as of which it was predicted, in seconds since
+    1970. While a rollout runs, `arm` is whose rows they are, `scoring` how many seconds the model took for them, and
+    `problems` says of the last ones of `rows`, which have no values and no scores, why not.
     """
 
-    digest: str
+    scorer: str
     request: str
     time: float
     principal: str | None
@@ -65,6 +70,13 @@ class Batch(msgspec.Struct, frozen=True, tag="batch"):
     answers: list[Answer]
 
 
+class EncodedBatch(msgspec.Struct, frozen=True, tag="batch"):
+    """A Batch whose answers are encoded already."""
+
+    number: int
+    answers: list[msgspec.Raw]
+
+
 class Finish(msgspec.Struct, frozen=True, tag="finish"):
     """Asks for what has come to be written now."""
 
@@ -84,6 +96,11 @@ class Problem(msgspec.Struct, frozen=True, tag="problem"):
 encode = msgspec.msgpack.Encoder().encode
 to_writer = msgspec.msgpack.Decoder(Scorer | Batch | Finish)
 to_server = msgspec.msgpack.Decoder(Written | Problem)
+
+
+def scorer_name(digest: str, version: str | None) -> str:
+    """Return what answers call the bundle of a version."""
+    return f"{digest} {version}"
 
 
 def _kind(field: Input) -> Kind:

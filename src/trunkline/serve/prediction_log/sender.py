@@ -5,12 +5,14 @@ says that it is in a file; a writer that ends is replaced, and given it again.
 """
 
 import logging
+import os
 import secrets
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -18,11 +20,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from msgspec import Raw
+
 from trunkline.conf.serving import Log, is_url
 from trunkline.core.errors import UserError, one_line
 from trunkline.serve.decode import Values
 from trunkline.serve.prediction_log import messages
-from trunkline.serve.prediction_log.messages import Answer, Batch, Finish, Problem, Scorer
+from trunkline.serve.prediction_log.messages import Answer, EncodedBatch, Finish, Problem, Scorer
 from trunkline.serve.prediction_log.privacy import Privacy
 
 if TYPE_CHECKING:
@@ -30,8 +34,11 @@ if TYPE_CHECKING:
     from trunkline.serve.model import Model, Scored
 
 INSTALL = "pip install 'trunkline[serve-arrow]', or what locks/serve-arrow.txt lists"
-_PAUSE = 0.05  # seconds between two looks at the queue; the loop wakes nobody
-_MOST = 64  # answers of a message: to encode more at once would make the loop wait
+_PAUSE = 0.1  # seconds between two looks at the queue; the loop wakes nobody
+_MOST = 500  # answers of a message
+_SMALL = 100  # rows of an answer that the loop itself encodes: a thread that does would make it wait, for many at once
+_HASTE = 2  # at this part of the queue, a writer is late
+_GIVES_WAY = 10  # of the priority
 _RETRY = 1.0  # seconds from a writer's start until another takes its place
 
 _log = logging.getLogger(__name__)
@@ -44,6 +51,14 @@ class _Logged(NamedTuple):
     route: str
     principal: str | None
     seconds: float | None
+
+
+class _Queued(NamedTuple):
+    """An answer, encoded if it is small, with what is counted of it."""
+
+    model: "Model"
+    rows: int
+    answer: _Logged | bytes
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,7 @@ class PredictionLog:
     def __init__(self, log: Log, privacy: Privacy, metrics: "LogMetrics") -> None:
         self._log, self._privacy, self._metrics = log, privacy, metrics
         self._run = secrets.token_hex(6)
-        self._queue: deque[_Logged] = deque()
+        self._queue: deque[_Queued] = deque()
         self._appended, self._settled = 0, 0  # rows
         self._appending = threading.Lock()  # the shadow of a rollout appends beside the loop
         self._handed: deque[_Handed] = deque()
@@ -69,6 +84,7 @@ class PredictionLog:
         self._scorers: dict[str, bytes] = {}
         self._writer: _Writer | None = None
         self._started = 0.0
+        self._idle = True  # the writer takes the time that nobody else wants, for as long as that is enough
         self._problem: str | None = None
         self._stop = threading.Event()
         self._deadline = 0.0  # of the monotonic clock, once it is to stop
@@ -82,7 +98,8 @@ class PredictionLog:
                 self._metrics.dropped.inc(rows)
                 return
             self._appended += rows
-        self._queue.append(_Logged(time.time(), scored, scored.request or request, route, principal, seconds))
+        logged = _Logged(time.time(), scored, scored.request or request, route, principal, seconds)
+        self._queue.append(_Queued(scored.model, rows, _encoded_if_small(logged, rows)))
 
     def start(self) -> None:
         """Begin to write."""
@@ -119,6 +136,7 @@ class PredictionLog:
                 if finish:
                     self._writer.send(messages.encode(Finish()))
                 self._hear()
+                self._hasten()
         except (OSError, EOFError):
             self._replace()
         self._metrics.waiting.set(self._appended - self._settled)
@@ -128,9 +146,24 @@ class PredictionLog:
         if self._writer or time.monotonic() < self._started + _RETRY:
             return
         self._started = time.monotonic()
-        self._writer = _Writer(self._log, self._privacy, self._run)
+        self._writer = _Writer(self._log, self._privacy, self._run, self._idle)
         for content in (*self._scorers.values(), *(each.content for each in self._handed)):
             self._writer.send(content)
+
+    @property
+    def _is_late(self) -> bool:
+        """Whether a writer that takes what time others leave has got too little of it."""
+        waiting = self._appended - self._settled
+        return self._idle and self._problem is None and waiting * _HASTE >= self._log.queue
+
+    def _hasten(self) -> None:
+        """Replace a writer that is late by one that gives way less, before rows are dropped."""
+        if self._writer and self._is_late:
+            _log.warning("the writer of the prediction log gets too little time; one of more priority takes its place")
+            self._idle, self._started = False, 0.0
+            self._writer.kill()
+            self._writer = None
+            self._metrics.restarts.inc()
 
     def _replace(self) -> None:
         writer, self._writer = self._writer, None
@@ -141,35 +174,40 @@ class PredictionLog:
 
     def _hand_over(self) -> None:
         assert self._writer  # noqa: S101
-        while self._queue:
+        while self._queue and not self._is_late:
             for content in self._taken():
                 self._writer.send(content)
 
     def _taken(self) -> list[bytes]:
         """Take some answers from the queue; return what tells of them, after the bundles that are new."""
-        logged = [self._queue.popleft() for _ in range(min(_MOST, len(self._queue)))]
-        rows = sum(each.scored.logged for each in logged)
-        try:
-            new = [self._introduced(each.scored.model) for each in logged if self._is_new(each.scored.model)]
-            content = _encoded(self._number + 1, logged)
-        except Exception:  # whatever it is, other answers are logged
-            _log.exception("%d rows cannot be logged", rows)
-            self._metrics.dropped.inc(rows)
-            self._settled += rows
+        queued = [self._queue.popleft() for _ in range(min(_MOST, len(self._queue)))]
+        new, answers, rows = [], [], 0
+        for each in queued:
+            try:
+                answer = each.answer if isinstance(each.answer, bytes) else _encoded(each.answer)
+                new += [self._introduced(each.model)] if self._is_new(each.model) else []
+            except Exception:  # whatever it is, other answers are logged
+                _log.exception("%d rows cannot be logged", each.rows)
+                self._metrics.dropped.inc(each.rows)
+                self._settled += each.rows
+                continue
+            answers.append(Raw(answer))
+            rows += each.rows
+        if not answers:
             return []
         self._number += 1
+        content = messages.encode(EncodedBatch(self._number, answers))
         self._handed.append(_Handed(self._number, rows, content))
         return [*new, content]
 
     def _is_new(self, model: "Model") -> bool:
-        return model.version.digest not in self._scorers
+        return _scorer_name(model) not in self._scorers
 
     def _introduced(self, model: "Model") -> bytes:
         """Return what tells of a bundle, and remember it."""
-        digest = model.version.digest
-        scorer = Scorer.of(model.bundle.contract, digest, model.version.version)
-        self._scorers[digest] = messages.encode(scorer)
-        return self._scorers[digest]
+        scorer = Scorer.of(model.bundle.contract, model.version.digest, model.version.version)
+        self._scorers[scorer.name] = messages.encode(scorer)
+        return self._scorers[scorer.name]
 
     def _hear(self) -> None:
         assert self._writer  # noqa: S101
@@ -195,11 +233,12 @@ class PredictionLog:
 class _Writer:
     """A writer's process, and the connection to it."""
 
-    def __init__(self, log: Log, privacy: Privacy, run: str) -> None:
+    def __init__(self, log: Log, privacy: Privacy, run: str, idle: bool) -> None:
         context = get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(target=_write, args=(theirs, log, privacy, run), name="writer", daemon=True)
         self._process.start()
+        _lower_priority(self._process.pid or 0, idle=idle)
         theirs.close()
 
     def send(self, content: bytes) -> None:
@@ -227,6 +266,14 @@ class _Writer:
         return self._process.exitcode
 
 
+def _lower_priority(process: int, *, idle: bool) -> None:
+    """Have answers come before their log; `idle`: it gets only the time that nobody else wants."""
+    if idle and hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(process, os.SCHED_IDLE, os.sched_param(0))
+    elif hasattr(os, "setpriority"):
+        os.setpriority(os.PRIO_PROCESS, process, _GIVES_WAY)
+
+
 def _write(connection: Connection, log: Log, privacy: Privacy, run: str) -> None:
     """Write, in a process of its own: the server has no use for pyarrow."""
     sys.modules["pandas"] = None  # type: ignore[assignment]  # pyarrow would load it for a column: 0.4 s and 80 MB
@@ -235,11 +282,23 @@ def _write(connection: Connection, log: Log, privacy: Privacy, run: str) -> None
     writer.run(connection, log, privacy, run)
 
 
-def _encoded(number: int, logged: Sequence[_Logged]) -> bytes:
+def _scorer_name(model: "Model") -> str:
+    return messages.scorer_name(model.version.digest, model.version.version)
+
+
+def _encoded_if_small(logged: _Logged, rows: int) -> _Logged | bytes:
+    """Encode an answer of few rows; one that cannot be is left to the thread, which says why."""
+    with suppress(Exception):
+        if rows <= _SMALL:
+            return _encoded(logged)
+    return logged
+
+
+def _encoded(logged: _Logged) -> bytes:
     try:
-        return messages.encode(Batch(number, [_answer(each) for each in logged]))
+        return messages.encode(_answer(logged))
     except OverflowError:  # a whole number that a model takes, and msgpack does not
-        return messages.encode(Batch(number, [_answer(each, plain=False) for each in logged]))
+        return messages.encode(_answer(logged, plain=False))
 
 
 def _as_floats(values: Sequence[Values]) -> list[Values]:
@@ -249,7 +308,7 @@ def _as_floats(values: Sequence[Values]) -> list[Values]:
 def _answer(logged: _Logged, *, plain: bool = True) -> Answer:
     scored, principal = logged.scored, logged.principal
     return Answer(
-        digest=scored.model.version.digest,
+        scorer=_scorer_name(scored.model),
         request=logged.request,
         time=scored.at or logged.time,
         principal=principal and principal.encode(errors="replace").decode(),  # as a token has it, perhaps no Unicode

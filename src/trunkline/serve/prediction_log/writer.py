@@ -6,7 +6,6 @@ may be written already: the name of a segment tells which batches it holds, so t
 
 import logging
 import math
-import os
 import re
 import signal
 import time
@@ -31,7 +30,6 @@ from trunkline.serve.prediction_log.segments import ScoredRows
 
 RETRY = 1.0  # seconds until what could not be written is tried again
 _SWEEP = 3600.0  # seconds between two looks for hours that are to be removed
-_GIVES_WAY = 10  # of the priority: answers come before their log
 _HURRY = 4  # at this part of the queue, rows are written before their time
 
 _log = logging.getLogger(__name__)
@@ -63,7 +61,7 @@ class Writer:
     def __init__(self, connection: Connection, log: Log, privacy: Privacy, run: str) -> None:
         self._connection, self._log, self._privacy, self._run = connection, log, privacy, run
         self._scorers: dict[str, Scorer] = {}
-        self._open: dict[tuple[str, str], Segment] = {}  # by folder and digest
+        self._open: dict[tuple[str, str], Segment] = {}  # by folder and scorer
         self._written: dict[tuple[str, str], list[range]] = {}  # numbers of batches that files hold already
         self._last, self._said = 0, 0
         self._due, self._not_before = math.inf, 0.0  # of the monotonic clock
@@ -87,7 +85,7 @@ class Writer:
 
     def _take(self, message: Scorer | Batch | Finish) -> None:
         if isinstance(message, Scorer):
-            self._scorers[message.digest] = message
+            self._scorers[message.name] = message
         elif isinstance(message, Finish):
             self._due = 0.0
         else:
@@ -99,8 +97,8 @@ class Writer:
             self._due = min(self._due, time.monotonic() + wait)
 
     def _add(self, number: int, answer: Answer) -> None:
-        scorer = self._scorers[answer.digest]
-        key = folder(scorer.version, answer.digest, answer.time), answer.digest
+        scorer = self._scorers[answer.scorer]
+        key = folder(scorer.version, scorer.digest, answer.time), answer.scorer
         self._open.setdefault(key, Segment(number, number)).add(number, answer)
 
     def _rows(self) -> int:
@@ -136,13 +134,13 @@ class Writer:
             self._said = self._last
             self._tell(Written(self._last))
 
-    def _write_segment(self, where: str, digest: str, segment: Segment) -> None:
-        key = where, digest
-        if key not in self._written:
-            self._written[key] = self._found(*key)
-        if answers := segment.without(self._written[key]):
-            name = f"{self._stem(digest)}-{segment.first:08}-{segment.last:08}.parquet"
-            self._place.write(where, name, _table(self._scorers[digest], self._privacy, answers))
+    def _write_segment(self, where: str, scorer_name: str, segment: Segment) -> None:
+        scorer = self._scorers[scorer_name]
+        if (where, scorer.digest) not in self._written:
+            self._written[where, scorer.digest] = self._found(where, scorer.digest)
+        if answers := segment.without(self._written[where, scorer.digest]):
+            name = f"{self._stem(scorer.digest)}-{segment.first:08}-{segment.last:08}.parquet"
+            self._place.write(where, name, _table(scorer, self._privacy, answers))
 
     def _write_last(self) -> None:
         """Write what came before the server ended, which nobody waits for any more."""
@@ -218,6 +216,4 @@ def run(connection: Connection, log: Log, privacy: Privacy, name: str) -> None:
     """Write until the server ends; Ctrl-C and SIGTERM, which a terminal or a supervisor sends to all, do not end it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if hasattr(os, "nice"):
-        os.nice(_GIVES_WAY)
     Writer(connection, log, privacy, name).serve()
