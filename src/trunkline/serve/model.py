@@ -165,8 +165,8 @@ class Scored:
     views stood.
 
     While a rollout runs, `arm` is whose rows they are: current, canary or shadow; `scoring` how many seconds the model
-    took; `problems` why rows of these numbers have no score of it; `places` the numbers of those that have; `at` when
-    the request was answered, in seconds since 1970, None for now.
+    took; `problems` why rows of these numbers have no score of it, and `asked` their columns as JSON; `places` the
+    numbers of those that have; `at` when the request was answered, in seconds since 1970, None for now.
     """
 
     model: Model
@@ -179,6 +179,7 @@ class Scored:
     arm: Arm | None = None
     scoring: float | None = None
     problems: Mapping[int, str] = field(default_factory=dict)
+    asked: Sequence[str | None] = ()
     places: Sequence[int] | None = None
     at: float | None = None
 

@@ -136,11 +136,11 @@ class Rolled:
 
 
 @contextmanager
-def rolling(rolled: Rolled, *arguments: str) -> Iterator[Server]:
-    """Yield a server that follows the store."""
-    declare_trust(rolled.home, "sums", **SERVES)
+def rolling(rolled: Rolled, **serves: Any) -> Iterator[Server]:
+    """Yield a server that follows the store, and serves as declared."""
+    declare_trust(rolled.home, "sums", **SERVES | serves)
     env = {"MOOD": str(rolled.home / "mood"), "CANDIDATE": rolled.candidate.digest}
-    options = ["--env", "production", "--store", str(rolled.store.folder), *arguments]
+    options = ["--env", "production", "--store", str(rolled.store.folder)]
     command = (sys.executable, "-c", PROGRAM)
     with serving(*options, cwd=rolled.home, grpc=True, command=command, **env) as server:
         yield server

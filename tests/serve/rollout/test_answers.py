@@ -108,3 +108,12 @@ def test_each_arm_joins_its_own_features_and_what_is_pushed_is_kept_for_both(tmp
         assert features.features["last_delay"] == 7
     shadow = arms(current, both.candidate, ["number"], 100, "shadow")
     assert answered(shadow, rows).version == current.version
+
+
+def test_of_a_row_without_a_score_the_log_keeps_what_is_declared_and_plain(tmp_path):
+    both = arms(model(golden_bundle(tmp_path / "v1"), "v1"), model(candidate_bundle(tmp_path / "v2"), "v2"), KEY, 99.99)
+    row = GOOD | {"hour": 99, "delay": [7], "kind": "x" * 1000, "dest": "\ud800", "passport": "C01X0006H"}
+    refused = outcome(both, [GOOD, row])
+    kept = {part.arm: [json.loads(text or "") for text in part.asked] for part in refused.parts}
+    expected = GOOD | {"hour": 99, "delay": None, "kind": None, "dest": "?"}
+    assert kept == {"canary": [expected], "current": [expected]}

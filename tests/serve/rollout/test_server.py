@@ -1,5 +1,6 @@
 """Canary and shadow in a real server: each row has its arm's bits, nobody pays for the candidate, and all is logged."""
 
+import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -145,6 +146,7 @@ def test_each_row_is_logged_with_its_arm_and_why_a_candidate_did_not_answer(cana
             refused = arm == "canary" and row["hour"] >= LATE
             assert (of["digest"], of["version"]) == (bundle.digest, "v2" if arm == "canary" else "v1")
             assert of["score"] == (None if refused else bundle.score(row))
+            assert (json.loads(of["request_columns"]) if refused else of["inputs"]) == row
             assert of["problem"] == ("refused: field hour" if refused else None)
             assert (of["scoring"] is None) == refused or of["scoring"] > 0
     assert fallen
@@ -273,9 +275,9 @@ def test_rollouts_come_and_go_under_load_and_no_request_is_lost(server, rolled):
 def test_a_killed_server_begins_again_with_the_same_arms(tmp_path):
     rolled = Rolled.make(tmp_path)
     rolled.declare("canary")
-    with rolling(rolled) as server:
+    with rolling(rolled, log=None) as server:
         before = [server.post("/v1/predict", row).json["version"] for row in ROWS]
         server.process.kill()
-    with rolling(rolled) as server:
+    with rolling(rolled, log=None) as server:
         assert server.get("/version").json["rollout"]["candidate"]["version"] == "v2"
         assert [server.post("/v1/predict", row).json["version"] for row in ROWS] == before == versions(rolled, ROWS)

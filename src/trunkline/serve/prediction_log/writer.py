@@ -194,9 +194,9 @@ def _table(scorer: Scorer, privacy: Privacy, answers: Sequence[Answer]) -> Any:
 
 
 def _of_rows(answer: Answer, values: Sequence[Any] | None) -> list[Any]:
-    """Return a value for each row of an answer: None, where there are none, and for those with a problem."""
-    scored = [None] * len(answer.values) if values is None else values
-    return [*scored, *repeat(None, len(answer.problems))]
+    """Return a value for each row of an answer: None for those without one, which are the last."""
+    known = values or ()
+    return [*known, *repeat(None, len(answer.rows) - len(known))]
 
 
 def _rows(scorer: Scorer, answers: Sequence[Answer]) -> ScoredRows:

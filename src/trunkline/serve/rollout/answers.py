@@ -91,7 +91,7 @@ async def _tried(model: Model, asked: Asked, numbers: Sequence[int], work: Work)
     try:
         return await work.queue.run(partial(tried, model, asked, numbers), math.inf, patience, waits=True)
     except ProblemError as late:
-        return failed(model, numbers, problem_of(late))
+        return failed(model, asked, numbers, problem_of(late))
 
 
 def _refused(model: Model, asked: Asked, rest: Sequence[int] | None, error: Exception) -> list[Scored]:
@@ -102,4 +102,4 @@ def _refused(model: Model, asked: Asked, rest: Sequence[int] | None, error: Exce
         numbers: Sequence[int] = [error.members.get("row", 0)]
     else:
         numbers = range(len(asked.rows)) if rest is None else rest
-    return [failed(model, numbers, problem_of(error)).logged("current", asked.own_id)]
+    return [failed(model, asked, numbers, problem_of(error)).logged("current", asked.own_id)]

@@ -1,8 +1,11 @@
 """The rows of a request that one arm scores, and how those of two arms become one answer."""
 
+import json
 import logging
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import Any
@@ -37,11 +40,15 @@ class _Failures:
 
 
 _failures = _Failures()
+_NOTHING = Given(Rows([], (0, 0)))
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of these numbers as a model scored them, in `seconds`; `problems` are those that it has no score of."""
+    """Rows of these numbers as a model scored them, in `seconds`; `problems` are those that it has no score of.
+
+    `asked` are what the log keeps of these: their columns as JSON.
+    """
 
     model: Model
     numbers: Sequence[int]
@@ -50,6 +57,7 @@ class Part:
     seconds: float | None = None
     explanations: Sequence[Any] | None = None
     problems: Mapping[int, str] = field(default_factory=dict)
+    asked: Sequence[str | None] = ()
 
     @property
     def scored(self) -> list[int]:
@@ -63,7 +71,7 @@ class Part:
 
     def without_scores(self) -> "Part":
         """Return the part with its problems alone: of a request that was not answered."""
-        return replace(failed(self.model, (), ""), problems=self.problems)
+        return Part(self.model, [], _NOTHING, np.empty(0), problems=self.problems, asked=self.asked)
 
     def logged(self, arm: Arm, request: str | None = None, at: float | None = None) -> Scored:
         """Return the part as the log and the metrics take it."""
@@ -74,6 +82,7 @@ class Part:
             arm=arm,
             scoring=self.seconds,
             problems=self.problems,
+            asked=self.asked,
             places=self.scored,
             at=at,
         )
@@ -102,7 +111,7 @@ def part_of(model: Model, asked: Asked, numbers: Sequence[int] | None, given: Gi
     numbers = range(len(scores) + len(refused)) if numbers is None else numbers
     explanations = model.explanations(asked.accepted(model, given), scores) if asked.explained else None
     problems = {numbers[place]: _words(error) for place, error in refused.items()}
-    return Part(model, numbers, given, scores, seconds, explanations, problems)
+    return Part(model, numbers, given, scores, seconds, explanations, problems, _columns(model, asked, problems))
 
 
 def tried(model: Model, asked: Asked, numbers: Sequence[int]) -> Part:
@@ -114,15 +123,15 @@ def tried(model: Model, asked: Asked, numbers: Sequence[int]) -> Part:
         explanations = model.explanations(accepted, scores) if asked.explained else None
     except Exception as error:
         _failures.tell(model, error)
-        return failed(model, numbers, problem_of(error))
+        return failed(model, asked, numbers, problem_of(error))
     problems |= {numbers[place]: _words(error) for place, error in (given.rows.refused or {}).items()}
-    return Part(model, numbers, given, scores, seconds, explanations, problems)
+    return Part(model, numbers, given, scores, seconds, explanations, problems, _columns(model, asked, problems))
 
 
-def failed(model: Model, numbers: Sequence[int], problem: str) -> Part:
+def failed(model: Model, asked: Asked, numbers: Sequence[int], problem: str) -> Part:
     """Return rows that have no score, all for the same reason."""
-    nothing = Given(Rows([], (0, 0)))
-    return Part(model, [], nothing, np.empty(0), problems=dict.fromkeys(numbers, problem))
+    columns = _columns(model, asked, numbers)
+    return Part(model, [], _NOTHING, np.empty(0), problems=dict.fromkeys(numbers, problem), asked=columns)
 
 
 def problem_of(error: Exception) -> str:
@@ -199,6 +208,28 @@ def _timed(model: Model, rows: Rows | Columns) -> Timed:
     start = clock()
     scores = model.scores(rows)
     return scores, clock() - start if len(scores) else None
+
+
+def _columns(model: Model, asked: Asked, numbers: Iterable[int]) -> list[str | None]:
+    """Return what the log keeps of rows without a score, by which they can be told apart: declared columns, as JSON."""
+    names = {each.name for each in model.bundle.contract.inputs}
+    names |= model.online.reader.columns.keys() if model.online else set()
+    return [_kept(asked.rows[number], names) for number in numbers]
+
+
+def _kept(row: Any, names: AbstractSet[str]) -> str | None:
+    if not isinstance(row, Mapping):
+        return None
+    return json.dumps({name: _plain(row[name]) for name in sorted(names & row.keys())})
+
+
+def _plain(value: Any) -> Any:
+    """Return a value that is a short text or a finite number; None for any other, which a refused row may have."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode() if len(value) <= _LONGEST else None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, bool | int | float) else None
 
 
 def _words(error: object) -> str:
