@@ -14,6 +14,8 @@ from trunkline.serve.rollout.arms import Arms
 from trunkline.serve.rollout.metrics import RolloutMetrics
 from trunkline.serve.rollout.parts import tried
 
+_PAUSE = 0.02  # seconds between two looks at the queue
+_LAST = 1.0  # seconds that what is being scored may take at the end
 _GIVES_WAY = 10  # of the priority: answers come first
 ROWS, BYTES = 10_000, 64 * 1024 * 1024  # that may wait; more are dropped, and counted
 
@@ -39,58 +41,67 @@ class Shadowed:
         return len(self.numbers)
 
 
+@dataclass
+class _Amount:
+    """How many rows and bytes there were so far."""
+
+    rows: int = 0
+    size: int = 0
+
+    def add(self, shadowed: Shadowed) -> None:
+        self.rows += shadowed.rows
+        self.size += shadowed.size
+
+
 class Shadow:
-    """The requests of a worker that a candidate is to score; `log` is given what came of each."""
+    """The requests of a worker that a candidate is to score; `log` is given what came of each.
+
+    `offer` is for the event loop, which takes no lock and wakes nobody; all else is done by a thread.
+    """
 
     def __init__(self, metrics: RolloutMetrics, log: Callable[[Shadowed, Scored], None]) -> None:
         self._metrics, self._log_part = metrics, log
         self._queue: deque[Shadowed] = deque()
-        self._rows, self._size = 0, 0  # that wait
-        self._changed = threading.Condition()
-        self._stopping = False
+        self._offered, self._taken = _Amount(), _Amount()  # each is counted by one thread alone
+        self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     def offer(self, shadowed: Shadowed) -> None:
         """Have the candidate score a request's rows, or drop and count them where too many wait already."""
-        with self._changed:
-            full = self._rows + shadowed.rows > ROWS or self._size + shadowed.size > BYTES
-            if self._stopping or (full and self._queue):  # one request alone may be larger
-                self._metrics.dropped.inc(shadowed.rows)
-                return
-            self._rows, self._size = self._rows + shadowed.rows, self._size + shadowed.size
-            self._queue.append(shadowed)
-            self._changed.notify()
+        rows = self._offered.rows - self._taken.rows
+        size = self._offered.size - self._taken.size
+        full = rows + shadowed.rows > ROWS or size + shadowed.size > BYTES
+        if self._stop.is_set() or (full and rows):  # one request alone may be larger
+            self._metrics.dropped.inc(shadowed.rows)
+            return
+        self._offered.add(shadowed)
+        self._queue.append(shadowed)
         if self._thread is None:  # most servers never need one
             self._thread = threading.Thread(target=self._follow, name="shadow", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
         """Score no more; what waits is dropped and counted."""
-        with self._changed:
-            self._stopping = True
-            self._changed.notify()
+        self._stop.set()
         if self._thread:
-            self._thread.join(1.0)
+            self._thread.join(_LAST)
+        self._metrics.dropped.inc(self._offered.rows - self._taken.rows)
 
     def _follow(self) -> None:
         if sys.platform == "linux":  # where a thread has a priority of its own
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _GIVES_WAY)
-        while shadowed := self._next():
-            try:
-                self._score(shadowed)
-            except Exception:  # whatever it is, others are scored
-                self._metrics.dropped.inc(shadowed.rows)
-                _log.exception("request %s: cannot be scored by the candidate", shadowed.request)
+        while not self._stop.wait(_PAUSE):
+            while self._queue and not self._stop.is_set():
+                shadowed = self._queue.popleft()
+                self._taken.add(shadowed)
+                self._try(shadowed)
 
-    def _next(self) -> Shadowed | None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._stopping)
-            if self._stopping:
-                self._metrics.dropped.inc(self._rows)
-                return None
-            shadowed = self._queue.popleft()
-            self._rows, self._size = self._rows - shadowed.rows, self._size - shadowed.size
-            return shadowed
+    def _try(self, shadowed: Shadowed) -> None:
+        try:
+            self._score(shadowed)
+        except Exception:  # whatever it is, others are scored
+            self._metrics.dropped.inc(shadowed.rows)
+            _log.exception("request %s: cannot be scored by the candidate", shadowed.request)
 
     def _score(self, shadowed: Shadowed) -> None:
         arms, asked = shadowed.arms, shadowed.asked
