@@ -107,7 +107,7 @@ def test_what_is_written_reads_as_a_person_writes_it():
     assert str(Declaration(4, Candidate("canary", 5, 0.25))) == "{version: v4, canary: {version: v5, share: 0.25}}"
 
 
-LIFT = "lift the hold: remove v4 from hold"
+HELD = "v4, which is held: it was taken back here; name another version, or lift the hold: remove v4 from hold"
 REFUSED = {
     "{}": "production: lacks version; write: version: v3",
     "[v3]": "production: must be a version such as v3, or null, not ['v3']",
@@ -115,13 +115,13 @@ REFUSED = {
     "{version: v4, shadw: v5}": "production.shadw: no such key; did you mean 'shadow'?",
     "{version: v4, shadow: latest}": "production.shadow: must be a version such as v3, not latest",
     "{version: v4, shadow: null}": "production.shadow: must be a version such as v3, not null",
-    "{version: v4, shadow: {version: v5, share: 5}}": "shadow: must be a version such as v3, not {version: v5, share: 5}",
-    "{version: v4, shadow: v5, canary: {version: v6, share: 5}}": "has a shadow and a canary, but one rollout runs at a time",
-    "{version: v4, shadow: v4}": "production.version: v4, and the shadow is the same version; name another one, or remove",
+    "{version: v4, shadow: {version: v5, share: 5}}": "must be a version such as v3, not {version: v5, share: 5}",
+    "{version: v4, shadow: v5, canary: {version: v6, share: 5}}": "has a shadow and a canary, but one rollout runs",
+    "{version: v4, shadow: v4}": "production.version: v4, and the shadow is the same version; name another",
     "{version: null, shadow: v4}": "production.shadow: there is no version to compare it with; write: production: v4",
-    "{version: v4, hold: [v4]}": f"production.version: v4, which is held: it was taken back here; name another version, or {LIFT}",
-    "{version: v3, shadow: v4, hold: [v4]}": f"production.shadow: v4, which is held: it was taken back here; name another version, or {LIFT}",
-    "{version: v3, canary: {version: v4, share: 5}, hold: [v4]}": f"production.canary: v4, which is held: it was taken back here; name another version, or {LIFT}",
+    "{version: v4, hold: [v4]}": f"production.version: {HELD}",
+    "{version: v3, shadow: v4, hold: [v4]}": f"production.shadow: {HELD}",
+    "{version: v3, canary: {version: v4, share: 5}, hold: [v4]}": f"production.canary: {HELD}",
     "{version: v4, canary: v5}": "production.canary: must be such as {version: v5, share: 5}, not v5",
     "{version: v4, canary: {version: v5}}": "canary: must be such as {version: v5, share: 5}, not {version: v5}",
     "{version: v4, canary: {version: 5, share: 5}}": "production.canary.version: must be a version such as v3, not 5",
@@ -201,7 +201,7 @@ def test_the_candidate_is_resolved_too_where_conf_deploy_has_steps():
 
 LATEST = {
     "{version: latest, hold: [v10]}": "staging.version: latest is v10, which is held: it was taken back here; name",
-    "{version: latest, shadow: v10}": "staging.version: latest is v10, and the shadow is the same version; name another",
+    "{version: latest, shadow: v10}": "staging.version: latest is v10, and the shadow is the same version; name",
     "{version: v2, shadow: v11}": "staging: v11 was never released (the newest is v10); name a version that has a tag",
     "{version: v2, hold: [v11]}": "staging: v11 was never released",
 }

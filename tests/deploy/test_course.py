@@ -1,5 +1,7 @@
 """The course of a rollout: from its beginning through each step to its end, and back from any of them."""
 
+from itertools import pairwise
+
 import pytest
 
 from trunkline.conf.registry import Candidate, Declaration
@@ -24,7 +26,7 @@ COURSE = [
 
 def test_a_candidate_goes_through_the_steps_and_becomes_the_version():
     assert course.begun(BEFORE, 5, ROLLOUT) == COURSE[0]
-    for number, (now, following) in enumerate(zip(COURSE, COURSE[1:], strict=False), 1):
+    for number, (now, following) in enumerate(pairwise(COURSE), 1):
         assert course.stepped_up(now, ROLLOUT) == following
         assert course.number(now.candidate, ROLLOUT) == number
         assert course.finished(now) == COURSE[-1]

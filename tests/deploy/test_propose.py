@@ -351,7 +351,7 @@ def test_what_runs_already_needs_no_rollout_and_latest_has_none(stepped):
     steps = {"staging": {"rollout": {"key": ["origin"]}}, "production": {}}
     stepped.params(deploy__environments=steps).declare(staging="v2").push("Steps of staging")
     told = ran("promote", "latest", "--to", "staging", "--local", code=1)
-    assert "flight-delay.staging: latest would replace what runs, without a rollout; name a version, or --at-once" in told
+    assert "staging: latest would replace what runs, without a rollout; name a version, or --at-once" in told
     ran("promote", "latest", "--to", "staging", "--at-once", "--local")
     assert at(stepped, "promote/staging-latest") == text()
     merged(stepped, "promote/staging-latest")

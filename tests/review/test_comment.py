@@ -27,9 +27,10 @@ from tests.reviews import (
     words_of_others,
 )
 from trunkline.adapters.dvc.survey import Stage
+from trunkline.deploy.moves import Move
 from trunkline.pipeline.evaluate.estimate import Estimate, Slice
 from trunkline.pipeline.reports import Past
-from trunkline.review import comment, data, post
+from trunkline.review import comment, data, page, post
 from trunkline.review.data import Merge
 from trunkline.review.derived import KnownBecause
 from trunkline.show.differences import Difference
@@ -112,6 +113,22 @@ def test_a_change_that_ships_no_other_model_says_what_it_moves():
     assert first(replace(ROLLS_BACK, same_model=False)) == "## ❌ Do not merge: blocked by `every_airport`"
     nothing = replace(PROMOTES.moves[0], after="null", version=None)
     assert first(replace(PROMOTES, moves=(nothing,))) == "## ✅ Has `production` run nothing: may be merged"
+
+
+def test_a_candidate_is_vouched_for_and_what_is_held_is_not():
+    tries = Move("production", "v3", "…", "v4", back=False, signer="release", kind="canary", share=5)
+    holds = Move("production", "v3", "…", "v2", back=False, kind="hold")
+    content = replace(PROMOTES, moves=(tries, holds))
+    assert first(content) == (
+        "## ✅ Tries `v4` in `production` as a canary, which answers 5 %, Holds `v2` in `production`: may be merged, "
+        "`v4` passed its gates and is signed by `release`"
+    )
+    ends = [line.rpartition("`…` | ")[2] for line in comment.render(content).splitlines() if "`…`" in line]
+    canary = "Tries `v4` in `production` as a canary, which answers 5 %"
+    assert ends == [f"{canary}; passed its gates and is signed by `release` |", "Holds `v2` in `production` |"]
+    shown = page.render(content)
+    assert "as a canary, which answers 5 %; passed its gates and is signed by release<" in shown
+    assert "Holds v2 in production<" in shown
 
 
 def test_a_version_that_may_not_run_is_not_merged():

@@ -117,7 +117,8 @@ class Registry:
             if named not in releases:
                 newest = f"the newest is {latest.label}" if latest else "there is none yet"
                 raise UserError(
-                    f"{where}: {named.label} was never released ({newest}); name a version that has a tag {self.name}@vN"
+                    f"{where}: {named.label} was never released ({newest}); "
+                    f"name a version that has a tag {self.name}@vN"
                 )
         if desired == LATEST and latest:
             _refuse_both(f"{where}.version: latest is {latest.label}", latest.number, declaration)

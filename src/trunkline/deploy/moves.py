@@ -95,6 +95,9 @@ def moves(root: Path, params: Params, base: Snapshot) -> tuple[Move, ...]:
 def _moves(
     root: Path, now: Registry, before: dict[str, Declaration], declared: Deploy, released: tuple[Version, ...]
 ) -> Iterator[Move]:
+    def checked(move: Move, number: int) -> Move:
+        return _checked(root, move, Version(now.name, number), declared)
+
     for environment in sorted({*now.environments, *before}):
         old, new = before.get(environment, NOTHING), now.environments.get(environment, NOTHING)
         kept = (environment in before) == (environment in now.environments)
@@ -111,18 +114,15 @@ def _moves(
             yield from [move] if old.version is not None or not kept else []
         elif old.version != new.version or not kept:
             back = version.number < _resolved(old.version, released)
-            yield _checked(root, replace(move, back=back), version, declared)
-        yield from _of_rollout(root, move, old, new, declared, now.name)
+            yield checked(replace(move, back=back), version.number)
+        yield from _of_rollout(move, old, new, checked)
 
 
-def _of_rollout(
-    root: Path, move: Move, old: Declaration, new: Declaration, declared: Deploy, name: str
-) -> Iterator[Move]:
-    """Yield the moves of a candidate, and of the versions that are held."""
+def _of_rollout(move: Move, old: Declaration, new: Declaration, checked: Callable[[Move, int], Move]) -> Iterator[Move]:
+    """Yield the moves of a candidate, which is checked, and of the versions that are held."""
     candidate, tried = new.candidate, old.candidate
     if candidate is not None and candidate != tried:
-        tries = replace(move, kind=candidate.kind, share=candidate.share)
-        yield _checked(root, tries, Version(name, candidate.version), declared)
+        yield checked(replace(move, kind=candidate.kind, share=candidate.share), candidate.version)
     if tried is not None and not _goes_on(tried, new):
         yield replace(move, kind="ended", version=registry.label(tried.version))
     for number in sorted({*new.held} - {*old.held}):

@@ -126,7 +126,7 @@ def prepare(root: Path, trunk: str, intent: Intent, environ: Mapping[str, str]) 
         raise RefusedError(f"{version}: origin has another tag of this name: it was moved, and a version never changes")
     proven = verify.chain(root, version, tip.declared.signers)
     rehearsed = rehearse.rehearse(root, version, tip.tolerance) if intent.kind == "rollback" else None
-    evidence = _evidence(root, tip, intent, conf_registry.label(desired), declared, proven)
+    evidence = _evidence(root, tip, intent, declared, proven)
     evidence = replace(evidence, ran_before=version in ran, rehearsed=rehearsed)
     return _proposal(tip, text, evidence)
 
@@ -214,7 +214,8 @@ def _ran(root: Path, trunk: TrunkState, environment: str) -> list[Version | None
 def _declared(trunk: TrunkState, intent: Intent, desired: Desired, version: Version) -> Declaration:
     """Return what is to be declared: a promotion may begin a rollout, a rollback ends the one that runs.
 
-    `version` is what `desired` means. Raises RefusedError for a promotion while a rollout runs, and for a version that is held.
+    `version` is what `desired` means. Raises RefusedError for a promotion while a rollout runs, and for a version that
+    is held.
     """
     present = trunk.registry.environments[intent.environment]
     rollout = trunk.declared.environments[intent.environment].rollout
@@ -271,7 +272,7 @@ def _proposal(trunk: TrunkState, text: str, evidence: ProposalEvidence) -> Propo
 
 
 def _evidence(
-    root: Path, trunk: TrunkState, intent: Intent, label: str, declared: Declaration, proven: VerifiedVersion
+    root: Path, trunk: TrunkState, intent: Intent, declared: Declaration, proven: VerifiedVersion
 ) -> ProposalEvidence:
     current = trunk.registry.environments[intent.environment]
     present = _current(trunk, intent.environment)
@@ -283,7 +284,7 @@ def _evidence(
         environment=intent.environment,
         before=str(current),
         after=str(declared),
-        label=label,
+        label=conf_registry.label(declared.candidate.version if declared.candidate else declared.version),
         new=_measured(proven.version, after),
         present=_measured(present, before) if present and before else None,
         digest=proven.digest,

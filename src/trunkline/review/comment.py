@@ -216,11 +216,16 @@ def _moves(review: Review) -> str:
             code(move.environment),
             code(move.before),
             code(move.after),
-            text(move.refused) or (_chain(move, code) if move.version else ""),
+            text(move.refused) or _about(move),
         )
         for move in review.moves
     )
     return table(("environment", "base", "this", "the version"), rows)
+
+
+def _about(move: deploy_moves.Move) -> str:
+    words = [] if move.kind == "version" else [deploy_moves.in_words(move, code)]
+    return "; ".join([*words, *([_chain(move, code)] if move.signer else [])])
 
 
 def _metrics(review: Review) -> str:

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from trunkline.conf.evaluation import WHOLE
+from trunkline.deploy import moves as deploy_moves
 from trunkline.pipeline.claims import Refuted
 from trunkline.pipeline.evaluate.estimate import Estimate
 from trunkline.pipeline.evaluate.metrics import registry
@@ -97,6 +98,7 @@ def _environment() -> Environment:
     )
     environment.filters.update(number=number, interval=span, shown=shown, count="{:,}".format, word=_word)
     environment.filters.update(action=_ACTIONS.__getitem__, direction=_direction)
+    environment.filters["in_words"] = lambda move: deploy_moves.in_words(move, str)
     environment.filters["answer"] = lambda verdict: _ANSWERS[verdict.verdict, verdict.blocking]
     environment.filters["signed"] = lambda value: "" if value is None else f"{value:+.4f}"
     return environment

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 import requests
 import yaml
+from click.testing import CliRunner
 
 from tests import endpoint
 from tests.releases import REGISTRY, Project, signers
@@ -22,6 +24,7 @@ from tests.servers import mlflow_server, nobody, postgres
 from trunkline.adapters.git import process as git_process
 from trunkline.adapters.git import remote as git_remote
 from trunkline.bundle import manifest
+from trunkline.cli import trunkline
 from trunkline.conf.tracking import Tracking
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.deploy.mlflow.registry import ModelRegistry
@@ -351,7 +354,15 @@ def candidate(site):
     return rollout and (rollout.kind, rollout.candidate.version, rollout.share)
 
 
-def test_a_candidate_is_delivered_beside_the_version_and_taken_away_again(project):
+def shown(site, monkeypatch, *options):
+    """What `trunkline status` prints."""
+    monkeypatch.chdir(site.place.clone)
+    done = CliRunner().invoke(trunkline, ["status", "--store", str(site.store.folder), *options])
+    assert done.exit_code in (0, 1), done.output
+    return done.stdout
+
+
+def test_a_candidate_is_delivered_beside_the_version_and_taken_away_again(project, monkeypatch):
     site = Reconciler(project)
     project.params(deploy__environments=STEPS).declare(staging=None, production=TRIED).push("Begin (#5)")
     assert site.states() == {"production": "in-sync", "staging": "in-sync"}
@@ -363,6 +374,9 @@ def test_a_candidate_is_delivered_beside_the_version_and_taken_away_again(projec
     standing = status.standings(site.place.clone, comparison)[0]
     since = standing.rollout.since.replace("T", " ")[:16]
     assert standing.pull_request is None, "which brought the version"
+    assert f"production: {standing.rollout}\n" in shown(site, monkeypatch)
+    rollout = json.loads(shown(site, monkeypatch, "--json"))["production"]["rollout"]
+    assert (rollout["version"], rollout["share"], rollout["step"], rollout["delivered"]) == ("v2", 100.0, 1, True)
     assert str(standing.rollout) == f"v2 is tried as a shadow of 100 %, step 1 of 3, since {since}, by #5 Ada"
 
     project.declare(staging=None, production={"version": "v1", "canary": {"version": "v2", "share": 7.5}}).push()
@@ -376,6 +390,7 @@ def test_a_candidate_is_delivered_beside_the_version_and_taken_away_again(projec
     assert (site.delivered()["production"], candidate(site)) == ("v1", None)
     standing = status.standings(site.place.clone, comparison)[0]
     assert (standing.rollout, standing.held) == (None, ("v2",))
+    assert "production: v2 held: taken back here\n" in shown(site, monkeypatch)
 
 
 def test_a_candidate_that_must_not_run_does_not_stop_the_version(project):

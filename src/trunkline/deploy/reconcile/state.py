@@ -34,7 +34,7 @@ class Tried:
     """The candidate of an environment's rollout: `share` in percent, `key` the columns whose values decide the arm.
 
     `step` is where conf/deploy has it, from 1 on, and `steps` how many there are; None for a share of no step.
-    `release` is the version if it may run; with a trouble it is not tried, and what the environment runs is not touched.
+    `release` is the version if it may run; with a trouble it is not tried, and what the environment runs stays.
     """
 
     kind: Kind

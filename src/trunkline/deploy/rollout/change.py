@@ -1,7 +1,7 @@
 """Acts on what was decided on a rollout: the next declaration, as a pull request or as a commit on the trunk.
 
-Whatever is decided is about the declaration that was looked at: where the trunk has another one by now, nothing is done.
-So a workflow that is killed, and begun again, does nothing twice.
+Whatever is decided is about the declaration that was looked at: where the trunk has another one, nothing is done. So a
+workflow that is killed, and begun again, does nothing twice.
 """
 
 from collections.abc import Mapping

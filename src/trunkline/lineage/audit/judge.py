@@ -35,10 +35,10 @@ class Event:
     """A version that was released or an environment that was to run another one; times are ISO 8601.
 
     `environments` are those that it is of: of a release, those that followed it at once. `version` is a label such as
-    v3, None for nothing, and of a rollout its candidate; `declared` and `before` are as a person reads them: v3,
-    latest (v3), nothing, of a rollout what the registry file says. `needed` says
-    whether conf/deploy asked for an approval, `automatic` whether it lets a rollout go on by a commit, `reached` whether an environment has come to run it. `unknown` is why
-    it is not known who approved, None where it is.
+    v3, None for nothing, and of a rollout its candidate; `declared` and `before` are as a person reads them: v3, latest
+    (v3), nothing, of a rollout what the registry file says. `needed` says whether conf/deploy asked for an approval,
+    `automatic` whether it lets a rollout go on by a commit, `reached` whether an environment has come to run it.
+    `unknown` is why it is not known who approved, None where it is.
     """
 
     kind: Kind
