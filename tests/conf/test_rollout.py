@@ -32,7 +32,7 @@ def test_a_step_has_rules_of_its_own_if_it_declares_any():
     [
         ([], "at least 1 item"),
         ([{"canary": 5}, {"shadow": 10}], "steps: a shadow comes after a canary; put the shadow first"),
-        ([{"shadow": 5}, {"shadow": 50}], "steps: has two shadows, and models/registry.yaml cannot say which; keep one"),
+        ([{"shadow": 5}, {"shadow": 50}], "steps: has two shadows, and models/registry.yaml cannot say which"),
         ([{"canary": 5}, {"canary": 5}], "steps: canary 5 comes after 5; each share must be larger"),
         ([{"canary": 100}], "canary: must be below 100; past the last step the candidate answers everything"),
         ([{"canary": 5.125}], "canary: must have at most two decimals, not 5.125"),
