@@ -1,6 +1,6 @@
 """What becomes of a rollout: each rule of its step by the evidence, and from them hold, step up, finish or go back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
@@ -8,6 +8,7 @@ from typing import Literal
 from trunkline.core.tasks import Task
 from trunkline.core.values import duration_text
 from trunkline.deploy.rollout import difference, performance
+from trunkline.deploy.rollout.difference import Sums
 from trunkline.deploy.rollout.evidence import (
     CHANGED,
     DECILES,
@@ -30,6 +31,16 @@ RULES = ("errors", "refusals", *QUANTILES, "mean", "distance", "disagreement", "
 
 
 @dataclass(frozen=True)
+class Scores:
+    """Of a column of scores, at the current version's deciles: the share of each arm's rows at or below."""
+
+    name: str
+    levels: tuple[float, ...]
+    candidate: tuple[float, ...]
+    current: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What is to become of a rollout, and why; `history` has the findings of all rows at the end of each hour."""
 
@@ -40,6 +51,7 @@ class Verdict:
     findings: tuple[Finding, ...]
     rows: int
     history: tuple[tuple[datetime, tuple[Finding, ...]], ...] = ()
+    scores: tuple[Scores, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +75,19 @@ def verdict(step: Step, evidences: Iterable[Evidence], until: datetime, task: Ta
     final = findings(last, task) if last else tuple(_nothing(rule) for rule in active(step))
     rows = last.rows if last else 0
     answer, reasons = _answer(step, final, rows, until)
-    return Verdict(step, until, answer, reasons, final, rows, tuple(history))
+    return Verdict(step, until, answer, reasons, final, rows, tuple(history), tuple(_scores(last)) if last else ())
+
+
+def _scores(evidence: Evidence) -> Iterator[Scores]:
+    for name in evidence.levels.scores:
+        sums = [evidence.sums(WHOLE, SCORED, below(name, number)) for number in range(len(DECILES))]
+        ours, theirs = (tuple(_share(both[side]) for both in sums) for side in (0, 1))
+        yield Scores(name, tuple(evidence.levels.deciles[name].tolist()), ours, theirs)
+
+
+def _share(arm: Sums) -> float:
+    rows = float(arm.rows.sum())
+    return float(arm.values.sum()) / rows if rows else 0.0
 
 
 def active(step: Step) -> tuple[str, ...]:

@@ -38,10 +38,10 @@ def judged(evidence: Evidence, part: Part, error_rate: float, task: Task) -> Fin
     if min(candidate.height, current.height) < enough:
         return Finding(RULE, part, "waits", f"{candidate.height:,} of {enough:,} rows have an outcome")
     try:
-        measured, words = _measured(metric, candidate, current, task, paired=evidence.step.kind == "shadow")
+        measured, (ours, theirs) = _measured(metric, candidate, current, task, paired=evidence.step.kind == "shadow")
     except UserError as error:
         return Finding(RULE, part, "waits", str(error), rows=candidate.height)
-    why = f"{metric.name} is {words}, of {evidence.step.current} on {current.height:,} rows"
+    why = f"{metric.name} is {ours:.4f}, {evidence.step.current}'s {theirs:.4f} on {current.height:,} rows"
     return weighed(RULE, part, measured, Limit(wanted.margin, error_rate, wanted.labels), why)
 
 
@@ -53,8 +53,8 @@ def _rows(labelled: pl.DataFrame, part: Part) -> pl.DataFrame:
 
 def _measured(
     metric: Metric, candidate: pl.DataFrame, current: pl.DataFrame, task: Task, *, paired: bool
-) -> tuple[Difference, str]:
-    """Return how much worse the candidate is, and both values in words."""
+) -> tuple[Difference, list[float]]:
+    """Return how much worse the candidate is, and the metric of both."""
     ours, theirs = _sample(candidate, task), _sample(current, task)
     values = [float(point([metric], sample)[0]) for sample in (ours, theirs)]
     if paired:
@@ -67,7 +67,7 @@ def _measured(
         clusters, worse = min(counts), sign * (values[0] - values[1])
         errors = [_alone(metric, each, count) for each, count in zip((ours, theirs), counts, strict=True)]
         error = math.hypot(*errors)
-    return Difference(worse, error, candidate.height, clusters), f"{values[0]:.4f}, {values[1]:.4f}"
+    return Difference(worse, error, candidate.height, clusters), values
 
 
 def _alone(metric: Metric, sample: Sample, clusters: int) -> float:
