@@ -132,13 +132,17 @@ def _segment(log, version, when, content, mask):
 
 
 def _rollout_columns(table, scoring, problems):
-    """Return a segment with the columns that a rollout adds, and without scores of rows with a problem."""
+    """Return a segment with the columns that a rollout adds, and without scores and inputs of rows with a problem."""
     unscored = np.array([each is not None for each in problems])
     score = pa.array(table["score"].to_numpy(), mask=unscored)
+    struct = table["inputs"].combine_chunks()
+    parts = [struct.field(place) for place in range(struct.type.num_fields)]
+    inputs = pa.StructArray.from_arrays(parts, fields=list(struct.type), mask=pa.array(unscored))
     for name, column in {
         "scoring": pa.array(scoring),
         "problem": pa.array(problems, pa.string()),
         "score": score,
+        "inputs": inputs,
     }.items():
         known = table.schema.get_field_index(name)
         table = table.append_column(name, column) if known < 0 else table.set_column(known, name, column)

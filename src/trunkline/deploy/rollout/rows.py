@@ -32,7 +32,7 @@ _READ: dict[str, pl.DataType] = {
     _LATENCY: pl.Float64(), _SCORING: pl.Float64(), _PROBLEM: pl.String(),
 }  # fmt: skip
 _ID = [REQUEST, ROW]
-_SEPARATOR = "\x1f"
+_SEPARATOR, _ASKED = "\x1f", ":asked"
 
 
 @dataclass(frozen=True)
@@ -59,19 +59,12 @@ class Reader:
 
     def hours(self) -> Iterator[Hour]:
         """Yield each hour that has rows, in order; raises UserError where the log lacks a column of the key."""
-        waiting: list[tuple[datetime, pl.DataFrame]] = []
+        arms = self._apart if self.step.kind == "canary" else self._pairs
         for hour, segments in groupby(self._segments(), key=lambda each: each[0]):
             end = datetime.strptime(f"{hour}+0000", "%Y-%m-%dT%H%z") + timedelta(hours=1)
-            read = [self._read(folder, name) for _, folder, name in segments]
-            rows = pl.concat(read, how="diagonal_relaxed")
-            if self.step.kind == "canary":
-                yield Hour(min(end, self.until), *self._apart(rows))
-                continue
-            # A shadow may be written an hour after what was answered.
-            rows = pl.concat([*(each for _, each in waiting), rows], how="diagonal_relaxed")
-            pair, left = self._pairs(rows)
-            waiting = [(end, left.filter(pl.col(TIME) >= end - timedelta(hours=1)))]
-            yield Hour(min(end, self.until), *pair)
+            rows = pl.concat([self._read(folder, name) for _, folder, name in segments], how="diagonal_relaxed")
+            current, candidate = arms(rows)
+            yield Hour(min(end, self.until), current, candidate)
 
     def _segments(self) -> list[tuple[str, str, str]]:
         """Return the hour, folder and name of each segment that may have rows of the step, in order of the hours."""
@@ -134,14 +127,20 @@ class Reader:
 
     def _apart(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return the rows of both arms. Those without a key are of neither: the current version answers them all."""
-        known = rows.filter(pl.col(CLUSTER).is_not_null())
-        candidate = known.filter(pl.col(_ARM) == self.step.kind)
-        # What the candidate could not answer was answered by the current version; it is the candidate's all the same.
-        current = known.filter(pl.col(_ARM) == _CURRENT).join(candidate, on=_ID, how="anti")
-        return current, candidate
+        current, candidate = (rows.filter(pl.col(_ARM) == arm) for arm in (_CURRENT, self.step.kind))
+        # What the candidate could not answer was answered by the current version, whose row has the key. It is the
+        # candidate's all the same.
+        asked = current.select(*_ID, *_of_request(rows)).unique(_ID, keep="first")
+        candidate = candidate.join(asked, on=_ID, how="left", suffix=_ASKED, maintain_order="left")
+        candidate = candidate.select(
+            pl.coalesce(f"{name}{_ASKED}", name).alias(name) if name in asked.columns and name not in _ID else name
+            for name in rows.columns
+        )
+        current = current.join(candidate, on=_ID, how="anti")
+        return current.filter(pl.col(CLUSTER).is_not_null()), candidate.filter(pl.col(CLUSTER).is_not_null())
 
-    def _pairs(self, rows: pl.DataFrame) -> tuple[tuple[pl.DataFrame, pl.DataFrame], pl.DataFrame]:
-        """Return the rows that both arms have, in one order, and the others. A row without a key is its own cluster."""
+    def _pairs(self, rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the rows that both arms have, in one order. A row without a key is a cluster of its own request."""
         rows = rows.with_columns(pl.coalesce(CLUSTER, REQUEST).alias(CLUSTER))
         current, candidate = (
             rows.filter(pl.col(_ARM) == arm).unique(_ID, keep="first", maintain_order=True)
@@ -149,11 +148,14 @@ class Reader:
         )
         current = current.join(candidate.select(_ID), on=_ID, how="semi").sort(_ID)
         candidate = candidate.join(current.select(_ID), on=_ID, how="semi").sort(_ID)
-        # What the current version was asked decides, so that a pair is of one cluster and of one slice.
-        shared = [name for name in rows.columns if name in (CLUSTER, OUTCOME) or name.startswith("slice:")]
-        candidate = candidate.with_columns(current[name] for name in shared)
-        left = rows.join(current.select(_ID), on=_ID, how="anti")
-        return _both(current, candidate, [*self.scores, SECONDS]), left
+        # A row that has no score has no inputs either; so the row that was answered says what both are of.
+        candidate = candidate.with_columns(current[name] for name in _of_request(rows))
+        return _both(current, candidate, [*self.scores, SECONDS])
+
+
+def _of_request(rows: pl.DataFrame) -> list[str]:
+    """Return the columns that a row has by its request, whichever arm scored it."""
+    return [name for name in rows.columns if name in (CLUSTER, OUTCOME) or name.startswith("slice:")]
 
 
 def _both(current: pl.DataFrame, candidate: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
