@@ -30,6 +30,7 @@ COMMANDS = {
     "report": "trunkline.cli.report:report",
     "review": "trunkline.cli.review:review",
     "rollback": "trunkline.cli.rollback:rollback",
+    "rollout": "trunkline.cli.rollout:rollout",
     "serve": "trunkline.cli.serve:serve",
     "status": "trunkline.cli.status:status",
     "trace": "trunkline.cli.trace:trace",

@@ -66,7 +66,7 @@ def import_(  # noqa: PLR0913, PLR0917  an argument per option
     if row is not None and by_id is None:
         raise click.UsageError("--row: is of a request; name the column of its id too: --id")
     params = Params.read(project)
-    place, path = _place(project, log), source or _observations(params, project)
+    place, path = log_place(project, log), source or _observations(params, project)
     file = OutcomesFile(tables.open_table(path), _declared(params, log), Columns(by_id, row, at))
     with Bar(path.name, file.table.rows, "rows") as bar:
         done = importing.run(file, place, datetime.now(UTC), bar.advance, dry_run=dry_run)
@@ -99,7 +99,7 @@ def join(log: str | None, as_of: datetime | None, target: Path | None, project: 
 
     if target is not None:
         format_of(target)
-    place = _place(project, log)
+    place = log_place(project, log)
     moment = as_of.replace(tzinfo=UTC) if as_of is not None else datetime.now(UTC)
     rows = labels_join.table(place, store.read(place), moment)
     if target is not None:
@@ -120,7 +120,7 @@ def _declared(params: "Params", log: str | None) -> "Declared":
     return Declared.of(params, privacy.Privacy.of(treated, privacy.personal(params)))
 
 
-def _place(project: Path, log: str | None) -> "Place":
+def log_place(project: Path, log: str | None) -> "Place":
     """Return where the log is; raises UserError where there is none."""
     from trunkline.conf.serving import Serving
     from trunkline.core.errors import UserError, one_line

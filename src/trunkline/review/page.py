@@ -4,7 +4,7 @@ It has no script, and loads nothing: its style is inside, and a policy in its he
 stay text, since Jinja2 escapes whatever is put into the page.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -45,7 +45,12 @@ _ANSWERS = {
 
 def render(review: Review) -> str:
     """Return the page; equal reviews give equal text."""
-    text = _environment().get_template(TEMPLATE).render(_content(review))
+    return filled(TEMPLATE, _content(review))
+
+
+def filled(template: str, content: Mapping[str, Any]) -> str:
+    """Return a template of this room, filled in, without empty lines."""
+    text = _environment().get_template(template).render(content)
     return "".join(f"{line.rstrip()}\n" for line in text.splitlines() if line.strip())
 
 

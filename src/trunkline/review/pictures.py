@@ -19,14 +19,14 @@ _PROLOGUE = r"<!--.*?-->|<metadata>.*?</metadata>|<defs>\s*<style.*?</style>\s*<
 _WIDTH = 4.4  # inches, so that letters stay readable on a phone
 
 # Colours that stand for those of the page's style sheet, which knows whether it is dark.
-_INK, _MUTED, _GRID, _THIS, _GOOD, _BAD = (f"#0f0f0{number}" for number in range(6))
-_NAMES = {_INK: "ink", _MUTED: "muted", _GRID: "grid", _THIS: "this", _GOOD: "good", _BAD: "bad"}
-_LOOK = plots.Look(_INK, _MUTED, _GRID, (_THIS,), columns=2, longest=LABEL)
+INK, MUTED, GRID, THIS, GOOD, BAD = (f"#0f0f0{number}" for number in range(6))
+_NAMES = {INK: "ink", MUTED: "muted", GRID: "grid", THIS: "this", GOOD: "good", BAD: "bad"}
+_LOOK = plots.Look(INK, MUTED, GRID, (THIS,), columns=2, longest=LABEL)
 _LOOKS = {
-    "better": ("D", _GOOD, _GOOD),
-    "worse": ("X", _BAD, _BAD),
-    "within noise": ("o", "none", _MUTED),
-    "noise not known": ("s", "none", _MUTED),
+    "better": ("D", GOOD, GOOD),
+    "worse": ("X", BAD, BAD),
+    "within noise": ("o", "none", MUTED),
+    "noise not known": ("s", "none", MUTED),
 }
 
 SCORES: tuple[CurveKind, ...] = ("negative_scores", "positive_scores")  # drawn together
@@ -65,7 +65,7 @@ def curve(points: Curve) -> Picture:
     limits = 0.0, 1.0  # the ends of both axes: those of rates, or of what there is to draw
     if points.kind == "observed" and values and min(values) != max(values):
         limits = min(values), max(values)
-    return _picture(points.kind, title, 4.0, lambda axes: _curve(axes, points, limits))
+    return framed(points.kind, title, 4.0, lambda axes: _curve(axes, points, limits))
 
 
 def scores(curves: Sequence[Curve]) -> Picture | None:
@@ -73,7 +73,7 @@ def scores(curves: Sequence[Curve]) -> Picture | None:
     spread = {points.kind: points for points in curves if points.kind in SCORES}
     if len(spread) < len(SCORES):
         return None
-    return _picture("scores", "Scores of the rows of each label", 3.4, lambda axes: _scores(axes, spread))
+    return framed("scores", "Scores of the rows of each label", 3.4, lambda axes: _scores(axes, spread))
 
 
 def reliances(leant_on: Sequence[Reliance]) -> Picture | None:
@@ -82,7 +82,7 @@ def reliances(leant_on: Sequence[Reliance]) -> Picture | None:
     if not drawable:
         return None
     title = "What the model leans on: mean absolute SHAP value of each feature"
-    return _picture("reliances", title, 1.4 + 0.26 * len(drawable), lambda axes: _reliances(axes, drawable))
+    return framed("reliances", title, 1.4 + 0.26 * len(drawable), lambda axes: _reliances(axes, drawable))
 
 
 def changes(whole: Sequence[Moved]) -> Picture | None:
@@ -91,7 +91,7 @@ def changes(whole: Sequence[Moved]) -> Picture | None:
     if not drawable:
         return None
     title = "Change of each metric, with its interval: right of the line is better"
-    return _picture("changes", title, 1.4 + 0.36 * len(drawable), lambda axes: _changes(axes, drawable))
+    return framed("changes", title, 1.4 + 0.36 * len(drawable), lambda axes: _changes(axes, drawable))
 
 
 def forest(slices: Sequence[Moved], whole: float | None) -> Picture | None:
@@ -100,7 +100,7 @@ def forest(slices: Sequence[Moved], whole: float | None) -> Picture | None:
     if not drawable:
         return None
     title = f"{drawable[0].metric} of each slice, with its interval, at the base and now"
-    return _picture("forest", title, 1.5 + 0.3 * len(drawable), lambda axes: _forest(axes, drawable, whole))
+    return framed("forest", title, 1.5 + 0.3 * len(drawable), lambda axes: _forest(axes, drawable, whole))
 
 
 def searches(searched: Searched) -> Iterator[Picture]:
@@ -109,21 +109,23 @@ def searches(searched: Searched) -> Iterator[Picture]:
     trials = [trial for trial in searched.trials if trial.value is None or _drawable(trial.value)]
     if any(trial.state == "complete" for trial in trials):
         title = f"Search: {metric} of each trial"
-        yield _picture("tried", title, 4.0, lambda axes: plots.history(axes, trials, metric, _LOOK))
+        yield framed("tried", title, 4.0, lambda axes: plots.history(axes, trials, metric, _LOOK))
     if searched.importance:
         title = f"Search: what {metric} depends on among the trials"
         high, shares = plots.height(searched.importance), searched.importance
-        yield _picture("depends", title, high, lambda axes: plots.importance(axes, shares, metric, _LOOK))
+        yield framed("depends", title, high, lambda axes: plots.importance(axes, shares, metric, _LOOK))
 
 
-def _picture(name: str, title: str, height: float, fill: Callable[[Any], None]) -> Picture:
+def framed(name: str, title: str, height: float, fill: Callable[[Any], None]) -> Picture:
+    """Return a picture, so many inches high, of what `fill` draws into its axes; no other of a page has its `name`."""
+
     def draw(figure: Any) -> None:
         axes = figure.subplots()
         axes.set_facecolor("none")
         fill(axes)
 
-    colours = dict.fromkeys(("text.color", "xtick.labelcolor", "ytick.labelcolor"), _INK)
-    colours |= dict.fromkeys(("axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _MUTED)
+    colours = dict.fromkeys(("text.color", "xtick.labelcolor", "ytick.labelcolor"), INK)
+    colours |= dict.fromkeys(("axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), MUTED)
     svg = drawing.svg((_WIDTH, height), draw, padding=(0.08, 0.08), settings=colours, background="none")
     return Picture(_inline(svg, name, title), title)
 
@@ -143,17 +145,17 @@ def _curve(axes: Any, points: Curve, limits: tuple[float, float]) -> None:
     room = 0.02 * (limits[1] - limits[0])
     ends = limits[0] - room, limits[1] + room
     if points.kind in _SAME:
-        axes.plot(limits, limits, color=_MUTED, lw=1, ls="--")
+        axes.plot(limits, limits, color=MUTED, lw=1, ls="--")
     if points.base:
         base = _columns(points.base, limits)
-        axes.plot(*base, color=_MUTED, lw=1.4, marker="s" if marker else "", ms=4, mfc="none", label="base")
-    axes.plot(*_columns(points.points, limits), color=_THIS, lw=1.8, marker=marker, ms=5, label="this")
+        axes.plot(*base, color=MUTED, lw=1.4, marker="s" if marker else "", ms=4, mfc="none", label="base")
+    axes.plot(*_columns(points.points, limits), color=THIS, lw=1.8, marker=marker, ms=5, label="this")
     axes.set(xlim=ends, ylim=ends, aspect="equal")
-    _finish(axes, across)
+    finish(axes, across)
     axes.set_ylabel(up, fontsize=10)
-    axes.grid(axis="y", color=_GRID, lw=0.8)
+    axes.grid(axis="y", color=GRID, lw=0.8)
     if points.base:
-        _legend(axes)
+        legend(axes)
 
 
 def _columns(points: Points, limits: tuple[float, float]) -> tuple[Sequence[float], Sequence[float]]:
@@ -163,7 +165,7 @@ def _columns(points: Points, limits: tuple[float, float]) -> tuple[Sequence[floa
 
 
 def _scores(axes: Any, spread: Mapping[CurveKind, Curve]) -> None:
-    for kind, colour, name in zip(SCORES, (_GOOD, _BAD), ("negative", "positive"), strict=True):
+    for kind, colour, name in zip(SCORES, (GOOD, BAD), ("negative", "positive"), strict=True):
         for points, label, look in (
             (spread[kind].points, f"{name}, this", {"color": colour, "lw": 1.8}),
             (spread[kind].base, f"{name}, base", {"color": colour, "lw": 1.2, "ls": ":"}),
@@ -172,24 +174,24 @@ def _scores(axes: Any, spread: Mapping[CurveKind, Curve]) -> None:
             if across:
                 axes.step(across, up, where="mid", label=label, **look)
     axes.set(xlim=(0, 1), ylim=(0, None))
-    _finish(axes, "score")
+    finish(axes, "score")
     axes.set_ylabel("share of the label's rows", fontsize=10)
-    axes.grid(axis="y", color=_GRID, lw=0.8)
-    _legend(axes, columns=2)
+    axes.grid(axis="y", color=GRID, lw=0.8)
+    legend(axes, columns=2)
 
 
 def _reliances(axes: Any, leant_on: Sequence[Reliance]) -> None:
-    axes.barh(range(len(leant_on)), [each.value for each in leant_on], height=0.6, color=_THIS, label="this")
+    axes.barh(range(len(leant_on)), [each.value for each in leant_on], height=0.6, color=THIS, label="this")
     before = [(each.base, row) for row, each in enumerate(leant_on) if _drawable(each.base)]
     if before:
-        axes.plot(*zip(*before, strict=True), ls="", marker="|", ms=11, mew=2, color=_INK, label="base")
-    _rows(axes, [each.feature for each in leant_on])
-    _finish(axes, "mean absolute SHAP value")
+        axes.plot(*zip(*before, strict=True), ls="", marker="|", ms=11, mew=2, color=INK, label="base")
+    name_rows(axes, [each.feature for each in leant_on])
+    finish(axes, "mean absolute SHAP value")
 
 
 def _changes(axes: Any, moves: Sequence[Moved]) -> None:
     seen = set()
-    axes.axvline(0, color=_INK, lw=1)
+    axes.axvline(0, color=INK, lw=1)
     for row, moved in enumerate(moves):
         if moved.clear:
             look = "better" if (moved.better or 0) > 0 else "worse"
@@ -201,17 +203,17 @@ def _changes(axes: Any, moves: Sequence[Moved]) -> None:
         label = None if look in seen else look
         axes.plot(moved.better, row, ls="", marker=marker, ms=8, mfc=face, mec=edge, mew=1.5, label=label)
         seen.add(look)
-    _rows(axes, [moved.metric for moved in moves])
-    _finish(axes, "change, positive for the better")
+    name_rows(axes, [moved.metric for moved in moves])
+    finish(axes, "change, positive for the better")
 
 
 def _forest(axes: Any, moves: Sequence[Moved], whole: float | None) -> None:
     if _drawable(whole):
-        axes.axvline(whole, color=_INK, lw=1, ls=":", label="whole holdout")
-    _points(axes, moves, "now", 0.14, {"marker": "o", "color": _THIS, "mfc": _THIS, "label": "now"})
-    _points(axes, moves, "before", -0.14, {"marker": "s", "color": _MUTED, "mfc": "none", "label": "base"})
-    _rows(axes, [moved.where for moved in moves])
-    _finish(axes, _short(moves[0].metric))
+        axes.axvline(whole, color=INK, lw=1, ls=":", label="whole holdout")
+    _points(axes, moves, "now", 0.14, {"marker": "o", "color": THIS, "mfc": THIS, "label": "now"})
+    _points(axes, moves, "before", -0.14, {"marker": "s", "color": MUTED, "mfc": "none", "label": "base"})
+    name_rows(axes, [moved.where for moved in moves])
+    finish(axes, short(moves[0].metric))
 
 
 def _points(axes: Any, moves: Sequence[Moved], side: str, shift: float, look: dict[str, Any]) -> None:
@@ -225,21 +227,21 @@ def _points(axes: Any, moves: Sequence[Moved], side: str, shift: float, look: di
         axes.plot([point.value for _, point in shown], [row for row, _ in shown], ls="", ms=5, **look)
 
 
-def _rows(axes: Any, names: Sequence[str]) -> None:
+def name_rows(axes: Any, names: Sequence[str]) -> None:
     """Name the rows, the first on top, and explain the marks below."""
-    axes.set_yticks(range(len(names)), [_short(name) for name in names], fontsize=10)
+    axes.set_yticks(range(len(names)), [short(name) for name in names], fontsize=10)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     if axes.get_legend_handles_labels()[1]:
-        _legend(axes)
+        legend(axes)
 
 
-def _legend(axes: Any, columns: int = 3) -> None:
+def legend(axes: Any, columns: int = 3) -> None:
     """Explain the marks below the picture."""
     axes.figure.legend(loc="outside lower left", ncols=columns, frameon=False, fontsize=9)
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
     """Return a name that leaves room for the picture: the middle of a long one is left out."""
     return name if len(name) <= LABEL else f"{name[: LABEL // 2]}…{name[1 - LABEL // 2 :]}"
 
@@ -248,10 +250,11 @@ def _drawable(value: float | None) -> bool:
     return value is not None and math.isfinite(value) and abs(value) < 1e9  # what an axis can hold
 
 
-def _finish(axes: Any, across: str) -> None:
+def finish(axes: Any, across: str) -> None:
+    """Name the axis across, and leave out what is no information."""
     axes.set_xlabel(across, fontsize=10)
     axes.tick_params(axis="both", labelsize=10)
     axes.locator_params(axis="x", nbins=5)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="x", color=_GRID, lw=0.8)
+    axes.grid(axis="x", color=GRID, lw=0.8)
     axes.set_axisbelow(True)

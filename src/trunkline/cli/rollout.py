@@ -1,0 +1,168 @@
+"""`trunkline rollout`: what becomes of a version that is tried beside another one, by the log of predictions."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trunkline.cli import options, output
+
+if TYPE_CHECKING:
+    from trunkline.conf.rollout import Rollout
+    from trunkline.core.params import Params
+    from trunkline.deploy.rollout.finding import Finding
+    from trunkline.deploy.rollout.judge import Verdict
+    from trunkline.deploy.rollout.step import Step
+
+_FORMS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
+
+
+def _utc(context: click.Context, parameter: click.Parameter, value: datetime | None) -> datetime | None:
+    return None if value is None else value.replace(tzinfo=UTC)
+
+
+@click.command(short_help="Say whether a version that is tried goes on, waits or goes back.")
+@click.option("--env", "environment", metavar="NAME", default="production", show_default=True, help="The environment.")
+@click.option("--log", metavar="FOLDER|URL", help="The prediction log, instead of serving.log.to of conf/serving.")
+@click.option(
+    "--since",
+    metavar="TIME",
+    type=click.DateTime(_FORMS),
+    callback=_utc,
+    help="When the step began (UTC), instead of its commit.",
+)
+@click.option("--as-of", metavar="TIME", type=click.DateTime(_FORMS), callback=_utc, help="Judge as of then (UTC).")
+@click.option(
+    "--html", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with pictures."
+)
+@options.as_json("Print the verdict as JSON.")
+@click.pass_context
+def rollout(  # noqa: PLR0913, PLR0917  an argument per option
+    context: click.Context,
+    environment: str,
+    log: str | None,
+    since: datetime | None,
+    as_of: datetime | None,
+    html: Path | None,
+    as_json: bool,
+) -> None:
+    """Judge the step of a rollout that models/registry.yaml declares, by the rules of conf/deploy: docs/rollout.md.
+
+    The answer is hold, step up, finish or go back, with what each rule found. It changes nothing, and may be asked as
+    often as one likes. Exits 1 where the answer is to go back.
+    """
+    from trunkline.core.params import Params
+    from trunkline.deploy.rollout import declared
+
+    params = Params.read()
+    steps = _declared(params, environment)
+    step = declared.find(Path(), params.name, environment, steps, since)
+    if step is None:
+        output.answer({"answer": None, "environment": environment}, f"{environment}: no rollout runs there", as_json)
+        return
+    judged = _judged(step, params, log, as_of or datetime.now(UTC))
+    if html is not None:
+        from trunkline.core import files
+        from trunkline.review.rollout import page
+
+        files.write_text(html, page.render(judged))
+        click.echo(f"{html}: written", err=True)
+    if as_json:
+        output.echo_json(_content(judged))
+    else:
+        _tell(judged)
+    context.exit(1 if judged.answer == "go back" else 0)
+
+
+def _declared(params: "Params", environment: str) -> "Rollout":
+    from trunkline.conf.deploy import Deploy
+    from trunkline.core.errors import UserError, nearest
+
+    environments = params.group(Deploy).environments
+    if environment not in environments:
+        raise UserError(f"--env {environment}: no such environment in conf/deploy{nearest(environment, environments)}")
+    steps = environments[environment].rollout
+    if steps is None:
+        raise UserError(
+            f"deploy.environments.{environment}.rollout: is not declared; write, into conf/deploy: "
+            "rollout: {key: [a column of a request]}"
+        )
+    return steps
+
+
+def _judged(step: "Step", params: "Params", log: str | None, until: datetime) -> "Verdict":
+    from trunkline.cli.labels import log_place
+    from trunkline.conf.data import Data
+    from trunkline.deploy.rollout import evidence, judge
+    from trunkline.deploy.rollout.rows import Reader
+    from trunkline.serve.labels import store
+
+    place, task = log_place(Path(), log), params.group(Data).target.task
+    outcomes = store.read(place, task) if step.rules.performance else None
+    return judge.verdict(step, evidence.gather(Reader(place, step, until, outcomes)), until, task)
+
+
+def _tell(judged: "Verdict") -> None:
+    from rich.text import Text
+
+    from trunkline.deploy.rollout.evidence import WHOLE
+    from trunkline.show import terminal
+    from trunkline.show.text import clean
+
+    step = judged.step
+    click.echo(
+        f"{step.environment}: {step.candidate} as {step.kind} of {step.declared.share:g} % beside {step.current}, step "
+        f"{step.number + 1} of {len(step.rollout.steps)}, since {step.since:%Y-%m-%d %H:%M} UTC; {judged.rows:,} rows"
+    )
+    shown = [each for each in judged.findings if each.part == WHOLE or each.verdict == "breaks"]
+    headings = ("rule", "rows of", "verdict", "value", "bound", "interval", "rows", "why")
+    table = terminal.table(*headings, left=(0, 1, 2, 7))
+    for each in shown:
+        table.add_row(*(Text(clean(cell)) for cell in _cells(each)))  # a value of a slice is a text of others
+    terminal.show(table)
+    others = len(judged.findings) - len(shown)
+    if others:
+        click.echo(f"of the values of slices, {others:,} rules do not break; --json and --html have them")
+    for reason in judged.reasons:
+        click.echo(f"{judged.answer}: {clean(reason)}")
+
+
+def _cells(finding: "Finding") -> tuple[str, ...]:
+    low, high = finding.interval or (None, None)
+    interval = "" if low is None else f"{_number(low)} … {_number(high)}"
+    return (
+        finding.rule, finding.where, finding.verdict, _number(finding.value), _number(finding.bound), interval,
+        f"{finding.rows:,}", finding.reason,
+    )  # fmt: skip
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _content(judged: "Verdict") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    step = judged.step
+    findings = [
+        {key: value for key, value in asdict(each).items() if key != "part"}
+        | {"slice": each.part.slice or None, "label": each.part.label or None}
+        for each in judged.findings
+    ]
+    return {
+        "answer": judged.answer,
+        "as_of": judged.until.isoformat(),
+        "candidate": step.candidate,
+        "change": step.declared.change,
+        "current": step.current,
+        "environment": step.environment,
+        "error_rate": step.error_rate,
+        "findings": findings,
+        "kind": step.kind,
+        "reasons": list(judged.reasons),
+        "rows": judged.rows,
+        "share": step.declared.share,
+        "since": step.since.isoformat(),
+        "step": step.number,
+    }

@@ -1,0 +1,1 @@
+"""The verdict of a rollout as a page with pictures."""
