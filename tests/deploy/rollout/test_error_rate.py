@@ -49,6 +49,13 @@ def test_the_bound_is_that_of_the_normal_for_many_clusters_and_wider_for_few():
     assert radius(1000, 1, 0.001, 1000) == radius(0, 9, 0.001, 1000) == math.inf
 
 
+def test_of_all_or_none_of_few_clusters_nothing_is_certain():
+    every, none = Sums(np.ones(10), np.ones(10)), Sums(np.ones(10), np.zeros(10))
+    assert apart(every, none, share=True).error == pytest.approx(math.sqrt(2) / 10)
+    assert paired(every, none, share=True).error == pytest.approx(1 / 10)
+    assert apart(every, none, share=False).error == 0  # of numbers, such as scores, it is as it was seen
+
+
 @pytest.mark.parametrize(("kind", "share"), [("shadow", 100), ("canary", 25)])
 def test_versions_that_are_the_same_stay_and_a_fault_of_one_airport_goes_back(kind, share):
     judged = step(kind, share, strict=True)

@@ -1,5 +1,6 @@
 """A good candidate goes up, each planted fault is taken back for its own reason, and what is not known yet holds."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import polars as pl
@@ -7,6 +8,9 @@ import pytest
 
 from tests.deploy.rollout.logs import CANDIDATE, SINCE, Fault, Traffic, step, verdict, write
 from trunkline.core.errors import UserError
+from trunkline.deploy.rollout import evidence
+from trunkline.deploy.rollout.rows import Reader
+from trunkline.serve.prediction_log.place import Place
 
 GOOD = Fault()
 FAULTS = {
@@ -86,13 +90,30 @@ def test_what_was_before_the_step_or_is_of_another_arm_counts_nothing(tmp_path):
     assert judged.reasons[-1] == "disagreement: no rows of both versions yet"
 
 
+def logged(folder):
+    return pl.concat(
+        [pl.read_parquet(path, columns=["request_id", "arm", "time"]) for path in folder.glob("v*/*/*.parquet")]
+    )
+
+
 def test_a_row_that_the_candidate_could_not_answer_is_not_one_of_the_current_version(tmp_path):
     write(tmp_path, Traffic("canary", 25, hours=2), Fault(failing=0.5))
     judged = verdict(tmp_path, step("canary", 25), 2)
-    errors = judged.findings[0]
-    rows = pl.concat([pl.read_parquet(path, columns=["request_id", "arm"]) for path in tmp_path.glob("v*/*/*.parquet")])
-    assert errors.rows == (rows["arm"] == "canary").sum()
-    assert errors.reason.endswith("of v4's 0.00%; shown to be more than is allowed")
+    rows = logged(tmp_path)
+    assert judged.findings[0].rows == (rows["arm"] == "canary").sum()
+    assert judged.findings[0].reason.endswith("of v4's 0.00%; shown to be more than is allowed")
+    *_, known = evidence.gather(Reader(Place(str(tmp_path)), step("canary", 25), SINCE + timedelta(hours=2)))
+    _, current = known.sums(evidence.WHOLE, evidence.ROWS, evidence.ROWS)
+    alone = rows.filter(pl.len().over("request_id") == 1)
+    assert current.rows.sum() == (alone["arm"] == "current").sum()
+
+
+def test_a_step_counts_from_its_minute_and_as_of_a_minute(tmp_path):
+    write(tmp_path, Traffic("shadow", 100, hours=2), GOOD)
+    begun = replace(step("shadow"), since=SINCE + timedelta(minutes=20))
+    within = pl.col("time").is_between(begun.since, SINCE + timedelta(minutes=90))
+    count = logged(tmp_path).filter(within & (pl.col("arm") == "shadow")).height
+    assert 0 < verdict(tmp_path, begun, 1.5).rows == count < 1200
 
 
 def test_a_column_of_the_key_that_the_log_lacks_is_named_with_what_to_do(tmp_path):
