@@ -11,9 +11,9 @@ from trunkline.cli import options, output
 if TYPE_CHECKING:
     from trunkline.conf.rollout import Rollout
     from trunkline.core.params import Params
+    from trunkline.deploy.propose import Opened, Proposal
     from trunkline.deploy.rollout.finding import Finding
     from trunkline.deploy.rollout.judge import Verdict
-    from trunkline.deploy.rollout.step import Step
 
 _FORMS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
@@ -24,6 +24,7 @@ def _utc(context: click.Context, parameter: click.Parameter, value: datetime | N
 
 @click.command(short_help="Say whether a version that is tried goes on, waits or goes back.")
 @click.option("--env", "environment", metavar="NAME", default="production", show_default=True, help="The environment.")
+@click.option("--all", "every", is_flag=True, help="Every environment of which conf/deploy declares a rollout.")
 @click.option("--log", metavar="FOLDER|URL", help="The prediction log, instead of serving.log.to of conf/serving.")
 @click.option(
     "--since",
@@ -36,43 +37,100 @@ def _utc(context: click.Context, parameter: click.Parameter, value: datetime | N
 @click.option(
     "--html", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with pictures."
 )
+@click.option("--act", is_flag=True, help="Do it: a commit on the trunk of origin, or a pull request, as declared.")
+@options.trunk
+@options.dry_run("With --act: print the change; commit, push and open nothing.")
 @options.as_json("Print the verdict as JSON.")
 @click.pass_context
 def rollout(  # noqa: PLR0913, PLR0917  an argument per option
     context: click.Context,
     environment: str,
+    every: bool,
     log: str | None,
     since: datetime | None,
     as_of: datetime | None,
     html: Path | None,
+    act: bool,
+    trunk: str,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Judge the step of a rollout that models/registry.yaml declares, by the rules of conf/deploy: docs/rollout.md.
 
     The answer is hold, step up, finish or go back, with what each rule found. It changes nothing, and may be asked as
-    often as one likes. Exits 1 where the answer is to go back.
+    often as one likes. With --act it is done: going back is always a commit on the trunk, and the version is held; the
+    rest is a commit or a pull request, as the step declares. Exits 1 where the answer is to go back, unless it is done.
     """
     from trunkline.core.params import Params
-    from trunkline.deploy.rollout import declared
 
+    if every and html is not None:
+        raise click.UsageError("--html is of one environment; name it with --env")
     params = Params.read()
-    steps = _declared(params, environment)
-    step = declared.find(Path(), params.name, environment, steps, since)
-    if step is None:
-        output.answer({"answer": None, "environment": environment}, f"{environment}: no rollout runs there", as_json)
-        return
-    judged = _judged(step, params, log, as_of or datetime.now(UTC))
-    if html is not None:
-        from trunkline.core import files
-        from trunkline.review.rollout import page
-
-        files.write_text(html, page.render(judged))
-        click.echo(f"{html}: written", err=True)
+    contents = {}
+    for name in _with_rollout(params) if every else [environment]:
+        judged = _judged(params, name, log, since, as_of or datetime.now(UTC))
+        if judged is not None and html is not None:
+            _write(judged, html)
+        if not as_json:
+            _tell(judged) if judged else click.echo(f"{name}: no rollout runs there")
+        contents[name] = _content(judged) if judged else {"answer": None, "environment": name}
+        if judged is not None and act:
+            contents[name] |= _act(judged, params.name, trunk, dry_run)
+            _tell_done({} if as_json else contents[name])
     if as_json:
-        output.echo_json(_content(judged))
+        output.echo_json(contents if every else contents[environment])
+    goes_back = any(content["answer"] == "go back" for content in contents.values())
+    context.exit(1 if goes_back and not act else 0)
+
+
+def _tell_done(content: dict[str, Any]) -> None:
+    for line in filter(None, map(content.get, ("diff", "did"))):
+        click.echo(line)
+
+
+def _write(judged: "Verdict", html: Path) -> None:
+    from trunkline.core import files
+    from trunkline.review.rollout import page
+
+    files.write_text(html, page.render(judged))
+    click.echo(f"{html}: written", err=True)
+
+
+def _act(judged: "Verdict", name: str, trunk: str, dry_run: bool) -> dict[str, Any]:
+    """Do what the answer is; return what was done, as JSON has it."""
+    import os
+
+    from trunkline.deploy.propose import NoChange
+    from trunkline.deploy.rollout import act, change
+    from trunkline.deploy.rollout.change import Committed
+    from trunkline.review.rollout import markdown
+
+    wanted = act.intent(Path(), name, judged, markdown.evidence(judged))
+    if wanted is None:
+        return {"did": None}
+    if dry_run:
+        proposal = change.prepare(Path(), trunk, wanted, os.environ)
+        if not isinstance(proposal, NoChange):
+            return {"did": None, "diff": proposal.diff}
+        done: Any = proposal
     else:
-        _tell(judged)
-    context.exit(1 if judged.answer == "go back" else 0)
+        done = act.act(Path(), trunk, wanted, os.environ, None if act.is_commit(judged) else _open)
+    if isinstance(done, NoChange):
+        return {"did": f"nothing: the trunk declares {done.environment}: {done.declared} by now"}
+    if isinstance(done, Committed):
+        return {"did": f"{done.commit[:10]} {done.proposal.title}", "commit": done.commit}
+    return {"did": f"#{done.number} {done.url}", "pull_request": done.number}
+
+
+def _open(proposal: "Proposal") -> "Opened":
+    import os
+
+    from trunkline.adapters.forge import connect
+    from trunkline.deploy import propose
+
+    return propose.publish(
+        Path(), proposal, os.environ, connect.connect(os.environ), lambda line: click.echo(line, err=True)
+    )
 
 
 def _declared(params: "Params", environment: str) -> "Rollout":
@@ -91,13 +149,26 @@ def _declared(params: "Params", environment: str) -> "Rollout":
     return steps
 
 
-def _judged(step: "Step", params: "Params", log: str | None, until: datetime) -> "Verdict":
+def _with_rollout(params: "Params") -> list[str]:
+    from trunkline.conf.deploy import Deploy
+
+    environments = params.group(Deploy).environments
+    return [name for name, target in environments.items() if target.rollout is not None]
+
+
+def _judged(
+    params: "Params", environment: str, log: str | None, since: datetime | None, until: datetime
+) -> "Verdict | None":
+    """Return the verdict on an environment's rollout; None where none runs."""
     from trunkline.cli.labels import log_place
     from trunkline.conf.data import Data
-    from trunkline.deploy.rollout import evidence, judge
+    from trunkline.deploy.rollout import declared, evidence, judge
     from trunkline.deploy.rollout.rows import Reader
     from trunkline.serve.labels import store
 
+    step = declared.find(Path(), params.name, environment, _declared(params, environment), since)
+    if step is None:
+        return None
     place, task = log_place(Path(), log), params.group(Data).target.task
     outcomes = store.read(place, task) if step.rules.performance else None
     return judge.verdict(step, evidence.gather(Reader(place, step, until, outcomes)), until, task)

@@ -1,34 +1,17 @@
-"""Finds the step that an environment's rollout is in: what the registry file declares, and since when.
+"""Finds the step that an environment's rollout is in: what the registry file declares, and since when."""
 
-The file is read here by its two forms alone, `{version: v4, shadow: v5}` and `{version: v4, canary: {version: v5,
-share: 5}}`; whether it makes sense is judged where it is applied.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from trunkline.adapters.git import ancestry, repository
-from trunkline.conf.rollout import ArmKind, Rollout
-from trunkline.core import paths, safe_yaml
+from trunkline.adapters.git import ancestry
+from trunkline.conf import registry, versions
+from trunkline.conf.registry import NOTHING, Candidate, Registry
+from trunkline.conf.rollout import Rollout
+from trunkline.core import paths
 from trunkline.core.errors import UserError
-from trunkline.core.params import dig
+from trunkline.deploy import history
 from trunkline.deploy.rollout import step
 from trunkline.deploy.rollout.step import Step
-
-
-@dataclass(frozen=True)
-class Declared:
-    """The candidate of an environment, the version that it is tried beside, how, and a canary's share in percent."""
-
-    kind: ArmKind
-    candidate: str
-    current: str
-    share: float | None
 
 
 def find(folder: Path, name: str, environment: str, rollout: Rollout, since: datetime | None) -> Step | None:
@@ -37,51 +20,32 @@ def find(folder: Path, name: str, environment: str, rollout: Rollout, since: dat
     `since` is UTC; None: when the commit that declared the step came to the line of HEAD. Raises UserError for a step
     that conf/deploy does not have, or that nothing has committed.
     """
-    try:
-        text = (folder / paths.REGISTRY).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise UserError(f"{paths.REGISTRY}: there is no such file; run this in the root of a project") from None
-    declared = understood(_content(text), name, environment)
-    if declared is None:
+    registered = registry.read(folder / paths.REGISTRY, name)
+    candidate = registered.environments.get(environment, NOTHING).candidate
+    if candidate is None:
         return None
-    number = step.place(rollout, environment, declared.kind, declared.share)
-    began = since or _since(folder, name, environment, declared)
-    return Step(environment, declared.candidate, declared.current, began, rollout, number)
+    number = step.place(rollout, environment, candidate.kind, candidate.share)
+    began = since or _since(folder, name, environment, candidate)
+    current = _current(folder, registered, environment)
+    return Step(environment, registry.label(candidate.version), current, began, rollout, number)
 
 
-def understood(content: Any, name: str, environment: str) -> Declared | None:
-    """Return what a registry file's content says of an environment's rollout; None where it declares none."""
-    value = dig(content, name, environment)
-    if not isinstance(value, Mapping):
-        return None
-    current, shadow, canary = str(value.get("version")), value.get("shadow"), value.get("canary")
-    if shadow is not None:
-        return Declared("shadow", str(shadow), current, None)
-    if isinstance(canary, Mapping):
-        return Declared("canary", str(canary.get("version")), current, float(canary.get("share") or 0))
-    return None
+def _current(folder: Path, registered: Registry, environment: str) -> str:
+    """Return the label of the version that a candidate is tried beside."""
+    desired = registered.environments[environment].version
+    if desired != registry.LATEST:
+        return registry.label(desired) if desired is not None else "null"
+    released = versions.of(registered.name, (tag.name for tag in ancestry.annotated(folder)))
+    current = registered.resolve(released)[environment].current
+    return current.label if current else registry.LATEST
 
 
-def _content(text: str) -> Any:
-    try:
-        return safe_yaml.parse_yaml(text)
-    except yaml.YAMLError:
-        return None
-
-
-def _since(folder: Path, name: str, environment: str, declared: Declared) -> datetime:
-    """Return when the oldest of the newest commits that declare the same came to the line of HEAD."""
-    commits = ancestry.first_parents(folder, "HEAD", [paths.REGISTRY])
-    texts = repository.files_at(folder, [commit.hash for commit in commits], [paths.REGISTRY])
-    began = None
-    for commit in commits:
-        content = _content(texts[commit.hash].get(paths.REGISTRY, b"").decode(errors="replace"))
-        if understood(content, name, environment) != declared:
-            break
-        began = commit.date
-    if began is None:
+def _since(folder: Path, name: str, environment: str, candidate: Candidate) -> datetime:
+    """Return when the line of HEAD came to declare a candidate as it is declared now."""
+    change = history.rollout_since(history.changes(folder, "HEAD", name), environment)
+    if change is None or change.after.candidate != candidate:
         raise UserError(
             f"{paths.REGISTRY}: {name}.{environment}: no commit declares it as it is here; commit it, or say since "
             "when: --since"
         )
-    return datetime.fromisoformat(began)
+    return datetime.fromisoformat(change.date)
