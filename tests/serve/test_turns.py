@@ -68,3 +68,18 @@ def test_the_next_turn_is_scored_by_itself():
         return scorer.calls
 
     assert asyncio.run(twice()) == [[1.0], [2.0]]
+
+
+def test_the_seconds_of_a_call_are_known_where_it_scored_one_request_and_of_sixteen_one_is():
+    scorer = Scorer()
+    turns = Turns(scorer)
+
+    async def timed(count):
+        return await asyncio.gather(*(turns.timed(rows(float(number))) for number in range(count)))
+
+    (alone,) = asyncio.run(timed(1))
+    assert (alone[0].tolist(), alone[1] >= 0) == ([0.0], True)
+    together = asyncio.run(timed(32))
+    assert [scores.tolist() for scores, _ in together] == [[number * 10.0] for number in range(32)]
+    assert [number for number, (_, seconds) in enumerate(together) if seconds is not None] == [14, 30]
+    assert [len(call) for call in scorer.calls] == [1, 1, 1, 30]

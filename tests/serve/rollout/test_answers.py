@@ -20,6 +20,7 @@ from trunkline.serve.limits import Queue
 from trunkline.serve.model import Model, Pointer, Rollout, load
 from trunkline.serve.online.store.sqlite import SQLiteStore
 from trunkline.serve.problems import ProblemError
+from trunkline.serve.protocols import mlflow
 from trunkline.serve.rollout.answers import Outcome, Work, answer
 from trunkline.serve.rollout.arms import Arms
 
@@ -32,10 +33,10 @@ def arms(current: Model, candidate: Model, key: list[str], share: float = 50, ki
     return Arms(current, candidate, Rollout(kind, share, tuple(key), pointer))
 
 
-def outcome(of: Arms, rows: Any) -> Outcome:
+def outcome(of: Arms, body: Any, read: Any = predict.asked) -> Outcome:
     async def asked() -> Outcome:
         work = Work(Queue(8), 0, time.monotonic() + 10)
-        return await answer(of, predict.asked(of.current, REQUEST, json.dumps(rows).encode()), work)
+        return await answer(of, read(of.current, REQUEST, json.dumps(body).encode()), work)
 
     return asyncio.run(asked())
 
@@ -85,24 +86,27 @@ def test_a_request_that_a_version_fails_on_fails_as_it_does_without_a_rollout(tm
 
 def test_too_many_rows_are_refused_before_any_is_scored(tmp_path):
     both = arms(model(golden_bundle(tmp_path / "v1"), "v1"), model(candidate_bundle(tmp_path / "v2"), "v2"), KEY)
-    with pytest.raises(ProblemError, match="rows, of which"):
-        outcome(both, [GOOD] * (Limits().rows + 1))
+    rows = [GOOD | {"hour": number % LATE} for number in range(Limits().rows + 1)]
+    for read, body in ((predict.asked, rows), (mlflow.asked, {"dataframe_records": rows})):
+        with pytest.raises(ProblemError, match="rows, of which"):
+            outcome(both, body, read)
 
 
 def test_each_arm_joins_its_own_features_and_what_is_pushed_is_kept_for_both(tmp_path):
     declared = deepcopy(trips.FEATURES)
-    declared["views"]["recent"]["window"] = "2h"
+    declared["views"]["recent"]["window"] = "12h"
     store = (Online(store="sqlite:///x.db"), SQLiteStore(tmp_path / "x.db"))
     current = model(trips.bundle(tmp_path / "v1", trips.planned()), "v1", online=store)
     both = arms(current, model(trips.bundle(tmp_path / "v2", trips.planned(declared)), "v2", online=store), ["number"])
     row = {"number": 1, "station": "A", "line": 1, "starts": "2013-03-09T13:30:00Z", "delay": 7, "load": 0.5}
-    body = json.dumps({"table": "trips", "rows": [row]}).encode()
+    early = row | {"number": 2, "starts": "2013-03-09T08:30:00Z"}
+    body = json.dumps({"table": "trips", "rows": [row, early]}).encode()
     events.push_to_both(both.candidate, current, REQUEST, body)
     rows = [TRIP | {"number": number} for number in range(10, 30)]
     result = answered(both, rows)
     assert {each.version for each in result.versions or ()} == {"v1", "v2"}
     joined = {number: each.features["trips_6h"] for number, each in result.joined.items()}
-    assert joined == {number: int(not both.share.has(row)) for number, row in enumerate(rows)}
+    assert joined == {number: 1 + both.share.has(row) for number, row in enumerate(rows)}
     for arm in (current, both.candidate):
         (features,) = arm.online.requested([TRIP]).joined.values()
         assert features.features["last_delay"] == 7
