@@ -202,7 +202,8 @@ def project(tmp_path_factory):
             ["promote", "rollback"],
         ),
         ({"CI_PIPELINE_SOURCE": "web", "CI_COMMIT_BRANCH": "other", "CI_DEFAULT_BRANCH": "main"}, []),
-        ({"CI_PIPELINE_SOURCE": "schedule", "CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main"}, []),
+        ({"CI_PIPELINE_SOURCE": "schedule", "CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main"}, ["rollout"]),
+        ({"CI_PIPELINE_SOURCE": "schedule", "CI_COMMIT_BRANCH": "other", "CI_DEFAULT_BRANCH": "main"}, []),
     ],
 )
 def test_gitlab_gives_each_pipeline_its_jobs(project, variables, jobs):
@@ -224,8 +225,9 @@ def test_gitlab_gives_secrets_to_no_job_that_runs_unreviewed_code_of_a_fork(proj
         "release": "release",
         "promote": "promote",
         "rollback": "promote",
+        "rollout": "promote",
     }
-    for name in ("comment", "release", "promote", "rollback"):
+    for name in ("comment", "release", "promote", "rollback", "rollout"):
         assert jobs[name]["variables"]["TREE"] == "origin/$CI_DEFAULT_BRANCH"
         assert not jobs[name].get("cache")
 
@@ -237,7 +239,7 @@ def test_gitlab_merges_into_its_jobs_the_lines_by_which_they_sign_in_to_a_store(
     assert schema(folder / ".gitlab-ci.yml", name="vendor.gitlab-ci") == []
     before, after = (yaml.safe_load(gitlab(each, "--preview")) for each in (project, folder))
     signed = {name for name in before if before[name] != after[name]}
-    assert signed == {"reproduce", "trunk", "release", "promote", "rollback"}
+    assert signed == {"reproduce", "trunk", "release", "promote", "rollback", "rollout"}
     for name in signed:
         assert after[name]["before_script"][1:] == before[name]["before_script"]
         kept = after[name] | {"before_script": before[name]["before_script"]}
@@ -254,10 +256,11 @@ def test_github_gives_secrets_to_jobs_of_an_environment_and_the_key_to_one_witho
         "reproduce-commit/reproduce": "reproduce",
         "reproduce/record": "record",
         "reproduce/reproduce": "reproduce",
+        "rollout/rollout": "promote",
     }
     signing = {name for name, job in jobs.items() if "SIGNING_KEY" in json.dumps(job)}
     assert signing == {"main/release", "reproduce/record"}
-    for name in (*signing, "promote/promote", "reproduce-commit/reproduce"):
+    for name in (*signing, "promote/promote", "rollout/rollout", "reproduce-commit/reproduce"):
         assert [step["with"] for step in jobs[name]["steps"] if step.get("uses", "").startswith("./")] == [
             {"cache": "false"}
         ]
@@ -267,13 +270,13 @@ def test_every_system_takes_the_same_keys_of_the_remote_and_temporary_ones_too()
     lines = [line.partition(" #")[0].strip() for path in WORKFLOWS for line in path.read_text().splitlines()]
     passed = [line for line in lines if "AWS_" in line]
     wanted = [f"{key}: ${{{{ secrets.{key} }}}}" for key in REMOTE_KEYS]
-    jobs = ["reproduce", "record", "reproduce-commit", "trunk", "release", "promote"]
+    jobs = ["reproduce", "record", "reproduce-commit", "trunk", "release", "promote", "rollout"]
     assert passed == wanted * len(jobs)
     assert set(re.findall(r"`(AWS_\w+_\w+)`", SETUP_GITLAB.read_text(encoding="utf-8"))) >= {*REMOTE_KEYS}
     # AWS's own binding sets all three, and knows their names.
     bound = re.findall(r"(\w+)\((?=[^()]*credentialsId: 'trunkline-remote')", JENKINS.read_text(encoding="utf-8"))
     assert set(bound) == {"aws"}
-    assert len(bound) == len({"Reproduce", "Trunk", "Release", "Rollback"})
+    assert len(bound) == len({"Reproduce", "Trunk", "Release", "Rollback", "Rollout"})
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "azure"])
@@ -388,3 +391,4 @@ def test_all_systems_run_the_same_verbs_in_the_same_order(runs):
     assert verbs(github["main/release"]) == verbs(gitlab_["release"]) == verbs(jenkins_["Release"])
     (promote,), (rollback,) = verbs(gitlab_["promote"]), verbs(gitlab_["rollback"])
     assert verbs(github["promote/promote"]) == [promote, rollback] == verbs(jenkins_["Promote"] + jenkins_["Rollback"])
+    assert verbs(github["rollout/rollout"]) == verbs(gitlab_["rollout"]) == verbs(jenkins_["Rollout"])

@@ -67,7 +67,10 @@ def rollout(  # noqa: PLR0913, PLR0917  an argument per option
         raise click.UsageError("--html is of one environment; name it with --env")
     params = Params.read()
     contents = {}
-    for name in _with_rollout(params) if every else [environment]:
+    names = _with_rollout(params) if every else [environment]
+    if not names and not as_json:
+        click.echo("conf/deploy declares no rollout")
+    for name in names:
         judged = _judged(params, name, log, since, as_of or datetime.now(UTC))
         if judged is not None and html is not None:
             _write(judged, html)
