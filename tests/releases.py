@@ -150,11 +150,16 @@ class Project:
         current = yaml.safe_load(self.read(REGISTRY))[self.name]
         return self.write(REGISTRY, registry(self.name, **current | environments))
 
-    def build(self, roc_auc: float = 0.76, excess: float = 0.0) -> Self:
-        """Write what the pipeline would leave; the bundle's golden row expects a score that is `excess` too high."""
+    def build(self, roc_auc: float = 0.76, excess: float = 0.0, bundle: Path | None = None) -> Self:
+        """Write what the pipeline would leave.
+
+        It is of a bundle of a test's own, or of one whose golden row expects a score that is `excess` too high.
+        """
         card = f"# Sums: {yaml.safe_load(self.read('params.yaml'))['model']}, {roc_auc}\n"
         sha256 = hashlib.sha256(card.encode()).hexdigest()
-        digest, bundle = remote_bundle(self.store, card, excess) if self.store else (sha256, f"{sha256[:32]}.dir")
+        digest, pushed = sha256, f"{sha256[:32]}.dir"
+        if self.store:
+            digest, pushed = remote_folder(self.store, bundle) if bundle else remote_bundle(self.store, card, excess)
         interval = [round(roc_auc - 0.01, 4), round(roc_auc + 0.01, 4)]
         verdicts = [verdict(rule, roc_auc, interval) for rule in ("ranks", "advised")]
         whole = {"n": 20, "metrics": {"roc_auc": {"value": roc_auc, "interval": interval}}}
@@ -171,7 +176,7 @@ class Project:
             self.write(f"reports/{name}.json", content)
         size = {"hash": "md5", "nfiles": 3, "size": 5306510}
         data: list[dict[str, Any]] = [{"path": path, "md5": f"{md5}.dir"} | size for path, md5 in DATA.items()]
-        outs = {"validate": data, "bundle": [{"path": "models/bundle", "md5": bundle, "hash": "md5"}]}
+        outs = {"validate": data, "bundle": [{"path": "models/bundle", "md5": pushed, "hash": "md5"}]}
         stages = {name: {"cmd": "true", "outs": [out["path"] for out in outs[name]]} for name in outs}
         lock = {name: {"cmd": "true", "outs": outs[name]} for name in outs}
         return self.write("dvc.yaml", {"stages": stages}).write("dvc.lock", {"schema": "2.0", "stages": lock})
@@ -256,7 +261,18 @@ def verdict(rule: str, roc_auc: float, interval: list[float]) -> dict[str, Any]:
 
 
 def remote_bundle(store: Path, card: str, excess: float) -> tuple[str, str]:
-    """Put a bundle with this card into DVC's remote, as `dvc push` does; return its digest and its hash there."""
+    """Put a bundle with this card into DVC's remote; return its digest and its hash there."""
+    with TemporaryDirectory() as temporary:
+        folder = bundles.make(Path(temporary) / "bundle")
+        golden = {"request": REQUEST, "score": bundles.expected(bundles.INPUTS, REQUEST) + excess}
+        (folder / "golden.json").write_text(json.dumps([golden]))
+        (folder / "card.md").write_text(card)
+        bundles.seal(folder)
+        return remote_folder(store, folder)
+
+
+def remote_folder(store: Path, folder: Path) -> tuple[str, str]:
+    """Put a bundle into DVC's remote, as `dvc push` does; return its digest and its hash there."""
 
     def put(content: bytes, suffix: str = "") -> str:
         name = hashlib.md5(content).hexdigest() + suffix
@@ -265,14 +281,8 @@ def remote_bundle(store: Path, card: str, excess: float) -> tuple[str, str]:
         path.write_bytes(content)
         return name
 
-    with TemporaryDirectory() as temporary:
-        folder = bundles.make(Path(temporary) / "bundle")
-        golden = {"request": REQUEST, "score": bundles.expected(bundles.INPUTS, REQUEST) + excess}
-        (folder / "golden.json").write_text(json.dumps([golden]))
-        (folder / "card.md").write_text(card)
-        bundles.seal(folder)
-        entries = [{"md5": put(path.read_bytes()), "relpath": path.name} for path in sorted(folder.iterdir())]
-        return manifest.digest(folder), put(json.dumps(entries).encode(), ".dir")
+    entries = [{"md5": put(path.read_bytes()), "relpath": path.name} for path in sorted(folder.iterdir())]
+    return manifest.digest(folder), put(json.dumps(entries).encode(), ".dir")
 
 
 def history(folder: Path) -> Project:

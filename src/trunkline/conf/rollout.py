@@ -42,8 +42,7 @@ class RolloutRules(Strict):
     refusals: Amount | None = Field(0.01, description="By how much more of its rows its contract may refuse.")
     latency_p50: Ratio | None = Field(
         1.5,
-        description="Its median latency over the current version's: in shadow of scoring alone, in canary of the whole "
-        "answer.",
+        description="The median time that its scoring takes, over the current version's; without what the server does.",
     )
     latency_p99: Ratio | None = Field(2.0, description="The same of the 99th percentile.")
     mean: float | None = Field(

@@ -26,6 +26,8 @@ ORIGINS = ("EWR", "JFK", "LGA")
 OPEN = Privacy({}, "keep", frozenset(), None)
 KEY = ["carrier", "flight"]
 
+_SCORING = "scoring"
+_AROUND = 0.02  # seconds that a server does more for a canary
 _INPUTS = [("flight", "integer"), ("carrier", "text"), ("origin", "text")]
 
 
@@ -77,9 +79,9 @@ def write(folder, traffic, fault, *, labels=False, start=SINCE):
             own = version == CANDIDATE
             scores = _chance(_wrong(logits[1], where, fault) if own else logits[0])
             problems = _problems(random, count, fault if own else Fault())
-            columns = {
-                REQUEST: ids, TIME: times, "arm": [arm] * count, "latency": took[int(own)] * (fault.slow if own else 1),
-            }  # fmt: skip
+            scoring = took[int(own)] * (fault.slow if own else 1)
+            latency = scoring + _AROUND * (arm == "canary")  # whatever the candidate is
+            columns = {REQUEST: ids, TIME: times, "arm": [arm] * count, "latency": latency, _SCORING: scoring}
             _segment(log, version, (hour, begin), (columns, flights, where, scores, problems), mask)
             if traffic.kind == "canary" and own:  # what it cannot answer, the current version does
                 fallen = mask & np.array([each is not None for each in problems])
@@ -120,6 +122,7 @@ def _segment(log, version, when, content, mask):
         return
     digest = hashlib.sha256(version.encode()).hexdigest()
     given = {key: [values[each] for each in keep] for key, values in columns.items()}
+    scoring = given.pop(_SCORING)
     given |= {"row": [0] * len(keep), "version": [version] * len(keep), DIGEST: [digest] * len(keep)}
     given |= {"route": ["/v1/predict"] * len(keep)}
     texts = np.array(
@@ -127,7 +130,7 @@ def _segment(log, version, when, content, mask):
     )
     rows = ScoredRows(flights[keep, None].astype(float), texts, scores[keep, None])
     table = segments.table(Scorer(digest, version, _INPUTS, ["score"]), OPEN, given, rows)
-    table = _rollout_columns(table, given["latency"], [problems[each] for each in keep])
+    table = _rollout_columns(table, scoring, [problems[each] for each in keep])
     log.write(place.folder(version, digest, begin.timestamp()), f"part-{name}.parquet", table)
 
 
@@ -139,7 +142,7 @@ def _rollout_columns(table, scoring, problems):
     parts = [struct.field(place) for place in range(struct.type.num_fields)]
     inputs = pa.StructArray.from_arrays(parts, fields=list(struct.type), mask=pa.array(unscored))
     for name, column in {
-        "scoring": pa.array(scoring),
+        _SCORING: pa.array(scoring),
         "problem": pa.array(problems, pa.string()),
         "score": score,
         "inputs": inputs,

@@ -26,10 +26,10 @@ CLUSTER, SECONDS = "cluster", "seconds"
 ERROR, REFUSAL = "error", "refusal"
 
 _CURRENT = "current"
-_ARM, _PROBLEM, _SCORING, _LATENCY = "arm", "problem", "scoring", "latency"
+_ARM, _PROBLEM, _SCORING = "arm", "problem", "scoring"
 _READ: dict[str, pl.DataType] = {
     REQUEST: pl.String(), ROW: pl.Int64(), TIME: INSTANT, _ARM: pl.String(), COLUMNS: pl.String(),
-    _LATENCY: pl.Float64(), _SCORING: pl.Float64(), _PROBLEM: pl.String(),
+    _SCORING: pl.Float64(), _PROBLEM: pl.String(),
 }  # fmt: skip
 _ID = [REQUEST, ROW]
 _SEPARATOR, _ASKED = "\x1f", ":asked"
@@ -39,7 +39,8 @@ _SEPARATOR, _ASKED = "\x1f", ":asked"
 class Hour:
     """Rows of both arms up to `end`: request_id, row, time, error, refusal, seconds, cluster, slices, scores, outcome.
 
-    `seconds` are those of a request, at the first of its rows, null at the others. A slice's column is `slice:NAME`.
+    `seconds` are those that the model took for a request, at the first of the arm's rows, null at the others: those of
+    the answer would be the server's as well, which does more for a canary. A slice's column is `slice:NAME`.
     """
 
     end: datetime
@@ -107,14 +108,13 @@ class Reader:
         cluster = pl.DataFrame({name: texts[name] for name in key}).select(
             pl.concat_str(list(key), separator=_SEPARATOR)
         )
-        seconds = pl.col(_SCORING if self.step.kind == "shadow" else _LATENCY)
         first = pl.int_range(pl.len()).over(REQUEST, _ARM, order_by=ROW) == 0
         problem = pl.col(_PROBLEM)
         return rows.select(
             *_ID, TIME, _ARM, *self.scores,
             (problem.is_not_null() & ~problem.str.starts_with("refused")).alias(ERROR),
             (problem.is_not_null() & problem.str.starts_with("refused")).alias(REFUSAL),
-            pl.when(first).then(seconds).alias(SECONDS),
+            pl.when(first).then(pl.col(_SCORING)).alias(SECONDS),
             cluster.to_series().alias(CLUSTER),
             *(texts[name].fill_null(MISSING).alias(f"slice:{name}") for name in slices),
             outcome,
