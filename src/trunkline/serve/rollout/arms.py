@@ -32,10 +32,12 @@ class Arms:
         return Share(self.candidate.version.digest, self.declared.share, tuple(self.declared.key))
 
     def answered(self, asked: Asked) -> list[int]:
-        """Return the numbers of the rows that the candidate answers."""
+        """Return the numbers of the rows that the candidate answers: none where it cannot explain what is to be."""
         if self.declared.kind != "canary" or asked.pinned:
             return []
         rows = self.current.decoder.limited(asked.rows)
+        if asked.explained and not self.candidate.explains(len(rows)):
+            return []
         return [number for number, row in enumerate(rows) if self.share.has(row)]
 
     def shadowed(self, asked: Asked, request: str) -> list[int]:
