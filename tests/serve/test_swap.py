@@ -186,7 +186,7 @@ def test_what_the_log_says_is_in_place_when_it_says_it(store, follower, tmp_path
 @pytest.fixture
 def rolled(store, follower, tmp_path, monkeypatch) -> Callable[..., Slot]:
     """Delivers v1 with a rollout of v2, looks, and returns the slot; `loaded` counts what was loaded."""
-    made = [golden_bundle(tmp_path / f"v{number}", label=f"label {number}") for number in (1, 2)]
+    made = [golden_bundle(tmp_path / f"v{number}", request={"title": f"v{number}"}) for number in (1, 2)]
     names = [deliver(store, number, each) for number, each in enumerate(made, 1)]
     pointers = [pointer(released(name, number, "sums")) for number, name in enumerate(names, 1)]
     loads = follower._load
@@ -250,11 +250,27 @@ def test_a_candidate_that_is_not_to_be_believed_disturbs_nothing(rolled, followe
     assert slot.arms.candidate.version.version == "v2"
 
 
-def test_a_candidate_with_other_scores_is_none(rolled, store, tmp_path):
-    slot = rolled()
-    other = replace(
-        slot.arms.candidate.bundle,
-        contract=msgspec.structs.replace(slot.arms.candidate.bundle.contract, classes=["a", "b"]),
-    )
-    with pytest.raises(UserError, match=r"v2: gives score_a, score_b, and what is served score;"):
-        replace(slot.arms, candidate=replace(slot.arms.candidate, bundle=other))
+@pytest.mark.parametrize(
+    ("contract", "manifest"),
+    [
+        ({"classes": ["a", "b"]}, {}),
+        ({"classes": ["b", "a", "c"]}, {}),
+        ({"label": "lost"}, {}),
+        ({}, {"task": "binary"}),
+    ],
+)
+def test_a_candidate_whose_scores_mean_something_else_is_none(rolled, contract, manifest):
+    arms = rolled().arms
+
+    def changed(model: Model, contract: dict[str, Any], manifest: dict[str, Any]) -> Model:
+        new = {
+            "contract": msgspec.structs.replace(model.bundle.contract, **contract),
+            "manifest": msgspec.structs.replace(model.bundle.manifest, **manifest),
+        }
+        return replace(model, bundle=replace(model.bundle, **new))
+
+    current, same = (changed(model, {"classes": ["a", "b", "c"]}, {}) for model in (arms.current, arms.candidate))
+    replace(arms, current=current, candidate=same)
+    words = r"v2: gives .*, and what is served score_a, score_b, score_c of late \(regression\); .* without a rollout"
+    with pytest.raises(UserError, match=words):
+        replace(arms, current=current, candidate=changed(same, contract, manifest))

@@ -36,6 +36,11 @@ class Asked:
         return self.read()
 
     @property
+    def is_read(self) -> bool:
+        """Whether the rows are read already, which may take long."""
+        return "rows" in vars(self)
+
+    @property
     def own_id(self) -> str | None:
         """The client's id, if the log can bear it."""
         return self.id if self.id and is_request_id(self.id) else None

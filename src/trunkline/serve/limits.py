@@ -40,6 +40,7 @@ class Queue:
         self.length = 0
         self._thread = ThreadPoolExecutor(1, "scores")
         self._waiters = ThreadPoolExecutor(min(limit, WAITERS), "waits")
+        self._tries = ThreadPoolExecutor(min(limit, WAITERS), "tries")
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -66,6 +67,13 @@ class Queue:
             return await before(deadline, asyncio.get_running_loop().run_in_executor(threads, work))
         check_deadline(deadline)
         return result
+
+    async def tried(self, work: Callable[[], _Result], deadline: float) -> _Result:
+        """Return what a candidate's work returns, before the deadline, as `run` does, in threads of its own.
+
+        One that hangs keeps its threads, of which what is served must never be short.
+        """
+        return await before(deadline, asyncio.get_running_loop().run_in_executor(self._tries, work))
 
 
 async def before(deadline: float, result: Awaitable[_Result], *, waits: bool = True) -> _Result:

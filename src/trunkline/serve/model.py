@@ -134,6 +134,10 @@ class Model:
         requested = await self.online.requested_in_turn(self.decoder.limited(rows))
         return Given(self.decoder.check(requested.rows, one), requested)
 
+    def explains(self, rows: int) -> bool:
+        """Tell whether so many rows can be explained at once."""
+        return isinstance(self.explainer, Explainer) and rows <= self.explainer.most
+
     def explanations(self, rows: Rows | Columns, scores: npt.NDArray[np.float64]) -> list[dict[str, Any]]:
         """Return the explanations of rows that have these scores.
 

@@ -36,7 +36,7 @@ def document(model: Model, serving: Serving) -> dict[str, Any]:
     row = {key: value for key, value in contract.request.items() if not key.startswith("$")}
     score = _score(contract)
     schemas = {"Row": row, "Score": score, "Problem": PROBLEM, "Scored": _scored(), "ScoredRows": _scored_rows()}
-    schemas |= {"Explanation": _explanation(contract)} | described.SCHEMAS
+    schemas |= {"Explanation": _explanation(contract), "Served": _SERVED} | described.SCHEMAS
     if model.online:
         schemas |= {"Request": model.online.request_schema(contract.request.get("properties", {}))}
     paths = {
@@ -100,6 +100,22 @@ _ORIGIN = {
 }
 # Of rows that two versions answered, while a rollout runs.
 _ORIGINS = {name: {"type": "array", "items": {"type": ["string", "null"]}} for name in ("digests", "versions")}
+
+_TEXT = {"type": "string"}
+_MAYBE = {"type": ["string", "null"]}
+_VERSION = record(name=_TEXT, digest=_TEXT, version=_MAYBE, commit=_MAYBE)
+_ROLLOUT = record(
+    kind={"enum": ["shadow", "canary"]},
+    share={"type": "number", "exclusiveMinimum": 0, "maximum": 100, "description": "Percent of the rows"},
+    candidate=_VERSION,
+    problem=_MAYBE | {"description": "Why the candidate is not tried; null if it is"},
+)
+_SERVED = record(
+    **_VERSION["properties"],
+    previous={"anyOf": [_VERSION, {"type": "null"}]},
+    problem=_MAYBE | {"description": "Why what was delivered last is not served; null if it is"},
+    rollout={"anyOf": [_ROLLOUT, {"type": "null"}], "description": "What is tried beside it"},
+)
 
 
 def _score(contract: Contract) -> dict[str, Any]:
@@ -190,6 +206,7 @@ def _events(limits: Limits) -> dict[str, Any]:
 def _states() -> Iterator[Operation]:
     for path, (summary, media_type) in _STATES.items():
         scope = STATE_SCOPES.get(path)
-        answer = {"description": summary, "content": content(media_type, {})}
+        schema = ref("Served") if path == "/version" else {}
+        answer = {"description": summary, "content": content(media_type, schema)}
         refusals = ["503", *(OF_A_SCOPE if scope else ())]
         yield Operation("get", path, scope, {"summary": summary, "responses": answers(answer, refusals)})

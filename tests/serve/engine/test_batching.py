@@ -125,3 +125,16 @@ def test_in_the_event_loop_a_request_that_nobody_waits_for_is_not_scored():
 
     assert asyncio.run(ask()) == [[10], [30]]
     assert scorer.calls == [[1], [3]]
+
+
+def test_a_scorer_that_would_end_its_thread_is_an_error_of_its_rows():
+    def scorer(numeric, texts):
+        if numeric[0, 0] < 0:
+            raise SystemExit
+        return numeric[:, 0]
+
+    batches, texts = Batches(scorer, 100), np.empty((1, 0), object)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="raised SystemExit"):
+            batches.scores(np.array([[-1.0]]), texts)
+        assert batches.scores(np.array([[7.0]]), texts).tolist() == [7.0]

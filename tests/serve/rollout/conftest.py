@@ -78,6 +78,24 @@ def candidate_bundle(folder: Path) -> Path:
     return folder
 
 
+def classes_bundle(folder: Path, names: Sequence[str], factor: float) -> Path:
+    """Write a bundle of several classes, whose scores are 1, 2, 3, … times a factor of those of GOOD's."""
+    golden_bundle(folder, classes=names)
+    factors = [factor * number for number in range(1, len(names) + 1)]
+    model = onnx.load(folder / "model.onnx")
+    model.graph.node[-1].output[0] = "sum"
+    model.graph.node.append(helper.make_node("Unsqueeze", ["sum", "columns"], ["column"]))
+    model.graph.node.append(helper.make_node("Mul", ["column", "factors"], ["score"]))
+    model.graph.initializer.append(helper.make_tensor("factors", TensorProto.DOUBLE, [1, len(names)], factors))
+    model.graph.output[0].type.tensor_type.shape.dim.add().dim_value = len(names)
+    onnx.save(model, folder / "model.onnx")
+    total = bundles.expected(bundles.INPUTS, GOOD)
+    score = {name: total * each for name, each in zip(names, factors, strict=True)}
+    (folder / "golden.json").write_text(json.dumps([{"request": GOOD, "score": score}]))
+    bundles.seal(folder, task="multiclass")
+    return folder
+
+
 @dataclass
 class Rolled:
     """A store of a version v1 and its candidate v2, as `trunkline reconcile` delivers them."""

@@ -12,6 +12,7 @@ import grpc
 import polars as pl
 import pyarrow as pa
 import pytest
+from jsonschema import Draft202012Validator
 from open_inference.grpc.service import GRPCInferenceServiceStub
 
 from tests.serve.conftest import GOOD
@@ -130,6 +131,27 @@ def test_who_asks_for_the_version_has_that(canary, rolled):
     assert answer["outputs"][0]["data"] == [rolled.current.score(row) for row in FEW]
     without = {name: value for name, value in FEW[0].items() if name not in KEY} | {"hour": 1}
     assert canary.post("/v1/predict", without).json["version"] == "v1"
+
+
+def test_what_is_answered_is_as_it_is_described(canary, rolled):
+    document = canary.get("/openapi.json").json
+
+    def described(name: str, answer: Any) -> Any:
+        schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+        Draft202012Validator(schema).validate(answer)
+        return document["components"]["schemas"][name]["properties"]
+
+    answer = canary.post("/v1/predict", ROWS).json
+    assert answer.keys() <= described("ScoredRows", answer).keys()
+    described("Scored", canary.post("/v1/predict", ROWS[0]).json)
+    served = canary.get("/version").json
+    assert served["rollout"]["candidate"]["version"] == "v2"
+    properties = described("Served", served)
+    assert served.keys() == properties.keys()
+    rollout, nothing = properties["rollout"]["anyOf"]
+    assert (served["rollout"].keys(), nothing) == (rollout["properties"].keys(), {"type": "null"})
+    answers = document["paths"]["/version"]["get"]["responses"]["200"]["content"]["application/json"]
+    assert answers["schema"] == {"$ref": "#/components/schemas/Served"}
 
 
 def test_each_row_is_logged_with_its_arm_and_why_a_candidate_did_not_answer(canary, rolled):

@@ -33,7 +33,7 @@ class Batches:
     """Calls a scorer in one thread, with the rows of all requests that wait, up to `most` rows at once."""
 
     def __init__(self, scores: Scores, most: int) -> None:
-        self._scores, self._most = scores, most
+        self._scores, self._most = _contained(scores), most
         self._waiting: deque[_Request] = deque()
         self._thread = ThreadPoolExecutor(1, "batches")
         self._last = (0, 0.0)  # requests of the last call, and its seconds
@@ -92,3 +92,17 @@ class Batches:
                 request.scores.set_result(self._scores(request.numeric, request.texts))
             except Exception as of_its_own:
                 request.scores.set_exception(of_its_own)
+
+
+def _contained(scores: Scores) -> Scores:
+    """Return a scorer of which nothing ends the thread that others wait for, or the process: not even SystemExit."""
+
+    def contained(numeric: Floats, texts: Texts) -> Floats:
+        try:
+            return scores(numeric, texts)
+        except Exception:
+            raise
+        except BaseException as error:
+            raise RuntimeError(f"the scorer raised {type(error).__name__}") from error
+
+    return contained

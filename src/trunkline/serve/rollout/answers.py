@@ -89,17 +89,22 @@ async def _tried(model: Model, asked: Asked, numbers: Sequence[int], work: Work)
     now = time.monotonic()
     patience = now + (work.deadline - now) * _PATIENCE
     try:
-        return await work.queue.run(partial(tried, model, asked, numbers), math.inf, patience, waits=True)
+        return await work.queue.tried(partial(tried, model, asked, numbers, explained=asked.explained), patience)
     except ProblemError as late:
         return failed(model, asked, numbers, problem_of(late))
 
 
 def _refused(model: Model, asked: Asked, rest: Sequence[int] | None, error: Exception) -> list[Scored]:
-    """Return what is logged of rows that were not answered: the one that is refused, or all where scoring failed."""
-    if isinstance(error, ProblemError):
-        if error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
-            return []
-        numbers: Sequence[int] = [error.members.get("row", 0)]
-    else:
+    """Return what is logged of rows that were not answered: the one that is refused, or all where scoring failed.
+
+    Being late is a failure, as it is of a candidate; where the rows were not read yet, none of the arms has tried.
+    """
+    late = isinstance(error, ProblemError) and error.status == HTTPStatus.GATEWAY_TIMEOUT and asked.is_read
+    numbers: Sequence[int]
+    if late or not isinstance(error, ProblemError):
         numbers = range(len(asked.rows)) if rest is None else rest
+    elif error.status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        numbers = [error.members.get("row", 0)]
+    else:
+        return []
     return [failed(model, asked, numbers, problem_of(error)).logged("current", asked.own_id)]

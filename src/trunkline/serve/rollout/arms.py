@@ -1,6 +1,6 @@
 """The two arms of a rollout: the version that is served, and the candidate, with the share of rows that it is given."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,10 +19,10 @@ class Arms:
     declared: Rollout
 
     def __post_init__(self) -> None:
-        ours, theirs = (list(model.bundle.contract.scores) for model in (self.current, self.candidate))
+        ours, theirs = _meaning(self.current), _meaning(self.candidate)
         if ours != theirs:
             raise UserError(
-                f"{self.candidate.version.version}: gives {', '.join(theirs)}, and what is served {', '.join(ours)}; "
+                f"{self.candidate.version.version}: gives {_words(*theirs)}, and what is served {_words(*ours)}; "
                 "clients could not read both: deliver it without a rollout"
             )
 
@@ -32,10 +32,12 @@ class Arms:
         return Share(self.candidate.version.digest, self.declared.share, tuple(self.declared.key))
 
     def answered(self, asked: Asked) -> list[int]:
-        """Return the numbers of the rows that the candidate answers."""
+        """Return the numbers of the rows that the candidate answers: none where it cannot explain what is to be."""
         if self.declared.kind != "canary" or asked.pinned:
             return []
         rows = self.current.decoder.limited(asked.rows)
+        if asked.explained and not self.candidate.explains(len(rows)):
+            return []
         return [number for number, row in enumerate(rows) if self.share.has(row)]
 
     def shadowed(self, asked: Asked, request: str) -> list[int]:
@@ -43,3 +45,13 @@ class Arms:
         return [
             number for number, row in enumerate(asked.rows) if isinstance(row, Mapping) and self.share.has(row, request)
         ]
+
+
+def _meaning(model: Model) -> tuple[tuple[str, ...], str, str]:
+    """Return what the scores of a model are: their names in order, the label that they are of, and the task."""
+    contract = model.bundle.contract
+    return contract.scores, contract.label, model.bundle.manifest.task
+
+
+def _words(scores: Sequence[str], label: str, task: str) -> str:
+    return f"{', '.join(scores)} of {label} ({task})"

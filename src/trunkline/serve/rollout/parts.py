@@ -114,13 +114,16 @@ def part_of(model: Model, asked: Asked, numbers: Sequence[int] | None, given: Gi
     return Part(model, numbers, given, scores, seconds, explanations, problems, _columns(model, asked, problems))
 
 
-def tried(model: Model, asked: Asked, numbers: Sequence[int]) -> Part:
-    """Return the rows of some numbers as a candidate scores them: what it refuses, or fails on, is a problem."""
+def tried(model: Model, asked: Asked, numbers: Sequence[int], *, explained: bool = False) -> Part:
+    """Return the rows of some numbers as a candidate scores them: what it refuses, or fails on, is a problem.
+
+    Where `explained`, a row without an explanation has a problem too.
+    """
     try:
         numbers, given, problems = _given_each(model, asked, numbers)
         accepted = given.rows.accepted
         scores, seconds = _timed(model, accepted)
-        explanations = model.explanations(accepted, scores) if asked.explained else None
+        explanations = model.explanations(accepted, scores) if explained else None
     except Exception as error:
         _failures.tell(model, error)
         return failed(model, asked, numbers, problem_of(error))
