@@ -1,5 +1,6 @@
 """Verdicts on rollouts, for verbs that show them beside other things: by the trunk's conf/ and the log it declares."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,9 +8,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from trunkline.conf.rollout import Rollout
     from trunkline.conf.versions import Version
     from trunkline.core.params import Params
     from trunkline.deploy.propose import TrunkState
+    from trunkline.deploy.reconcile.desired import DesiredState
+    from trunkline.deploy.reconcile.status import RolloutStanding, Standing
     from trunkline.deploy.rollout.judge import Verdict
     from trunkline.deploy.rollout.step import Step
     from trunkline.deploy.rollout.trials import Trial
@@ -48,6 +52,40 @@ def verdict(params: "Params", step: "Step", until: datetime, log: str | None) ->
     place, task = log_place(Path(), log), params.group(Data).target.task
     outcomes = store.read(place, task) if step.rules.performance else None
     return judge.verdict(step, evidence.gather(Reader(place, step, until, outcomes)), until, task)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a verdict answers, and its first reason; `?` where there can be none, and why not."""
+
+    answer: str
+    reason: str
+
+
+def running(trunk: "DesiredState", standings: "Sequence[Standing]") -> dict[str, Answer]:
+    """Return what the log says now of the rollout of each environment that has one; without any, no log is read."""
+    answers = {}
+    for standing in standings:
+        environment, tried = standing.outcome.environment, standing.rollout
+        steps = trunk.promotion.environments[environment].rollout
+        if tried is not None and steps is not None:
+            answers[environment] = _answer(trunk.tip, standing, tried, steps)
+    return answers
+
+
+def _answer(tip: str, standing: "Standing", tried: "RolloutStanding", steps: "Rollout") -> Answer:
+    from trunkline.core.errors import TrunklineError, UserError, one_line
+    from trunkline.deploy.reconcile import status
+
+    try:
+        params = params_at(tip)
+        log = log_of(params)
+        if log is None:
+            raise UserError("no prediction log is declared: serving.log in conf/serving")
+        judged = verdict(params, status.step(standing, tried, steps), datetime.now(UTC), log)
+    except (TrunklineError, OSError) as error:  # pyarrow's too
+        return Answer("?", one_line(error))
+    return Answer(judged.answer, judged.reasons[0])
 
 
 def elsewhere(environment: str, trunk: "TrunkState", version: "Version") -> "Sequence[tuple[str, str]]":
