@@ -44,7 +44,7 @@ def project(tmp_path, monkeypatch):
     Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     Path("models").mkdir()
     declare("{version: v4, shadow: v5}", "2026-11-01T08:00:00Z")
-    declare("{version: v4, canary: {version: v5, share: 25}}", SINCE.isoformat())
+    declare("{version: v4, canary: {version: v5, share: 25}}", "2026-11-02T13:00:00+05:00")  # which is SINCE
     declare("{version: v4, canary: {version: v5, share: 25}, hold: [v3]}", "2026-11-02T09:00:00Z")
     return tmp_path
 

@@ -2,12 +2,18 @@
 
 import json
 import os
+import re
 import shutil
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
-from tests.releases import NAME, REGISTRY, history, registry
+from tests.deploy.rollout import logs
+from tests.deploy.rollout.logs import Fault, Traffic
+from tests.releases import NAME, REGISTRY, START, history, registry
 from tests.rig.repository import git
 from tests.rig.rig import rigged
 from trunkline.adapters.forge.connect import connect
@@ -458,3 +464,39 @@ def test_a_forge_that_fails_after_the_effect_is_asked_again_and_opens_no_second(
     rig.forge.fail("POST", "/pulls$", 1, 502, after_effect=True)
     ran("promote", "v3", "--to", "production")
     assert len(rig.state.pulls) == 1
+
+
+TRIALS = {"key": ["carrier", "flight"], "steps": [{"shadow": 100, "for": "1h", "requests": 100}, {"canary": 50}]}
+
+
+@pytest.fixture
+def tried(made, tmp_path, monkeypatch):
+    """A clone in whose trunk v3 was a shadow of staging for two hours, and then a canary of 50 %; all in one log."""
+    project = made.clone(tmp_path / "tried")
+    environments = {"staging": {"rollout": TRIALS}, "production": {}}
+    project.params(deploy__environments=environments, serving={"log": {"to": "log"}})
+    data = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text(encoding="utf-8"))["data"]
+    project.params(data=data).declare(staging={"version": "v2", "shadow": "v3"}).commit("Try v3")
+    began = START + timedelta(hours=project.hours)
+    project.hours += 1
+    project.declare(staging={"version": "v2", "canary": {"version": "v3", "share": 50}}).commit("Let v3 answer")
+    clone = cloned(project, tmp_path, monkeypatch)
+    monkeypatch.setattr(logs, "CURRENT", "v2")
+    monkeypatch.setattr(logs, "CANDIDATE", "v3")
+    logs.write("log", Traffic("shadow", 100, hours=2), Fault(), environment="staging", start=began)
+    return clone
+
+
+def test_a_promotion_shows_what_staging_found(tried):
+    body = json.loads(ran("promote", "v3", "--to", "production", "--dry-run", "--json"))["body"]
+    _, shadow, canary, _ = re.split(r"^### In staging, as |^### What was merged", body, flags=re.MULTILINE)
+    assert shadow.startswith(
+        "shadow\n\n**step up**: 1,200 rows in 1h or more, and every rule passes\n\n"
+        "`v3` as shadow of 100 % beside `v2`, since"
+    )
+    assert "\n| errors | all rows | passes | 0 | 0.01 |" in shadow
+    assert canary == "canary of 50 %\n\nThe log has no rows of it there.\n\n"
+    assert "In staging" not in json.loads(ran("promote", "v1", "--to", "production", "--dry-run", "--json"))["body"]
+    shutil.rmtree("log")
+    body = json.loads(ran("promote", "v3", "--to", "production", "--dry-run", "--json"))["body"]
+    assert "### In staging, as shadow\n\nNot known: log: no prediction log is there; " in body

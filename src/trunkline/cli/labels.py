@@ -134,7 +134,10 @@ def log_place(project: Path, log: str | None) -> "Place":
     try:
         place = Place(to)
         if next(place.segments(), None) is None and not place.labels():
-            raise UserError(f"{to}: no prediction log is there; name the folder that trunkline serve logs to: --log")
+            raise UserError(
+                f"{to}: no prediction log is there; name what trunkline serve logs to: --log, or serving.log in "
+                "conf/serving"
+            )
     except (ValueError, OSError) as error:  # pyarrow's
         raise UserError(f"{to}: cannot be read: {one_line(error)}") from None
     return place

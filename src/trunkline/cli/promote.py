@@ -50,13 +50,16 @@ def propose(intent: "Intent", trunk: str, local: bool, dry_run: bool, as_json: b
     """Make a proposal, print it, and return the exit code."""
     import os
     from dataclasses import asdict
+    from functools import partial
 
+    from trunkline.cli import verdicts
     from trunkline.deploy import propose as deploy_propose
     from trunkline.release.verify import RefusedError
 
     forge = None if local or dry_run else _forge()
+    tried = partial(verdicts.elsewhere, intent.environment) if intent.kind == "promote" else None
     try:
-        proposal = deploy_propose.prepare(Path(), trunk, intent, os.environ)
+        proposal = deploy_propose.prepare(Path(), trunk, intent, os.environ, tried)
     except RefusedError as error:
         output.answer({"what": "refused", "reason": str(error)}, f"refused: {error}", as_json)
         return 1

@@ -163,18 +163,11 @@ def _judged(
     params: "Params", environment: str, log: str | None, since: datetime | None, until: datetime
 ) -> "Verdict | None":
     """Return the verdict on an environment's rollout; None where none runs."""
-    from trunkline.cli.labels import log_place
-    from trunkline.conf.data import Data
-    from trunkline.deploy.rollout import declared, evidence, judge
-    from trunkline.deploy.rollout.rows import Reader
-    from trunkline.serve.labels import store
+    from trunkline.cli import verdicts
+    from trunkline.deploy.rollout import declared
 
     step = declared.find(Path(), params.name, environment, _declared(params, environment), since)
-    if step is None:
-        return None
-    place, task = log_place(Path(), log), params.group(Data).target.task
-    outcomes = store.read(place, task) if step.rules.performance else None
-    return judge.verdict(step, evidence.gather(Reader(place, step, until, outcomes)), until, task)
+    return None if step is None else verdicts.verdict(params, step, until, log)
 
 
 def _tell(judged: "Verdict") -> None:

@@ -9,10 +9,11 @@ from trunkline.cli import options, output
 from trunkline.cli.reconcile import STORE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.table import Table
 
+    from trunkline.cli.verdicts import Answer
     from trunkline.deploy.reconcile.status import Standing
 
 
@@ -24,24 +25,30 @@ if TYPE_CHECKING:
 def status(context: click.Context, trunk: str, store: str, as_json: bool) -> None:
     """Show what the trunk declares, beside what MLflow, the servers' folder and the endpoints say; changes nothing.
 
-    Needs no forge: who declared it when is read from the trunk's history. Exits with 1 if something is not in sync,
+    Needs no forge: who declared it when is read from the trunk's history. Of a rollout, it says what the log says of it
+    now, as trunkline rollout does, and `?` where that cannot be read. Exits with 1 if something is not in sync,
     with 2 if the trunk's declaration is wrong, and with 3 if something cannot be asked.
     """
+    from trunkline.cli import verdicts
     from trunkline.cli.reconcile import site
     from trunkline.deploy.reconcile import once
     from trunkline.deploy.reconcile import status as reconcile_status
     from trunkline.show import terminal
+    from trunkline.show.text import clean
 
     here = site(trunk, store)
     comparison = once.reconcile(here, lambda _: None, write=False)
     standings = reconcile_status.standings(here.clone, comparison)
+    answers = verdicts.running(comparison.declared, standings)
     if as_json:
-        output.echo_json({standing.outcome.environment: _content(standing) for standing in standings})
+        output.echo_json({each.outcome.environment: _content(each, answers) for each in standings})
     else:
         terminal.show(_table(standings))
         for standing in standings:
+            judged = answers.get(standing.outcome.environment)
+            verdict = judged and f"verdict {judged.answer}: {clean(judged.reason)}"
             held = f"{', '.join(standing.held)} held: taken back here" if standing.held else None
-            for line in filter(None, (standing.rollout, held, *standing.outcome.why)):
+            for line in filter(None, (standing.rollout, verdict, held, *standing.outcome.why)):
                 click.echo(f"{standing.outcome.environment}: {line}")
     context.exit(comparison.code)
 
@@ -64,8 +71,9 @@ def _table(standings: "Sequence[Standing]") -> "Table":
     return table
 
 
-def _content(standing: "Standing") -> dict[str, object]:
+def _content(standing: "Standing", answers: "Mapping[str, Answer]") -> dict[str, object]:
     outcome = standing.outcome
+    verdict = answers.get(outcome.environment)
     return {
         "alias": standing.alias,
         "author": standing.author,
@@ -74,7 +82,7 @@ def _content(standing: "Standing") -> dict[str, object]:
         "endpoints": dict(standing.endpoints),
         "held": list(standing.held),
         "pull_request": standing.pull_request,
-        "rollout": standing.rollout and asdict(standing.rollout),
+        "rollout": standing.rollout and asdict(standing.rollout) | {"verdict": verdict and asdict(verdict)},
         "since": standing.since,
         "state": outcome.state,
         "version": outcome.version,

@@ -46,7 +46,7 @@ class ProposalEvidence:
     latest. `present` is what the environment runs now; `merged` is what the trunk has between both, newest first, which
     is taken back where the new version is the older one (`back`). `begins` says that the version is only tried at
     first, and how; `taken_back` is a candidate whose rollout this ends. `rehearsed` counts the golden rows that the
-    bundle has just scored correctly.
+    bundle has just scored correctly. `tried` is what became of it as a candidate elsewhere: headings with Markdown.
     """
 
     kind: Kind
@@ -66,6 +66,7 @@ class ProposalEvidence:
     rehearsed: int | None = None
     begins: str = ""
     taken_back: str = ""
+    tried: Sequence[tuple[str, str]] = ()
     reason: str = ""
 
 
@@ -164,6 +165,7 @@ def _sections(evidence: ProposalEvidence) -> Iterator[tuple[str, str]]:
         return
     yield "Measured", _measured(evidence)
     yield "Gates that block", _gates(evidence)
+    yield from evidence.tried
     if evidence.present is not None:
         yield ("What is taken back" if evidence.back else "What was merged"), _merged(evidence.merged)
         changed = ((code(item.key), code(shown(item.before)), code(shown(item.after))) for item in evidence.config)

@@ -5,7 +5,7 @@ request; where the trunk has moved on, the branch starts again at its tip.
 """
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ READ = (paths.PARAMS, paths.SLICES, paths.LOCK)  # of a version's commit
 FOLLOW = (str(paths.LOCK), str(paths.PARAMS), "reports/")  # what `dvc repro` makes of another registry file
 
 Tell = Callable[[str], None]
+Section = tuple[str, str]  # of a pull request: its heading, and Markdown
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,16 @@ class Opened:
     merged: bool
 
 
-def prepare(root: Path, trunk: str, intent: Intent, environ: Mapping[str, str]) -> Proposal | NoChange:
+def prepare(
+    root: Path,
+    trunk: str,
+    intent: Intent,
+    environ: Mapping[str, str],
+    tried: "Callable[[TrunkState, Version], Sequence[Section]] | None" = None,
+) -> Proposal | NoChange:
     """Fetch the trunk, verify the version, and for a rollback run it; nothing is committed.
 
+    `tried` says what became of the version as a candidate of other environments.
     Raises UserError for an environment or version that does not exist, RefusedError for a version that must not be run,
     OutsideError where the remote or the bundle cannot be reached.
     """
@@ -127,8 +135,8 @@ def prepare(root: Path, trunk: str, intent: Intent, environ: Mapping[str, str]) 
     proven = verify.chain(root, version, tip.declared.signers)
     rehearsed = rehearse.rehearse(root, version, tip.tolerance) if intent.kind == "rollback" else None
     evidence = _evidence(root, tip, intent, declared, proven)
-    evidence = replace(evidence, ran_before=version in ran, rehearsed=rehearsed)
-    return _proposal(tip, text, evidence)
+    sections = tried(tip, version) if tried else ()
+    return _proposal(tip, text, replace(evidence, ran_before=version in ran, rehearsed=rehearsed, tried=sections))
 
 
 def local(root: Path, proposal: Proposal) -> str:

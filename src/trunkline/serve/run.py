@@ -204,8 +204,11 @@ class Worker:
                 self._certificates.stop()
 
     def _prediction_log(self) -> PredictionLog | None:
-        log = self._serving.log
-        return PredictionLog(log, Privacy.of(log, self._source.personal), self._metrics.log) if log else None
+        log, source = self._serving.log, self._source
+        if log is None:
+            return None
+        environment = source.delivery.environment if source.delivery else None
+        return PredictionLog(log, Privacy.of(log, source.personal), self._metrics.log, environment)
 
     async def _grpc(self, address: str | None) -> Any:
         if address is None:

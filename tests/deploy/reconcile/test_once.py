@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ import yaml
 from click.testing import CliRunner
 
 from tests import endpoint
-from tests.releases import REGISTRY, Project, signers
+from tests.deploy.rollout import logs
+from tests.deploy.rollout.logs import Fault, Traffic
+from tests.releases import REGISTRY, START, Project, signers
 from tests.rig.repository import environment
 from tests.servers import mlflow_server, nobody, postgres
 from trunkline.adapters.git import process as git_process
@@ -378,6 +381,7 @@ def test_a_candidate_is_delivered_beside_the_version_and_taken_away_again(projec
     rollout = json.loads(shown(site, monkeypatch, "--json"))["production"]["rollout"]
     assert (rollout["version"], rollout["share"], rollout["step"], rollout["delivered"]) == ("v2", 100.0, 1, True)
     assert str(standing.rollout) == f"v2 is tried as a shadow of 100 %, step 1 of 3, since {since}, by #5 Ada"
+    assert rollout["verdict"] == {"answer": "?", "reason": "no prediction log is declared: serving.log in conf/serving"}
 
     project.declare(staging=None, production={"version": "v1", "canary": {"version": "v2", "share": 7.5}}).push()
     standing = status.standings(site.place.clone, site.reconcile(write=False))[0]
@@ -390,7 +394,32 @@ def test_a_candidate_is_delivered_beside_the_version_and_taken_away_again(projec
     assert (site.delivered()["production"], candidate(site)) == ("v1", None)
     standing = status.standings(site.place.clone, comparison)[0]
     assert (standing.rollout, standing.held) == (None, ("v2",))
-    assert "production: v2 held: taken back here\n" in shown(site, monkeypatch)
+    told = shown(site, monkeypatch)
+    assert "production: v2 held: taken back here\n" in told
+    assert "verdict" not in told
+
+
+def test_status_says_what_the_log_says_of_a_rollout(project, tmp_path, monkeypatch):
+    site, log = Reconciler(project), tmp_path / "log"
+    data = yaml.safe_load((Path(__file__).parents[3] / "params.yaml").read_text(encoding="utf-8"))["data"]
+    steps = {"staging": {}, "production": {"rollout": {"key": logs.KEY}}}
+    project.params(deploy__environments=steps, data=data, serving={"log": {"to": str(log)}})
+    project.declare(staging=None, production=TRIED).push()
+    since = START + timedelta(hours=project.hours)
+    monkeypatch.setattr(logs, "CURRENT", "v1")
+    monkeypatch.setattr(logs, "CANDIDATE", "v2")
+    site.reconcile()
+    assert f"production: verdict ?: {log}: no prediction log is there; " in shown(site, monkeypatch)
+    logs.write(log, Traffic("shadow", 100, hours=1), Fault(failing=0.3), start=since)
+    told = shown(site, monkeypatch)
+    assert "production: verdict go back: errors: 30." in told
+    assert told.count("verdict") == 1
+    verdict = json.loads(shown(site, monkeypatch, "--json"))["production"]["rollout"]["verdict"]
+    assert f"production: verdict {verdict['answer']}: {verdict['reason']}\n" in told
+    project.declare(staging=None, production={"version": "v1", "canary": {"version": "v2", "share": 7.5}}).push()
+    assert "verdict ?: deploy.environments.production.rollout.steps: has no canary 7.5, only" in shown(
+        site, monkeypatch
+    )
 
 
 def test_a_candidate_that_must_not_run_does_not_stop_the_version(project):

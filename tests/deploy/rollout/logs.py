@@ -56,14 +56,14 @@ class Traffic:
     noise: float = 0.1
 
 
-def write(folder, traffic, fault, *, labels=False, start=SINCE):
-    """Write the segments of both arms, and the outcomes of all rows."""
+def write(folder, traffic, fault, *, labels=False, start=SINCE, environment="production"):
+    """Write the segments of both arms of an environment, and the outcomes of all rows."""
     random, log = np.random.default_rng(traffic.seed), Place(str(folder))
     of_flight = random.normal(0, 1, traffic.flights)
     origins = random.integers(0, len(ORIGINS), traffic.flights)
     chosen = random.random(traffic.flights) < traffic.share / 100
     for hour in range(traffic.hours):
-        begin, count = start + timedelta(hours=hour), traffic.requests
+        begin, count, name = start + timedelta(hours=hour), traffic.requests, f"{environment}-{hour}"
         flights = random.integers(0, traffic.flights, count)
         truth = of_flight[flights] + random.normal(0, 0.5, count)
         seconds = np.sort(random.uniform(0, 3599, count))
@@ -81,12 +81,15 @@ def write(folder, traffic, fault, *, labels=False, start=SINCE):
             problems = _problems(random, count, fault if own else Fault())
             scoring = took[int(own)] * (fault.slow if own else 1)
             latency = scoring + _AROUND * (arm == "canary")  # whatever the candidate is
-            columns = {REQUEST: ids, TIME: times, "arm": [arm] * count, "latency": latency, _SCORING: scoring}
-            _segment(log, version, (hour, begin), (columns, flights, where, scores, problems), mask)
+            columns = {
+                REQUEST: ids, TIME: times, "arm": [arm] * count, "latency": latency, _SCORING: scoring,
+                segments.ENVIRONMENT: [environment] * count,
+            }  # fmt: skip
+            _segment(log, version, (name, begin), (columns, flights, where, scores, problems), mask)
             if traffic.kind == "canary" and own:  # what it cannot answer, the current version does
                 fallen = mask & np.array([each is not None for each in problems])
                 columns |= {"arm": ["current"] * count}
-                _segment(log, CURRENT, (f"{hour}b", begin), (columns, flights, where, scores, [None] * count), fallen)
+                _segment(log, CURRENT, (f"{name}b", begin), (columns, flights, where, scores, [None] * count), fallen)
         if labels:
             rows = pl.DataFrame(
                 {

@@ -71,6 +71,17 @@ def test_outcomes_let_a_good_candidate_pass_and_hold_the_rollout_while_there_are
     assert verdict(tmp_path / "with", judged_step, 7, labels=True).answer == "step up"
 
 
+@pytest.mark.parametrize("kind", ["shadow", "canary"])
+def test_rows_of_another_environment_are_not_judged_and_those_of_none_are(tmp_path, kind):
+    alone, both = (tmp_path / name for name in ("alone", "both"))
+    for folder in (alone, both):
+        write(folder, Traffic(kind, 25), GOOD, environment="production" if folder is both else None)
+    write(both, Traffic(kind, 50, seed=1), Fault(bias=3, failing=0.2), environment="staging")
+    here = step(kind, 25)
+    assert verdict(both, here, 6) == verdict(alone, here, 6)
+    assert verdict(both, replace(here, environment="staging"), 6).answer == "go back"
+
+
 def test_it_holds_until_time_and_rows_are_enough_and_finishes_after_the_last_step(tmp_path):
     write(tmp_path, Traffic("canary", 25), GOOD)
     last = step("canary", 25, last=True, hours=6, requests=500)

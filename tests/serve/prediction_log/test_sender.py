@@ -102,6 +102,7 @@ def test_every_answered_row_is_in_the_log_once(sums, tmp_path):
         )
         assert before < row["time"] < datetime.now(UTC)
         assert 0 < row["latency"] < SECONDS
+        assert row["environment"] is None  # of a folder
     (one,) = (row for row in rows if row["request_id"] == "one")
     assert one["inputs"] == ROWS[0]
     files = [path.relative_to(tmp_path / "log").parts for path in (tmp_path / "log").rglob("*.parquet")]

@@ -228,6 +228,7 @@ def test_a_shadow_scores_beside_and_both_are_logged(shadow, rolled):
     for number, row in enumerate(ROWS):
         ours, theirs = rows["current", number], rows["shadow", number]
         assert (ours["version"], ours["score"], ours["problem"]) == ("v1", rolled.current.score(row), None)
+        assert (ours["environment"], theirs["environment"]) == ("production", "production")
         late = row["hour"] >= LATE
         assert theirs["score"] == (None if late else rolled.candidate.score(row))
         assert theirs["problem"] == ("refused: field hour" if late else None)

@@ -2,16 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from trunkline.adapters.git import ancestry
 from trunkline.conf.registry import LATEST, Kind
+from trunkline.conf.rollout import Rollout
 from trunkline.core.errors import UserError
 from trunkline.deploy import history
 from trunkline.deploy.history import DeclaredChange
 from trunkline.deploy.mlflow.state import VERSION, Registered
 from trunkline.deploy.reconcile.once import Round
 from trunkline.deploy.reconcile.state import NOTHING, Actual, Outcome, Reported, Wanted
+from trunkline.deploy.rollout import step as rollout_step
+from trunkline.deploy.rollout.step import Step
 from trunkline.release import message as release_message
 
 UNKNOWN = "?"
@@ -92,6 +96,16 @@ def standings(clone: Path, comparison: Round) -> tuple[Standing, ...]:
             )
         )
     return tuple(standings)
+
+
+def step(standing: Standing, tried: RolloutStanding, rollout: Rollout) -> Step:
+    """Return the step of conf/deploy that an environment's rollout is in; raises UserError where it is in none."""
+    environment = standing.outcome.environment
+    if tried.since is None:
+        raise UserError("no commit that is here began it; run: git fetch --unshallow")
+    since = datetime.fromisoformat(tried.since).astimezone(UTC)
+    number = rollout_step.place(rollout, environment, tried.kind, tried.share)
+    return Step(environment, tried.version, standing.outcome.version, since, rollout, number)
 
 
 def _rollout(actual: Actual, wanted: Wanted, changes: Sequence[DeclaredChange]) -> RolloutStanding | None:

@@ -1,6 +1,6 @@
 """Finds the step that an environment's rollout is in: what the registry file declares, and since when."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from trunkline.adapters.git import ancestry
@@ -48,4 +48,4 @@ def _since(folder: Path, name: str, environment: str, candidate: Candidate) -> d
             f"{paths.REGISTRY}: {name}.{environment}: no commit declares it as it is here; commit it, or say since "
             "when: --since"
         )
-    return datetime.fromisoformat(change.date)
+    return datetime.fromisoformat(change.date).astimezone(UTC)

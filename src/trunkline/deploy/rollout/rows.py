@@ -1,6 +1,7 @@
 """The rows of a log that a step compares, an hour at a time: those of both arms, with their key and slices as texts.
 
-In shadow both arms have the same rows, in the same order; in canary an arm has the rows of its own keys.
+In shadow both arms have the same rows, in the same order; in canary an arm has the rows of its own keys. Rows of
+another environment are left out; those that name none, in logs of older servers, are taken for the step's.
 """
 
 import json
@@ -19,7 +20,7 @@ from trunkline.serve.labels import join
 from trunkline.serve.labels.store import INSTANT, OUTCOME, Outcomes
 from trunkline.serve.log import INPUTS, REQUEST, TIME
 from trunkline.serve.prediction_log.place import Place
-from trunkline.serve.prediction_log.segments import COLUMNS, ROW
+from trunkline.serve.prediction_log.segments import COLUMNS, ENVIRONMENT, ROW
 
 MISSING = "(missing)"
 CLUSTER, SECONDS = "cluster", "seconds"
@@ -29,7 +30,7 @@ _CURRENT = "current"
 _ARM, _PROBLEM, _SCORING = "arm", "problem", "scoring"
 _READ: dict[str, pl.DataType] = {
     REQUEST: pl.String(), ROW: pl.Int64(), TIME: INSTANT, _ARM: pl.String(), COLUMNS: pl.String(),
-    _SCORING: pl.Float64(), _PROBLEM: pl.String(),
+    _SCORING: pl.Float64(), _PROBLEM: pl.String(), ENVIRONMENT: pl.String(),
 }  # fmt: skip
 _ID = [REQUEST, ROW]
 _SEPARATOR, _ASKED = "\x1f", ":asked"
@@ -90,6 +91,7 @@ class Reader:
         lacking = [pl.lit(None, kind).alias(each) for each, kind in _READ.items() if each not in stored]
         rows = frame.with_columns(lacking).filter(
             pl.col(_ARM).is_in([_CURRENT, self.step.kind])
+            & (pl.col(ENVIRONMENT).is_null() | (pl.col(ENVIRONMENT) == self.step.environment))
             & pl.col(TIME).is_between(self.step.since, self.until, closed="both")
         )
         return self._prepared(rows, f"{folder}/{name}")

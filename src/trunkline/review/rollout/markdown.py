@@ -22,6 +22,11 @@ def evidence(judged: Verdict) -> str:
     return f"{head}\n\n{markdown.table(names, rows)}"
 
 
+def verdict(judged: Verdict) -> str:
+    """Return a verdict as Markdown, with the answer and its first reason above the evidence."""
+    return f"**{judged.answer}**: {markdown.text(judged.reasons[0])}\n\n{evidence(judged)}"
+
+
 def _row(finding: Finding) -> tuple[str, ...]:
     low, high = finding.interval or (None, None)
     return (

@@ -19,7 +19,7 @@ from trunkline.serve.prediction_log.messages import Kind, Scorer
 from trunkline.serve.prediction_log.privacy import Privacy
 
 ROW = "row"
-COLUMNS, PREDICTION_TIME = "request_columns", "prediction_time"
+COLUMNS, PREDICTION_TIME, ENVIRONMENT = "request_columns", "prediction_time", "environment"
 ARM, SCORING, PROBLEM = "arm", "scoring", "problem"  # of a rollout
 ABOUT = b"trunkline.prediction_log"  # in the schema's metadata: which inputs are not as the model saw them
 
@@ -39,6 +39,7 @@ _OF_A_REQUEST = (
     pa.field(PREDICTION_TIME, _INSTANT),
     pa.field(SCORING, pa.float64()),
     pa.field(PROBLEM, pa.string()),
+    pa.field(ENVIRONMENT, pa.string()),
 )
 _NO_INPUTS = pa.field(INPUTS, pa.null())  # Parquet has no struct without a field
 

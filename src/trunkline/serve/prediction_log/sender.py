@@ -43,6 +43,8 @@ _RETRY = 1.0  # seconds from a writer's start until another takes its place
 
 _log = logging.getLogger(__name__)
 
+_Writes = tuple[Log, Privacy, str, str | None]  # what a writer is started with: also its run and environment
+
 
 class _Logged(NamedTuple):
     time: float
@@ -73,8 +75,8 @@ class _Handed:
 class PredictionLog:
     """What a worker logs; `append` is for the event loop and the shadow, all else is done by a thread."""
 
-    def __init__(self, log: Log, privacy: Privacy, metrics: "LogMetrics") -> None:
-        self._log, self._privacy, self._metrics = log, privacy, metrics
+    def __init__(self, log: Log, privacy: Privacy, metrics: "LogMetrics", environment: str | None = None) -> None:
+        self._log, self._privacy, self._metrics, self._environment = log, privacy, metrics, environment
         self._run = secrets.token_hex(6)
         self._queue: deque[_Queued] = deque()
         self._appended, self._settled = 0, 0  # rows
@@ -146,7 +148,7 @@ class PredictionLog:
         if self._writer or time.monotonic() < self._started + _RETRY:
             return
         self._started = time.monotonic()
-        self._writer = _Writer(self._log, self._privacy, self._run, self._idle)
+        self._writer = _Writer((self._log, self._privacy, self._run, self._environment), self._idle)
         for content in (*self._scorers.values(), *(each.content for each in self._handed)):
             self._writer.send(content)
 
@@ -233,10 +235,10 @@ class PredictionLog:
 class _Writer:
     """A writer's process, and the connection to it."""
 
-    def __init__(self, log: Log, privacy: Privacy, run: str, idle: bool) -> None:
+    def __init__(self, writes: _Writes, idle: bool) -> None:
         context = get_context("spawn")
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=_write, args=(theirs, log, privacy, run), name="writer", daemon=True)
+        self._process = context.Process(target=_write, args=(theirs, *writes), name="writer", daemon=True)
         self._process.start()
         _lower_priority(self._process.pid or 0, idle=idle)
         theirs.close()
@@ -274,12 +276,12 @@ def _lower_priority(process: int, *, idle: bool) -> None:
         os.setpriority(os.PRIO_PROCESS, process, _GIVES_WAY)
 
 
-def _write(connection: Connection, log: Log, privacy: Privacy, run: str) -> None:
+def _write(connection: Connection, *writes: *_Writes) -> None:
     """Write, in a process of its own: the server has no use for pyarrow."""
     sys.modules["pandas"] = None  # type: ignore[assignment]  # pyarrow would load it for a column: 0.4 s and 80 MB
     from trunkline.serve.prediction_log import writer  # noqa: PLC0415
 
-    writer.run(connection, log, privacy, run)
+    writer.run(connection, *writes)
 
 
 def _scorer_name(model: "Model") -> str:

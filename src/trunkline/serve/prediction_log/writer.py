@@ -58,8 +58,11 @@ class Segment:
 class Writer:
     """Writes what comes through a connection, under names that begin with those of its server's run."""
 
-    def __init__(self, connection: Connection, log: Log, privacy: Privacy, run: str) -> None:
+    def __init__(
+        self, connection: Connection, log: Log, privacy: Privacy, run: str, environment: str | None = None
+    ) -> None:
         self._connection, self._log, self._privacy, self._run = connection, log, privacy, run
+        self._environment = environment
         self._scorers: dict[str, Scorer] = {}
         self._open: dict[tuple[str, str], Segment] = {}  # by folder and scorer
         self._written: dict[tuple[str, str], list[range]] = {}  # numbers of batches that files hold already
@@ -140,7 +143,7 @@ class Writer:
             self._written[where, scorer.digest] = self._found(where, scorer.digest)
         if answers := segment.without(self._written[where, scorer.digest]):
             name = f"{self._stem(scorer.digest)}-{segment.first:08}-{segment.last:08}.parquet"
-            self._place.write(where, name, _table(scorer, self._privacy, answers))
+            self._place.write(where, name, _table(scorer, self._privacy, answers, self._environment))
 
     def _write_last(self) -> None:
         """Write what came before the server ended, which nobody waits for any more."""
@@ -164,7 +167,7 @@ class Writer:
             self._tell(Problem(f"{self._log.to}: old hours cannot be removed: {one_line(error)}"))
 
 
-def _table(scorer: Scorer, privacy: Privacy, answers: Sequence[Answer]) -> Any:
+def _table(scorer: Scorer, privacy: Privacy, answers: Sequence[Answer], environment: str | None = None) -> Any:
     """Return the rows of answers as a pa.Table."""
     every = len(answers)
     of_answers: dict[str, list[Any]] = {
@@ -177,6 +180,7 @@ def _table(scorer: Scorer, privacy: Privacy, answers: Sequence[Answer]) -> Any:
         "latency": [answer.latency for answer in answers],
         segments.ARM: [answer.arm for answer in answers],
         segments.SCORING: [answer.scoring for answer in answers],
+        segments.ENVIRONMENT: [environment] * every,
     }
     counts = [len(answer.rows) for answer in answers]
     given: dict[str, Any] = {name: np.repeat(np.array(each, object), counts) for name, each in of_answers.items()}
@@ -212,8 +216,8 @@ def _rows(scorer: Scorer, answers: Sequence[Answer]) -> ScoredRows:
     )
 
 
-def run(connection: Connection, log: Log, privacy: Privacy, name: str) -> None:
+def run(connection: Connection, log: Log, privacy: Privacy, name: str, environment: str | None) -> None:
     """Write until the server ends; Ctrl-C and SIGTERM, which a terminal or a supervisor sends to all, do not end it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    Writer(connection, log, privacy, name).serve()
+    Writer(connection, log, privacy, name, environment).serve()
