@@ -84,6 +84,7 @@ def test_every_answered_row_is_in_the_log_once(sums, tmp_path):
         assert server.post("/v1/predict", GOOD, X_Request_ID="unknown").status == 401
         assert server.get("/metrics", **bearer).body.count(b"\ntrunkline_rows_refused_total 1.0") == 1
         drained(server)
+        assert "cannot be written" not in server.logged_until("Finished server process")
     rows = logged(tmp_path / "log")
     expected = [("one", 0), *(("many", row) for row in (0, 1, 2, 4, 5)), *(("mlflow", row) for row in range(3))]
     expected += [("v2", 0), ("v2", 1), ("grpc", 0), ("grpc", 1)]
