@@ -33,14 +33,21 @@ AXIS = 54.5  # of the scores of JFK, which are as often above as below
 MORE = 0.125  # of a score, for each version more: so that a score tells whose it is
 WORK = 900  # rows and columns of the matrix that a slow version multiplies each score by
 PERFORMANCE = {"metric": "mae", "margin": 2.0, "labels": 100, "wait": "1s"}
+# A machine that does much else takes now and then twice as long for the same; what is slow here takes ten times.
+TIMES = {"latency_p50": 3.0, "latency_p99": 10.0}
 ROLLOUT: dict[str, Any] = {
     "key": ["dest"],
     "steps": [
         {"shadow": 100, "for": "1s", "requests": 300},
         {"canary": 5, "for": "1s", "requests": 60},
-        {"canary": 25, "for": "1s", "requests": 200, "rules": {"slices": ["origin"], "performance": PERFORMANCE}},
+        {
+            "canary": 25,
+            "for": "1s",
+            "requests": 200,
+            "rules": TIMES | {"slices": ["origin"], "performance": PERFORMANCE},
+        },
     ],
-    "rules": {"slices": ["origin"]},
+    "rules": TIMES | {"slices": ["origin"]},
 }
 DATA: dict[str, Any] = {
     "sources": {"flights": {"kind": "files", "url": "in/", "files": {"flights.csv": None}}},

@@ -109,7 +109,7 @@ def test_a_good_one_goes_from_shadow_to_all_and_waits_for_its_labels(scene: Scen
     begin = scene.shows(("v1", "canary", 25))
     until(lambda: any("they are late" in reason for reason in world.verdict()["reasons"]), 30)
     late = world.verdict()
-    assert late["answer"] == "hold"
+    assert late["answer"] == "hold", late["reasons"]
     assert late["did"] is None
     chance = random.Random(1)
     world.label({row["dest"]: bundles.expected(bundles.INPUTS, row) + chance.gauss(0, 1) for row in ROWS})
