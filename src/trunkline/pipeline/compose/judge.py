@@ -230,7 +230,7 @@ def _lines(composed: Composed, fallback: Path, error: ValidationError, *within: 
 
 def _structural(content: Mapping[str, Any], error: Any) -> tuple[tuple[str, ...], str]:
     """Turn a pydantic error into a key of the content, without union tags, and a message."""
-    key, schema = _walk(content, error["loc"], absent=error["type"] == "missing")
+    key, schema, description = _walk(content, error["loc"], absent=error["type"] == "missing")
     kind, message = error["type"], error["msg"].removeprefix("Value error, ")
     if kind == "value_error":
         inner, message = _split_key(message, dig(content, *key))
@@ -238,7 +238,7 @@ def _structural(content: Mapping[str, Any], error: Any) -> tuple[tuple[str, ...]
     if kind == "extra_forbidden":
         return key, f"unknown key{nearest(key[-1], schema)}"
     if kind == "missing":
-        return key, "the key is missing"
+        return key, "the key is missing" + (f"; write {key[-1]}: … ({description.rstrip('.')})" if description else "")
     if kind in ("literal_error", "union_tag_invalid"):
         expected = re.findall(r"'([^']+)'", error["ctx"].get("expected") or error["ctx"]["expected_tags"])
         tag = str(error["input"] if kind == "literal_error" else error["ctx"]["tag"])
@@ -247,8 +247,8 @@ def _structural(content: Mapping[str, Any], error: Any) -> tuple[tuple[str, ...]
     return key, message if len(shown) > 60 else f"{message}, not {shown}"
 
 
-def _walk(content: Any, location: Sequence[str | int], *, absent: bool) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the key of a location, and the valid names of the mapping that its last part belongs to.
+def _walk(content: Any, location: Sequence[str | int], *, absent: bool) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Return the key of a location, the valid names of the mapping that its last part belongs to, and what it says.
 
     The last part may be a key that is `absent`; any other that the content does not have is a type of a union.
     """
@@ -265,7 +265,7 @@ def _walk(content: Any, location: Sequence[str | int], *, absent: bool) -> tuple
         key.append(str(part))
         content = content[part] if inside else None
         schema = _child(schema, part)
-    return tuple(key), siblings
+    return tuple(key), siblings, schema.get("description", "")
 
 
 def _child(schema: Any, part: str | int) -> Any:
