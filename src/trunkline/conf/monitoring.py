@@ -58,7 +58,7 @@ class Rule(Strict):
     sure: bool = Field(
         False, description="Whether all of the value's interval has to lie beyond the bound, where it has one."
     )
-    rows: int = Field(500, ge=1, description="Rows, or outcomes, that a window needs to be judged.")
+    rows: int = Field(500, ge=0, description="Rows, or outcomes, that a window needs to be judged.")
     coverage: float = Field(
         0.0, ge=0, le=1, description="Share of a window's rows that need an outcome for the window to be judged."
     )
@@ -135,6 +135,10 @@ RULES: dict[str, dict[str, Any]] = {
         "severity": "critical", "then": "retrain", "slices": True,
     },
     "estimate": {"of": "estimate", "worse_by_share": 0.1, "windows": 3},
+    "silence": {
+        "of": "system", "subject": "rows", "measure": "rate", "below": 1.0e-6, "rows": 0, "severity": "critical",
+        "then": "issue",
+    },
     "errors": {"of": "system", "subject": "errors", "measure": "share", "above": 0.01, "severity": "critical"},
     "latency": {"of": "system", "subject": "latency", "measure": "p99", "above": 1.0, "windows": 2},
 }  # fmt: skip
