@@ -152,8 +152,10 @@ class _Run:
         if self.labelled is None:
             return
         source, plan = self.source, self.plan
-        judge = Judge(source.reference, source.task, source.classes, self.metrics(), self._sliced())
-        for start, part in _windows(self.labelled.rows(source.task)):
+        labelled = self.labelled.rows(source.task)  # joined by now: what no row has is known
+        slices = tuple(name for name in plan.slices if name not in self.labelled.lacking)
+        judge = Judge(source.reference, source.task, source.classes, self.metrics(), slices)
+        for start, part in _windows(labelled):
             own = {table.WINDOW: start, table.COMPLETE: self._over(start, plan.matures)}
             if part[OUTCOME].null_count() < part.height:
                 yield from (own | row for row in judge.measured(part))
@@ -205,10 +207,6 @@ class _Run:
         if not self.calibrations:
             task = self.source.task
             yield f"estimates: {'none of a regression' if task == 'regression' else 'the bundle has no calibration'}"
-
-    def _sliced(self) -> tuple[str, ...]:
-        lacking = self.labelled.lacking if self.labelled else set()
-        return tuple(name for name in self.plan.slices if name not in lacking)
 
     def _over(self, start: datetime, more: timedelta = timedelta(0)) -> bool:
         return start + self.plan.window + more <= self.plan.as_of
