@@ -27,7 +27,9 @@ def score(frame):
 
 
 def setting(rules, holdout=None):
-    content = rows(4800, seed=1, days=8).rename({"time": "event_time", "outcome": "late"}) if holdout is None else holdout
+    content = (
+        rows(4800, seed=1, days=8).rename({"time": "event_time", "outcome": "late"}) if holdout is None else holdout
+    )
     dataset = Dataset(content.select("event_time", "distance", "origin", "late"), Schema(FEATURES, "late", "UTC"))
     model = selftest.Model(
         Contract(label="late", on_bad_row="stop", inputs=INPUTS, request={}),
