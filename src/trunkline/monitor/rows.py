@@ -1,9 +1,10 @@
 """The rows of a log that are measured, in batches of bounded size: typed alike, whatever segment they come from.
 
 A column that a segment lacks is null. Statistics of Parquet say of a column with one value that it need not be read.
+A text is only the place of its cell in the reference from here on: many different ones take no more memory than few.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from trunkline.monitor.table import INSTANT, WINDOW
 from trunkline.serve.log import DIGEST, INPUTS, REQUEST, TIME
@@ -26,7 +28,7 @@ _OF_ALL: dict[str, Any] = {
 }  # fmt: skip
 _OF_KEYS: dict[str, Any] = {REQUEST: pl.String(), COLUMNS: pl.String()}
 _CHOSEN = (DIGEST, ENVIRONMENT, ARM)
-_TYPES = {"numeric": pl.Float64(), "categorical": pl.String()}
+_CELL = pl.Int32()
 
 
 def feature(name: str) -> str:
@@ -47,12 +49,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class Columns:
-    """What is read of rows: features with their roles, scores, and the inputs that keys and slices may be in.
+    """What is read of rows: features, scores, and the inputs that keys and slices may be in.
 
+    Of a feature that is a number, there is None; of one that is a text, the texts that have a cell of their own.
     With `identified`, also what outcomes are joined by: request_id, request_columns and a struct of these inputs.
     """
 
-    features: dict[str, str]
+    features: Mapping[str, Sequence[str] | None]
     scores: tuple[str, ...]
     inputs: tuple[str, ...] = ()
     identified: bool = False
@@ -69,6 +72,7 @@ class Reader:
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield rows with their window's start: row, time, latency, prediction_time, problem, scores and features.
 
+        Of a feature that is a text, there is the place of its cell: its own, that of all others, that of missing ones.
         A batch has rows of some segments, or a part of a large one. Raises OutsideError for a segment that cannot be
         read.
         """
@@ -97,17 +101,17 @@ class Reader:
         return total
 
     def _read(self, folder: str, name: str) -> Iterator[pl.DataFrame]:
-        with self.place.open(folder, name) as file:
+        texts = [f"{INPUTS}.{each}" for each, cells in self.columns.features.items() if cells is not None]
+        with self.place.open(folder, name, texts) as file:
             sole = {each: _sole(file.metadata, each) for each in _CHOSEN}
-            if sole[ARM] == _SHADOW or (self.choice.digest and sole[DIGEST] not in (None, self.choice.digest)):
+            if self._foreign(sole):
                 return
             stored = {field.name: field.type for field in file.schema_arrow}
             wanted = self._wanted(stored, [each for each in _CHOSEN if sole[each] is None])
             for batch in file.iter_batches(BATCH, columns=wanted):
-                rows: Any = pl.from_arrow(pa.Table.from_batches([batch]))
-                yield self._typed(self._chosen(rows, sole))
+                yield self._chosen(self._typed(batch), sole)
 
-    def _wanted(self, stored: dict[str, Any], chosen: Sequence[str]) -> list[str]:
+    def _wanted(self, stored: Mapping[str, Any], chosen: Sequence[str]) -> list[str]:
         """Return the columns of a segment to read."""
         of_keys = _OF_KEYS if self.columns.identified else {}
         own = [name for name in (*chosen, *_OF_ALL, *of_keys, *self.columns.scores) if name in stored]
@@ -115,39 +119,42 @@ class Reader:
         logged = _names(stored.get(INPUTS))
         return [*own, *(f"{INPUTS}.{name}" for name in dict.fromkeys(inputs) if name in logged)]
 
-    def _chosen(self, rows: pl.DataFrame, sole: dict[str, str | None]) -> pl.DataFrame:
-        """Leave out the rows of others."""
-        for name, value in sole.items():
-            if value is not None or name not in rows.columns:
-                rows = rows.with_columns(pl.lit(value, pl.String).alias(name))
-        choice, environment, arm = self.choice, pl.col(ENVIRONMENT), pl.col(ARM)
-        conditions = [
-            arm.is_null() | (arm != _SHADOW),
-            pl.col(TIME).is_between(choice.since, choice.until, closed="both"),
-        ]
-        if choice.digest is not None:
-            conditions.append(pl.col(DIGEST) == choice.digest)
-        if choice.environment is not None:
-            conditions.append(environment.is_null() | (environment == choice.environment))
-        return rows.filter(conditions)
+    def _foreign(self, sole: Mapping[str, str | None]) -> bool:
+        """Tell whether no row of a segment is chosen, by the columns that have one value."""
+        own = {DIGEST: self.choice.digest, ENVIRONMENT: self.choice.environment}
+        others = [name for name, value in own.items() if value is not None and sole[name] not in (None, value)]
+        return sole[ARM] == _SHADOW or bool(others)
 
-    def _typed(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return the columns of a batch, in one order and with their types."""
-        kind = rows.schema.get(INPUTS)
-        logged = [field.name for field in kind.fields] if isinstance(kind, pl.Struct) else []
-        own = dict(_OF_ALL) | dict.fromkeys(self.columns.scores, pl.Float64())
+    def _typed(self, batch: Any) -> pl.DataFrame:
+        """Return the columns of a pa.RecordBatch, those that say whose rows they are as well."""
+        count, logged = batch.num_rows, batch.schema.names
+        own = dict.fromkeys(_CHOSEN, pl.String()) | _OF_ALL | dict.fromkeys(self.columns.scores, pl.Float64())
         own |= _OF_KEYS if self.columns.identified else {}
-        columns = [_as(pl.col(name) if name in rows.columns else None, kind, name) for name, kind in own.items()]
-        for name, role in self.columns.features.items():
-            values = pl.col(INPUTS).struct.field(name) if name in logged else None
-            columns.append(_as(values, _TYPES[role], feature(name)))
+        typed = [_series(name, batch.column(name) if name in logged else None, of, count) for name, of in own.items()]
+        names = _names(batch.schema.field(INPUTS).type) if INPUTS in logged else []
+        inputs = dict(zip(names, batch.column(INPUTS).flatten() if names else [], strict=True))
+        for name, texts in self.columns.features.items():
+            values, of = inputs.get(name), pl.Float64() if texts is None else _CELL
+            cells = values if texts is None else _cells(values, texts, count)
+            typed.append(_series(feature(name), cells, of, count))
         if self.columns.identified:
-            texts = [
-                _as(pl.col(INPUTS).struct.field(name) if name in logged else None, pl.String(), name)
-                for name in self.columns.inputs
-            ]
-            columns.append(pl.struct(texts).alias(INPUTS) if texts else pl.lit(None).alias(INPUTS))
-        return rows.select(pl.col(TIME).dt.truncate(_width(self.choice.window)).alias(WINDOW), *columns)
+            given = [_series(name, inputs.get(name), pl.String(), count) for name in self.columns.inputs]
+            typed.append(pl.DataFrame(given).to_struct(INPUTS) if given else _series(INPUTS, None, pl.Null(), count))
+        return pl.DataFrame(typed)
+
+    def _chosen(self, rows: pl.DataFrame, sole: Mapping[str, str | None]) -> pl.DataFrame:
+        """Leave out the rows of others, and give each its window."""
+        choice, environment, arm = self.choice, pl.col(ENVIRONMENT), pl.col(ARM)
+        conditions = [pl.col(TIME).is_between(choice.since, choice.until, closed="both")]
+        if sole[ARM] is None:
+            conditions.append(arm.is_null() | (arm != _SHADOW))
+        if choice.digest is not None and sole[DIGEST] is None:
+            conditions.append(pl.col(DIGEST) == choice.digest)
+        if choice.environment is not None and sole[ENVIRONMENT] is None:
+            conditions.append(environment.is_null() | (environment == choice.environment))
+        chosen = rows.select(pl.all_horizontal(conditions)).to_series()
+        window = pl.col(TIME).dt.truncate(_width(choice.window)).alias(WINDOW)
+        return (rows if chosen.all() else rows.filter(chosen)).drop(_CHOSEN).with_columns(window)
 
 
 def thinned(rows: pl.DataFrame, share: float) -> pl.DataFrame:
@@ -183,11 +190,22 @@ def _width(window: timedelta) -> str:
     return f"{window // timedelta(microseconds=1)}us"
 
 
-def _as(values: pl.Expr | None, kind: Any, name: str) -> pl.Expr:
+def _series(name: str, values: Any, kind: Any, count: int) -> pl.Series:
+    """Return an array of pyarrow's or numpy's with its type; None: as many nulls."""
     if values is None:
-        return pl.lit(None, kind).alias(name)
-    typed = values.cast(kind)
-    return (typed.fill_nan(None) if kind == pl.Float64() else typed).alias(name)
+        return pl.repeat(None, count, dtype=kind, eager=True).alias(name)
+    return pl.Series(name, values if isinstance(values, np.ndarray) else pl.from_arrow(values)).cast(kind)
+
+
+def _cells(values: Any, texts: Sequence[str], count: int) -> Any:
+    """Return the place of each value's cell: that of its text, then that of all others, then that of missing ones."""
+    if values is None:
+        return np.full(count, len(texts) + 1)
+    if not pa.types.is_dictionary(values.type):
+        values = pl.Series(pl.from_arrow(values)).cast(pl.String).to_arrow().dictionary_encode()
+    known = pc.index_in(values.dictionary.cast(pa.string()), value_set=pa.array(texts, pa.string()))
+    places = np.append(known.fill_null(len(texts)).to_numpy(zero_copy_only=False), len(texts) + 1)
+    return places[values.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
 
 
 def _names(kind: Any) -> list[str]:

@@ -6,7 +6,7 @@ at all.
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,10 +57,14 @@ class Place:
         return sorted(name for name in self.names(LABELS) if is_of_labels(f"{LABELS}/{name}"))
 
     @contextmanager
-    def open(self, folder: str, name: str) -> Iterator[Any]:
-        """Yield a segment as a pq.ParquetFile; raises OutsideError where it cannot be read."""
+    def open(self, folder: str, name: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
+        """Yield a segment as a pq.ParquetFile; raises OutsideError where it cannot be read.
+
+        Columns of texts whose paths are among `dictionaries` are read as such.
+        """
+        path = f"{self._root}/{folder}/{name}"
         try:
-            with pq.ParquetFile(f"{self._root}/{folder}/{name}", filesystem=self._files) as file:
+            with pq.ParquetFile(path, filesystem=self._files, read_dictionary=list(dictionaries)) as file:
                 yield file
         except (OSError, pa.ArrowException) as error:
             raise OutsideError(f"{folder}/{name}: cannot be read: {one_line(error)}; run again, or fetch it") from None
