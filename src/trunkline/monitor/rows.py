@@ -7,12 +7,12 @@ A text is only the place of its cell in the reference from here on: many differe
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trunkline.monitor.table import INSTANT, WINDOW
 from trunkline.serve.log import DIGEST, INPUTS, REQUEST, TIME
@@ -28,7 +28,6 @@ _OF_ALL: dict[str, Any] = {
 }  # fmt: skip
 _OF_KEYS: dict[str, Any] = {REQUEST: pl.String(), COLUMNS: pl.String()}
 _CHOSEN = (DIGEST, ENVIRONMENT, ARM)
-_CELL = pl.Int32()
 
 
 def feature(name: str) -> str:
@@ -127,20 +126,31 @@ class Reader:
 
     def _typed(self, batch: Any) -> pl.DataFrame:
         """Return the columns of a pa.RecordBatch, those that say whose rows they are as well."""
-        count, logged = batch.num_rows, batch.schema.names
-        own = dict.fromkeys(_CHOSEN, pl.String()) | _OF_ALL | dict.fromkeys(self.columns.scores, pl.Float64())
-        own |= _OF_KEYS if self.columns.identified else {}
-        typed = [_series(name, batch.column(name) if name in logged else None, of, count) for name, of in own.items()]
-        names = _names(batch.schema.field(INPUTS).type) if INPUTS in logged else []
-        inputs = dict(zip(names, batch.column(INPUTS).flatten() if names else [], strict=True))
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        names = _names(columns[INPUTS].type) if INPUTS in columns else []
+        inputs = dict(zip(names, columns[INPUTS].flatten() if names else [], strict=True))
+        arrays, kinds = {name: columns.get(name) for name in self._kinds}, dict(self._kinds)
+        cells = {}
         for name, texts in self.columns.features.items():
-            values, of = inputs.get(name), pl.Float64() if texts is None else _CELL
-            cells = values if texts is None else _cells(values, texts, count)
-            typed.append(_series(feature(name), cells, of, count))
-        if self.columns.identified:
-            given = [_series(name, inputs.get(name), pl.String(), count) for name in self.columns.inputs]
-            typed.append(pl.DataFrame(given).to_struct(INPUTS) if given else _series(INPUTS, None, pl.Null(), count))
-        return pl.DataFrame(typed)
+            values = inputs.get(name)
+            if texts is not None:
+                encoded = _encoded(values, batch.num_rows)
+                cells[feature(name)] = _cells(encoded.dictionary.to_pylist(), texts)
+                values = encoded.indices
+            arrays[feature(name)], kinds[feature(name)] = values, pl.Float64() if texts is None else pl.Int32()
+        keys = [f"{INPUTS}.{name}" for name in self.columns.inputs] if self.columns.identified else []
+        arrays |= {key: inputs.get(key.removeprefix(f"{INPUTS}.")) for key in keys}
+        rows = _frame(arrays, kinds | dict.fromkeys(keys, pl.String()))
+        rows = rows.with_columns(_looked_up(rows[name], of) for name, of in cells.items())
+        if not self.columns.identified:
+            return rows
+        given = pl.struct(pl.col(key).alias(key.removeprefix(f"{INPUTS}.")) for key in keys) if keys else pl.lit(None)
+        return rows.with_columns(given.alias(INPUTS)).drop(keys)
+
+    @cached_property
+    def _kinds(self) -> Mapping[str, Any]:
+        own = dict.fromkeys(_CHOSEN, pl.String()) | _OF_ALL | dict.fromkeys(self.columns.scores, pl.Float64())
+        return own | (_OF_KEYS if self.columns.identified else {})
 
     def _chosen(self, rows: pl.DataFrame, sole: Mapping[str, str | None]) -> pl.DataFrame:
         """Leave out the rows of others, and give each its window."""
@@ -190,22 +200,34 @@ def _width(window: timedelta) -> str:
     return f"{window // timedelta(microseconds=1)}us"
 
 
-def _series(name: str, values: Any, kind: Any, count: int) -> pl.Series:
-    """Return an array of pyarrow's or numpy's with its type; None: as many nulls."""
-    if values is None:
-        return pl.repeat(None, count, dtype=kind, eager=True).alias(name)
-    return pl.Series(name, values if isinstance(values, np.ndarray) else pl.from_arrow(values)).cast(kind)
+def _frame(arrays: Mapping[str, Any], kinds: Mapping[str, Any]) -> pl.DataFrame:
+    """Return arrays of pyarrow's, some of which are there, as columns of their types; None: nulls."""
+    there = {name: array for name, array in arrays.items() if array is not None}
+    rows = pl.DataFrame(pl.from_arrow(pa.table(there)))
+    schema = rows.schema
+    typed = [pl.col(name).cast(kind) for name, kind in kinds.items() if name in there and schema[name] != kind]
+    lacking = [pl.lit(None, kind).alias(name) for name, kind in kinds.items() if name not in there]
+    return rows.with_columns(*typed, *lacking).select(list(kinds))
 
 
-def _cells(values: Any, texts: Sequence[str], count: int) -> Any:
-    """Return the place of each value's cell: that of its text, then that of all others, then that of missing ones."""
+def _encoded(values: Any, count: int) -> Any:
+    """Return texts as a pa.DictionaryArray; None: as many that are missing."""
     if values is None:
-        return np.full(count, len(texts) + 1)
-    if not pa.types.is_dictionary(values.type):
-        values = pl.Series(pl.from_arrow(values)).cast(pl.String).to_arrow().dictionary_encode()
-    known = pc.index_in(values.dictionary.cast(pa.string()), value_set=pa.array(texts, pa.string()))
-    places = np.append(known.fill_null(len(texts)).to_numpy(zero_copy_only=False), len(texts) + 1)
-    return places[values.indices.fill_null(-1).to_numpy(zero_copy_only=False)]
+        return pa.nulls(count, pa.dictionary(pa.int32(), pa.string()))
+    if pa.types.is_dictionary(values.type):
+        return values
+    return pl.Series(pl.from_arrow(values)).cast(pl.String).to_arrow().dictionary_encode()
+
+
+def _cells(given: Sequence[str], texts: Sequence[str]) -> Any:
+    """Return the place of each text's cell: its own, or that of all others; last, that of missing ones."""
+    known = {text: place for place, text in enumerate(texts)}
+    return np.array([*(known.get(text, len(texts)) for text in given), len(texts) + 1], np.int16)
+
+
+def _looked_up(places: pl.Series, cells: Any) -> pl.Series:
+    there = places.fill_null(-1) if places.null_count() else places
+    return pl.Series(places.name, cells[there.to_numpy()])
 
 
 def _names(kind: Any) -> list[str]:

@@ -3,7 +3,8 @@
 Memory grows with windows and features, not with rows.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -62,7 +63,7 @@ class Subject:
 
 @dataclass
 class Tally:
-    """A window's rows of one subject: counts in the cells of `drift.counts`, the sum of numbers, a feature's buckets."""
+    """A window's rows of one subject: counts in the cells of `drift.counts`; the sum of numbers, and their buckets."""
 
     counts: Integers
     total: float = 0.0
@@ -126,8 +127,11 @@ class Tallies:
         if start not in self.windows:
             empty = {subject: Tally(np.zeros(len(subject.bins), np.int64)) for subject in self.subjects}
             self.windows[start] = Window(empty, Still.of(len(self.moving)))
-        window = self.windows[start]
-        self._add_numbers(window, rows)
+        window, counted = self.windows[start], rows.select(self._counted).row(0)
+        if any(isinstance(each, float) and math.isnan(each) for each in counted):  # NaN is missing, too
+            rows = rows.with_columns(pl.col(each.column for each in self._numbers).fill_nan(None))
+            counted = rows.select(self._counted).row(0)
+        self._add_numbers(window, rows, iter(counted))
         for subject in self.subjects:
             if not subject.numeric:
                 cells = rows[subject.column].to_numpy()
@@ -135,8 +139,7 @@ class Tallies:
         if self.moving:
             self._add_parts(window.still, rows)
 
-    def _add_numbers(self, window: Window, rows: pl.DataFrame) -> None:
-        values = iter(rows.select(self._counted).row(0))
+    def _add_numbers(self, window: Window, rows: pl.DataFrame, values: Iterator[Any]) -> None:
         for subject in self._numbers:
             tally, edges = window.tallies[subject], len(subject.entry["edges"])
             known, below, total = next(values), next(values), next(values)

@@ -60,11 +60,15 @@ class Place:
     def open(self, folder: str, name: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
         """Yield a segment as a pq.ParquetFile; raises OutsideError where it cannot be read.
 
-        Columns of texts whose paths are among `dictionaries` are read as such.
+        Columns of texts whose paths are among `dictionaries`, of those that it has, are read as such.
         """
-        path = f"{self._root}/{folder}/{name}"
+        path, metadata, there = f"{self._root}/{folder}/{name}", None, list[str]()
         try:
-            with pq.ParquetFile(path, filesystem=self._files, read_dictionary=list(dictionaries)) as file:
+            if dictionaries:  # a column that is not there cannot be asked for
+                metadata = pq.read_metadata(path, filesystem=self._files)
+                stored = {metadata.schema.column(place).path for place in range(metadata.num_columns)}
+                there = [each for each in dictionaries if each in stored]
+            with pq.ParquetFile(path, filesystem=self._files, metadata=metadata, read_dictionary=there) as file:
                 yield file
         except (OSError, pa.ArrowException) as error:
             raise OutsideError(f"{folder}/{name}: cannot be read: {one_line(error)}; run again, or fetch it") from None
