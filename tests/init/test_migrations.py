@@ -16,13 +16,16 @@ OLD = {
 
 def test_renamed_groups_keep_what_stands_in_them_and_new_ones_are_the_frameworks():
     new, done = migrations.migrated({Path("conf") / name: text for name, text in OLD.items()})
-    assert len(done) == 3
+    assert len(done) == 4
     texts = {path.relative_to("conf").as_posix(): text for path, text in new.items()}
     assert texts["bundle/late.yaml"] == OLD["serving/late.yaml"].replace("serving.json", "bundle.json")
     assert texts["deploy/late.yaml"] == OLD["promotion/late.yaml"]
     assert "promotion/late.yaml" not in texts
     assert "limits:" in texts["serving/late.yaml"]  # of the new group serving, not of the old one
-    assert "  - bundle: late # ours\n  - deploy: late\n  - serving: late\n" in texts["config.yaml"]
+    assert "rules:" in texts["monitoring/late.yaml"]
+    assert (
+        "  - bundle: late # ours\n  - deploy: late\n  - serving: late\n  - monitoring: late\n" in texts["config.yaml"]
+    )
     assert yaml.safe_load(texts["experiment/fast.yaml"]) == {
         "defaults": [{"override /bundle": "late"}],
         "bundle": {"tolerance": "1e-8"},

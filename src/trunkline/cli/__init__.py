@@ -19,6 +19,7 @@ COMMANDS = {
     "labels": "trunkline.cli.labels:labels",
     "log": "trunkline.cli.log:log",
     "materialize": "trunkline.cli.materialize:materialize",
+    "monitor": "trunkline.cli.monitor:monitor",
     "pin": "trunkline.cli.pin:pin",
     "plan": "trunkline.cli.plan:plan",
     "predict": "trunkline.cli.predict:predict",

@@ -12,6 +12,7 @@ from trunkline.conf.evaluation import Evaluation
 from trunkline.conf.features import Features
 from trunkline.conf.gates import Gates
 from trunkline.conf.model import Model
+from trunkline.conf.monitoring import Monitoring
 from trunkline.conf.review import Review
 from trunkline.conf.search import Search
 from trunkline.conf.serving import Serving
@@ -36,5 +37,6 @@ class Project(Strict):
     bundle: Packaging
     deploy: Deploy
     serving: Serving
+    monitoring: Monitoring
     review: Review
     tracking: Tracking

@@ -14,7 +14,8 @@ from trunkline.pipeline.compose.edit import put
 
 IF_LATER = "If it is known only afterwards, delete this line and write"
 IF_BEFORE = "known: outcome in conf/contract; if it is known before, say why in conf/gates, under no_leak: explained."
-_COPIED = ("deploy", "serving")  # groups that say the same in a new project as in the framework's example
+# Groups that say the same in a new project as an option of the framework's.
+_COPIED = {"deploy": "flights", "serving": "flights", "monitoring": "common"}
 
 
 def schema(group: str) -> str:
@@ -37,7 +38,7 @@ def texts(problem: Problem, rules: Mapping[str, Rule]) -> dict[Path, str]:
         "evaluation": _evaluation(problem),
         "gates": gates_text.text(problem, rules, {}),
         "bundle": _bundle(problem),
-        **{group: template.text(f"conf/{group}/flights.yaml") for group in _COPIED},
+        **{group: template.text(f"conf/{group}/{name}.yaml") for group, name in _COPIED.items()},
     }
     tracking = put(template.text("conf/tracking/mlflow.yaml"), ("experiment",), problem.name)
     return {

@@ -73,6 +73,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     RenamedGroup("0.1.0", "serving", "bundle"),
     RenamedGroup("0.1.0", "promotion", "deploy"),
     NewGroup("0.1.0", "serving", "flights", after="deploy"),
+    NewGroup("0.1.0", "monitoring", "common", after="serving"),
 )  # in this order
 
 

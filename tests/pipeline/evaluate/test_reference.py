@@ -7,10 +7,12 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trunkline.conf.evaluation import WHOLE
 from trunkline.core import files
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.features import Feature
 from trunkline.pipeline.evaluate import reference
+from trunkline.pipeline.evaluate.estimate import Estimate, Slice
 
 NUMBERS = st.floats(-1e12, 1e12) | st.integers(0, 5).map(float) | st.none() | st.just(float("nan"))
 TEXTS = st.sampled_from(["a", "b", "", "\ue000", "c|d"]) | st.text(max_size=3) | st.none()
@@ -79,3 +81,34 @@ def test_nothing_known_has_no_bins():
     nothing = {"lowest": None, "edges": [], "counts": [], "below": 0, "above": 0, "missing": 2}
     assert reference.numeric(pl.Series([None, float("nan")], dtype=pl.Float64)) == nothing
     assert reference.categorical(pl.Series([None], dtype=pl.String)) == {"counts": {}, "other": 0, "missing": 1}
+
+
+def measured(value):
+    return Slice(3, {"brier": Estimate(value, None), "roc_auc": Estimate(None, None, "none")})
+
+
+def holdout(task, labels, classes=()):
+    return Dataset(pl.DataFrame({"label": labels}), Schema((), "label", "UTC", task, classes))
+
+
+def test_what_came_of_the_holdout_is_counted_by_the_bins_of_its_scores():
+    scores, labels = np.array([0.2, 0.2, 0.6, 0.6, 0.6]), [False, True, True, False, True]
+    slices = {WHOLE: {WHOLE: measured(0.5)}, "origin": {"JFK": measured(0.25), "LGA": Slice(1, {})}}
+    slices |= {"flight": {str(number): measured(0.1) for number in range(reference.LABELS + 1)}}
+    content = reference.outcomes(holdout("binary", labels), scores, slices)
+    assert content["outcomes"] == {"rows": 5, "counts": {"false": 2, "true": 3}, "other": 0, "missing": 0}
+    assert content["calibration"] == {"score": {"rows": [2, 3], "score": [0.2, 0.6], "outcome": [0.5, 2 / 3]}}
+    assert content["metrics"] == {"brier": 0.5}
+    assert content["slices"] == {"origin": {"JFK": {"rows": 3, "metrics": {"brier": 0.25}}}}
+
+
+def test_of_several_classes_each_score_is_calibrated_and_a_number_has_a_histogram():
+    slices = {WHOLE: {WHOLE: measured(0.5)}}
+    scores = np.array([[0.9, 0.1], [0.1, 0.9], [0.1, 0.9]])
+    content = reference.outcomes(holdout("multiclass", ["a", "b", "a"], ("a", "b")), scores, slices)
+    assert content["outcomes"]["counts"] == {"a": 2, "b": 1}
+    assert content["calibration"]["score_a"]["outcome"] == [0.5, 1]
+    assert content["calibration"]["score_b"]["outcome"] == [0, 0.5]
+    content = reference.outcomes(holdout("regression", [1.0, 2.0, 6.0]), np.array([1.0, 1.0, 5.0]), slices)
+    assert (content["outcomes"]["counts"], content["outcomes"]["mean"]) == ([1, 1, 1], 3)
+    assert content["calibration"]["score"] == {"rows": [2, 1], "score": [1, 5], "outcome": [1.5, 6]}

@@ -237,7 +237,8 @@ def _write_parts(
         FEATURES: raw.features_content(declared.plan, declared.data, declared.contract),
     }
     rounded: Mapping[str, Any] = {
-        REFERENCE: reference.histograms(measured.train, measured.scores),
+        REFERENCE: reference.histograms(measured.train, measured.scores)
+        | reference.outcomes(measured.holdout, measured.scores, measured.reports.slices),
         EXPLANATIONS: measured.explanations.as_dict(),
     }
     for name, content in exact.items():

@@ -2,7 +2,7 @@
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.evaluation import Evaluation
 from trunkline.conf.gates import AnyRule, Gates, Threshold
+from trunkline.conf.monitoring import OF_METRICS, Monitoring
 from trunkline.conf.project import Project
 from trunkline.conf.registry import read as read_registry
 from trunkline.core import expressions
@@ -102,11 +103,42 @@ def rules(gates: Gates, evaluation: Evaluation, task: Task) -> None:
     _refuse(list(missed.values()))
 
 
+def watched(monitoring: Monitoring, data: Data, contract: Contract, names: Collection[str]) -> None:
+    """Refuse columns that no request has, metrics that cannot judge, and features that are none of `names`."""
+    columns = request_types(data, contract)
+    judging = _judging(data.target.task)
+    mistakes = [
+        f"monitoring.{key}: the request has no column '{column}'{nearest(column, columns)}"
+        for key in ("slices", "cluster")
+        for column in getattr(monitoring, key)
+        if column not in columns
+    ]
+    mistakes += [
+        f"monitoring.features: no feature '{name}'{nearest(name, names)}"
+        for name in monitoring.features or ()
+        if name not in names
+    ]
+    for name, rule in (monitoring.rules or {}).items():
+        if rule.of in OF_METRICS and rule.measure is not None and rule.measure not in judging:
+            mistakes.append(
+                f"monitoring.rules.{name}.measure: no metric '{rule.measure}' that says which model is better"
+                f"{nearest(rule.measure, judging)}"
+            )
+        if rule.of == "feature" and rule.subject is not None and rule.subject not in names:
+            mistakes.append(
+                f"monitoring.rules.{name}.subject: no feature '{rule.subject}'{nearest(rule.subject, names)}"
+            )
+    _refuse(mistakes)
+
+
+def _judging(task: Task) -> list[str]:
+    return [name for name, declared in registry.REGISTRY[task].items() if declared.better is not None]
+
+
 def _unjudgeable(rule: AnyRule, evaluation: Evaluation, task: Task) -> Iterator[tuple[str, str]]:
     metric = getattr(rule, "metric", None)
     if metric is not None:
-        judging = [name for name, declared in registry.REGISTRY[task].items() if declared.better is not None]
-        names = evaluation.metrics if isinstance(rule, Threshold) else judging
+        names = evaluation.metrics if isinstance(rule, Threshold) else _judging(task)
         what = "in conf/evaluation" if isinstance(rule, Threshold) else "that says which model is better"
         if metric not in names:
             yield "metric", f"no metric '{metric}' {what}{nearest(metric, names)}"
@@ -188,6 +220,14 @@ def _verify_baseline(project: Project) -> None:
         estimators.verify(project.gates.baseline, project.data.target.task, "gates.baseline")
 
 
+def _verify_monitoring(project: Project) -> None:
+    try:
+        outputs = compiler.plan(project.features, project.data, project.contract).outputs
+    except UserError:  # is told by its own judge
+        return
+    watched(project.monitoring, project.data, project.contract, [feature.name for feature in outputs])
+
+
 JUDGES: tuple[Callable[[Project], object], ...] = (
     lambda project: tables(project.contract, project.data),
     lambda project: derived.verify(project.data, project.contract),
@@ -198,6 +238,7 @@ JUDGES: tuple[Callable[[Project], object], ...] = (
     _verify_baseline,
     lambda project: measures(project.evaluation, project.data, project.contract),
     lambda project: rules(project.gates, project.evaluation, project.data.target.task),
+    _verify_monitoring,
 )
 
 

@@ -35,38 +35,50 @@ def shifts(content: Mapping[str, Any], features: pl.DataFrame) -> dict[str, Shif
 def shift(entry: Mapping[str, Any], values: pl.Series) -> Shift:
     """Compare new values with a feature's entry of reference.json."""
     old, new = (_numbers if entry["role"] == "numeric" else _texts)(entry, values)
-    return Shift(_psi(old, new), _jensen_shannon(old, new))
+    return Shift(psi(old, new), jensen_shannon(old, new))
+
+
+def counts(entry: Mapping[str, Any]) -> Floats:
+    """Return the cells of an entry of reference.json, with or without a role.
+
+    Of numbers: below the lowest bin, each bin, above the last one, missing. Of texts: each frequent one, all others,
+    missing.
+    """
+    if isinstance(entry["counts"], Mapping):
+        return np.array([*entry["counts"].values(), entry["other"], entry["missing"]], np.float64)
+    return np.array([entry["below"], *entry["counts"], entry["above"], entry["missing"]], np.float64)
 
 
 def _numbers(entry: Mapping[str, Any], values: pl.Series) -> tuple[Floats, Floats]:
-    """Return both counts: below the lowest bin, each bin, above the last one, missing."""
+    """Return both counts, in the cells of `counts`."""
     numbers = values.fill_nan(None).drop_nulls().to_numpy()
     edges = np.array(entry["edges"], dtype=np.float64)
     bins = np.searchsorted(edges, numbers, side="left") + 1  # a bin holds its upper edge
     if entry["lowest"] is not None:
         bins[numbers < entry["lowest"]] = 0
-    counts = np.bincount(bins, minlength=len(edges) + 2).tolist()
-    old = [entry["below"], *entry["counts"], entry["above"], entry["missing"]]
-    return np.array(old, dtype=np.float64), np.array([*counts, len(values) - len(numbers)], dtype=np.float64)
+    new = np.bincount(bins, minlength=len(edges) + 2).tolist()
+    return counts(entry), np.array([*new, len(values) - len(numbers)], dtype=np.float64)
 
 
 def _texts(entry: Mapping[str, Any], values: pl.Series) -> tuple[Floats, Floats]:
-    """Return both counts: each frequent text, all others, missing."""
-    frequent: Mapping[str, int] = entry["counts"]
+    """Return both counts, in the cells of `counts`."""
     counted = dict(zip(*values.drop_nulls().value_counts().to_dict(as_series=False).values(), strict=True))
-    counts = [counted.pop(text, 0) for text in frequent]
-    old = [*frequent.values(), entry["other"], entry["missing"]]
-    return np.array(old, dtype=np.float64), np.array([*counts, sum(counted.values()), values.null_count()], np.float64)
+    new = [counted.pop(text, 0) for text in entry["counts"]]
+    return counts(entry), np.array([*new, sum(counted.values()), values.null_count()], np.float64)
 
 
-def _psi(old: Floats, new: Floats) -> float:
-    """Return the index; half a row is added to every cell, since an empty one has no logarithm."""
+def psi(old: Floats, new: Floats) -> float:
+    """Return the index of two counts of the same cells.
+
+    Half a row is added to every cell, since an empty one has no logarithm.
+    """
     used = (old > 0) | (new > 0)
     p, q = ((counts[used] + 0.5) / (counts[used] + 0.5).sum() for counts in (old, new))
     return float(np.sum((q - p) * np.log(q / p)))
 
 
-def _jensen_shannon(old: Floats, new: Floats) -> float:
+def jensen_shannon(old: Floats, new: Floats) -> float:
+    """Return the distance of two counts of the same cells; NaN where one has no row."""
     if not old.sum() or not new.sum():
         return float("nan")
     p, q = old / old.sum(), new / new.sum()

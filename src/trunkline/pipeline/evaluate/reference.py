@@ -1,21 +1,26 @@
-"""Histograms of what the model has learnt from and of the scores it gave, for later checks of drift.
+"""Histograms of what the model has learnt from, of the scores it gave and of what came of it, for later comparisons.
 
 They are written to a file that rounds its numbers, so bounds are rounded first and rows are counted by them:
 whoever counts other rows by the file's bounds counts them in the same way.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from trunkline.conf.evaluation import WHOLE
 from trunkline.core import files
+from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Dataset
+from trunkline.core.tasks import score_columns
+from trunkline.pipeline.evaluate.estimate import Slice
 
 BINS = 20
 CATEGORIES = 50
+LABELS = 50  # of a slice, above which it is left out
 
 
 def histograms(train: Dataset, holdout_scores: npt.NDArray[np.float64]) -> dict[str, Any]:
@@ -24,7 +29,7 @@ def histograms(train: Dataset, holdout_scores: npt.NDArray[np.float64]) -> dict[
     Of several classes, the scores are those of each class, by its name. The counts of a histogram sum to `rows`, those
     of missing values included.
     """
-    count = {"numeric": numeric, "categorical": categorical}
+    count = {"numeric": _numeric_feature, "categorical": categorical}
     features, roles = train.features, {feature.name: feature.role for feature in train.schema.features}
     return {
         "features": {name: {"role": role, **count[role](features[name])} for name, role in roles.items()},
@@ -33,11 +38,78 @@ def histograms(train: Dataset, holdout_scores: npt.NDArray[np.float64]) -> dict[
     }
 
 
+def outcomes(holdout: Dataset, scores: Floats, slices: Mapping[str, Mapping[str, Slice]]) -> dict[str, Any]:
+    """Return what reference.json says of the holdout's outcomes: their histogram, calibration, metrics and slices.
+
+    `scores` have a row for each of the holdout, and a column for each class of several; `slices` are those of
+    reports/slices.json, of which one with more than LABELS labels is left out. `calibration` has, by the name of the
+    score, the rows, the mean score and the mean outcome of each bin that has rows.
+    """
+    schema, labels = holdout.schema, holdout.label
+    measured = {
+        name: {label: {"rows": part.n, "metrics": _metrics(part)} for label, part in parts.items() if part.metrics}
+        for name, parts in slices.items()
+        if name != WHOLE and len(parts) <= LABELS
+    }
+    return {
+        "outcomes": {"rows": len(labels), **_outcomes(holdout)},
+        "calibration": {
+            name: calibration(of, happened)
+            for name, of, happened in zip(
+                score_columns(schema.classes), _columns(scores), _happened(labels, schema.classes), strict=True
+            )
+        },
+        "metrics": _metrics(slices[WHOLE][WHOLE]),
+        "slices": {name: labels for name, labels in measured.items() if labels},
+    }
+
+
+def calibration(scores: Floats, happened: Floats) -> dict[str, list[float]]:
+    """Return the rows, the mean score and the mean outcome of each bin of the scores' histogram that has rows."""
+    edges = np.array(numeric(pl.Series(scores))["edges"])
+    bins = np.minimum(np.searchsorted(edges, scores, side="left"), len(edges) - 1)
+    rows, of, sums = (np.bincount(bins, weights) for weights in (None, scores, happened))
+    there = rows > 0
+    means = {"score": of[there] / rows[there], "outcome": sums[there] / rows[there]}
+    return {"rows": rows[there].tolist(), **{name: values.tolist() for name, values in means.items()}}
+
+
+def _columns(scores: Floats) -> Floats:
+    return scores.T if scores.ndim > 1 else scores[None]
+
+
+def _happened(labels: pl.Series, classes: Sequence[str]) -> list[Floats]:
+    """Return what each score is a score of: whether a row is of the class, of several; else the label itself."""
+    values = labels.to_numpy().astype(np.float64)
+    return [(values == code).astype(np.float64) for code in range(len(classes))] or [values]
+
+
+def _outcomes(holdout: Dataset) -> dict[str, Any]:
+    labels, schema = holdout.label, holdout.schema
+    if schema.task == "regression":
+        return _numeric_feature(labels)
+    names = schema.classes or ("false", "true")
+    counts = np.bincount(labels.to_numpy(), minlength=len(names)).tolist()
+    return {"counts": dict(zip(names, counts, strict=True)), "other": 0, "missing": 0}
+
+
+def _metrics(part: Slice) -> dict[str, float]:
+    return {name: estimate.value for name, estimate in part.metrics.items() if estimate.value is not None}
+
+
+def _numeric_feature(values: pl.Series) -> dict[str, Any]:
+    """Count numbers in bins, with their mean and standard deviation; null for none."""
+    numbers = values.fill_nan(None).drop_nulls().sort()  # sorted, since a sum depends on the order
+    return {**numeric(values), "mean": numbers.mean(), "deviation": numbers.std(ddof=0)}
+
+
 def _scores(classes: Sequence[str], scores: npt.NDArray[np.float64]) -> dict[str, Any]:
     if not classes:
-        return numeric(pl.Series(scores, dtype=pl.Float64))
+        return _numeric_feature(pl.Series(scores, dtype=pl.Float64))
     return {
-        "classes": {name: numeric(pl.Series(of, dtype=pl.Float64)) for name, of in zip(classes, scores.T, strict=True)}
+        "classes": {
+            name: _numeric_feature(pl.Series(of, dtype=pl.Float64)) for name, of in zip(classes, scores.T, strict=True)
+        }
     }
 
 

@@ -1,0 +1,199 @@
+"""`trunkline monitor`: whether a model in production is still what it was, by the log of its predictions."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from trunkline.cli import options, output, watching
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trunkline.cli.watching import Running
+    from trunkline.core.params import Params
+    from trunkline.monitor.report import Report, Standing
+    from trunkline.monitor.selftest import Case
+
+_FORMS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
+
+
+def _utc(context: click.Context, parameter: click.Parameter, value: datetime | None) -> datetime | None:
+    return None if value is None else value.replace(tzinfo=UTC)
+
+
+def _file(name: str, text: str) -> Callable[[Any], Any]:
+    return click.option(name, metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help=text)
+
+
+@click.command(short_help="Say whether a model in production has moved, and what of it.")
+@click.option("--env", "environment", metavar="NAME", default="production", show_default=True, help="The environment.")
+@click.option("--log", metavar="FOLDER|URL", help="The prediction log, instead of serving.log.to of conf/serving.")
+@click.option(
+    "--bundle",
+    "folder",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="The bundle whose rows are watched, instead of that of the version that the environment runs.",
+)
+@click.option(
+    "--as-of", metavar="TIME", type=click.DateTime(_FORMS), callback=_utc, help="What was known then (UTC); else now."
+)
+@_file("--html", "Write a page with pictures.")
+@click.option(
+    "-o",
+    "--output",
+    "target",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the report as JSON, with all that was measured.",
+)
+@_file("--metrics", "Write gauges for the node exporter of Prometheus, as a text file.")
+@click.option(
+    "--self-test", "testing", is_flag=True, help="Plant known faults into rows of the holdout; show who sees."
+)
+@options.as_json("Print the report as JSON.")
+@click.pass_context
+def monitor(  # noqa: PLR0913, PLR0917  an argument per option
+    context: click.Context,
+    environment: str,
+    log: str | None,
+    folder: Path | None,
+    as_of: datetime | None,
+    html: Path | None,
+    target: Path | None,
+    metrics: Path | None,
+    testing: bool,
+    as_json: bool,
+) -> None:
+    """Measure the windows of a prediction log beside the bundle's reference, by the rules of conf/monitoring.
+
+    It changes nothing, and may be asked as often as one likes: the same log and the same moment give the same alerts.
+    Exits 1 where an alert goes on.
+
+    With --self-test, no log is read: known faults are planted into rows of the holdout, and shown are the rules that
+    see each and after how many windows, and how often somebody would be told in a year in which nothing changes. Exits
+    1 where a fault is told by nobody, or the quiet year is not quiet.
+    """
+    import tempfile
+
+    from trunkline.core.params import Params
+    from trunkline.monitor import report as monitor_report
+
+    params = Params.read()
+    if testing:
+        context.exit(0 if _test_rules(params, folder or Path("models/bundle"), as_json) else 1)
+    with tempfile.TemporaryDirectory(prefix="trunkline-") as aside:
+        of = watching.named(folder) if folder else watching.running(params, environment, Path(aside))
+        report = _report(params, of, environment, log, as_of or datetime.now(UTC))
+    _write(report, html, target, metrics)
+    if as_json:
+        output.echo_json(monitor_report.content(report))
+    else:
+        _tell(report)
+    context.exit(0 if report.answer == "quiet" else 1)
+
+
+def _report(params: "Params", of: "Running", environment: str, log: str | None, as_of: datetime) -> "Report":
+    from trunkline.monitor import measure
+    from trunkline.monitor.report import Report
+
+    monitoring = watching.declared(params)
+    looked_at = watching.watched(of, environment, monitoring, as_of)
+    plan = watching.plan(params, monitoring, looked_at, of.released)
+    measured = measure.measure(watching.source(params, of.folder, log), plan)
+    return Report(looked_at, monitoring, measured, watching.first_metric(params))
+
+
+def _write(report: "Report", html: Path | None, target: Path | None, metrics: Path | None) -> None:
+    """Write the files that are asked for."""
+    from trunkline.core import files
+    from trunkline.monitor import report as monitor_report
+
+    if target is not None:
+        files.write_json(target, monitor_report.content(report))
+    if html is not None:
+        from trunkline.review.monitor import page
+
+        files.write_text(html, page.render(report))
+    if metrics is not None:
+        from trunkline.monitor import gauges
+
+        gauges.write(metrics, report)
+    for path in filter(None, (target, html, metrics)):
+        click.echo(f"{path}: written", err=True)
+
+
+def _tell(report: "Report") -> None:
+    from rich.text import Text
+
+    from trunkline.monitor import report as monitor_report
+    from trunkline.show import terminal
+    from trunkline.show.text import clean
+
+    looked_at = report.watched
+    click.echo(
+        f"{looked_at.environment}: {report.answer}; {looked_at.version or 'the bundle'} {looked_at.digest[:12]}, "
+        f"{looked_at.since:%Y-%m-%d} to {looked_at.as_of:%Y-%m-%d %H:%M} UTC, {report.windows} windows with rows"
+    )
+    for alert in report.active:
+        click.echo(clean(monitor_report.sentence(alert)))
+    past = len(report.alerts) - len(report.active)
+    if past:
+        click.echo(f"{past} {'alert has' if past == 1 else 'alerts have'} ended; --json and --html have them")
+    table = terminal.table("rule", "verdict", "of", "value", "limit", "rows", "beyond", left=(0, 1, 2))
+    for standing in report.standings:
+        table.add_row(*(Text(clean(cell)) for cell in _cells(standing)))  # a value of a slice is a text of others
+    terminal.show(table)
+    for line in report.measured.unmeasured:
+        click.echo(f"not measured: {clean(line)}")
+
+
+def _cells(standing: "Standing") -> tuple[str, ...]:
+    finding = standing.finding or {}
+    numbers = [f"{finding[key]:.3g}" if finding.get(key) is not None else "" for key in ("value", "limit")]
+    rows = f"{finding['rows']:,}" if finding else ""
+    beyond = f"{standing.beyond} of {standing.series}" if standing.series else ""
+    return standing.rule, standing.verdict, standing.where, *numbers, rows, beyond
+
+
+def _test_rules(params: "Params", folder: Path, as_json: bool) -> bool:
+    """Plant faults, show what became of each, and tell whether all were seen and the quiet year was quiet."""
+    import tempfile
+    from dataclasses import asdict
+
+    from trunkline.core.dataset import Dataset
+    from trunkline.core.progress import track
+    from trunkline.monitor import selftest
+
+    setting = selftest.Setting(
+        watching.model(folder), Dataset.read("holdout"), watching.declared(params), watching.first_metric(params)
+    )
+    with tempfile.TemporaryDirectory(prefix="trunkline-") as aside:
+        cases = selftest.run(setting, Path(aside), lambda faults: track(faults, "self-test", "cases"))
+    if as_json:
+        output.echo_json([asdict(case) | {"right": case.right} for case in cases])
+    else:
+        _tell_cases(cases)
+    return all(case.right for case in cases)
+
+
+def _tell_cases(cases: "Sequence[Case]") -> None:
+    from rich.text import Text
+
+    from trunkline.show import terminal
+    from trunkline.show.text import clean
+
+    table = terminal.table("fault", "what", "told as", "seen by, after windows", left=(0, 1, 2, 3))
+    for case in cases:
+        if case.fault:
+            seen = ", ".join(f"{rule} {windows}" for rule, windows in case.seen)
+            cells = case.fault, case.words, case.cause or "nobody is told", seen
+            table.add_row(*(Text(clean(cell)) for cell in cells))  # a label is a text of others
+    terminal.show(table)
+    for case in cases:
+        if not case.fault:
+            by = f", by {', '.join(rule for rule, _ in case.seen)}" if case.seen else ""
+            click.echo(f"in {case.windows} quiet windows ({case.words}) somebody is told {case.told} times{by}")

@@ -1,0 +1,145 @@
+"""What `trunkline monitor` looks at: an environment's bundle, its log, its outcomes, and what is declared of it."""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trunkline.conf.monitoring import Monitoring
+    from trunkline.core.arrays import Floats
+    from trunkline.core.params import Params
+    from trunkline.monitor.measure import Plan, Source
+    from trunkline.monitor.report import Watched
+    from trunkline.monitor.selftest import Model
+
+_STORE = Path(".trunkline/bundles")  # of trunkline reconcile
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A bundle: its folder, digest, and the version it is of, with the moment of its release; None: it was named."""
+
+    folder: Path
+    digest: str
+    version: str | None = None
+    released: datetime | None = None
+
+
+def running(params: "Params", environment: str, aside: Path) -> Running:
+    """Return the bundle of the version that the registry file has an environment run; nothing is fetched.
+
+    Raises UserError where it runs none, or its bundle is not on this machine.
+    """
+    from trunkline.adapters.git import ancestry
+    from trunkline.conf import registry, versions
+    from trunkline.core import paths
+    from trunkline.core.errors import UserError, nearest
+    from trunkline.lineage import bundles
+    from trunkline.release import message
+
+    tags = {tag.name: tag for tag in ancestry.annotated(Path())}
+    arms = registry.read(paths.REGISTRY, params.name).resolve(versions.of(params.name, tags))
+    if environment not in arms:
+        raise UserError(f"--env {environment}: no such environment in {paths.REGISTRY}{nearest(environment, arms)}")
+    version = arms[environment].current
+    if version is None:
+        raise UserError(f"{paths.REGISTRY}: {environment} runs no version; name a bundle: --bundle models/bundle")
+    tag = tags[version.tag]
+    digest = message.parse_message(tag.message).bundle
+    folder = bundles.find(Path(), digest, [paths.BUNDLE, _STORE / digest], aside)
+    return Running(folder, digest, version.label, datetime.fromisoformat(tag.date).astimezone(UTC))
+
+
+def named(folder: Path) -> Running:
+    """Return a bundle by its folder; raises UserError where it is none."""
+    from trunkline.bundle import manifest
+
+    return Running(folder, manifest.verify(folder))
+
+
+def source(params: "Params", bundle: Path, log: str | None) -> "Source":
+    """Return what is measured: the log, its outcomes, and the bundle's reference; raises UserError without a log."""
+    from trunkline.cli.labels import log_place
+    from trunkline.conf.data import Data
+    from trunkline.monitor.measure import Source
+    from trunkline.serve.labels import store
+
+    target, place = params.group(Data).target, log_place(Path(), log)
+    return Source(
+        place, reference(bundle), store.read(place, target.task), target.task, tuple(map(str, target.classes or ()))
+    )
+
+
+def reference(bundle: Path) -> Any:
+    """Return the content of a bundle's reference.json; raises UserError for a bundle of before there was one."""
+    from trunkline.core.errors import UserError
+
+    path = bundle / "reference.json"
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file; the bundle is too old to be watched: make it again, dvc repro")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def declared(params: "Params") -> "Monitoring":
+    """Return conf/monitoring; what is watched of any model where a params.yaml of before has none."""
+    from trunkline.conf.monitoring import Monitoring
+    from trunkline.core.params import dig
+
+    return params.group(Monitoring) if dig(params.content, Monitoring.key) else Monitoring()
+
+
+def watched(of: Running, environment: str, monitoring: "Monitoring", as_of: datetime) -> "Watched":
+    """Return what is looked at, from the beginning of the first window that is read."""
+    from trunkline.monitor.report import Watched
+
+    since = as_of - monitoring.read
+    return Watched(environment, of.version, of.digest, since - (since - _EPOCH) % monitoring.window, as_of)
+
+
+def plan(params: "Params", monitoring: "Monitoring", looked_at: "Watched", released: datetime | None) -> "Plan":
+    """Return what is to be measured of it."""
+    from trunkline.conf.data import Data
+    from trunkline.monitor.measure import Plan
+
+    known_after = params.group(Data).target.known_after
+    return Plan(
+        looked_at.since,
+        looked_at.as_of,
+        monitoring.window,
+        monitoring.matures or known_after or timedelta(0),
+        environment=looked_at.environment,
+        digest=looked_at.digest,
+        slices=monitoring.slices,
+        cluster=monitoring.cluster,
+        features=monitoring.features,
+        released=released,
+    )
+
+
+def first_metric(params: "Params") -> str:
+    """Return the metric of rules that name none: the first of conf/evaluation."""
+    from trunkline.conf.evaluation import Evaluation
+
+    return params.group(Evaluation).metrics[0]
+
+
+def model(folder: Path) -> "Model":
+    """Return a bundle that scores rows of features; raises UserError where it is none, or is of scikit-learn."""
+    import polars as pl
+
+    from trunkline.bundle.runtime import Bundle
+    from trunkline.monitor.selftest import Model
+
+    bundle = Bundle.load(folder)
+
+    def score(rows: pl.DataFrame) -> "Floats":
+        numbers = rows.select(pl.col(bundle.numeric).cast(pl.Float64)).fill_null(float("nan"))
+        texts = rows.select(pl.col(bundle.categorical)).to_numpy().astype(object)
+        return bundle.scores(
+            numbers.to_numpy().reshape(rows.height, -1), texts.reshape(rows.height, len(bundle.categorical))
+        )
+
+    return Model(bundle.contract, bundle.digest, reference(folder), score)

@@ -1,0 +1,259 @@
+"""Measures windows of a prediction log beside the reference of its bundle: one pure function of what was read."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trunkline.core.errors import UserError, nearest
+from trunkline.core.tasks import Task, score_columns
+from trunkline.monitor import distances, estimates, outcomes, performance, rows, table, tally
+from trunkline.monitor.estimates import Expected
+from trunkline.monitor.outcomes import Labelled
+from trunkline.monitor.performance import Judge
+from trunkline.monitor.system import System
+from trunkline.monitor.tally import Tallies
+from trunkline.pipeline.evaluate import drift
+from trunkline.serve.labels.store import OUTCOME, Outcomes
+from trunkline.serve.prediction_log.place import Place
+from trunkline.serve.prediction_log.segments import PROBLEM
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is read: a log, the outcomes of it, and the bundle's reference.json as its content.
+
+    `classes` are those of the bundle's contract.json, none unless the task is multiclass.
+    """
+
+    place: Place
+    reference: Mapping[str, Any]
+    outcomes: Outcomes
+    task: Task = "binary"
+    classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured: rows of a bundle from `since`, with what had arrived by `as_of` (both UTC).
+
+    `environment` None takes the rows of all, `digest` None those of all bundles. `slices` and `cluster` are columns of
+    requests or inputs; no cluster: each row is its own. `features` and `metrics` None: all of the reference.
+    `released` is when the bundle was released or committed.
+    """
+
+    since: datetime
+    as_of: datetime
+    window: timedelta = timedelta(days=1)
+    matures: timedelta = timedelta(0)
+    environment: str | None = None
+    digest: str | None = None
+    slices: tuple[str, ...] = ()
+    cluster: tuple[str, ...] = ()
+    features: tuple[str, ...] | None = None
+    metrics: tuple[str, ...] | None = None
+    released: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The table, the counts of each window and those of the reference (table.py has their columns).
+
+    `unmeasured` says in a line each what could not be measured, and why.
+    """
+
+    table: pl.DataFrame
+    counts: pl.DataFrame
+    reference_counts: pl.DataFrame
+    unmeasured: tuple[str, ...]
+
+
+def measure(source: Source, plan: Plan) -> Measured:
+    """Measure each window that has rows; memory grows with windows, features and outcomes.MOST labelled rows.
+
+    Raises UserError for a feature or metric that there is none of, and OutsideError for a segment that cannot be read.
+    """
+    run = _Run(source, plan)
+    run.read()
+    content = [*run.of_features(), *run.of_system(), *run.of_outcomes()]
+    estimated = list(run.of_estimates())
+    content += [*estimated, *_errors(estimated, content)]
+    counts, reference_counts = run.counts(), run.reference_counts()
+    return Measured(table.of(content), counts, reference_counts, tuple(run.unmeasured()))
+
+
+class _Run:
+    """One pass over the log, and what is made of it."""
+
+    def __init__(self, source: Source, plan: Plan) -> None:
+        self.source, self.plan = source, plan
+        self.scores = score_columns(source.classes)
+        self.features = _features(source.reference, plan)
+        self.tallies = Tallies(tally.subjects(source.reference, self.features, self.scores), plan.window)
+        self.system: dict[datetime, System] = defaultdict(System)
+        self.calibrations = estimates.calibrations(source.reference, source.task, source.classes)
+        self.expected: dict[datetime, Expected] = defaultdict(lambda: Expected(self.calibrations))
+        self.labelled: Labelled | None = None
+        if source.outcomes.rows.height:
+            self.labelled = Labelled(source.outcomes, plan.as_of, self.scores, plan.slices, plan.cluster)
+
+    def read(self) -> None:
+        """Read the log once."""
+        plan, inputs = self.plan, self.labelled.inputs if self.labelled else ()
+        first = rows.begin(plan.since, plan.window)
+        choice = rows.Choice(first, plan.as_of, plan.window, plan.digest, plan.environment)
+        texts = {each.name: each.texts for each in self.tallies.subjects if each.kind == table.FEATURE}
+        columns = rows.Columns(texts, self.scores, inputs, identified=self.labelled is not None)
+        reader = rows.Reader(self.source.place, choice, columns)
+        share = outcomes.MOST / max(1, reader.stored()) if self.labelled else 0.0
+        for batch in reader.batches():
+            for start, part in _windows(batch):
+                self._add(start, part)
+            if self.labelled:
+                self.labelled.add(rows.thinned(_scored(batch), share))
+
+    def _add(self, start: datetime, batch: pl.DataFrame) -> None:
+        self.system[start].add(batch)
+        scored = _scored(batch)
+        if scored.height:
+            self.tallies.add(start, scored)
+            if self.calibrations:
+                self.expected[start].add(scored.select(self.scores).drop_nulls().to_numpy())
+
+    def of_features(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of features and scores."""
+        for start, window in self.tallies.windows.items():
+            own = {table.WINDOW: start, table.COMPLETE: self._over(start)}
+            for subject, counted in window.tallies.items():
+                about = own | {table.KIND: subject.kind, table.SUBJECT: subject.name, table.ROWS: counted.rows}
+                for measure_name, value, reference in distances.measured(subject, counted):
+                    if np.isfinite(value):
+                        yield about | {table.MEASURE: measure_name, table.VALUE: value, table.REFERENCE: reference}
+            for subject, share in zip(self.tallies.moving, window.still.shares(), strict=True):
+                about = own | {table.KIND: subject.kind, table.SUBJECT: subject.name, table.MEASURE: "frozen"}
+                if np.isfinite(share):
+                    yield about | {table.VALUE: share, table.REFERENCE: 0.0, table.ROWS: window.tallies[subject].known}
+
+    def of_system(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of the system, also of windows between others that have no rows."""
+        for start in self._between(self.system):
+            end = min(start + self.plan.window, self.plan.as_of)
+            own = {table.WINDOW: start, table.KIND: table.SYSTEM, table.COMPLETE: self._over(start)}
+            for subject, measure_name, value, count in self.system[start].measured(start, end, self.plan.released):
+                yield own | {
+                    table.SUBJECT: subject, table.MEASURE: measure_name, table.VALUE: value, table.ROWS: count,
+                }  # fmt: skip
+
+    def of_outcomes(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of what needs outcomes."""
+        if self.labelled is None:
+            return
+        source, plan = self.source, self.plan
+        labelled = self.labelled.rows(source.task)  # joined by now: what no row has is known
+        slices = tuple(name for name in plan.slices if name not in self.labelled.lacking)
+        judge = Judge(source.reference, source.task, source.classes, self.metrics(), slices)
+        for start, part in _windows(labelled):
+            own = {table.WINDOW: start, table.COMPLETE: self._over(start, plan.matures)}
+            if part[OUTCOME].null_count() < part.height:
+                yield from (own | row for row in judge.measured(part))
+
+    def of_estimates(self) -> Iterator[dict[str, Any]]:
+        """Yield the rows of what can be expected."""
+        for start, expected in self.expected.items():
+            own = {table.WINDOW: start, table.KIND: table.ESTIMATE, table.COMPLETE: self._over(start)}
+            own |= {table.MEASURE: "value", table.ROWS: expected.rows}
+            known = self.source.reference.get("metrics", {})
+            for name, value in expected.measured():
+                if name in self.metrics():
+                    yield own | {table.SUBJECT: name, table.VALUE: value, table.REFERENCE: known.get(name)}
+
+    def counts(self) -> pl.DataFrame:
+        """Return the counts of each window, subject and bin."""
+        pieces = (
+            {table.WINDOW: start, table.KIND: subject.kind, table.SUBJECT: subject.name, table.BIN: name}
+            | {table.COUNT: int(count)}
+            for start, window in self.tallies.windows.items()
+            for subject, counted in window.tallies.items()
+            for name, count in zip(subject.bins, counted.counts, strict=True)
+        )
+        return pl.DataFrame(pieces, schema=dict(table.COUNTS)).sort(table.WINDOW, maintain_order=True)
+
+    def reference_counts(self) -> pl.DataFrame:
+        """Return the counts of the reference, of each subject and bin."""
+        pieces = (
+            {table.KIND: subject.kind, table.SUBJECT: subject.name, table.BIN: name, table.COUNT: int(count)}
+            for subject in self.tallies.subjects
+            for name, count in zip(subject.bins, drift.counts(subject.entry), strict=True)
+        )
+        return pl.DataFrame(pieces, schema=dict(table.REFERENCE_COUNTS))
+
+    def metrics(self) -> tuple[str, ...]:
+        """Return the names of the metrics."""
+        if self.plan.metrics is not None:
+            return self.plan.metrics
+        return tuple(self.source.reference.get("metrics", ())) or performance.DEFAULTS[self.source.task]
+
+    def unmeasured(self) -> Iterator[str]:
+        """Yield what is not measured, and why."""
+        if self.labelled is None:
+            yield "performance, calibration, outcomes: no outcome has been imported; see trunkline labels import"
+        for name in sorted(self.labelled.lacking if self.labelled and self.system else ()):
+            yield f"{name}: the log has no such column; declare serving.log.columns.{name}: keep in conf/serving"
+        if not self.source.reference.keys() >= {"outcomes", "calibration", "metrics"}:
+            yield "outcome drift, references of metrics: the bundle is of an older version; run: dvc repro"
+        if not self.calibrations:
+            task = self.source.task
+            yield f"estimates: {'none of a regression' if task == 'regression' else 'the bundle has no calibration'}"
+
+    def _over(self, start: datetime, more: timedelta = timedelta(0)) -> bool:
+        return start + self.plan.window + more <= self.plan.as_of
+
+    def _between(self, starts: Iterable[datetime]) -> list[datetime]:
+        ordered, width = sorted(starts), self.plan.window
+        if not ordered:
+            return []
+        return [ordered[0] + number * width for number in range(-((ordered[0] - self.plan.as_of) // width))]
+
+
+def _features(reference: Mapping[str, Any], plan: Plan) -> tuple[str, ...]:
+    """Return the names of the features that are measured."""
+    known = reference["features"]
+    names = tuple(known) if plan.features is None else plan.features
+    for name in names:
+        if name not in known:
+            raise UserError(f"monitoring.features: the bundle has no feature '{name}'{nearest(name, known)}")
+    return names
+
+
+def _windows(batch: pl.DataFrame) -> Iterator[tuple[datetime, pl.DataFrame]]:
+    """Yield the start and the rows of each window, in order."""
+    starts = batch[table.WINDOW]
+    if batch.height and starts.min() == starts.max():
+        yield starts[0], batch
+        return
+    for (start,), part in sorted(batch.partition_by(table.WINDOW, as_dict=True).items()):
+        yield start, part
+
+
+def _scored(batch: pl.DataFrame) -> pl.DataFrame:
+    problems = batch[PROBLEM]
+    return batch if problems.null_count() == batch.height else batch.filter(problems.is_null())
+
+
+def _errors(estimated: Iterable[Mapping[str, Any]], content: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield by how much each estimate is off what came: positive, where more was expected."""
+    came = {(row[table.WINDOW], row[table.SUBJECT]): row for row in content if _is_performance(row)}
+    for row in estimated:
+        known = came.get((row[table.WINDOW], row[table.SUBJECT]))
+        if known:
+            value = row[table.VALUE] - known[table.VALUE]
+            kept = {name: known[name] for name in (table.ROWS, table.COVERAGE, table.COMPLETE)}
+            yield dict(row) | kept | {table.MEASURE: "error", table.VALUE: value, table.REFERENCE: None}
+
+
+def _is_performance(row: Mapping[str, Any]) -> bool:
+    return row[table.KIND] == table.PERFORMANCE and not row.get(table.SLICE)

@@ -1,0 +1,244 @@
+"""The rows of a log that are measured, in batches of bounded size: typed alike, whatever segment they come from.
+
+A column that a segment lacks is null. Statistics of Parquet say of a column with one value that it need not be read.
+A text is only the place of its cell in the reference from here on: many different ones take no more memory than few.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from trunkline.monitor.table import INSTANT, WINDOW
+from trunkline.serve.log import DIGEST, INPUTS, REQUEST, TIME
+from trunkline.serve.prediction_log.place import Place
+from trunkline.serve.prediction_log.segments import ARM, COLUMNS, ENVIRONMENT, PREDICTION_TIME, PROBLEM, ROW
+
+LATENCY = "latency"
+BATCH = 1 << 18  # rows that are held at a time
+
+_SHADOW = "shadow"
+_OF_ALL: dict[str, Any] = {
+    ROW: pl.Int64(), TIME: INSTANT, LATENCY: pl.Float64(), PREDICTION_TIME: INSTANT, PROBLEM: pl.String(),
+}  # fmt: skip
+_OF_KEYS: dict[str, Any] = {REQUEST: pl.String(), COLUMNS: pl.String()}
+_CHOSEN = (DIGEST, ENVIRONMENT, ARM)
+
+
+def feature(name: str) -> str:
+    """Return the name of a feature's column in a batch."""
+    return f"feature:{name}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which rows: of a bundle and an environment (None: of all), up to both moments (UTC), in windows of a width."""
+
+    since: datetime
+    until: datetime
+    window: timedelta
+    digest: str | None
+    environment: str | None
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What is read of rows: features, scores, and the inputs that keys and slices may be in.
+
+    Of a feature that is a number, there is None; of one that is a text, the texts that have a cell of their own.
+    With `identified`, also what outcomes are joined by: request_id, request_columns and a struct of these inputs.
+    """
+
+    features: Mapping[str, Sequence[str] | None]
+    scores: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+    identified: bool = False
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads chosen rows of a log."""
+
+    place: Place
+    choice: Choice
+    columns: Columns
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Yield rows with their window's start: row, time, latency, prediction_time, problem, scores and features.
+
+        Of a feature that is a text, there is the place of its cell: its own, that of all others, that of missing ones.
+        A batch has rows of some segments, or a part of a large one. Raises OutsideError for a segment that cannot be
+        read.
+        """
+        held: list[pl.DataFrame] = []
+        for folder, name in self.segments():
+            for rows in self._read(folder, name):
+                held.append(rows)
+                if sum(each.height for each in held) >= BATCH:
+                    yield pl.concat(held)
+                    held = []
+        if held:
+            yield pl.concat(held)
+
+    def segments(self) -> list[tuple[str, str]]:
+        """Return the folder and name of each segment that may have chosen rows, in order of the hours."""
+        first, last = (f"{moment:%Y-%m-%dT%H}" for moment in (self.choice.since, self.choice.until))
+        listed = ((folder.partition("/")[2], folder, name) for folder, name in self.place.segments())
+        return [(folder, name) for hour, folder, name in sorted(listed) if first <= hour <= last]
+
+    def stored(self) -> int:
+        """Return how many rows the segments have, chosen or not."""
+        total = 0
+        for folder, name in self.segments():
+            with self.place.open(folder, name) as file:
+                total += file.metadata.num_rows
+        return total
+
+    def _read(self, folder: str, name: str) -> Iterator[pl.DataFrame]:
+        texts = [f"{INPUTS}.{each}" for each, cells in self.columns.features.items() if cells is not None]
+        with self.place.open(folder, name, texts) as file:
+            sole = {each: _sole(file.metadata, each) for each in _CHOSEN}
+            if self._foreign(sole):
+                return
+            stored = {field.name: field.type for field in file.schema_arrow}
+            wanted = self._wanted(stored, [each for each in _CHOSEN if sole[each] is None])
+            for batch in file.iter_batches(BATCH, columns=wanted):
+                yield self._chosen(self._typed(batch), sole)
+
+    def _wanted(self, stored: Mapping[str, Any], chosen: Sequence[str]) -> list[str]:
+        """Return the columns of a segment to read."""
+        of_keys = _OF_KEYS if self.columns.identified else {}
+        own = [name for name in (*chosen, *_OF_ALL, *of_keys, *self.columns.scores) if name in stored]
+        inputs = [*self.columns.features, *(self.columns.inputs if self.columns.identified else ())]
+        logged = _names(stored.get(INPUTS))
+        return [*own, *(f"{INPUTS}.{name}" for name in dict.fromkeys(inputs) if name in logged)]
+
+    def _foreign(self, sole: Mapping[str, str | None]) -> bool:
+        """Tell whether no row of a segment is chosen, by the columns that have one value."""
+        own = {DIGEST: self.choice.digest, ENVIRONMENT: self.choice.environment}
+        others = [name for name, value in own.items() if value is not None and sole[name] not in (None, value)]
+        return sole[ARM] == _SHADOW or bool(others)
+
+    def _typed(self, batch: Any) -> pl.DataFrame:
+        """Return the columns of a pa.RecordBatch, those that say whose rows they are as well."""
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        names = _names(columns[INPUTS].type) if INPUTS in columns else []
+        inputs = dict(zip(names, columns[INPUTS].flatten() if names else [], strict=True))
+        arrays, kinds = {name: columns.get(name) for name in self._kinds}, dict(self._kinds)
+        cells = {}
+        for name, texts in self.columns.features.items():
+            values = inputs.get(name)
+            if texts is not None:
+                encoded = _encoded(values, batch.num_rows)
+                cells[feature(name)] = _cells(encoded.dictionary.to_pylist(), texts)
+                values = encoded.indices
+            arrays[feature(name)], kinds[feature(name)] = values, pl.Float64() if texts is None else pl.Int32()
+        keys = [f"{INPUTS}.{name}" for name in self.columns.inputs] if self.columns.identified else []
+        arrays |= {key: inputs.get(key.removeprefix(f"{INPUTS}.")) for key in keys}
+        rows = _frame(arrays, kinds | dict.fromkeys(keys, pl.String()))
+        rows = rows.with_columns(_looked_up(rows[name], of) for name, of in cells.items())
+        if not self.columns.identified:
+            return rows
+        given = pl.struct(pl.col(key).alias(key.removeprefix(f"{INPUTS}.")) for key in keys) if keys else pl.lit(None)
+        return rows.with_columns(given.alias(INPUTS)).drop(keys)
+
+    @cached_property
+    def _kinds(self) -> Mapping[str, Any]:
+        own = dict.fromkeys(_CHOSEN, pl.String()) | _OF_ALL | dict.fromkeys(self.columns.scores, pl.Float64())
+        return own | (_OF_KEYS if self.columns.identified else {})
+
+    def _chosen(self, rows: pl.DataFrame, sole: Mapping[str, str | None]) -> pl.DataFrame:
+        """Leave out the rows of others, and give each its window."""
+        choice, environment, arm = self.choice, pl.col(ENVIRONMENT), pl.col(ARM)
+        conditions = [pl.col(TIME).is_between(choice.since, choice.until, closed="both")]
+        if sole[ARM] is None:
+            conditions.append(arm.is_null() | (arm != _SHADOW))
+        if choice.digest is not None and sole[DIGEST] is None:
+            conditions.append(pl.col(DIGEST) == choice.digest)
+        if choice.environment is not None and sole[ENVIRONMENT] is None:
+            conditions.append(environment.is_null() | (environment == choice.environment))
+        chosen = rows.select(pl.all_horizontal(conditions)).to_series()
+        window = pl.col(TIME).dt.truncate(_width(choice.window)).alias(WINDOW)
+        return (rows if chosen.all() else rows.filter(chosen)).drop(_CHOSEN).with_columns(window)
+
+
+def thinned(rows: pl.DataFrame, share: float) -> pl.DataFrame:
+    """Return about this share of rows, evenly: the same ones wherever and whenever they are read."""
+    if share >= 1:
+        return rows
+    times, numbers = (rows[name].cast(pl.Int64).to_numpy().astype(np.uint64) for name in (TIME, ROW))
+    mixed = _mixed(times + np.uint64(0x9E3779B97F4A7C15) * (numbers + np.uint64(1)))
+    return rows.filter(pl.Series(mixed < np.uint64(int(share * 2**64))))
+
+
+def starts(choice: Choice) -> list[datetime]:
+    """Return the start of each window, from that of `since` on."""
+    first = begin(choice.since, choice.window)
+    count = -(-(choice.until - first) // choice.window)
+    return [first + number * choice.window for number in range(count)]
+
+
+def begin(moment: datetime, window: timedelta) -> datetime:
+    """Return the start of a moment's window: windows are multiples of their width since 1970."""
+    start = datetime(1970, 1, 1, tzinfo=UTC)
+    return start + (moment - start) // window * window
+
+
+def _mixed(values: Any) -> Any:
+    """Return numbers that look random: the finalizer of SplitMix64 (Steele et al., OOPSLA 2014)."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))
+
+
+def _width(window: timedelta) -> str:
+    return f"{window // timedelta(microseconds=1)}us"
+
+
+def _frame(arrays: Mapping[str, Any], kinds: Mapping[str, Any]) -> pl.DataFrame:
+    """Return arrays of pyarrow's, some of which are there, as columns of their types; None: nulls."""
+    there = {name: array for name, array in arrays.items() if array is not None}
+    rows = pl.DataFrame(pl.from_arrow(pa.table(there)))
+    schema = rows.schema
+    typed = [pl.col(name).cast(kind) for name, kind in kinds.items() if name in there and schema[name] != kind]
+    lacking = [pl.lit(None, kind).alias(name) for name, kind in kinds.items() if name not in there]
+    return rows.with_columns(*typed, *lacking).select(list(kinds))
+
+
+def _encoded(values: Any, count: int) -> Any:
+    """Return texts as a pa.DictionaryArray; None: as many that are missing."""
+    if values is None:
+        return pa.nulls(count, pa.dictionary(pa.int32(), pa.string()))
+    if pa.types.is_dictionary(values.type):
+        return values
+    return pl.Series(pl.from_arrow(values)).cast(pl.String).to_arrow().dictionary_encode()
+
+
+def _cells(given: Sequence[str], texts: Sequence[str]) -> Any:
+    """Return the place of each text's cell: its own, or that of all others; last, that of missing ones."""
+    known = {text: place for place, text in enumerate(texts)}
+    return np.array([*(known.get(text, len(texts)) for text in given), len(texts) + 1], np.int16)
+
+
+def _looked_up(places: pl.Series, cells: Any) -> pl.Series:
+    there = places.fill_null(-1) if places.null_count() else places
+    return pl.Series(places.name, cells[there.to_numpy()])
+
+
+def _names(kind: Any) -> list[str]:
+    return [field.name for field in kind] if isinstance(kind, pa.StructType) else []
+
+
+def _sole(metadata: Any, name: str) -> str | None:
+    """Return the one value that a column of texts has in a whole segment by its statistics; None where it may vary."""
+    paths = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
+    groups = range(metadata.num_row_groups if name in paths else 0)
+    statistics = [metadata.row_group(group).column(paths.index(name)).statistics for group in groups]
+    known = [each for each in statistics if each is not None and each.has_min_max and each.null_count == 0]
+    values = {value for each in known for value in (each.min, each.max)}
+    return values.pop() if groups and len(known) == len(groups) and len(values) == 1 else None
