@@ -13,7 +13,7 @@ from trunkline.monitor import alerts, judge
 from trunkline.monitor.alerts import Alert, Streak
 from trunkline.monitor.judge import BEYOND, EXCESS, RULE, SERIES, VERDICT, WITHIN
 from trunkline.monitor.measure import Measured
-from trunkline.monitor.table import LABEL, SLICE, SUBJECT, VALUE, WINDOW
+from trunkline.monitor.table import LABEL, ROWS, SLICE, SUBJECT, VALUE, WINDOW
 
 Answer = Literal["quiet", "breach"]
 
@@ -84,7 +84,7 @@ class Report:
     @property
     def windows(self) -> int:
         """How many windows have rows."""
-        return self.measured.table[WINDOW].n_unique()
+        return self.measured.table.filter(pl.col(ROWS) > 0)[WINDOW].n_unique()
 
     @property
     def answer(self) -> Answer:
