@@ -4,8 +4,9 @@ A column that a segment lacks is null. Statistics of Parquet say of a column wit
 A text is only the place of its cell in the reference from here on: many different ones take no more memory than few.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -17,7 +18,7 @@ import pyarrow as pa
 from trunkline.monitor.table import INSTANT, WINDOW
 from trunkline.serve.log import DIGEST, INPUTS, REQUEST, TIME
 from trunkline.serve.prediction_log.place import Place
-from trunkline.serve.prediction_log.segments import ARM, COLUMNS, ENVIRONMENT, PREDICTION_TIME, PROBLEM, ROW
+from trunkline.serve.prediction_log.segments import ABOUT, ARM, COLUMNS, ENVIRONMENT, PREDICTION_TIME, PROBLEM, ROW
 
 LATENCY = "latency"
 BATCH = 1 << 18  # rows that are held at a time
@@ -62,11 +63,12 @@ class Columns:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads chosen rows of a log."""
+    """Reads chosen rows of a log; `hidden` are the features that were left out of what has been read, or hashed."""
 
     place: Place
     choice: Choice
     columns: Columns
+    hidden: set[str] = field(default_factory=set)
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield rows with their window's start: row, time, latency, prediction_time, problem, scores and features.
@@ -105,7 +107,9 @@ class Reader:
             sole = {each: _sole(file.metadata, each) for each in _CHOSEN}
             if self._foreign(sole):
                 return
-            stored = {field.name: field.type for field in file.schema_arrow}
+            about = json.loads((file.schema_arrow.metadata or {}).get(ABOUT, b"{}"))
+            self.hidden.update(name for names in about.values() for name in names if name in self.columns.features)
+            stored = {each.name: each.type for each in file.schema_arrow}
             wanted = self._wanted(stored, [each for each in _CHOSEN if sole[each] is None])
             for batch in file.iter_batches(BATCH, columns=wanted):
                 yield self._chosen(self._typed(batch), sole)
@@ -132,7 +136,7 @@ class Reader:
         arrays, kinds = {name: columns.get(name) for name in self._kinds}, dict(self._kinds)
         cells = {}
         for name, texts in self.columns.features.items():
-            values = inputs.get(name)
+            values = None if name in self.hidden else inputs.get(name)  # a hash is no number
             if texts is not None:
                 encoded = _encoded(values, batch.num_rows)
                 cells[feature(name)] = _cells(encoded.dictionary.to_pylist(), texts)
@@ -231,7 +235,7 @@ def _looked_up(places: pl.Series, cells: Any) -> pl.Series:
 
 
 def _names(kind: Any) -> list[str]:
-    return [field.name for field in kind] if isinstance(kind, pa.StructType) else []
+    return [each.name for each in kind] if isinstance(kind, pa.StructType) else []
 
 
 def _sole(metadata: Any, name: str) -> str | None:
