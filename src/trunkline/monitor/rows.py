@@ -21,7 +21,7 @@ from trunkline.serve.prediction_log.place import Place
 from trunkline.serve.prediction_log.segments import ABOUT, ARM, COLUMNS, ENVIRONMENT, PREDICTION_TIME, PROBLEM, ROW
 
 LATENCY = "latency"
-BATCH = 1 << 18  # rows that are held at a time
+BATCH = 1 << 16  # rows that are held at a time
 
 _SHADOW = "shadow"
 _OF_ALL: dict[str, Any] = {
@@ -159,7 +159,7 @@ class Reader:
     def _chosen(self, rows: pl.DataFrame, sole: Mapping[str, str | None]) -> pl.DataFrame:
         """Leave out the rows of others, and give each its window."""
         choice, environment, arm = self.choice, pl.col(ENVIRONMENT), pl.col(ARM)
-        conditions = [pl.col(TIME).is_between(choice.since, choice.until, closed="both")]
+        conditions = [self._within]
         if sole[ARM] is None:
             conditions.append(arm.is_null() | (arm != _SHADOW))
         if choice.digest is not None and sole[DIGEST] is None:
@@ -167,8 +167,15 @@ class Reader:
         if choice.environment is not None and sole[ENVIRONMENT] is None:
             conditions.append(environment.is_null() | (environment == choice.environment))
         chosen = rows.select(pl.all_horizontal(conditions)).to_series()
-        window = pl.col(TIME).dt.truncate(_width(choice.window)).alias(WINDOW)
-        return (rows if chosen.all() else rows.filter(chosen)).drop(_CHOSEN).with_columns(window)
+        return (rows if chosen.all() else rows.filter(chosen)).drop(_CHOSEN).with_columns(self._window)
+
+    @cached_property
+    def _within(self) -> pl.Expr:
+        return pl.col(TIME).is_between(self.choice.since, self.choice.until, closed="both")
+
+    @cached_property
+    def _window(self) -> pl.Expr:
+        return pl.col(TIME).dt.truncate(f"{self.choice.window // timedelta(microseconds=1)}us").alias(WINDOW)
 
 
 def thinned(rows: pl.DataFrame, share: float) -> pl.DataFrame:
@@ -198,10 +205,6 @@ def _mixed(values: Any) -> Any:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
-
-
-def _width(window: timedelta) -> str:
-    return f"{window // timedelta(microseconds=1)}us"
 
 
 def _frame(arrays: Mapping[str, Any], kinds: Mapping[str, Any]) -> pl.DataFrame:
