@@ -10,8 +10,9 @@ from scipy import stats
 
 from tests.monitor.logs import DAY, SINCE, measured, reference_of, rows, value, write
 from trunkline.core.errors import UserError
+from trunkline.monitor import distances, table
 from trunkline.monitor import rows as reading
-from trunkline.monitor import table
+from trunkline.monitor.tally import Subject, Tally
 from trunkline.pipeline.evaluate import drift
 
 
@@ -37,8 +38,11 @@ def test_counts_are_those_of_all_rows_whatever_the_segments(tmp_path, reference,
     assert set(sums.select("window", "count").rows()) == set(per_window)
 
 
-def test_measures_are_those_of_a_plain_computation(tmp_path, reference):
-    content = rows(3000, seed=3).with_columns(pl.col("distance") * 1.3)
+def test_measures_are_those_of_a_plain_computation(tmp_path):
+    """Of distances in steps of 50, which are at the edges of bins."""
+    steps = (pl.col("distance") / 50).round() * 50
+    reference = reference_of(rows(5000, seed=1).with_columns(steps))
+    content = rows(3000, seed=3).with_columns(pl.col("distance") * 1.3).with_columns(steps)
     content = content.with_columns(pl.col("origin").replace({"LGA": "HPN"}))
     write(tmp_path, content)
     found = measured(tmp_path, reference)
@@ -74,6 +78,15 @@ def test_distances_of_the_bins_are_near_those_of_the_rows(tmp_path):
     assert value(found, "feature", "distance", "wasserstein")["value"] == pytest.approx(far, rel=0.01)
 
 
+def test_distribution_functions_may_cross_within_a_bin():
+    entry = {"lowest": 0, "edges": [1, 2, 3], "counts": [25, 50, 25], "below": 0, "above": 0, "missing": 0}
+    subject = Subject("feature", "distance", entry | {"deviation": 1.0})
+    found = {name: of for name, of, _ in distances.measured(subject, Tally(np.array([0, 50, 0, 50, 0, 0])))}
+    # They are 0.25 apart at 1 and, the other way round, at 2: the area of each bin is half of that.
+    assert found["wasserstein"] == pytest.approx(3 * 0.125)
+    assert found["ks"] == 0.25
+
+
 def _spread_evenly(entry, numbers):
     """As many numbers in each bin, at equal distances."""
     ends = np.array([entry["lowest"], *entry["edges"]])
@@ -101,8 +114,9 @@ def test_another_unit_is_told_from_drift(tmp_path, reference, change, factor):
 
 
 def test_a_sensor_that_stands_still_is_seen_by_how_long(tmp_path, reference):
-    late = pl.col("time") >= SINCE + timedelta(hours=18)
-    content = rows(2400, seed=7).with_columns(pl.when(late).then(500.0).otherwise(pl.col("distance")).alias("distance"))
+    late, before = (pl.col("time") >= SINCE + timedelta(hours=hour) for hour in (18, 14))
+    distance = pl.when(late).then(500.0).when(before).then(400.0).otherwise(pl.col("distance"))
+    content = rows(2400, seed=7).with_columns(distance.alias("distance"))
     write(tmp_path, content)
     still = content.filter(late).height / content["distance"].count()
     assert value(measured(tmp_path, reference), "feature", "distance", "frozen")["value"] == pytest.approx(still)

@@ -176,3 +176,9 @@ def test_of_a_number_the_mean_and_its_histogram_are_compared():
     assert found["calibration", "score", "in_the_large"]["value"] == pytest.approx((scores - labels).mean())
     assert found["outcome", "outcome", "psi"]["value"] == pytest.approx(0, abs=1e-9)
     assert found["performance", "mae", "value"]["value"] == pytest.approx(np.abs(scores - labels).mean())
+
+
+def test_equal_scores_rank_half_of_their_pairs_rightly():
+    expected = Expected([Calibration(np.array([0.5]), np.array([0.0]))])
+    expected.add(np.full((100, 1), 0.3))
+    assert dict(expected.measured())["roc_auc"] == 0.5

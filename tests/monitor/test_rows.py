@@ -14,13 +14,13 @@ from trunkline.serve.prediction_log.place import Place
 from trunkline.serve.prediction_log.segments import ABOUT
 
 
-def read(folder, inputs, about=None, **columns):
+def read(folder, inputs, about=None, arms=None, **columns):
     """The rows of a segment with these inputs, as the reader types them; `about` says which are not as they came."""
     count = len(inputs)
     own = {
         "request_id": [f"r{number}" for number in range(count)], "row": [0] * count, "digest": [OWN] * count,
         "time": pa.array([SINCE + timedelta(minutes=number) for number in range(count)], pa.timestamp("us", "UTC")),
-        "score": [0.5] * count,
+        "score": [0.5] * count, "arm": pa.array(arms or [None] * count, pa.string()),
     }  # fmt: skip
     table = pa.table(own | {"inputs": inputs}).replace_schema_metadata({ABOUT: json.dumps(about or {})})
     Place(str(folder)).write("v1/2026-11-02T00", "part-1.parquet", table)
@@ -59,6 +59,11 @@ def test_a_row_without_inputs_has_none_of_them(tmp_path):
     """As a row with a problem is logged."""
     inputs = pa.StructArray.from_arrays([pa.array(["a", "b"])], ["c"], mask=pa.array([False, True]))
     assert read(tmp_path, inputs, c=["a", "b"])["feature:c"].to_list() == [0, 3]
+
+
+def test_rows_of_a_shadow_are_left_out_beside_others(tmp_path):
+    inputs = pa.StructArray.from_arrays([pa.array([1, 2, 3])], ["n"])
+    assert read(tmp_path, inputs, arms=["current", "shadow", None], n=None)["feature:n"].to_list() == [1, 3]
 
 
 def test_rows_are_thinned_evenly_and_alike(tmp_path):

@@ -15,7 +15,6 @@ from trunkline.pipeline.evaluate import drift
 
 FACTOR = 1.5  # by which numbers are at least multiplied, for it to be another unit
 FIT = 0.05  # the mean distance of scaled quantiles, in deviations, up to which it is the same distribution
-BETTER = 4  # times as well as the numbers themselves the scaled ones have to fit
 LEVELS = 5  # quantiles that are compared at least
 TEMPERATURES = ((1.8, 32.0), (5 / 9, -160 / 9), (1.8, -459.67), (5 / 9, 459.67 * 5 / 9))  # to °F and from it, °C and K
 
@@ -85,8 +84,8 @@ def _wasserstein(entry: Any, new: Floats, old: Floats) -> float:
 def unit(entry: Any, tally: Tally) -> float:
     """Return by which factor numbers are multiplied, such as 1.609 for miles that come as kilometres; 1 for none.
 
-    It is a factor where the quantiles of the reference, times it, are those of the window's numbers, much better than
-    they are themselves; or as temperatures are converted, of which those with a factor are known.
+    It is a factor where the quantiles of the reference, times it, are those of the window's numbers, which they are not
+    themselves by far then; or as temperatures are converted, of which those with a factor are known.
     """
     levels, old = _quantiles(entry)
     if len(levels) < LEVELS:
@@ -95,10 +94,9 @@ def unit(entry: Any, tally: Tally) -> float:
     spread = new.std()
     if not spread or not old.any():
         return 1.0
-    itself = np.abs(new - old).mean() / spread
     for factor, constant in (((old * new).sum() / np.square(old).sum(), 0.0), *TEMPERATURES):
         misfit = np.abs(new - factor * old - constant).mean() / spread
-        if _another(factor) and misfit <= FIT and misfit * BETTER <= itself:
+        if _another(factor) and misfit <= FIT:
             return float(factor)
     return 1.0
 
