@@ -10,9 +10,12 @@ import click
 from trunkline.cli import options, output, watching
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from trunkline.cli.watching import Running
     from trunkline.core.params import Params
     from trunkline.monitor.report import Report, Standing
+    from trunkline.monitor.selftest import Case
 
 _FORMS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
@@ -48,6 +51,9 @@ def _file(name: str, text: str) -> Callable[[Any], Any]:
     help="Write the report as JSON, with all that was measured.",
 )
 @_file("--metrics", "Write gauges for the node exporter of Prometheus, as a text file.")
+@click.option(
+    "--self-test", "testing", is_flag=True, help="Plant known faults into rows of the holdout; show who sees."
+)
 @options.as_json("Print the report as JSON.")
 @click.pass_context
 def monitor(  # noqa: PLR0913, PLR0917  an argument per option
@@ -59,12 +65,17 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
     html: Path | None,
     target: Path | None,
     metrics: Path | None,
+    testing: bool,
     as_json: bool,
 ) -> None:
     """Measure the windows of a prediction log beside the bundle's reference, by the rules of conf/monitoring.
 
     It changes nothing, and may be asked as often as one likes: the same log and the same moment give the same alerts.
     Exits 1 where an alert goes on.
+
+    With --self-test, no log is read: known faults are planted into rows of the holdout, and shown are the rules that
+    see each and after how many windows, and how often somebody would be told in a year in which nothing changes. Exits
+    1 where a fault is told by nobody, or the quiet year is not quiet.
     """
     import tempfile
 
@@ -72,6 +83,8 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
     from trunkline.monitor import report as monitor_report
 
     params = Params.read()
+    if testing:
+        context.exit(0 if _test_rules(params, folder or Path("models/bundle"), as_json) else 1)
     with tempfile.TemporaryDirectory(prefix="trunkline-") as aside:
         of = watching.named(folder) if folder else watching.running(params, environment, Path(aside))
         report = _report(params, of, environment, log, as_of or datetime.now(UTC))
@@ -144,3 +157,43 @@ def _cells(standing: "Standing") -> tuple[str, ...]:
     rows = f"{finding['rows']:,}" if finding else ""
     beyond = f"{standing.beyond} of {standing.series}" if standing.series else ""
     return standing.rule, standing.verdict, standing.where, *numbers, rows, beyond
+
+
+def _test_rules(params: "Params", folder: Path, as_json: bool) -> bool:
+    """Plant faults, show what became of each, and tell whether all were seen and the quiet year was quiet."""
+    import tempfile
+    from dataclasses import asdict
+
+    from trunkline.core.dataset import Dataset
+    from trunkline.core.progress import track
+    from trunkline.monitor import selftest
+
+    setting = selftest.Setting(
+        watching.model(folder), Dataset.read("holdout"), watching.declared(params), watching.first_metric(params)
+    )
+    with tempfile.TemporaryDirectory(prefix="trunkline-") as aside:
+        cases = selftest.run(setting, Path(aside), lambda faults: track(faults, "self-test", "cases"))
+    if as_json:
+        output.echo_json([asdict(case) | {"right": case.right} for case in cases])
+    else:
+        _tell_cases(cases)
+    return all(case.right for case in cases)
+
+
+def _tell_cases(cases: "Sequence[Case]") -> None:
+    from rich.text import Text
+
+    from trunkline.show import terminal
+    from trunkline.show.text import clean
+
+    table = terminal.table("fault", "what", "told as", "seen by, after windows", left=(0, 1, 2, 3))
+    for case in cases:
+        if case.fault:
+            seen = ", ".join(f"{rule} {windows}" for rule, windows in case.seen)
+            cells = case.fault, case.words, case.cause or "nobody is told", seen
+            table.add_row(*(Text(clean(cell)) for cell in cells))  # a label is a text of others
+    terminal.show(table)
+    for case in cases:
+        if not case.fault:
+            by = f", by {', '.join(rule for rule, _ in case.seen)}" if case.seen else ""
+            click.echo(f"in {case.windows} quiet windows ({case.words}) somebody is told {case.told} times{by}")

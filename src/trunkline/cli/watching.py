@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trunkline.conf.monitoring import Monitoring
+    from trunkline.core.arrays import Floats
     from trunkline.core.params import Params
     from trunkline.monitor.measure import Plan, Source
     from trunkline.monitor.report import Watched
+    from trunkline.monitor.selftest import Model
 
 _STORE = Path(".trunkline/bundles")  # of trunkline reconcile
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -122,3 +124,22 @@ def first_metric(params: "Params") -> str:
     from trunkline.conf.evaluation import Evaluation
 
     return params.group(Evaluation).metrics[0]
+
+
+def model(folder: Path) -> "Model":
+    """Return a bundle that scores rows of features; raises UserError where it is none, or is of scikit-learn."""
+    import polars as pl
+
+    from trunkline.bundle.runtime import Bundle
+    from trunkline.monitor.selftest import Model
+
+    bundle = Bundle.load(folder)
+
+    def score(rows: pl.DataFrame) -> "Floats":
+        numbers = rows.select(pl.col(bundle.numeric).cast(pl.Float64)).fill_null(float("nan"))
+        texts = rows.select(pl.col(bundle.categorical)).to_numpy().astype(object)
+        return bundle.scores(
+            numbers.to_numpy().reshape(rows.height, -1), texts.reshape(rows.height, len(bundle.categorical))
+        )
+
+    return Model(bundle.contract, bundle.digest, reference(folder), score)

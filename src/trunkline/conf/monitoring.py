@@ -15,7 +15,7 @@ Kind = Literal["feature", "score", "outcome", "performance", "estimate", "calibr
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-BOUNDS = ("above", "below", "above_reference", "off_reference", "worse_by", "worse_by_share")
+BOUNDS = ("above", "below", "below_share", "above_reference", "off_reference", "worse_by", "worse_by_share")
 OF_METRICS = ("performance", "estimate")  # whose measures are metrics, which the task has
 _DISTANCES = ("psi", "jensen_shannon", "ks", "wasserstein")
 MEASURES: dict[Kind, tuple[str, ...]] = {
@@ -43,6 +43,11 @@ class Rule(Strict):
     slices: bool = Field(False, description="Whether each value of `monitoring.slices` is judged by itself as well.")
     above: Finite | None = Field(None, description="The largest value that is in order.")
     below: Finite | None = Field(None, description="The smallest value that is in order.")
+    below_share: Positive | None = Field(
+        None,
+        description="The smallest share that is in order of the value of the rows that the bundle was made of; of a "
+        "rate, of its median over the windows that were read.",
+    )
     above_reference: Positive | None = Field(
         None, description="How far the value may lie above that of the rows that the bundle was made of."
     )
@@ -123,6 +128,10 @@ RULES: dict[str, dict[str, Any]] = {
         "of": "system", "subject": "refusals", "measure": "share", "above": 0.05, "rows": 200,
         "severity": "critical", "then": "issue", "upstream": True,
     },
+    "silence": {
+        "of": "system", "subject": "rows", "measure": "rate", "below_share": 0.3, "rows": 0, "severity": "critical",
+        "then": "issue", "upstream": True,
+    },
     "new_values": {"of": "feature", "measure": "new", "above": 0.05, "windows": 2, "then": "issue"},
     "out_of_range": {
         "of": "feature", "measure": "out_of_range", "above_reference": 0.05, "windows": 2, "then": "issue",
@@ -135,10 +144,6 @@ RULES: dict[str, dict[str, Any]] = {
         "severity": "critical", "then": "retrain", "slices": True,
     },
     "estimate": {"of": "estimate", "worse_by_share": 0.1, "windows": 3},
-    "silence": {
-        "of": "system", "subject": "rows", "measure": "rate", "below": 1.0e-6, "rows": 0, "severity": "critical",
-        "then": "issue",
-    },
     "errors": {"of": "system", "subject": "errors", "measure": "share", "above": 0.01, "severity": "critical"},
     "latency": {"of": "system", "subject": "latency", "measure": "p99", "above": 1.0, "windows": 2},
 }  # fmt: skip

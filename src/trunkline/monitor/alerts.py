@@ -193,7 +193,7 @@ def _explains(cause: Streak, other: Streak, monitoring: Monitoring) -> bool:
 
 def _family(streak: Streak) -> str:
     """Return what an effect has in common with its cause: how the server runs explains no drift, nor the other way."""
-    return streak.subject if streak.kind == "system" and streak.subject != "refusals" else "rows"
+    return streak.subject if streak.kind == "system" and not streak.rule.upstream else "rows"
 
 
 def _told(ordered: Sequence[Alert], monitoring: Monitoring) -> Iterator[Alert]:

@@ -43,7 +43,8 @@ def _numbers(subject: Subject, tally: Tally, old: Floats, new: Floats) -> Iterat
         spread = deviation(subject.entry)
         if spread:
             yield "wasserstein", _wasserstein(subject.entry, known, before) / spread, None
-        yield "unit", unit(subject.entry, tally), 1.0
+        if len(tally.buckets.codes):
+            yield "unit", unit(subject.entry, tally), 1.0
 
 
 def _texts(old: Floats, new: Floats) -> Iterator[Row]:
@@ -88,7 +89,7 @@ def unit(entry: Any, tally: Tally) -> float:
     they are themselves; or as temperatures are converted, of which those with a factor are known.
     """
     levels, old = _quantiles(entry)
-    if len(levels) < LEVELS or not tally.known:
+    if len(levels) < LEVELS:
         return 1.0
     new = tally.buckets.quantiles(levels)
     spread = new.std()

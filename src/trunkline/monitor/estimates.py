@@ -22,7 +22,7 @@ EXPECTED: Mapping[Task, tuple[str, ...]] = {
 }
 
 _SMALLEST = float(np.finfo(np.float64).eps)
-_CODES = 0x3F81  # of scores up to 1: their first 16 bits as 32-bit floats
+_CODES = 2 * (0x3F00 + 1)  # the first 16 bits as 32-bit floats, of scores up to one half and of those above
 
 
 @dataclass(frozen=True)
@@ -54,45 +54,65 @@ def calibrations(reference: Mapping[str, Any], task: Task, classes: tuple[str, .
 
 @dataclass
 class Expected:
-    """A window's expected sums: rows, of each metric but the area, and by score of rows and of chances."""
+    """What is expected of a window's rows, by their scores: of one score by the buckets that equal ones are in."""
 
     calibrations: list[Calibration]
     rows: int = 0
     sums: dict[str, float] = field(default_factory=dict)
-    _rows: Integers = field(default_factory=lambda: np.zeros(_CODES, np.int64))
-    _chances: Floats = field(default_factory=lambda: np.zeros(_CODES))
+    _counts: Integers = field(default_factory=lambda: np.zeros(_CODES, np.int64))
+    _scores: Floats = field(default_factory=lambda: np.zeros(_CODES))
 
     def add(self, scores: Floats) -> None:
         """Add rows by their scores, shape (rows, scores)."""
-        chances = np.stack([each.chances(of) for each, of in zip(self.calibrations, scores.T, strict=True)], axis=1)
-        if scores.shape[1] == 1:
-            self._add_area(scores[:, 0], chances[:, 0])
-            scores, chances = (np.hstack([1 - each, each]) for each in (scores, chances))
-        chances /= chances.sum(axis=1, keepdims=True)
-        called = scores.argmax(axis=1)  # the first of equal ones, as in the metrics
-        squares = np.square(scores).sum(axis=1) - 2 * (chances * scores).sum(axis=1) + 1
-        values = {
-            "log_loss": -(chances * np.log(np.clip(scores, _SMALLEST, 1 - _SMALLEST))).sum(),
-            "brier": squares.sum() / (2 if len(self.calibrations) == 1 else 1),
-            "accuracy": np.take_along_axis(chances, called[:, None], axis=1).sum(),
-        }
         self.rows += len(scores)
-        for name, value in values.items():
-            self.sums[name] = self.sums.get(name, 0.0) + float(value)
+        if scores.shape[1] == 1:
+            codes = _codes(scores[:, 0])
+            self._counts += np.bincount(codes, minlength=_CODES)
+            self._scores += np.bincount(codes, scores[:, 0], minlength=_CODES)
+        else:
+            chances = [each.chances(of) for each, of in zip(self.calibrations, scores.T, strict=True)]
+            whole = np.stack(chances, axis=1)
+            for name, values in _losses(scores, whole / whole.sum(axis=1, keepdims=True)).items():
+                self.sums[name] = self.sums.get(name, 0.0) + float(values.sum())
 
     def measured(self) -> Iterator[tuple[str, float]]:
         """Yield each metric with its expected value."""
         yield from ((name, total / self.rows) for name, total in self.sums.items())
-        positives, negatives = self._chances, self._rows - self._chances
+        if len(self.calibrations) == 1:
+            yield from self._of_one()
+
+    def _of_one(self) -> Iterator[tuple[str, float]]:
+        there = self._counts > 0
+        counts = self._counts[there]
+        scores = self._scores[there] / counts
+        chances = self.calibrations[0].chances(scores)
+        losses = _losses(*(np.stack([1 - each, each], axis=1) for each in (scores, chances)))
+        losses["brier"] = losses["brier"] / 2  # that of one score is of its own outcome alone
+        yield from ((name, float((counts * values).sum() / self.rows)) for name, values in losses.items())
+        positives = counts * chances
+        negatives = counts - positives
         pairs = positives.sum() * negatives.sum()
         if pairs:
             below = np.cumsum(negatives) - negatives / 2  # equal ones count one half
             yield AREA, float((positives * below).sum() / pairs)
 
-    def _add_area(self, scores: Floats, chances: Floats) -> None:
-        codes = np.ascontiguousarray(np.clip(scores, 0, 1), np.float32).view(np.uint32) >> 16
-        self._rows += np.bincount(codes, minlength=_CODES)
-        self._chances += np.bincount(codes, chances, minlength=_CODES)
+
+def _losses(scores: Floats, chances: Floats) -> dict[str, Floats]:
+    """Return the expected loss of each row by metric; both of shape (rows, classes)."""
+    called = scores.argmax(axis=1)[:, None]  # the first of equal ones, as in the metrics
+    return {
+        "log_loss": -(chances * np.log(np.clip(scores, _SMALLEST, 1 - _SMALLEST))).sum(axis=1),
+        "brier": np.square(scores).sum(axis=1) - 2 * (chances * scores).sum(axis=1) + 1,
+        "accuracy": np.take_along_axis(chances, called, axis=1)[:, 0],
+    }
+
+
+def _codes(scores: Floats) -> Integers:
+    """Return the bucket of each score, in order of the scores and as fine near 1 as near 0."""
+    near = np.minimum(scores, 1 - scores).clip(0)
+    first = (near.astype(np.float32).view(np.uint32) >> 16).astype(np.int64)
+    codes: Integers = np.where(scores <= 0.5, first, _CODES - 1 - first)
+    return codes
 
 
 def _log_odds(chances: Floats) -> Floats:

@@ -20,6 +20,7 @@ from trunkline.monitor.table import (
     ROWS,
     SLICE,
     SUBJECT,
+    SYSTEM,
     TABLE,
     VALUE,
     WINDOW,
@@ -41,9 +42,17 @@ def findings(table: pl.DataFrame, rules: Mapping[str, Rule], metric: str | None 
     reference that the bound is relative to. `excess` is how far beyond the limit a value is, over the limit. The order
     of the table's rows does not matter.
     """
+    table = _with_usual_rates(table)
     judged = [_judged(name, rule, table, rule.measure or metric) for name, rule in rules.items()]
     empty = pl.DataFrame(schema=FINDINGS)
     return pl.concat([empty, *judged]).sort([*SERIES, WINDOW])
+
+
+def _with_usual_rates(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the table with the median over all complete windows as the reference of each rate, which has no other."""
+    usual = pl.when(pl.col(COMPLETE)).then(VALUE).median().over(KIND, SUBJECT, MEASURE, SLICE, LABEL)
+    is_rate = (pl.col(KIND) == SYSTEM) & (pl.col(MEASURE) == "rate")
+    return table.with_columns(pl.when(is_rate).then(usual).otherwise(REFERENCE).alias(REFERENCE))
 
 
 def _judged(name: str, rule: Rule, table: pl.DataFrame, measure: str | None) -> pl.DataFrame:
@@ -91,6 +100,8 @@ def _limit(rule: Rule, measure: str | None) -> tuple[pl.Expr, pl.Expr]:
     reference = pl.col(REFERENCE)
     if name in ("above", "below"):
         return pl.lit(bound), pl.lit(name == "above")
+    if name == "below_share":
+        return reference * bound, pl.lit(value=False)
     if name == "off_reference":
         over = pl.col(VALUE) > reference
         return pl.when(over).then(reference + bound).otherwise(reference - bound), over

@@ -93,7 +93,7 @@ class _Run:
         self.source, self.plan = source, plan
         self.scores = score_columns(source.classes)
         self.features = _features(source.reference, plan)
-        self.tallies = Tallies(tally.subjects(source.reference, list(self.features), self.scores), plan.window)
+        self.tallies = Tallies(tally.subjects(source.reference, self.features, self.scores), plan.window)
         self.system: dict[datetime, System] = defaultdict(System)
         self.calibrations = estimates.calibrations(source.reference, source.task, source.classes)
         self.expected: dict[datetime, Expected] = defaultdict(lambda: Expected(self.calibrations))
@@ -106,7 +106,8 @@ class _Run:
         plan, inputs = self.plan, self.labelled.inputs if self.labelled else ()
         first = rows.begin(plan.since, plan.window)
         choice = rows.Choice(first, plan.as_of, plan.window, plan.digest, plan.environment)
-        columns = rows.Columns(self.features, self.scores, inputs, identified=self.labelled is not None)
+        texts = {each.name: each.texts for each in self.tallies.subjects if each.kind == table.FEATURE}
+        columns = rows.Columns(texts, self.scores, inputs, identified=self.labelled is not None)
         reader = rows.Reader(self.source.place, choice, columns)
         share = outcomes.MOST / max(1, reader.stored()) if self.labelled else 0.0
         for batch in reader.batches():
@@ -218,14 +219,14 @@ class _Run:
         return [ordered[0] + number * width for number in range(-((ordered[0] - self.plan.as_of) // width))]
 
 
-def _features(reference: Mapping[str, Any], plan: Plan) -> dict[str, str]:
-    """Return the roles of the features that are measured, by name."""
+def _features(reference: Mapping[str, Any], plan: Plan) -> tuple[str, ...]:
+    """Return the names of the features that are measured."""
     known = reference["features"]
-    names = known if plan.features is None else plan.features
+    names = tuple(known) if plan.features is None else plan.features
     for name in names:
         if name not in known:
             raise UserError(f"monitoring.features: the bundle has no feature '{name}'{nearest(name, known)}")
-    return {name: known[name]["role"] for name in names}
+    return names
 
 
 def _windows(batch: pl.DataFrame) -> Iterator[tuple[datetime, pl.DataFrame]]:

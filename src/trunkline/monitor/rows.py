@@ -1,11 +1,13 @@
 """The rows of a log that are measured, in batches of bounded size: typed alike, whatever segment they come from.
 
 A column that a segment lacks is null. Statistics of Parquet say of a column with one value that it need not be read.
+A text is only the place of its cell in the reference from here on: many different ones take no more memory than few.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -26,7 +28,6 @@ _OF_ALL: dict[str, Any] = {
 }  # fmt: skip
 _OF_KEYS: dict[str, Any] = {REQUEST: pl.String(), COLUMNS: pl.String()}
 _CHOSEN = (DIGEST, ENVIRONMENT, ARM)
-_TYPES = {"numeric": pl.Float64(), "categorical": pl.String()}
 
 
 def feature(name: str) -> str:
@@ -47,12 +48,13 @@ class Choice:
 
 @dataclass(frozen=True)
 class Columns:
-    """What is read of rows: features with their roles, scores, and the inputs that keys and slices may be in.
+    """What is read of rows: features, scores, and the inputs that keys and slices may be in.
 
+    Of a feature that is a number, there is None; of one that is a text, the texts that have a cell of their own.
     With `identified`, also what outcomes are joined by: request_id, request_columns and a struct of these inputs.
     """
 
-    features: dict[str, str]
+    features: Mapping[str, Sequence[str] | None]
     scores: tuple[str, ...]
     inputs: tuple[str, ...] = ()
     identified: bool = False
@@ -69,6 +71,7 @@ class Reader:
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield rows with their window's start: row, time, latency, prediction_time, problem, scores and features.
 
+        Of a feature that is a text, there is the place of its cell: its own, that of all others, that of missing ones.
         A batch has rows of some segments, or a part of a large one. Raises OutsideError for a segment that cannot be
         read.
         """
@@ -97,17 +100,17 @@ class Reader:
         return total
 
     def _read(self, folder: str, name: str) -> Iterator[pl.DataFrame]:
-        with self.place.open(folder, name) as file:
+        texts = [f"{INPUTS}.{each}" for each, cells in self.columns.features.items() if cells is not None]
+        with self.place.open(folder, name, texts) as file:
             sole = {each: _sole(file.metadata, each) for each in _CHOSEN}
-            if sole[ARM] == _SHADOW or (self.choice.digest and sole[DIGEST] not in (None, self.choice.digest)):
+            if self._foreign(sole):
                 return
             stored = {field.name: field.type for field in file.schema_arrow}
             wanted = self._wanted(stored, [each for each in _CHOSEN if sole[each] is None])
             for batch in file.iter_batches(BATCH, columns=wanted):
-                rows: Any = pl.from_arrow(pa.Table.from_batches([batch]))
-                yield self._typed(self._chosen(rows, sole))
+                yield self._chosen(self._typed(batch), sole)
 
-    def _wanted(self, stored: dict[str, Any], chosen: Sequence[str]) -> list[str]:
+    def _wanted(self, stored: Mapping[str, Any], chosen: Sequence[str]) -> list[str]:
         """Return the columns of a segment to read."""
         of_keys = _OF_KEYS if self.columns.identified else {}
         own = [name for name in (*chosen, *_OF_ALL, *of_keys, *self.columns.scores) if name in stored]
@@ -115,39 +118,53 @@ class Reader:
         logged = _names(stored.get(INPUTS))
         return [*own, *(f"{INPUTS}.{name}" for name in dict.fromkeys(inputs) if name in logged)]
 
-    def _chosen(self, rows: pl.DataFrame, sole: dict[str, str | None]) -> pl.DataFrame:
-        """Leave out the rows of others."""
-        for name, value in sole.items():
-            if value is not None or name not in rows.columns:
-                rows = rows.with_columns(pl.lit(value, pl.String).alias(name))
-        choice, environment, arm = self.choice, pl.col(ENVIRONMENT), pl.col(ARM)
-        conditions = [
-            arm.is_null() | (arm != _SHADOW),
-            pl.col(TIME).is_between(choice.since, choice.until, closed="both"),
-        ]
-        if choice.digest is not None:
-            conditions.append(pl.col(DIGEST) == choice.digest)
-        if choice.environment is not None:
-            conditions.append(environment.is_null() | (environment == choice.environment))
-        return rows.filter(conditions)
+    def _foreign(self, sole: Mapping[str, str | None]) -> bool:
+        """Tell whether no row of a segment is chosen, by the columns that have one value."""
+        own = {DIGEST: self.choice.digest, ENVIRONMENT: self.choice.environment}
+        others = [name for name, value in own.items() if value is not None and sole[name] not in (None, value)]
+        return sole[ARM] == _SHADOW or bool(others)
 
-    def _typed(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """Return the columns of a batch, in one order and with their types."""
-        kind = rows.schema.get(INPUTS)
-        logged = [field.name for field in kind.fields] if isinstance(kind, pl.Struct) else []
-        own = dict(_OF_ALL) | dict.fromkeys(self.columns.scores, pl.Float64())
-        own |= _OF_KEYS if self.columns.identified else {}
-        columns = [_as(pl.col(name) if name in rows.columns else None, kind, name) for name, kind in own.items()]
-        for name, role in self.columns.features.items():
-            values = pl.col(INPUTS).struct.field(name) if name in logged else None
-            columns.append(_as(values, _TYPES[role], feature(name)))
-        if self.columns.identified:
-            texts = [
-                _as(pl.col(INPUTS).struct.field(name) if name in logged else None, pl.String(), name)
-                for name in self.columns.inputs
-            ]
-            columns.append(pl.struct(texts).alias(INPUTS) if texts else pl.lit(None).alias(INPUTS))
-        return rows.select(pl.col(TIME).dt.truncate(_width(self.choice.window)).alias(WINDOW), *columns)
+    def _typed(self, batch: Any) -> pl.DataFrame:
+        """Return the columns of a pa.RecordBatch, those that say whose rows they are as well."""
+        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+        names = _names(columns[INPUTS].type) if INPUTS in columns else []
+        inputs = dict(zip(names, columns[INPUTS].flatten() if names else [], strict=True))
+        arrays, kinds = {name: columns.get(name) for name in self._kinds}, dict(self._kinds)
+        cells = {}
+        for name, texts in self.columns.features.items():
+            values = inputs.get(name)
+            if texts is not None:
+                encoded = _encoded(values, batch.num_rows)
+                cells[feature(name)] = _cells(encoded.dictionary.to_pylist(), texts)
+                values = encoded.indices
+            arrays[feature(name)], kinds[feature(name)] = values, pl.Float64() if texts is None else pl.Int32()
+        keys = [f"{INPUTS}.{name}" for name in self.columns.inputs] if self.columns.identified else []
+        arrays |= {key: inputs.get(key.removeprefix(f"{INPUTS}.")) for key in keys}
+        rows = _frame(arrays, kinds | dict.fromkeys(keys, pl.String()))
+        rows = rows.with_columns(_looked_up(rows[name], of) for name, of in cells.items())
+        if not self.columns.identified:
+            return rows
+        given = pl.struct(pl.col(key).alias(key.removeprefix(f"{INPUTS}.")) for key in keys) if keys else pl.lit(None)
+        return rows.with_columns(given.alias(INPUTS)).drop(keys)
+
+    @cached_property
+    def _kinds(self) -> Mapping[str, Any]:
+        own = dict.fromkeys(_CHOSEN, pl.String()) | _OF_ALL | dict.fromkeys(self.columns.scores, pl.Float64())
+        return own | (_OF_KEYS if self.columns.identified else {})
+
+    def _chosen(self, rows: pl.DataFrame, sole: Mapping[str, str | None]) -> pl.DataFrame:
+        """Leave out the rows of others, and give each its window."""
+        choice, environment, arm = self.choice, pl.col(ENVIRONMENT), pl.col(ARM)
+        conditions = [pl.col(TIME).is_between(choice.since, choice.until, closed="both")]
+        if sole[ARM] is None:
+            conditions.append(arm.is_null() | (arm != _SHADOW))
+        if choice.digest is not None and sole[DIGEST] is None:
+            conditions.append(pl.col(DIGEST) == choice.digest)
+        if choice.environment is not None and sole[ENVIRONMENT] is None:
+            conditions.append(environment.is_null() | (environment == choice.environment))
+        chosen = rows.select(pl.all_horizontal(conditions)).to_series()
+        window = pl.col(TIME).dt.truncate(_width(choice.window)).alias(WINDOW)
+        return (rows if chosen.all() else rows.filter(chosen)).drop(_CHOSEN).with_columns(window)
 
 
 def thinned(rows: pl.DataFrame, share: float) -> pl.DataFrame:
@@ -183,11 +200,34 @@ def _width(window: timedelta) -> str:
     return f"{window // timedelta(microseconds=1)}us"
 
 
-def _as(values: pl.Expr | None, kind: Any, name: str) -> pl.Expr:
+def _frame(arrays: Mapping[str, Any], kinds: Mapping[str, Any]) -> pl.DataFrame:
+    """Return arrays of pyarrow's, some of which are there, as columns of their types; None: nulls."""
+    there = {name: array for name, array in arrays.items() if array is not None}
+    rows = pl.DataFrame(pl.from_arrow(pa.table(there)))
+    schema = rows.schema
+    typed = [pl.col(name).cast(kind) for name, kind in kinds.items() if name in there and schema[name] != kind]
+    lacking = [pl.lit(None, kind).alias(name) for name, kind in kinds.items() if name not in there]
+    return rows.with_columns(*typed, *lacking).select(list(kinds))
+
+
+def _encoded(values: Any, count: int) -> Any:
+    """Return texts as a pa.DictionaryArray; None: as many that are missing."""
     if values is None:
-        return pl.lit(None, kind).alias(name)
-    typed = values.cast(kind)
-    return (typed.fill_nan(None) if kind == pl.Float64() else typed).alias(name)
+        return pa.nulls(count, pa.dictionary(pa.int32(), pa.string()))
+    if pa.types.is_dictionary(values.type):
+        return values
+    return pl.Series(pl.from_arrow(values)).cast(pl.String).to_arrow().dictionary_encode()
+
+
+def _cells(given: Sequence[str], texts: Sequence[str]) -> Any:
+    """Return the place of each text's cell: its own, or that of all others; last, that of missing ones."""
+    known = {text: place for place, text in enumerate(texts)}
+    return np.array([*(known.get(text, len(texts)) for text in given), len(texts) + 1], np.int16)
+
+
+def _looked_up(places: pl.Series, cells: Any) -> pl.Series:
+    there = places.fill_null(-1) if places.null_count() else places
+    return pl.Series(places.name, cells[there.to_numpy()])
 
 
 def _names(kind: Any) -> list[str]:

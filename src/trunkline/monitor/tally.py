@@ -3,7 +3,8 @@
 Memory grows with windows and features, not with rows.
 """
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,6 +44,11 @@ class Subject:
         return feature(self.name) if self.kind == table.FEATURE else self.name
 
     @property
+    def texts(self) -> list[str] | None:
+        """The texts that have a cell of their own; None of a number."""
+        return None if self.numeric else list(self.entry["counts"])
+
+    @property
     def moving(self) -> bool:
         """Whether it is a feature of so many values that it should not stand still."""
         return self.kind == table.FEATURE and self.numeric and len(self.entry["edges"]) == BINS
@@ -57,7 +63,7 @@ class Subject:
 
 @dataclass
 class Tally:
-    """A window's rows of one subject: counts in the cells of `drift.counts`, the sum of numbers, and their buckets."""
+    """A window's rows of one subject: counts in the cells of `drift.counts`; the sum of numbers, and their buckets."""
 
     counts: Integers
     total: float = 0.0
@@ -113,31 +119,35 @@ class Tallies:
         self.moving = tuple(each for each in subjects if each.moving)
         self.windows: dict[datetime, Window] = {}
         self._width = window // timedelta(microseconds=1)
+        self._numbers = [each for each in subjects if each.numeric]
+        self._counted = [each for place, subject in enumerate(self._numbers) for each in _above(place, subject)]
 
     def add(self, start: datetime, rows: pl.DataFrame) -> None:
         """Count rows of one window that have a score; columns as `rows.Reader` has them."""
         if start not in self.windows:
             empty = {subject: Tally(np.zeros(len(subject.bins), np.int64)) for subject in self.subjects}
             self.windows[start] = Window(empty, Still.of(len(self.moving)))
-        window = self.windows[start]
-        self._add_numbers(window, rows)
+        window, counted = self.windows[start], rows.select(self._counted).row(0)
+        if any(isinstance(each, float) and math.isnan(each) for each in counted):  # NaN is missing, too
+            rows = rows.with_columns(pl.col(each.column for each in self._numbers).fill_nan(None))
+            counted = rows.select(self._counted).row(0)
+        self._add_numbers(window, rows, iter(counted))
         for subject in self.subjects:
             if not subject.numeric:
-                window.tallies[subject].counts += _texts(subject, rows[subject.column])
+                cells = rows[subject.column].to_numpy()
+                window.tallies[subject].counts += np.bincount(cells, minlength=len(subject.bins))
         if self.moving:
             self._add_parts(window.still, rows)
 
-    def _add_numbers(self, window: Window, rows: pl.DataFrame) -> None:
-        numbers = [subject for subject in self.subjects if subject.numeric]
-        counted = rows.select(each for place, subject in enumerate(numbers) for each in _above(place, subject)).row(0)
-        values = iter(counted)
-        for subject in numbers:
+    def _add_numbers(self, window: Window, rows: pl.DataFrame, values: Iterator[Any]) -> None:
+        for subject in self._numbers:
             tally, edges = window.tallies[subject], len(subject.entry["edges"])
             known, below, total = next(values), next(values), next(values)
             above = np.array([known - below, *(next(values) for _ in range(edges))], np.int64)
             tally.counts += np.array([below, *-np.diff(above), above[-1], rows.height - known], np.int64)
             tally.total += total
-            tally.buckets.add(rows[subject.column].drop_nulls().to_numpy())
+            if subject.kind == table.FEATURE:
+                tally.buckets.add(rows[subject.column].drop_nulls().to_numpy())
 
     def _add_parts(self, still: Still, rows: pl.DataFrame) -> None:
         names = [each.column for each in self.moving]
@@ -168,14 +178,6 @@ def _above(place: int, subject: Subject) -> list[pl.Expr]:
     of_all = [values.count(), below, values.sum()]
     above = [(values > edge).sum() for edge in subject.entry["edges"]]
     return [each.alias(f"{place}:{number}") for number, each in enumerate((*of_all, *above))]
-
-
-def _texts(subject: Subject, values: pl.Series) -> Integers:
-    counted = values.value_counts(name="rows")
-    of_text = dict(zip(counted[values.name].to_list(), counted["rows"].to_list(), strict=True))
-    missing = of_text.pop(None, 0)
-    frequent = [of_text.pop(text, 0) for text in subject.entry["counts"]]
-    return np.array([*frequent, sum(of_text.values()), missing], np.int64)
 
 
 def _ends(values: pl.Expr, name: str) -> list[pl.Expr]:

@@ -96,9 +96,9 @@ def _models(path: str, annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]
     elif origin is tuple:
         yield from _models(f"{path}.<number>", arguments[0])
     elif origin in (Union, UnionType):
-        for model in filter(_is_model, map(_bare, arguments)):
-            kind = model.model_fields.get("kind")
-            yield f"{path} (kind: {get_args(kind.annotation)[0]})" if kind else path, model
+        for option in map(_bare, arguments):
+            kind = option.model_fields.get("kind") if _is_model(option) else None
+            yield from _models(f"{path} (kind: {get_args(kind.annotation)[0]})" if kind else path, option)
     elif origin is Annotated and not _titles(arguments):
         yield from _models(path, arguments[0])
 

@@ -6,7 +6,7 @@ at all.
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -57,10 +57,18 @@ class Place:
         return sorted(name for name in self.names(LABELS) if is_of_labels(f"{LABELS}/{name}"))
 
     @contextmanager
-    def open(self, folder: str, name: str) -> Iterator[Any]:
-        """Yield a segment as a pq.ParquetFile; raises OutsideError where it cannot be read."""
+    def open(self, folder: str, name: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
+        """Yield a segment as a pq.ParquetFile; raises OutsideError where it cannot be read.
+
+        Columns of texts whose paths are among `dictionaries`, of those that it has, are read as such.
+        """
+        path, metadata, there = f"{self._root}/{folder}/{name}", None, list[str]()
         try:
-            with pq.ParquetFile(f"{self._root}/{folder}/{name}", filesystem=self._files) as file:
+            if dictionaries:  # a column that is not there cannot be asked for
+                metadata = pq.read_metadata(path, filesystem=self._files)
+                stored = {metadata.schema.column(place).path for place in range(metadata.num_columns)}
+                there = [each for each in dictionaries if each in stored]
+            with pq.ParquetFile(path, filesystem=self._files, metadata=metadata, read_dictionary=there) as file:
                 yield file
         except (OSError, pa.ArrowException) as error:
             raise OutsideError(f"{folder}/{name}: cannot be read: {one_line(error)}; run again, or fetch it") from None

@@ -1,0 +1,86 @@
+"""`trunkline monitor` answers quiet or breach by its exit code, writes what is asked for, and changes nothing else."""
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests import bundles
+from tests.monitor.logs import SINCE, reference_of, rows, write, write_outcomes
+from trunkline.bundle import manifest
+from trunkline.cli.monitor import monitor
+from trunkline.core.errors import UserError
+from trunkline.monitor import gauges
+
+UNTIL = SINCE + timedelta(days=4)
+INPUTS = (bundles.field("distance", "number"), bundles.field("origin", "text", nullable=False))
+
+
+@pytest.fixture
+def project(root, tmp_path, monkeypatch):
+    """A folder with params.yaml and a bundle; the working directory."""
+    monkeypatch.chdir(tmp_path)
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    params["monitoring"] = {"matures": "1h", "read": "4d", "slices": ["origin"], "rules": None}
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    folder = bundles.make(Path("bundle"), INPUTS)
+    reference = reference_of(rows(5000, seed=1), {"roc_auc": 0.77})
+    (folder / "reference.json").write_text(json.dumps(reference), encoding="utf-8")
+    bundles.seal(folder)
+    return tmp_path
+
+
+def log(change=None):
+    content = rows(4000, seed=2, days=4)
+    content = content if change is None else content.with_columns(change)
+    write(Path("log"), content, digest=manifest.digest(Path("bundle")), environment="production")
+    write_outcomes(Path("log"), content, after=timedelta(minutes=1))
+
+
+def ask(*arguments, code):
+    given = ["--bundle", "bundle", "--log", "log", "--as-of", f"{UNTIL:%Y-%m-%d}", *arguments]
+    done = CliRunner().invoke(monitor, given, catch_exceptions=False)
+    assert done.exit_code == code, done.output
+    return done
+
+
+def test_a_quiet_log_is_quiet(project):
+    log()
+    done = ask(code=0)
+    assert done.stdout.startswith("production: quiet; the bundle ")
+    assert "4 windows with rows" in done.stdout
+    assert sorted(path.name for path in project.iterdir()) == ["bundle", "log", "params.yaml"]
+    assert json.loads(ask("--json", code=0).stdout)["alerts"] == []
+
+
+def test_a_breach_is_said_written_and_drawn(project):
+    log(pl.lit(None, pl.Float64).alias("distance"))
+    done = ask("-o", "monitoring.json", "--html", "monitoring.html", "--metrics", "monitoring.prom", code=1)
+    assert "critical: missing of distance: missing is 1, limit 0." in done.stdout
+    written = json.loads(Path("monitoring.json").read_text(encoding="utf-8"))
+    [alert] = [each for each in written["alerts"] if each["cause"]["rule"] == "missing"]
+    assert (alert["active"], alert["upstream"], alert["then"]) == (True, True, "issue")
+    assert "<strong>breach</strong>" in Path("monitoring.html").read_text(encoding="utf-8")
+    families = list(text_string_to_metric_families(Path("monitoring.prom").read_text(encoding="utf-8")))
+    assert {family.name for family in families} <= set(gauges.NAMES)
+    told = [s for family in families if family.name == "trunkline_monitor_alert" for s in family.samples]
+    assert sum(sample.value for sample in told if sample.labels["severity"] == "critical") == 1
+
+
+def test_another_environment_is_not_looked_at_and_an_earlier_moment_can_be(project):
+    log(pl.lit(None, pl.Float64).alias("distance"))
+    assert "0 windows with rows" in ask("--env", "staging", code=0).stdout
+    assert "1 windows with rows" in ask("--as-of", f"{SINCE + timedelta(hours=20):%Y-%m-%dT%H:%M}", code=0).stdout
+
+
+def test_a_bundle_without_a_reference_is_refused(project):
+    log()
+    Path("bundle/reference.json").unlink()
+    bundles.seal(Path("bundle"))
+    with pytest.raises(UserError, match=r"bundle/reference\.json: there is no such file; the bundle is too old"):
+        ask(code=2)

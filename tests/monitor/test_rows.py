@@ -1,0 +1,78 @@
+"""Rows of segments of other forms: what a column lacks is missing, and values of all types are cells or numbers."""
+
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from tests.monitor.logs import DAY, OWN, SINCE, measured, reference_of, rows, value, write
+from trunkline.monitor.rows import Choice, Columns, Reader, thinned
+from trunkline.serve.prediction_log.place import Place
+
+
+def read(folder, inputs, **columns):
+    """The rows of a segment with these inputs, each a column of pyarrow's, as the reader types them."""
+    count = len(inputs)
+    about = {
+        "request_id": [f"r{number}" for number in range(count)], "row": [0] * count, "digest": [OWN] * count,
+        "time": pa.array([SINCE + timedelta(minutes=number) for number in range(count)], pa.timestamp("us", "UTC")),
+        "score": [0.5] * count,
+    }  # fmt: skip
+    Place(str(folder)).write("v1/2026-11-02T00", "part-1.parquet", pa.table(about | {"inputs": inputs}))
+    choice = Choice(SINCE, SINCE + DAY, DAY, OWN, "production")
+    return pl.concat(Reader(Place(str(folder)), choice, Columns(columns, ("score",))).batches())
+
+
+@pytest.mark.parametrize(
+    ("values", "cells"),
+    [
+        (pa.array(["b", "z", None, "a"]), [1, 2, 3, 0]),
+        (pa.array([7, 8, None, 7]), [2, 2, 3, 2]),
+        (pa.array([True, False, None, True]), [2, 2, 3, 2]),
+        (pa.array([None] * 4, pa.string()), [3, 3, 3, 3]),
+        (None, [3, 3, 3, 3]),
+    ],
+    ids=["text", "integer", "boolean", "missing", "lacking"],
+)
+def test_a_text_is_the_place_of_its_cell(tmp_path, values, cells):
+    other = pa.array([1, 2, None, 4])
+    arrays = [other] if values is None else [other, values]
+    inputs = pa.StructArray.from_arrays(arrays, ["n", "c"][: len(arrays)], mask=pa.array([False, False, False, False]))
+    found = read(tmp_path, inputs, c=["a", "b"], n=None, absent=None)
+    assert found["feature:c"].to_list() == cells
+    assert found["feature:n"].to_list() == [1, 2, None, 4]
+    assert found["feature:absent"].null_count() == 4
+
+
+def test_written_numbers_and_truth_values_are_texts_of_the_reference(tmp_path):
+    inputs = pa.StructArray.from_arrays([pa.array([7, 8]), pa.array([True, False])], ["hour", "late"])
+    found = read(tmp_path, inputs, hour=["8", "7"], late=["false", "true"])
+    assert (found["feature:hour"].to_list(), found["feature:late"].to_list()) == ([1, 0], [1, 0])
+
+
+def test_a_row_without_inputs_has_none_of_them(tmp_path):
+    """As a row with a problem is logged."""
+    inputs = pa.StructArray.from_arrays([pa.array(["a", "b"])], ["c"], mask=pa.array([False, True]))
+    assert read(tmp_path, inputs, c=["a", "b"])["feature:c"].to_list() == [0, 3]
+
+
+def test_rows_are_thinned_evenly_and_alike(tmp_path):
+    content = rows(20_000, seed=1).with_columns(pl.lit(0, pl.Int64).alias("row"))
+    kept = thinned(content, 0.1)
+    assert kept.height == pytest.approx(2000, rel=0.1)
+    assert kept["score"].mean() == pytest.approx(content["score"].mean(), abs=0.02)
+    halves = pl.concat(thinned(part, 0.1) for part in content.iter_slices(700))
+    assert halves.equals(kept)
+    assert set(thinned(content, 0.05)["request_id"]) < set(kept["request_id"])
+
+
+def test_numbers_that_are_none_are_missing(tmp_path):
+    content = rows(500, seed=2)
+    reference = reference_of(content)
+    inputs = pa.StructArray.from_arrays([pa.array([1.0, np.nan, 900.0, 800.0])], ["distance"])
+    read(tmp_path, inputs)
+    assert value(measured(tmp_path, reference), "feature", "distance", "missing")["value"] == 0.25
+    write(tmp_path / "other", content)
+    assert value(measured(tmp_path / "other", reference), "feature", "distance", "psi")["value"] < 0.01
