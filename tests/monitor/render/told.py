@@ -47,18 +47,17 @@ def quiet() -> str:
 
 
 def broken(rule: Rule) -> str:
-    """Return what it tells where one rule is broken, of one subject and as long as it asks."""
+    """Return what it tells where one rule is broken, of one subject, after days that were in order."""
     metric = rule.of in OF_METRICS
     kind, bound = rule.bound
-    reference = 0.7 if metric else 1.0 if kind == "off_reference" else 0.0
-    value = 0.3 if metric else bound - 0.3 if kind == "below" else bound + reference + 0.3
+    usual = 0.7 if metric else 1.0 if kind in ("off_reference", "below_share") else 0.0
+    value = 0.3 if metric else 0.0 if kind == "below_share" else usual + bound + 0.3
     measured = {
         "kind": rule.of,
         "subject": METRIC if metric else rule.subject or "score",
         "measure": "value" if metric else rule.measure,
-        "reference": reference,
+        "reference": usual,
         "coverage": 1.0,
-        "low": value - 0.01,
-        "high": value + 0.01,
     }
-    return monitored(tables.days([value] * DAYS, **measured))
+    rows = tables.days([usual] * DAYS + [value] * rule.windows, **measured)
+    return monitored([each | {"low": each["value"] - 0.01, "high": each["value"] + 0.01} for each in rows])

@@ -90,8 +90,7 @@ def _breach(name: str, rule: Rule) -> Alert:
     )
     query = promql.selector("trunkline_monitor_breach", f"rule={promql.quoted(name)}") + " > 0"
     text = Text(texts.BREACH.summary, description)
-    heading = "upstream" if rule.upstream else rule.of
-    return Alert(_camel(f"monitor_{name}"), "monitor", heading, query, timedelta(0), None, text, cause)
+    return Alert(_camel(f"monitor_{name}"), "monitor", "monitor", query, timedelta(0), None, text, cause)
 
 
 def _share(part: str, whole: str, above: float, count: str, least: int) -> str:
