@@ -17,7 +17,7 @@ class Text:
 
 TEXTS = {
     "down": Text(
-        "{{ or $labels.instance `every server` }} does not answer Prometheus",
+        "{{ with $labels.instance }}{{ . }} does not answer{{ else }}No server answers{{ end }} Prometheus",
         "Nothing is known of it, and clients are probably not answered either. Ask its /healthz and /readyz, and read "
         "the log of `trunkline serve`. Without an instance, Prometheus has no target of job {{ $labels.job }}.",
     ),
