@@ -12,9 +12,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests import bundles
 from tests.monitor.logs import SINCE, reference_of, rows, write, write_outcomes
+from tests.releases import history
 from trunkline.bundle import manifest
+from trunkline.cli import watching
 from trunkline.cli.monitor import monitor
 from trunkline.core.errors import UserError
+from trunkline.core.params import Params
+from trunkline.lineage import bundles as lineage_bundles
 from trunkline.monitor import gauges
 
 UNTIL = SINCE + timedelta(days=4)
@@ -74,7 +78,9 @@ def test_a_breach_is_said_written_and_drawn(project):
 
 def test_another_environment_is_not_looked_at_and_an_earlier_moment_can_be(project):
     log(pl.lit(None, pl.Float64).alias("distance"))
-    assert "0 windows with rows" in ask("--env", "staging", code=0).stdout
+    elsewhere = ask("--env", "staging", code=0).stdout
+    assert "0 windows with rows" in elsewhere
+    assert "not measured: anything: staging has logged no row of" in elsewhere
     assert "1 windows with rows" in ask("--as-of", f"{SINCE + timedelta(hours=20):%Y-%m-%dT%H:%M}", code=0).stdout
 
 
@@ -84,3 +90,19 @@ def test_a_bundle_without_a_reference_is_refused(project):
     bundles.seal(Path("bundle"))
     with pytest.raises(UserError, match=r"bundle/reference\.json: there is no such file; the bundle is too old"):
         ask(code=2)
+
+
+def test_without_a_bundle_it_is_that_of_the_version_that_runs(tmp_path, monkeypatch):
+    released = history(tmp_path)
+    monkeypatch.chdir(released.root)
+    of = bundles.make(tmp_path / "bundle")
+    asked = []
+    monkeypatch.setattr(lineage_bundles, "find", lambda root, digest, folders, aside: asked.append(digest) or of)
+    running = watching.running(Params.read(), "production", tmp_path)
+    assert (running.version, running.folder, asked) == ("v2", of, [released.digest(2)])
+    assert running.released is not None
+    with pytest.raises(UserError, match=r"no such environment in models/registry\.yaml"):
+        watching.running(Params.read(), "prod", tmp_path)
+    released.declare(production=None)
+    with pytest.raises(UserError, match="production runs no version; name a bundle: --bundle models/bundle"):
+        watching.running(Params.read(), "production", tmp_path)

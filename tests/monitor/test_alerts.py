@@ -1,5 +1,6 @@
 """Somebody is told of what lasts, once for each cause, and of nothing below its minimum sample."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import polars as pl
@@ -148,6 +149,8 @@ def test_sure_asks_all_of_the_interval(high, count):
     [
         ({"above": 0.5}, 0.6, True), ({"above": 0.5}, 0.5, False), ({"below": 0.5}, 0.4, True),
         ({"above_reference": 0.1}, 0.42, True), ({"above_reference": 0.1}, 0.1, False),
+        ({"below_share": 0.5}, 0.14, True),
+        ({"below_share": 0.5}, 0.16, False),
         ({"off_reference": 0.1}, 0.15, True), ({"off_reference": 0.1}, 0.35, False),
     ],
 )  # fmt: skip
@@ -173,3 +176,20 @@ def test_without_a_reference_a_rule_that_needs_one_judges_nothing():
 def test_an_alert_has_the_same_id_as_long_as_it_goes_on():
     ids = {told(days([QUIET, *[BROKEN] * length]))[0].id for length in (3, 4, 9)}
     assert len(ids) == 1
+
+
+def test_a_rate_is_compared_with_its_median_over_complete_windows():
+    rules = {"silence": {"of": "system", "subject": "rows", "measure": "rate", "below_share": 0.3, "rows": 0}}
+    monitoring = Monitoring.parse({"rules": rules})
+    rates = days([10.0] * 5 + [2.0, 10.0], kind="system", subject="rows", measure="rate", reference=None, rows=0)
+    rates[-1] |= {"complete": False, "value": 0.0}
+    [alert] = told(rates, monitoring=monitoring)
+    assert (alert.since, alert.cause.limit) == (day(5), 3.0)
+
+
+@pytest.mark.parametrize(("better", "then"), [(None, "issue"), (False, "issue"), (True, "rollback")])
+def test_a_rollback_needs_a_previous_version_that_is_known_to_be_better(better, then):
+    rules = {"performance": RULES["performance"] | {"then": "rollback"}}
+    [alert] = told(performance([0.5] * 3), monitoring=Monitoring.parse({"rules": rules}))
+    judged = replace(alert, previous_is_better=better)
+    assert (judged.then, judged.blocked) == (then, None if better else alerts.NOT_BETTER)

@@ -97,13 +97,15 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
 
 
 def _report(params: "Params", of: "Running", environment: str, log: str | None, as_of: datetime) -> "Report":
+    from trunkline.core.progress import Bar
     from trunkline.monitor import measure
     from trunkline.monitor.report import Report
 
     monitoring = watching.declared(params)
     looked_at = watching.watched(of, environment, monitoring, as_of)
     plan = watching.plan(params, monitoring, looked_at, of.released)
-    measured = measure.measure(watching.source(params, of.folder, log), plan)
+    with Bar(f"reading the log of {environment}"):
+        measured = measure.measure(watching.source(params, of.folder, log), plan)
     return Report(looked_at, monitoring, measured, watching.first_metric(params))
 
 
@@ -147,7 +149,7 @@ def _tell(report: "Report") -> None:
     for standing in report.standings:
         table.add_row(*(Text(clean(cell)) for cell in _cells(standing)))  # a value of a slice is a text of others
     terminal.show(table)
-    for line in report.measured.unmeasured:
+    for line in report.unmeasured:
         click.echo(f"not measured: {clean(line)}")
 
 

@@ -13,7 +13,7 @@ from trunkline.monitor import alerts, judge
 from trunkline.monitor.alerts import Alert, Streak
 from trunkline.monitor.judge import BEYOND, EXCESS, RULE, SERIES, VERDICT, WITHIN
 from trunkline.monitor.measure import Measured
-from trunkline.monitor.table import LABEL, SLICE, SUBJECT, VALUE, WINDOW
+from trunkline.monitor.table import LABEL, ROWS, SLICE, SUBJECT, VALUE, WINDOW
 
 Answer = Literal["quiet", "breach"]
 
@@ -84,7 +84,7 @@ class Report:
     @property
     def windows(self) -> int:
         """How many windows have rows."""
-        return self.measured.table[WINDOW].n_unique()
+        return self.measured.table.filter(pl.col(ROWS) > 0)[WINDOW].n_unique()
 
     @property
     def answer(self) -> Answer:
@@ -93,9 +93,21 @@ class Report:
 
     @cached_property
     def standings(self) -> tuple[Standing, ...]:
-        """How each rule stands, in the order of conf/monitoring."""
+        """How each rule stands: those beyond their bounds first, those that cannot be judged last."""
         of = self.findings.partition_by(RULE, as_dict=True)
-        return tuple(_standing(name, of.get((name,))) for name in self.monitoring.judged)
+        standings = (_standing(name, of.get((name,))) for name in self.monitoring.judged)
+        return tuple(sorted(standings, key=lambda each: (each.verdict != BEYOND, each.verdict != WITHIN)))
+
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """What could not be measured, a line each, and why."""
+        if self.windows:
+            return self.measured.unmeasured
+        looked_at = self.watched
+        return (
+            f"anything: {looked_at.environment} has logged no row of {looked_at.digest[:12]} since "
+            f"{looked_at.since:%Y-%m-%d}; is it the bundle that serves?",
+        )
 
 
 def named(subject: str, slice_: str, label: str) -> str:
@@ -155,7 +167,7 @@ def content(report: Report) -> dict[str, Any]:
         "rules": [_rule(each) for each in report.standings],
         "since": watched.since.isoformat(),
         "table": _plain(report.measured.table),
-        "unmeasured": list(report.measured.unmeasured),
+        "unmeasured": list(report.unmeasured),
         "version": watched.version,
     }
 

@@ -109,7 +109,7 @@ def _metric(axes: Any, known: pl.DataFrame, estimated: pl.DataFrame, name: str) 
     if covered.height:
         bars = axes.twinx()
         bars.bar(_days(covered), covered[COVERAGE].to_list(), width=_width(covered), color=GRID, alpha=0.6)
-        bars.set(ylim=(0, 4), yticks=[])
+        bars.set(ylim=(0, 4), yticks=[], facecolor="none")
         bars.spines[:].set_visible(False)
         axes.set_zorder(bars.get_zorder() + 1)
         axes.patch.set_visible(False)
