@@ -188,6 +188,13 @@ def test_what_explains_others_is_told_in_their_place(rig):
     alerts = {tuple(sorted(each["labels"].items())): each for each in get(rig.alertmanager, "/api/v2/alerts")}
     states = {name: bool(alerts[tuple(sorted(of.items()))]["status"]["inhibitedBy"]) for name, of in posted.items()}
     assert {name for name, inhibited in states.items() if inhibited} == {"late", "drift"}
+    late = {"alertname": "TrunklineLatency", "environment": "production"}
+
+    def notified() -> list[int]:
+        groups = get(rig.alertmanager, "/api/v2/alerts/groups")
+        return [len(group["alerts"]) for group in groups if group["labels"] == late]
+
+    until(lambda: notified() == [2], "the latency of two servers is not one notification")
 
 
 def test_an_alert_is_told_once_while_it_lasts_and_again_when_it_is_over(rig):
