@@ -167,7 +167,11 @@ def serve(address: str) -> tuple[str, list[str]]:
         for key, _ in selector.select():
             if key.fileobj is listener:
                 connection, _ = listener.accept()
-                request, descriptors = _received(connection)
+                received = _received(connection)
+                if received is None:
+                    connection.close()
+                    continue
+                request, descriptors = received
                 pid = os.fork()
                 os.setpgid(pid, pid)  # by both, as it is not known who is first
                 if pid == 0:
@@ -198,14 +202,21 @@ def _tell(selector: selectors.BaseSelector, ended: int, pid: int, connection: so
         connection.sendall(str(code if code >= 0 else 128 - code).encode())
 
 
-def _received(connection: socket.socket) -> tuple[list[Any], list[int]]:
+def _received(connection: socket.socket) -> tuple[list[Any], list[int]] | None:
+    """Return a request and the descriptors of its output; None of a client that was killed before it had sent all."""
     descriptors = array.array("i")
-    head, ancillary, *_ = connection.recvmsg(8, socket.CMSG_SPACE(3 * descriptors.itemsize))
-    descriptors.frombytes(ancillary[0][2])
-    wanted, body = int.from_bytes(head, "big"), b""
-    while len(body) < wanted:
-        body += connection.recv(wanted - len(body))
-    return json.loads(body), list(descriptors)
+    with contextlib.suppress(ConnectionError):
+        head, ancillary, *_ = connection.recvmsg(8, socket.CMSG_SPACE(3 * descriptors.itemsize))
+        for _, _, sent in ancillary:
+            descriptors.frombytes(sent)
+        wanted, body = int.from_bytes(head, "big"), b""
+        while len(body) < wanted and (more := connection.recv(wanted - len(body))):
+            body += more
+        if len(descriptors) == 3 and len(body) == wanted:
+            return json.loads(body), list(descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return None
 
 
 def _become(request: list[Any], descriptors: list[int]) -> tuple[str, list[str]]:

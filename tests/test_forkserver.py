@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +50,18 @@ def test_it_has_its_own_arguments_folder_environment_streams_and_exit_code(scrip
     assert (told["cwd"], told["path"]) == (str(script.parent), str(script.parent))
     assert (told["given"], told["read"], told["name"]) == ("yes", "input", "__main__")
     assert told["threads"] == ("2" if cold else "1")
+
+
+@pytest.mark.parametrize("sent", [b"", (9).to_bytes(8, "big"), (9).to_bytes(8, "big") + b"half"])
+def test_a_command_that_is_killed_before_it_has_asked_keeps_no_other_waiting(script: Path, sent: bytes) -> None:
+    address = re.search(r"server\.connect\('(.*)'\)", (commands() / "python").read_text())
+    assert address is not None
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(address[1])
+        if sent:
+            socket.send_fds(client, [sent[:8]], [0, 1, 2])
+            client.sendall(sent[8:])
+    assert run("python", "script.py", "0", cwd=script.parent).returncode == 0
 
 
 def test_the_library_is_that_of_the_checkout(script: Path) -> None:

@@ -24,7 +24,7 @@ def main(current: str, reference: str, method: str) -> None:
     sys.stdout.write(json.dumps(flagged(json.loads(done.json()))) + "\n")
 
 
-def flagged(content: dict) -> list[str]:  # type: ignore[type-arg]
+def flagged(content: dict) -> list[str]:
     """Return the columns that a report calls drifted: by its tests' threshold, in the direction of its method."""
     columns = []
     for metric in content["metrics"]:

@@ -1,5 +1,6 @@
 """Rows of segments of other forms: what a column lacks is missing, and values of all types are cells or numbers."""
 
+import json
 from datetime import timedelta
 
 import numpy as np
@@ -10,17 +11,19 @@ import pytest
 from tests.monitor.logs import DAY, OWN, SINCE, measured, reference_of, rows, value, write
 from trunkline.monitor.rows import Choice, Columns, Reader, thinned
 from trunkline.serve.prediction_log.place import Place
+from trunkline.serve.prediction_log.segments import ABOUT
 
 
-def read(folder, inputs, **columns):
-    """The rows of a segment with these inputs, each a column of pyarrow's, as the reader types them."""
+def read(folder, inputs, about=None, **columns):
+    """The rows of a segment with these inputs, as the reader types them; `about` says which are not as they came."""
     count = len(inputs)
-    about = {
+    own = {
         "request_id": [f"r{number}" for number in range(count)], "row": [0] * count, "digest": [OWN] * count,
         "time": pa.array([SINCE + timedelta(minutes=number) for number in range(count)], pa.timestamp("us", "UTC")),
         "score": [0.5] * count,
     }  # fmt: skip
-    Place(str(folder)).write("v1/2026-11-02T00", "part-1.parquet", pa.table(about | {"inputs": inputs}))
+    table = pa.table(own | {"inputs": inputs}).replace_schema_metadata({ABOUT: json.dumps(about or {})})
+    Place(str(folder)).write("v1/2026-11-02T00", "part-1.parquet", table)
     choice = Choice(SINCE, SINCE + DAY, DAY, OWN, "production")
     return pl.concat(Reader(Place(str(folder)), choice, Columns(columns, ("score",))).batches())
 
@@ -76,3 +79,17 @@ def test_numbers_that_are_none_are_missing(tmp_path):
     assert value(measured(tmp_path, reference), "feature", "distance", "missing")["value"] == 0.25
     write(tmp_path / "other", content)
     assert value(measured(tmp_path / "other", reference), "feature", "distance", "psi")["value"] < 0.01
+
+
+def test_what_is_hashed_or_left_out_is_not_measured_and_said(tmp_path):
+    """Also where another segment has it."""
+    content = rows(200, seed=3)
+    write(tmp_path, content)
+    inputs = pa.StructArray.from_arrays([pa.array(["9f86", "d081"])], ["distance"])
+    read(tmp_path, inputs, {"hash": ["distance"], "leave_out": ["origin", "elsewhere"]})
+    found = measured(tmp_path, reference_of(content))
+    assert found.table.filter(kind="feature").height == 0
+    assert (
+        found.counts["subject"].unique().to_list() == found.reference_counts["subject"].unique().to_list() == ["score"]
+    )
+    assert [line.partition(":")[0] for line in found.unmeasured[1:]] == ["distance", "origin"]

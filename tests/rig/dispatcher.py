@@ -53,6 +53,11 @@ class Live:
     cancelled: bool = False
     over: bool = False
 
+    @property
+    def state(self) -> str:
+        """What it is at, for whoever has waited too long: the state of the run, and what each job's processes do."""
+        return "\n".join([f"{self.run.name}: {self.run.status}", *(act.state for act in self.acts)])
+
     def cancel(self) -> None:
         """End the run."""
         self.cancelled = True
@@ -130,7 +135,9 @@ class Dispatcher:
             done = self._changed.wait_for(lambda: self.crashes or all(map(self._rests, self.lives)), seconds)
         for crash in self.crashes:
             raise crash
-        assert done, f"still running after {seconds} s: {[live.run.name for live in self.lives if not live.over]}"
+        assert done, "\n".join(
+            [f"still running after {seconds} s:", *(each.state for each in self.lives if not each.over)]
+        )
 
     def wait_for(self, condition: Callable[[], bool], seconds: float = 60.0) -> None:
         """Wait until something holds."""

@@ -4,6 +4,7 @@ What the job sees of the machine is its tools and the caches of package installe
 environment of the tests, no configuration of git and no credentials.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tests.forkserver import ONE_THREAD
 from tests.rig import packages
@@ -121,6 +124,20 @@ class Act:
     def printed(self) -> str:
         """Return what the steps have printed until now."""
         return "".join(each["msg"] for each in list(self.said) if each.get("raw_output"))
+
+    @property
+    def state(self) -> str:
+        """How the job ended, or the last lines that it has printed and its processes with the seconds they have run."""
+        if self._process.poll() is not None:
+            return f"  {self.order.job}: ended with {self._process.returncode}"
+        processes = []
+        for each in psutil.Process(self._process.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                seconds = sum(each.cpu_times()[:2])
+                processes.append(
+                    f"    {each.pid} {each.status()} {seconds:.1f} s of CPU: {' '.join(each.cmdline())[:200]}"
+                )
+        return "\n".join([f"  {self.order.job}: runs", *self.printed().splitlines()[-10:], *processes])
 
     def cancel(self) -> None:
         """End the job as the forge does: what runs is interrupted, and steps that always run do."""

@@ -16,7 +16,7 @@ from trunkline.monitor.estimates import Expected
 from trunkline.monitor.outcomes import Labelled
 from trunkline.monitor.performance import Judge
 from trunkline.monitor.system import System
-from trunkline.monitor.tally import Tallies
+from trunkline.monitor.tally import Subject, Tallies
 from trunkline.pipeline.evaluate import drift
 from trunkline.serve.labels.store import OUTCOME, Outcomes
 from trunkline.serve.prediction_log.place import Place
@@ -97,6 +97,7 @@ class _Run:
         self.system: dict[datetime, System] = defaultdict(System)
         self.calibrations = estimates.calibrations(source.reference, source.task, source.classes)
         self.expected: dict[datetime, Expected] = defaultdict(lambda: Expected(self.calibrations))
+        self.hidden: set[str] = set()
         self.labelled: Labelled | None = None
         if source.outcomes.rows.height:
             self.labelled = Labelled(source.outcomes, plan.as_of, self.scores, plan.slices, plan.cluster)
@@ -108,7 +109,7 @@ class _Run:
         choice = rows.Choice(first, plan.as_of, plan.window, plan.digest, plan.environment)
         texts = {each.name: each.texts for each in self.tallies.subjects if each.kind == table.FEATURE}
         columns = rows.Columns(texts, self.scores, inputs, identified=self.labelled is not None)
-        reader = rows.Reader(self.source.place, choice, columns)
+        reader = rows.Reader(self.source.place, choice, columns, self.hidden)
         share = outcomes.MOST / max(1, reader.stored()) if self.labelled else 0.0
         for batch in reader.batches():
             for start, part in _windows(batch):
@@ -128,14 +129,14 @@ class _Run:
         """Yield the rows of features and scores."""
         for start, window in self.tallies.windows.items():
             own = {table.WINDOW: start, table.COMPLETE: self._over(start)}
-            for subject, counted in window.tallies.items():
+            for subject, counted in self._shown(window.tallies):
                 about = own | {table.KIND: subject.kind, table.SUBJECT: subject.name, table.ROWS: counted.rows}
                 for measure_name, value, reference in distances.measured(subject, counted):
                     if np.isfinite(value):
                         yield about | {table.MEASURE: measure_name, table.VALUE: value, table.REFERENCE: reference}
             for subject, share in zip(self.tallies.moving, window.still.shares(), strict=True):
                 about = own | {table.KIND: subject.kind, table.SUBJECT: subject.name, table.MEASURE: "frozen"}
-                if np.isfinite(share):
+                if np.isfinite(share) and subject.name not in self.hidden:
                     yield about | {table.VALUE: share, table.REFERENCE: 0.0, table.ROWS: window.tallies[subject].known}
 
     def of_system(self) -> Iterator[dict[str, Any]]:
@@ -177,7 +178,7 @@ class _Run:
             {table.WINDOW: start, table.KIND: subject.kind, table.SUBJECT: subject.name, table.BIN: name}
             | {table.COUNT: int(count)}
             for start, window in self.tallies.windows.items()
-            for subject, counted in window.tallies.items()
+            for subject, counted in self._shown(window.tallies)
             for name, count in zip(subject.bins, counted.counts, strict=True)
         )
         return pl.DataFrame(pieces, schema=dict(table.COUNTS)).sort(table.WINDOW, maintain_order=True)
@@ -186,7 +187,7 @@ class _Run:
         """Return the counts of the reference, of each subject and bin."""
         pieces = (
             {table.KIND: subject.kind, table.SUBJECT: subject.name, table.BIN: name, table.COUNT: int(count)}
-            for subject in self.tallies.subjects
+            for subject, _ in self._shown(dict.fromkeys(self.tallies.subjects))
             for name, count in zip(subject.bins, drift.counts(subject.entry), strict=True)
         )
         return pl.DataFrame(pieces, schema=dict(table.REFERENCE_COUNTS))
@@ -201,6 +202,8 @@ class _Run:
         """Yield what is not measured, and why."""
         if self.labelled is None:
             yield "performance, calibration, outcomes: no outcome has been imported; see trunkline labels import"
+        for name in sorted(self.hidden):
+            yield f"{name}: is hashed in the log, or left out; declare serving.log.columns.{name}: keep in conf/serving"
         for name in sorted(self.labelled.lacking if self.labelled and self.system else ()):
             yield f"{name}: the log has no such column; declare serving.log.columns.{name}: keep in conf/serving"
         if not self.source.reference.keys() >= {"outcomes", "calibration", "metrics"}:
@@ -208,6 +211,11 @@ class _Run:
         if not self.calibrations:
             task = self.source.task
             yield f"estimates: {'none of a regression' if task == 'regression' else 'the bundle has no calibration'}"
+
+    def _shown(self, of: Mapping[Subject, Any]) -> Iterator[tuple[Subject, Any]]:
+        """Yield what the log shows: no feature that is hidden in some of it."""
+        hidden = self.hidden
+        yield from ((each, what) for each, what in of.items() if each.kind != table.FEATURE or each.name not in hidden)
 
     def _over(self, start: datetime, more: timedelta = timedelta(0)) -> bool:
         return start + self.plan.window + more <= self.plan.as_of

@@ -8,7 +8,6 @@ import polars as pl
 
 from trunkline.core.tasks import Task
 from trunkline.deploy.rollout.rows import MISSING, texts
-from trunkline.monitor.rows import BATCH
 from trunkline.monitor.table import WINDOW
 from trunkline.serve.labels import join
 from trunkline.serve.labels.store import OUTCOME, TYPES, Outcomes
@@ -18,6 +17,7 @@ from trunkline.serve.prediction_log.segments import COLUMNS
 MOST = 1_000_000  # rows of a log that outcomes are looked for; of more, an even share
 CLUSTER = "cluster"
 
+_TOGETHER = 1 << 18  # rows that are joined at a time: each time, all outcomes are sorted
 _SEPARATOR = "\x1f"
 
 
@@ -56,7 +56,7 @@ class Labelled:
     def add(self, rows: pl.DataFrame) -> None:
         """Add rows that have a score."""
         self._waiting.append(rows)
-        if sum(each.height for each in self._waiting) >= BATCH:
+        if sum(each.height for each in self._waiting) >= _TOGETHER:
             self._join()
 
     def rows(self, task: Task) -> pl.DataFrame:

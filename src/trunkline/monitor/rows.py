@@ -4,8 +4,9 @@ A column that a segment lacks is null. Statistics of Parquet say of a column wit
 A text is only the place of its cell in the reference from here on: many different ones take no more memory than few.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -17,10 +18,10 @@ import pyarrow as pa
 from trunkline.monitor.table import INSTANT, WINDOW
 from trunkline.serve.log import DIGEST, INPUTS, REQUEST, TIME
 from trunkline.serve.prediction_log.place import Place
-from trunkline.serve.prediction_log.segments import ARM, COLUMNS, ENVIRONMENT, PREDICTION_TIME, PROBLEM, ROW
+from trunkline.serve.prediction_log.segments import ABOUT, ARM, COLUMNS, ENVIRONMENT, PREDICTION_TIME, PROBLEM, ROW
 
 LATENCY = "latency"
-BATCH = 1 << 18  # rows that are held at a time
+BATCH = 1 << 16  # rows that are held at a time
 
 _SHADOW = "shadow"
 _OF_ALL: dict[str, Any] = {
@@ -62,11 +63,12 @@ class Columns:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads chosen rows of a log."""
+    """Reads chosen rows of a log; `hidden` are the features that were left out of what has been read, or hashed."""
 
     place: Place
     choice: Choice
     columns: Columns
+    hidden: set[str] = field(default_factory=set)
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield rows with their window's start: row, time, latency, prediction_time, problem, scores and features.
@@ -105,7 +107,9 @@ class Reader:
             sole = {each: _sole(file.metadata, each) for each in _CHOSEN}
             if self._foreign(sole):
                 return
-            stored = {field.name: field.type for field in file.schema_arrow}
+            about = json.loads((file.schema_arrow.metadata or {}).get(ABOUT, b"{}"))
+            self.hidden.update(name for names in about.values() for name in names if name in self.columns.features)
+            stored = {each.name: each.type for each in file.schema_arrow}
             wanted = self._wanted(stored, [each for each in _CHOSEN if sole[each] is None])
             for batch in file.iter_batches(BATCH, columns=wanted):
                 yield self._chosen(self._typed(batch), sole)
@@ -132,7 +136,7 @@ class Reader:
         arrays, kinds = {name: columns.get(name) for name in self._kinds}, dict(self._kinds)
         cells = {}
         for name, texts in self.columns.features.items():
-            values = inputs.get(name)
+            values = None if name in self.hidden else inputs.get(name)  # a hash is no number
             if texts is not None:
                 encoded = _encoded(values, batch.num_rows)
                 cells[feature(name)] = _cells(encoded.dictionary.to_pylist(), texts)
@@ -155,7 +159,7 @@ class Reader:
     def _chosen(self, rows: pl.DataFrame, sole: Mapping[str, str | None]) -> pl.DataFrame:
         """Leave out the rows of others, and give each its window."""
         choice, environment, arm = self.choice, pl.col(ENVIRONMENT), pl.col(ARM)
-        conditions = [pl.col(TIME).is_between(choice.since, choice.until, closed="both")]
+        conditions = [self._within]
         if sole[ARM] is None:
             conditions.append(arm.is_null() | (arm != _SHADOW))
         if choice.digest is not None and sole[DIGEST] is None:
@@ -163,8 +167,15 @@ class Reader:
         if choice.environment is not None and sole[ENVIRONMENT] is None:
             conditions.append(environment.is_null() | (environment == choice.environment))
         chosen = rows.select(pl.all_horizontal(conditions)).to_series()
-        window = pl.col(TIME).dt.truncate(_width(choice.window)).alias(WINDOW)
-        return (rows if chosen.all() else rows.filter(chosen)).drop(_CHOSEN).with_columns(window)
+        return (rows if chosen.all() else rows.filter(chosen)).drop(_CHOSEN).with_columns(self._window)
+
+    @cached_property
+    def _within(self) -> pl.Expr:
+        return pl.col(TIME).is_between(self.choice.since, self.choice.until, closed="both")
+
+    @cached_property
+    def _window(self) -> pl.Expr:
+        return pl.col(TIME).dt.truncate(f"{self.choice.window // timedelta(microseconds=1)}us").alias(WINDOW)
 
 
 def thinned(rows: pl.DataFrame, share: float) -> pl.DataFrame:
@@ -194,10 +205,6 @@ def _mixed(values: Any) -> Any:
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return values ^ (values >> np.uint64(31))
-
-
-def _width(window: timedelta) -> str:
-    return f"{window // timedelta(microseconds=1)}us"
 
 
 def _frame(arrays: Mapping[str, Any], kinds: Mapping[str, Any]) -> pl.DataFrame:
@@ -231,7 +238,7 @@ def _looked_up(places: pl.Series, cells: Any) -> pl.Series:
 
 
 def _names(kind: Any) -> list[str]:
-    return [field.name for field in kind] if isinstance(kind, pa.StructType) else []
+    return [each.name for each in kind] if isinstance(kind, pa.StructType) else []
 
 
 def _sole(metadata: Any, name: str) -> str | None:

@@ -12,11 +12,13 @@ the command line takes a second each time:
   each stage.
 - `modify_yaml`: writes dvc.lock as DVC does, byte for byte.
 - `Config`: where the cache is, without opening a repository.
+- `pygit2.blob._BlobIO`, by which DVC reads files of a commit: it may miss that its thread has ended, and wait for ever.
 - The exceptions, which distinguish a refused pipeline from a failed stage.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from dvc.config import Config, ConfigError
@@ -32,6 +34,7 @@ from dvc.stage.cache import RunCacheNotFoundError, _can_hash
 from dvc.stage.exceptions import StageCmdFailedError
 from dvc.utils import strictyaml
 from dvc.utils.serialize import _yaml, modify_yaml
+from pygit2 import blob
 
 __all__ = [
     "Config",
@@ -51,6 +54,20 @@ __all__ = [
     "yaml_by",
     "yaml_functions",
 ]
+
+_LOOK_AGAIN = 0.05  # seconds
+
+
+class _Blob(blob._BlobIO):
+    """A file of a commit, read by a thread, of which pygit2 may clear the last signal before it has seen it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # A wait that ends looks whether there is more, or the thread has ended, and waits again if neither.
+        self._ready.wait = partial(self._ready.wait, _LOOK_AGAIN)  # type: ignore[method-assign]
+
+
+blob._BlobIO = _Blob  # type: ignore[misc]
 
 Parse = Callable[..., Any]
 Dump = Callable[[Any, Any], None]
