@@ -99,15 +99,15 @@ class Reader:
     def _prepared(self, rows: pl.DataFrame, where: str) -> pl.DataFrame:
         """Return rows with all that an Hour has, and the arm."""
         key, slices = self.step.rollout.key, self.step.rules.slices
-        texts = _texts(rows, [*key, *slices])
+        columns = texts(rows, [*key, *slices])
         for name in dict.fromkeys((*key, *slices)):
-            if rows.height and texts[name].null_count() == rows.height and name not in _named(rows):
+            if rows.height and columns[name].null_count() == rows.height and name not in _named(rows):
                 raise UserError(
                     f"{where}: has no column {name}, which the rollout of {self.step.environment} needs; declare "
                     f"serving.log.columns.{name}: keep or hash in conf/serving, or name other columns in conf/deploy"
                 )
         outcome = self._outcomes(rows)
-        cluster = pl.DataFrame({name: texts[name] for name in key}).select(
+        cluster = pl.DataFrame({name: columns[name] for name in key}).select(
             pl.concat_str(list(key), separator=_SEPARATOR)
         )
         first = pl.int_range(pl.len()).over(REQUEST, _ARM, order_by=ROW) == 0
@@ -118,7 +118,7 @@ class Reader:
             (problem.is_not_null() & problem.str.starts_with("refused")).alias(REFUSAL),
             pl.when(first).then(pl.col(_SCORING)).alias(SECONDS),
             cluster.to_series().alias(CLUSTER),
-            *(texts[name].fill_null(MISSING).alias(f"slice:{name}") for name in slices),
+            *(columns[name].fill_null(MISSING).alias(f"slice:{name}") for name in slices),
             outcome,
         )  # fmt: skip
 
@@ -181,20 +181,20 @@ def _named(rows: pl.DataFrame) -> frozenset[str]:
     return frozenset(field.name for field in kind.fields) if isinstance(kind, pl.Struct) else frozenset()
 
 
-def _texts(rows: pl.DataFrame, names: Sequence[str]) -> dict[str, pl.Series]:
+def texts(rows: pl.DataFrame, names: Sequence[str]) -> dict[str, pl.Series]:
     """Return columns of the request as texts: of its own columns where the log has them, else of the inputs."""
     inputs = _named(rows)
     own = {
         name: rows[INPUTS].struct.field(name) if name in inputs else pl.Series(name, [None] * rows.height, pl.String)
         for name in names
     }
-    texts = {name: _text(column) for name, column in own.items()}
+    columns = {name: _text(column) for name, column in own.items()}
     if rows[COLUMNS].null_count() < rows.height:
         given = [{} if text is None else json.loads(text) for text in rows[COLUMNS].to_list()]
         for name in names:
             column = pl.Series(name, [_written(one.get(name)) for one in given], pl.String)
-            texts[name] = pl.select(pl.coalesce(column, texts[name]).alias(name)).to_series()
-    return texts
+            columns[name] = pl.select(pl.coalesce(column, columns[name]).alias(name)).to_series()
+    return columns
 
 
 def _written(value: Any) -> str | None:
