@@ -123,7 +123,7 @@ def project(created, tmp_path, monkeypatch):
     shutil.copytree(created, tmp_path, dirs_exist_ok=True)
     made = Project(tmp_path)
     monkeypatch.chdir(made.root)
-    now = datetime(2026, 11, 2, 12, tzinfo=UTC)
+    now = datetime(2026, 11, 2, 12, 30, tzinfo=UTC)
 
     class Now(datetime):
         @classmethod

@@ -1,6 +1,7 @@
 """What another bundle would have answered: nothing else for the same, what it moves for another, and what it cannot."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from trunkline.serve.prediction_log.place import Place, folder
 from trunkline.serve.prediction_log.privacy import Privacy
 from trunkline.serve.prediction_log.segments import ScoredRows
 
-NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
+NOW = datetime(2026, 11, 2, 12, 30, tzinfo=UTC)
 OPEN = Privacy({}, "keep", frozenset(), None)
 INPUTS = [bundles.field("delay", "number"), bundles.field("origin", "text")]
 PREVIEWS = Previews(hours=6, requests=1000, threshold=25.0, slices=("origin", "nowhere"))
@@ -87,15 +88,26 @@ def test_what_moves_is_counted_and_its_slice_comes_first(log, made):
     assert seen.whole == Move(300, pytest.approx(50 / 300), pytest.approx(7 / 3))  # of JFK, those of 20 to 25
     assert seen.slices[0] == ("origin", "JFK", Move(100, pytest.approx(0.5), pytest.approx(7.0)))
     assert of(log, made[1], task="regression").whole == Move(300, None, pytest.approx(7 / 3))
-    said = review_preview.section([review_preview.body(seen)])
-    assert "300 rows of 300 requests of the last 6 h in `staging`, answered by `v1`" in said
-    assert "**16.67%** of decisions at 25 change, the score changes by +2.3333 on average" in said
-    assert "| `origin=JFK` | 100 | 50.00% | +7.0000 |" in said
+
+
+def test_it_is_written_for_people(log, made):
+    write(log, made[0], flights(1200))
+    write(
+        log,
+        made[0],
+        flights(15),
+        timedelta(hours=2),
+        privacy=Privacy({"delay": "leave_out"}, "keep", frozenset(), None),
+    )
+    nothing = review_preview.refused("production", "no recorder has signed what has built its bundle")
+    previews = Previews(requests=1300, threshold=25.0, slices=("origin", "nowhere"))
+    said = review_preview.section([review_preview.body(of(log, made[1], previews)), nothing])
+    assert f"{said}\n" == (Path(__file__).parents[2] / "golden/comment/preview.md").read_text(encoding="utf-8")
 
 
 def test_rows_of_others_and_of_other_times_are_not_asked_again(log, made):
     write(log, made[0], flights(40))
-    for ago in (timedelta(hours=7), -timedelta(hours=1)):
+    for ago in (timedelta(hours=7), timedelta(hours=6, minutes=15), -timedelta(minutes=10), -timedelta(hours=1)):
         write(log, made[0], flights(40), ago)
     for more in ({"arm": "shadow"}, {"arm": "canary"}, {"environment": "production"}, {"problem": "failed: x"}):
         write(log, made[0], flights(40), **more)
