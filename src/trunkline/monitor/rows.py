@@ -225,7 +225,7 @@ def _mixed(values: Any) -> Any:
 def _frame(arrays: Mapping[str, Any], kinds: Mapping[str, Any]) -> pl.DataFrame:
     """Return arrays of pyarrow's, some of which are there, as columns of their types; None: nulls."""
     there = {name: array for name, array in arrays.items() if array is not None}
-    rows = pl.DataFrame(pl.from_arrow(pa.table(there)))
+    rows = pl.DataFrame(pl.from_arrow(pa.table(there))).rechunk()
     schema = rows.schema
     typed = [pl.col(name).cast(kind) for name, kind in kinds.items() if name in there and schema[name] != kind]
     lacking = [pl.lit(None, kind).alias(name) for name, kind in kinds.items() if name not in there]
