@@ -237,7 +237,7 @@ def _encoded(values: Any, count: int) -> Any:
     if values is None:
         return pa.nulls(count, pa.dictionary(pa.int32(), pa.string()))
     if pa.types.is_dictionary(values.type):
-        return pa.concat_arrays(values.unify_dictionaries().chunks)
+        return pa.concat_arrays(values.chunks)  # of one dictionary, then
     return pl.Series(pl.from_arrow(values)).cast(pl.String).to_arrow().dictionary_encode()
 
 
