@@ -14,8 +14,11 @@ from trunkline.serve.prediction_log.place import Place
 from trunkline.serve.prediction_log.segments import ABOUT
 
 
-def read(folder, inputs, about=None, arms=None, **columns):
-    """The rows of a segment with these inputs, as the reader types them; `about` says which are not as they came."""
+def read(folder, inputs, about=None, arms=None, part="part-1", **columns):
+    """The rows of a segment with these inputs and of those before, as the reader types them.
+
+    `about` says which inputs are not as they came.
+    """
     count = len(inputs)
     own = {
         "request_id": [f"r{number}" for number in range(count)], "row": [0] * count, "digest": [OWN] * count,
@@ -23,7 +26,7 @@ def read(folder, inputs, about=None, arms=None, **columns):
         "score": [0.5] * count, "arm": pa.array(arms or [None] * count, pa.string()),
     }  # fmt: skip
     table = pa.table(own | {"inputs": inputs}).replace_schema_metadata({ABOUT: json.dumps(about or {})})
-    Place(str(folder)).write("v1/2026-11-02T00", "part-1.parquet", table)
+    Place(str(folder)).write("v1/2026-11-02T00", f"{part}.parquet", table)
     choice = Choice(SINCE, SINCE + DAY, DAY, OWN, "production")
     return pl.concat(Reader(Place(str(folder)), choice, Columns(columns, ("score",))).batches())
 
@@ -47,6 +50,13 @@ def test_a_text_is_the_place_of_its_cell(tmp_path, values, cells):
     assert found["feature:c"].to_list() == cells
     assert found["feature:n"].to_list() == [1, 2, None, 4]
     assert found["feature:absent"].null_count() == 4
+
+
+def test_segments_with_other_texts_are_read_together(tmp_path):
+    for part, texts in (("part-1", ["b", "a"]), ("part-2", ["z", "a"])):
+        inputs = pa.StructArray.from_arrays([pa.array(texts)], ["c"])
+        found = read(tmp_path, inputs, part=part, c=["a", "b"])
+    assert found["feature:c"].to_list() == [1, 0, 2, 0]
 
 
 def test_written_numbers_and_truth_values_are_texts_of_the_reference(tmp_path):

@@ -1,5 +1,6 @@
 """`trunkline monitor`: whether a model in production is still what it was, by the log of its predictions."""
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from trunkline.monitor.report import Report, Standing
     from trunkline.monitor.selftest import Case
 
+# No matrices are multiplied, so numpy starts no threads; and what a batch held is held by the next one.
+_SPARING = {"OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
 _FORMS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
 
@@ -79,6 +82,7 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
     """
     import tempfile
 
+    os.environ |= _SPARING | os.environ  # before numpy and pyarrow are imported
     from trunkline.core.params import Params
     from trunkline.monitor import report as monitor_report
 

@@ -37,6 +37,14 @@ def feature(name: str) -> str:
 
 
 @dataclass(frozen=True)
+class _Kind:
+    """Of rows that are typed alike: their fields, and which of the columns that say whose they are may vary."""
+
+    fields: tuple[Any, ...]
+    varying: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Choice:
     """Which rows: of a bundle and an environment (None: of all), up to both moments (UTC), in windows of a width."""
 
@@ -77,15 +85,17 @@ class Reader:
         A batch has rows of some segments, or a part of a large one. Raises OutsideError for a segment that cannot be
         read.
         """
-        held: list[pl.DataFrame] = []
+        held: dict[_Kind, list[Any]] = {}
+        count = 0
         for folder, name in self.segments():
-            for rows in self._read(folder, name):
-                held.append(rows)
-                if sum(each.height for each in held) >= BATCH:
-                    yield pl.concat(held)
-                    held = []
+            for kind, batch in self._read(folder, name):
+                held.setdefault(kind, []).append(batch)
+                count += batch.num_rows
+                if count >= BATCH:
+                    yield self._joined(held)
+                    held, count = {}, 0
         if held:
-            yield pl.concat(held)
+            yield self._joined(held)
 
     def segments(self) -> list[tuple[str, str]]:
         """Return the folder and name of each segment that may have chosen rows, in order of the hours."""
@@ -101,7 +111,12 @@ class Reader:
                 total += file.metadata.num_rows
         return total
 
-    def _read(self, folder: str, name: str) -> Iterator[pl.DataFrame]:
+    def _joined(self, held: Mapping[_Kind, Sequence[Any]]) -> pl.DataFrame:
+        """Return the chosen rows of pa.RecordBatches; those of a kind are typed at once."""
+        return pl.concat(self._chosen(self._typed(pa.Table.from_batches(of)), kind) for kind, of in held.items())
+
+    def _read(self, folder: str, name: str) -> Iterator[tuple[_Kind, Any]]:
+        """Yield pa.RecordBatches of a segment that may have chosen rows."""
         texts = [f"{INPUTS}.{each}" for each, cells in self.columns.features.items() if cells is not None]
         with self.place.open(folder, name, texts) as file:
             sole = {each: _sole(file.metadata, each) for each in _CHOSEN}
@@ -110,9 +125,9 @@ class Reader:
             about = json.loads((file.schema_arrow.metadata or {}).get(ABOUT, b"{}"))
             self.hidden.update(name for names in about.values() for name in names if name in self.columns.features)
             stored = {each.name: each.type for each in file.schema_arrow}
-            wanted = self._wanted(stored, [each for each in _CHOSEN if sole[each] is None])
-            for batch in file.iter_batches(BATCH, columns=wanted):
-                yield self._chosen(self._typed(batch), sole)
+            varying = tuple(each for each in _CHOSEN if sole[each] is None)
+            for batch in file.iter_batches(BATCH, columns=self._wanted(stored, varying)):
+                yield _Kind(tuple(batch.schema), varying), batch
 
     def _wanted(self, stored: Mapping[str, Any], chosen: Sequence[str]) -> list[str]:
         """Return the columns of a segment to read."""
@@ -128,9 +143,9 @@ class Reader:
         others = [name for name, value in own.items() if value is not None and sole[name] not in (None, value)]
         return sole[ARM] == _SHADOW or bool(others)
 
-    def _typed(self, batch: Any) -> pl.DataFrame:
-        """Return the columns of a pa.RecordBatch, those that say whose rows they are as well."""
-        columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    def _typed(self, read: Any) -> pl.DataFrame:
+        """Return the columns of a pa.Table, those that say whose rows they are as well."""
+        columns = dict(zip(read.schema.names, read.columns, strict=True))
         names = _names(columns[INPUTS].type) if INPUTS in columns else []
         inputs = dict(zip(names, columns[INPUTS].flatten() if names else [], strict=True))
         arrays, kinds = {name: columns.get(name) for name in self._kinds}, dict(self._kinds)
@@ -138,7 +153,7 @@ class Reader:
         for name, texts in self.columns.features.items():
             values = None if name in self.hidden else inputs.get(name)  # a hash is no number
             if texts is not None:
-                encoded = _encoded(values, batch.num_rows)
+                encoded = _encoded(values, read.num_rows)
                 cells[feature(name)] = _cells(encoded.dictionary.to_pylist(), texts)
                 values = encoded.indices
             arrays[feature(name)], kinds[feature(name)] = values, pl.Float64() if texts is None else pl.Int32()
@@ -156,15 +171,15 @@ class Reader:
         own = dict.fromkeys(_CHOSEN, pl.String()) | _OF_ALL | dict.fromkeys(self.columns.scores, pl.Float64())
         return own | (_OF_KEYS if self.columns.identified else {})
 
-    def _chosen(self, rows: pl.DataFrame, sole: Mapping[str, str | None]) -> pl.DataFrame:
+    def _chosen(self, rows: pl.DataFrame, kind: _Kind) -> pl.DataFrame:
         """Leave out the rows of others, and give each its window."""
         choice, environment, arm = self.choice, pl.col(ENVIRONMENT), pl.col(ARM)
         conditions = [self._within]
-        if sole[ARM] is None:
+        if ARM in kind.varying:
             conditions.append(arm.is_null() | (arm != _SHADOW))
-        if choice.digest is not None and sole[DIGEST] is None:
+        if choice.digest is not None and DIGEST in kind.varying:
             conditions.append(pl.col(DIGEST) == choice.digest)
-        if choice.environment is not None and sole[ENVIRONMENT] is None:
+        if choice.environment is not None and ENVIRONMENT in kind.varying:
             conditions.append(environment.is_null() | (environment == choice.environment))
         chosen = rows.select(pl.all_horizontal(conditions)).to_series()
         return (rows if chosen.all() else rows.filter(chosen)).drop(_CHOSEN).with_columns(self._window)
@@ -210,7 +225,7 @@ def _mixed(values: Any) -> Any:
 def _frame(arrays: Mapping[str, Any], kinds: Mapping[str, Any]) -> pl.DataFrame:
     """Return arrays of pyarrow's, some of which are there, as columns of their types; None: nulls."""
     there = {name: array for name, array in arrays.items() if array is not None}
-    rows = pl.DataFrame(pl.from_arrow(pa.table(there)))
+    rows = pl.DataFrame(pl.from_arrow(pa.table(there))).rechunk()
     schema = rows.schema
     typed = [pl.col(name).cast(kind) for name, kind in kinds.items() if name in there and schema[name] != kind]
     lacking = [pl.lit(None, kind).alias(name) for name, kind in kinds.items() if name not in there]
@@ -218,11 +233,11 @@ def _frame(arrays: Mapping[str, Any], kinds: Mapping[str, Any]) -> pl.DataFrame:
 
 
 def _encoded(values: Any, count: int) -> Any:
-    """Return texts as a pa.DictionaryArray; None: as many that are missing."""
+    """Return a pa.ChunkedArray of texts as a pa.DictionaryArray; None: as many that are missing."""
     if values is None:
         return pa.nulls(count, pa.dictionary(pa.int32(), pa.string()))
     if pa.types.is_dictionary(values.type):
-        return values
+        return pa.concat_arrays(values.chunks)  # of one dictionary, then
     return pl.Series(pl.from_arrow(values)).cast(pl.String).to_arrow().dictionary_encode()
 
 
