@@ -79,12 +79,7 @@ def import_(  # noqa: PLR0913, PLR0917  an argument per option
 
 @labels.command(short_help="Join predictions with the outcomes that had arrived by a moment.")
 @_log
-@click.option(
-    "--as-of",
-    metavar="TIME",
-    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]),
-    help="The moment (UTC); now if it is not given.",
-)
+@options.moment("--as-of", "The moment (UTC); now if it is not given.")
 @click.option("-o", "--output", "target", type=click.Path(path_type=Path), help="The table to write: .parquet or .csv.")
 @_project
 @options.as_json("Print the counts as JSON.")
@@ -102,7 +97,7 @@ def join(log: str | None, as_of: datetime | None, target: Path | None, project: 
     if target is not None:
         format_of(target)
     place = log_place(project, log)
-    moment = as_of.replace(tzinfo=UTC) if as_of is not None else datetime.now(UTC)
+    moment = as_of or datetime.now(UTC)
     rows = labels_join.table(place, store.read(place), moment)
     if target is not None:
         labels_join.write(rows, target)

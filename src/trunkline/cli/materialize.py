@@ -21,7 +21,7 @@ from trunkline.cli.push import bundle, opened, project, store
 @click.option(
     "--until",
     metavar="TIME",
-    type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]),
+    type=options.TIME,
     help="Store what was known at this time (UTC); all if it is not given.",
 )
 @store

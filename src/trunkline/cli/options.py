@@ -1,10 +1,13 @@
 """The options that several verbs have, each declared once."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+TIME = click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Option = Callable[[Command], Command]
@@ -44,6 +47,15 @@ def as_json(text: str = "Print the answer as JSON.") -> Callable[[Command], Comm
     return click.option("--json", "as_json", is_flag=True, help=text)
 
 
+def moment(name: str, text: str) -> Callable[[Command], Command]:
+    """Add an option for a moment in UTC, which the argument knows to be."""
+    return click.option(name, metavar="TIME", type=TIME, callback=_utc, help=text)
+
+
 def dry_run(text: str = "Change nothing; say what would be done.") -> Callable[[Command], Command]:
     """Add --dry-run."""
     return click.option("--dry-run", is_flag=True, help=text)
+
+
+def _utc(context: click.Context, parameter: click.Parameter, value: datetime | None) -> datetime | None:
+    return None if value is None else value.replace(tzinfo=UTC)

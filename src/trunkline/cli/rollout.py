@@ -15,25 +15,13 @@ if TYPE_CHECKING:
     from trunkline.deploy.rollout.finding import Finding
     from trunkline.deploy.rollout.judge import Verdict
 
-_FORMS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
-
-
-def _utc(context: click.Context, parameter: click.Parameter, value: datetime | None) -> datetime | None:
-    return None if value is None else value.replace(tzinfo=UTC)
-
 
 @click.command(short_help="Say whether a version that is tried goes on, waits or goes back.")
 @click.option("--env", "environment", metavar="NAME", default="production", show_default=True, help="The environment.")
 @click.option("--all", "every", is_flag=True, help="Every environment of which conf/deploy declares a rollout.")
 @click.option("--log", metavar="FOLDER|URL", help="The prediction log, instead of serving.log.to of conf/serving.")
-@click.option(
-    "--since",
-    metavar="TIME",
-    type=click.DateTime(_FORMS),
-    callback=_utc,
-    help="When the step began (UTC), instead of its commit.",
-)
-@click.option("--as-of", metavar="TIME", type=click.DateTime(_FORMS), callback=_utc, help="Judge as of then (UTC).")
+@options.moment("--since", "When the step began (UTC), instead of its commit.")
+@options.moment("--as-of", "Judge as of then (UTC).")
 @click.option(
     "--html", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with pictures."
 )
