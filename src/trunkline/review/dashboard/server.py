@@ -38,24 +38,26 @@ class Latest:
     def __init__(self, make: Callable[[], str], refresh: float) -> None:
         self._make, self._refresh = make, refresh
         self._lock, self._began = threading.Lock(), float("-inf")
-        self._making: threading.Thread | None = None
         self._page: str | None = None
+        self._busy = False
 
     def ask(self) -> tuple[str | None, bool]:
         """Return the page, None before the first, and whether another one is being made."""
         with self._lock:
-            busy = self._making is not None and self._making.is_alive()
-            if not busy and time.monotonic() - self._began >= self._refresh:
-                self._began, busy = time.monotonic(), True
-                self._making = threading.Thread(target=self._renew, daemon=True)
-                self._making.start()
-            return self._page, busy
+            if not self._busy and time.monotonic() - self._began >= self._refresh:
+                self._began, self._busy = time.monotonic(), True
+                threading.Thread(target=self._renew, daemon=True).start()
+            return self._page, self._busy
 
     def _renew(self) -> None:
+        text = None
         try:
-            self._page = self._make()
+            text = self._make()
         except Exception:  # a bug: what could not be read is on the page
             traceback.print_exc(file=sys.stderr)
+        finally:
+            with self._lock:
+                self._page, self._busy = text or self._page, False
 
 
 class Server(ThreadingHTTPServer):
