@@ -11,9 +11,9 @@ from tests.serving import serving
 
 
 @contextmanager
-def endpoint(store, environment, name=NAME):
-    """Yield the address where a process of its own serves an environment of a model."""
-    project = declare_trust(store.with_name(f"{store.name}-{environment}"), name)
+def endpoint(store, environment, name=NAME, **served):
+    """Yield the address where a process of its own serves an environment of a model, as declared."""
+    project = declare_trust(store.with_name(f"{store.name}-{environment}"), name, **served)
     with serving("--env", environment, "--store", str(store), cwd=project) as server:
         yield server.address
 

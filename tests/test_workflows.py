@@ -250,17 +250,20 @@ def test_github_gives_secrets_to_jobs_of_an_environment_and_the_key_to_one_witho
     workflows = [yaml.safe_load(path.read_text()) for path in WORKFLOWS]
     jobs = {f"{one['name']}/{name}": job for one in workflows for name, job in one["jobs"].items()}
     assert {name: job["environment"] for name, job in jobs.items() if "secrets." in json.dumps(job)} == {
+        "comment/preview": "preview",
         "main/release": "release",
         "main/trunk": "reproduce",
         "promote/promote": "promote",
         "reproduce-commit/reproduce": "reproduce",
+        "reproduce/preview": "preview",
         "reproduce/record": "record",
         "reproduce/reproduce": "reproduce",
         "rollout/rollout": "promote",
     }
     signing = {name for name, job in jobs.items() if "SIGNING_KEY" in json.dumps(job)}
     assert signing == {"main/release", "reproduce/record"}
-    for name in (*signing, "promote/promote", "rollout/rollout", "reproduce-commit/reproduce"):
+    previews = ("comment/preview", "reproduce/preview")
+    for name in (*signing, *previews, "promote/promote", "rollout/rollout", "reproduce-commit/reproduce"):
         assert [step["with"] for step in jobs[name]["steps"] if step.get("uses", "").startswith("./")] == [
             {"cache": "false"}
         ]
@@ -270,7 +273,7 @@ def test_every_system_takes_the_same_keys_of_the_remote_and_temporary_ones_too()
     lines = [line.partition(" #")[0].strip() for path in WORKFLOWS for line in path.read_text().splitlines()]
     passed = [line for line in lines if "AWS_" in line]
     wanted = [f"{key}: ${{{{ secrets.{key} }}}}" for key in REMOTE_KEYS]
-    jobs = ["reproduce", "record", "reproduce-commit", "trunk", "release", "promote", "rollout"]
+    jobs = ["preview"] * 2 + ["reproduce", "record", "reproduce-commit", "trunk", "release", "promote", "rollout"]
     assert passed == wanted * len(jobs)
     assert set(re.findall(r"`(AWS_\w+_\w+)`", SETUP_GITLAB.read_text(encoding="utf-8"))) >= {*REMOTE_KEYS}
     # AWS's own binding sets all three, and knows their names.
@@ -382,6 +385,8 @@ def test_all_systems_run_the_same_verbs_in_the_same_order(runs):
     assert review == verbs(gitlab_["review"]) == verbs(jenkins_["Review"])
     assert review[:-1] == verbs(gitlab_["train"])
     assert verbs(github["comment/comment"]) == verbs(gitlab_["comment"])
+    first, second = (verbs(github[f"{name}/preview"]) for name in ("comment", "reproduce"))
+    assert [[word for word in first[0] if word not in ("--wait", "5min")]] == second
     # The others run a branch's results in a job of the branch's own, whose word would be worth nothing in a record.
     run, push, *_ = verbs(github["reproduce/reproduce"])
     assert [run[:-2], push] == verbs(gitlab_["reproduce"])

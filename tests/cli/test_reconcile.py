@@ -58,6 +58,7 @@ def test_the_verbs_tell_the_same(project):
     gauges = (project.root.with_name("bare.git") / "gauges.prom").read_text()
     assert 'trunkline_environment_state{environment="production",state="in-sync"} 1.0' in gauges
     assert 'trunkline_environment_info{actual="v2",declared="latest",environment="staging"} 1.0' in gauges
+    assert 'trunkline_environment_arm_share{arm="current",environment="production",version="v1"} 100.0' in gauges
     assert 'trunkline_reconcile_actions_total{action="deliver"} 2.0' in gauges
 
     code, out, err = run(project, "status", "--json")

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import yaml
 
 from tests.e2e.conftest import Checkout
@@ -29,8 +30,9 @@ from tests.rig.rig import Rig
 from tests.rig.runner import machine
 from tests.rig.state import Pull
 from tests.servers import mlflow_server
+from trunkline.serve.log import REQUEST
 
-CONF = "conf/deploy/flights.yaml"
+CONF, SERVING = "conf/deploy/flights.yaml", "conf/serving/flights.yaml"
 OWNER, COLLEAGUE, OPENER = "owner", "colleague", "opener"
 
 
@@ -115,6 +117,18 @@ class World:
             print(json.dumps({"request_id": said["request_id"], "digest": said["digest"]}), file=file)
         return float(said["score"])
 
+    def ask(self, environment_: str, digest: str) -> int:
+        """Ask a server the golden requests of a delivered bundle, until all are in the log; return how many."""
+        requests = [row["request"] for row in json.loads((self.store / "bundles" / digest / "golden.json").read_text())]
+        asked = {predict(self.addresses[environment_], request)["request_id"] for request in requests}
+
+        def logged() -> set[str]:
+            files = (self.folder / "log").rglob("*.parquet")
+            return {each for file in files for each in pq.read_table(file, columns=[REQUEST])[REQUEST].to_pylist()}
+
+        until(lambda: asked <= logged(), 30)
+        return len(requests)
+
     @property
     def log(self) -> Path:
         """The prediction log of production."""
@@ -166,9 +180,9 @@ def world(small: Checkout, folder: Path) -> Iterator[World]:
     """Start everything; the first push has been released when it is there."""
     with ExitStack() as stack:
         mlflow = stack.enter_context(mlflow_server(folder / "mlflow"))
-        store = folder / "store"
-        addresses = {each: stack.enter_context(endpoint(store, each)) for each in ("staging", "production")}
-        declared = partial(prepare, addresses=addresses)
+        store, log = folder / "store", {"to": str(folder / "log"), "interval": "1s"}
+        addresses = {each: stack.enter_context(endpoint(store, each, log=log)) for each in ("staging", "production")}
+        declared = partial(prepare, addresses=addresses, log=log)
         rig = stack.enter_context(hosted(small, folder, declared, forked=False))
         rig.protect("trunkline", approvals=1, code_owners=True, dismiss_stale=True)
         made = World(folder, rig, mlflow, addresses)
@@ -176,14 +190,17 @@ def world(small: Checkout, folder: Path) -> Iterator[World]:
         yield made
 
 
-def prepare(project: Checkout, rig: Rig, addresses: dict[str, str]) -> None:
+def prepare(project: Checkout, rig: Rig, addresses: dict[str, str], log: dict[str, str]) -> None:
     """Declare the signer, the servers and the owner, and set up the forge as docs/setup-github.md says."""
     content = yaml.safe_load(project.read(CONF))
     content["signers"] = signers()
     content["recorders"] = signers("recorder")
     for name, address in addresses.items():
         content["environments"][name]["endpoints"] = [address]
+    content["environments"]["staging"]["previews"] = {"slices": ["origin"]}
     (project.root / CONF).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    with (project.root / SERVING).open("a", encoding="utf-8") as file:
+        yaml.safe_dump({"log": log}, file)
     owners = project.read(".github/CODEOWNERS").replace("@your-org/on-call", f"@{OWNER}")
     (project.root / ".github/CODEOWNERS").write_text(owners, encoding="utf-8")
     keys = rig.remote_s3.environment
@@ -192,7 +209,9 @@ def prepare(project: Checkout, rig: Rig, addresses: dict[str, str]) -> None:
         "release": Environment(secrets=keys | {"TRUNKLINE_SIGNING_KEY": private()}),
         "record": Environment(secrets=keys | {"TRUNKLINE_SIGNING_KEY": private("recorder")}),
         "promote": Environment(secrets=keys | {"TRUNK_TOKEN": opener}),
+        "preview": Environment(secrets=keys),
     }
+    rig.dispatcher.variables["PREVIEWS"] = "true"
     rig.admit(OWNER)
     rig.admit(COLLEAGUE)
     rig.protect_tags("*@v*")

@@ -27,7 +27,7 @@ def made(small: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def test_from_a_merge_to_production_and_back(made: World, record_property: Record) -> None:
     first = released_and_followed(made)
     promoted(made, "v1", first)
-    second = merged(made)
+    second = merged(made, first)
     promoted(made, "v2", second)
     old, new = (made.golden(digest) for digest in (first, second))
     assert (first != second, old["request"]) == (True, new["request"])
@@ -70,11 +70,15 @@ def promoted(made: World, label: str, digest: str) -> None:
     made.follow(f"merge of {label} → production answers", "production", digest)
 
 
-def merged(made: World) -> str:
-    """Another model is merged, released as v2 with who approved it, and staging runs it."""
+def merged(made: World, first: str) -> str:
+    """Another model is shown beside staging's, merged, released as v2 with who approved it, and staging runs it."""
+    asked = made.ask("staging", first)
     made.rig.push("work", iterations(38), wait=False)
     pull = made.pull("another model", lambda: made.rig.open_pull_request("work", wait=False))
     assert made.rig.job("reproduce", "record").conclusion == "success", made.rig.job("reproduce", "record").log
+    (comment,) = made.rig.comments(pull.number)
+    assert made.rig.job("reproduce", "preview").conclusion == "success", made.rig.job("reproduce", "preview").log
+    assert f"{asked} rows of {asked} requests of the last 6 h in `staging`, answered by `v1`" in comment.content["body"]
     made.merge(pull)
     made.released("v2")
     assert ran(made.rig, "main", "trunk") == [], "what the trunk's code has given is recorded"

@@ -28,6 +28,7 @@ COMMANDS = {
     "push": "trunkline.cli.push:push",
     "reconcile": "trunkline.cli.reconcile:reconcile",
     "release": "trunkline.cli.release:release",
+    "render": "trunkline.cli.render:render",
     "replay": "trunkline.cli.replay:replay",
     "report": "trunkline.cli.report:report",
     "review": "trunkline.cli.review:review",

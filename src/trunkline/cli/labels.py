@@ -89,7 +89,9 @@ def import_(  # noqa: PLR0913, PLR0917  an argument per option
 @_project
 @options.as_json("Print the counts as JSON.")
 def join(log: str | None, as_of: datetime | None, target: Path | None, project: Path, as_json: bool) -> None:
-    """Count the predictions that were made by a moment, and those whose outcome had arrived by then, for each version.
+    """Count the predictions that were made by a moment, and those whose outcome had arrived by then.
+
+    Each version of each environment is counted apart.
 
     With --output, write them all, with their scores, their outcome and when it arrived; their inputs are in the log.
     """
@@ -179,8 +181,10 @@ def _tell_import(path: Path, done: "Imported", dry_run: bool) -> None:
 def _tell_join(counts: "pl.DataFrame", moment: datetime) -> None:
     from trunkline.show import terminal
 
-    table = terminal.table("version", "predictions", "with outcome", "share", "arrived before", left=(0,))
-    for version, predictions, known, early in counts.iter_rows():
-        table.add_row(version, f"{predictions:,}", f"{known:,}", f"{known / predictions:.1%}", f"{early:,}")
+    columns = ("version", "environment", "predictions", "with outcome", "share", "arrived before")
+    table = terminal.table(*columns, left=(0, 1))
+    for version, environment, predictions, known, early in counts.iter_rows():
+        share = f"{known / predictions:.1%}"
+        table.add_row(version, environment or "", f"{predictions:,}", f"{known:,}", share, f"{early:,}")
     click.echo(f"as of {moment:%Y-%m-%d %H:%M:%S} UTC")
     terminal.show(table)

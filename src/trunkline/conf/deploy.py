@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
+from trunkline.conf.previews import Previews
 from trunkline.conf.rollout import Rollout
 from trunkline.conf.signers import Signers
 from trunkline.core.values import Group, Strict, Tuple, Word
@@ -87,6 +88,10 @@ class DeployTarget(Strict):
     rollout: Rollout | None = Field(
         None,
         description="The steps by which a version replaces another one; null: at once.",
+    )
+    previews: Previews | None = Field(
+        None,
+        description="Which of its requests the comment of a pull request shows the model's answers to; null: none.",
     )
 
 

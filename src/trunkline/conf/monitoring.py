@@ -6,10 +6,10 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
+from trunkline.conf.alerting import Alerting, Severity
 from trunkline.core.errors import nearest
 from trunkline.core.values import Columns, Duration, Group, Name, Strict
 
-Severity = Literal["info", "warning", "critical"]
 Action = Literal["record", "alert", "issue", "retrain", "rollback"]
 Kind = Literal["feature", "score", "outcome", "performance", "estimate", "calibration", "system", "skew"]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -176,6 +176,7 @@ class Monitoring(Group):
     rules: dict[Name, Rule] | None = Field(
         None, description="The rules, by name; null: those of the framework's conf/monitoring/common.yaml."
     )
+    alerting: Alerting = Alerting()
 
     @property
     def judged(self) -> Mapping[str, Rule]:

@@ -41,10 +41,10 @@ class RolloutRules(Strict):
     )
     refusals: Amount | None = Field(0.01, description="By how much more of its rows its contract may refuse.")
     latency_p50: Ratio | None = Field(
-        1.5,
+        2.0,
         description="The median time that its scoring takes, over the current version's; without what the server does.",
     )
-    latency_p99: Ratio | None = Field(2.0, description="The same of the 99th percentile.")
+    latency_p99: Ratio | None = Field(3.0, description="The same of the 99th percentile.")
     mean: float | None = Field(
         0.25,
         gt=0,

@@ -13,7 +13,8 @@ from typing import Any
 
 import polars as pl
 
-from trunkline.conf.monitoring import Action, Monitoring, Rule, Severity
+from trunkline.conf.alerting import Severity
+from trunkline.conf.monitoring import Action, Monitoring, Rule
 from trunkline.monitor.judge import BEYOND, EXCESS, LIMIT, SERIES, VERDICT, WITHIN
 from trunkline.monitor.table import HIGH, LOW, REFERENCE, ROWS, VALUE, WINDOW
 

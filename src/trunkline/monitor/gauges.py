@@ -19,6 +19,7 @@ NAMES = {
     "trunkline_monitor_coverage": "Share of the window's rows that have an outcome",
     "trunkline_monitor_rule_beyond": "Series of a rule that are beyond its bound in their last window",
     "trunkline_monitor_alert": "Alerts that go on, by severity and what follows",
+    "trunkline_monitor_breach": "1 for each alert that goes on, of what explains the rest of it",
     "trunkline_monitor_window_timestamp_seconds": "Start of the last complete window",
     "trunkline_monitor_timestamp_seconds": "As of when this was measured",
 }
@@ -51,6 +52,10 @@ def text(report: Report) -> str:
     told = gauge("alert", "severity", "then")
     for severity, then, count in _alerts(report):
         told.labels(environment, severity, then).set(count)
+    breach = gauge("breach", "rule", "severity", SUBJECT, SLICE, LABEL)
+    for alert in report.active:
+        cause = alert.cause
+        breach.labels(environment, cause.name, alert.severity, cause.subject, cause.slice, cause.label).set(1)
     if last.height:
         gauge("window_timestamp_seconds").labels(environment).set(last[WINDOW].max().timestamp())  # type: ignore[union-attr]
     gauge("timestamp_seconds").labels(environment).set(report.watched.as_of.timestamp())

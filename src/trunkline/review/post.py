@@ -11,6 +11,7 @@ from trunkline.adapters.forge.api import Comment, Forge
 from trunkline.show.text import address
 
 MARKER = "<!-- trunkline:report -->"  # of what is posted alone: a copy of the text that others post is not ours
+PREVIEW = "<!-- trunkline:preview -->"  # a line of its own, which no text of others can be; the foot ends it
 _NO_REVIEW = "## ⚠️ No review"
 
 
@@ -44,6 +45,22 @@ def post_notice(forge: Forge, sha: str, url: str | None, *, write: bool = True) 
     if ours and f"\n---\n{_foot(sha)}" in ours[0].body.replace("\r\n", "\n") and _NO_REVIEW not in ours[0].body:
         return Posted("unchanged", pull.url, len(ours) - 1)
     return upsert(forge, pull.number, pull.url, notice(sha, url), write=write)
+
+
+def attach(forge: Forge, sha: str, section: str, *, write: bool = True) -> Posted:
+    """Put a section, or another one in its place, at the end of the comment that a commit has.
+
+    A commit that is no pull request's head any more, or whose comment is of another one, is left alone.
+    """
+    pull = forge.pull_request(sha)
+    if pull is None:
+        return Posted("stale")
+    ours = mine(forge.comments(pull.number), forge.me())
+    above, foot, rest = ours[0].body.replace("\r\n", "\n").rpartition(f"\n---\n{_foot(sha)}") if ours else ("", "", "")
+    if not foot:
+        return Posted("stale")
+    above = above.partition(f"\n{PREVIEW}\n")[0].rstrip()
+    return upsert(forge, pull.number, pull.url, f"{above}\n\n{PREVIEW}\n{section}\n{foot}{rest}", write=write)
 
 
 def upsert(forge: Forge, number: int, url: str, body: str, *, write: bool) -> Posted:

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import TypeVar
 
 from trunkline.serve.problems import ProblemError
+from trunkline.serve.threads import Daemons
 
 TIMEOUT = "request-timeout"  # a client's header: the seconds after which it needs no answer any more
 SMALL = 16 * 1024  # bytes of a body that is read and scored at once; a larger one would make others wait
@@ -40,7 +41,7 @@ class Queue:
         self.length = 0
         self._thread = ThreadPoolExecutor(1, "scores")
         self._waiters = ThreadPoolExecutor(min(limit, WAITERS), "waits")
-        self._tries = ThreadPoolExecutor(min(limit, WAITERS), "tries")
+        self._tries = Daemons(min(limit, WAITERS), "tries")
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -71,7 +72,7 @@ class Queue:
     async def tried(self, work: Callable[[], _Result], deadline: float) -> _Result:
         """Return what a candidate's work returns, before the deadline, as `run` does, in threads of its own.
 
-        One that hangs keeps its threads, of which what is served must never be short.
+        One that hangs keeps its threads, of which what is served must never be short, and which no end waits for.
         """
         return await before(deadline, asyncio.get_running_loop().run_in_executor(self._tries, work))
 

@@ -70,7 +70,12 @@ def file(
     return OutcomesFile(open_table(path), of or declared(), by)
 
 
-def log(place: Place, rows: Sequence[tuple[str, int, datetime, int | None]], privacy: Privacy = OPEN) -> None:
+def log(
+    place: Place,
+    rows: Sequence[tuple[str, int, datetime, int | None]],
+    privacy: Privacy = OPEN,
+    environment: str | None = None,
+) -> None:
     """Write a segment of predictions: request id, row, when it was made, and the trip's number if the log has it."""
     scorer = Scorer("d" * 64, "v1", [("hour", "integer")], ["score"])
     keys = [None if nr is None else privacy.request_columns(json.dumps({"city": "Roma", "nr": nr})) for *_, nr in rows]
@@ -82,6 +87,7 @@ def log(place: Place, rows: Sequence[tuple[str, int, datetime, int | None]], pri
         DIGEST: ["d" * 64] * len(rows),
         "route": ["/v1/predict"] * len(rows),
         segments.COLUMNS: keys,
+        segments.ENVIRONMENT: [environment] * len(rows),
     }
     scored = ScoredRows(np.zeros((len(rows), 1)), np.empty((len(rows), 0), object), np.full((len(rows), 1), 0.5))
     where = folder("v1", "d" * 64, START.timestamp())

@@ -29,8 +29,8 @@ late.csv: row 4: arrived at 2026-11-01T00:05:00Z, before the prediction b, made 
 """
 JOINED = """\
 as of 2026-11-01 00:25:00 UTC
-version   predictions   with outcome   share   arrived before
-v1                  2              1   50.0%                1
+version   environment   predictions   with outcome   share   arrived before
+v1                                2              1   50.0%                1
 """
 
 
@@ -57,12 +57,23 @@ def test_an_import_and_a_join_say_what_they_did(project):
     assert run("import", "late.csv", "--at", "arrived", code=1) == AGAIN
     assert run("join", "--as-of", "2026-11-01T00:25", "-o", "joined.csv") == JOINED
     assert Path("joined.csv").read_text() == (
-        "request_id,row,time,prediction_time,version,digest,arm,outcome,arrived_at,score\n"
-        f"a,0,2026-11-01T00:10:00.000000Z,,v1,{'d' * 64},,,,0.5\n"
-        f"b,0,2026-11-01T00:20:00.000000Z,,v1,{'d' * 64},,true,2026-11-01T00:05:00.000000Z,0.5\n"
+        "request_id,row,time,prediction_time,version,digest,arm,environment,outcome,arrived_at,score\n"
+        f"a,0,2026-11-01T00:10:00.000000Z,,v1,{'d' * 64},,,,,0.5\n"
+        f"b,0,2026-11-01T00:20:00.000000Z,,v1,{'d' * 64},,,true,2026-11-01T00:05:00.000000Z,0.5\n"
     )
     counts = json.loads(run("join", "--json"))["versions"]
-    assert counts == [{"version": "v1", "predictions": 2, "with_outcome": 2, "early": 1}]
+    assert counts == [{"version": "v1", "environment": None, "predictions": 2, "with_outcome": 2, "early": 1}]
+
+
+def test_environments_that_log_to_one_place_are_counted_apart(project):
+    log(Place("log"), [("c", 0, after(10), 1)], environment="staging")
+    log(Place("log"), [("d", 0, after(10), 2), ("e", 0, after(10), 3)], environment="production")
+    counts = json.loads(run("join", "--json"))["versions"]
+    assert [(each["version"], each["environment"], each["predictions"]) for each in counts] == [
+        ("v1", None, 2),
+        ("v1", "production", 2),
+        ("v1", "staging", 1),
+    ]
 
 
 def test_without_a_file_the_declared_table_is_imported(project):

@@ -295,7 +295,7 @@ def test_rollouts_come_and_go_under_load_and_no_request_is_lost(server, rolled):
     assert {(more, version) for _, more, version in answers} == {(0.0, "v1"), (0.25, "v2")}
 
 
-def test_a_killed_server_begins_again_with_the_same_arms(tmp_path):
+def test_a_killed_server_begins_again_with_the_same_arms_and_ends_though_the_candidate_hangs(tmp_path):
     rolled = Rolled.make(tmp_path)
     rolled.declare("canary")
     with rolling(rolled, log=None) as server:
@@ -304,3 +304,8 @@ def test_a_killed_server_begins_again_with_the_same_arms(tmp_path):
     with rolling(rolled, log=None) as server:
         assert server.get("/version").json["rollout"]["candidate"]["version"] == "v2"
         assert [server.post("/v1/predict", row).json["version"] for row in ROWS] == before == versions(rolled, ROWS)
+        rolled.mood("60")
+        taken = next(row for row in FEW if rolled.share().has(row))
+        assert server.post("/v1/predict", taken, Request_Timeout="0.4").json["version"] == "v1"
+        server.process.terminate()
+        assert server.process.wait(15) == 0

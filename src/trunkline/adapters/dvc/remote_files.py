@@ -1,5 +1,6 @@
-"""Small files beside the objects of DVC's remote, which DVC itself neither reads nor deletes."""
+"""Small files beside the objects of DVC's remote, which DVC itself neither reads nor deletes; and objects by hash."""
 
+import hashlib
 import io
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
@@ -11,6 +12,7 @@ from trunkline.adapters.dvc.private import Repo
 from trunkline.core.errors import OutsideError, UserError, one_line
 
 LIMIT = 1_000_000  # bytes
+OBJECT = 1_000_000_000  # bytes
 
 
 @dataclass(frozen=True)
@@ -20,19 +22,31 @@ class RemoteFiles:
     fs: Any
     root: str
 
-    def read(self, path: str) -> bytes | None:
-        """Return a file of at most LIMIT bytes; None where there is none, or one that is larger.
+    def read(self, path: str, limit: int = LIMIT) -> bytes | None:
+        """Return a file of at most so many bytes; None where there is none, or one that is larger.
 
         Raises OutsideError where the remote fails.
         """
         try:
             with self.fs.open(self.fs.join(self.root, *path.split("/")), "rb") as file:
-                content = file.read(LIMIT + 1)
+                content = file.read(limit + 1)
         except FileNotFoundError:
             return None
         except Exception as error:  # the library of every kind of storage has its own
             raise OutsideError(f"the remote cannot be read: {one_line(error)}") from None
-        return bytes(content) if len(content) <= LIMIT else None
+        return bytes(content) if len(content) <= limit else None
+
+    def object(self, md5: str) -> bytes:
+        """Return what DVC has stored under a hash, which its bytes have; raises OutsideError where that is not there.
+
+        Nothing of the project's configuration but the remote is asked, so that no commit decides what is read.
+        """
+        content = self.read(f"files/md5/{md5[:2]}/{md5[2:]}", OBJECT)
+        if content is None:
+            raise OutsideError(f"the remote has no object {md5}, or one beyond {OBJECT:,} bytes; run: dvc push")
+        if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
+            raise OutsideError(f"the remote's object {md5} has other bytes than its name says; delete it, and dvc push")
+        return content
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file, as a whole or not at all; raises OutsideError where the remote fails."""

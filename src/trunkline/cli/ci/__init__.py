@@ -8,6 +8,7 @@ COMMANDS = {
     "comment": "trunkline.cli.ci.comment:comment",
     "kind": "trunkline.cli.ci.kind:kind",
     "merge-driver": "trunkline.cli.ci.merge_driver:merge_driver",
+    "preview": "trunkline.cli.ci.preview:preview",
     "record": "trunkline.cli.ci.record:record",
     "reproduce": "trunkline.cli.ci.reproduce:reproduce",
     "review": "trunkline.cli.ci.review:review",

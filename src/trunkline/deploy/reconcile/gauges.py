@@ -20,6 +20,13 @@ class Gauges:
         self._info = self._gauge(
             "trunkline_environment_info", "What an environment is to run", "environment", "declared", "actual"
         )
+        self._arm = self._gauge(
+            "trunkline_environment_arm_share",
+            "Percentage that a delivered version answers, or as a shadow, scores",
+            "environment",
+            "arm",
+            "version",
+        )
         self._success = self._gauge(
             "trunkline_reconcile_last_success_timestamp_seconds", "When all that could be applied last was"
         )
@@ -44,10 +51,13 @@ class Gauges:
         if outcomes:
             self._state.clear()
             self._info.clear()
+            self._arm.clear()
         for outcome in outcomes:
             for state in get_args(State):
                 self._state.labels(outcome.environment, state).set(state == outcome.state)
             self._info.labels(outcome.environment, outcome.declared, outcome.actual).set(1)
+            for arm in outcome.arms:
+                self._arm.labels(outcome.environment, arm.name, arm.version).set(arm.share)
         for action in actions:
             self._actions.labels(action).inc()
         self._code.set(code)

@@ -103,7 +103,8 @@ def _late(wanted: Wanted, actual: Actual) -> Iterator[str]:
 def _outcome(wanted: Wanted, actual: Actual, state: State, why: tuple[str, ...], code: int) -> Outcome:
     pointer = actual.pointers.get(wanted.environment)
     delivered = pointer.version if pointer else NOTHING
-    return Outcome(wanted.environment, wanted.declared, wanted.label, delivered, state, why, code)
+    arms = pointer.arms if pointer else ()
+    return Outcome(wanted.environment, wanted.declared, wanted.label, delivered, state, why, code, arms)
 
 
 def _is_shared(action: Action, actions: Sequence[Action]) -> bool:

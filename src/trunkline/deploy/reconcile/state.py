@@ -100,6 +100,15 @@ class Reported:
     provenance: str = field(default="", repr=False)
     rollout: ReportedRollout | None = None
 
+    @property
+    def arms(self) -> tuple["Arm", ...]:
+        """Its version, and the candidate that it names."""
+        tried = self.rollout
+        if tried is None:
+            return (Arm("current", self.version, 100.0),)
+        left = 100.0 - tried.share if tried.kind == "canary" else 100.0
+        return (Arm("current", self.version, left), Arm(tried.kind, tried.candidate.version, tried.share))
+
     @classmethod
     def of(cls, release: Release, tried: Tried | None = None) -> Self:
         """Return what a pointer at a release says, and at its candidate, unless that may not run."""
@@ -129,10 +138,20 @@ class Actual:
 
 
 @dataclass(frozen=True)
+class Arm:
+    """A version that is delivered, and its share in percent: of what it answers, or as a shadow, of what it scores."""
+
+    name: Literal["current", "shadow", "canary"]
+    version: str
+    share: float
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How an environment is, why, and the exit code that it means.
 
-    `version` is what it is to run and `actual` what is delivered to it, such as v3, or null.
+    `version` is what it is to run and `actual` what is delivered to it, such as v3, or null; `arms` are that as well,
+    with a candidate that is tried beside it.
     """
 
     environment: str
@@ -142,3 +161,4 @@ class Outcome:
     state: State
     why: tuple[str, ...]
     code: int
+    arms: tuple[Arm, ...] = ()

@@ -99,15 +99,15 @@ class Reader:
     def _prepared(self, rows: pl.DataFrame, where: str) -> pl.DataFrame:
         """Return rows with all that an Hour has, and the arm."""
         key, slices = self.step.rollout.key, self.step.rules.slices
-        given = texts(rows, [*key, *slices])
+        columns = texts(rows, [*key, *slices])
         for name in dict.fromkeys((*key, *slices)):
-            if rows.height and given[name].null_count() == rows.height and name not in _named(rows):
+            if rows.height and columns[name].null_count() == rows.height and name not in _named(rows):
                 raise UserError(
                     f"{where}: has no column {name}, which the rollout of {self.step.environment} needs; declare "
                     f"serving.log.columns.{name}: keep or hash in conf/serving, or name other columns in conf/deploy"
                 )
         outcome = self._outcomes(rows)
-        cluster = pl.DataFrame({name: given[name] for name in key}).select(
+        cluster = pl.DataFrame({name: columns[name] for name in key}).select(
             pl.concat_str(list(key), separator=_SEPARATOR)
         )
         first = pl.int_range(pl.len()).over(REQUEST, _ARM, order_by=ROW) == 0
@@ -118,7 +118,7 @@ class Reader:
             (problem.is_not_null() & problem.str.starts_with("refused")).alias(REFUSAL),
             pl.when(first).then(pl.col(_SCORING)).alias(SECONDS),
             cluster.to_series().alias(CLUSTER),
-            *(given[name].fill_null(MISSING).alias(f"slice:{name}") for name in slices),
+            *(columns[name].fill_null(MISSING).alias(f"slice:{name}") for name in slices),
             outcome,
         )  # fmt: skip
 

@@ -9,13 +9,14 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from trunkline.core.arrays import Floats
 from trunkline.serve.engine.masks import Texts
+from trunkline.serve.threads import Daemons
 
 PATIENCE = 0.1  # of the last call's time, that requests are waited for
 
@@ -35,7 +36,7 @@ class Batches:
     def __init__(self, scores: Scores, most: int) -> None:
         self._scores, self._most = _contained(scores), most
         self._waiting: deque[_Request] = deque()
-        self._thread = ThreadPoolExecutor(1, "batches")
+        self._thread = Daemons(1, "batches")
         self._last = (0, 0.0)  # requests of the last call, and its seconds
 
     def scores(self, numeric: Floats, texts: Texts) -> Floats:

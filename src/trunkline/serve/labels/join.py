@@ -14,12 +14,12 @@ from trunkline.serve.labels.identity import IDENTITY, PLACE
 from trunkline.serve.labels.store import ARRIVED, IMPORTED, INSTANT, OUTCOME, Outcomes
 from trunkline.serve.log import DIGEST, INPUTS, REQUEST, TIME, Outcome
 from trunkline.serve.prediction_log.place import Place
-from trunkline.serve.prediction_log.segments import ARM, COLUMNS, PREDICTION_TIME, PROBLEM, ROW
+from trunkline.serve.prediction_log.segments import ARM, COLUMNS, ENVIRONMENT, PREDICTION_TIME, PROBLEM, ROW
 from trunkline.tables import parquet
 
 _ABOUT: dict[str, pl.DataType] = {
     REQUEST: pl.String(), ROW: pl.Int64(), TIME: INSTANT, PREDICTION_TIME: INSTANT, "version": pl.String(),
-    DIGEST: pl.String(), ARM: pl.String(),
+    DIGEST: pl.String(), ARM: pl.String(), ENVIRONMENT: pl.String(),
 }  # fmt: skip
 _LATEST = [ARRIVED, IMPORTED, OUTCOME]  # the last of these counts; the first alone decides, unless two arrive at once
 
@@ -66,8 +66,9 @@ def joined(rows: pl.DataFrame, outcomes: Outcomes, moment: datetime) -> pl.DataF
 def table(place: Place, outcomes: Outcomes, moment: datetime) -> pl.DataFrame:
     """Return all predictions of a log that were made by a moment, with their outcomes as of it, in order of time.
 
-    The columns are request_id, row, time, prediction_time, version, digest, arm, outcome, arrived_at and the scores;
-    inputs are in the log, at the same request_id and row. Raises OutsideError for a segment that cannot be read.
+    The columns are request_id, row, time, prediction_time, version, digest, arm, environment, outcome, arrived_at and
+    the scores; inputs are in the log, at the same request_id and row. Raises OutsideError for a segment that cannot be
+    read.
     """
     names = {**_ABOUT, OUTCOME: outcomes.rows.schema[OUTCOME], ARRIVED: INSTANT}
     pieces = [pl.DataFrame(schema=names)]
@@ -88,13 +89,13 @@ def write(rows: pl.DataFrame, path: Path) -> None:
 
 
 def counts(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return for each version, or bundle without one: `predictions`, those `with_outcome`, and `early`.
+    """Return for each version, or bundle without one, of an environment: `predictions`, `with_outcome`, and `early`.
 
-    An early outcome arrived before its prediction was made.
+    An early outcome arrived before its prediction was made; the environment is null where the log names none.
     """
     version = pl.coalesce("version", pl.col(DIGEST).str.head(12)).alias("version")
     early = pl.col(ARRIVED) < pl.coalesce(PREDICTION_TIME, TIME)
-    of_version = rows.group_by(version).agg(
+    of_version = rows.group_by(version, ENVIRONMENT).agg(
         pl.len().alias("predictions"), pl.col(OUTCOME).count().alias("with_outcome"), early.sum().alias("early")
     )
-    return of_version.sort("version")
+    return of_version.sort("version", ENVIRONMENT)
