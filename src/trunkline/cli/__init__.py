@@ -12,6 +12,7 @@ COMMANDS = {
     "audit": "trunkline.cli.audit:audit",
     "ci": "trunkline.cli.ci:ci",
     "compose": "trunkline.cli.compose:compose",
+    "dashboard": "trunkline.cli.dashboard:dashboard",
     "doctor": "trunkline.cli.doctor:doctor",
     "gate": "trunkline.cli.gate:gate",
     "init": "trunkline.cli.init:init",

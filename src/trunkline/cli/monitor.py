@@ -102,15 +102,9 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
 
 def _report(params: "Params", of: "Running", environment: str, log: str | None, as_of: datetime) -> "Report":
     from trunkline.core.progress import Bar
-    from trunkline.monitor import measure
-    from trunkline.monitor.report import Report
 
-    monitoring = watching.declared(params)
-    looked_at = watching.watched(of, environment, monitoring, as_of)
-    plan = watching.plan(params, monitoring, looked_at, of.released)
     with Bar(f"reading the log of {environment}"):
-        measured = measure.measure(watching.source(params, of.folder, log), plan)
-    return Report(looked_at, monitoring, measured, watching.first_metric(params))
+        return watching.report(params, of, environment, log, as_of)
 
 
 def _write(report: "Report", html: Path | None, target: Path | None, metrics: Path | None) -> None:

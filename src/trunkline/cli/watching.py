@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trunkline.adapters.git.ancestry import GitTag
     from trunkline.conf.monitoring import Monitoring
+    from trunkline.conf.versions import Version
     from trunkline.core.arrays import Floats
     from trunkline.core.params import Params
     from trunkline.monitor.measure import Plan, Source
-    from trunkline.monitor.report import Watched
+    from trunkline.monitor.report import Report, Watched
     from trunkline.monitor.selftest import Model
 
 _STORE = Path(".trunkline/bundles")  # of trunkline reconcile
@@ -37,8 +39,6 @@ def running(params: "Params", environment: str, aside: Path) -> Running:
     from trunkline.conf import registry, versions
     from trunkline.core import paths
     from trunkline.core.errors import UserError, nearest
-    from trunkline.lineage import bundles
-    from trunkline.release import message
 
     tags = {tag.name: tag for tag in ancestry.annotated(Path())}
     arms = registry.read(paths.REGISTRY, params.name).resolve(versions.of(params.name, tags))
@@ -47,9 +47,20 @@ def running(params: "Params", environment: str, aside: Path) -> Running:
     version = arms[environment].current
     if version is None:
         raise UserError(f"{paths.REGISTRY}: {environment} runs no version; name a bundle: --bundle models/bundle")
-    tag = tags[version.tag]
+    return of_version(version, tags[version.tag], aside)
+
+
+def of_version(version: "Version", tag: "GitTag", aside: Path, store: Path = _STORE) -> Running:
+    """Return the bundle that the tag of a version announces; nothing is fetched.
+
+    Raises UserError where it is not on this machine.
+    """
+    from trunkline.core import paths
+    from trunkline.lineage import bundles
+    from trunkline.release import message
+
     digest = message.parse_message(tag.message).bundle
-    folder = bundles.find(Path(), digest, [paths.BUNDLE, _STORE / digest], aside)
+    folder = bundles.find(Path(), digest, [paths.BUNDLE, store / digest], aside)
     return Running(folder, digest, version.label, datetime.fromisoformat(tag.date).astimezone(UTC))
 
 
@@ -117,6 +128,17 @@ def plan(params: "Params", monitoring: "Monitoring", looked_at: "Watched", relea
         features=monitoring.features,
         released=released,
     )
+
+
+def report(params: "Params", of: Running, environment: str, log: str | None, as_of: datetime) -> "Report":
+    """Return what the log says of a bundle in an environment, as of a moment (UTC), by the rules that are declared."""
+    from trunkline.monitor import measure
+    from trunkline.monitor.report import Report
+
+    monitoring = declared(params)
+    looked_at = watched(of, environment, monitoring, as_of)
+    measured = measure.measure(source(params, of.folder, log), plan(params, monitoring, looked_at, of.released))
+    return Report(looked_at, monitoring, measured, first_metric(params))
 
 
 def first_metric(params: "Params") -> str:
