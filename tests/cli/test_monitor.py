@@ -78,10 +78,20 @@ def test_a_breach_is_said_written_and_drawn(project):
 
 def test_another_environment_is_not_looked_at_and_an_earlier_moment_can_be(project):
     log(pl.lit(None, pl.Float64).alias("distance"))
-    elsewhere = ask("--env", "staging", code=0).stdout
+    elsewhere = ask("--env", "staging", code=1).stdout
     assert "0 windows with rows" in elsewhere
     assert "not measured: anything: staging has logged no row of" in elsewhere
     assert "1 windows with rows" in ask("--as-of", f"{SINCE + timedelta(hours=20):%Y-%m-%dT%H:%M}", code=0).stdout
+
+
+def test_a_log_without_a_row_is_a_breach_and_says_whether_others_are_logged(project):
+    log()
+    silent = ask("--as-of", "2027-03-01", code=1)
+    assert "critical: silence of rows: production has logged no row of" in silent.stdout
+    assert "nothing is logged; is it the bundle that serves?" in silent.stdout
+    [alert] = json.loads(ask("--env", "staging", "--json", code=1).stdout)["alerts"]
+    assert (alert["cause"]["rule"], alert["active"], alert["then"]) == ("silence", True, "issue")
+    assert "the log has rows of other bundles or environments only" in ask("--env", "staging", code=1).stdout
 
 
 def test_a_bundle_without_a_reference_is_refused(project):

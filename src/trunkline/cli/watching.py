@@ -96,7 +96,8 @@ def watched(of: Running, environment: str, monitoring: "Monitoring", as_of: date
     from trunkline.monitor.report import Watched
 
     since = as_of - monitoring.read
-    return Watched(environment, of.version, of.digest, since - (since - _EPOCH) % monitoring.window, as_of)
+    begin = since - (since - _EPOCH) % monitoring.window
+    return Watched(environment, of.version, of.digest, begin, as_of, of.released)
 
 
 def plan(params: "Params", monitoring: "Monitoring", looked_at: "Watched", released: datetime | None) -> "Plan":

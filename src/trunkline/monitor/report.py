@@ -9,7 +9,7 @@ from typing import Any, Literal
 import polars as pl
 
 from trunkline.conf.monitoring import Monitoring
-from trunkline.monitor import alerts, judge
+from trunkline.monitor import alerts, judge, rows
 from trunkline.monitor.alerts import Alert, Streak
 from trunkline.monitor.judge import BEYOND, EXCESS, RULE, SERIES, VERDICT, WITHIN
 from trunkline.monitor.measure import Measured
@@ -28,13 +28,17 @@ _WHY = {
 
 @dataclass(frozen=True)
 class Watched:
-    """What is looked at: an environment's version, None where a bundle was named instead, and as of which moment."""
+    """What is looked at: an environment's version, None where a bundle was named instead, and as of which moment.
+
+    `released`: when the version was.
+    """
 
     environment: str
     version: str | None
     digest: str
     since: datetime
     as_of: datetime
+    released: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,27 @@ class Report:
 
     @cached_property
     def alerts(self) -> tuple[Alert, ...]:
-        """All alerts of the windows that were read."""
+        """All alerts of the windows that were read; without a row, the one that says so."""
+        if not self.windows:
+            return (self._silent(),)
         return alerts.alerts(self.findings, self.monitoring)
+
+    def _silent(self) -> Alert:
+        window, looked_at = self.monitoring.window, self.watched
+        last = rows.begin(looked_at.as_of, window) - window  # the last one that is over
+        since = rows.begin(looked_at.released or looked_at.since, window)
+        return alerts.silent(self.monitoring, self._nothing, min(since, last), last)
+
+    @property
+    def _nothing(self) -> str:
+        looked_at = self.watched
+        others = (
+            "the log has rows of other bundles or environments only" if self.measured.logged else "nothing is logged"
+        )
+        return (
+            f"{looked_at.environment} has logged no row of {looked_at.digest[:12]} since {looked_at.since:%Y-%m-%d}: "
+            f"{others}; is it the bundle that serves?"
+        )
 
     @property
     def active(self) -> tuple[Alert, ...]:
@@ -88,8 +111,8 @@ class Report:
 
     @property
     def answer(self) -> Answer:
-        """`breach` where something goes on that somebody has to be told of."""
-        return "breach" if self.active else "quiet"
+        """`breach` where something goes on that somebody has to be told of, and where there is nothing to look at."""
+        return "breach" if self.active or not self.windows else "quiet"
 
     @cached_property
     def standings(self) -> tuple[Standing, ...]:
@@ -103,11 +126,7 @@ class Report:
         """What could not be measured, a line each, and why."""
         if self.windows:
             return self.measured.unmeasured
-        looked_at = self.watched
-        return (
-            f"anything: {looked_at.environment} has logged no row of {looked_at.digest[:12]} since "
-            f"{looked_at.since:%Y-%m-%d}; is it the bundle that serves?",
-        )
+        return (f"anything: {self._nothing}",)
 
 
 def named(subject: str, slice_: str, label: str) -> str:
@@ -134,9 +153,9 @@ def sentence(alert: Alert) -> str:
     """Say an alert in one line: what, since when, how large, and what follows."""
     cause = alert.cause
     goes_on = "goes on" if alert.active else f"until {cause.until:%Y-%m-%d %H:%M}"
+    size = alert.words or f"{cause.measure} is {cause.value:.3g}, limit {cause.limit:.3g}"
     parts = [
-        f"{cause.name} of {named(cause.subject, cause.slice, cause.label)}: {cause.measure} is {cause.value:.3g}, "
-        f"limit {cause.limit:.3g}",
+        f"{cause.name} of {named(cause.subject, cause.slice, cause.label)}: {size}",
         f"since {cause.since:%Y-%m-%d %H:%M} UTC, {goes_on}, {cause.windows} windows, {cause.rows:,} rows in the last",
     ]
     with_it = consequences(alert)
