@@ -1,7 +1,7 @@
 """`trunkline monitor` answers quiet or breach by its exit code, writes what is asked for, and changes nothing else."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -13,8 +13,11 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests import bundles
 from tests.monitor.logs import SINCE, reference_of, rows, write, write_outcomes
 from tests.releases import history
+from tests.rig.rig import rigged
+from trunkline import cli
+from trunkline.adapters.forge import api as forge_api
 from trunkline.bundle import manifest
-from trunkline.cli import watching
+from trunkline.cli import commands, watching
 from trunkline.cli.monitor import monitor
 from trunkline.core.errors import UserError
 from trunkline.core.params import Params
@@ -92,6 +95,33 @@ def test_a_log_without_a_row_is_a_breach_and_says_whether_others_are_logged(proj
     [alert] = json.loads(ask("--env", "staging", "--json", code=1).stdout)["alerts"]
     assert (alert["cause"]["rule"], alert["active"], alert["then"]) == ("silence", True, "issue")
     assert "the log has rows of other bundles or environments only" in ask("--env", "staging", code=1).stdout
+
+
+def test_act_opens_one_issue_and_a_forge_that_is_down_is_exit_code_3(project, tmp_path, monkeypatch):
+    monkeypatch.setattr(forge_api, "PAUSES", ())
+    content = rows(4000, seed=2, days=4, start=datetime.now(UTC) - timedelta(days=4))
+    gone = content.with_columns(pl.lit(None, pl.Float64).alias("distance"))
+    write(Path("log"), gone, digest=manifest.digest(Path("bundle")), environment="production")
+
+    def act(*more):
+        given = ["monitor", "--bundle", "bundle", "--log", "log", "--act", *more]
+        return commands.exit_code(lambda: cli.trunkline.main(given, standalone_mode=False))
+
+    assert act("--as-of", f"{UNTIL:%Y-%m-%d}") == 2
+    with rigged(tmp_path / "rig") as rig:
+        token = rig.state.grant("github-actions[bot]", {"issues": "write"}, 7)
+        settings = {"API_URL": f"{rig.forge.url}/api/v3", "REPOSITORY": "acme/model", "TOKEN": token}
+        for name, value in settings.items():
+            monkeypatch.setenv(f"GITHUB_{name}", value)
+        assert act("--dry-run") == 0
+        rig.forge.fail("POST", "/issues$", 1, 500)
+        assert (act("--json"), rig.state.issues) == (3, {})
+        assert (act(), act()) == (0, 0)
+        [issue] = rig.state.issues.values()
+        assert (issue.title, issue.state, issue.user) == (
+            "production: missing of distance", "open", "github-actions[bot]",
+        )  # fmt: skip
+        assert rig.forge.violations == []
 
 
 def test_a_bundle_without_a_reference_is_refused(project):

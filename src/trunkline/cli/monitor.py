@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trunkline.cli import options, output, watching
+from trunkline.cli import acting, options, output, watching
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +54,8 @@ def _file(name: str, text: str) -> Callable[[Any], Any]:
 @click.option(
     "--self-test", "testing", is_flag=True, help="Plant known faults into rows of the holdout; show who sees."
 )
+@click.option("--act", is_flag=True, help="Open, keep up to date and close the issues of alerts on the forge.")
+@options.dry_run("With --act: say what would be done; write nothing on the forge.")
 @options.as_json("Print the report as JSON.")
 @click.pass_context
 def monitor(  # noqa: PLR0913, PLR0917  an argument per option
@@ -66,12 +68,18 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
     target: Path | None,
     metrics: Path | None,
     testing: bool,
+    act: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Measure the windows of a prediction log beside the bundle's reference, by the rules of conf/monitoring.
 
     It changes nothing, and may be asked as often as one likes: the same log and the same moment give the same alerts.
     Exits 1 where an alert goes on.
+
+    With --act, each alert whose rule says `issue`, `retrain` or `rollback` has one issue on the forge, which is kept up
+    to date and closed when it is quiet; exits 1 then only where another alert goes on. Whatever the forge does not do
+    exits 3, and the next run does it.
 
     With --self-test, no log is read: known faults are planted into rows of the holdout, and shown are the rules that
     see each and after how many windows, and how often somebody would be told in a year in which nothing changes. Exits
@@ -82,6 +90,8 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
     from trunkline.core.params import Params
     from trunkline.monitor import report as monitor_report
 
+    if act and as_of is not None:
+        raise click.UsageError("--act is of now; leave out --as-of")
     params = Params.read()
     if testing:
         context.exit(0 if _test_rules(params, folder or Path("models/bundle"), as_json) else 1)
@@ -89,11 +99,13 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
         of = watching.named(folder) if folder else watching.running(params, environment, Path(aside))
         report = _report(params, of, environment, log, as_of or datetime.now(UTC))
     _write(report, html, target, metrics)
+    acted = acting.act(report, write=not dry_run) if act else None
     if as_json:
-        output.echo_json(monitor_report.content(report))
+        output.echo_json(monitor_report.content(report) | acting.content(acted))
     else:
         _tell(report)
-    context.exit(0 if report.answer == "quiet" else 1)
+        acting.tell(acted)
+    context.exit(acting.code(report, acted))
 
 
 def _report(params: "Params", of: "Running", environment: str, log: str | None, as_of: datetime) -> "Report":
