@@ -67,11 +67,22 @@ def test_a_quiet_log_is_quiet(project):
 
 def test_a_breach_is_said_written_and_drawn(project):
     log(pl.lit(None, pl.Float64).alias("distance"))
-    done = ask("-o", "monitoring.json", "--html", "monitoring.html", "--metrics", "monitoring.prom", code=1)
+    done = ask(
+        "-o",
+        "monitoring.json",
+        "--html",
+        "monitoring.html",
+        "--metrics",
+        "monitoring.prom",
+        "--markdown",
+        "s.md",
+        code=1,
+    )
     assert "critical: missing of distance: missing is 1, limit 0." in done.stdout
     written = json.loads(Path("monitoring.json").read_text(encoding="utf-8"))
     [alert] = [each for each in written["alerts"] if each["cause"]["rule"] == "missing"]
     assert (alert["active"], alert["upstream"], alert["then"]) == (True, True, "issue")
+    assert "| critical | `missing` of `distance`: `missing` is 1" in Path("s.md").read_text(encoding="utf-8")
     assert "<strong>breach</strong>" in Path("monitoring.html").read_text(encoding="utf-8")
     families = list(text_string_to_metric_families(Path("monitoring.prom").read_text(encoding="utf-8")))
     assert {family.name for family in families} <= set(gauges.NAMES)
@@ -144,5 +155,10 @@ def test_without_a_bundle_it_is_that_of_the_version_that_runs(tmp_path, monkeypa
     with pytest.raises(UserError, match=r"no such environment in models/registry\.yaml"):
         watching.running(Params.read(), "prod", tmp_path)
     released.declare(production=None)
+    said = CliRunner().invoke(monitor, ["--act", "--log", "log"], catch_exceptions=False)
+    assert (said.exit_code, said.stdout) == (
+        0,
+        "nothing is watched: models/registry.yaml: production runs no version\n",
+    )
     with pytest.raises(UserError, match="production runs no version; name a bundle: --bundle models/bundle"):
         watching.running(Params.read(), "production", tmp_path)

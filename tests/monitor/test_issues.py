@@ -10,10 +10,10 @@ from tests.monitor.tables import day, days, of, row
 from trunkline.adapters.forge import api
 from trunkline.adapters.forge.api import Comment, ForgeError, Issue
 from trunkline.conf.monitoring import Monitoring
-from trunkline.monitor import issues, notice, table
+from trunkline.monitor import alerts, issues, notice, table
 from trunkline.monitor.issues import Tracker
 from trunkline.monitor.measure import Measured
-from trunkline.monitor.report import Report, Watched
+from trunkline.monitor.report import Report, Rival, Watched
 
 ME = "bot"
 RULES = {
@@ -174,6 +174,36 @@ def test_what_somebody_else_wrote_is_not_ours_and_nothing_is_closed_where_nothin
     silent = report([], until=9)
     assert act(forge, silent) == ["opened"]
     assert [issue.open for issue in forge.all.values()] == [True, True, True]
+
+
+def test_a_rollback_is_proposed_once_for_a_cause_and_only_where_the_previous_version_is_better():
+    rules = {"worse": {"of": "performance", "measure": "roc_auc", "worse_by": 0.05, "then": "rollback"}}
+    rows = days([0.5], kind="performance", subject="roc_auc", measure="value", reference=0.7)
+    plain = replace(report(rows, until=1), monitoring=Monitoring.parse({"rules": rules}))
+    [alert] = plain.active
+    assert (alert.then, alert.blocked) == ("issue", alerts.NOT_BETTER)
+    kept = replace(plain, rivals={alert.id: Rival(better=False, words="v3 is as bad", version="v3")})
+    assert kept.active[0].blocked == f"{alerts.NOT_BETTER}: v3 is as bad"
+    better = replace(plain, rivals={alert.id: Rival(better=True, words="v3 is better by 0.1", version="v3")})
+    [alert] = better.active
+    assert (alert.then, alert.blocked, alert.previous) == ("rollback", None, "v3")
+    forge, opened = Forge(), []
+    tracker = Tracker(forge, better)
+    number = tracker.follow(alert).number
+    assert "a rollback is proposed: v3 is better by 0.1" in forge.all[1].body
+
+    def open_():
+        opened.append(1)
+        return "rollback proposed", "A rollback is proposed: https://forge.example/2"
+
+    forge.faults = ["before"]
+    with pytest.raises(ForgeError):  # it is opened, and not yet noted
+        tracker.propose(alert, number, open_)
+    assert tracker.propose(alert, number, open_).what == "rollback proposed"  # finds the one that is open
+    assert tracker.propose(alert, number, open_) is None
+    assert len(opened) == 2
+    assert replace(tracker, write=False).propose(alert, None, open_).what == "rollback proposed"
+    assert len(opened) == 2
 
 
 def test_no_value_of_a_row_and_no_markup_of_others_is_in_it():

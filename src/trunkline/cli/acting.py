@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from trunkline.core.errors import OutsideError
-    from trunkline.monitor.issues import Followed, Tracker
+    from trunkline.monitor.alerts import Alert
+    from trunkline.monitor.issues import Followed, Tracker, What
     from trunkline.monitor.report import Report
 
 
@@ -20,7 +22,7 @@ class Acted:
     error: "OutsideError | None" = None
 
 
-def act(report: "Report", *, write: bool) -> Acted:
+def act(report: "Report", trunk: str, *, write: bool) -> Acted:
     """Bring the issues of a report's alerts up to date; without `write`, look only.
 
     Raises UserError where no forge is named; a forge that fails on the way is in the answer.
@@ -35,21 +37,52 @@ def act(report: "Report", *, write: bool) -> Acted:
     tracker = Tracker(connect.connect(os.environ), report, provenance.run_of(os.environ).invocation, write)
     followed: list[Followed] = []
     try:
-        for each in _followed(tracker):
+        for each in _followed(tracker, trunk):
             followed.append(each)
     except OutsideError as error:
         return Acted(tuple(followed), error)
     return Acted(tuple(followed))
 
 
-def _followed(tracker: "Tracker") -> Iterator["Followed"]:
+def _followed(tracker: "Tracker", trunk: str) -> Iterator["Followed"]:
     from functools import partial
 
     from trunkline.monitor import issues
 
     for alert in issues.wanted(tracker.report):
-        yield _retried(partial(tracker.follow, alert))
+        followed: Followed = _retried(partial(tracker.follow, alert))
+        yield followed
+        if alert.then == "rollback" and followed.what != "left closed":
+            opened = partial(_rolled_back, tracker.report, alert, trunk)
+            proposed = tracker.propose(alert, followed.number, opened)
+            yield from [proposed] if proposed else []
     yield from _retried(tracker.end)
+
+
+def _rolled_back(report: "Report", alert: "Alert", trunk: str) -> tuple["What", str]:
+    """Open the pull request of a rollback, and say what became of it."""
+    import os
+
+    from trunkline.adapters.forge import connect
+    from trunkline.deploy import propose
+    from trunkline.deploy.propose import Intent, NoChange
+    from trunkline.release.verify import RefusedError
+
+    own = os.environ.get("TRUNK_TOKEN")  # what a workflow's own token opens is not checked
+    environ = {**os.environ, **({"GITHUB_TOKEN": own} if own else {})}
+    cause = alert.cause
+    reason = f"{cause.name} of {cause.subject}"
+    intent = Intent("rollback", report.watched.environment, alert.previous, f"{reason}: {alert.evidence}")
+    try:
+        proposal = propose.prepare(Path(), trunk, intent, environ)
+    except RefusedError as error:
+        return "no rollback", f"No rollback: it is refused: {error}"
+    if isinstance(proposal, NoChange):
+        return "no rollback", f"No rollback: the trunk declares {proposal.environment}: {proposal.declared} by now."
+    opened = propose.publish(
+        Path(), proposal, environ, connect.connect(environ), lambda line: click.echo(line, err=True)
+    )
+    return "rollback proposed", f"A rollback is proposed: {opened.url}"
 
 
 def _retried(call: Callable[[], Any]) -> Any:

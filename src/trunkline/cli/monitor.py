@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from trunkline.cli import acting, options, output, watching
+from trunkline.cli import acting, comparing, options, output, watching
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,11 +50,13 @@ def _file(name: str, text: str) -> Callable[[Any], Any]:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the report as JSON, with all that was measured.",
 )
+@_file("--markdown", "Write the answer and the alerts as Markdown, for the page of a run.")
 @_file("--metrics", "Write gauges for the node exporter of Prometheus, as a text file.")
 @click.option(
     "--self-test", "testing", is_flag=True, help="Plant known faults into rows of the holdout; show who sees."
 )
 @click.option("--act", is_flag=True, help="Open, keep up to date and close the issues of alerts on the forge.")
+@options.trunk
 @options.dry_run("With --act: say what would be done; write nothing on the forge.")
 @options.as_json("Print the report as JSON.")
 @click.pass_context
@@ -66,9 +68,11 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
     as_of: datetime | None,
     html: Path | None,
     target: Path | None,
+    markdown: Path | None,
     metrics: Path | None,
     testing: bool,
     act: bool,
+    trunk: str,
     dry_run: bool,
     as_json: bool,
 ) -> None:
@@ -79,7 +83,9 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
 
     With --act, each alert whose rule says `issue`, `retrain` or `rollback` has one issue on the forge, which is kept up
     to date and closed when it is quiet; exits 1 then only where another alert goes on. Whatever the forge does not do
-    exits 3, and the next run does it.
+    exits 3, and the next run does it. A rollback is
+    proposed once, where the version before is measurably better on the same labelled rows: with the token TRUNK_TOKEN,
+    if it is set, so that the pull request is checked.
 
     With --self-test, no log is read: known faults are planted into rows of the holdout, and shown are the rules that
     see each and after how many windows, and how often somebody would be told in a year in which nothing changes. Exits
@@ -95,11 +101,14 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
     params = Params.read()
     if testing:
         context.exit(0 if _test_rules(params, folder or Path("models/bundle"), as_json) else 1)
+    if act and folder is None and (reason := watching.idle(params, environment, log)):
+        click.echo(f"nothing is watched: {reason}")
+        return
     with tempfile.TemporaryDirectory(prefix="trunkline-") as aside:
         of = watching.named(folder) if folder else watching.running(params, environment, Path(aside))
         report = _report(params, of, environment, log, as_of or datetime.now(UTC))
-    _write(report, html, target, metrics)
-    acted = acting.act(report, write=not dry_run) if act else None
+    _write(report, html, target, markdown, metrics)
+    acted = acting.act(report, trunk, write=not dry_run) if act else None
     if as_json:
         output.echo_json(monitor_report.content(report) | acting.content(acted))
     else:
@@ -109,19 +118,24 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
 
 
 def _report(params: "Params", of: "Running", environment: str, log: str | None, as_of: datetime) -> "Report":
+    from functools import partial
+
     from trunkline.core.progress import Bar
     from trunkline.monitor import measure
     from trunkline.monitor.report import Report
 
     monitoring = watching.declared(params)
     looked_at = watching.watched(of, environment, monitoring, as_of)
-    plan = watching.plan(params, monitoring, looked_at, of.released)
+    source, plan = watching.source(params, of.folder, log), watching.plan(params, monitoring, looked_at, of.released)
     with Bar(f"reading the log of {environment}"):
-        measured = measure.measure(watching.source(params, of.folder, log), plan)
-    return Report(looked_at, monitoring, measured, watching.first_metric(params))
+        measured = measure.measure(source, plan)
+    report = Report(looked_at, monitoring, measured, watching.first_metric(params))
+    return comparing.compared(report, source, plan, partial(watching.previous, params, environment))
 
 
-def _write(report: "Report", html: Path | None, target: Path | None, metrics: Path | None) -> None:
+def _write(
+    report: "Report", html: Path | None, target: Path | None, markdown: Path | None, metrics: Path | None
+) -> None:
     """Write the files that are asked for."""
     from trunkline.core import files
     from trunkline.monitor import report as monitor_report
@@ -132,11 +146,15 @@ def _write(report: "Report", html: Path | None, target: Path | None, metrics: Pa
         from trunkline.review.monitor import page
 
         files.write_text(html, page.render(report))
+    if markdown is not None:
+        from trunkline.monitor import notice
+
+        files.write_text(markdown, notice.summary(report))
     if metrics is not None:
         from trunkline.monitor import gauges
 
         gauges.write(metrics, report)
-    for path in filter(None, (target, html, metrics)):
+    for path in filter(None, (target, html, markdown, metrics)):
         click.echo(f"{path}: written", err=True)
 
 

@@ -81,7 +81,7 @@ class Alert:
     `told` are the ends of windows after which it is told: the first time, when it becomes worse or more follows, and
     again after each cooldown. Without any, it was told under an earlier alert of the same cause. `previous_is_better`
     than this version, measurably and on the same labelled rows; None: that was not measured. `words` say what is seen
-    where a value and its limit do not.
+    where a value and its limit do not, `evidence` how the `previous` version compares, or why it could not be compared.
     """
 
     cause: Streak
@@ -89,6 +89,8 @@ class Alert:
     told: tuple[datetime, ...] = field(default=())
     previous_is_better: bool | None = None
     words: str = ""
+    evidence: str = ""
+    previous: str | None = None
 
     @property
     def streaks(self) -> tuple[Streak, ...]:
@@ -135,7 +137,9 @@ class Alert:
         """Why what the rules ask for is not done; None where it is."""
         if self.wanted == "retrain" and self.upstream:
             return BROKEN
-        return NOT_BETTER if self.wanted == "rollback" and not self.previous_is_better else None
+        if self.wanted == "rollback" and not self.previous_is_better:
+            return f"{NOT_BETTER}: {self.evidence}" if self.evidence else NOT_BETTER
+        return None
 
     @property
     def id(self) -> str:

@@ -4,7 +4,7 @@ An issue is ours by its marker and its author. What is there is read first, so t
 failure, and two runs at once end with one issue: the one that was opened first.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal
@@ -17,7 +17,9 @@ from trunkline.monitor.report import Report
 
 FOLLOWED = ("issue", "retrain", "rollback")  # what an issue is opened for
 
-What = Literal["opened", "updated", "told again", "unchanged", "left closed", "closed"]
+What = Literal[
+    "opened", "updated", "told again", "unchanged", "left closed", "closed", "rollback proposed", "no rollback"
+]
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,20 @@ class Tracker:
             if each.issue.open and each.marker.told and each.marker.id not in ids and each.marker.key not in keys
         ]
         return tuple(map(self._end, ended))
+
+    def propose(self, alert: Alert, issue: int | None, open_: Callable[[], tuple[What, str]]) -> Followed | None:
+        """Have a rollback proposed, once for a cause: its issue has a comment that says so. None where that is done.
+
+        `open_` opens the pull request, or finds the one that is open, and says what became of it.
+        """
+        said = notice.proposed(notice.marker(self.report, alert), "")
+        if issue is not None and self._has_said(issue, said):
+            return None
+        if issue is None or not self.write:
+            return Followed(alert.id, "rollback proposed", issue)
+        what, words = open_()
+        self.forge.create_issue_comment(issue, notice.proposed(notice.marker(self.report, alert), words))
+        return Followed(alert.id, what, issue)
 
     def _ours(self) -> list[Ours]:
         me, own = self.forge.me(), notice.scope(self.report)
@@ -141,11 +157,13 @@ class Tracker:
         return Followed(ours.marker.id, "closed", issue.number, issue.url)
 
     def _comment_once(self, issue: Issue, body: str) -> None:
-        """Comment, unless we have: the first line says on what."""
-        mark, me = body.partition("\n")[0], self.forge.me()
-        comments = self.forge.issue_comments(issue.number)
-        if not any(each.author == me and each.body.startswith(mark) for each in comments):
+        if not self._has_said(issue.number, body):
             self.forge.create_issue_comment(issue.number, body)
+
+    def _has_said(self, issue: int, body: str) -> bool:
+        """Tell whether we have commented so: the first line says on what."""
+        mark, me = body.partition("\n")[0], self.forge.me()
+        return any(each.author == me and each.body.startswith(mark) for each in self.forge.issue_comments(issue))
 
 
 def wanted(report: Report) -> tuple[Alert, ...]:

@@ -85,7 +85,7 @@ def body(report: Report, alert: Alert, marked: Marker, page: str | None) -> str:
         ("How bad", alert.severity),
         ("Of", f"{version}{code(watched.digest[:12])} in {code(watched.environment)}"),
         ("With it", _consequences(alert)),
-        ("What follows", text(alert.blocked or _FOLLOWS[alert.then])),
+        ("What follows", text(_follows(alert), 1_000)),
     ]
     shown = table(("", ""), [row for row in rows if row[1]])
     run = "the artifact `monitoring` of " + (f"[this run]({address(page)})" if page else "the last run")
@@ -103,6 +103,28 @@ _FOLLOWS = {
     "retrain": "a retraining is to be proposed",
     "rollback": "a rollback is proposed",
 }
+
+
+def _follows(alert: Alert) -> str:
+    evidence = f": {alert.evidence}" if alert.evidence else ""
+    return alert.blocked or f"{_FOLLOWS[alert.then]}{evidence}"
+
+
+def proposed(marked: Marker, words: str) -> str:
+    """Return the comment that says what became of a rollback; there is one of a cause, recognized as `again`."""
+    return f"<!-- trunkline:rollback {marked.key} -->\n{text(words, 1_000)}\n"
+
+
+def summary(report: Report) -> str:
+    """Return a report in Markdown, for the page of a run: the answer, what goes on, and how each rule stands."""
+    watched = report.watched
+    of = f"{code(watched.version or 'the bundle')} {code(watched.digest[:12])} in {code(watched.environment)}"
+    lines = [f"## {report.answer}: {of}, as of {watched.as_of:%Y-%m-%d %H:%M} UTC", ""]
+    if report.active:
+        rows = [(each.severity, _what(each), _since(each), text(each.blocked or each.then)) for each in report.active]
+        lines += [table(("How bad", "What", "Since", "What follows"), rows), ""]
+    standings = [(code(each.rule), text(each.verdict), f"{each.beyond} of {each.series}") for each in report.standings]
+    return "\n".join([*lines, table(("Rule", "Verdict", "Beyond"), standings), ""])
 
 
 def again(alert: Alert, marked: Marker) -> str:

@@ -1,7 +1,7 @@
 """All that a look at a model in production has found: what was measured, what the rules say of it, and the alerts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
@@ -61,13 +61,26 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """Whether the version that ran before is better, in words how, and which it is, None where it is not known."""
+
+    better: bool
+    words: str
+    version: str | None = None
+
+
+@dataclass(frozen=True)
 class Report:
-    """What was watched, measured and judged; all else follows from these. `metric` is that of rules without one."""
+    """What was watched, measured and judged; all else follows from these. `metric` is that of rules without one.
+
+    `rivals` says of alerts that ask for a rollback, by their ids, how the previous version compares.
+    """
 
     watched: Watched
     monitoring: Monitoring
     measured: Measured
     metric: str | None = None
+    rivals: Mapping[str, Rival] = field(default_factory=dict)
 
     @cached_property
     def findings(self) -> pl.DataFrame:
@@ -79,7 +92,13 @@ class Report:
         """All alerts of the windows that were read; without a row, the one that says so."""
         if not self.windows:
             return (self._silent(),)
-        return alerts.alerts(self.findings, self.monitoring)
+        return tuple(map(self._with_rival, alerts.alerts(self.findings, self.monitoring)))
+
+    def _with_rival(self, alert: Alert) -> Alert:
+        rival = self.rivals.get(alert.id)
+        if rival is None:
+            return alert
+        return replace(alert, previous_is_better=rival.better, evidence=rival.words, previous=rival.version)
 
     def _silent(self) -> Alert:
         window, looked_at = self.monitoring.window, self.watched
@@ -162,7 +181,8 @@ def sentence(alert: Alert) -> str:
     if with_it:
         more = f" and {len(with_it) - _MOST} more" if len(with_it) > _MOST else ""
         parts.append(f"with it: {', '.join(with_it[:_MOST])}{more}")
-    parts.append(alert.blocked or f"then: {alert.then}")
+    evidence = f": {alert.evidence}" if alert.evidence else ""
+    parts.append(alert.blocked or f"then: {alert.then}{evidence}")
     return f"{alert.severity}: {'; '.join(parts)}"
 
 
@@ -197,6 +217,7 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "blocked": alert.blocked,
         "cause": _streak(alert.cause),
         "consequences": [_streak(each) for each in alert.consequences],
+        "evidence": alert.evidence or None,
         "id": alert.id,
         "severity": alert.severity,
         "since": alert.since.isoformat(),
