@@ -30,7 +30,8 @@ from tests.rig.runner import machine
 from tests.rig.state import Pull
 from tests.servers import mlflow_server
 
-CONF = "conf/deploy/flights.yaml"
+CONF, SERVING = "conf/deploy/flights.yaml", "conf/serving/flights.yaml"
+LOG = "logged"  # the folder of what production logs
 OWNER, COLLEAGUE, OPENER = "owner", "colleague", "opener"
 
 
@@ -116,6 +117,11 @@ class World:
         return float(said["score"])
 
     @property
+    def logged(self) -> Path:
+        """The log that conf/serving declares."""
+        return self.folder / LOG
+
+    @property
     def log(self) -> Path:
         """The prediction log of production."""
         return self.folder / "predictions.jsonl"
@@ -184,6 +190,8 @@ def prepare(project: Checkout, rig: Rig, addresses: dict[str, str]) -> None:
     for name, address in addresses.items():
         content["environments"][name]["endpoints"] = [address]
     (project.root / CONF).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    with (project.root / SERVING).open("a", encoding="utf-8") as file:
+        file.write(f"\nlog:\n  to: {rig.folder.parent / LOG}\n")
     owners = project.read(".github/CODEOWNERS").replace("@your-org/on-call", f"@{OWNER}")
     (project.root / ".github/CODEOWNERS").write_text(owners, encoding="utf-8")
     keys = rig.remote_s3.environment
