@@ -108,6 +108,28 @@ def test_a_log_without_a_row_is_a_breach_and_says_whether_others_are_logged(proj
     assert "the log has rows of other bundles or environments only" in ask("--env", "staging", code=1).stdout
 
 
+def test_replay_shows_skew_to_the_rules_and_only_of_the_rows_that_are_watched(project):
+    params = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    rule = {"of": "skew", "measure": "share", "above": 0.0, "rows": 100, "then": "issue"}
+    params["monitoring"] |= {"rules": {"skew": rule}}
+    Path("params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    content = rows(4000, seed=2, days=4)
+    model = watching.model(Path("bundle"))
+    content = content.with_columns(pl.Series("score", model.score(content.select("distance", "origin"))))
+    of = {"digest": model.digest, "environment": "production"}
+    write(Path("log"), content, **of)
+    write(Path("log"), rows(100, seed=9), **(of | {"environment": "staging"}))  # whose scores differ
+    assert "skew within score" in " ".join(ask("--replay", code=0).stdout.split())
+    late = rows(300, seed=4, start=SINCE + timedelta(days=3))  # some of the last day, scored otherwise
+    write(Path("log"), late, **of)
+    said = ask("--replay", "--json", code=1)
+    [alert] = json.loads(said.stdout)["alerts"]
+    cause = alert["cause"]
+    assert (cause["kind"], cause["subject"], cause["since"]) == ("skew", "score", "2026-11-05T00:00:00+00:00")
+    assert cause["value"] == pytest.approx(300 / cause["rows"])
+    assert "skew" not in {row["kind"] for row in json.loads(ask("--json", code=0).stdout)["table"]}
+
+
 def test_act_opens_one_issue_and_a_forge_that_is_down_is_exit_code_3(project, tmp_path, monkeypatch):
     monkeypatch.setattr(forge_api, "PAUSES", ())
     content = rows(4000, seed=2, days=4, start=datetime.now(UTC) - timedelta(days=4))

@@ -1,13 +1,14 @@
 """`trunkline monitor`: whether a model in production is still what it was, by the log of its predictions."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from trunkline.cli import acting, comparing, options, output, watching
+from trunkline.cli import acting, comparing, options, output, skew, watching
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,15 @@ def _file(name: str, text: str) -> Callable[[Any], Any]:
 @click.option(
     "--as-of", metavar="TIME", type=click.DateTime(_FORMS), callback=_utc, help="What was known then (UTC); else now."
 )
+@click.option(
+    "--replay", "replaying", is_flag=True, help="Recompute the log too, as trunkline replay: for rules of skew."
+)
+@click.option(
+    "--tables",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="With --replay: the tables that joined features are recomputed from, such as data/valid.",
+)
 @_file("--html", "Write a page with pictures.")
 @click.option(
     "-o",
@@ -66,6 +76,8 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
     log: str | None,
     folder: Path | None,
     as_of: datetime | None,
+    replaying: bool,
+    tables: Path | None,
     html: Path | None,
     target: Path | None,
     markdown: Path | None,
@@ -83,9 +95,8 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
 
     With --act, each alert whose rule says `issue`, `retrain` or `rollback` has one issue on the forge, which is kept up
     to date and closed when it is quiet; exits 1 then only where another alert goes on. Whatever the forge does not do
-    exits 3, and the next run does it. A rollback is
-    proposed once, where the version before is measurably better on the same labelled rows: with the token TRUNK_TOKEN,
-    if it is set, so that the pull request is checked.
+    exits 3, and the next run does it. A rollback is proposed once, where the version before is measurably better on the
+    same labelled rows: with the token TRUNK_TOKEN, if it is set, so that the pull request is checked.
 
     With --self-test, no log is read: known faults are planted into rows of the holdout, and shown are the rules that
     see each and after how many windows, and how often somebody would be told in a year in which nothing changes. Exits
@@ -98,6 +109,8 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
 
     if act and as_of is not None:
         raise click.UsageError("--act is of now; leave out --as-of")
+    if tables is not None and not replaying:
+        raise click.UsageError("--tables is of --replay")
     params = Params.read()
     if testing:
         context.exit(0 if _test_rules(params, folder or Path("models/bundle"), as_json) else 1)
@@ -106,7 +119,7 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
         return
     with tempfile.TemporaryDirectory(prefix="trunkline-") as aside:
         of = watching.named(folder) if folder else watching.running(params, environment, Path(aside))
-        report = _report(params, of, environment, log, as_of or datetime.now(UTC))
+        report = _report(params, of, _Asked(environment, log, as_of or datetime.now(UTC), replaying, tables))
     _write(report, html, target, markdown, metrics)
     acted = acting.act(report, trunk, write=not dry_run) if act else None
     if as_json:
@@ -117,7 +130,18 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
     context.exit(acting.code(report, acted))
 
 
-def _report(params: "Params", of: "Running", environment: str, log: str | None, as_of: datetime) -> "Report":
+@dataclass(frozen=True)
+class _Asked:
+    """What of an environment is asked for; with `replaying`, what is logged is recomputed, over `tables` if given."""
+
+    environment: str
+    log: str | None
+    as_of: datetime
+    replaying: bool
+    tables: Path | None
+
+
+def _report(params: "Params", of: "Running", asked: _Asked) -> "Report":
     from functools import partial
 
     from trunkline.core.progress import Bar
@@ -125,12 +149,16 @@ def _report(params: "Params", of: "Running", environment: str, log: str | None, 
     from trunkline.monitor.report import Report
 
     monitoring = watching.declared(params)
-    looked_at = watching.watched(of, environment, monitoring, as_of)
-    source, plan = watching.source(params, of.folder, log), watching.plan(params, monitoring, looked_at, of.released)
-    with Bar(f"reading the log of {environment}"):
+    looked_at = watching.watched(of, asked.environment, monitoring, asked.as_of)
+    source = watching.source(params, of.folder, asked.log)
+    plan = watching.plan(params, monitoring, looked_at, of.released)
+    with Bar(f"reading the log of {asked.environment}"):
         measured = measure.measure(source, plan)
+    if asked.replaying:
+        with Bar(f"recomputing the log of {asked.environment}"):
+            measured = skew.added(measured, source, plan, of.folder, asked.tables)
     report = Report(looked_at, monitoring, measured, watching.first_metric(params))
-    return comparing.compared(report, source, plan, partial(watching.previous, params, environment))
+    return comparing.compared(report, source, plan, partial(watching.previous, params, asked.environment))
 
 
 def _write(
