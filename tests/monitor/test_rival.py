@@ -69,6 +69,14 @@ def test_it_is_not_better_where_it_only_seems_so_or_by_less_than_the_bound(asked
     noise = np.random.default_rng(1)
     seems = rival.compared(*asked, previous(lambda numbers, texts: noise.random(len(numbers))), RULE, "roc_auc")
     assert not seems.better
+    source, plan = asked
+    few = replace(plan, since=SINCE + 3 * DAY)
+
+    def alike(numbers, texts):
+        return right(numbers, texts) * 0.42 + noise.random(len(numbers)) * 0.58
+
+    unsure = rival.compared(source, few, previous(alike), RULE.model_copy(update={"worse_by": 0.001}), "roc_auc")
+    assert (unsure.difference > unsure.bound, unsure.low > 0, unsure.better) == (True, False, False), unsure
     little = RULE.model_copy(update={"worse_by": 0.5})
     found = rival.compared(*asked, previous(), little, "roc_auc")
     assert (found.low > 0, found.better) == (True, False)
