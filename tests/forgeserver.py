@@ -34,6 +34,7 @@ class Server:
     def __init__(self) -> None:
         self.me: str = BOT
         self.pulls: list[dict[str, Any]] = []
+        self.issues: list[dict[str, Any]] = []
         self.comments: list[dict[str, Any]] = []
         self.statuses: list[dict[str, Any]] = []
         self.artifacts: list[dict[str, Any]] = []
@@ -236,6 +237,29 @@ class Server:
         found = self.rules.get(kind, [])
         return (404, {"message": "404 Not Found"}, {}) if found is None else self._page(request, query, found)
 
+    def gl_issues(self, request: "_Request", query: dict[str, str]) -> Any:
+        listed = [one for one in self.issues if one["state"] == query["state"]]
+        return self._page(request, query, [one for one in listed if one["at"] >= query.get("updated_after", "")])
+
+    def gl_open_issue(self, request: "_Request", query: dict[str, str]) -> Any:
+        number, content = len(self.issues) + 1, request.content
+        place = f"{self.url}/o/r/-/issues/{number}"
+        about = {
+            "iid": number,
+            "web_url": place,
+            "author": {"username": self.me},
+            "state": "opened",
+            "at": "2026-01-01",
+        }
+        self.issues.append(content | about | {"description": content["description"].strip()})
+        return 201, self.issues[-1], {}
+
+    def gl_change_issue(self, request: "_Request", query: dict[str, str], number: str) -> Any:
+        one, content = self.issues[int(number) - 1], dict(request.content)
+        event = content.pop("state_event", None)
+        one.update(content | {"state": {"close": "closed", "reopen": "opened"}.get(event, one["state"])})
+        return 200, one, {}
+
     def gl_notes(self, request: "_Request", query: dict[str, str], number: str) -> Any:
         return self._page(request, query, [_gl(one) for one in self.comments if one["number"] == int(number)])
 
@@ -299,8 +323,11 @@ _ROUTES = (
     ("PUT", r"/api/v4/projects/5/merge_requests/(\d+)/merge", "gl_merge"),
     ("GET", r"/api/v4/projects/5/merge_requests/(\d+)/approvals", "gl_approvals"),
     ("GET", r"/api/v4/projects/5/merge_requests/(\d+)/versions", "gl_versions"),
-    ("GET", r"/api/v4/projects/5/merge_requests/(\d+)/notes", "gl_notes"),
-    ("POST", r"/api/v4/projects/5/merge_requests/(\d+)/notes", "gl_create"),
+    ("GET", r"/api/v4/projects/5/issues", "gl_issues"),
+    ("POST", r"/api/v4/projects/5/issues", "gl_open_issue"),
+    ("PUT", r"/api/v4/projects/5/issues/(\d+)", "gl_change_issue"),
+    ("GET", r"/api/v4/projects/5/(?:merge_requests|issues)/(\d+)/notes", "gl_notes"),
+    ("POST", r"/api/v4/projects/5/(?:merge_requests|issues)/(\d+)/notes", "gl_create"),
     ("PUT", r"/api/v4/projects/5/merge_requests/(\d+)/notes/(\d+)", "gl_update"),
     ("POST", r"/api/v4/projects/5/statuses/(\w+)", "gl_status"),
     ("GET", r"/api/v4/projects/5/pipelines/(\d+)/jobs", "gl_jobs"),

@@ -202,7 +202,10 @@ def project(tmp_path_factory):
             ["promote", "rollback"],
         ),
         ({"CI_PIPELINE_SOURCE": "web", "CI_COMMIT_BRANCH": "other", "CI_DEFAULT_BRANCH": "main"}, []),
-        ({"CI_PIPELINE_SOURCE": "schedule", "CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main"}, ["rollout"]),
+        (
+            {"CI_PIPELINE_SOURCE": "schedule", "CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main"},
+            ["rollout", "monitor"],
+        ),
         ({"CI_PIPELINE_SOURCE": "schedule", "CI_COMMIT_BRANCH": "other", "CI_DEFAULT_BRANCH": "main"}, []),
     ],
 )
@@ -226,8 +229,9 @@ def test_gitlab_gives_secrets_to_no_job_that_runs_unreviewed_code_of_a_fork(proj
         "promote": "promote",
         "rollback": "promote",
         "rollout": "promote",
+        "monitor": "promote",
     }
-    for name in ("comment", "release", "promote", "rollback", "rollout"):
+    for name in ("comment", "release", "promote", "rollback", "rollout", "monitor"):
         assert jobs[name]["variables"]["TREE"] == "origin/$CI_DEFAULT_BRANCH"
         assert not jobs[name].get("cache")
 
@@ -239,7 +243,7 @@ def test_gitlab_merges_into_its_jobs_the_lines_by_which_they_sign_in_to_a_store(
     assert schema(folder / ".gitlab-ci.yml", name="vendor.gitlab-ci") == []
     before, after = (yaml.safe_load(gitlab(each, "--preview")) for each in (project, folder))
     signed = {name for name in before if before[name] != after[name]}
-    assert signed == {"reproduce", "trunk", "release", "promote", "rollback", "rollout"}
+    assert signed == {"reproduce", "trunk", "release", "promote", "rollback", "rollout", "monitor"}
     for name in signed:
         assert after[name]["before_script"][1:] == before[name]["before_script"]
         kept = after[name] | {"before_script": before[name]["before_script"]}
@@ -253,6 +257,7 @@ def test_github_gives_secrets_to_jobs_of_an_environment_and_the_key_to_one_witho
         "comment/preview": "preview",
         "main/release": "release",
         "main/trunk": "reproduce",
+        "monitor/monitor": "promote",
         "promote/promote": "promote",
         "reproduce-commit/reproduce": "reproduce",
         "reproduce/preview": "preview",
@@ -263,7 +268,8 @@ def test_github_gives_secrets_to_jobs_of_an_environment_and_the_key_to_one_witho
     signing = {name for name, job in jobs.items() if "SIGNING_KEY" in json.dumps(job)}
     assert signing == {"main/release", "reproduce/record"}
     previews = ("comment/preview", "reproduce/preview")
-    for name in (*signing, *previews, "promote/promote", "rollout/rollout", "reproduce-commit/reproduce"):
+    acting = ("promote/promote", "rollout/rollout", "monitor/monitor", "reproduce-commit/reproduce")
+    for name in (*signing, *previews, *acting):
         assert [step["with"] for step in jobs[name]["steps"] if step.get("uses", "").startswith("./")] == [
             {"cache": "false"}
         ]
@@ -273,13 +279,14 @@ def test_every_system_takes_the_same_keys_of_the_remote_and_temporary_ones_too()
     lines = [line.partition(" #")[0].strip() for path in WORKFLOWS for line in path.read_text().splitlines()]
     passed = [line for line in lines if "AWS_" in line]
     wanted = [f"{key}: ${{{{ secrets.{key} }}}}" for key in REMOTE_KEYS]
-    jobs = ["preview"] * 2 + ["reproduce", "record", "reproduce-commit", "trunk", "release", "promote", "rollout"]
+    acting = ["promote", "rollout", "monitor"]
+    jobs = ["preview"] * 2 + ["reproduce", "record", "reproduce-commit", "trunk", "release", *acting]
     assert passed == wanted * len(jobs)
     assert set(re.findall(r"`(AWS_\w+_\w+)`", SETUP_GITLAB.read_text(encoding="utf-8"))) >= {*REMOTE_KEYS}
     # AWS's own binding sets all three, and knows their names.
     bound = re.findall(r"(\w+)\((?=[^()]*credentialsId: 'trunkline-remote')", JENKINS.read_text(encoding="utf-8"))
     assert set(bound) == {"aws"}
-    assert len(bound) == len({"Reproduce", "Trunk", "Release", "Rollback", "Rollout"})
+    assert len(bound) == len({"Reproduce", "Trunk", "Release", "Rollback", "Rollout", "Monitor"})
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "azure"])
@@ -397,3 +404,4 @@ def test_all_systems_run_the_same_verbs_in_the_same_order(runs):
     (promote,), (rollback,) = verbs(gitlab_["promote"]), verbs(gitlab_["rollback"])
     assert verbs(github["promote/promote"]) == [promote, rollback] == verbs(jenkins_["Promote"] + jenkins_["Rollback"])
     assert verbs(github["rollout/rollout"]) == verbs(gitlab_["rollout"]) == verbs(jenkins_["Rollout"])
+    assert verbs(github["monitor/monitor"]) == verbs(gitlab_["monitor"]) == verbs(jenkins_["Monitor"])

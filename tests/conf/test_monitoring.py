@@ -23,6 +23,11 @@ def test_the_file_that_every_project_gets_says_what_is_watched_without_it(root):
         ({"of": "feature", "measure": "psi", "worse_by": 0.1}, "is of performance and estimate, not of feature"),
         ({"of": "feature", "above": 0.1}, "measure: is missing; of feature there are: psi"),
         ({"of": "score", "measure": "pis", "above": 0.1}, "no 'pis' of score; did you mean 'psi'"),
+        ({"of": "score", "measure": "psi", "above": 0.1, "slices": True}, "score is not measured by slice, only perf"),
+        ({"of": "feature", "measure": "ks", "above_reference": 0.1}, "ks of feature has no reference to compare"),
+        ({"of": "system", "measure": "p99", "below_share": 0.1}, "p99 of system has no reference to compare with"),
+        ({"of": "system", "subject": "row", "measure": "rate", "below": 1}, "no 'row'; did you mean 'rows'"),
+        ({"of": "system", "subject": "rows", "measure": "p99", "above": 1}, "no p99 of rows; there is: rate"),
     ],
 )
 def test_a_rule_that_could_not_be_judged_is_refused(rule, why):

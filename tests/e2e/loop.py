@@ -123,11 +123,16 @@ class World:
         asked = {predict(self.addresses[environment_], request)["request_id"] for request in requests}
 
         def logged() -> set[str]:
-            files = (self.folder / "log").rglob("*.parquet")
+            files = self.logged.rglob("*.parquet")
             return {each for file in files for each in pq.read_table(file, columns=[REQUEST])[REQUEST].to_pylist()}
 
         until(lambda: asked <= logged(), 30)
         return len(requests)
+
+    @property
+    def logged(self) -> Path:
+        """The log that conf/serving declares."""
+        return self.folder / "log"
 
     @property
     def log(self) -> Path:

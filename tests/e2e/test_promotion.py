@@ -11,6 +11,7 @@ import pytest
 from tests.e2e.conftest import Checkout
 from tests.e2e.loop import COLLEAGUE, OPENER, OWNER, World, world
 from tests.e2e.pulls import iterations, ran
+from tests.e2e.watched import log_day
 from tests.releases import NAME, private
 from tests.rig.repository import git
 
@@ -38,6 +39,7 @@ def test_from_a_merge_to_production_and_back(made: World, record_property: Recor
     assert made.score(old["request"]) == pytest.approx(old["score"], abs=1e-9)
     reverted(made, merge, second)
     assert made.score(old["request"]) == pytest.approx(new["score"], abs=1e-9)
+    watched(made, second)
     workflows_were_right(made)
     verbs_agree(made, first, second)
     lineage_is_told(made, first)
@@ -110,6 +112,36 @@ def reverted(made: World, merge: str, digest: str) -> None:
     assert made.rig.checks(pull.head_sha)["trunkline"] == "success"
     made.merge(pull)
     made.follow("merge of the revert → production answers", "production", digest)
+
+
+def watched(made: World, digest: str) -> None:
+    """`monitor` opens one issue for what is broken, opens no other, and closes it when the fault has ended."""
+
+    def look() -> list[str]:
+        with made.timed("monitor"):
+            made.rig.dispatch("monitor")
+        job = made.rig.job("monitor", "monitor")
+        assert job.conclusion == "success", job.log
+        assert "in `production`, as of" in job.summary
+        return [issue.state for issue in made.rig.state.issues.values()]
+
+    def log(*arguments: int, **options: bool) -> str:
+        names = [log_day(made.folder / "project", bundle, made.logged, each, **options) for each in arguments]
+        return names[0]
+
+    bundle = made.store / "bundles" / digest
+    log(3)
+    feature = log(2, gone=True)
+    assert look() == ["open"]
+    [issue] = made.rig.state.issues.values()
+    assert issue.title == f"production: missing of {feature}"
+    assert f"`v2` `{digest[:12]}` in `production`" in issue.body
+    assert look() == ["open"]
+    assert made.rig.comments(issue.number) == []
+    log(1, 0)  # today's, in case it is yesterday by the time of the run
+    assert look() == ["closed"]
+    [comment] = made.rig.comments(issue.number)
+    assert "Quiet since" in str(comment.content["body"])
 
 
 def workflows_were_right(made: World) -> None:

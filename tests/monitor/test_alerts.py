@@ -155,8 +155,8 @@ def test_sure_asks_all_of_the_interval(high, count):
     ],
 )  # fmt: skip
 def test_each_bound_has_its_side(bound, value, beyond):
-    rules = Monitoring.parse({"rules": {"one": {"of": "feature", "measure": "psi"} | bound}}).judged
-    [finding] = judge.findings(of(days([value], reference=0.3)), rules).to_dicts()
+    rules = Monitoring.parse({"rules": {"one": {"of": "feature", "measure": "missing"} | bound}}).judged
+    [finding] = judge.findings(of(days([value], measure="missing", reference=0.3)), rules).to_dicts()
     assert (finding["verdict"] == "beyond") == beyond
 
 
@@ -193,3 +193,10 @@ def test_a_rollback_needs_a_previous_version_that_is_known_to_be_better(better, 
     [alert] = told(performance([0.5] * 3), monitoring=Monitoring.parse({"rules": rules}))
     judged = replace(alert, previous_is_better=better)
     assert (judged.then, judged.blocked) == (then, None if better else alerts.NOT_BETTER)
+
+
+def test_most_windows_without_rows_do_not_make_silence_usual():
+    rules = {"silence": {"of": "system", "subject": "rows", "measure": "rate", "below_share": 0.3, "rows": 0}}
+    rates = days([10.0] * 3 + [0.0] * 8, kind="system", subject="rows", measure="rate", reference=None, rows=0)
+    [alert] = told(rates, monitoring=Monitoring.parse({"rules": rules}))
+    assert (alert.active, alert.since) == (True, day(3))

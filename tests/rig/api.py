@@ -184,6 +184,15 @@ class Api:
             raise RefusedError(404, "Not Found")
         return self.state.pulls[int(number)]
 
+    def commented(self, asked: Asked, level: str) -> int:
+        """Return the number of the issue or pull request whose comments are asked for; an issue takes its own right."""
+        number = int(asked.values["issue_number"])
+        if number not in self.state.issues:
+            return self.found_pull(number).number
+        if not asked.token.allows(f"issues:{level}"):
+            raise RefusedError(403, "Resource not accessible by integration")
+        return number
+
     def found(self, kind: str, number: Any) -> Record:
         """Return a record by its number."""
         record = self.state.find(kind, int(number))
@@ -312,13 +321,13 @@ def pulls_of_commit(api: Api, asked: Asked) -> Answer:
 
 @call("GET", "/issues/{issue_number}/comments", "issues:read", "pull-requests:read")
 def comments(api: Api, asked: Asked) -> Answer:
-    number = api.found_pull(asked.values["issue_number"]).number
+    number = api.commented(asked, "read")
     return api.paged(asked, [api.comment(record) for record in api.state.of("comment", number)])
 
 
 @call("POST", "/issues/{issue_number}/comments", "issues:write", "pull-requests:write")
 def new_comment(api: Api, asked: Asked) -> Answer:
-    number = api.found_pull(asked.values["issue_number"]).number
+    number = api.commented(asked, "write")
     return Answer(api.comment(api.state.add("comment", number, asked.token.user, dict(asked.content))), 201)
 
 

@@ -22,7 +22,7 @@ from werkzeug import Request, Response
 from werkzeug.exceptions import NotFound
 from werkzeug.serving import WSGIRequestHandler, make_server
 
-from tests.rig import api_commits, api_reviews, graphql, openapi
+from tests.rig import api_commits, api_issues, api_reviews, graphql, openapi
 from tests.rig.api import HANDLERS, Answer, Api, Asked, RefusedError
 from tests.rig.repository import ISOLATED, Repository
 from tests.rig.state import State, Token
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse
 
 assert api_commits, "importing it declares its calls"
+assert api_issues, "the same"
 assert api_reviews, "the same"
 PREFIX, GRAPHQL = "/api/v3", "/api/graphql"
 GIT = re.compile(r"/([^/_]+/[^/]+?)(?:\.git)?/(info/refs|git-upload-pack|git-receive-pack)")

@@ -70,6 +70,19 @@ class Record:
 
 
 @dataclass
+class Issue:
+    """An issue, which has its number among those of pull requests."""
+
+    number: int
+    title: str
+    user: str
+    created: str
+    body: str = ""
+    state: str = "open"
+    updated: str = ""
+
+
+@dataclass
 class Run:
     """One run of a workflow."""
 
@@ -136,6 +149,7 @@ class State:
         self.upstream = Repository.create(folder, name)
         self.repositories = {name: self.upstream}
         self.pulls: dict[int, Pull] = {}
+        self.issues: dict[int, Issue] = {}
         self.runs: dict[int, Run] = {}
         self.records: dict[str, list[Record]] = {}
         self.tokens: dict[str, Token] = {}
@@ -201,6 +215,14 @@ class State:
             self.pulls[pull.number] = pull
             self.refresh(pull)
             return pull
+
+    def open_issue(self, title: str, body: str, user: str) -> Issue:
+        """Open an issue."""
+        with self.lock:
+            now = self.now()
+            issue = Issue(next(self._numbers), title, user, now, body, updated=now)
+            self.issues[issue.number] = issue
+            return issue
 
     def refresh(self, pull: Pull) -> bool:
         """Bring a pull request's refs up to its branches; tell whether its head moved."""

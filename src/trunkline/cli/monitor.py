@@ -2,13 +2,14 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from trunkline.cli import options, output, watching
+from trunkline.cli import acting, comparing, options, output, skew, watching
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,11 +21,6 @@ if TYPE_CHECKING:
 
 # No matrices are multiplied, so numpy starts no threads; and what a batch held is held by the next one.
 _SPARING = {"OPENBLAS_NUM_THREADS": "1", "ARROW_DEFAULT_MEMORY_POOL": "system"}
-_FORMS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
-
-
-def _utc(context: click.Context, parameter: click.Parameter, value: datetime | None) -> datetime | None:
-    return None if value is None else value.replace(tzinfo=UTC)
 
 
 def _file(name: str, text: str) -> Callable[[Any], Any]:
@@ -41,8 +37,15 @@ def _file(name: str, text: str) -> Callable[[Any], Any]:
     type=click.Path(path_type=Path),
     help="The bundle whose rows are watched, instead of that of the version that the environment runs.",
 )
+@options.moment("--as-of", "What was known then (UTC); else now.")
 @click.option(
-    "--as-of", metavar="TIME", type=click.DateTime(_FORMS), callback=_utc, help="What was known then (UTC); else now."
+    "--replay", "replaying", is_flag=True, help="Recompute the log too, as trunkline replay: for rules of skew."
+)
+@click.option(
+    "--tables",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="With --replay: the tables that joined features are recomputed from, such as data/valid.",
 )
 @_file("--html", "Write a page with pictures.")
 @click.option(
@@ -53,10 +56,14 @@ def _file(name: str, text: str) -> Callable[[Any], Any]:
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the report as JSON, with all that was measured.",
 )
+@_file("--markdown", "Write the answer and the alerts as Markdown, for the page of a run.")
 @_file("--metrics", "Write gauges for the node exporter of Prometheus, as a text file.")
 @click.option(
     "--self-test", "testing", is_flag=True, help="Plant known faults into rows of the holdout; show who sees."
 )
+@click.option("--act", is_flag=True, help="Open, keep up to date and close the issues of alerts on the forge.")
+@options.trunk
+@options.dry_run("With --act: say what would be done; write nothing on the forge.")
 @options.as_json("Print the report as JSON.")
 @click.pass_context
 def monitor(  # noqa: PLR0913, PLR0917  an argument per option
@@ -65,16 +72,27 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
     log: str | None,
     folder: Path | None,
     as_of: datetime | None,
+    replaying: bool,
+    tables: Path | None,
     html: Path | None,
     target: Path | None,
+    markdown: Path | None,
     metrics: Path | None,
     testing: bool,
+    act: bool,
+    trunk: str,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Measure the windows of a prediction log beside the bundle's reference, by the rules of conf/monitoring.
 
     It changes nothing, and may be asked as often as one likes: the same log and the same moment give the same alerts.
     Exits 1 where an alert goes on.
+
+    With --act, each alert whose rule says `issue`, `retrain` or `rollback` has one issue on the forge, which is kept up
+    to date and closed when it is quiet; exits 1 then only where another alert goes on. Whatever the forge does not do
+    exits 3, and the next run does it. A rollback is proposed once, where the version before is measurably better on the
+    same labelled rows: with the token TRUNK_TOKEN, if it is set, so that the pull request is checked.
 
     With --self-test, no log is read: known faults are planted into rows of the holdout, and shown are the rules that
     see each and after how many windows, and how often somebody would be told in a year in which nothing changes. Exits
@@ -86,28 +104,63 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
     from trunkline.core.params import Params
     from trunkline.monitor import report as monitor_report
 
+    if act and as_of is not None:
+        raise click.UsageError("--act is of now; leave out --as-of")
+    if tables is not None and not replaying:
+        raise click.UsageError("--tables is of --replay")
     params = Params.read()
     if testing:
         context.exit(0 if _test_rules(params, folder or Path("models/bundle"), as_json) else 1)
+    if act and folder is None and (reason := watching.idle(params, environment, log)):
+        click.echo(f"nothing is watched: {reason}")
+        return
     with tempfile.TemporaryDirectory(prefix="trunkline-") as aside:
         of = watching.named(folder) if folder else watching.running(params, environment, Path(aside))
-        report = _report(params, of, environment, log, as_of or datetime.now(UTC))
-    _write(report, html, target, metrics)
+        report = _report(params, of, _Asked(environment, log, as_of or datetime.now(UTC), replaying, tables))
+    _write(report, html, target, markdown, metrics)
+    acted = acting.act(report, trunk, write=not dry_run) if act else None
     if as_json:
-        output.echo_json(monitor_report.content(report))
+        output.echo_json(monitor_report.content(report) | acting.content(acted))
     else:
         _tell(report)
-    context.exit(0 if report.answer == "quiet" else 1)
+        acting.tell(acted)
+    context.exit(acting.code(report, acted))
 
 
-def _report(params: "Params", of: "Running", environment: str, log: str | None, as_of: datetime) -> "Report":
+@dataclass(frozen=True)
+class _Asked:
+    """What of an environment is asked for; with `replaying`, what is logged is recomputed, over `tables` if given."""
+
+    environment: str
+    log: str | None
+    as_of: datetime
+    replaying: bool
+    tables: Path | None
+
+
+def _report(params: "Params", of: "Running", asked: _Asked) -> "Report":
+    from functools import partial
+
     from trunkline.core.progress import Bar
+    from trunkline.monitor import measure
+    from trunkline.monitor.report import Report
 
-    with Bar(f"reading the log of {environment}"):
-        return watching.report(params, of, environment, log, as_of)
+    monitoring = watching.declared(params)
+    looked_at = watching.watched(of, asked.environment, monitoring, asked.as_of)
+    source = watching.source(params, of.folder, asked.log)
+    plan = watching.plan(params, monitoring, looked_at, of.released)
+    with Bar(f"reading the log of {asked.environment}"):
+        measured = measure.measure(source, plan)
+    if asked.replaying:
+        with Bar(f"recomputing the log of {asked.environment}"):
+            measured = skew.added(measured, source, plan, of.folder, asked.tables)
+    report = Report(looked_at, monitoring, measured, watching.first_metric(params))
+    return comparing.compared(report, source, plan, partial(watching.previous, params, asked.environment))
 
 
-def _write(report: "Report", html: Path | None, target: Path | None, metrics: Path | None) -> None:
+def _write(
+    report: "Report", html: Path | None, target: Path | None, markdown: Path | None, metrics: Path | None
+) -> None:
     """Write the files that are asked for."""
     from trunkline.core import files
     from trunkline.monitor import report as monitor_report
@@ -118,11 +171,15 @@ def _write(report: "Report", html: Path | None, target: Path | None, metrics: Pa
         from trunkline.review.monitor import page
 
         files.write_text(html, page.render(report))
+    if markdown is not None:
+        from trunkline.monitor import notice
+
+        files.write_text(markdown, notice.summary(report))
     if metrics is not None:
         from trunkline.monitor import gauges
 
         gauges.write(metrics, report)
-    for path in filter(None, (target, html, metrics)):
+    for path in filter(None, (target, html, markdown, metrics)):
         click.echo(f"{path}: written", err=True)
 
 

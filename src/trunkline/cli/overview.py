@@ -90,7 +90,6 @@ def _rollout(answer: "Answer | None") -> "RolloutAnswer | None":
 
 def _watched(asked: Asked, comparison: "Round", standing: "Standing", as_of: datetime) -> "Report | Failed | None":
     """Return what the monitor says of the version that the trunk declares for an environment; None without one."""
-    from trunkline.adapters.git import ancestry
     from trunkline.cli import verdicts, watching
     from trunkline.core.errors import UserError
 
@@ -101,12 +100,10 @@ def _watched(asked: Asked, comparison: "Round", standing: "Standing", as_of: dat
 
     def report() -> "Report":
         params = verdicts.params_at(comparison.declared.tip)
-        log, tag = asked.log or verdicts.log_of(params), ancestry.tag(Path(), version.tag)
-        if tag is None:
-            raise UserError(f"{version.tag} was never released")
+        log = asked.log or verdicts.log_of(params)
         if log is None:
             raise UserError("no prediction log is declared: give --log, or serving.log in conf/serving")
-        running = watching.of_version(version, tag, asked.aside, Path(asked.store) / "bundles")
+        running = watching.of_version(version, asked.aside, Path(asked.store) / "bundles", fetching=False)
         return watching.report(params, running, environment, log, as_of)
 
     return _part(report)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trunkline.adapters.git.ancestry import GitTag
     from trunkline.conf.monitoring import Monitoring
     from trunkline.conf.versions import Version
     from trunkline.core.arrays import Floats
     from trunkline.core.params import Params
     from trunkline.monitor.measure import Plan, Source
     from trunkline.monitor.report import Report, Watched
+    from trunkline.monitor.rival import Previous
     from trunkline.monitor.selftest import Model
 
 _STORE = Path(".trunkline/bundles")  # of trunkline reconcile
@@ -31,37 +31,90 @@ class Running:
 
 
 def running(params: "Params", environment: str, aside: Path) -> Running:
-    """Return the bundle of the version that the registry file has an environment run; nothing is fetched.
+    """Return the bundle of the version that the registry file has an environment run, as `of_version`.
 
-    Raises UserError where it runs none, or its bundle is not on this machine.
+    Raises UserError where it runs none.
     """
+    from trunkline.core import paths
+    from trunkline.core.errors import UserError
+
+    version = current(params, environment)
+    if version is None:
+        raise UserError(f"{paths.REGISTRY}: {environment} runs no version; name a bundle: --bundle models/bundle")
+    return of_version(version, aside)
+
+
+def current(params: "Params", environment: str) -> "Version | None":
+    """Return the version that the registry file has an environment run; raises UserError for an unknown environment."""
     from trunkline.adapters.git import ancestry
     from trunkline.conf import registry, versions
     from trunkline.core import paths
     from trunkline.core.errors import UserError, nearest
 
-    tags = {tag.name: tag for tag in ancestry.annotated(Path())}
+    tags = [tag.name for tag in ancestry.annotated(Path())]
     arms = registry.read(paths.REGISTRY, params.name).resolve(versions.of(params.name, tags))
     if environment not in arms:
         raise UserError(f"--env {environment}: no such environment in {paths.REGISTRY}{nearest(environment, arms)}")
-    version = arms[environment].current
-    if version is None:
-        raise UserError(f"{paths.REGISTRY}: {environment} runs no version; name a bundle: --bundle models/bundle")
-    return of_version(version, tags[version.tag], aside)
+    return arms[environment].current
 
 
-def of_version(version: "Version", tag: "GitTag", aside: Path, store: Path = _STORE) -> Running:
-    """Return the bundle that the tag of a version announces; nothing is fetched.
+def of_version(version: "Version", aside: Path, store: Path = _STORE, *, fetching: bool = True) -> Running:
+    """Return the bundle of a version: of this machine, or else fetched below a folder from DVC's remote, if it may be.
 
-    Raises UserError where it is not on this machine.
+    Raises UserError or OutsideError where it is nowhere.
     """
+    from trunkline.adapters.dvc import fetch
+    from trunkline.adapters.git import ancestry
     from trunkline.core import paths
+    from trunkline.core.errors import OutsideError, UserError
     from trunkline.lineage import bundles
     from trunkline.release import message
 
+    tag = ancestry.tag(Path(), version.tag)
+    if tag is None:
+        raise UserError(f"{version.tag} was never released")
     digest = message.parse_message(tag.message).bundle
-    folder = bundles.find(Path(), digest, [paths.BUNDLE, store / digest], aside)
-    return Running(folder, digest, version.label, datetime.fromisoformat(tag.date).astimezone(UTC))
+    released = datetime.fromisoformat(tag.date).astimezone(UTC)
+    try:
+        folder = bundles.find(Path(), digest, [paths.BUNDLE, store / digest], aside)
+    except UserError as error:
+        if not fetching:
+            raise
+        folder = aside / f"fetched-{digest}"
+        try:
+            fetch.fetch(Path(), version, folder)
+        except OutsideError as failed:
+            raise OutsideError(f"{error}; and it cannot be fetched: {failed}") from None
+    return Running(folder, digest, version.label, released)
+
+
+def previous(params: "Params", environment: str, aside: Path) -> "Previous":
+    """Return the version that ran before, by the registry file's history, and its bundle, found as `of_version`.
+
+    Raises UserError where none did, or it cannot be loaded.
+    """
+    from trunkline.adapters.git import repository
+    from trunkline.core.errors import UserError
+    from trunkline.deploy import proposal, propose
+    from trunkline.monitor import rows
+    from trunkline.monitor.rival import Previous
+    from trunkline.serve import bundles
+
+    tip = repository.resolve(Path(), "HEAD")
+    version = proposal.previous(propose.ran_in(Path(), tip, params.name, environment)) if tip else None
+    if version is None:
+        raise UserError(f"nothing ran in {environment} before")
+    return Previous(version.label, bundles.load(of_version(version, aside).folder, rows.BATCH))
+
+
+def idle(params: "Params", environment: str, log: str | None) -> str | None:
+    """Return why there is nothing to watch yet, where a project has no log, or the environment runs no version."""
+    from trunkline.conf.serving import Serving
+    from trunkline.core import paths
+
+    if log is None and params.group(Serving).log is None:
+        return "conf/serving declares no prediction log: serving.log"
+    return None if current(params, environment) else f"{paths.REGISTRY}: {environment} runs no version"
 
 
 def named(folder: Path) -> Running:
@@ -107,7 +160,8 @@ def watched(of: Running, environment: str, monitoring: "Monitoring", as_of: date
     from trunkline.monitor.report import Watched
 
     since = as_of - monitoring.read
-    return Watched(environment, of.version, of.digest, since - (since - _EPOCH) % monitoring.window, as_of)
+    begin = since - (since - _EPOCH) % monitoring.window
+    return Watched(environment, of.version, of.digest, begin, as_of, of.released)
 
 
 def plan(params: "Params", monitoring: "Monitoring", looked_at: "Watched", released: datetime | None) -> "Plan":

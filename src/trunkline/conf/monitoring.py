@@ -21,11 +21,17 @@ _DISTANCES = ("psi", "jensen_shannon", "ks", "wasserstein")
 MEASURES: dict[Kind, tuple[str, ...]] = {
     "feature": (*_DISTANCES, "new", "vanished", "missing", "out_of_range", "frozen", "mean", "unit"),
     "score": (*_DISTANCES, "mean", "missing", "out_of_range"),
-    "outcome": (*_DISTANCES, "mean", "share"),
+    "outcome": ("psi", "jensen_shannon", "mean", "share"),
     "calibration": ("in_the_large", "error"),
     "system": ("p50", "p99", "rate", "share", "seconds"),
-    "skew": ("share", "value"),
+    "skew": ("share",),
 }
+SLICED: tuple[Kind, ...] = ("performance", "calibration", "outcome")  # measured by slice as well
+SYSTEM: dict[str, tuple[str, ...]] = {  # the parts of the system, and what is measured of each
+    "requests": ("rate",), "rows": ("rate",), "refusals": ("share",), "errors": ("share",),
+    "latency": ("p50", "p99"), "feature_age": ("p50", "p99"), "model_age": ("seconds",),
+}  # fmt: skip
+_RELATIVE = ("below_share", "above_reference", "off_reference")  # bounds that need a reference
 
 
 class Rule(Strict):
@@ -40,7 +46,11 @@ class Rule(Strict):
     subject: str | None = Field(
         None, min_length=1, description="The feature, score or part of the system, such as latency; null: each of them."
     )
-    slices: bool = Field(False, description="Whether each value of `monitoring.slices` is judged by itself as well.")
+    slices: bool = Field(
+        False,
+        description="Whether each value of `monitoring.slices` is judged by itself as well; of performance, "
+        "calibration and outcome.",
+    )
     above: Finite | None = Field(None, description="The largest value that is in order.")
     below: Finite | None = Field(None, description="The smallest value that is in order.")
     below_share: Positive | None = Field(
@@ -105,6 +115,29 @@ class Rule(Strict):
             raise ValueError(f"measure: no '{self.measure}' of {self.of}{nearest(self.measure, MEASURES[self.of])}")
         return self
 
+    @model_validator(mode="after")
+    def _can_be_judged(self) -> Self:
+        if self.slices and self.of not in SLICED:
+            raise ValueError(f"slices: {self.of} is not measured by slice, only {', '.join(SLICED)} are; remove it")
+        name = self.bound[0]
+        if name in _RELATIVE and not self._has_reference():
+            raise ValueError(
+                f"{name}: {self.measure} of {self.of} has no reference to compare with; use above or below"
+            )
+        if self.of == "system" and self.subject is not None:
+            if self.subject not in SYSTEM:
+                raise ValueError(f"subject: the system has no '{self.subject}'{nearest(self.subject, SYSTEM)}")
+            if self.measure not in SYSTEM[self.subject]:
+                known = ", ".join(SYSTEM[self.subject])
+                raise ValueError(f"measure: no {self.measure} of {self.subject}; there is: {known}")
+        return self
+
+    def _has_reference(self) -> bool:
+        """Tell whether what is measured has a value to be compared with: a distance is one from it already."""
+        if self.of == "system":
+            return self.measure == "rate"
+        return self.of != "skew" and self.measure not in _DISTANCES
+
 
 # What is watched where nothing is declared: conf/monitoring/common.yaml says the same, with the reasons.
 RULES: dict[str, dict[str, Any]] = {
@@ -137,7 +170,7 @@ RULES: dict[str, dict[str, Any]] = {
         "of": "feature", "measure": "out_of_range", "above_reference": 0.05, "windows": 2, "then": "issue",
     },
     "input_drift": {"of": "feature", "measure": "psi", "above": 0.25, "windows": 3, "then": "issue"},
-    "score_drift": {"of": "score", "measure": "psi", "above": 0.25, "windows": 3, "slices": True},
+    "score_drift": {"of": "score", "measure": "psi", "above": 0.25, "windows": 3},
     "outcome_drift": {"of": "outcome", "measure": "psi", "above": 0.1, "coverage": 0.5, "windows": 3, "then": "issue"},
     "performance": {
         "of": "performance", "worse_by_share": 0.1, "sure": True, "coverage": 0.5, "windows": 2,

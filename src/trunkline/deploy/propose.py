@@ -193,7 +193,7 @@ def _wanted(root: Path, trunk: TrunkState, intent: Intent) -> tuple[Desired, Ver
     environments = {**trunk.registry.environments}
     environments.setdefault(intent.environment, NOTHING)
     replace(trunk.registry, environments=environments).check(trunk.declared.environments)
-    ran = _ran(root, trunk, intent.environment)
+    ran = ran_in(root, trunk.tip, trunk.name, intent.environment)
     present = environments[intent.environment]
     label = intent.version or ""
     if intent.kind == "rollback" and not label:
@@ -211,12 +211,13 @@ def _wanted(root: Path, trunk: TrunkState, intent: Intent) -> tuple[Desired, Ver
     return desired, version, ran
 
 
-def _ran(root: Path, trunk: TrunkState, environment: str) -> list[Version | None]:
-    changes = history.changes(root, trunk.tip, trunk.name)
+def ran_in(root: Path, tip: str, name: str, environment: str) -> list[Version | None]:
+    """Return the versions that an environment was declared to run along the trunk up to a commit, the oldest first."""
+    changes = history.changes(root, tip, name)
     declared = {change.commit: change.after.version for change in changes if change.environment == environment}
     tags = ((Version.of_tag(tag.name), tag.commit) for tag in ancestry.annotated(root))
-    tagged = {commit: release for release, commit in sorted(tags, key=str) if release and release.name == trunk.name}
-    return deploy_proposal.runs(reversed(ancestry.line(root, trunk.tip)), trunk.name, declared, tagged)
+    tagged = {commit: release for release, commit in sorted(tags, key=str) if release and release.name == name}
+    return deploy_proposal.runs(reversed(ancestry.line(root, tip)), name, declared, tagged)
 
 
 def _declared(trunk: TrunkState, intent: Intent, desired: Desired, version: Version) -> Declaration:

@@ -14,12 +14,13 @@ from typing import Any
 import polars as pl
 
 from trunkline.conf.alerting import Severity
-from trunkline.conf.monitoring import Action, Monitoring, Rule
+from trunkline.conf.monitoring import RULES, Action, Monitoring, Rule
 from trunkline.monitor.judge import BEYOND, EXCESS, LIMIT, SERIES, VERDICT, WITHIN
-from trunkline.monitor.table import HIGH, LOW, REFERENCE, ROWS, VALUE, WINDOW
+from trunkline.monitor.table import HIGH, LOW, REFERENCE, ROWS, SYSTEM, VALUE, WINDOW
 
 SEVERITIES: tuple[Severity, ...] = ("info", "warning", "critical")
 ACTIONS: tuple[Action, ...] = ("record", "alert", "issue", "retrain", "rollback")
+SILENCE = "silence"  # the rule of rows that are not logged
 SLACK = 2  # windows that a consequence may be seen before its cause: their bounds are different ones
 BROKEN = "no retraining: what the model is given is broken; mend that first, nothing is to be learnt from it"
 NOT_BETTER = "no rollback: the previous version is not known to be better on the same labelled rows"
@@ -80,13 +81,17 @@ class Alert:
 
     `told` are the ends of windows after which it is told: the first time, when it becomes worse or more follows, and
     again after each cooldown. Without any, it was told under an earlier alert of the same cause. `previous_is_better`
-    than this version, measurably and on the same labelled rows; None: that was not measured.
+    than this version, measurably and on the same labelled rows; None: that was not measured. `words` say what is seen
+    where a value and its limit do not, `evidence` how the `previous` version compares, or why it could not be compared.
     """
 
     cause: Streak
     consequences: tuple[Streak, ...] = ()
     told: tuple[datetime, ...] = field(default=())
     previous_is_better: bool | None = None
+    words: str = ""
+    evidence: str = ""
+    previous: str | None = None
 
     @property
     def streaks(self) -> tuple[Streak, ...]:
@@ -133,7 +138,9 @@ class Alert:
         """Why what the rules ask for is not done; None where it is."""
         if self.wanted == "retrain" and self.upstream:
             return BROKEN
-        return NOT_BETTER if self.wanted == "rollback" and not self.previous_is_better else None
+        if self.wanted == "rollback" and not self.previous_is_better:
+            return f"{NOT_BETTER}: {self.evidence}" if self.evidence else NOT_BETTER
+        return None
 
     @property
     def id(self) -> str:
@@ -147,6 +154,17 @@ def alerts(findings: pl.DataFrame, monitoring: Monitoring) -> tuple[Alert, ...]:
     grouped = _grouped(streaks(findings, monitoring.judged), monitoring)
     ordered = sorted(grouped, key=lambda each: (each.since, each.cause.order))
     return tuple(_told(ordered, monitoring))
+
+
+def silent(monitoring: Monitoring, words: str, since: datetime, until: datetime) -> Alert:
+    """Return the alert of a log that has no row at all, which no window can show; `until` as of a streak."""
+    rule = monitoring.judged.get(SILENCE) or Rule.model_validate(RULES[SILENCE])
+    cause = Streak(
+        SILENCE, rule, SYSTEM, "rows", "rate", "", "", since=since, reached=since, until=until,
+        windows=(until - since) // monitoring.window + 1, rows=0, ended=False,
+        value=0.0, limit=0.0, worst=0.0, excess=1.0,
+    )  # fmt: skip
+    return Alert(cause, told=(until + monitoring.window,), words=words)
 
 
 def streaks(findings: pl.DataFrame, rules: Mapping[str, Rule]) -> tuple[Streak, ...]:

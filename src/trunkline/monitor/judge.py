@@ -49,8 +49,9 @@ def findings(table: pl.DataFrame, rules: Mapping[str, Rule], metric: str | None 
 
 
 def _with_usual_rates(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the table with the median over all complete windows as the reference of each rate, which has no other."""
-    usual = pl.when(pl.col(COMPLETE)).then(VALUE).median().over(KIND, SUBJECT, MEASURE, SLICE, LABEL)
+    """Return the table with the median over complete windows with rows as the reference of each rate."""
+    counted = pl.when(pl.col(COMPLETE) & (pl.col(VALUE) > 0)).then(VALUE)
+    usual = counted.median().over(KIND, SUBJECT, MEASURE, SLICE, LABEL)
     is_rate = (pl.col(KIND) == SYSTEM) & (pl.col(MEASURE) == "rate")
     return table.with_columns(pl.when(is_rate).then(usual).otherwise(REFERENCE).alias(REFERENCE))
 

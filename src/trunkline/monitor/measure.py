@@ -63,13 +63,15 @@ class Plan:
 class Measured:
     """The table, the counts of each window and those of the reference (table.py has their columns).
 
-    `unmeasured` says in a line each what could not be measured, and why.
+    `unmeasured` says in a line each what could not be measured, and why; `logged`, whether the log has anything of the
+    time, be it of others.
     """
 
     table: pl.DataFrame
     counts: pl.DataFrame
     reference_counts: pl.DataFrame
     unmeasured: tuple[str, ...]
+    logged: bool = True
 
 
 def measure(source: Source, plan: Plan) -> Measured:
@@ -83,7 +85,7 @@ def measure(source: Source, plan: Plan) -> Measured:
     estimated = list(run.of_estimates())
     content += [*estimated, *_errors(estimated, content)]
     counts, reference_counts = run.counts(), run.reference_counts()
-    return Measured(table.of(content), counts, reference_counts, tuple(run.unmeasured()))
+    return Measured(table.of(content), counts, reference_counts, tuple(run.unmeasured()), run.logged)
 
 
 class _Run:
@@ -98,6 +100,7 @@ class _Run:
         self.calibrations = estimates.calibrations(source.reference, source.task, source.classes)
         self.expected: dict[datetime, Expected] = defaultdict(lambda: Expected(self.calibrations))
         self.hidden: set[str] = set()
+        self.logged = False
         self.labelled: Labelled | None = None
         if source.outcomes.rows.height:
             self.labelled = Labelled(source.outcomes, plan.as_of, self.scores, plan.slices, plan.cluster)
@@ -110,6 +113,7 @@ class _Run:
         texts = {each.name: each.texts for each in self.tallies.subjects if each.kind == table.FEATURE}
         columns = rows.Columns(texts, self.scores, inputs, identified=self.labelled is not None)
         reader = rows.Reader(self.source.place, choice, columns, self.hidden)
+        self.logged = bool(reader.segments())
         share = outcomes.MOST / max(1, reader.stored()) if self.labelled else 0.0
         for batch in reader.batches():
             for start, part in _windows(batch):

@@ -1,7 +1,7 @@
 """All that a look at a model in production has found: what was measured, what the rules say of it, and the alerts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import polars as pl
 
 from trunkline.conf.monitoring import Monitoring
-from trunkline.monitor import alerts, judge
+from trunkline.monitor import alerts, judge, rows
 from trunkline.monitor.alerts import Alert, Streak
 from trunkline.monitor.judge import BEYOND, EXCESS, RULE, SERIES, VERDICT, WITHIN
 from trunkline.monitor.measure import Measured
@@ -28,13 +28,17 @@ _WHY = {
 
 @dataclass(frozen=True)
 class Watched:
-    """What is looked at: an environment's version, None where a bundle was named instead, and as of which moment."""
+    """What is looked at: an environment's version, None where a bundle was named instead, and as of which moment.
+
+    `released`: when the version was.
+    """
 
     environment: str
     version: str | None
     digest: str
     since: datetime
     as_of: datetime
+    released: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -57,13 +61,26 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """Whether the version that ran before is better, in words how, and which it is, None where it is not known."""
+
+    better: bool
+    words: str
+    version: str | None = None
+
+
+@dataclass(frozen=True)
 class Report:
-    """What was watched, measured and judged; all else follows from these. `metric` is that of rules without one."""
+    """What was watched, measured and judged; all else follows from these. `metric` is that of rules without one.
+
+    `rivals` says of alerts that ask for a rollback, by their ids, how the previous version compares.
+    """
 
     watched: Watched
     monitoring: Monitoring
     measured: Measured
     metric: str | None = None
+    rivals: Mapping[str, Rival] = field(default_factory=dict)
 
     @cached_property
     def findings(self) -> pl.DataFrame:
@@ -72,8 +89,33 @@ class Report:
 
     @cached_property
     def alerts(self) -> tuple[Alert, ...]:
-        """All alerts of the windows that were read."""
-        return alerts.alerts(self.findings, self.monitoring)
+        """All alerts of the windows that were read; without a row, the one that says so."""
+        if not self.windows:
+            return (self._silent(),)
+        return tuple(map(self._with_rival, alerts.alerts(self.findings, self.monitoring)))
+
+    def _with_rival(self, alert: Alert) -> Alert:
+        rival = self.rivals.get(alert.id)
+        if rival is None:
+            return alert
+        return replace(alert, previous_is_better=rival.better, evidence=rival.words, previous=rival.version)
+
+    def _silent(self) -> Alert:
+        window, looked_at = self.monitoring.window, self.watched
+        last = rows.begin(looked_at.as_of, window) - window  # the last one that is over
+        since = rows.begin(looked_at.released or looked_at.since, window)
+        return alerts.silent(self.monitoring, self._nothing, min(since, last), last)
+
+    @property
+    def _nothing(self) -> str:
+        looked_at = self.watched
+        others = (
+            "the log has rows of other bundles or environments only" if self.measured.logged else "nothing is logged"
+        )
+        return (
+            f"{looked_at.environment} has logged no row of {looked_at.digest[:12]} since {looked_at.since:%Y-%m-%d}: "
+            f"{others}; is it the bundle that serves?"
+        )
 
     @property
     def active(self) -> tuple[Alert, ...]:
@@ -88,8 +130,8 @@ class Report:
 
     @property
     def answer(self) -> Answer:
-        """`breach` where something goes on that somebody has to be told of."""
-        return "breach" if self.active else "quiet"
+        """`breach` where something goes on that somebody has to be told of, and where there is nothing to look at."""
+        return "breach" if self.active or not self.windows else "quiet"
 
     @cached_property
     def standings(self) -> tuple[Standing, ...]:
@@ -103,11 +145,7 @@ class Report:
         """What could not be measured, a line each, and why."""
         if self.windows:
             return self.measured.unmeasured
-        looked_at = self.watched
-        return (
-            f"anything: {looked_at.environment} has logged no row of {looked_at.digest[:12]} since "
-            f"{looked_at.since:%Y-%m-%d}; is it the bundle that serves?",
-        )
+        return (f"anything: {self._nothing}",)
 
 
 def named(subject: str, slice_: str, label: str) -> str:
@@ -134,16 +172,17 @@ def sentence(alert: Alert) -> str:
     """Say an alert in one line: what, since when, how large, and what follows."""
     cause = alert.cause
     goes_on = "goes on" if alert.active else f"until {cause.until:%Y-%m-%d %H:%M}"
+    size = alert.words or f"{cause.measure} is {cause.value:.3g}, limit {cause.limit:.3g}"
     parts = [
-        f"{cause.name} of {named(cause.subject, cause.slice, cause.label)}: {cause.measure} is {cause.value:.3g}, "
-        f"limit {cause.limit:.3g}",
+        f"{cause.name} of {named(cause.subject, cause.slice, cause.label)}: {size}",
         f"since {cause.since:%Y-%m-%d %H:%M} UTC, {goes_on}, {cause.windows} windows, {cause.rows:,} rows in the last",
     ]
     with_it = consequences(alert)
     if with_it:
         more = f" and {len(with_it) - _MOST} more" if len(with_it) > _MOST else ""
         parts.append(f"with it: {', '.join(with_it[:_MOST])}{more}")
-    parts.append(alert.blocked or f"then: {alert.then}")
+    evidence = f": {alert.evidence}" if alert.evidence else ""
+    parts.append(alert.blocked or f"then: {alert.then}{evidence}")
     return f"{alert.severity}: {'; '.join(parts)}"
 
 
@@ -178,6 +217,7 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "blocked": alert.blocked,
         "cause": _streak(alert.cause),
         "consequences": [_streak(each) for each in alert.consequences],
+        "evidence": alert.evidence or None,
         "id": alert.id,
         "severity": alert.severity,
         "since": alert.since.isoformat(),

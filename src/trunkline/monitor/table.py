@@ -48,4 +48,9 @@ _KEY = (WINDOW, KIND, SUBJECT, MEASURE, SLICE, LABEL)
 def of(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
     """Return rows of the table, sorted; slice and label are "" unless given, and whatever else is lacking null."""
     content = [{SLICE: "", LABEL: ""} | dict(row) for row in rows]
-    return pl.DataFrame(content, schema=dict(TABLE), orient="row").sort(_KEY)
+    return ordered(pl.DataFrame(content, schema=dict(TABLE), orient="row"))
+
+
+def ordered(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of a table in its order."""
+    return rows.sort(_KEY)

@@ -1,5 +1,7 @@
 """What promotion asks of GitHub: its real library against the forge of the rig, held to the published description."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tests.rig.rig import rigged
@@ -50,6 +52,24 @@ def test_a_pull_request_is_opened_once_and_kept_up_to_date(rig):
     assert opened(rig) == opened(rig, "v4 to production, again") == found
     assert rig.state.pulls[found.number].title == "v4 to production, again"
     assert [method for method, *_ in rig.forge.requests if method != "GET"] == ["POST", "PATCH"]
+
+
+def test_issues_are_read_written_closed_and_no_pull_request_is_one(rig):
+    opened(rig)
+    forge = connected(rig, ALL | {"issues": "write"})
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    one = forge.create_issue("t", "b")
+    assert forge.issues(since) == (one,)
+    assert (one.author, one.open, one.url) == (forge.me(), True, f"{rig.forge.url}/acme/model/issues/{one.number}")
+    forge.update_issue(one.number, "t", "more", is_open=False)
+    assert [(issue.body, issue.open) for issue in forge.issues(since)] == [("more", False)]
+    assert forge.issues(datetime(2026, 2, 1, tzinfo=UTC)) == ()
+    forge.update_issue(one.number, "t", "more", is_open=True)
+    forge.create_issue_comment(one.number, "still")
+    assert [(each.author, each.body) for each in forge.issue_comments(one.number)] == [(one.author, "still")]
+    with pytest.raises(ForgeError, match=r"403 .*the token needs issues: write"):
+        connected(rig).create_issue("t", "b")
+    assert rig.forge.violations == []
 
 
 def test_what_cannot_be_opened_is_said_with_its_reason(rig):

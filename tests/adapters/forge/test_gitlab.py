@@ -1,5 +1,7 @@
 """What promotion asks of GitLab: its real library against a server that answers as its documentation says."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from tests.forgeserver import TOKEN, Fault, running
@@ -45,6 +47,20 @@ def test_a_merge_request_is_opened_once_and_kept_up_to_date(server, forge):
     assert forge.open_pull_request("promote", "main", "v4, again", "Because.") == found
     assert [(one.get("title"), one.get("description")) for one in server.pulls[1:]] == [("v4, again", "Because.")]
     assert len(server.writes) == 2
+
+
+def test_issues_are_read_written_and_closed(server, forge):
+    since = datetime(2025, 12, 1, tzinfo=UTC)
+    one = forge.create_issue("t", "b\n")
+    assert forge.issues(since) == (one,)
+    assert (one.body, one.author, one.open, one.url) == ("b", forge.me(), True, f"{server.url}/o/r/-/issues/1")
+    forge.update_issue(one.number, "t", "more", is_open=False)
+    assert [(issue.body, issue.open) for issue in forge.issues(since)] == [("more", False)]
+    assert forge.issues(datetime(2026, 2, 1, tzinfo=UTC)) == ()
+    forge.update_issue(one.number, "t", "more", is_open=True)
+    assert [issue.open for issue in forge.issues(since)] == [True]
+    forge.create_issue_comment(one.number, "still")
+    assert [(each.author, each.body) for each in forge.issue_comments(one.number)] == [(one.author, "still")]
 
 
 def test_a_merge_waits_for_the_pipeline_and_for_gitlab(server, forge):

@@ -1,1 +1,1 @@
-"""Forges: the pull requests, comments and statuses of GitHub and GitLab."""
+"""Forges: the pull requests, issues, comments and statuses of GitHub and GitLab."""

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, Protocol, TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_chain, wait_fixed
@@ -49,6 +50,18 @@ class Comment:
     id: int
     author: str
     body: str
+
+
+@dataclass(frozen=True)
+class Issue:
+    """An issue: its number, the page where a person sees it, what it says, the login of its author, and its state."""
+
+    number: int
+    url: str
+    title: str
+    body: str
+    author: str
+    open: bool
 
 
 @dataclass(frozen=True)
@@ -103,6 +116,21 @@ class Forge(Protocol):
 
     def update_comment(self, number: int, comment: int, body: str) -> None:
         """Replace the text of a comment."""
+
+    def issues(self, since: datetime) -> tuple[Issue, ...]:
+        """Return all open issues, and the closed ones that were changed since then, the oldest first."""
+
+    def create_issue(self, title: str, body: str) -> Issue:
+        """Open an issue; after an error it may be there all the same."""
+
+    def update_issue(self, number: int, title: str, body: str, *, is_open: bool) -> None:
+        """Replace the texts of an issue, and close or reopen it where it is not as `is_open` says."""
+
+    def issue_comments(self, number: int) -> tuple[Comment, ...]:
+        """Return all comments on an issue, oldest first."""
+
+    def create_issue_comment(self, number: int, body: str) -> None:
+        """Comment on an issue; after an error the comment may be there all the same."""
 
     def set_status(self, sha: str, context: str, state: State, description: str, url: str | None) -> None:
         """Set the check of this name on a commit; `url` is where a person reads more."""

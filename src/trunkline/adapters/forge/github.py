@@ -6,6 +6,7 @@ into memory, and refuses the storage that GitHub redirects to.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from trunkline.adapters.forge.api import (
     Comment,
     ForgeError,
     Guards,
+    Issue,
     Merged,
     PullRequest,
     State,
@@ -34,6 +36,7 @@ from trunkline.core.errors import UserError
 
 PULLS, ISSUES, STATUSES, ACTIONS = "pull-requests: read", "pull-requests: write", "statuses: write", "actions: read"
 OPENS = "pull-requests: write, and to be a person's or an app's, since what a workflow's own token opens is not checked"
+READS_ISSUES, WRITES_ISSUES = "issues: read", "issues: write, and the repository to have issues"
 MERGES, RULES = "contents: write and pull-requests: write", "contents: read"
 DESCRIPTION = 140  # characters that a status may have
 PAGE = 100
@@ -104,6 +107,44 @@ class GitHub:
         """Replace the text of a comment."""
         with _asking(f"comment on #{number}", ISSUES):
             self._repository.get_issue(number).get_comment(comment).edit(body)
+
+    def issues(self, since: datetime) -> tuple[Issue, ...]:
+        """Return all open issues, and the closed ones that were changed since then, the oldest first.
+
+        Read past PyGithub, which asks for each one again; a pull request is among them, and has a key of that name.
+        """
+        with _asking("issues", READS_ISSUES):
+            opened = self._pages("issues?state=open")
+            closed = self._pages(f"issues?state=closed&since={since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}")
+            return tuple(
+                Issue(
+                    each["number"], each["html_url"], each["title"], each["body"] or "",
+                    each["user"]["login"] if each["user"] else "", each["state"] == "open",
+                )
+                for each in sorted(opened + closed, key=lambda each: int(each["number"]))
+                if "pull_request" not in each
+            )  # fmt: skip
+
+    def create_issue(self, title: str, body: str) -> Issue:
+        """Open an issue."""
+        with _asking("issue", WRITES_ISSUES):
+            issue = self._repository.create_issue(title=title, body=body)
+            return Issue(issue.number, issue.html_url, issue.title, body, _login(issue.user), open=True)
+
+    def update_issue(self, number: int, title: str, body: str, *, is_open: bool) -> None:
+        """Replace the texts of an issue, and close or reopen it where it is not as `is_open` says."""
+        with _asking(f"issue #{number}", WRITES_ISSUES):
+            state = "open" if is_open else "closed"
+            self._repository.get_issue(number).edit(title=title, body=body, state=state)
+
+    def issue_comments(self, number: int) -> tuple[Comment, ...]:
+        """Return all comments on an issue, oldest first."""
+        return self.comments(number)
+
+    def create_issue_comment(self, number: int, body: str) -> None:
+        """Comment on an issue."""
+        with _asking(f"comment on #{number}", WRITES_ISSUES):
+            self._repository.get_issue(number).create_comment(body)
 
     def set_status(self, sha: str, context: str, state: State, description: str, url: str | None) -> None:
         """Set the check of this name on a commit."""

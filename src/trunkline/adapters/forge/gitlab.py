@@ -1,4 +1,4 @@
-"""GitLab, through python-gitlab: merge requests, their notes, commit statuses, and the artifacts of jobs.
+"""GitLab, through python-gitlab: merge requests, issues, their notes, commit statuses, and the artifacts of jobs.
 
 It waits by itself where it is asked to (429), which posts nothing twice; its other retries are off.
 """
@@ -19,6 +19,7 @@ from trunkline.adapters.forge.api import (
     Comment,
     ForgeError,
     Guards,
+    Issue,
     Merged,
     PullRequest,
     State,
@@ -77,6 +78,36 @@ class GitLab:
         """Replace the text of a note."""
         with _asking(f"note on !{number}", API):
             self._project.mergerequests.get(number, lazy=True).notes.update(comment, {"body": body})
+
+    def issues(self, since: datetime) -> tuple[Issue, ...]:
+        """Return all open issues, and the closed ones that were changed since then, the oldest first."""
+        with _asking("issues", READ):
+            opened = self._project.issues.list(state="opened", iterator=True)
+            closed = self._project.issues.list(state="closed", updated_after=since.isoformat(), iterator=True)
+            return tuple(sorted(map(_issue, (*opened, *closed)), key=lambda issue: issue.number))
+
+    def create_issue(self, title: str, body: str) -> Issue:
+        """Open an issue."""
+        with _asking("issue", API):
+            return _issue(self._project.issues.create({"title": title, "description": body}))
+
+    def update_issue(self, number: int, title: str, body: str, *, is_open: bool) -> None:
+        """Replace the texts of an issue, and close or reopen it where it is not as `is_open` says."""
+        with _asking(f"issue #{number}", API):
+            event = "reopen" if is_open else "close"  # neither changes what is so already
+            self._project.issues.update(number, {"title": title, "description": body, "state_event": event})
+
+    def issue_comments(self, number: int) -> tuple[Comment, ...]:
+        """Return all notes on an issue, oldest first."""
+        with _asking(f"notes on #{number}", READ):
+            notes = self._project.issues.get(number, lazy=True).notes
+            comments = notes.list(sort="asc", order_by="created_at", iterator=True)
+            return tuple(Comment(note.id, note.author["username"], note.body) for note in comments if not note.system)
+
+    def create_issue_comment(self, number: int, body: str) -> None:
+        """Write a note on an issue."""
+        with _asking(f"note on #{number}", API):
+            self._project.issues.get(number, lazy=True).notes.create({"body": body})
 
     def set_status(self, sha: str, context: str, state: State, description: str, url: str | None) -> None:
         """Set the status of this name on a commit."""
@@ -197,6 +228,11 @@ class GitLab:
                 raise UserError(f"{what}: there are none, or they have expired") from None
             raise
         return limited(cast("Iterator[bytes]", chunks), limit)
+
+
+def _issue(issue: RESTObject) -> Issue:
+    body, author = issue.description or "", issue.author["username"]
+    return Issue(issue.iid, issue.web_url, issue.title, body, author, issue.state == "opened")
 
 
 def _is_of_head(approved: str | None, request: Any) -> bool:

@@ -1,0 +1,120 @@
+"""What `trunkline monitor --act` does on the forge: what was done stays, whatever fails after it."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from trunkline.core.errors import OutsideError
+    from trunkline.monitor.alerts import Alert
+    from trunkline.monitor.issues import Followed, Tracker, What
+    from trunkline.monitor.report import Report
+
+
+@dataclass(frozen=True)
+class Acted:
+    """What became of each alert, and the error at which it ended, if it did."""
+
+    followed: tuple["Followed", ...]
+    error: "OutsideError | None" = None
+
+
+def act(report: "Report", trunk: str, *, write: bool) -> Acted:
+    """Bring the issues of a report's alerts up to date; without `write`, look only.
+
+    Raises UserError where no forge is named; a forge that fails on the way is in the answer.
+    """
+    import os
+
+    from trunkline.adapters.forge import connect
+    from trunkline.core.errors import OutsideError
+    from trunkline.monitor.issues import Tracker
+    from trunkline.release import provenance
+
+    tracker = Tracker(connect.connect(os.environ), report, provenance.run_of(os.environ).invocation, write)
+    followed: list[Followed] = []
+    try:
+        for each in _followed(tracker, trunk):
+            followed.append(each)
+    except OutsideError as error:
+        return Acted(tuple(followed), error)
+    return Acted(tuple(followed))
+
+
+def _followed(tracker: "Tracker", trunk: str) -> Iterator["Followed"]:
+    from functools import partial
+
+    from trunkline.monitor import issues
+
+    for alert in issues.wanted(tracker.report):
+        followed: Followed = _retried(partial(tracker.follow, alert))
+        yield followed
+        if alert.then == "rollback" and followed.what != "left closed":
+            opened = partial(_rolled_back, tracker.report, alert, trunk)
+            proposed = tracker.propose(alert, followed.number, opened)
+            yield from [proposed] if proposed else []
+    yield from _retried(tracker.end)
+
+
+def _rolled_back(report: "Report", alert: "Alert", trunk: str) -> tuple["What", str]:
+    """Open the pull request of a rollback, and say what became of it."""
+    import os
+
+    from trunkline.adapters.forge import connect
+    from trunkline.deploy import propose
+    from trunkline.deploy.propose import Intent, NoChange
+    from trunkline.release.verify import RefusedError
+
+    own = os.environ.get("TRUNK_TOKEN")  # what a workflow's own token opens is not checked
+    environ = {**os.environ, **({"GITHUB_TOKEN": own} if own else {})}
+    cause = alert.cause
+    reason = f"{cause.name} of {cause.subject}"
+    intent = Intent("rollback", report.watched.environment, alert.previous, f"{reason}: {alert.evidence}")
+    try:
+        proposal = propose.prepare(Path(), trunk, intent, environ)
+    except RefusedError as error:
+        return "no rollback", f"No rollback: it is refused: {error}"
+    if isinstance(proposal, NoChange):
+        return "no rollback", f"No rollback: the trunk declares {proposal.environment}: {proposal.declared} by now."
+    opened = propose.publish(
+        Path(), proposal, environ, connect.connect(environ), lambda line: click.echo(line, err=True)
+    )
+    return "rollback proposed", f"A rollback is proposed: {opened.url}"
+
+
+def _retried(call: Callable[[], Any]) -> Any:
+    from trunkline.adapters.forge import api
+
+    return api.retried(call, lambda line: click.echo(line, err=True))
+
+
+def content(acted: Acted | None) -> dict[str, Any]:
+    """Return what was done as JSON has it; nothing without --act."""
+    from dataclasses import asdict
+
+    if acted is None:
+        return {}
+    return {
+        "did": [asdict(each) for each in acted.followed],
+        "error": None if acted.error is None else str(acted.error),
+    }
+
+
+def tell(acted: Acted | None) -> None:
+    """Say what was done, a line each."""
+    for each in acted.followed if acted else ():
+        click.echo(f"issue of {each.alert}: {each.what}{f', #{each.number} {each.url}' if each.number else ''}")
+
+
+def code(report: "Report", acted: Acted | None) -> int:
+    """Return the exit code; raise the error at which acting ended."""
+    if acted is None:
+        return 0 if report.answer == "quiet" else 1
+    if acted.error is not None:
+        raise acted.error
+    from trunkline.monitor import issues
+
+    return 1 if len(report.active) > len(issues.wanted(report)) else 0
