@@ -70,8 +70,8 @@ def rollout(  # noqa: PLR0913, PLR0917  an argument per option
     names = _with_rollout(params) if every else [environment]
     if not names and not as_json:
         click.echo("conf/deploy declares no rollout")
-    for name in names:
-        judged = _judged(params, name, log, since, as_of or datetime.now(UTC))
+    verdicts = [(name, _judged(params, name, log, since, as_of or datetime.now(UTC))) for name in names]
+    for name, judged in sorted(verdicts, key=lambda each: _opens(each[1])):  # last: it starts from the commits
         if judged is not None and html is not None:
             _write(judged, html)
         if not as_json:
@@ -84,6 +84,13 @@ def rollout(  # noqa: PLR0913, PLR0917  an argument per option
         output.echo_json(contents if every else contents[environment])
     goes_back = any(content["answer"] == "go back" for content in contents.values())
     context.exit(1 if goes_back and not act else 0)
+
+
+def _opens(judged: "Verdict | None") -> bool:
+    """Tell whether what is to be done of a verdict is a pull request."""
+    from trunkline.deploy.rollout import act
+
+    return judged is not None and not act.is_commit(judged)
 
 
 def _tell_done(content: dict[str, Any]) -> None:
