@@ -78,3 +78,36 @@ def test_a_good_version_is_a_pull_request_with_the_evidence_where_the_step_says_
     assert (proposal.title, trunk(act.clone)) == ("Promote flight-delay v3 to production", before)
     assert proposal.text == registry(staging="latest", production="v3")
     assert "| errors | all rows | passes |" in proposal.body
+
+
+def test_the_pull_request_starts_from_what_the_same_run_has_committed(act, tmp_path, monkeypatch):
+    tried = {"staging": {"shadow": "v3"}, "production": {"canary": {"version": "v3", "share": 25}}}
+    steps = {"staging": [{"shadow": 100, "for": "5h"}], "production": STEPS}
+    environments = {name: {"rollout": {"key": logs.KEY, "steps": each}} for name, each in steps.items()}
+    clone = act.clone.params(deploy__environments=environments)
+    clone.declare(**{name: {"version": "v2"} | each for name, each in tried.items()}).push("Have v3 shadow staging")
+    write(tmp_path / "log", Traffic("canary", 25, requests=1000), Fault())
+    write(tmp_path / "log", Traffic("shadow", 100, requests=1000, seed=1), Fault(bias=4), environment="staging")
+    proposals = []
+    monkeypatch.setattr(rollout, "_open", lambda proposal: proposals.append(proposal) or Opened("c0", 7, "url", False))
+    assert "Take flight-delay v3 back from staging" in act(Fault())
+    (proposal,) = proposals
+    assert proposal.text == registry(staging={"version": "v2", "hold": ["v3"]}, production="v3")
+
+
+def test_what_cannot_be_judged_keeps_nothing_else_from_going_back(act, tmp_path):
+    production = {"key": logs.KEY, "steps": STEPS}
+    staging = {"key": ["no_such_column"], "steps": [{"shadow": 100, "for": "5h"}]}
+    clone = act.clone.params(
+        deploy__environments={"staging": {"rollout": staging}, "production": {"rollout": production}}
+    )
+    tried = {"version": "v2", "canary": {"version": "v3", "share": 25}}
+    clone.declare(staging={"version": "v2", "shadow": "v3"}, production=tried).push("Have v3 shadow staging")
+    write(tmp_path / "log", Traffic("canary", 25, requests=1000), Fault(bias=4))
+    write(tmp_path / "log", Traffic("shadow", 100, requests=1000, seed=1), Fault(), environment="staging")
+    given = ["--all", "--act", "--log", str(tmp_path / "log"), *WHEN]
+    told = CliRunner().invoke(rollout.rollout, given)
+    assert "Take flight-delay v3 back from production" in told.stdout
+    assert "staging: cannot be judged: " in told.stderr
+    assert "no_such_column" in str(told.exception) + told.stderr
+    assert told.exit_code != 0

@@ -3,16 +3,19 @@
 import json
 import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from tests.deploy.rollout import logs
 from tests.e2e.conftest import Checkout
-from tests.e2e.loop import COLLEAGUE, OPENER, OWNER, World, world
+from tests.e2e.loop import COLLEAGUE, CONF, OPENER, OWNER, World, world
 from tests.e2e.pulls import iterations, ran
 from tests.e2e.watched import log_day
-from tests.releases import NAME, private
+from tests.releases import NAME, REGISTRY, private
 from tests.rig.repository import git
 
 pytestmark = [pytest.mark.e2e, pytest.mark.workflows]
@@ -43,6 +46,7 @@ def test_from_a_merge_to_production_and_back(made: World, record_property: Recor
     workflows_were_right(made)
     verbs_agree(made, first, second)
     lineage_is_told(made, first)
+    rolled_out(made, first)
     for step, seconds in made.times:
         record_property(step, seconds)
 
@@ -204,3 +208,61 @@ def trace(made: World, request: str) -> dict[str, Any]:
     )
     assert code == 0, told
     return dict(json.loads(told))
+
+
+def rolled_out(made: World, digest: str) -> None:
+    """v1 is tried beside v2: in production it passes, by a pull request; in staging it goes back, by a commit."""
+    trunk = made.rig.dispatcher.environments["reproduce"]
+    trunk.secrets |= {"TRUNK_TOKEN": made.rig.state.grant(OPENER, {"contents": "write"})}  # results, past the ruleset
+    begin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
+    made.rig.push("main", rollouts(begin - timedelta(minutes=1)))
+    assert made.rig.job("main", "trunk").conclusion == "success", made.rig.job("main", "trunk").log
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(logs, "CURRENT", "v2")
+        patch.setattr(logs, "CANDIDATE", "v1")
+        for environment, traffic, fault in (
+            ("production", logs.Traffic("canary", 25, hours=1, requests=2000), logs.Fault()),
+            ("staging", logs.Traffic("shadow", 100, hours=1, requests=2000, seed=1), logs.Fault(bias=4)),
+        ):
+            logs.write(made.folder / "log", traffic, fault, start=begin, environment=environment)
+
+    pull = made.pull("rollout", lambda: made.rig.dispatch("rollout", wait=False))
+    assert (pull.user, pull.title) == (OPENER, f"Promote {NAME} v1 to production")
+    assert all(text in pull.body for text in ("canary: {version: v1, share: 25}", "| errors | all rows | passes |"))
+    assert made.rig.checks(pull.head_sha)["trunkline"] == "success"
+    assert f"Take {NAME} v1 back from staging" in made.rig.job("rollout", "rollout").log
+    back = git(made.rig.upstream.path, "log", "-1", "--format=%an %s%n%b", "main", "--", REGISTRY)
+    assert f"Take {NAME} v1 back from staging" in back
+    assert "Reason: mean: the mean of its score is " in back
+    assert declared(made) == {
+        "staging": {"version": "v2", "hold": ["v1"]},
+        "production": {"version": "v2", "canary": {"version": "v1", "share": 25}},
+    }
+    made.merge(pull)
+    made.follow("merge of a rollout's end → production answers", "production", digest)
+    assert declared(made) == {"staging": {"version": "v2", "hold": ["v1"]}, "production": "v1"}
+
+
+def rollouts(since: datetime) -> Callable[[Path], None]:
+    """Return what declares both rollouts, at a moment."""
+    step = {"for": "1s", "requests": 100}
+    steps = {"staging": {"shadow": 100}, "production": {"canary": 25, "change": "pull_request"}}
+    tried = {"staging": {"shadow": "v1"}, "production": {"canary": {"version": "v1", "share": 25}}}
+
+    def declare(folder: Path) -> None:
+        content = yaml.safe_load((folder / CONF).read_text(encoding="utf-8"))
+        for environment, own in steps.items():
+            content["environments"][environment]["rollout"] = {"key": [*logs.KEY], "steps": [step | own]}
+        (folder / CONF).write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+        declaration = {NAME: {environment: {"version": "v2"} | more for environment, more in tried.items()}}
+        (folder / REGISTRY).write_text(yaml.safe_dump(declaration, sort_keys=False), encoding="utf-8")
+        git(folder, "add", "--all")
+        when = since.isoformat()
+        git(folder, "commit", "--quiet", "--message", "Try v1", GIT_AUTHOR_DATE=when, GIT_COMMITTER_DATE=when)
+
+    return declare
+
+
+def declared(made: World) -> Any:
+    """Return what the trunk declares of each environment."""
+    return yaml.safe_load(made.rig.upstream.text("refs/heads/main", REGISTRY))[NAME]

@@ -234,7 +234,8 @@ class Forge:
             return served(request, repository, service, token)
         with self.state.lock:
             before = repository.refs()
-            response = served(request, repository, service, token)
+            may_bypass = token.everything or token.user in self.state.bypass
+            response = served(request, repository, service, token, may_bypass=may_bypass)
             self.state.moved(repository, before, token)
         return response
 
@@ -266,7 +267,9 @@ class Forge:
         return Response(record.content["zip"], content_type="application/zip")
 
 
-def served(request: Request, repository: Repository, service: str, token: Token) -> Response:
+def served(
+    request: Request, repository: Repository, service: str, token: Token, *, may_bypass: bool = False
+) -> Response:
     """Let git's own server answer."""
     environment = (
         os.environ
@@ -281,7 +284,7 @@ def served(request: Request, repository: Repository, service: str, token: Token)
             "CONTENT_TYPE": request.headers.get("Content-Type", ""),
             "HTTP_CONTENT_ENCODING": request.headers.get("Content-Encoding", ""),
             "REMOTE_USER": token.user,
-            "RIG_ADMIN": "yes" if token.everything else "no",
+            "RIG_ADMIN": "yes" if may_bypass else "no",
         }
     )
     body = request.get_data()

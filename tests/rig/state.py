@@ -155,6 +155,7 @@ class State:
         self.tokens: dict[str, Token] = {}
         self.protections: dict[str, Protection] = {}
         self.tag_rules: list[str] = []
+        self.bypass: set[str] = set()  # the ruleset's bypass list: who may push to a protected branch
         self.auto_merge_allowed = False  # as in a new repository
         self.actions_open_pulls = False  # the same
         self.permissions = {"maintainer": "admin"}

@@ -1,5 +1,6 @@
 """`trunkline rollout`: what becomes of a version that is tried beside another one, by the log of predictions."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from trunkline.cli import options, output
 
 if TYPE_CHECKING:
     from trunkline.conf.rollout import Rollout
+    from trunkline.core.errors import TrunklineError
     from trunkline.core.params import Params
     from trunkline.deploy.propose import Opened, Proposal
     from trunkline.deploy.rollout.finding import Finding
@@ -58,8 +60,8 @@ def rollout(  # noqa: PLR0913, PLR0917  an argument per option
     names = _with_rollout(params) if every else [environment]
     if not names and not as_json:
         click.echo("conf/deploy declares no rollout")
-    for name in names:
-        judged = _judged(params, name, log, since, as_of or datetime.now(UTC))
+    verdicts, failures = _verdicts(params, names, log, since, as_of or datetime.now(UTC))
+    for name, judged in sorted(verdicts, key=lambda each: _opens(each[1])):  # last: it starts from the commits
         if judged is not None and html is not None:
             _write(judged, html)
         if not as_json:
@@ -68,10 +70,36 @@ def rollout(  # noqa: PLR0913, PLR0917  an argument per option
         if judged is not None and act:
             contents[name] |= _act(judged, params.name, trunk, dry_run)
             _tell_done({} if as_json else contents[name])
+    if failures:
+        raise failures[0]
     if as_json:
         output.echo_json(contents if every else contents[environment])
     goes_back = any(content["answer"] == "go back" for content in contents.values())
     context.exit(1 if goes_back and not act else 0)
+
+
+def _verdicts(
+    params: "Params", names: Sequence[str], log: str | None, since: datetime | None, as_of: datetime
+) -> tuple[list[tuple[str, "Verdict | None"]], list["TrunklineError"]]:
+    """Return the verdict of each environment; one that cannot be judged keeps no other from going back."""
+    from trunkline.core.errors import TrunklineError
+
+    verdicts, failures = [], []
+    for name in names:
+        try:
+            verdicts.append((name, _judged(params, name, log, since, as_of)))
+        except TrunklineError as error:
+            failures.append(error)
+            if len(names) > 1:
+                click.echo(f"{name}: cannot be judged: {error}", err=True)
+    return verdicts, failures
+
+
+def _opens(judged: "Verdict | None") -> bool:
+    """Tell whether what is to be done of a verdict is a pull request."""
+    from trunkline.deploy.rollout import act
+
+    return judged is not None and not act.is_commit(judged)
 
 
 def _tell_done(content: dict[str, Any]) -> None:
