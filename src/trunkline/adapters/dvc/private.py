@@ -64,7 +64,7 @@ class _Blob(blob._BlobIO):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # A wait that ends looks whether there is more, or the thread has ended, and waits again if neither.
-        self._ready.wait = partial(self._ready.wait, _LOOK_AGAIN)  # type: ignore[method-assign]
+        self._ready.wait = partial(self._ready.wait, timeout=_LOOK_AGAIN)  # type: ignore[method-assign]
 
 
 blob._BlobIO = _Blob  # type: ignore[misc]
