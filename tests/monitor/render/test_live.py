@@ -125,7 +125,7 @@ def test_every_rule_of_the_reconciler_fires_on_what_it_is_of_and_on_nothing_else
 
 
 def test_every_rule_of_the_monitor_is_an_alert_on_its_breach_and_on_nothing_else(rig, tmp_path):
-    told_by = {told.quiet(): "", told.monitored(ago=timedelta(days=3)): "MonitorLate"}
+    told_by = {told.quiet(): "", told.quiet(ago=timedelta(days=3)): "MonitorLate"}
     told_by |= {told.broken(rule): f"Monitor{_camel(name)}" for name, rule in DEFAULT.judged.items()}
     _tested(tmp_path, [Happened(text, text, frozenset(name.split()), OTHERS) for text, name in told_by.items()])
     assert {f"Trunkline{n}" for n in told_by.values() if n} == {

@@ -38,11 +38,11 @@ def monitored(*rows: Any, ago: timedelta = timedelta(0), monitoring: Monitoring 
     return gauges.text(Report(watched, monitoring or Monitoring.parse({}), measured, METRIC))
 
 
-def quiet() -> str:
+def quiet(ago: timedelta = timedelta(0)) -> str:
     """Return what it tells where nothing is wrong."""
     scores = {"kind": "score", "subject": "score"}
     return monitored(
-        tables.days([0.01] * DAYS), tables.days([0.01] * DAYS, **scores), tables.performance([0.70] * DAYS)
+        tables.days([0.01] * DAYS), tables.days([0.01] * DAYS, **scores), tables.performance([0.70] * DAYS), ago=ago
     )
 
 
