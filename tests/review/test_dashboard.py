@@ -53,16 +53,22 @@ def test_the_first_line_is_the_answer(dashboard, answer):
     assert re.findall("<h1><strong>(.*?)</strong>", page.render(dashboard)) == [answer]
 
 
-@pytest.mark.parametrize(
-    ("values", "why"), [([], "production has logged no row of"), ([0.02], "no rule can be judged")]
-)
-def test_what_logs_nothing_or_too_little_to_be_judged_is_not_healthy(values, why):
-    silent = Environment(standing("production"), watched=report(values, rows=0 if not values else 3))
-    assert silent.watched.answer == "quiet"
-    [trouble] = troubles(replace(IN_ORDER, environments=(silent,)))
+def test_too_little_to_be_judged_is_not_healthy():
+    [trouble] = troubles(replace(IN_ORDER, environments=(watched([0.02], rows=3),)))
     assert (trouble.level, trouble.where) == ("unknown", "production")
-    assert trouble.text.startswith(f"its health is not known: {why}")
-    assert ">not known</span>" in page.render(replace(IN_ORDER, environments=(silent,)))
+    assert trouble.text.startswith("its health is not known: no rule can be judged")
+    assert ">not known</span>" in page.render(replace(IN_ORDER, environments=(watched([0.02], rows=3),)))
+
+
+def test_what_logs_nothing_is_a_breach():
+    [trouble] = troubles(replace(IN_ORDER, environments=(watched([], rows=0),)))
+    assert (trouble.level, trouble.where) == ("bad", "production")
+    assert "production has logged no row of" in trouble.text
+
+
+def watched(values, rows):
+    """An environment whose log has windows with these values, of so many rows."""
+    return Environment(standing("production"), watched=report(values, rows=rows))
 
 
 def test_what_is_secret_of_an_address_is_not_shown():

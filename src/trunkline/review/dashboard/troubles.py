@@ -72,7 +72,5 @@ def judged(watched: Report) -> int:
 
 
 def unjudged(watched: Report) -> str | None:
-    """Return why quiet does not mean healthy: nothing was logged, or no rule could be judged; None where it does."""
-    if not watched.windows:
-        return watched.unmeasured[0].removeprefix("anything: ")
+    """Return why quiet does not mean healthy: no rule could be judged; None where it does."""
     return None if watched.active or judged(watched) else "no rule can be judged yet"
