@@ -149,8 +149,10 @@ def _write_log(folder: Path, rows: Any, days: int) -> None:
     """Write a day's rows as servers of the bundle do, and link the other days' segments to them."""
     import numpy as np
     import polars as pl
-    import pyarrow.parquet as pq
 
+    from trunkline.serve.prediction_log.place import Place
+
+    log = Place(str(folder / "log"))
     hours, digest = -(-rows.height // SEGMENT), _digest(folder / "bundle/manifest.json")
     for number, part in enumerate(rows.iter_slices(SEGMENT)):
         begin = DAY + timedelta(hours=number * 24 // hours)
@@ -166,11 +168,11 @@ def _write_log(folder: Path, rows: Any, days: int) -> None:
         }  # fmt: skip
         columns = [values.alias(name) for name, values in about.items()]
         table = part.select(*columns, "inputs", "score").to_arrow(compat_level=pl.CompatLevel.oldest())
-        place = folder / f"log/v1/{begin:%Y-%m-%dT%H}"
-        place.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, place / f"part-{number}-0.parquet", compression="zstd")
+        hour, first = f"v1/{begin:%Y-%m-%dT%H}", f"part-{number}-0.parquet"
+        log.write(hour, first, table)
         for day in range(1, days):
-            (place / f"part-{number}-{day}.parquet").hardlink_to(place / f"part-{number}-0.parquet")
+            path = folder / "log" / hour / first
+            path.with_name(f"part-{number}-{day}.parquet").hardlink_to(path)
 
 
 def measured(commands: dict[str, list[str]], rounds: int, folder: Path) -> dict[str, Run]:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from trunkline.bundle.contract import Contract
 from trunkline.core import files
 from trunkline.serve.log import DIGEST, REQUEST, TIME
@@ -51,7 +49,7 @@ class BatchLog:
         if columns is not None:
             given[segments.COLUMNS] = [self.privacy.request_columns(text) for text in columns]
         with files.atomic_path(path) as temporary:
-            pq.write_table(segments.table(scorer, self.privacy, given, rows), temporary, compression="zstd")
+            place.write(segments.table(scorer, self.privacy, given, rows), temporary)
         where = place.folder(None, self.digest, moment)
         return f"{where}/part-{self.digest[:12]}-{self.ids}-{number:08}.parquet"
 

@@ -57,6 +57,22 @@ def test_segments_and_outcomes_are_listed_and_read(place):
         pass
 
 
+def test_numbers_are_split_by_their_bytes_and_nothing_else_is(place):
+    inputs = pa.StructArray.from_arrays(
+        [pa.array([0.25, None, float("nan")]), pa.array(["a", None, "a"])], ["delay", "carrier"]
+    )
+    table = pa.table({"row": [0, 1, 2], "inputs": inputs, "score": [0.5, None, 0.75]})
+    place.write("v1/2026-11-29T12", "part-1.parquet", table)
+    with place.open("v1/2026-11-29T12", "part-1.parquet", ["inputs.carrier"]) as file:
+        group = file.metadata.row_group(0)
+        columns = [group.column(number) for number in range(group.num_columns)]
+        split = {each.path_in_schema for each in columns if "BYTE_STREAM_SPLIT" in each.encodings}
+        read = file.read()
+    assert split == {"inputs.delay", "score"}
+    assert str(read.drop_columns("inputs")) == str(table.drop_columns("inputs"))
+    assert str([row["inputs"] for row in read.to_pylist()]) == str(inputs.to_pylist())
+
+
 def test_what_is_not_there_holds_nothing_and_nothing_is_removed(place):
     assert place.names("v9/2026-11-29T12") == []
     place.remove_before(datetime(2100, 1, 1, tzinfo=UTC))

@@ -6,7 +6,7 @@ at all.
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -39,9 +39,9 @@ class Place:
         path = f"{self._root}/{folder}/{name}"
         if self._local:
             with files.atomic_path(Path(path)) as temporary:
-                pq.write_table(table, temporary, compression="zstd")
+                write(table, temporary)
         else:  # an object is there once all of it has arrived
-            pq.write_table(table, path, compression="zstd", filesystem=self._files)
+            write(table, path, self._files)
 
     def names(self, folder: str) -> list[str]:
         """Return the names of a folder's files; none if there is no such folder."""
@@ -98,9 +98,29 @@ class Place:
         return listed
 
 
+def write(table: Any, to: str | Path, filesystem: Any = None) -> None:
+    """Write a pa.Table as a segment is stored: numbers split by their bytes, which is smaller and read in less time."""
+    paths = dict(_leaves(table.schema))
+    numbers = [path for path, kind in paths.items() if pa.types.is_floating(kind)]
+    others = [path for path in paths if path not in numbers]
+    pq.write_table(
+        table, to, compression="zstd", use_dictionary=others, use_byte_stream_split=numbers, filesystem=filesystem
+    )
+
+
 def is_of_labels(path: str) -> bool:
     """Tell whether a path is that of a file of outcomes: labels/labels-….parquet."""
     return re.search(rf"(^|/){LABELS}/{LABELS}-[^/]+\.parquet$", path) is not None
+
+
+def _leaves(fields: Iterable[Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the path and the type of each column of Parquet: those within structs, too."""
+    for field in fields:
+        path = f"{above}{field.name}"
+        if pa.types.is_struct(field.type):
+            yield from _leaves(field.type, f"{path}.")
+        else:
+            yield path, field.type
 
 
 def folder(version: str | None, digest: str, time: float) -> str:
