@@ -6,10 +6,11 @@ A text is only the place of its cell in the reference from here on: many differe
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -22,6 +23,8 @@ from trunkline.serve.prediction_log.segments import ABOUT, ARM, COLUMNS, ENVIRON
 
 LATENCY = "latency"
 BATCH = 1 << 16  # rows that are held at a time
+
+T = TypeVar("T")
 
 _SHADOW = "shadow"
 _OF_ALL: dict[str, Any] = {
@@ -85,6 +88,9 @@ class Reader:
         A batch has rows of some segments, or a part of a large one. Raises OutsideError for a segment that cannot be
         read.
         """
+        yield from _ahead(self._batches())
+
+    def _batches(self) -> Iterator[pl.DataFrame]:
         held: dict[_Kind, list[Any]] = {}
         count = 0
         for folder, name in self.segments():
@@ -213,6 +219,15 @@ def begin(moment: datetime, window: timedelta) -> datetime:
     """Return the start of a moment's window: windows are multiples of their width since 1970."""
     start = datetime(1970, 1, 1, tzinfo=UTC)
     return start + (moment - start) // window * window
+
+
+def _ahead(batches: Iterator[T]) -> Iterator[T]:
+    """Yield what is read by a thread of its own, one ahead: the next is decoded while this one is counted."""
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(next, batches, None)
+        while (batch := coming.result()) is not None:
+            coming = thread.submit(next, batches, None)
+            yield batch
 
 
 def _mixed(values: Any) -> Any:
