@@ -1,11 +1,13 @@
 """Rows of segments of other forms: what a column lacks is missing, and values of all types are cells or numbers."""
 
+import gc
 import json
 from datetime import timedelta
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from tests.monitor.logs import DAY, OWN, SINCE, measured, reference_of, rows, value, write
@@ -108,3 +110,18 @@ def test_what_is_hashed_or_left_out_is_not_measured_and_said(tmp_path):
         found.counts["subject"].unique().to_list() == found.reference_counts["subject"].unique().to_list() == ["score"]
     )
     assert [line.partition(":")[0] for line in found.unmeasured[1:]] == ["distance", "origin"]
+
+
+def test_a_segment_that_was_read_is_let_go_at_once(tmp_path):
+    def held():
+        return sum(isinstance(each, pq.FileMetaData) for each in gc.get_objects())
+
+    gc.collect()
+    before = held()
+    gc.disable()
+    try:
+        for part in range(5):
+            read(tmp_path, pa.StructArray.from_arrays([pa.array(["a"])], ["text"]), part=f"part-{part}", text=["a"])
+        assert held() == before
+    finally:
+        gc.enable()

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from trunkline.monitor.table import INSTANT, WINDOW
 from trunkline.serve.log import DIGEST, INPUTS, REQUEST, TIME
-from trunkline.serve.prediction_log.place import Place
+from trunkline.serve.prediction_log.place import Place, columns
 from trunkline.serve.prediction_log.segments import ABOUT, ARM, COLUMNS, ENVIRONMENT, PREDICTION_TIME, PROBLEM, ROW
 
 LATENCY = "latency"
@@ -273,7 +273,7 @@ def _names(kind: Any) -> list[str]:
 
 def _sole(metadata: Any, name: str) -> str | None:
     """Return the one value that a column of texts has in a whole segment by its statistics; None where it may vary."""
-    paths = [metadata.schema.column(place).path for place in range(metadata.num_columns)]
+    paths = columns(metadata)
     groups = range(metadata.num_row_groups if name in paths else 0)
     statistics = [metadata.row_group(group).column(paths.index(name)).statistics for group in groups]
     known = [each for each in statistics if each is not None and each.has_min_max and each.null_count == 0]

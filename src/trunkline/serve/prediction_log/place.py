@@ -66,8 +66,7 @@ class Place:
         try:
             if dictionaries:  # a column that is not there cannot be asked for
                 metadata = pq.read_metadata(path, filesystem=self._files)
-                stored = {metadata.schema.column(place).path for place in range(metadata.num_columns)}
-                there = [each for each in dictionaries if each in stored]
+                there = [each for each in dictionaries if each in columns(metadata)]
             with pq.ParquetFile(path, filesystem=self._files, metadata=metadata, read_dictionary=there) as file:
                 yield file
         except (OSError, pa.ArrowException) as error:
@@ -106,6 +105,17 @@ def write(table: Any, to: str | Path, filesystem: Any = None) -> None:
     pq.write_table(
         table, to, compression="zstd", use_dictionary=others, use_byte_stream_split=numbers, filesystem=filesystem
     )
+
+
+def columns(metadata: Any) -> list[str]:
+    """Return the paths of a segment's columns in their order; none of one without rows.
+
+    `metadata.schema` has them too, but it and the metadata would hold each other until the garbage collector looks.
+    """
+    if not metadata.num_row_groups:
+        return []
+    group = metadata.row_group(0)
+    return [group.column(place).path_in_schema for place in range(metadata.num_columns)]
 
 
 def is_of_labels(path: str) -> bool:
