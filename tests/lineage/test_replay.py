@@ -29,7 +29,8 @@ from trunkline.core.errors import UserError
 from trunkline.core.expressions import Column
 from trunkline.core.features import EVENT_TIME
 from trunkline.lineage import replay as lineage_replay
-from trunkline.serve import batch
+from trunkline.serve.batch import job as batch_job
+from trunkline.serve.batch import run as batch_run
 from trunkline.serve.labels import importing, join, store
 from trunkline.serve.log import DIGEST, REQUEST, TIME
 from trunkline.serve.online.features import OnlineFeatures, put
@@ -175,8 +176,8 @@ def test_raw_rows_of_a_batch_are_logged_with_what_their_outcomes_are_found_by(tm
         Privacy({"city": "leave_out"}, "keep", frozenset(), None),
     )
     asked.write_csv(source) if suffix == "csv" else asked.write_parquet(source)
-    job = batch.plan(source, tmp_path / "scores.parquet", folder, batch.Options(tables=tables))
-    batch.run(batch.logged(job, tmp_path / "log", privacy), Bundle.load(folder).scores, 1, int)
+    job = batch_job.plan(source, tmp_path / "scores.parquet", folder, batch_job.Options(tables=tables))
+    batch_run.run(batch_job.logged(job, tmp_path / "log", privacy), Bundle.load(folder).scores, 1, int)
     place = Place(str(tmp_path / "log"))
     (segment,) = place.segments()
     with place.open(*segment) as opened:

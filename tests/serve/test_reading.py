@@ -26,7 +26,9 @@ from trunkline.core.errors import UserError
 from trunkline.pipeline.bundle import inputs
 from trunkline.pipeline.features import compiler
 from trunkline.pipeline.ingest import decode
-from trunkline.serve import batch, tables
+from trunkline.serve import tables
+from trunkline.serve.batch import job as batch_job
+from trunkline.serve.batch import run as batch_run
 from trunkline.tables import convert
 
 TYPES = ("text", "number", "integer", "boolean")
@@ -233,8 +235,8 @@ def test_predict_scores_a_text_that_means_missing_as_missing(tmp_path: Path) -> 
     declared = [bundles.field("origin", "text", nulls=["", "?"]), bundles.field("delay", "number", nulls=["-"])]
     folder = bundles.make(tmp_path / "bundle", declared)
     (tmp_path / "in.csv").write_text("origin,delay,note\n?,1,?\nEWR,-,\n")
-    job = batch.plan(tmp_path / "in.csv", tmp_path / "out.parquet", folder)
-    batch.run(job, Bundle.load(folder).scores, 1, lambda rows: None)
+    job = batch_job.plan(tmp_path / "in.csv", tmp_path / "out.parquet", folder)
+    batch_run.run(job, Bundle.load(folder).scores, 1, lambda rows: None)
     scored = pl.read_parquet(tmp_path / "out.parquet")
     assert scored["score"].to_list() == [bundles.NO_TEXT + 1, bundles.WEIGHTS["EWR"] + bundles.NO_NUMBER]
     assert scored["note"].to_list() == ["?", None]

@@ -15,7 +15,8 @@ from trunkline.bundle.runtime import Bundle
 from trunkline.conf.sources import Package
 from trunkline.core.errors import UserError
 from trunkline.pipeline.ingest import decode
-from trunkline.serve import batch
+from trunkline.serve.batch import job as batch_job
+from trunkline.serve.batch import run as batch_run
 
 WHOLE = pa.int64()
 TYPES = [
@@ -72,8 +73,8 @@ def test_predict_reads_a_type_or_names_the_column(tmp_path: Path, stored: str, s
     folder = bundles.make(tmp_path / "bundle", [bundles.field("delay", "number"), *odd])
     output = tmp_path / f"out.{suffix}"
     with refused_by_the_column_if_at_all():
-        job = batch.plan(tmp_path / "in.parquet", output, folder, batch.Options(policy="quarantine"))
-        assert batch.run(job, Bundle.load(folder).scores, 1, lambda rows: None).rows == 2
+        job = batch_job.plan(tmp_path / "in.parquet", output, folder, batch_job.Options(policy="quarantine"))
+        assert batch_run.run(job, Bundle.load(folder).scores, 1, lambda rows: None).rows == 2
 
 
 @pytest.mark.parametrize("stored", FILES)

@@ -11,7 +11,8 @@ from trunkline.cli.output import echo_json
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from trunkline.serve.batch import Job, Policy, Runtime, Summary
+    from trunkline.serve.batch.job import Job, Policy, Runtime
+    from trunkline.serve.batch.run import Summary
     from trunkline.serve.engine.choose import Engine
     from trunkline.serve.prediction_log.privacy import Privacy
 
@@ -63,13 +64,13 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
     A text that no training row has is counted by its column, and scored as the model scores what it does not know.
     A run that was interrupted goes on from its finished parts when it is run again.
     """
-    from trunkline.serve import batch
+    from trunkline.serve.batch import job as batch_job
 
-    job = batch.plan(source, output, folder, batch.Options(runtime, on_bad_row, tables))
+    job = batch_job.plan(source, output, folder, batch_job.Options(runtime, on_bad_row, tables))
     if log:
-        job = batch.logged(job, log, _privacy(log))
+        job = batch_job.logged(job, log, _privacy(log))
     elif traceable:
-        job = batch.traceable(job)
+        job = batch_job.traceable(job)
     if dry_run:
         rows = "?" if job.table.rows is None else f"{job.table.rows:,}"
         if as_json:
@@ -133,11 +134,11 @@ def _run(job: "Job", engine: "Engine", threads: int | None) -> "Summary":
 
     from trunkline.core import machine
     from trunkline.core.progress import Bar
-    from trunkline.serve import batch
+    from trunkline.serve.batch import run
 
     threads = threads or int(machine.settings(os.environ, frozenset())["OMP_NUM_THREADS"])
     with Bar(job.table.path.name, job.table.rows, "rows") as bar:
-        return batch.run(job, engine.scores, threads, bar.advance)
+        return run.run(job, engine.scores, threads, bar.advance)
 
 
 def _warn(job: "Job", summary: "Summary") -> None:
@@ -149,12 +150,12 @@ def _warn(job: "Job", summary: "Summary") -> None:
 
 
 def _engine(job: "Job") -> "Engine":
-    from trunkline.serve import batch
+    from trunkline.serve.batch import parts
     from trunkline.serve.engine import choose
 
-    return (
-        choose.fastest(job.model, batch.CALL) if job.runtime == "onnx" else choose.scikit_learn(job.model, job.contract)
-    )
+    if job.runtime == "onnx":
+        return choose.fastest(job.model, parts.CALL)
+    return choose.scikit_learn(job.model, job.contract)
 
 
 def _print_json(job: "Job", more: dict[str, object]) -> None:

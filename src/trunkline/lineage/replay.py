@@ -24,7 +24,8 @@ from trunkline.core.arrays import Floats
 from trunkline.core.errors import UserError, one_line
 from trunkline.lineage import predictions
 from trunkline.pipeline.features.plan import FeaturePlan
-from trunkline.serve import batch, bundles
+from trunkline.serve import bundles
+from trunkline.serve.batch.job import FEATURES
 from trunkline.serve.bundles import Served
 from trunkline.serve.joined import OfflineTables
 from trunkline.serve.log import DIGEST, INPUTS, REQUEST
@@ -180,7 +181,7 @@ def _scored(table: Any, result: Replay) -> Any:
 
 
 def _scoring(folder: Path, tables: Path | None) -> Scoring:
-    bundle, features = bundles.load(folder, _CALL), folder / batch.FEATURES
+    bundle, features = bundles.load(folder, _CALL), folder / FEATURES
     raw = RawRows.parse(features.read_bytes()) if features.is_file() else None
     if raw is None or tables is None:
         return Scoring(bundle, None)

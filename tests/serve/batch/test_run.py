@@ -3,6 +3,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -19,7 +20,9 @@ from trunkline.bundle.manifest import Manifest
 from trunkline.bundle.runtime import Bundle
 from trunkline.core.errors import UserError
 from trunkline.lineage import predictions
-from trunkline.serve import batch, tables
+from trunkline.serve import tables
+from trunkline.serve.batch import job as batch_job
+from trunkline.serve.batch import run as batch_run
 from trunkline.serve.prediction_log.privacy import Privacy
 
 INPUTS = [
@@ -31,14 +34,17 @@ INPUTS = [
     Input(name="carrier", role="categorical", type="text", nullable=True, description="code", pattern="[0-9A-Z]{2}"),
 ]
 KILLED = """
+import dataclasses
 import sys
 from pathlib import Path
 from trunkline.bundle.runtime import Bundle
-from trunkline.serve import batch
+from trunkline.serve.batch import job as batch_job
+from trunkline.serve.batch import parts
+from trunkline.serve.batch import run as batch_run
 
-batch.PART = batch.CALL = 1000
+parts.CALL = 1000
 source, output, folder = map(Path, sys.argv[1:])
-job = batch.plan(source, output, folder)
+job = dataclasses.replace(batch_job.plan(source, output, folder), part_rows=1000)
 score, calls = Bundle.load(folder).scores, []
 
 def slow(numbers, texts):
@@ -48,7 +54,7 @@ def slow(numbers, texts):
         sys.stdin.read()  # until it is killed
     return score(numbers, texts)
 
-batch.run(job, slow, 1, lambda rows: None)
+batch_run.run(job, slow, 1, lambda rows: None)
 """
 
 
@@ -140,24 +146,18 @@ def read(path: Path) -> pa.Table:
     return pyarrow.csv.read_csv(path) if path.suffix == ".csv" else pq.read_table(path)
 
 
-def predict(source: Path, output: Path, folder: Path, policy=None, threads: int = 2) -> batch.Summary:
-    job = batch.plan(source, output, folder, batch.Options(policy=policy))
-    return batch.run(job, Bundle.load(folder).scores, threads, lambda _: None)
+def predict(source: Path, output: Path, folder: Path, policy=None, threads: int = 2) -> batch_run.Summary:
+    job = replace(batch_job.plan(source, output, folder, batch_job.Options(policy=policy)), part_rows=1000)
+    return batch_run.run(job, Bundle.load(folder).scores, threads, lambda _: None)
 
 
-@pytest.fixture
-def small_parts(monkeypatch) -> None:
-    monkeypatch.setattr(batch, "PART", 1000)
-
-
-@pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("source", ["in.csv", "in.parquet"])
 @pytest.mark.parametrize("output", ["out.csv", "out.parquet"])
 def test_every_format_gives_the_bundles_scores_in_order_beside_what_is_no_input(tmp_path, folder, source, output):
     table = rows(3456)
     summary = predict(write(table, tmp_path / source), tmp_path / output, folder)
     found = read(tmp_path / output)
-    assert summary == batch.Summary(rows=3456, rejected=0, parts=4, reused=0, unseen={}, first=None)
+    assert summary == batch_run.Summary(rows=3456, rejected=0, parts=4, reused=0, unseen={}, first=None)
     assert found.column_names == ["flight", "note", "score"]
     np.testing.assert_array_equal(found["score"].to_numpy(), expected(table, folder))
     assert [int(value) for value in found["flight"].to_pylist()] == list(range(3456))
@@ -165,7 +165,6 @@ def test_every_format_gives_the_bundles_scores_in_order_beside_what_is_no_input(
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([source, output])
 
 
-@pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_the_bytes_do_not_depend_on_the_number_of_threads(tmp_path, folder, suffix):
     source = write(rows(6500), tmp_path / "in.parquet")
@@ -198,7 +197,6 @@ REASONS = {
 }
 
 
-@pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_rows_against_the_contract_are_set_aside_with_number_reasons_and_all_columns(tmp_path, folder, suffix):
     table = spoilt(4000)
@@ -215,7 +213,6 @@ def test_rows_against_the_contract_are_set_aside_with_number_reasons_and_all_col
     assert not (tmp_path / f"out.rejected.{suffix}").exists(), "those of an earlier run would mislead"
 
 
-@pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("threads", [1, 4])
 def test_the_first_row_against_the_contract_stops_the_run_and_leaves_the_old_output(tmp_path, folder, threads):
     source, output = write(spoilt(6000), tmp_path / "in.parquet"), tmp_path / "out.parquet"
@@ -250,7 +247,6 @@ def test_texts_of_a_csv_that_are_no_numbers_are_refused_row_by_row(tmp_path, fol
     ]
 
 
-@pytest.mark.usefixtures("small_parts")
 def test_a_killed_run_goes_on_from_its_parts_and_ends_with_the_same_bytes(tmp_path, folder):
     source, output = write(rows(12_345), tmp_path / "in.parquet"), tmp_path / "out.parquet"
     predict(source, tmp_path / "whole.parquet", folder)
@@ -260,12 +256,11 @@ def test_a_killed_run_goes_on_from_its_parts_and_ends_with_the_same_bytes(tmp_pa
     made = {path: path.stat().st_ino for path in parts.glob("*.arrow")}
     assert len(made) == 5
     summary = predict(source, output, folder)
-    assert summary == batch.Summary(rows=12_345, rejected=0, parts=13, reused=5, unseen={}, first=None)
+    assert summary == batch_run.Summary(rows=12_345, rejected=0, parts=13, reused=5, unseen={}, first=None)
     assert output.read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert not parts.exists()
 
 
-@pytest.mark.usefixtures("small_parts")
 def test_the_parts_of_another_input_or_bundle_are_dropped(tmp_path, folder):
     source, output = write(rows(12_345), tmp_path / "in.parquet"), tmp_path / "out.parquet"
     kill_after_five_parts(source, output, folder)
@@ -293,15 +288,14 @@ def kill_after_five_parts(source: Path, output: Path, folder: Path) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
-@pytest.mark.usefixtures("small_parts")
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_a_traceable_output_is_a_prediction_log(tmp_path, folder, suffix):
     source = write(spoilt(5000), tmp_path / f"rows{suffix}")
     for name in ("once", "again"):
-        job = batch.traceable(
-            batch.plan(source, tmp_path / f"{name}{suffix}", folder, batch.Options(policy="quarantine"))
+        job = batch_job.traceable(
+            batch_job.plan(source, tmp_path / f"{name}{suffix}", folder, batch_job.Options(policy="quarantine"))
         )
-        batch.run(job, Bundle.load(folder).scores, 2, lambda rows: None)
+        batch_run.run(job, Bundle.load(folder).scores, 2, lambda rows: None)
     once, again = ((tmp_path / f"{name}{suffix}").read_bytes() for name in ("once", "again"))
     assert once == again
     table = read(tmp_path / f"once{suffix}")
@@ -313,23 +307,23 @@ def test_a_traceable_output_is_a_prediction_log(tmp_path, folder, suffix):
         found = predictions.find([str(tmp_path / f"once{suffix}")], ids[place])
         assert (found.digest, found.score) == (job.digest, pytest.approx(table["score"][place].as_py(), abs=1e-12))
     other = write(rows(5000, seed=2), tmp_path / f"other{suffix}")
-    assert batch.traceable(batch.plan(other, tmp_path / "x.csv", folder)).ids != job.ids
+    assert batch_job.traceable(batch_job.plan(other, tmp_path / "x.csv", folder)).ids != job.ids
 
 
 def test_a_traceable_output_keeps_the_request_ids_that_there_are(tmp_path, folder):
     table = rows(3).append_column("request_id", pa.array(["a", "b", "c"]))
-    job = batch.traceable(batch.plan(write(table, tmp_path / "rows.parquet"), tmp_path / "x.csv", folder))
-    batch.run(job, Bundle.load(folder).scores, 1, lambda rows: None)
+    job = batch_job.traceable(batch_job.plan(write(table, tmp_path / "rows.parquet"), tmp_path / "x.csv", folder))
+    batch_run.run(job, Bundle.load(folder).scores, 1, lambda rows: None)
     assert read(tmp_path / "x.csv")["request_id"].to_pylist() == ["a", "b", "c"]
     taken = write(table.append_column("digest", pa.array(["a", "b", "c"])), tmp_path / "taken.parquet")
     with pytest.raises(UserError, match="column digest: is the name of a column that is added"):
-        batch.traceable(batch.plan(taken, tmp_path / "y.csv", folder))
+        batch_job.traceable(batch_job.plan(taken, tmp_path / "y.csv", folder))
 
 
 def test_two_runs_never_write_one_output(tmp_path, folder):
     source, output = write(rows(10), tmp_path / "in.csv"), tmp_path / "out.csv"
-    job = batch.plan(source, output, folder)
-    with batch._locked(job), pytest.raises(UserError, match=r"out\.csv: another run is writing it"):
+    job = batch_job.plan(source, output, folder)
+    with batch_run._locked(job), pytest.raises(UserError, match=r"out\.csv: another run is writing it"):
         predict(source, output, folder)
 
 
@@ -345,7 +339,7 @@ def test_a_folder_of_that_name_with_files_of_others_is_left_alone(tmp_path, fold
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_no_rows_give_an_output_of_no_rows(tmp_path, folder, suffix):
     output = tmp_path / f"out.{suffix}"
-    assert predict(write(rows(0), tmp_path / f"in.{suffix}"), output, folder) == batch.Summary(0, 0, 0, 0, {}, None)
+    assert predict(write(rows(0), tmp_path / f"in.{suffix}"), output, folder) == batch_run.Summary(0, 0, 0, 0, {}, None)
     assert (read(output).column_names, len(read(output))) == (["flight", "note", "score"], 0)
 
 
@@ -384,7 +378,7 @@ def renamed(name: str, to: str) -> pa.Table:
 def test_columns_that_cannot_be_inputs_are_named_before_any_row_is_read(tmp_path, folder, table, message):
     source = write(table, tmp_path / "in.parquet")
     with pytest.raises(UserError, match=f"^{re.escape(f'{source}: {message}')}$"):
-        batch.plan(source, tmp_path / "out.parquet", folder)
+        batch_job.plan(source, tmp_path / "out.parquet", folder)
 
 
 def test_other_mistakes_have_one_line_each(tmp_path, folder):
@@ -400,7 +394,7 @@ def test_other_mistakes_have_one_line_each(tmp_path, folder):
         (source, "out.csv", tmp_path / "nowhere", r"nowhere: is missing; name a bundle's folder"),
     ]:
         with pytest.raises(UserError, match=line) as caught:
-            batch.plan(first, tmp_path / second, where)
+            batch_job.plan(first, tmp_path / second, where)
         assert "\n" not in str(caught.value)
     source.write_text("distance,origin\n1,EWR\n2\n")
     with pytest.raises(UserError, match=r"in\.csv: line 3: has 1 fields, the header has 2; fix it"):
@@ -419,11 +413,12 @@ def test_memory_does_not_grow_with_the_file(tmp_path, folder):
             writer.write_table(block, row_group_size=len(block))
     code = (
         "import resource, sys; from pathlib import Path\n"
-        "from trunkline.bundle.runtime import Bundle; from trunkline.serve import batch\n"
+        "from trunkline.bundle.runtime import Bundle\n"
+        "from trunkline.serve.batch import job as batch_job, run as batch_run\n"
         "source, output, folder = map(Path, sys.argv[1:])\n"
         "start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "job = batch.plan(source, output, folder)\n"
-        "done = batch.run(job, Bundle.load(folder).scores, 2, lambda _: None)\n"
+        "job = batch_job.plan(source, output, folder)\n"
+        "done = batch_run.run(job, Bundle.load(folder).scores, 2, lambda _: None)\n"
         "print(done.rows, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - start) // 1024)"
     )
     command = [sys.executable, "-c", code, str(source), str(tmp_path / "out.parquet"), str(folder)]
@@ -432,12 +427,11 @@ def test_memory_does_not_grow_with_the_file(tmp_path, folder):
     assert int(done[1]) < 400, f"{done[1]} MB"
 
 
-@pytest.mark.usefixtures("small_parts")
 def test_a_run_that_goes_on_logs_each_scored_row_once(tmp_path, folder):
     privacy = Privacy({"origin": "leave_out"}, "keep", frozenset(), None)
     source, score, calls = write(spoilt(5000), tmp_path / "rows.parquet"), Bundle.load(folder).scores, []
-    job = batch.logged(
-        batch.plan(source, tmp_path / "x.parquet", folder, batch.Options(policy="quarantine")),
+    job = batch_job.logged(
+        batch_job.plan(source, tmp_path / "x.parquet", folder, batch_job.Options(policy="quarantine")),
         tmp_path / "log",
         privacy,
     )
@@ -449,9 +443,9 @@ def test_a_run_that_goes_on_logs_each_scored_row_once(tmp_path, folder):
         return score(numbers, texts)
 
     with pytest.raises(OSError, match="the machine stops"):
-        batch.run(job, broken, 1, lambda rows: None)
+        batch_run.run(job, broken, 1, lambda rows: None)
     assert not (tmp_path / "log").exists()
-    batch.run(job, score, 2, lambda rows: None)
+    batch_run.run(job, score, 2, lambda rows: None)
     table = pa.concat_tables(pq.read_table(path) for path in sorted((tmp_path / "log").rglob("*.parquet")))
     output = read(tmp_path / "x.parquet")
     for name in ("request_id", "digest", "score"):
