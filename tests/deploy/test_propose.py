@@ -394,15 +394,10 @@ def rig(made, tmp_path, monkeypatch):
         found.import_(made.root)
         found.protect("trunkline")
         found.state.auto_merge_allowed = True
-        clone = tmp_path / "clone"
-        git(tmp_path, "clone", "--quiet", str(found.upstream.path), str(clone))
-        git(clone, "remote", "set-url", "origin", f"{found.forge.url}/acme/model.git")
         token = found.state.grant("promoter[bot]", {"contents": "write", "pull-requests": "write", "statuses": "write"})
-        known = {"GITHUB_API_URL": f"{found.forge.url}/api/v3", "GITHUB_SERVER_URL": found.forge.url}
-        for name, value in (known | {"GITHUB_REPOSITORY": "acme/model", "GITHUB_TOKEN": token}).items():
+        for name, value in found.variables(token).items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
-        monkeypatch.chdir(clone)
+        monkeypatch.chdir(found.clone(tmp_path / "clone"))
         yield found
 
 

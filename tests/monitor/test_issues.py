@@ -194,7 +194,7 @@ def test_a_rollback_is_proposed_once_for_a_cause_and_only_where_the_previous_ver
 
     def open_():
         opened.append(1)
-        return "rollback proposed", "A rollback is proposed: https://forge.example/2"
+        return "rollback proposed", "A rollback is proposed:", "https://forge.example/2"
 
     forge.faults = ["before"]
     with pytest.raises(ForgeError):  # it is opened, and not yet noted

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.rig.dispatcher import Dispatcher, Live
-from tests.rig.forge import Forge
-from tests.rig.repository import Repository, git
+from tests.rig.forge import PREFIX, Forge
+from tests.rig.repository import ISOLATED, Repository, git
 from tests.rig.reviewing import unreviewed
 from tests.rig.runner import Job
 from tests.rig.s3 import Remote
@@ -104,6 +104,22 @@ class Rig:
         git(self.upstream.path, "fetch", "--quiet", str(checkout), "HEAD", "+refs/tags/*:refs/tags/*")
         self.move(self.upstream, branch, sha, wait=wait)
         return sha
+
+    def clone(self, folder: Path) -> Path:
+        """Make a clone on this machine whose origin is the forge."""
+        git(folder.parent, "clone", "--quiet", str(self.upstream.path), str(folder))
+        git(folder, "remote", "set-url", "origin", f"{self.forge.url}/{self.upstream.name}.git")
+        return folder
+
+    def variables(self, token: str) -> dict[str, str]:
+        """Return the environment by which verbs find the forge, and nobody's configuration of git."""
+        return {
+            "GITHUB_API_URL": f"{self.forge.url}{PREFIX}",
+            "GITHUB_SERVER_URL": self.forge.url,
+            "GITHUB_REPOSITORY": self.upstream.name,
+            "GITHUB_TOKEN": token,
+            **ISOLATED,
+        }
 
     def fork(self, owner: str = "contributor") -> Repository:
         """Return a contributor's fork, which is made where there is none."""

@@ -45,6 +45,7 @@ def act(report: "Report", trunk: str, *, write: bool) -> Acted:
 
 
 def _followed(tracker: "Tracker", trunk: str) -> Iterator["Followed"]:
+    from dataclasses import replace
     from functools import partial
 
     from trunkline.monitor import issues
@@ -55,12 +56,12 @@ def _followed(tracker: "Tracker", trunk: str) -> Iterator["Followed"]:
         if alert.then == "rollback" and followed.what != "left closed":
             opened = partial(_rolled_back, tracker.report, alert, trunk)
             proposed = tracker.propose(alert, followed.number, opened)
-            yield from [proposed] if proposed else []
+            yield from [replace(proposed, url=followed.url)] if proposed else []
     yield from _retried(tracker.end)
 
 
-def _rolled_back(report: "Report", alert: "Alert", trunk: str) -> tuple["What", str]:
-    """Open the pull request of a rollback, and say what became of it."""
+def _rolled_back(report: "Report", alert: "Alert", trunk: str) -> tuple["What", str, str]:
+    """Open the pull request of a rollback, and say what became of it, with its address."""
     import os
 
     from trunkline.adapters.forge import connect
@@ -76,13 +77,14 @@ def _rolled_back(report: "Report", alert: "Alert", trunk: str) -> tuple["What", 
     try:
         proposal = propose.prepare(Path(), trunk, intent, environ)
     except RefusedError as error:
-        return "no rollback", f"No rollback: it is refused: {error}"
+        return "no rollback", f"No rollback: it is refused: {error}", ""
     if isinstance(proposal, NoChange):
-        return "no rollback", f"No rollback: the trunk declares {proposal.environment}: {proposal.declared} by now."
+        words = f"No rollback: the trunk declares {proposal.environment}: {proposal.declared} by now."
+        return "no rollback", words, ""
     opened = propose.publish(
         Path(), proposal, environ, connect.connect(environ), lambda line: click.echo(line, err=True)
     )
-    return "rollback proposed", f"A rollback is proposed: {opened.url}"
+    return "rollback proposed", "A rollback is proposed:", opened.url
 
 
 def _retried(call: Callable[[], Any]) -> Any:

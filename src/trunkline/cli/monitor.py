@@ -143,19 +143,16 @@ def _report(params: "Params", of: "Running", asked: _Asked) -> "Report":
 
     from trunkline.core.progress import Bar
     from trunkline.monitor import measure
-    from trunkline.monitor.report import Report
 
-    monitoring = watching.declared(params)
-    looked_at = watching.watched(of, asked.environment, monitoring, asked.as_of)
-    source = watching.source(params, of.folder, asked.log)
-    plan = watching.plan(params, monitoring, looked_at, of.released)
+    scope = watching.scope(params, of, asked.environment, asked.log, asked.as_of)
+    source, plan = scope.source, scope.plan
     with Bar(f"reading the log of {asked.environment}"):
         measured = measure.measure(source, plan)
     if asked.replaying:
         with Bar(f"recomputing the log of {asked.environment}"):
             measured = skew.added(measured, source, plan, of.folder, asked.tables)
-    report = Report(looked_at, monitoring, measured, watching.first_metric(params))
-    return comparing.compared(report, source, plan, partial(watching.previous, params, asked.environment))
+    before = partial(watching.previous, params, asked.environment)
+    return comparing.compared(scope.report(measured), source, plan, before)
 
 
 def _write(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from trunkline.conf.versions import Version
     from trunkline.core.arrays import Floats
     from trunkline.core.params import Params
-    from trunkline.monitor.measure import Plan, Source
+    from trunkline.monitor.measure import Measured, Plan, Source
     from trunkline.monitor.report import Report, Watched
     from trunkline.monitor.rival import Previous
     from trunkline.monitor.selftest import Model
@@ -28,6 +28,23 @@ class Running:
     digest: str
     version: str | None = None
     released: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a report is of: what is looked at, by which rules and first metric, and what is measured, and how."""
+
+    watched: "Watched"
+    monitoring: "Monitoring"
+    metric: str
+    source: "Source"
+    plan: "Plan"
+
+    def report(self, measured: "Measured") -> "Report":
+        """Return what the rules say of what was measured."""
+        from trunkline.monitor.report import Report
+
+        return Report(self.watched, self.monitoring, measured, self.metric)
 
 
 def running(params: "Params", environment: str, aside: Path) -> Running:
@@ -187,12 +204,17 @@ def plan(params: "Params", monitoring: "Monitoring", looked_at: "Watched", relea
 def report(params: "Params", of: Running, environment: str, log: str | None, as_of: datetime) -> "Report":
     """Return what the log says of a bundle in an environment, as of a moment (UTC), by the rules that are declared."""
     from trunkline.monitor import measure
-    from trunkline.monitor.report import Report
 
+    asked = scope(params, of, environment, log, as_of)
+    return asked.report(measure.measure(asked.source, asked.plan))
+
+
+def scope(params: "Params", of: Running, environment: str, log: str | None, as_of: datetime) -> Scope:
+    """Return what a report of a bundle in an environment is of, as of a moment (UTC); raises as `source`."""
     monitoring = declared(params)
     looked_at = watched(of, environment, monitoring, as_of)
-    measured = measure.measure(source(params, of.folder, log), plan(params, monitoring, looked_at, of.released))
-    return Report(looked_at, monitoring, measured, first_metric(params))
+    how = plan(params, monitoring, looked_at, of.released)
+    return Scope(looked_at, monitoring, first_metric(params), source(params, of.folder, log), how)
 
 
 def first_metric(params: "Params") -> str:

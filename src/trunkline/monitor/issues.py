@@ -81,18 +81,19 @@ class Tracker:
         ]
         return tuple(map(self._end, ended))
 
-    def propose(self, alert: Alert, issue: int | None, open_: Callable[[], tuple[What, str]]) -> Followed | None:
+    def propose(self, alert: Alert, issue: int | None, open_: Callable[[], tuple[What, str, str]]) -> Followed | None:
         """Have a rollback proposed, once for a cause: its issue has a comment that says so. None where that is done.
 
-        `open_` opens the pull request, or finds the one that is open, and says what became of it.
+        `open_` opens the pull request, or finds the one that is open, and says what became of it, in words and with its
+        address, if there is one.
         """
         said = notice.proposed(notice.marker(self.report, alert), "")
         if issue is not None and self._has_said(issue, said):
             return None
         if issue is None or not self.write:
             return Followed(alert.id, "rollback proposed", issue)
-        what, words = open_()
-        self.forge.create_issue_comment(issue, notice.proposed(notice.marker(self.report, alert), words))
+        what, words, url = open_()
+        self.forge.create_issue_comment(issue, notice.proposed(notice.marker(self.report, alert), words, url))
         return Followed(alert.id, what, issue)
 
     def _ours(self) -> list[Ours]:

@@ -110,9 +110,12 @@ def _follows(alert: Alert) -> str:
     return alert.blocked or f"{_FOLLOWS[alert.then]}{evidence}"
 
 
-def proposed(marked: Marker, words: str) -> str:
-    """Return the comment that says what became of a rollback; there is one of a cause, recognized as `again`."""
-    return f"<!-- trunkline:rollback {marked.key} -->\n{text(words, 1_000)}\n"
+def proposed(marked: Marker, words: str, url: str = "") -> str:
+    """Return the comment that says what became of a rollback; there is one of a cause, recognized as `again`.
+
+    `url` is the forge's own address of a pull request, and stays a link.
+    """
+    return f"<!-- trunkline:rollback {marked.key} -->\n{text(words, 1_000)}{url and f' {url}'}\n"
 
 
 def summary(report: Report) -> str:

@@ -1,5 +1,6 @@
-"""Debian's prometheus and alertmanager as processes of tests, and a listener for what they scrape and tell."""
+"""Debian's prometheus and alertmanager as processes of tests, and who listens to what they scrape, tell and mail."""
 
+import email
 import json
 import os
 import shutil
@@ -9,8 +10,10 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseServer, StreamRequestHandler, ThreadingTCPServer
 from threading import Thread
 from typing import Any
 
@@ -77,17 +80,54 @@ class Listener:
 
     @contextmanager
     def listening(self) -> Iterator["Listener"]:
-        thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
-        try:
+        with _serving(self._server):
             yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
 
     def told(self, alert: str, status: str) -> list[dict[str, Any]]:
         """Return the notifications of an alert in a status: firing or resolved."""
         return [each for each in self.posted if each["status"] == status and each["groupLabels"]["alertname"] == alert]
+
+
+class Mailbox:
+    """A mail server (SMTP) on this machine that takes every mail, and keeps it."""
+
+    def __init__(self) -> None:
+        self.mails: list[Message] = []
+        outer = self
+
+        class Handler(StreamRequestHandler):
+            def handle(self) -> None:
+                self.wfile.write(b"220 ready\r\n")
+                for line in self.rfile:
+                    word = line.strip().upper()
+                    if word == b"DATA":
+                        self.wfile.write(b"354 go on\r\n")
+                        outer.mails.append(email.message_from_bytes(b"".join(iter(self.rfile.readline, b".\r\n"))))
+                    self.wfile.write(b"221 bye\r\n" if word == b"QUIT" else b"250 yes\r\n")
+
+        self._server = ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.address = f"127.0.0.1:{self._server.server_address[1]}"
+
+    @contextmanager
+    def listening(self) -> Iterator["Mailbox"]:
+        with _serving(self._server):
+            yield self
+
+    def told(self, alert: str, status: str) -> list[Message]:
+        """Return the mails of an alert in a status: firing or resolved."""
+        subjects = [(str(mail["Subject"]), mail) for mail in self.mails]
+        return [mail for subject, mail in subjects if subject.startswith(f"[{status.upper()}") and alert in subject]
+
+
+@contextmanager
+def _serving(server: BaseServer) -> Iterator[None]:
+    Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 @contextmanager

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from tests.monitor.render import told
-from tests.monitor.render.programs import Listener, checked, get, post, program, query, running, until
+from tests.monitor.render.programs import Listener, Mailbox, checked, get, post, program, query, running, until
 from tests.monitor.render.promtests import SERVER, Happened, case, samples
 from tests.monitor.render.served import ACTS, Served, errors, served
 from trunkline.conf.monitoring import Monitoring
@@ -27,27 +27,19 @@ from trunkline.monitor.render import alertmanager, dashboard, rules
 DEFAULT = Monitoring.parse({"alerting": {"rules": {"latency": {"above": 2.5}}}})
 OTHERS = {"job": "node", "instance": "host:9100"}
 SOON = {"for": "1s"}
-QUICK = Monitoring.parse(
-    {
-        "alerting": {
-            "over": "10s", "wait": "0s", "interval": "1s",
-            "rules": {"errors": SOON | {"requests": 5, "above": 0.2}, "down": SOON},
-            "receivers": {"oncall": {"webhook": {"url_env": "ALERTS"}}},
-            "routes": {"critical": "oncall"},
-        }
-    }
-)  # fmt: skip
+MAIL = {"to": ["ops@example.org"], "from": "trunkline@example.org", "tls": False}
 ERRORS = "TrunklineErrors"
 
 
 @dataclass(frozen=True)
 class Rig:
-    """A server, Prometheus on it, and Alertmanager, which posts to a listener; and what happened to the server."""
+    """A server, Prometheus on it, and Alertmanager, which posts and mails; and what happened to the server."""
 
     served: Served
     prometheus: str
     alertmanager: str
     listener: Listener
+    mailbox: Mailbox
     happened: dict[str, Happened]
 
 
@@ -57,25 +49,40 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
         program(name)
     folder = tmp_path_factory.mktemp("monitoring")
     with ExitStack() as stack:
-        listener = stack.enter_context(Listener().listening())
+        listener, mailbox = stack.enter_context(Listener().listening()), stack.enter_context(Mailbox().listening())
+        declared = quick(mailbox.address)
         listener.texts |= {"/reconcile": told.reconciled(folder, ("in-sync", 0)), "/monitor": told.quiet()}
         here = stack.enter_context(served(folder / "home"))
-        alerting = stack.enter_context(_alertmanager(folder, listener))
-        prometheus = stack.enter_context(_prometheus(folder, here, listener, alerting))
+        alerting = stack.enter_context(_alertmanager(folder, declared, listener))
+        prometheus = stack.enter_context(_prometheus(folder, declared, here, listener, alerting))
         until(lambda: query(prometheus, "trunkline_rows_total"), "Prometheus does not see the server")
-        yield Rig(here, prometheus, alerting, listener, dict(_suffered(here)))
+        yield Rig(here, prometheus, alerting, listener, mailbox, dict(_suffered(here)))
 
 
-def _alertmanager(folder: Path, listener: Listener) -> Any:
+def quick(mail_server: str) -> Monitoring:
+    """Return rules that tell soon, by a webhook and by mail."""
+    return Monitoring.parse(
+        {
+            "alerting": {
+                "over": "10s", "wait": "0s", "interval": "1s",
+                "rules": {"errors": SOON | {"requests": 5, "above": 0.2}, "down": SOON},
+                "receivers": {"oncall": {"webhook": {"url_env": "ALERTS"}, "email": MAIL | {"server": mail_server}}},
+                "routes": {"critical": "oncall"},
+            }
+        }
+    )  # fmt: skip
+
+
+def _alertmanager(folder: Path, declared: Monitoring, listener: Listener) -> Any:
     path = folder / "alertmanager.yml"
-    path.write_text(alertmanager.render(QUICK.alerting, {"ALERTS": f"http://{listener.address}/alerts"}))
+    path.write_text(alertmanager.render(declared.alerting, {"ALERTS": f"http://{listener.address}/alerts"}))
     checked("amtool", "check-config", str(path))
     options = [f"--config.file={path}", f"--storage.path={folder / 'alerts'}", "--cluster.listen-address="]
     return running("prometheus-alertmanager", folder, *options)
 
 
-def _prometheus(folder: Path, here: Served, listener: Listener, alerting: str) -> Any:
-    (folder / "rules.yml").write_text(rules.render(QUICK))
+def _prometheus(folder: Path, declared: Monitoring, here: Served, listener: Listener, alerting: str) -> Any:
+    (folder / "rules.yml").write_text(rules.render(declared))
     server = {"targets": [here.server.address.removeprefix("https://")], "labels": {"environment": "production"}}
     others = [{"targets": [listener.address]}]
     content = {
@@ -216,3 +223,11 @@ def test_an_alert_is_told_once_while_it_lasts_and_again_when_it_is_over(rig):
     assert (over["labels"]["environment"], over["labels"]["severity"]) == ("production", "critical")
     assert "of the requests to 127.0.0.1" in over["annotations"]["summary"]
     assert over["annotations"]["runbook"].endswith("under errors")
+
+    def mailed() -> list[int]:
+        return [len(rig.mailbox.told(ERRORS, status)) for status in ("firing", "resolved")]
+
+    until(lambda: mailed() == told_so_far(), "not each notification is a mail as well")
+    mail = rig.mailbox.told(ERRORS, "resolved")[-1]
+    assert (mail["From"], mail["To"]) == ("trunkline@example.org", "ops@example.org")
+    assert f"[RESOLVED] {ERRORS} production" in str(mail["Subject"])

@@ -65,9 +65,7 @@ class GitLab:
     def comments(self, number: int) -> tuple[Comment, ...]:
         """Return all notes on a merge request, oldest first."""
         with _asking(f"notes on !{number}", READ):
-            notes = self._project.mergerequests.get(number, lazy=True).notes
-            comments = notes.list(sort="asc", order_by="created_at", iterator=True)
-            return tuple(Comment(note.id, note.author["username"], note.body) for note in comments if not note.system)
+            return _comments(self._project.mergerequests.get(number, lazy=True))
 
     def create_comment(self, number: int, body: str) -> None:
         """Write a note on a merge request."""
@@ -100,9 +98,7 @@ class GitLab:
     def issue_comments(self, number: int) -> tuple[Comment, ...]:
         """Return all notes on an issue, oldest first."""
         with _asking(f"notes on #{number}", READ):
-            notes = self._project.issues.get(number, lazy=True).notes
-            comments = notes.list(sort="asc", order_by="created_at", iterator=True)
-            return tuple(Comment(note.id, note.author["username"], note.body) for note in comments if not note.system)
+            return _comments(self._project.issues.get(number, lazy=True))
 
     def create_issue_comment(self, number: int, body: str) -> None:
         """Write a note on an issue."""
@@ -228,6 +224,12 @@ class GitLab:
                 raise UserError(f"{what}: there are none, or they have expired") from None
             raise
         return limited(cast("Iterator[bytes]", chunks), limit)
+
+
+def _comments(noted: Any) -> tuple[Comment, ...]:
+    """Return all notes that people and programs wrote on an issue or a merge request, oldest first."""
+    notes = noted.notes.list(sort="asc", order_by="created_at", iterator=True)
+    return tuple(Comment(note.id, note.author["username"], note.body) for note in notes if not note.system)
 
 
 def _issue(issue: RESTObject) -> Issue:
