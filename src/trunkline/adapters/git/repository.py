@@ -142,6 +142,11 @@ def resolve(folder: Path, name: str) -> str | None:
     return stdout(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
 
 
+def blob(folder: Path, commit: str, path: str) -> str | None:
+    """Return the id of a file's content in a commit; None if the commit has no such file."""
+    return stdout(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}:{prefix(folder)}{path}")
+
+
 def is_repository(folder: Path) -> bool:
     """Tell whether a folder is in a repository that git can read."""
     return stdout(folder, "rev-parse", "--git-dir") is not None
