@@ -70,9 +70,8 @@ def of_person(because: str | None) -> tuple[Cause, ...]:
 
 def listed(causes: tuple[Cause, ...], before: str = "") -> str:
     """Return causes as a list in Markdown, with those that an earlier text of the same pull request has."""
-    lines = {cause.key: f"- {cause.words} {_mark(cause.key)}" for cause in causes}
-    earlier = {key: line for key, line in _earlier(before) if key not in lines}
-    return "\n".join((*earlier.values(), *lines.values()))
+    now = {cause.key: f"- {cause.words} {_mark(cause.key)}" for cause in causes}
+    return "\n".join((dict(_earlier(before)) | now).values())
 
 
 def _earlier(body: str) -> Iterator[tuple[str, str]]:

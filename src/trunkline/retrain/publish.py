@@ -10,7 +10,7 @@ from trunkline.adapters.forge.api import Forge
 from trunkline.adapters.git import remote, repository
 from trunkline.core.errors import OutsideError
 from trunkline.retrain import attempt, causes, result, text
-from trunkline.retrain.propose import Proposal, Where
+from trunkline.retrain.propose import Branch, Proposal, Where
 from trunkline.retrain.result import Result
 from trunkline.retrain.text import Words
 
@@ -65,7 +65,7 @@ def publish(where: Where, forge: Forge, proposal: Proposal, issue: int | None = 
     if proposal.settled and (branch.pull is None or branch.pull.state != "open"):
         return Done(commit, proposal.computed)
     if not proposal.settled:
-        _push(where, branch.name, commit)
+        _push(where, branch, commit)
     words = proposal.title, body(where, proposal)
     pull = api.retried(partial(forge.open_pull_request, branch.name, where.trunk, *words), where.tell)
     came = _came(where, proposal)
@@ -101,9 +101,13 @@ def _committed(where: Where, proposal: Proposal) -> str:
     return remote.commit_files(where.root, proposal.base, blobs, message)
 
 
-def _push(where: Where, branch: str, commit: str) -> None:
-    if remote.push(where.root, branch, where.environ, commit=commit, create=True, replace=True) == "moved":
-        raise OutsideError(f"git push origin {branch}: somebody else pushed to it meanwhile; run it again")
+def _push(where: Where, branch: Branch, commit: str) -> None:
+    """Push the commit in place of what the branch had when it was looked at; what is pushed meanwhile stays."""
+    pushed = remote.push(
+        where.root, branch.name, where.environ, commit=commit, create=True, replace=True, seen=branch.tip or ""
+    )
+    if pushed == "moved":
+        raise OutsideError(f"git push origin {branch.name}: somebody else pushed to it meanwhile; run it again")
 
 
 def _say_once(where: Where, forge: Forge, said: str, pull: int, issue: int | None) -> None:

@@ -132,10 +132,12 @@ def push(  # noqa: PLR0913  what, where to, and how
     commit: str = "HEAD",
     create: bool = False,
     replace: bool = False,
+    seen: str | None = None,
 ) -> Branch:
     """Push a commit to a branch of origin that has no commit which it does not have; one that is gone stays gone.
 
     With `create`, one that is not there is made; with `replace`, what it has is replaced, if nobody pushes meanwhile.
+    `seen` is the commit that it had when it was looked at, "" where there was no branch: with another one it has moved.
     Raises UserError for a name that no branch can have and for something that cannot be a token, OutsideError for
     everything else that the remote answers.
     """
@@ -143,6 +145,8 @@ def push(  # noqa: PLR0913  what, where to, and how
     tip = _at(folder, environ, ref, branch)
     if tip == repository.resolve(folder, commit) or (tip is None and not create):
         return "same" if tip else "moved"
+    if seen is not None and seen != (tip or ""):
+        return "moved"
     lease = [f"--force-with-lease={ref}:{tip or ''}"] if replace else []
     done = _remote(folder, environ, "push", "--porcelain", *lease, "origin", f"{commit}:{ref}")
     if not done.returncode:
