@@ -170,7 +170,7 @@ class Server:
         return 200, {"id": 1, "username": self.me}, {}
 
     def gl_requests(self, request: "_Request", query: dict[str, str]) -> Any:
-        found = [self._gl(one) for one in self.pulls if one["open"]]
+        found = [self._gl(one) for one in self.pulls if one["open"] or query.get("state") == "all"]
         sides = {key: query[key] for key in ("source_branch", "target_branch") if key in query}
         return self._page(request, query, [one for one in found if sides.items() <= one.items()])
 

@@ -14,7 +14,7 @@ PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 STAGES = PIPELINE["stages"]
 # Rooms whose modules stand for themselves, so that a stage may name one of them; elsewhere it names the folder.
 APART = {f"src/trunkline/{room}" for room in ("adapters", "conf", "pipeline", "show")}
-ABOVE = {"cli", "deploy", "doctor", "lineage", "monitor", "release", "review", "serve"}
+ABOVE = {"cli", "deploy", "doctor", "lineage", "monitor", "release", "retrain", "review", "serve"}
 # How many modules a stage is run again for although it cannot import them; where this grows, a room is too wide.
 UNUSED = {"search": 3, "train": 4}
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ _FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "DVC_EXP
 
 # Whoever has no name and no address in git's configuration can have a merge planned too.
 _MERGER = ("-c", "user.name=trunkline", "-c", "user.email=trunkline@localhost", "-c", f"core.hooksPath={os.devnull}")
+_REPRODUCE = "from trunkline.cli import main; import sys; sys.argv[1:] = ['ci', 'reproduce', 'run']; main()"
 _PLAN = "from trunkline.cli import main; import sys; sys.argv[1:] = ['plan', '--json']; main()"
 
 
@@ -51,6 +52,28 @@ def cache_folder(root: Path) -> Path:
 
     with project.opened(root) as repo:
         return Path(repo.cache.local_cache_dir)
+
+
+@contextmanager
+def tree(root: Path, commit: str) -> Iterator[Path]:
+    """Yield the project's folder in a checkout of a commit, without DVC's outputs; it is removed afterwards."""
+    with _checkout(root, commit) as (folder, _):
+        yield folder
+
+
+@contextmanager
+def results(root: Path, commit: str, cache: Path, tell: Callable[[str], None]) -> Iterator[Path]:
+    """Yield a checkout of a commit in which the whole pipeline has run as a workflow runs it; it is removed afterwards.
+
+    `tell` hears each line that the run prints. Raises OutsideError where the pipeline fails.
+    """
+    with _checkout(root, commit) as (folder, state):
+        own = _aside(folder, cache, state) | _path(PRESENT)
+        _started(folder, _dvc("checkout", "--quiet", "--allow-missing"), own)
+        done = _started(folder, [sys.executable, "-u", "-c", _REPRODUCE], own, together=True, tell=tell)
+        if done.code:
+            raise OutsideError(f"dvc repro failed on {commit[:12]}: {one_line(done.printed)[-300:]}")
+        yield folder
 
 
 @contextmanager
@@ -180,15 +203,19 @@ class _Done:
     complaint: str
 
 
-def _started(
+def _started(  # noqa: PLR0913  what, where, and what is heard of it
     folder: Path,
     command: Sequence[str],
     settings: Mapping[str, str] | None = None,
     *,
     given: str = "",
     together: bool = False,
+    tell: Callable[[str], None] | None = None,
 ) -> _Done:
-    """Run a command in a folder; what it prints is kept, `together` in one order; Ctrl-C ends all that it started."""
+    """Run a command in a folder; what it prints is kept, `together` in one order; Ctrl-C ends all that it started.
+
+    `tell` hears each line as it is printed.
+    """
     environ = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
     with subprocess.Popen(  # noqa: S603  no shell
         command,
@@ -202,11 +229,23 @@ def _started(
         start_new_session=True,
     ) as process:
         try:
-            printed, complaint = process.communicate(given)
+            printed, complaint = process.communicate(given) if tell is None else (_heard(process, tell), "")
         except BaseException:
             _end(process)
             raise
     return _Done(process.returncode, printed, complaint or "")
+
+
+def _heard(process: "subprocess.Popen[str]", tell: Callable[[str], None]) -> str:
+    """Return all that a process prints until it ends; `tell` hears each line at once."""
+    lines = []
+    if process.stdin is not None:
+        process.stdin.close()
+    for line in process.stdout or ():
+        tell(line.rstrip("\n"))
+        lines.append(line)
+    process.wait()
+    return "".join(lines)
 
 
 def _end(process: "subprocess.Popen[str]") -> None:

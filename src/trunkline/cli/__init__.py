@@ -32,6 +32,7 @@ COMMANDS = {
     "render": "trunkline.cli.render:render",
     "replay": "trunkline.cli.replay:replay",
     "report": "trunkline.cli.report:report",
+    "retrain": "trunkline.cli.retrain:retrain",
     "review": "trunkline.cli.review:review",
     "rollback": "trunkline.cli.rollback:rollback",
     "rollout": "trunkline.cli.rollout:rollout",

@@ -11,7 +11,6 @@ from trunkline.core import files, paths
 from trunkline.core.errors import UserError, nearest
 
 if TYPE_CHECKING:
-    from trunkline.pipeline.compose.files import Composed
     from trunkline.pipeline.ingest.pins import PinMove
 
 GONE, NONE = "gone", "not pinned"
@@ -37,7 +36,7 @@ def pin(  # noqa: PLR0913, PLR0917  an argument per option
     A pin is the sha256 of a file, the version of a Delta table, the snapshot of an Iceberg table or the fingerprint of
     a database. What follows is a diff for a pull request, and dvc repro. Comments and layout of the files stay.
     """
-    from trunkline.pipeline.compose import compose, judge
+    from trunkline.pipeline.compose import compose, judge, rewrite
     from trunkline.pipeline.ingest import pins
 
     composed = compose.compose(paths.CONF, [f"experiment={experiment}"] if experiment else [])
@@ -47,28 +46,12 @@ def pin(  # noqa: PLR0913, PLR0917  an argument per option
             raise UserError(f"data.sources: no source '{name}'{nearest(name, sources)}")
     chosen = {name: source for name, source in sources.items() if not names or name in names}
     moves = [move for name, source in chosen.items() for move in pins.moves(name, source)]
-    edited = _edited(composed, moves)
+    edited = rewrite.rewritten(composed, ((("data", "sources", *move.key), move.now) for move in moves))
     if not (checking or dry_run):
         for path, text in edited.items():
             files.write_text(path, text)
     _tell(moves, edited, as_json, written=not (checking or dry_run))
     context.exit(1 if checking and moves else 0)
-
-
-def _edited(composed: "Composed", moves: "list[PinMove]") -> dict[Path, str]:
-    """Return the new text of each file of conf/ that changes."""
-    from trunkline.pipeline.compose import edit
-    from trunkline.pipeline.compose import files as compose_files
-
-    texts: dict[Path, str] = {}
-    for move in moves:
-        path, key = compose_files.holder(composed.merged, ("data", "sources", *move.key))
-        text = texts.get(path) or path.read_text(encoding="utf-8")
-        try:
-            texts[path] = edit.drop(text, key) if move.now is None else edit.put(text, key, move.now)
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from None
-    return texts
 
 
 def _tell(moves: "list[PinMove]", edited: Mapping[Path, str], as_json: bool, *, written: bool) -> None:

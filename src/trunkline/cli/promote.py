@@ -56,7 +56,7 @@ def propose(intent: "Intent", trunk: str, local: bool, dry_run: bool, as_json: b
     from trunkline.deploy import propose as deploy_propose
     from trunkline.release.verify import RefusedError
 
-    forge = None if local or dry_run else _forge()
+    forge = None if local or dry_run else forge_or_local()
     tried = partial(verdicts.elsewhere, intent.environment) if intent.kind == "promote" else None
     try:
         proposal = deploy_propose.prepare(Path(), trunk, intent, os.environ, tried)
@@ -82,7 +82,8 @@ def propose(intent: "Intent", trunk: str, local: bool, dry_run: bool, as_json: b
     return 0
 
 
-def _forge() -> "Forge":
+def forge_or_local() -> "Forge":
+    """Return the forge of the environment; raises UserError that names --local where there is none."""
     import os
 
     from trunkline.adapters.forge import connect

@@ -95,6 +95,16 @@ class DeployTarget(Strict):
     )
 
 
+class RetrainingRequest(Strict):
+    """What becomes of the pull request of a retraining."""
+
+    merge: Literal["automatic", "approval"] = Field(
+        "approval",
+        description="Whether it merges by itself once its checks and gates pass, or waits for a person; one that a "
+        "person has changed always waits.",
+    )
+
+
 def _with_production(environments: dict[str, DeployTarget]) -> dict[str, DeployTarget]:
     if "production" not in environments:
         raise ValueError("lacks production, whose version is the champion that gates compare with")
@@ -117,6 +127,7 @@ class Deploy(Group):
     mlflow: Literal["correct", "report"] = Field(
         "correct", description="Whether a change by hand in MLflow's registry is undone, or only reported."
     )
+    retrain: RetrainingRequest = RetrainingRequest()
     environments: Annotated[dict[Environment, DeployTarget], AfterValidator(_with_production)] = Field(
         description="What runs a version; production must be among them."
     )

@@ -182,6 +182,19 @@ RULES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+class Retraining(Strict):
+    """When a retraining is proposed though no rule is broken, and which rows it learns from."""
+
+    every: Duration | None = Field(
+        None,
+        description="How much later than the declared holdout the newest rows whose outcomes are all known have to end "
+        "for a retraining to be proposed; null: only where a rule says retrain, or a person does.",
+    )
+    window: Literal["slide", "grow"] = Field(
+        "slide", description="Whether the training window keeps its length as it moves on, or its beginning."
+    )
+
+
 class Monitoring(Group):
     """What is watched of a model that runs; no stage reads it, so that a change reruns nothing (docs/monitoring.md)."""
 
@@ -209,6 +222,7 @@ class Monitoring(Group):
     rules: dict[Name, Rule] | None = Field(
         None, description="The rules, by name; null: those of the framework's conf/monitoring/common.yaml."
     )
+    retrain: Retraining = Retraining()
     alerting: Alerting = Alerting()
 
     @property

@@ -80,8 +80,8 @@ def body(report: Report, alert: Alert, marked: Marker, page: str | None) -> str:
     watched = report.watched
     version = f"{code(watched.version)} " if watched.version else ""
     rows = [
-        ("What", _what(alert)),
-        ("Since", _since(alert)),
+        ("What", what(alert)),
+        ("Since", since(alert)),
         ("How bad", alert.severity),
         ("Of", f"{version}{code(watched.digest[:12])} in {code(watched.environment)}"),
         ("With it", _consequences(alert)),
@@ -124,7 +124,7 @@ def summary(report: Report) -> str:
     of = f"{code(watched.version or 'the bundle')} {code(watched.digest[:12])} in {code(watched.environment)}"
     lines = [f"## {report.answer}: {of}, as of {watched.as_of:%Y-%m-%d %H:%M} UTC", ""]
     if report.active:
-        rows = [(each.severity, _what(each), _since(each), text(each.blocked or each.then)) for each in report.active]
+        rows = [(each.severity, what(each), since(each), text(each.blocked or each.then)) for each in report.active]
         lines += [table(("How bad", "What", "Since", "What follows"), rows), ""]
     standings = [(code(each.rule), text(each.verdict), f"{each.beyond} of {each.series}") for each in report.standings]
     return "\n".join([*lines, table(("Rule", "Verdict", "Beyond"), standings), ""])
@@ -133,7 +133,7 @@ def summary(report: Report) -> str:
 def again(alert: Alert, marked: Marker) -> str:
     """Return the comment that tells of an alert once more; it begins with what it is recognized by."""
     mark = f"<!-- trunkline:told {marked.id} {marked.told} {marked.level} -->"
-    return f"{mark}\nIt goes on: {_what(alert)}; since {_since(alert)}.\n"
+    return f"{mark}\nIt goes on: {what(alert)}; since {since(alert)}.\n"
 
 
 def quiet(report: Report, marked: Marker) -> str:
@@ -153,14 +153,16 @@ def _end(report: Report, marked: Marker) -> str:
     return f"No longer seen: as of {watched.as_of:%Y-%m-%d %H:%M} UTC, nothing like it of {of} asks for an issue."
 
 
-def _what(alert: Alert) -> str:
+def what(alert: Alert) -> str:
+    """Return what is wrong, in Markdown, without a value of a row."""
     cause = alert.cause
     if alert.words:
         return f"{code(cause.name)}: {text(alert.words)}"
     return f"{_named(cause)}: {code(cause.measure)} is {cause.value:.3g}, limit {cause.limit:.3g}"
 
 
-def _since(alert: Alert) -> str:
+def since(alert: Alert) -> str:
+    """Return since when, for how many windows, and of how many rows."""
     cause = alert.cause
     windows = "1 window" if cause.windows == 1 else f"{cause.windows} windows"
     return f"{cause.since:%Y-%m-%d %H:%M} UTC, {windows}, {cause.rows:,} rows in the last one"

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.rig.rig import rigged
+from tests.rig.rig import MAINTAINER, rigged
 from trunkline.adapters.forge import api
 from trunkline.adapters.forge.api import ForgeError, Guards, Merged
 from trunkline.adapters.forge.github import GitHub
@@ -52,6 +52,25 @@ def test_a_pull_request_is_opened_once_and_kept_up_to_date(rig):
     assert opened(rig) == opened(rig, "v4 to production, again") == found
     assert rig.state.pulls[found.number].title == "v4 to production, again"
     assert [method for method, *_ in rig.forge.requests if method != "GET"] == ["POST", "PATCH"]
+
+
+def test_what_became_of_a_branchs_pull_requests(rig):
+    forge = connected(rig)
+    assert forge.pull_request_of("promote", "main") is None
+    first = opened(rig)
+    open_ = forge.pull_request_of("promote", "main")
+    assert (open_.number, open_.state, open_.sha) == (first.number, "open", rig.state.pulls[1].head_sha)
+    assert (open_.url, open_.body.strip()) == (first.url, "Because.")
+    rig.state.pulls[1].state = "closed"
+    assert forge.pull_request_of("promote", "main").state == "closed"
+    second = opened(rig)
+    rig.state.pulls[1].state = "open"
+    rig.state.pulls[2].state = "closed"
+    assert forge.pull_request_of("promote", "main").number == first.number, "the open one"
+    rig.state.land(rig.state.pulls[1], MAINTAINER)
+    assert forge.pull_request_of("promote", "main").number == second.number, "else the newest"
+    rig.state.pulls.pop(2)
+    assert forge.pull_request_of("promote", "main").state == "merged"
 
 
 def test_issues_are_read_written_closed_and_no_pull_request_is_one(rig):

@@ -49,6 +49,24 @@ def test_a_merge_request_is_opened_once_and_kept_up_to_date(server, forge):
     assert len(server.writes) == 2
 
 
+def test_what_became_of_a_branchs_merge_requests(server, forge):
+    assert forge.pull_request_of("promote", "main") is None
+    sides = {"source_branch": "promote", "target_branch": "main"}
+    server.pull(1, SHA, description="Because.", **sides)
+    server.pull(2, MERGE, source_project_id=6, **sides)  # of a fork
+    request = forge.pull_request_of("promote", "main")
+    assert (request.number, request.state, request.sha, request.body) == (1, "open", SHA, "Because.")
+    server.pull(3, PUSHED, state="merged", **sides)
+    assert forge.pull_request_of("promote", "main").number == 1, "the open one"
+    server.pulls[0]["open"] = False
+    assert (forge.pull_request_of("promote", "main").number, forge.pull_request_of("promote", "main").state) == (
+        3,
+        "merged",
+    )
+    server.pulls.pop(2)
+    assert forge.pull_request_of("promote", "main").state == "closed"
+
+
 def test_issues_are_read_written_and_closed(server, forge):
     since = datetime(2025, 12, 1, tzinfo=UTC)
     one = forge.create_issue("t", "b\n")

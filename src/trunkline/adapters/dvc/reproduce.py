@@ -89,13 +89,24 @@ def push(root: Path, branch: str, environ: Mapping[str, str], *, create: bool = 
     changed, so that a run which this push starts ends here; a commit that an earlier call was stopped before it could
     push is pushed. A branch that is not there is made with `create` only. Raises OutsideError where a remote fails.
     """
-    with project.opened(root) as repo:
-        if project.has_remote(repo):
-            _send(repo)
+    share(root)
+    files = commit(root)
+    return Pushed(files, repository.head(root) or "", git_remote.push(root, branch, environ, create=create))
+
+
+def commit(root: Path) -> tuple[str, ...]:
+    """Commit the results that are in git, on what is checked out, and return which have changed; none: no commit."""
     files, before = uncommitted(root), repository.head(root) or ""
     if files:
         git_remote.commit(root, files, f"Results of {before[:10]}\n\nWhat dvc repro makes of it: {', '.join(files)}")
-    return Pushed(files, repository.head(root) or before, git_remote.push(root, branch, environ, create=create))
+    return files
+
+
+def share(root: Path) -> None:
+    """Push all results to DVC's remote, if there is one; raises OutsideError where it fails."""
+    with project.opened(root) as repo:
+        if project.has_remote(repo):
+            _send(repo)
 
 
 def _is_readable(repo: Any, tell: Tell) -> bool:

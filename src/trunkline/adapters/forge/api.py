@@ -44,6 +44,17 @@ class PullRequest:
 
 
 @dataclass(frozen=True)
+class BranchPullRequest:
+    """The newest pull request of a branch, whatever became of it: its head when it was last seen, and its text."""
+
+    number: int
+    url: str
+    sha: str
+    body: str
+    state: Literal["open", "closed", "merged"]
+
+
+@dataclass(frozen=True)
 class Comment:
     """A comment, and the login of its author."""
 
@@ -140,6 +151,9 @@ class Forge(Protocol):
 
     def open_pull_request(self, branch: str, base: str, title: str, body: str) -> PullRequest:
         """Open a pull request of a branch here, or bring the title and text of the open one up to date."""
+
+    def pull_request_of(self, branch: str, base: str) -> BranchPullRequest | None:
+        """Return the open pull request of a branch here into another one, or else the newest that there was."""
 
     def merge_when_ready(self, number: int, sha: str) -> bool:
         """Have a pull request merged as soon as all that is required is there; tell whether it is merged already.

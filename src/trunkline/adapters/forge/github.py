@@ -7,7 +7,7 @@ into memory, and refuses the storage that GitHub redirects to.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import requests
@@ -18,6 +18,7 @@ from github.PullRequest import PullRequest as Pull
 from trunkline.adapters.forge import github_rules
 from trunkline.adapters.forge.api import (
     TIMEOUT,
+    BranchPullRequest,
     Comment,
     ForgeError,
     Guards,
@@ -178,6 +179,18 @@ class GitHub:
             elif pull.title != title or plain(pull.body) != plain(body):
                 pull.edit(title=title, body=body)
             return PullRequest(pull.number, pull.html_url)
+
+    def pull_request_of(self, branch: str, base: str) -> BranchPullRequest | None:
+        """Return the open pull request of a branch here into another one, or else the newest that there was."""
+        with _asking(f"pull requests of {branch}", PULLS):
+            head = f"{self._name.partition('/')[0]}:{branch}"
+            pulls = self._repository.get_pulls(state="all", head=head, base=base)
+            pull = max(pulls, key=lambda each: (each.state == "open", each.number), default=None)
+            if pull is None:
+                return None
+            state: Literal["open", "closed", "merged"] = "open" if pull.state == "open" else "closed"
+            state = "merged" if pull.merged_at is not None else state
+            return BranchPullRequest(pull.number, pull.html_url, pull.head.sha, pull.body or "", state)
 
     def merge_when_ready(self, number: int, sha: str) -> bool:
         """Have a pull request merged as soon as all that is required is there; tell whether it is merged already."""

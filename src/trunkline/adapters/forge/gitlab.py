@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import requests
 from gitlab import Gitlab
@@ -16,6 +16,7 @@ from gitlab.exceptions import GitlabError
 
 from trunkline.adapters.forge.api import (
     TIMEOUT,
+    BranchPullRequest,
     Comment,
     ForgeError,
     Guards,
@@ -135,6 +136,19 @@ class GitLab:
             elif request.title != title or plain(request.description) != plain(body):
                 self._project.mergerequests.update(request.iid, text)
             return PullRequest(request.iid, request.web_url)
+
+    def pull_request_of(self, branch: str, base: str) -> BranchPullRequest | None:
+        """Return the open merge request of a branch here into another one, or else the newest that there was."""
+        with _asking(f"merge requests of {branch}", READ):
+            sides = {"source_branch": branch, "target_branch": base}
+            requests = self._project.mergerequests.list(state="all", iterator=True, **sides)
+            own = [each for each in requests if each.source_project_id == each.target_project_id]
+            request = max(own, key=lambda each: (each.state == "opened", int(each.iid)), default=None)
+            if request is None:
+                return None
+            states: dict[str, Literal["open", "closed", "merged"]] = {"opened": "open", "merged": "merged"}
+            state = states.get(request.state, "closed")
+            return BranchPullRequest(request.iid, request.web_url, request.sha, request.description or "", state)
 
     def merge_when_ready(self, number: int, sha: str) -> bool:
         """Have a merge request merged as soon as its pipeline passes; tell whether it is merged already.

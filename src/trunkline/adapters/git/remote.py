@@ -63,23 +63,36 @@ def commit(folder: Path, paths: Sequence[str], message: str) -> None:
 
 def commit_file(folder: Path, parent: str, path: Path, text: str, message: str) -> str:
     """Return a new commit on top of another that differs from it in one file; no branch and no working tree changes."""
-    blob = output(folder, "hash-object", "-w", "--stdin", given=text.encode()).decode().strip()
+    return commit_files(folder, parent, {path: blob(folder, text)}, message)
+
+
+def commit_files(folder: Path, parent: str, blobs: Mapping[Path, str], message: str) -> str:
+    """Return a new commit as `commit_file`, which has these blobs as files."""
     with tempfile.TemporaryDirectory() as aside:
         index = {**os.environ, "GIT_INDEX_FILE": str(Path(aside, "index"))}
         output(folder, "read-tree", parent, environ=index)
-        name = f"{repository.prefix(folder)}{path.as_posix()}"
-        output(folder, "update-index", "--add", "--cacheinfo", f"100644,{blob},{name}", environ=index)
+        for path, name in blobs.items():
+            entry = f"100644,{name},{repository.prefix(folder)}{path.as_posix()}"
+            output(folder, "update-index", "--add", "--cacheinfo", entry, environ=index)
         tree = output(folder, "write-tree", environ=index).decode().strip()
     commit = output(folder, *_author(folder), "commit-tree", tree, "-p", parent, given=message.encode())
     return commit.decode().strip()
 
 
-def branch(folder: Path, name: str, commit: str) -> None:
-    """Make a local branch; raises UserError where there is one of this name that is elsewhere."""
+def blob(folder: Path, text: str) -> str:
+    """Return the id of a text as git has it now, in no commit yet."""
+    return output(folder, "hash-object", "-w", "--stdin", given=text.encode()).decode().strip()
+
+
+def branch(folder: Path, name: str, commit: str, before: str | None = None) -> None:
+    """Make a local branch, or move the one that is at the commit `before`.
+
+    Raises UserError where there is one of this name that is elsewhere.
+    """
     ref = _ref(name, "--local")
     if repository.resolve(folder, ref) == commit:
         return
-    if stdout(folder, "update-ref", ref, commit, "") is None:
+    if stdout(folder, "update-ref", ref, commit, before or "") is None:
         raise UserError(f"there is a branch {name} already; delete it with: git branch -D {name}")
 
 
@@ -119,10 +132,12 @@ def push(  # noqa: PLR0913  what, where to, and how
     commit: str = "HEAD",
     create: bool = False,
     replace: bool = False,
+    seen: str | None = None,
 ) -> Branch:
     """Push a commit to a branch of origin that has no commit which it does not have; one that is gone stays gone.
 
     With `create`, one that is not there is made; with `replace`, what it has is replaced, if nobody pushes meanwhile.
+    `seen` is the commit that it had when it was looked at, "" where there was no branch: with another one it has moved.
     Raises UserError for a name that no branch can have and for something that cannot be a token, OutsideError for
     everything else that the remote answers.
     """
@@ -130,6 +145,8 @@ def push(  # noqa: PLR0913  what, where to, and how
     tip = _at(folder, environ, ref, branch)
     if tip == repository.resolve(folder, commit) or (tip is None and not create):
         return "same" if tip else "moved"
+    if seen is not None and seen != (tip or ""):
+        return "moved"
     lease = [f"--force-with-lease={ref}:{tip or ''}"] if replace else []
     done = _remote(folder, environ, "push", "--porcelain", *lease, "origin", f"{commit}:{ref}")
     if not done.returncode:

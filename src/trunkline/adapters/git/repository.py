@@ -14,7 +14,8 @@ EXCLUDE = ":(exclude)"  # before a path that git is to leave out
 
 # The rooms above the pipeline: no stage can reach what is in them, so that nothing in them decides a result.
 ABOVE = tuple(
-    f"src/trunkline/{room}" for room in ("cli", "deploy", "doctor", "init", "lineage", "release", "review", "serve")
+    f"src/trunkline/{room}"
+    for room in ("cli", "deploy", "doctor", "init", "lineage", "release", "retrain", "review", "serve")
 )
 # What decides a result: the declaration, the code, and how they are run.
 INPUTS = ("conf", "params.yaml", "src", "stages", "dvc.yaml", "locks", *(f"{EXCLUDE}{room}" for room in ABOVE))
@@ -139,6 +140,11 @@ def prefix(folder: Path) -> str:
 def resolve(folder: Path, name: str) -> str | None:
     """Return the commit that a name stands for; None if it stands for none."""
     return stdout(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+
+
+def blob(folder: Path, commit: str, path: str) -> str | None:
+    """Return the id of a file's content in a commit; None if the commit has no such file."""
+    return stdout(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}:{prefix(folder)}{path}")
 
 
 def is_repository(folder: Path) -> bool:

@@ -1,0 +1,125 @@
+"""Puts a retraining where it is to be: a branch here, or a branch of origin and its pull request, with the results."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+
+from trunkline.adapters import checkouts
+from trunkline.adapters.dvc import reproduce
+from trunkline.adapters.forge import api
+from trunkline.adapters.forge.api import Forge
+from trunkline.adapters.git import remote, repository
+from trunkline.core.errors import OutsideError
+from trunkline.retrain import attempt, causes, result, text
+from trunkline.retrain.propose import Branch, Proposal, Where
+from trunkline.retrain.result import Result
+from trunkline.retrain.text import Words
+
+
+@dataclass(frozen=True)
+class Done:
+    """The commit that the branch has now, whether its results are there, and the pull request, if one is open."""
+
+    commit: str
+    computed: bool
+    number: int | None = None
+    url: str = ""
+    merged: bool = False
+
+
+def run(where: Where, proposal: Proposal) -> Proposal:
+    """Run the pipeline on a proposal, in a checkout, and return it with the results as its commit, on no branch yet.
+
+    Nothing is run where the branch has them, or a person has changed or closed it. Raises OutsideError where the
+    pipeline fails, or the results cannot be pushed to DVC's remote, which they are unless it is `local`.
+    """
+    if proposal.computed or proposal.settled:
+        return proposal
+    commit = proposal.commit or _committed(where, proposal)
+    cache = checkouts.cache_folder(where.root)
+    with checkouts.results(where.root, commit, cache, where.tell) as folder:
+        if not where.local:
+            reproduce.share(folder)
+        reproduce.commit(folder)
+        return replace(proposal, commit=repository.head(folder), computed=True)
+
+
+def local(where: Where, proposal: Proposal) -> Done:
+    """Commit to the local branch, which is not checked out, unless it has it.
+
+    Raises UserError where the branch moves meanwhile.
+    """
+    commit = proposal.commit or _committed(where, proposal)
+    if commit != proposal.branch.tip:
+        remote.branch(where.root, proposal.branch.name, commit, proposal.branch.tip)
+    return Done(commit, proposal.computed)
+
+
+def publish(where: Where, forge: Forge, proposal: Proposal, issue: int | None = None) -> Done:
+    """Push the branch and open the pull request, unless they exist, and bring its text up to date.
+
+    It merges by itself where conf/deploy says so, the gates let it, and nobody has changed it. Where the gates do not,
+    that is said once: on an alert's `issue`, or else on the pull request. Raises OutsideError where the remote or the
+    forge fails; it may be called again.
+    """
+    commit, branch = proposal.commit or _committed(where, proposal), proposal.branch
+    if proposal.settled and (branch.pull is None or branch.pull.state != "open"):
+        return Done(commit, proposal.computed)
+    if not proposal.settled:
+        _push(where, branch, commit)
+    words = proposal.title, body(where, proposal)
+    pull = api.retried(partial(forge.open_pull_request, branch.name, where.trunk, *words), where.tell)
+    came = _came(where, proposal)
+    helps = came is None or came.helps
+    if came is not None and not helps:
+        said = f"<!-- trunkline:retrain {proposal.key} -->\n{text.no_help(came)} These rows are not tried again: "
+        _say_once(where, forge, f"{said}#{pull.number}.\n", pull.number, issue)
+    merges = proposal.automatic and helps and not proposal.settled
+    merged = merges and api.retried(partial(forge.merge_when_ready, pull.number, commit), where.tell)
+    return Done(commit, proposal.computed, pull.number, pull.url, merged)
+
+
+def body(where: Where, proposal: Proposal) -> str:
+    """Return the text of the pull request, with the causes that it lists already."""
+    pull = proposal.branch.pull
+    why = causes.listed(proposal.causes, pull.body if pull and pull.state == "open" else "")
+    changed, came = proposal.step == "a person's", _came(where, proposal)
+    return text.body(Words(proposal.name, why, proposal.change, proposal.report, came, changed))
+
+
+def _came(where: Where, proposal: Proposal) -> Result | None:
+    """Return what the pipeline has made of a proposal; None while it has not run on it."""
+    if not proposal.computed or proposal.commit is None:
+        return None
+    return result.read(where.root, proposal.base, proposal.commit)
+
+
+def _committed(where: Where, proposal: Proposal) -> str:
+    """Return a commit of the proposal on the trunk's tip, which no branch has yet."""
+    blobs = {path: remote.blob(where.root, content) for path, content in proposal.change.new.items()}
+    why = "\n".join(cause.plain for cause in proposal.causes)
+    message = f"{proposal.title}\n\n{why}\n\n{attempt.trailers(proposal.change, blobs)}\n"
+    return remote.commit_files(where.root, proposal.base, blobs, message)
+
+
+def _push(where: Where, branch: Branch, commit: str) -> None:
+    """Push the commit in place of what the branch had when it was looked at; what is pushed meanwhile stays."""
+    pushed = remote.push(
+        where.root, branch.name, where.environ, commit=commit, create=True, replace=True, seen=branch.tip or ""
+    )
+    if pushed == "moved":
+        raise OutsideError(f"git push origin {branch.name}: somebody else pushed to it meanwhile; run it again")
+
+
+def _say_once(where: Where, forge: Forge, said: str, pull: int, issue: int | None) -> None:
+    """Comment on an issue, or else on the pull request, unless we have: the first line says on what."""
+    of_pull = partial(forge.comments, pull), partial(forge.create_comment, pull)
+    of_issue = partial(forge.issue_comments, issue or 0), partial(forge.create_issue_comment, issue or 0)
+    comments, comment = of_pull if issue is None else of_issue
+    mark = said.partition("\n")[0]
+
+    def say() -> None:
+        me = forge.me()
+        if not any(each.author == me and each.body.startswith(mark) for each in comments()):
+            comment(said)
+
+    api.retried(say, where.tell)
