@@ -20,9 +20,10 @@ import pyarrow.parquet as pq
 import yaml
 
 from tests.e2e.conftest import Checkout
-from tests.e2e.pulls import hosted
+from tests.e2e.pulls import Change, hosted
 from tests.endpoint import endpoint, get, predict, until
 from tests.releases import NAME, private, signers
+from tests.rig import forking
 from tests.rig.dispatcher import Environment
 from tests.rig.forge import PREFIX
 from tests.rig.repository import ISOLATED, git
@@ -34,6 +35,7 @@ from trunkline.serve.log import REQUEST
 
 CONF, SERVING = "conf/deploy/flights.yaml", "conf/serving/flights.yaml"
 OWNER, COLLEAGUE, OPENER = "owner", "colleague", "opener"
+Record = Callable[[str, object], None]  # as pytest's record_property
 
 
 @dataclass
@@ -97,6 +99,17 @@ class World:
         start = time.monotonic()
         yield
         self.times.append((step, round(time.monotonic() - start, 1)))
+
+    def fork(self, *unforked: str) -> None:
+        """From now on jobs have their verbs and stages from the fork server, but for those of these workflows."""
+        self.rig.dispatcher.python = forking.python(self.folder / "python")
+        self.rig.dispatcher.unforked |= {*unforked}
+
+    def record(self, record_property: Record) -> None:
+        """Give a test the times of the steps since the last one did so."""
+        for step, seconds in self.times:
+            record_property(step, seconds)
+        self.times.clear()
 
     def follow(self, step: str, environment_: str, digest: str) -> None:
         """Wait until the server of an environment answers with a bundle, as MLflow's alias does."""
@@ -181,14 +194,14 @@ class World:
 
 
 @contextmanager
-def world(small: Checkout, folder: Path) -> Iterator[World]:
-    """Start everything; the first push has been released when it is there."""
+def world(small: Checkout, folder: Path, history: Change | None = None, *, forked: bool = False) -> Iterator[World]:
+    """Start everything; the first push has been judged when it is there. `history` and `forked` are as of `hosted`."""
     with ExitStack() as stack:
         mlflow = stack.enter_context(mlflow_server(folder / "mlflow"))
         store, log = folder / "store", {"to": str(folder / "log"), "interval": "1s"}
         addresses = {each: stack.enter_context(endpoint(store, each, log=log)) for each in ("staging", "production")}
         declared = partial(prepare, addresses=addresses, log=log)
-        rig = stack.enter_context(hosted(small, folder, declared, forked=False))
+        rig = stack.enter_context(hosted(small, folder, declared, history, forked=forked))
         rig.protect("trunkline", approvals=1, code_owners=True, dismiss_stale=True)
         made = World(folder, rig, mlflow, addresses)
         stack.enter_context(reconciling(made))
@@ -216,7 +229,6 @@ def prepare(project: Checkout, rig: Rig, addresses: dict[str, str], log: dict[st
         "promote": Environment(secrets=keys | {"TRUNK_TOKEN": opener}),
         "preview": Environment(secrets=keys),
     }
-    rig.dispatcher.variables["PREVIEWS"] = "true"
     rig.admit(OWNER)
     rig.admit(COLLEAGUE)
     rig.state.bypass.add(OPENER)

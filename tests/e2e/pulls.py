@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import yaml
@@ -18,14 +19,17 @@ from trunkline.review.post import MARKER
 GATES, MODEL = "conf/gates/flights.yaml", "conf/model/boosting_small.yaml"
 
 
+Change = Callable[[Checkout, Rig], None]
+
+
 @contextmanager
 def hosted(
-    small: Checkout, folder: Path, prepare: Callable[[Checkout, Rig], None] | None = None, *, forked: bool = True
+    small: Checkout, folder: Path, prepare: Change | None = None, history: Change | None = None, *, forked: bool = True
 ) -> Iterator[Rig]:
     """A forge with the project, whose outputs are in a remote that asks for credentials; its trunk is protected.
 
-    `prepare` changes the project, and what is set up at the forge, before the first push; `forked` says whether the
-    verbs and stages of jobs come from the fork server.
+    `prepare` changes the project, and what is set up at the forge, before the first commit, and `history` adds commits
+    before the first push; `forked` says whether the verbs and stages of jobs come from the fork server.
     """
     with rigged(folder / "rig") as made:
         if forked:
@@ -35,18 +39,25 @@ def hosted(
         (project.root / ".github/workflows/framework.yml").unlink()
         if prepare is not None:
             prepare(project, made)
-        project.repro()
         remote = made.remote_s3
         project.run("dvc", "remote", "add", "--default", "store", remote.url)
         project.run("dvc", "remote", "modify", "store", "endpointurl", remote.endpoint)
-        project.run("dvc", "push", "--run-cache", env=remote.environment)
-        project.commit("a remote")
+        pushed(project, made, "a remote")
+        if history is not None:
+            history(project, made)
         made.dispatcher.environments["reproduce"] = Environment(secrets=remote.environment)
         for environment in ("release", "record"):
             made.dispatcher.environments.setdefault(environment, Environment(secrets=remote.environment))
         made.import_(project.root)
         made.protect("trunkline")
         yield made
+
+
+def pushed(project: Checkout, rig: Rig, message: str, when: datetime | None = None) -> None:
+    """Reproduce the project, push its outputs to the remote, and commit; `when` is the commit's time."""
+    project.repro()
+    project.run("dvc", "push", "--run-cache", env=rig.remote_s3.environment)
+    project.commit(message, when)
 
 
 def edit(path: str, old: str, new: str) -> Callable[[Path], None]:

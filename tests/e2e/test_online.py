@@ -4,7 +4,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ FIRST, LAST = date(2013, 4, 30), date(2013, 6, 14)  # no window is longer than t
 START, END = datetime(2013, 5, 15), datetime(2013, 6, 15)  # of the month, in UTC
 STEP = timedelta(hours=12)
 TOLERANCE = 1e-9
+SKEW = {"of": "skew", "measure": "share", "above": 0.0, "rows": 1000, "then": "issue"}
 DEPARTS = (
     pl.datetime("year", "month", "day", pl.col("sched_dep_time") // 100, pl.col("sched_dep_time") % 100)
     .dt.replace_time_zone("America/New_York")
@@ -57,6 +58,7 @@ def project(small: Checkout, store: str, tmp_path_factory: pytest.TempPathFactor
     params = yaml.safe_load(small.read("params.yaml"))
     params["serving"]["online"] = {"store": store, "views": {}}
     params["serving"]["log"] = {"to": "log", "interval": "1s"}
+    params["monitoring"] = {"read": "2d", "rules": {"skew": SKEW}}
     (home / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     return home
 
@@ -170,18 +172,40 @@ def test_a_month_of_events_and_requests_gives_the_features_of_training(small, se
     assert sum(hours.asked.height for hours in month) > 6000
     replayed = replay(small, server, project, tables)
     assert (replayed.returncode, f"{len(names)} features of" in replayed.stdout) == (0, True), replayed.stdout
-    assert_found(small, server, project, tables)
+    plant_skew(project, tables)
+    assert_found(small, server, project)
+    declared = yaml.safe_load((project / "params.yaml").read_text(encoding="utf-8"))
+    if "sqlite" in declared["serving"]["online"]["store"]:  # the log is the same, whatever the store
+        assert_monitored(small, project)
 
 
-def assert_found(small: Checkout, server: Server, project: Path, tables: Path) -> None:
-    """Hold a replay to finding departures that were changed since by a minute."""
+def plant_skew(project: Path, tables: Path) -> None:
+    """Write the tables to the project, with departures that were changed since by a minute."""
     for name in ("flights", "weather", "planes"):
         table = pl.read_parquet(tables / f"{name}.parquet")
         changed = [pl.col("dep_delay") + 1] if name == "flights" else []
         table.with_columns(changed).write_parquet(project / f"{name}.parquet")
+
+
+def assert_found(small: Checkout, server: Server, project: Path) -> None:
+    """Hold a replay to finding the features that are joined otherwise."""
     replayed = replay(small, server, project, project)
     words = "feature origin_departure_delay_1h of view origin_hour: differs in"
     assert (replayed.returncode, words in replayed.stdout) == (1, True), replayed.stdout
+
+
+def assert_monitored(small: Checkout, project: Path) -> None:
+    """Hold the monitor to one alert of the features of departures, and to none of others or of scores."""
+    midnight = datetime.now(UTC).date() + timedelta(days=1)  # what is incomplete is not judged
+    command = [TRUNKLINE, "monitor", "--bundle", str(small.root / "models/bundle"), "--as-of", str(midnight), "--json"]
+    replaying = ["--replay", "--tables", str(project)]
+    done = subprocess.run([*command, *replaying], cwd=project, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 1, done.stdout + done.stderr
+    [alert] = json.loads(done.stdout)["alerts"]
+    cause, more = alert["cause"], {each["subject"] for each in alert["consequences"]}
+    assert (cause["rule"], cause["subject"], cause["value"]) == ("skew", "origin_departure_delay_24h", 1.0)
+    assert {"origin_departure_delay_1h", "carrier_departure_delay_6h"} <= more
+    assert not more & {"score", "temperature", "distance", "plane_seats", "weekday"}
 
 
 def assert_joined(server: Server, bundle: Bundle, asked: pl.DataFrame, names: list[str]) -> None:

@@ -110,6 +110,7 @@ class Dispatcher:
         self.environments: dict[str, Environment] = {}
         self.minute = 60.0
         self.python = packages.python()
+        self.unforked: set[str] = set()  # workflows whose jobs have this machine's Python, whatever `python` is
         self.lives: list[Live] = []
         self.crashes: list[BaseException] = []
         self._changed = threading.Condition()
@@ -310,7 +311,7 @@ class Dispatcher:
             "ACTIONS_RUNTIME_TOKEN": self.state.grant(BOT, {"metadata": "none"}, run.id),
             "RIG_CACHE": str(self.folder / "cache"),
             "RIG_DEFAULT_BRANCH": "main",
-            "RIG_PYTHON": self.python,
+            "RIG_PYTHON": packages.python() if live.workflow.name in self.unforked else self.python,
         }
 
     def _uses(self, sha: str, workflow: Workflow) -> tuple[str, ...]:
