@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from trunkline.conf.monitoring import Action
 from trunkline.monitor.alerts import ACTIONS, SEVERITIES, Alert, Streak
 from trunkline.monitor.report import Report
 from trunkline.show.markdown import code, plain, table, text
@@ -100,7 +101,7 @@ def body(report: Report, alert: Alert, marked: Marker, page: str | None) -> str:
 
 _FOLLOWS = {
     "issue": "this issue",
-    "retrain": "a retraining is to be proposed",
+    "retrain": "a retraining is proposed",
     "rollback": "a rollback is proposed",
 }
 
@@ -110,9 +111,9 @@ def _follows(alert: Alert) -> str:
     return alert.blocked or f"{_FOLLOWS[alert.then]}{evidence}"
 
 
-def proposed(marked: Marker, words: str) -> str:
-    """Return the comment that says what became of a rollback; there is one of a cause, recognized as `again`."""
-    return f"<!-- trunkline:rollback {marked.key} -->\n{text(words, 1_000)}\n"
+def proposed(marked: Marker, then: Action, words: str) -> str:
+    """Return the comment that says what became of what follows; there is one of a cause, recognized as `again`."""
+    return f"<!-- trunkline:{then} {marked.key} -->\n{text(words, 1_000)}\n"
 
 
 def summary(report: Report) -> str:

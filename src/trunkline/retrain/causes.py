@@ -1,7 +1,7 @@
 """Why a model is to learn from newer rows, and what forbids it: nothing is learnt from rows that are broken. Pure."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -39,10 +39,14 @@ def broken(report: Report | None) -> str | None:
     )
 
 
-def of_alerts(report: Report | None) -> tuple[Cause, ...]:
+def asking(report: Report | None) -> tuple[Alert, ...]:
     """Return the alerts that go on and that ask for a retraining."""
-    alerts = [each for each in report.active if each.then == "retrain"] if report else []
-    return tuple(Cause(alert.id, _sentence(alert), f"{alert.cause.name} of {alert.cause.subject}.") for alert in alerts)
+    return tuple(alert for alert in report.active if alert.then == "retrain") if report else ()
+
+
+def of_alerts(alerts: Iterable[Alert]) -> tuple[Cause, ...]:
+    """Return what alerts say."""
+    return tuple(Cause(each.id, _sentence(each), f"{each.cause.name} of {each.cause.subject}.") for each in alerts)
 
 
 def of_schedule(every: timedelta | None, declared: Windows | None, newest: Windows | None) -> tuple[Cause, ...]:

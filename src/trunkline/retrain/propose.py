@@ -18,6 +18,7 @@ from trunkline.adapters.git import remote, repository
 from trunkline.conf.data import Windows
 from trunkline.conf.project import Project
 from trunkline.core.errors import UserError
+from trunkline.monitor.alerts import Alert
 from trunkline.monitor.report import Report
 from trunkline.pipeline.ingest.pins import PinMove
 from trunkline.release.verify import RefusedError
@@ -49,10 +50,14 @@ class Where:
 
 @dataclass(frozen=True)
 class Wish:
-    """Why a retraining is asked for, as of when (UTC): what production does, None where that is not known, or words."""
+    """Why a retraining is asked for, as of when (UTC): alerts, or words, beside the schedule of conf/monitoring.
+
+    `report` says what production does, None where that is not known.
+    """
 
     as_of: datetime
     report: Report | None = None
+    alerts: tuple[Alert, ...] = ()
     because: str | None = None
 
 
@@ -209,7 +214,7 @@ def _known(project: Project, as_of: datetime) -> Known:
 
 def _causes(project: Project, wish: Wish, newest: Windows | None) -> tuple[Cause, ...]:
     schedule = causes.of_schedule(project.monitoring.retrain.every, project.data.window, newest)
-    return (*causes.of_alerts(wish.report), *schedule, *causes.of_person(wish.because))
+    return (*causes.of_alerts(wish.alerts), *schedule, *causes.of_person(wish.because))
 
 
 def _nothing_newer(declaration: Declaration) -> str:
