@@ -85,7 +85,7 @@ def body(report: Report, alert: Alert, marked: Marker, page: str | None) -> str:
         ("Since", since(alert)),
         ("How bad", alert.severity),
         ("Of", f"{version}{code(watched.digest[:12])} in {code(watched.environment)}"),
-        ("With it", _consequences(alert)),
+        ("With it", consequences(alert)),
         ("What follows", text(_follows(alert), 1_000)),
     ]
     shown = table(("", ""), [row for row in rows if row[1]])
@@ -166,7 +166,8 @@ def since(alert: Alert) -> str:
     return f"{cause.since:%Y-%m-%d %H:%M} UTC, {windows}, {cause.rows:,} rows in the last one"
 
 
-def _consequences(alert: Alert) -> str:
+def consequences(alert: Alert) -> str:
+    """Return what is seen with the cause, in Markdown, without a value of a row."""
     names = list(dict.fromkeys(_named(each) for each in alert.consequences))
     more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
     return f"{', '.join(names[:MOST])}{more}"

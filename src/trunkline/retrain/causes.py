@@ -46,7 +46,7 @@ def asking(report: Report | None) -> tuple[Alert, ...]:
 
 def of_alerts(alerts: Iterable[Alert]) -> tuple[Cause, ...]:
     """Return what alerts say."""
-    return tuple(Cause(each.id, _sentence(each), f"{each.cause.name} of {each.cause.subject}.") for each in alerts)
+    return tuple(Cause(each.id, _sentence(each), _short(each)) for each in alerts)
 
 
 def of_schedule(every: timedelta | None, declared: Windows | None, newest: Windows | None) -> tuple[Cause, ...]:
@@ -94,7 +94,13 @@ def _sentence(alert: Alert) -> str:
     """Say an alert as its issue does: no value of a row, such as an airport, is in a pull request either."""
     interval = alert.cause.interval
     span = "" if interval is None else f" ({interval[0]:.3g} to {interval[1]:.3g})"
-    return f"{notice.what(alert)}{span}; since {notice.since(alert)}."
+    effects = notice.consequences(alert)
+    with_it = f"; with it: {effects}" if effects else ""
+    return f"{notice.what(alert)}{span}; since {notice.since(alert)}{with_it}."
+
+
+def _short(alert: Alert) -> str:
+    return plain(f"{alert.cause.name} of {alert.cause.subject} since {alert.since:%Y-%m-%d %H:%M} UTC.", REASON)
 
 
 def _size(alert: Alert) -> str:

@@ -133,11 +133,11 @@ def prepare(where: Where, wish: Wish) -> Proposal | Nothing:
         asked = _causes(declaration.project, wish, newest)
         if not asked:
             return Nothing("nothing asks for a retraining: no alert that goes on does, and no schedule has come")
-        moves = declaration.pins()
-        if newest is None and not moves:
-            return Nothing(_nothing_newer(declaration))
         branch = _branch(where, tip, declaration)
         step = _step(where.root, branch, newest or declaration.windows)
+        moves = _moves(declaration, wish, newest) if step in ("new", "again") else ()
+        if newest is None and not moves and step in ("new", "again"):
+            return Nothing(_nothing_newer(declaration))
         change = _change(declaration, branch.attempt, step, newest, moves)
         return _proposal(tip, declaration.project, branch, step, change, asked, wish.report)
 
@@ -166,6 +166,15 @@ def _step(root: Path, branch: Branch, target: Windows | None) -> Step:
     if closed or tried.reverted:
         return "left closed"
     return "again" if tried.conflicts else "kept"
+
+
+def _moves(declaration: Declaration, wish: Wish, newest: Windows | None) -> tuple[PinMove, ...]:
+    """Return the pins that move: with the windows, where a hash splits the rows, or because a person wants it.
+
+    A source that grows each day would otherwise have an alert retrain on the same windows each day.
+    """
+    alone = declaration.windows is None or wish.because is not None
+    return declaration.pins() if newest is not None or alone else ()
 
 
 def _change(
