@@ -199,7 +199,7 @@ def project(tmp_path_factory):
         ({"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "other", "CI_DEFAULT_BRANCH": "main"}, []),
         (
             {"CI_PIPELINE_SOURCE": "web", "CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main"},
-            ["promote", "rollback"],
+            ["promote", "rollback", "retrain"],
         ),
         ({"CI_PIPELINE_SOURCE": "web", "CI_COMMIT_BRANCH": "other", "CI_DEFAULT_BRANCH": "main"}, []),
         (
@@ -230,8 +230,9 @@ def test_gitlab_gives_secrets_to_no_job_that_runs_unreviewed_code_of_a_fork(proj
         "rollback": "promote",
         "rollout": "promote",
         "monitor": "promote",
+        "retrain": "promote",
     }
-    for name in ("comment", "release", "promote", "rollback", "rollout", "monitor"):
+    for name in ("comment", "release", "promote", "rollback", "rollout", "monitor", "retrain"):
         assert jobs[name]["variables"]["TREE"] == "origin/$CI_DEFAULT_BRANCH"
         assert not jobs[name].get("cache")
 
@@ -243,7 +244,7 @@ def test_gitlab_merges_into_its_jobs_the_lines_by_which_they_sign_in_to_a_store(
     assert schema(folder / ".gitlab-ci.yml", name="vendor.gitlab-ci") == []
     before, after = (yaml.safe_load(gitlab(each, "--preview")) for each in (project, folder))
     signed = {name for name in before if before[name] != after[name]}
-    assert signed == {"reproduce", "trunk", "release", "promote", "rollback", "rollout", "monitor"}
+    assert signed == {"reproduce", "trunk", "release", "promote", "rollback", "rollout", "monitor", "retrain"}
     for name in signed:
         assert after[name]["before_script"][1:] == before[name]["before_script"]
         kept = after[name] | {"before_script": before[name]["before_script"]}
@@ -286,7 +287,7 @@ def test_every_system_takes_the_same_keys_of_the_remote_and_temporary_ones_too()
     # AWS's own binding sets all three, and knows their names.
     bound = re.findall(r"(\w+)\((?=[^()]*credentialsId: 'trunkline-remote')", JENKINS.read_text(encoding="utf-8"))
     assert set(bound) == {"aws"}
-    assert len(bound) == len({"Reproduce", "Trunk", "Release", "Rollback", "Rollout", "Monitor"})
+    assert len(bound) == len({"Reproduce", "Trunk", "Release", "Rollback", "Rollout", "Monitor", "Retrain"})
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "azure"])
@@ -404,4 +405,5 @@ def test_all_systems_run_the_same_verbs_in_the_same_order(runs):
     (promote,), (rollback,) = verbs(gitlab_["promote"]), verbs(gitlab_["rollback"])
     assert verbs(github["promote/promote"]) == [promote, rollback] == verbs(jenkins_["Promote"] + jenkins_["Rollback"])
     assert verbs(github["rollout/rollout"]) == verbs(gitlab_["rollout"]) == verbs(jenkins_["Rollout"])
-    assert verbs(github["monitor/monitor"]) == verbs(gitlab_["monitor"]) == verbs(jenkins_["Monitor"])
+    (monitor,), (retrain,) = verbs(gitlab_["monitor"]), verbs(gitlab_["retrain"])
+    assert verbs(github["monitor/monitor"]) == [monitor, retrain] == verbs(jenkins_["Monitor"] + jenkins_["Retrain"])

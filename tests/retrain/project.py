@@ -44,9 +44,8 @@ def declared(folder: Path, ref: str) -> tuple[str, str]:
     return train, holdout
 
 
-def report(*rows, until=8, rules=None) -> Report:
+def report(*rows, until=8, **monitoring) -> Report:
     """What production does, of rows of a table of measured windows."""
     empty = pl.DataFrame()
     watched = Watched("production", "v4", "a" * 64, day(0), day(until))
-    monitoring = Monitoring.parse({"rules": rules} if rules else {})
-    return Report(watched, monitoring, Measured(of(*rows), empty, empty, ()), "roc_auc")
+    return Report(watched, Monitoring.parse(monitoring), Measured(of(*rows), empty, empty, ()), "roc_auc")

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from trunkline.monitor.alerts import Alert
     from trunkline.monitor.issues import Followed, Tracker, What
     from trunkline.monitor.report import Report
+    from trunkline.retrain.publish import Done
+
+    Asking = tuple[Alert, int | None]  # for a retraining, and its issue
 
 
 @dataclass(frozen=True)
@@ -50,27 +53,82 @@ def _followed(tracker: "Tracker", trunk: str) -> Iterator["Followed"]:
 
     from trunkline.monitor import issues
 
+    retraining: list[Asking] = []
     for alert in issues.wanted(tracker.report):
         followed: Followed = _retried(partial(tracker.follow, alert))
         yield followed
-        if alert.then == "rollback" and followed.what != "left closed":
+        if followed.what == "left closed":
+            continue
+        if alert.then == "rollback":
             opened = partial(_rolled_back, tracker.report, alert, trunk)
             proposed = tracker.propose(alert, followed.number, opened)
             yield from [replace(proposed, url=followed.url)] if proposed else []
+        if alert.then == "retrain":
+            retraining.append((alert, followed.number))
     yield from _retried(tracker.end)
+    if retraining or tracker.report.monitoring.retrain.every is not None:
+        yield from _retrained(tracker, retraining, trunk)
+
+
+def _retrained(tracker: "Tracker", asking: "list[Asking]", trunk: str) -> Iterator["Followed"]:
+    """Open the pull request of a retraining, or bring it up to date; say what became of each alert that asks for it."""
+    from trunkline.adapters.forge import connect
+    from trunkline.monitor.issues import Followed
+    from trunkline.release.verify import RefusedError
+    from trunkline.retrain import propose, publish
+    from trunkline.retrain.propose import Nothing, Where, Wish
+    from trunkline.retrain.publish import Done
+
+    environ, report = _environ(), tracker.report
+    forge, alerts = connect.connect(environ), tuple(alert for alert, _ in asking)
+    where, done = Where(Path(), trunk, environ, forge, _echo), Done("", computed=False)
+    try:
+        proposal = propose.prepare(where, Wish(report.watched.as_of, report, alerts))
+    except RefusedError as error:
+        proposal = Nothing(str(error))
+    if isinstance(proposal, Nothing):
+        _echo(proposal.reason)
+    elif tracker.write:
+        done = publish.publish(where, forge, proposal)
+        _say(tracker, asking, done)
+        if not asking:
+            publish.say_no_help(where, forge, done)
+    proposed = not isinstance(proposal, Nothing) and (done.number is not None or not tracker.write)
+    what: What = "retraining proposed" if proposed else "no retraining"
+    for name in [alert.id for alert in alerts] or (["the schedule"] if proposed else []):
+        yield Followed(name, what, done.number, done.url)
+
+
+def _say(tracker: "Tracker", asking: "list[Asking]", done: "Done") -> None:
+    """Say on the issue of each alert, once, that a retraining is proposed, and where it does not help, why."""
+    from functools import partial
+
+    for alert, issue in asking if done.number else ():
+        _retried(partial(tracker.say_proposed, alert, issue, "A retraining is proposed:", done.url))
+        if done.no_help:
+            _retried(partial(tracker.say, issue, done.no_help))
+
+
+def _environ() -> "dict[str, str]":
+    """Return the environment with the token for what has to be checked: what a workflow's own token opens is not."""
+    import os
+
+    own = os.environ.get("TRUNK_TOKEN")
+    return {**os.environ, **({"GITHUB_TOKEN": own} if own else {})}
+
+
+def _echo(line: str) -> None:
+    click.echo(line, err=True)
 
 
 def _rolled_back(report: "Report", alert: "Alert", trunk: str) -> tuple["What", str, str]:
     """Open the pull request of a rollback, and say what became of it, with its address."""
-    import os
-
     from trunkline.adapters.forge import connect
     from trunkline.deploy import propose
     from trunkline.deploy.propose import Intent, NoChange
     from trunkline.release.verify import RefusedError
 
-    own = os.environ.get("TRUNK_TOKEN")  # what a workflow's own token opens is not checked
-    environ = {**os.environ, **({"GITHUB_TOKEN": own} if own else {})}
+    environ = _environ()
     cause = alert.cause
     reason = f"{cause.name} of {cause.subject}"
     intent = Intent("rollback", report.watched.environment, alert.previous, f"{reason}: {alert.evidence}")
@@ -81,16 +139,14 @@ def _rolled_back(report: "Report", alert: "Alert", trunk: str) -> tuple["What", 
     if isinstance(proposal, NoChange):
         words = f"No rollback: the trunk declares {proposal.environment}: {proposal.declared} by now."
         return "no rollback", words, ""
-    opened = propose.publish(
-        Path(), proposal, environ, connect.connect(environ), lambda line: click.echo(line, err=True)
-    )
+    opened = propose.publish(Path(), proposal, environ, connect.connect(environ), _echo)
     return "rollback proposed", "A rollback is proposed:", opened.url
 
 
 def _retried(call: Callable[[], Any]) -> Any:
     from trunkline.adapters.forge import api
 
-    return api.retried(call, lambda line: click.echo(line, err=True))
+    return api.retried(call, _echo)
 
 
 def content(acted: Acted | None) -> dict[str, Any]:

@@ -92,7 +92,8 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
     With --act, each alert whose rule says `issue`, `retrain` or `rollback` has one issue on the forge, which is kept up
     to date and closed when it is quiet; exits 1 then only where another alert goes on. Whatever the forge does not do
     exits 3, and the next run does it. A rollback is proposed once, where the version before is measurably better on the
-    same labelled rows: with the token TRUNK_TOKEN, if it is set, so that the pull request is checked.
+    same labelled rows: with the token TRUNK_TOKEN, if it is set, so that the pull request is checked. A retraining has
+    one, as trunkline retrain opens it, which is kept up to date while an alert or the schedule asks for it.
 
     With --self-test, no log is read: known faults are planted into rows of the holdout, and shown are the rules that
     see each and after how many windows, and how often somebody would be told in a year in which nothing changes. Exits

@@ -47,6 +47,7 @@ def retrain(  # noqa: PLR0913, PLR0917  an argument per option
     name the forge.
     """
     from trunkline.release.verify import RefusedError
+    from trunkline.retrain import causes
     from trunkline.retrain.propose import Wish
 
     if as_of is not None and not (local or dry_run):
@@ -54,7 +55,8 @@ def retrain(  # noqa: PLR0913, PLR0917  an argument per option
     if running and dry_run:
         raise click.UsageError("--run and --dry-run exclude each other")
     moment = as_of or datetime.now(UTC)
-    wish = Wish(moment, _report(environment, log, moment), because)
+    report = _report(environment, log, moment)
+    wish = Wish(moment, report, causes.asking(report), because)
     try:
         content, text = _answer(trunk, wish, local=local, running=running, dry_run=dry_run)
     except RefusedError as error:
@@ -84,6 +86,8 @@ def _answer(trunk: str, wish: "Wish", *, local: bool, running: bool, dry_run: bo
     if running:
         proposal = publish.run(where, proposal)
     done = publish.publish(where, forge, proposal) if forge else publish.local(where, proposal)
+    if forge:
+        publish.say_no_help(where, forge, done)
     return _facts(proposal, "local" if local else "proposed") | asdict(done), said(proposal, done, local=local)
 
 

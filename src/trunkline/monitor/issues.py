@@ -18,7 +18,16 @@ from trunkline.monitor.report import Report
 FOLLOWED = ("issue", "retrain", "rollback")  # what an issue is opened for
 
 What = Literal[
-    "opened", "updated", "told again", "unchanged", "left closed", "closed", "rollback proposed", "no rollback"
+    "opened",
+    "updated",
+    "told again",
+    "unchanged",
+    "left closed",
+    "closed",
+    "rollback proposed",
+    "no rollback",
+    "retraining proposed",
+    "no retraining",
 ]
 
 
@@ -87,14 +96,25 @@ class Tracker:
         `open_` opens the pull request, or finds the one that is open, and says what became of it, in words and with its
         address, if there is one.
         """
-        said = notice.proposed(notice.marker(self.report, alert), "")
-        if issue is not None and self._has_said(issue, said):
+        if issue is not None and self._has_said(issue, self._proposed(alert, "", "")):
             return None
         if issue is None or not self.write:
             return Followed(alert.id, "rollback proposed", issue)
         what, words, url = open_()
-        self.forge.create_issue_comment(issue, notice.proposed(notice.marker(self.report, alert), words, url))
+        self.forge.create_issue_comment(issue, self._proposed(alert, words, url))
         return Followed(alert.id, what, issue)
+
+    def say_proposed(self, alert: Alert, issue: int | None, words: str, url: str) -> None:
+        """Say on the issue of an alert, once for a cause, that what follows is proposed, and where."""
+        self.say(issue, self._proposed(alert, words, url))
+
+    def say(self, issue: int | None, body: str) -> None:
+        """Comment on an issue, unless we have said what the first line says."""
+        if issue is not None and self.write and not self._has_said(issue, body):
+            self.forge.create_issue_comment(issue, body)
+
+    def _proposed(self, alert: Alert, words: str, url: str) -> str:
+        return notice.proposed(notice.marker(self.report, alert), alert.then, words, url)
 
     def _ours(self) -> list[Ours]:
         me, own = self.forge.me(), notice.scope(self.report)
@@ -142,8 +162,8 @@ class Tracker:
         title, body = notice.title(self.report, alert), notice.body(self.report, alert, kept, self.page)
         issue = known.issue
         same = issue.open and issue.title == title and plain(issue.body) == plain(body)
-        if self.write and due:
-            self._comment_once(issue, notice.again(alert, kept))
+        if due:
+            self.say(issue.number, notice.again(alert, kept))
         if self.write and not same:
             self.forge.update_issue(issue.number, title, body, is_open=True)
         what: What = "told again" if due else "unchanged" if same else "updated"
@@ -152,14 +172,10 @@ class Tracker:
     def _end(self, ours: Ours) -> Followed:
         issue = ours.issue
         if self.write:
-            self._comment_once(issue, notice.quiet(self.report, ours.marker))
+            self.say(issue.number, notice.quiet(self.report, ours.marker))
             body = issue.body.replace(str(ours.marker), str(replace(ours.marker, told=None)), 1)
             self.forge.update_issue(issue.number, issue.title, body, is_open=False)
         return Followed(ours.marker.id, "closed", issue.number, issue.url)
-
-    def _comment_once(self, issue: Issue, body: str) -> None:
-        if not self._has_said(issue.number, body):
-            self.forge.create_issue_comment(issue.number, body)
 
     def _has_said(self, issue: int, body: str) -> bool:
         """Tell whether we have commented so: the first line says on what."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from trunkline.conf.monitoring import Action
 from trunkline.monitor.alerts import ACTIONS, SEVERITIES, Alert, Streak
 from trunkline.monitor.report import Report
 from trunkline.show.markdown import code, plain, table, text
@@ -84,7 +85,7 @@ def body(report: Report, alert: Alert, marked: Marker, page: str | None) -> str:
         ("Since", since(alert)),
         ("How bad", alert.severity),
         ("Of", f"{version}{code(watched.digest[:12])} in {code(watched.environment)}"),
-        ("With it", _consequences(alert)),
+        ("With it", consequences(alert)),
         ("What follows", text(_follows(alert), 1_000)),
     ]
     shown = table(("", ""), [row for row in rows if row[1]])
@@ -100,7 +101,7 @@ def body(report: Report, alert: Alert, marked: Marker, page: str | None) -> str:
 
 _FOLLOWS = {
     "issue": "this issue",
-    "retrain": "a retraining is to be proposed",
+    "retrain": "a retraining is proposed",
     "rollback": "a rollback is proposed",
 }
 
@@ -110,12 +111,12 @@ def _follows(alert: Alert) -> str:
     return alert.blocked or f"{_FOLLOWS[alert.then]}{evidence}"
 
 
-def proposed(marked: Marker, words: str, url: str = "") -> str:
-    """Return the comment that says what became of a rollback; there is one of a cause, recognized as `again`.
+def proposed(marked: Marker, then: Action, words: str, url: str = "") -> str:
+    """Return the comment that says what became of what follows; there is one of a cause, recognized as `again`.
 
     `url` is the forge's own address of a pull request, and stays a link.
     """
-    return f"<!-- trunkline:rollback {marked.key} -->\n{text(words, 1_000)}{url and f' {url}'}\n"
+    return f"<!-- trunkline:{then} {marked.key} -->\n{text(words, 1_000)}{url and f' {url}'}\n"
 
 
 def summary(report: Report) -> str:
@@ -168,7 +169,8 @@ def since(alert: Alert) -> str:
     return f"{cause.since:%Y-%m-%d %H:%M} UTC, {windows}, {cause.rows:,} rows in the last one"
 
 
-def _consequences(alert: Alert) -> str:
+def consequences(alert: Alert) -> str:
+    """Return what is seen with the cause, in Markdown, without a value of a row."""
     names = list(dict.fromkeys(_named(each) for each in alert.consequences))
     more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
     return f"{', '.join(names[:MOST])}{more}"

@@ -1,7 +1,7 @@
 """Why a model is to learn from newer rows, and what forbids it: nothing is learnt from rows that are broken. Pure."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -39,10 +39,14 @@ def broken(report: Report | None) -> str | None:
     )
 
 
-def of_alerts(report: Report | None) -> tuple[Cause, ...]:
+def asking(report: Report | None) -> tuple[Alert, ...]:
     """Return the alerts that go on and that ask for a retraining."""
-    alerts = [each for each in report.active if each.then == "retrain"] if report else []
-    return tuple(Cause(alert.id, _sentence(alert), f"{alert.cause.name} of {alert.cause.subject}.") for alert in alerts)
+    return tuple(alert for alert in report.active if alert.then == "retrain") if report else ()
+
+
+def of_alerts(alerts: Iterable[Alert]) -> tuple[Cause, ...]:
+    """Return what alerts say."""
+    return tuple(Cause(each.id, _sentence(each), _short(each)) for each in alerts)
 
 
 def of_schedule(every: timedelta | None, declared: Windows | None, newest: Windows | None) -> tuple[Cause, ...]:
@@ -90,7 +94,13 @@ def _sentence(alert: Alert) -> str:
     """Say an alert as its issue does: no value of a row, such as an airport, is in a pull request either."""
     interval = alert.cause.interval
     span = "" if interval is None else f" ({interval[0]:.3g} to {interval[1]:.3g})"
-    return f"{notice.what(alert)}{span}; since {notice.since(alert)}."
+    effects = notice.consequences(alert)
+    with_it = f"; with it: {effects}" if effects else ""
+    return f"{notice.what(alert)}{span}; since {notice.since(alert)}{with_it}."
+
+
+def _short(alert: Alert) -> str:
+    return plain(f"{alert.cause.name} of {alert.cause.subject} since {alert.since:%Y-%m-%d %H:%M} UTC.", REASON)
 
 
 def _size(alert: Alert) -> str:

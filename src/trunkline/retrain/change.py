@@ -84,7 +84,7 @@ class Declaration:
             old = {path: path.read_text(encoding="utf-8") for path in new}
             for path, text in new.items():
                 path.write_text(text, encoding="utf-8")
-            data = _judged().project.data
+            data = judge.data_of(compose.compose(paths.CONF), paths.CONF)  # nothing else of it changes
             for path, text in old.items():
                 path.write_text(text, encoding="utf-8")
         if data.window != after:
@@ -99,19 +99,9 @@ def opened(root: Path, commit: str) -> Iterator[Declaration]:
     """Yield what a commit declares; raises UserError where its conf/ does not compose."""
     with checkouts.tree(root, commit) as folder:
         with chdir(folder):
-            judged = _judged()
-        yield Declaration(folder, judged.composed, judged.project)
-
-
-@dataclass(frozen=True)
-class _Judged:
-    composed: Composed
-    project: Project
-
-
-def _judged() -> _Judged:
-    composed = compose.compose(paths.CONF)
-    return _Judged(composed, judge.check(composed, paths.CONF, paths.REGISTRY))
+            composed = compose.compose(paths.CONF)
+            project = judge.check(composed, paths.CONF, paths.REGISTRY)
+        yield Declaration(folder, composed, project)
 
 
 def _diff(path: Path, before: str, after: str) -> str:

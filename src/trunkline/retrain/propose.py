@@ -18,6 +18,7 @@ from trunkline.adapters.git import remote, repository
 from trunkline.conf.data import Windows
 from trunkline.conf.project import Project
 from trunkline.core.errors import UserError
+from trunkline.monitor.alerts import Alert
 from trunkline.monitor.report import Report
 from trunkline.pipeline.ingest.pins import PinMove
 from trunkline.release.verify import RefusedError
@@ -49,10 +50,14 @@ class Where:
 
 @dataclass(frozen=True)
 class Wish:
-    """Why a retraining is asked for, as of when (UTC): what production does, None where that is not known, or words."""
+    """Why a retraining is asked for, as of when (UTC): alerts, or words, beside the schedule of conf/monitoring.
+
+    `report` says what production does, None where that is not known.
+    """
 
     as_of: datetime
     report: Report | None = None
+    alerts: tuple[Alert, ...] = ()
     because: str | None = None
 
 
@@ -128,11 +133,11 @@ def prepare(where: Where, wish: Wish) -> Proposal | Nothing:
         asked = _causes(declaration.project, wish, newest)
         if not asked:
             return Nothing("nothing asks for a retraining: no alert that goes on does, and no schedule has come")
-        moves = declaration.pins()
-        if newest is None and not moves:
-            return Nothing(_nothing_newer(declaration))
         branch = _branch(where, tip, declaration)
         step = _step(where.root, branch, newest or declaration.windows)
+        moves = _moves(declaration, wish, newest) if step in ("new", "again") else ()
+        if newest is None and not moves and step in ("new", "again"):
+            return Nothing(_nothing_newer(declaration))
         change = _change(declaration, branch.attempt, step, newest, moves)
         return _proposal(tip, declaration.project, branch, step, change, asked, wish.report)
 
@@ -161,6 +166,15 @@ def _step(root: Path, branch: Branch, target: Windows | None) -> Step:
     if closed or tried.reverted:
         return "left closed"
     return "again" if tried.conflicts else "kept"
+
+
+def _moves(declaration: Declaration, wish: Wish, newest: Windows | None) -> tuple[PinMove, ...]:
+    """Return the pins that move: with the windows, where a hash splits the rows, or because a person wants it.
+
+    A source that grows each day would otherwise have an alert retrain on the same windows each day.
+    """
+    alone = declaration.windows is None or wish.because is not None
+    return declaration.pins() if newest is not None or alone else ()
 
 
 def _change(
@@ -209,7 +223,7 @@ def _known(project: Project, as_of: datetime) -> Known:
 
 def _causes(project: Project, wish: Wish, newest: Windows | None) -> tuple[Cause, ...]:
     schedule = causes.of_schedule(project.monitoring.retrain.every, project.data.window, newest)
-    return (*causes.of_alerts(wish.report), *schedule, *causes.of_person(wish.because))
+    return (*causes.of_alerts(wish.alerts), *schedule, *causes.of_person(wish.because))
 
 
 def _nothing_newer(declaration: Declaration) -> str:

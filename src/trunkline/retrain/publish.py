@@ -17,13 +17,17 @@ from trunkline.retrain.text import Words
 
 @dataclass(frozen=True)
 class Done:
-    """The commit that the branch has now, whether its results are there, and the pull request, if one is open."""
+    """The commit that the branch has now, whether its results are there, and the pull request, if one is open.
+
+    `no_help` is a comment that says why the gates do not let it pass, "" where they do, or are not known.
+    """
 
     commit: str
     computed: bool
     number: int | None = None
     url: str = ""
     merged: bool = False
+    no_help: str = ""
 
 
 def run(where: Where, proposal: Proposal) -> Proposal:
@@ -54,12 +58,11 @@ def local(where: Where, proposal: Proposal) -> Done:
     return Done(commit, proposal.computed)
 
 
-def publish(where: Where, forge: Forge, proposal: Proposal, issue: int | None = None) -> Done:
+def publish(where: Where, forge: Forge, proposal: Proposal) -> Done:
     """Push the branch and open the pull request, unless they exist, and bring its text up to date.
 
-    It merges by itself where conf/deploy says so, the gates let it, and nobody has changed it. Where the gates do not,
-    that is said once: on an alert's `issue`, or else on the pull request. Raises OutsideError where the remote or the
-    forge fails; it may be called again.
+    It merges by itself where conf/deploy says so, the gates let it, and nobody has changed it. Raises OutsideError
+    where the remote or the forge fails; it may be called again.
     """
     commit, branch = proposal.commit or _committed(where, proposal), proposal.branch
     if proposal.settled and (branch.pull is None or branch.pull.state != "open"):
@@ -69,13 +72,24 @@ def publish(where: Where, forge: Forge, proposal: Proposal, issue: int | None = 
     words = proposal.title, body(where, proposal)
     pull = api.retried(partial(forge.open_pull_request, branch.name, where.trunk, *words), where.tell)
     came = _came(where, proposal)
-    helps = came is None or came.helps
-    if came is not None and not helps:
-        said = f"<!-- trunkline:retrain {proposal.key} -->\n{text.no_help(came)} These rows are not tried again: "
-        _say_once(where, forge, f"{said}#{pull.number}.\n", pull.number, issue)
-    merges = proposal.automatic and helps and not proposal.settled
+    no_help = "" if came is None or came.helps else text.no_help_comment(proposal.key, came, pull.number)
+    merges = proposal.automatic and not no_help and not proposal.settled
     merged = merges and api.retried(partial(forge.merge_when_ready, pull.number, commit), where.tell)
-    return Done(commit, proposal.computed, pull.number, pull.url, merged)
+    return Done(commit, proposal.computed, pull.number, pull.url, merged, no_help)
+
+
+def say_no_help(where: Where, forge: Forge, done: Done) -> None:
+    """Say on the pull request, once, why the gates do not let it pass; nothing where they do."""
+    number, mark = done.number, done.no_help.partition("\n")[0]
+    if number is None or not mark:
+        return
+
+    def say() -> None:
+        me = forge.me()
+        if not any(each.author == me and each.body.startswith(mark) for each in forge.comments(number)):
+            forge.create_comment(number, done.no_help)
+
+    api.retried(say, where.tell)
 
 
 def body(where: Where, proposal: Proposal) -> str:
@@ -108,18 +122,3 @@ def _push(where: Where, branch: Branch, commit: str) -> None:
     )
     if pushed == "moved":
         raise OutsideError(f"git push origin {branch.name}: somebody else pushed to it meanwhile; run it again")
-
-
-def _say_once(where: Where, forge: Forge, said: str, pull: int, issue: int | None) -> None:
-    """Comment on an issue, or else on the pull request, unless we have: the first line says on what."""
-    of_pull = partial(forge.comments, pull), partial(forge.create_comment, pull)
-    of_issue = partial(forge.issue_comments, issue or 0), partial(forge.create_issue_comment, issue or 0)
-    comments, comment = of_pull if issue is None else of_issue
-    mark = said.partition("\n")[0]
-
-    def say() -> None:
-        me = forge.me()
-        if not any(each.author == me and each.body.startswith(mark) for each in comments()):
-            comment(said)
-
-    api.retried(say, where.tell)

@@ -66,6 +66,11 @@ def no_help(result: Result) -> str:
     return f"Retraining does not help: {reasons}."
 
 
+def no_help_comment(key: str, result: Result, pull: int) -> str:
+    """Return the comment that says so, with what it is recognized by in its first line."""
+    return f"<!-- trunkline:no-help {key} -->\n{no_help(result)} These rows are not tried again: #{pull}.\n"
+
+
 def _beginning(of: Words) -> Iterator[str]:
     if of.result is not None and not of.result.helps:
         yield f"**{no_help(of.result)}**\n"

@@ -7,14 +7,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.monitor.tables import performance
+from tests.monitor.tables import days, performance
 from tests.retrain import project as made
 from tests.retrain.project import BRANCH, DATA, DECLARED, OCTOBER, SEPTEMBER
 from tests.rig.repository import git
 from tests.rig.rig import rigged
 from trunkline.adapters.forge.connect import connect
+from trunkline.cli import acting
 from trunkline.core.errors import OutsideError
-from trunkline.retrain import propose, publish
+from trunkline.release.verify import RefusedError
+from trunkline.retrain import causes, propose, publish
 from trunkline.retrain.propose import Where, Wish
 
 AUGUST, LATER = ("2013-02..2013-07", "2013-08"), ("2013-03..2013-08", "2013-09")
@@ -45,12 +47,14 @@ def rig(project, tmp_path, monkeypatch):
         yield forge
 
 
-def asked(as_of=SEPTEMBER, because="a wish", report=None, issue=None):
+def asked(as_of=SEPTEMBER, because="a wish", report=None):
     """Ask for a retraining; return the step that is taken, and what is done."""
     forge = connect(os.environ)
     where = Where(Path(), "main", os.environ, forge, lambda line: None)
-    proposal = propose.prepare(where, Wish(as_of, report, because))
-    return proposal.step, publish.publish(where, forge, proposal, issue)
+    proposal = propose.prepare(where, Wish(as_of, report, causes.asking(report), because))
+    done = publish.publish(where, forge, proposal)
+    publish.say_no_help(where, forge, done)
+    return proposal.step, done
 
 
 def declared(rig, commit):
@@ -125,16 +129,6 @@ def test_gates_that_fail_are_said_first_and_told_once_and_the_rows_are_not_tried
     step, done = asked(as_of=OCTOBER)
     assert (step, done.number, declared(rig, done.commit)) == ("again", 1, LATER), "the next month is another holdout"
     assert "CI is computing it" in pull.body
-
-
-def test_that_it_does_not_help_is_told_on_the_issue_of_its_alert_if_there_is_one(rig):
-    issue = connect(os.environ).create_issue("production: performance", "It is worse.")
-    asked(issue=issue.number)
-    rig.push(BRANCH, results("fail"))
-    for _ in range(2):
-        asked(issue=issue.number)
-    assert len(connect(os.environ).issue_comments(issue.number)) == 1
-    assert len(rig.comments(2)) == 0
 
 
 def test_what_a_person_has_changed_on_the_branch_stays_and_the_text_says_so(rig):
@@ -212,3 +206,62 @@ def test_what_production_does_is_in_the_text(rig):
     body = rig.state.pulls[1].body
     assert "`performance` of `roc_auc`: `value` is 0.61" in body
     assert "| 2026-03-08 00:00 | 0.6100 | 0.6000 to 0.6200 | 0.7000 | 5,000 | 90% |" in body
+
+
+WORSE = performance([0.7] * 3 + [0.61] * 5)
+
+
+def act(report, write=True):
+    """What `trunkline monitor --act` does of a report; return what became of each alert."""
+    done = acting.act(report, "main", write=write)
+    assert done.error is None
+    return [each.what for each in done.followed]
+
+
+def said(issue):
+    return [comment.body for comment in connect(os.environ).issue_comments(issue)]
+
+
+def test_an_alert_opens_one_retraining_says_so_once_on_its_issue_and_whether_it_helps(rig):
+    assert act(made.report(WORSE), write=False) == ["opened", "retraining proposed"]
+    assert (rig.state.pulls, rig.state.issues) == ({}, {})
+    assert act(made.report(WORSE)) == ["opened", "retraining proposed"]
+    (issue,), (pull,) = rig.state.issues.values(), rig.state.pulls.values()
+    assert declared(rig, BRANCH) == ("2025-08..2026-01", "2026-02")
+    assert [text.partition(" -->")[2].strip() for text in said(issue.number)] == [
+        f"A retraining is proposed: {rig.forge.url}/acme/model/pull/{pull.number}"
+    ]
+    rig.push(BRANCH, results("fail"))
+    for _ in range(2):
+        assert act(made.report(WORSE)) == ["unchanged", "retraining proposed"]
+    assert len(rig.state.pulls) == 1
+    assert pull.body.startswith("**Retraining does not help: ")
+    assert [text.splitlines()[1][:26] for text in said(issue.number)] == [
+        "A retraining is proposed: ",
+        "Retraining does not help: ",
+    ]
+    assert len(rig.comments(pull.number)) == 0, "it is told once"
+
+
+def test_what_the_model_is_given_is_mended_first_whoever_asks(rig):
+    broken = made.report(days([0.0] * 3 + [0.9] * 5, measure="missing"), WORSE)
+    assert act(broken) == ["opened"]
+    assert rig.state.pulls == {}
+    for because in (None, "a wish"):
+        with pytest.raises(
+            RefusedError, match=r"what the model is given is broken: missing of dew_point since 2026-03-04"
+        ):
+            asked(because=because, report=broken)
+    assert rig.upstream.sha(BRANCH) is None
+
+
+def test_a_schedule_alone_opens_it_too_and_says_nothing_before_it_has_come(rig):
+    quiet = performance([0.7] * 8)
+    assert act(made.report(quiet, retrain={"every": "30d"})) == [], "the trunk declares no schedule"
+    with rig.upstream.checkout(rig.upstream.sha("main")) as folder:
+        text = (folder / "conf/monitoring/flights.yaml").read_text(encoding="utf-8")
+    rig.push("main", {"conf/monitoring/flights.yaml": f"{text}retrain: {{every: 30d}}\n"})
+    for _ in range(2):
+        assert act(made.report(quiet, retrain={"every": "30d"})) == ["retraining proposed"]
+    assert "- By schedule, every 30d: " in rig.state.pulls[1].body
+    assert rig.state.issues == {}

@@ -2,18 +2,24 @@
 
 import hashlib
 import json
+import os
 import re
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner
 
+from tests.monitor.tables import performance
 from tests.retrain import project as made
 from tests.retrain.project import BRANCH, DATA, DECLARED
 from tests.rig.repository import git
 from trunkline.cli import trunkline
 from trunkline.core.errors import OutsideError, UserError
+from trunkline.retrain import causes, propose
+from trunkline.retrain.propose import Nothing, Where, Wish
 
 AUGUST = ("2013-02..2013-07", "2013-08")
 
@@ -195,6 +201,17 @@ def test_pins_move_with_the_windows(project):
         ["data.sources.planes.files.rows.csv"],
     )
     assert yaml.safe_load(git(project, "show", f"{BRANCH}:{DATA}"))["sources"]["planes"]["files"] == PINNED
+
+
+def test_pins_alone_move_for_a_person_and_not_for_an_alert_again_and_again(project):
+    source = incoming(project)
+    push(project, DATA, lambda text: re.sub("planes: .*", f"planes: {source}", text))
+    where = Where(project, "main", os.environ, None, print, local=True)
+    worse = made.report(performance([0.7] * 3 + [0.61] * 5))
+    alert = Wish(datetime(2013, 8, 20, tzinfo=UTC), worse, causes.asking(worse))
+    assert isinstance(propose.prepare(where, alert), Nothing)
+    proposal = propose.prepare(where, replace(alert, because="a wish"))
+    assert (len(proposal.change.moves), proposal.change.after) == (1, proposal.change.before)
 
 
 def test_where_a_hash_splits_the_rows_pins_move_alone(project):
