@@ -139,18 +139,8 @@ def _asked(life: Life, report: Report, day: date) -> bool:
 def _retrain(life: Life, day: date) -> dict[str, Any]:
     """Have `trunkline retrain` propose newer windows, run the pipeline on its branch, and merge what the gates pass."""
     run, branch = life.world.run, "retrain/flight-delay"
-    command = (
-        "trunkline",
-        "retrain",
-        "--local",
-        "--run",
-        "--json",
-        "--log",
-        LOG,
-        "--as-of",
-        f"{_end(day):%Y-%m-%dT%H:%M}",
-    )
-    said: dict[str, Any] = json.loads(run(*command, day=day))
+    asked = ("--local", "--run", "--json", "--log", LOG, "--as-of", f"{_end(day):%Y-%m-%dT%H:%M}")
+    said: dict[str, Any] = json.loads(run("trunkline", "retrain", *asked, day=day))
     if said["what"] == "nothing" or said.get("step") == "left closed":
         return said
     gates = json.loads(run("git", "show", f"{branch}:reports/gates.json", day=day))

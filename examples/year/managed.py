@@ -83,6 +83,8 @@ def _worse(learner: Learner, version: Version, day: date, bound: float) -> bool:
     scores, metric = learner.scores(version), named("roc_auc", "binary")
     held = point([metric], _sample(learner, scores, version.end, version.end + HOLDOUT))[0]
     sample = _sample(learner, scores, day, day + DAY)
+    if point([metric], sample)[0] >= held - bound:  # then its interval is not below, either
+        return False
     resamples = Resamples(int(sample.clusters.max()) + 1, RESAMPLES, 0)
     interval = percentile_interval(resampled([metric], sample, resamples)[0], CONFIDENCE, UNDEFINED)
     return interval is not None and interval[1] < held - bound

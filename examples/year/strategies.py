@@ -76,9 +76,8 @@ TRIED: Mapping[str, Callable[[Learner, str], Course]] = {
     "each month, growing window, 14 days held out": partial(blind, held_out=HOLDOUT),
     "each month, growing window, rows of 60 days before count half": partial(blind, half_life=60),
     "0.03 below on 2 days, growing window": partial(manage, policy=Policy()),
-    "0.03 below on 2 days, window of 75 days": partial(manage, policy=Policy(window=75)),
     "0.03 below on 2 days, and each 30 days, growing window": partial(manage, policy=Policy(every=plan.EVERY.days)),
-    "each 14 days, growing window": partial(manage, policy=Policy(bound=1.0, every=14)),
+    "0.03 below on 2 days, window of 75 days": partial(manage, policy=Policy(window=75)),
 }
 SHOWN = {
     "managed": "0.03 below on 2 days, and each 30 days, growing window",
