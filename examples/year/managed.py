@@ -54,19 +54,19 @@ def first() -> Version:
 
 def run(learner: Learner, policy: Policy) -> Iterator[tuple[list[Version], Event | None]]:
     """Yield the versions that have answered by each day, with what happened on it."""
-    versions, below, day = [first()], 0, START
+    versions, below, day, closed = [first()], 0, START, START
     while day < END:
         event = None
         known = day - MATURES - DAY
         if known >= versions[-1].since:
             below = below + 1 if _worse(learner, versions[-1], known, policy.bound) else 0
         why = _why(policy, versions[-1], below, day)
-        if why:
+        if why and day >= closed:
             event = _retrained(learner, policy, versions[-1], day, why)
             if event.what == "merged":
                 versions, below = [*versions, event.version], 0
             elif event.what == "refused":
-                below = -HOLDOUT.days  # no second attempt until a holdout that is new
+                closed = day + HOLDOUT  # trunkline retrain tries again once the newest rows are all others
         yield versions, event
         day += DAY
 

@@ -33,7 +33,8 @@ class Compared:
 def compared(rows: Rows, courses: Sequence[Course], tried: Sequence[Course], refused: str, seed: int) -> Compared:
     """Measure what the page says of them."""
     chosen, this = rows.between(START, END), courses[0]
-    others = {each.name: measures.differences(rows, each.answers, this.answers, chosen, seed) for each in courses[1:]}
+    beside = [*courses[1:], *(each for each in tried if each.name in strategies.BESIDE)]
+    others = {each.name: measures.differences(rows, each.answers, this.answers, chosen, seed) for each in beside}
     return Compared(courses, others, tried, refused)
 
 

@@ -65,5 +65,5 @@ def _time_line(axes: Any, managed: Course, blind: Course) -> None:
     monthly = [(0, version.since, "^", COLOURS[2]) for version in blind.versions]
     for height, day, mark, colour in (*released, *other, *monthly):
         axes.plot([np.datetime64(day)], [height], mark, color=colour, markersize=6)
-    axes.set_yticks([2, 1, 0], ["managed: released", "refused (x), forbidden (square)", "blind: released"])
+    axes.set_yticks([2, 1, 0], ["managed: released", "refused, forbidden", "blind: released"])
     axes.set_ylim(-0.5, 2.5)

@@ -84,3 +84,4 @@ SHOWN = {
     "frozen": "never",
     "blind": "each month, growing window",
 }
+BESIDE = ("each month, window of 2 months", "each month, window of 3 months")  # also compared with managed

@@ -82,6 +82,20 @@ def test_the_rule_retrains_when_outcomes_show_it_and_not_before(learner):
     assert [event.what for event in events][-1] == "merged"
 
 
+class Worse(Fitted):
+    """A learner whose later versions know nothing."""
+
+    def scores(self, version):
+        known = (self.rows.day < np.datetime64(CHANGED)) & (version == managed.first())
+        return np.where(known, self.rows.good, self.rows.noise)
+
+
+def test_what_was_refused_is_not_tried_again_on_the_same_rows(learner):
+    days = (event for _, event in managed.run(Worse(learner.rows, learner.params), Policy()) if event)
+    refused, again = next(days), next(days)
+    assert (refused.what, again.on - refused.on) == ("refused", plan.HOLDOUT)
+
+
 def test_nothing_is_learnt_while_the_weather_is_broken(learner):
     events = [event for _, event in managed.run(learner, Policy(every=30)) if event]
     assert {event.what for event in events if FAULT <= event.on < MENDED} == {"forbidden"}
