@@ -1,6 +1,6 @@
 # Two commands set everything up: `make repro` and `make test`. The others are for contributors.
 
-.PHONY: help repro tour test test-rest test-workflows test-long check docs site lock clean
+.PHONY: help repro tour year test test-rest test-workflows test-long check docs site lock clean
 .DEFAULT_GOAL := help
 
 RUN := PATH="$$PWD/.venv/bin:$$PATH"
@@ -26,6 +26,10 @@ repro: ## Install, run the pipeline on real data, show the metrics
 tour: ## A day with Trunkline, run in a throw-away folder (minutes): docs/day.md; KEEP=1 keeps it
 	@locks/install dev
 	@$(RUN) KEEP=$(KEEP) docs/day.sh
+
+year: ## A year in production, run in .cache/year, goes on after a kill; MONTHS=2 is shorter: docs/year-in-production.md
+	@locks/install dev
+	@$(RUN) python -m examples.year $(if $(MONTHS),--months $(MONTHS))
 
 # A file's tests share its fixtures, so they stay together; in tests/, the long ones of e2e/ come first.
 PYTEST := $(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder --durations 10

@@ -1,0 +1,1 @@
+"""Examples that are run, such as `python -m examples.year`."""

@@ -1,0 +1,48 @@
+"""Runs the year and writes the page: python -m examples.year [--months N] [--state FOLDER]."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from examples.year import challenger, lived, loop, page, picture, plan, rows, strategies
+from examples.year.learning import Learner
+from examples.year.lived import Day
+from trunkline.core import files
+from trunkline.core.params import Params
+from trunkline.core.progress import Bar, track
+
+
+@click.command()
+@click.option("--months", type=click.IntRange(0, 9), default=9, help="How many are lived for real; 0: none.")
+@click.option("--state", type=click.Path(path_type=Path), default=Path(".cache/year"), show_default=True)
+@click.option("--docs", type=click.Path(path_type=Path), default=Path("docs"), show_default=True)
+def main(months: int, state: Path, docs: Path) -> None:
+    """Compare the strategies over the year, live its first months for real, write the page and its picture.
+
+    What is done is kept in the state folder, so that a run that was killed goes on.
+    """
+    lives = state.absolute() / "lived"
+    if months:
+        end = ([*plan.months(), plan.END])[months - 1]
+        with Bar("the year", (end - plan.START).days, "days") as bar:
+            for _ in loop.live(lives, plan.START, end):
+                bar.advance()
+    _write(state.absolute(), docs, loop.lived(lives))
+
+
+def _write(state: Path, docs: Path, days: Sequence[Day]) -> None:
+    params, year = Params.read(), rows.read(state)
+    learner = Learner(year, state, params)
+    names = list(strategies.TRIED)
+    tried = {name: strategies.TRIED[name](learner, name) for name in track(names, "policies", unit="policies")}
+    courses = [strategies.renamed(tried[name], short) for short, name in strategies.SHOWN.items()]
+    refused = challenger.judged(learner, courses[0])
+    of = page.compared(year, courses, list(tried.values()), refused, params.seed)
+    docs.mkdir(parents=True, exist_ok=True)
+    files.write_text(docs / "year-in-production.svg", picture.draw(year, courses))
+    files.write_text(docs / "year-in-production.md", page.text(year, of, lived.text(days)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""The real server, and a day of it: what becomes known is pushed, flights are asked for, the log is put into its day.
+
+The server's clock is the machine's, so its log says when the example ran. What is asked is answered as of the
+prediction's own time, which is the time that the log gets here, in the folder of its hour.
+"""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+
+from examples.year import rows
+from examples.year.plan import FAULT, MENDED
+from examples.year.setting import World
+from trunkline.core.errors import OutsideError
+from trunkline.serve.prediction_log.place import Place
+
+ASKED = ("year", "month", "day", "sched_dep_time", "carrier", "flight", "tailnum", "origin", "dest", "distance")
+ROWS = 500  # of a body
+WAIT = 60.0  # seconds for the log's writer
+
+
+@dataclass(frozen=True)
+class Source:
+    """The validated tables of the year, from which each day takes its rows."""
+
+    folder: Path
+
+    @cached_property
+    def flights(self) -> pl.DataFrame:
+        """All flights."""
+        return pl.read_parquet(self.folder / "flights.parquet")
+
+    @cached_property
+    def weather(self) -> pl.DataFrame:
+        """All readings of the weather, in the contract's units."""
+        return pl.read_parquet(self.folder / "weather.parquet")
+
+    def on(self, table: str, day: date) -> pl.DataFrame:
+        """Return the rows of a local day; the weather as its source publishes it, in metric units during the fault."""
+        content = (self.flights if table == "flights" else self.weather).filter(pl.date("year", "month", "day") == day)
+        faulty = table == "weather" and FAULT <= day < MENDED
+        return content.with_columns(**rows.METRIC) if faulty else content
+
+
+@dataclass
+class Production:
+    """A server that runs what production is to run."""
+
+    world: World
+    source: Source
+    address: str
+
+    def live(self, day: date) -> dict[str, int]:
+        """Live a day; return how many rows were pushed, refused and asked for."""
+        refused = self._push("weather", day, 3) + self._push("flights", day, ROWS)
+        asked = self.source.on("flights", day).select(ASKED)
+        for part in asked.iter_slices(ROWS):
+            self._post("/v1/predict", part.to_dicts())
+        logged = collect(self.world.project / "log", self.world.project / "days", asked.height)
+        return {"pushed": asked.height, "refused": refused, "asked": asked.height, "logged": logged}
+
+    def serves(self, version: str) -> None:
+        """Wait until the server answers by a version; raises OutsideError where it does not."""
+        end = time.monotonic() + WAIT
+        while time.monotonic() < end:
+            with urllib.request.urlopen(f"{self.address}/version", timeout=60) as answer:  # noqa: S310  ours
+                if json.loads(answer.read())["version"] == version:
+                    return
+            time.sleep(0.1)
+        raise OutsideError(f"{self.address}/version: is not {version} after {WAIT:.0f} s; see .trunkline/ of the world")
+
+    def _push(self, table: str, day: date, size: int) -> int:
+        """Push a day's rows of a table; return how many its contract refuses, which only the client is told."""
+        refused = 0
+        for part in self.source.on(table, day).iter_slices(size):
+            refused += 0 if self._post("/v1/events", {"table": table, "rows": _json_rows(part)}) else part.height
+        return refused
+
+    def _post(self, path: str, body: Any) -> bool:
+        """Post a body; tell whether it was taken, or else refused for a row of it.
+
+        Raises OutsideError for any other answer.
+        """
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.address + path, json.dumps(body).encode(), headers)  # noqa: S310  ours
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
+                answer.read()
+        except urllib.error.HTTPError as error:
+            if error.code == 422 and path == "/v1/events":
+                return False
+            raise OutsideError(f"{path}: {error.code} {error.read()[:500].decode()}") from None
+        return True
+
+
+@contextmanager
+def running(world: World, source: Source, day: date) -> Iterator[Production]:
+    """Run the server of production; it ends when the block does."""
+    command = [
+        str(Path(sys.executable).with_name("trunkline")),
+        "serve",
+        "--env",
+        "production",
+        "--bind",
+        "127.0.0.1:0",
+    ]
+    environment = world.environment(day)
+    with subprocess.Popen(  # noqa: S603
+        command, cwd=world.project, env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            yield Production(world, source, _address(process))
+        finally:
+            process.terminate()
+            process.wait(60)
+
+
+def _address(process: "subprocess.Popen[str]") -> str:
+    """Wait until a server listens; what it says later is read by a thread, so that it never waits for a reader."""
+    said, address = [], ""
+    assert process.stderr  # noqa: S101  a pipe
+    for line in process.stderr:
+        said.append(line)
+        address = line.split()[-1] if "listens on http" in line else address
+        if "startup complete" in line:
+            Thread(target=process.stderr.read, daemon=True).start()
+            return address
+    raise OutsideError(f"trunkline serve: does not start\n{''.join(said)[-2000:]}")
+
+
+def collect(log: Path, days: Path, rows_asked: int) -> int:
+    """Move what the server has logged to the times of the predictions; return the rows.
+
+    Raises OutsideError where not all of them arrive.
+    """
+    end, segments = time.monotonic() + WAIT, []
+    while time.monotonic() < end:
+        segments = sorted(log.glob("*/*/*.parquet"))
+        if sum(pq.read_metadata(path).num_rows for path in segments) >= rows_asked:
+            break
+        time.sleep(0.1)
+    else:
+        raise OutsideError(f"{log}: fewer than {rows_asked} rows after {WAIT:.0f} s")
+    count = 0
+    for path in segments:
+        count += _moved(pq.read_table(path), path, days)
+    for path in segments:
+        path.unlink()
+    return count
+
+
+def _moved(table: Any, path: Path, days: Path) -> int:
+    """Write a segment's rows anew, each at the time of its prediction, in the folder of that hour."""
+    place, version = Place(str(days)), path.parent.parent.name
+    times = table.column("prediction_time")
+    table = table.set_column(table.schema.get_field_index("time"), table.schema.field("time"), times)
+    hours = pa.compute.strftime(times, format="%Y-%m-%dT%H")
+    for hour in pa.compute.unique(hours).to_pylist():
+        place.write(f"{version}/{hour}", path.name, table.filter(pa.compute.equal(hours, hour)))
+    return int(table.num_rows)
+
+
+def _json_rows(table: pl.DataFrame) -> list[dict[str, Any]]:
+    times = [column for column, kind in table.schema.items() if kind == pl.Datetime]
+    return table.with_columns(pl.col(times).dt.strftime("%Y-%m-%dT%H:%M:%SZ")).to_dicts()
