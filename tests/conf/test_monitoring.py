@@ -27,6 +27,10 @@ def test_the_file_that_every_project_gets_says_what_is_watched_without_it(root):
         ({"of": "feature", "measure": "ks", "above_reference": 0.1}, "ks of feature has no reference to compare"),
         ({"of": "system", "measure": "p99", "below_share": 0.1}, "p99 of system has no reference to compare with"),
         ({"of": "system", "subject": "row", "measure": "rate", "below": 1}, "no 'row'; did you mean 'rows'"),
+        (
+            {"of": "feature", "measure": "psi", "above": 1, "subject": "wind", "apart_from": ["weekday"]},
+            "apart_from: the rule is of wind alone",
+        ),
         ({"of": "system", "subject": "rows", "measure": "p99", "above": 1}, "no p99 of rows; there is: rate"),
     ],
 )

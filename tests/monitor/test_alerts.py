@@ -47,6 +47,14 @@ def test_a_drift_that_lasts_is_told_after_so_many_windows_and_again_after_the_co
     assert (alert.active, alert.then, alert.severity) == (True, "issue", "warning")
 
 
+def test_a_rule_leaves_out_what_it_says():
+    apart = Monitoring.parse({"rules": RULES | {"input_drift": RULES["input_drift"] | {"apart_from": ["weekday"]}}})
+    rows = [*days([BROKEN] * 4, subject="weekday"), *days([QUIET] * 4, subject="wind")]
+    assert told(rows, monitoring=apart) == ()
+    [alert] = told(rows, days([BROKEN] * 4, subject="temperature"), monitoring=apart)
+    assert (alert.cause.subject, alert.consequences) == ("temperature", ())
+
+
 def test_a_quiet_window_ends_a_streak_and_one_that_cannot_be_judged_does_not():
     assert told(days([BROKEN, BROKEN, QUIET, BROKEN, BROKEN])) == ()
     [ended] = told(days([BROKEN, BROKEN, BROKEN, QUIET]))

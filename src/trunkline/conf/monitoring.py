@@ -46,6 +46,9 @@ class Rule(Strict):
     subject: str | None = Field(
         None, min_length=1, description="The feature, score or part of the system, such as latency; null: each of them."
     )
+    apart_from: Columns = Field(
+        (), description="Those that a rule of each of them leaves out, such as the weekday, of which a day has one."
+    )
     slices: bool = Field(
         False,
         description="Whether each value of `monitoring.slices` is judged by itself as well; of performance, "
@@ -119,6 +122,8 @@ class Rule(Strict):
     def _can_be_judged(self) -> Self:
         if self.slices and self.of not in SLICED:
             raise ValueError(f"slices: {self.of} is not measured by slice, only {', '.join(SLICED)} are; remove it")
+        if self.apart_from and self.subject is not None:
+            raise ValueError(f"apart_from: the rule is of {self.subject} alone; remove one of the keys")
         name = self.bound[0]
         if name in _RELATIVE and not self._has_reference():
             raise ValueError(

@@ -92,6 +92,8 @@ def _concerned(rule: Rule, measure: str | None) -> pl.Expr:
         concerned &= pl.col(MEASURE) == rule.measure
         if rule.subject is not None:
             concerned &= pl.col(SUBJECT) == rule.subject
+        if rule.apart_from:
+            concerned &= ~pl.col(SUBJECT).is_in(rule.apart_from)
     return concerned if rule.slices else concerned & (pl.col(SLICE) == "")
 
 

@@ -124,10 +124,14 @@ def watched(monitoring: Monitoring, data: Data, contract: Contract, names: Colle
                 f"monitoring.rules.{name}.measure: no metric '{rule.measure}' that says which model is better"
                 f"{nearest(rule.measure, judging)}"
             )
-        if rule.of == "feature" and rule.subject is not None and rule.subject not in names:
-            mistakes.append(
-                f"monitoring.rules.{name}.subject: no feature '{rule.subject}'{nearest(rule.subject, names)}"
-            )
+        if rule.of == "feature":
+            given = {"subject": filter(None, [rule.subject]), "apart_from": rule.apart_from}
+            mistakes += [
+                f"monitoring.rules.{name}.{key}: no feature '{feature}'{nearest(feature, names)}"
+                for key, features in given.items()
+                for feature in features
+                if feature not in names
+            ]
     _refuse(mistakes)
 
 
