@@ -27,7 +27,7 @@ tour: ## A day with Trunkline, run in a throw-away folder (minutes): docs/day.md
 	@locks/install dev
 	@$(RUN) KEEP=$(KEEP) docs/day.sh
 
-year: ## A year in production, run in .cache/year, goes on after a kill; MONTHS=2 is shorter: docs/year-in-production.md
+year: ## Compare strategies over a year, in .cache/year; MONTHS=2 lives so many for real: docs/year-in-production.md
 	@locks/install dev
 	@$(RUN) python -m examples.year $(if $(MONTHS),--months $(MONTHS))
 

@@ -14,7 +14,7 @@ from trunkline.core.progress import Bar, track
 
 
 @click.command()
-@click.option("--months", type=click.IntRange(0, 9), default=9, help="How many are lived for real; 0: none.")
+@click.option("--months", type=click.IntRange(0, 9), default=0, help="How many are lived for real.")
 @click.option("--state", type=click.Path(path_type=Path), default=Path(".cache/year"), show_default=True)
 @click.option("--docs", type=click.Path(path_type=Path), default=Path("docs"), show_default=True)
 def main(months: int, state: Path, docs: Path) -> None:

@@ -12,10 +12,15 @@ def text(days: Sequence[Day]) -> str:
     if not days:
         return ""
     asked, logged, refused = (sum(each["counts"][name] for _, each in days) for name in ("asked", "logged", "refused"))
+    learnt = (
+        "and `trunkline retrain --local --run`"
+        if any(each["retraining"] for _, each in days)
+        else "and not yet a retraining"
+    )
     lines = [
         f"The days from {days[0][0]} to {days[-1][0]} were lived for real: commits, signed releases, merges,",
         "`trunkline serve` with online features and a log, outcomes a day later, the monitor at the end of each day,",
-        f"`trunkline retrain --local --run`. {asked:,} flights were asked for, {logged:,} rows logged; {refused:,}",
+        f"{learnt}. {asked:,} flights were asked for, {logged:,} rows logged; {refused:,}",
         "events were refused by the contract. The server's clock is the machine's: each row of the log has been given",
         "the time of its prediction since. A pull request is a branch, merged by the verdict of the gates alone.",
         "",
@@ -27,10 +32,10 @@ def text(days: Sequence[Day]) -> str:
 
 
 def _events(days: Sequence[Day]) -> Iterator[tuple[date, str]]:
-    """Yield what is new on each day: alerts that were not going on the day before, and retrainings."""
-    before: set[tuple[str, str]] = set()
+    """Yield what is new on each day: alerts that were not going on the day before, or asked for less; retrainings."""
+    before: set[tuple[str, ...]] = set()
     for day, content in days:
-        alerts = {(each["rule"], each["subject"]): each for each in content["alerts"]}
+        alerts = {(each["rule"], each["subject"], each["then"]): each for each in content["alerts"]}
         for key, each in alerts.items():
             if key not in before:
                 also = f", with {', '.join(each['with'])}" if each["with"] else ""

@@ -11,7 +11,8 @@ from datetime import date, timedelta
 import numpy as np
 
 from examples.year.learning import Learner
-from examples.year.plan import END, FAULT, FIRST, HOLDOUT, MATURES, MENDED, MERGED, START, Version
+from examples.year.plan import END, FIRST, HOLDOUT, MATURES, MERGED, START, Version
+from examples.year.rows import Rows
 from trunkline.core.arrays import Floats
 from trunkline.monitor.performance import CONFIDENCE, RESAMPLES, UNDEFINED
 from trunkline.pipeline.evaluate.bootstrap import Resamples, percentile_interval, resampled
@@ -21,6 +22,7 @@ from trunkline.pipeline.gate import comparison
 from trunkline.pipeline.gate.comparison import ScoreDifference
 
 DAY = timedelta(days=1)
+MISSING = 0.1  # conf/monitoring: the rule `missing`, a share above that of the training rows
 GATE_MARGIN, GATE_LEVEL, GATE_RESAMPLES = -0.005, 0.05, 2000  # conf/gates: no_worse, at a confidence of 0.95
 
 
@@ -94,10 +96,16 @@ def _retrained(learner: Learner, policy: Policy, now: Version, day: date, why: s
     end = day - MATURES - HOLDOUT
     start = max(FIRST, end - timedelta(days=policy.window)) if policy.window else FIRST
     candidate = Version(day + MERGED, start, end)
-    if FAULT <= day < MENDED:
+    if broken(learner.rows, "temperature", day - DAY):
         return Event(day, why, "forbidden", candidate)
     compared = judged(learner, learner.scores(now), learner.scores(candidate), candidate.end)
     return Event(day, why, "merged" if passes(compared) else "refused", candidate)
+
+
+def broken(rows: Rows, feature: str, day: date) -> bool:
+    """Tell whether the rule `missing` of conf/monitoring is beyond its bound: a broken upstream."""
+    reference = rows.missing(feature, FIRST, START - HOLDOUT)
+    return rows.missing(feature, day, day + DAY) > reference + MISSING
 
 
 def judged(learner: Learner, now: Floats, candidate: Floats, start: date) -> ScoreDifference:

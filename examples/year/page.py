@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from examples.year import measures, plan, strategies
+from examples.year import managed, measures, plan, strategies
 from examples.year.managed import Event
 from examples.year.measures import Difference
 from examples.year.plan import END, HOLDOUT, START
@@ -48,6 +49,7 @@ def text(rows: Rows, of: Compared, lived: str = "") -> str:
         "rows": int(rows.between(START, END).sum()), "start": START, "first": of.courses[0].versions[0],
         "holdout": HOLDOUT.days, "policies": strategies.SHOWN, "missed": f"{plan.MISSED:.0f}",
         "threshold": plan.THRESHOLD, "fault": plan.FAULT, "mended": plan.MENDED, "challenger": of.refused,
+        "caught": _caught(rows, "temperature"), "cried": _caught(rows, "pressure"),
         "missing": f"{fault.null_count() / len(fault):.0%}", "verdicts": list(_verdicts(of)), "lived": lived,
         "results": _table(["strategy", "versions", *heads], [_row(rows, each) for each in of.courses]),
         "differences": _table(
@@ -57,6 +59,14 @@ def text(rows: Rows, of: Compared, lived: str = "") -> str:
         "events": _table(["day", "asked by", "became", "learns from", "up to"], map(_event, of.courses[0].events)),
     }  # fmt: skip
     return pages.get_template("page.md.j2").render(values)
+
+
+def _caught(rows: Rows, feature: str) -> tuple[int, int]:
+    """Return on how many days of the fault, and on how many others, the rule `missing` of a feature is beyond."""
+    days = [START + timedelta(days=number) for number in range((END - START).days)]
+    beyond = [day for day in days if managed.broken(rows, feature, day)]
+    inside = sum(plan.FAULT <= day < plan.MENDED for day in beyond)
+    return inside, len(beyond) - inside
 
 
 def _table(heads: Sequence[str], rows: Any) -> str:

@@ -57,6 +57,11 @@ class Rows:
         keys = self.seen.frame.select(pl.struct("carrier", "flight").rank("dense")).to_series()
         return keys.cast(pl.Int64).to_numpy() - 1
 
+    def missing(self, feature: str, start: date, end: date) -> float:
+        """Return the share of the rows of some days that had no value of a feature when they were scored."""
+        values = self.seen.frame[feature].filter(self.between(start, end))
+        return values.null_count() / max(1, len(values))
+
     def between(self, start: date, end: date) -> NDArray[np.bool_]:
         """Tell the rows of the local days from `start` up to, not including, `end`."""
         return (self.day >= np.datetime64(start)) & (self.day < np.datetime64(end))
