@@ -27,15 +27,15 @@ tour: ## A day with Trunkline, run in a throw-away folder (minutes): docs/day.md
 	@locks/install dev
 	@$(RUN) KEEP=$(KEEP) docs/day.sh
 
-year: ## Compare strategies over a year, in .cache/year; MONTHS=2 lives so many for real: docs/year-in-production.md
+year: ## Compare strategies over a year, in .cache/year; MONTHS=2 lives so many for real, SHORT=1 twelve days: docs/year-in-production.md
 	@locks/install dev
-	@$(RUN) python -m examples.year $(if $(MONTHS),--months $(MONTHS))
+	@$(RUN) python -m examples.year $(if $(MONTHS),--months $(MONTHS)) $(if $(SHORT),--short)
 
 # A file's tests share its fixtures, so they stay together; in tests/, the long ones of e2e/ come first.
 PYTEST := $(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder --durations 10
 # The longest suites wait for processes of others half of the time: one worker more than there are processors.
 MORE := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-LONG := tests/e2e tests/init/test_template.py
+LONG := tests/e2e tests/examples/test_year_lived.py tests/init/test_template.py
 
 test: check ## Install what the tests need, run the checks and the suite
 	@$(PYTEST) -m 'not workflows and not long'

@@ -1,13 +1,14 @@
 """Runs the year and writes the page: python -m examples.year [--months N] [--state FOLDER]."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from examples.year import challenger, lived, loop, page, picture, plan, rows, strategies
 from examples.year.learning import Learner
-from examples.year.lived import Day
+from examples.year.plan import Story
 from trunkline.core import files
 from trunkline.core.params import Params
 from trunkline.core.progress import Bar, track
@@ -15,23 +16,35 @@ from trunkline.core.progress import Bar, track
 
 @click.command()
 @click.option("--months", type=click.IntRange(0, 9), default=0, help="How many are lived for real.")
+@click.option("--short", is_flag=True, help="Live twelve days for real in which all that is planted happens.")
 @click.option("--state", type=click.Path(path_type=Path), default=Path(".cache/year"), show_default=True)
 @click.option("--docs", type=click.Path(path_type=Path), default=Path("docs"), show_default=True)
-def main(months: int, state: Path, docs: Path) -> None:
-    """Compare the strategies over the year, live its first months for real, write the page and its picture.
+def main(months: int, short: bool, state: Path, docs: Path) -> None:
+    """Compare the strategies over the year, live some days for real, write the page and its picture.
 
     What is done is kept in the state folder, so that a run that was killed goes on.
     """
-    lives = state.absolute() / "lived"
+    if short:
+        _live(state.absolute() / "short", plan.SHORT)
     if months:
         end = ([*plan.months(), plan.END])[months - 1]
-        with Bar("the year", (end - plan.START).days, "days") as bar:
-            for _ in loop.live(lives, plan.START, end):
-                bar.advance()
-    _write(state.absolute(), docs, loop.lived(lives))
+        _live(state.absolute() / "lived", replace(plan.YEAR, end=end))
+    _write(state.absolute(), docs)
 
 
-def _write(state: Path, docs: Path, days: Sequence[Day]) -> None:
+def _live(state: Path, story: Story) -> None:
+    with Bar("the days", (story.end - story.start).days, "days") as bar:
+        for _ in loop.live(state, story):
+            bar.advance()
+
+
+def _lived(state: Path) -> Sequence[str]:
+    """Return what the page says of each story that was lived."""
+    stories = {"lived": plan.YEAR, "short": plan.SHORT}
+    return [lived.text(loop.lived(state / name), stories[name], lived.pulls(state / name)) for name in stories]
+
+
+def _write(state: Path, docs: Path) -> None:
     params, year = Params.read(), rows.read(state)
     learner = Learner(year, state, params)
     names = list(strategies.TRIED)
@@ -41,7 +54,7 @@ def _write(state: Path, docs: Path, days: Sequence[Day]) -> None:
     of = page.compared(year, courses, list(tried.values()), refused, params.seed)
     docs.mkdir(parents=True, exist_ok=True)
     files.write_text(docs / "year-in-production.svg", picture.draw(year, courses))
-    files.write_text(docs / "year-in-production.md", page.text(year, of, lived.text(days)))
+    files.write_text(docs / "year-in-production.md", page.text(year, of, "\n\n".join(filter(None, _lived(state)))))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
 """The managed strategy for real: commits, signed releases, merges, the server, its log, the monitor, day by day.
 
-Each day that is over is a file in the state folder. A run that was killed puts the trunk, the tags and the log back to
-what they were when the day began, and lives that day again; the store of online features takes an event twice as once.
+Each day that is over is a file in the state folder. A run that was killed puts the trunk, its branches and tags, and
+the log back to what they were when the day began, and lives that day again; the store of online features takes an event
+twice as once.
 """
 
-import json
+import io
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import chdir
+from contextlib import chdir, redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -15,51 +16,56 @@ from pathlib import Path
 from typing import Any
 
 from examples.year import production, setting
-from examples.year.plan import EVERY, MATURES, START
+from examples.year.changes import Trunk
+from examples.year.plan import HOLDOUT, MATURES, Story
 from examples.year.production import Production, Source
-from examples.year.setting import World
-from trunkline.cli import watching
+from examples.year.setting import DAY, LOG, ZONE, World
+from trunkline.cli import labels, watching
 from trunkline.conf.data import Data
 from trunkline.core import files
+from trunkline.core.errors import OutsideError
 from trunkline.core.params import Params
 from trunkline.core.values import midnight
 from trunkline.monitor.report import Report
 from trunkline.serve.online.store.open import open_store
 
-ZONE = "America/New_York"
-DAY = timedelta(days=1)
 LEAD = timedelta(hours=2)
 LABELLED = timedelta(days=1)  # conf/data: an outcome is known a day after its flight
 REMEMBERED = timedelta(days=15)  # of events: no view of conf/features looks back farther
-LOG = "days"  # of the project: the log at the times of its predictions
 
 
 @dataclass(frozen=True)
 class Life:
-    """A year that is lived: its world, what has happened in `state`, and what is pushed and asked."""
+    """A story that is lived: its world, what has happened in `state`, and what is pushed and asked."""
 
+    story: Story
     world: World
     state: Path
 
     @cached_property
     def source(self) -> Source:
         """The tables of this repository: those that the first pipeline has validated."""
-        return Source(self.world.project / "data/valid")
+        return Source(self.world.project / "data/valid", self.story)
+
+    @cached_property
+    def trunk(self) -> Trunk:
+        """What changes what runs."""
+        return Trunk(self.world, self.state / "pulls")
 
 
-def live(state: Path, first: date, last: date) -> Iterator[tuple[date, Mapping[str, Any]]]:
-    """Live the days from `first` up to, not including, `last`; yield each with what happened, also those of before."""
-    life = Life(World(state / "world"), state)
-    if not (state / "ready.json").is_file():
-        _begin(life)
-    day = first
-    while day < last and _done(life, day).is_file():
+def live(state: Path, story: Story) -> Iterator[tuple[date, Mapping[str, Any]]]:
+    """Live the days of a story; yield each with what happened, also those of before."""
+    life = Life(story, World(state / "world"), state)
+    begin(life)
+    day = story.start
+    while day < story.end and _done(life, day).is_file():
         yield day, files.parse_json(_done(life, day).read_text(encoding="utf-8"))
         day += DAY
-    if day < last:
+    if day < story.end:
         _put_back(life, day)
         with production.running(life.world, life.source, day) as server:
-            while day < last:
+            server.shows(life.trunk.declared)
+            while day < story.end:
                 yield day, _lived(life, server, day)
                 day += DAY
 
@@ -70,42 +76,51 @@ def lived(state: Path) -> list[tuple[date, Mapping[str, Any]]]:
     return [(date.fromisoformat(path.stem), files.parse_json(path.read_text(encoding="utf-8"))) for path in paths]
 
 
-def _begin(life: Life) -> None:
-    """Make the world anew, run the pipeline, release the first version and have production run it."""
+def begin(life: Life) -> None:
+    """Make the world, run the pipeline, release the first version and have production run it, unless that is done."""
+    if (life.state / "ready.json").is_file():
+        return
     shutil.rmtree(life.state, ignore_errors=True)
-    day = START - DAY
-    setting.create(life.world.root, day)
+    day = life.story.start - DAY
+    setting.create(life.world.root, life.story)
     life.world.run("dvc", "repro", day=day)
     life.world.run("trunkline", "gate", day=day)
     life.world.commit("The first model", day)
     life.world.run("git", "push", "--quiet", "--set-upstream", "origin", "main", day=day)
-    _release(life, "v1", day)
-    life.world.run("trunkline", "materialize", "--until", str(START), day=day)
+    life.trunk.release("v1", day)
+    _materialize(life, day)
     files.write_json(life.state / "ready.json", {"version": "v1"})
 
 
-def _release(life: Life, version: str, day: date) -> None:
-    """Sign what the trunk has as a version, have production run it by a merge, and deliver it to the server."""
-    run = life.world.run
-    run("trunkline", "release", day=day)
-    run("trunkline", "promote", version, "--to", "production", "--local", day=day)
-    life.world.merge(f"promote/production-{version}", f"Promote {version} to production", day)
-    run("trunkline", "reconcile", day=day)
+def _materialize(life: Life, day: date) -> None:
+    """Store the events before production that a prediction can see: those of some days, and all planes."""
+    tables = life.state / "tables"
+    life.source.write(tables, life.story.start - REMEMBERED, life.story.start)
+    life.world.run("trunkline", "materialize", "--tables", str(tables), day=day)
 
 
 def _lived(life: Life, server: Production, day: date) -> dict[str, Any]:
     files.write_json(life.state / "before" / f"{day}.json", _trunk(life, day))
-    counts = server.live(day)
+    content: dict[str, Any] = {"counts": server.live(day)}
     _forget(life, day)
     _import_outcomes(life, day)
     report = look(life, day)
-    told = [_alert(each) for each in report.alerts if each.active]
-    act = _retrain(life, day) if _asked(life, report, day) else None
-    if act and act.get("version"):
-        server.serves(act["version"])
-    content = {"counts": counts, "alerts": told, "retraining": act}
+    content["alerts"] = [_alert(each) for each in report.alerts if each.active]
+    content |= _changed(life, report, day)
+    server.shows(life.trunk.declared)
     files.write_json(_done(life, day), content)
     return content
+
+
+def _changed(life: Life, report: Report, day: date) -> dict[str, Any]:
+    """Have what is to be changed at the end of a day be changed; nothing is learnt anew while a rollout runs."""
+    rollout = life.trunk.roll(day)
+    asked = rollout is None and _asked(life, report, day)
+    return {
+        "rollout": rollout,
+        "retraining": life.trunk.retrain(day) if asked else None,
+        "challenger": life.trunk.challenge(day) if day == life.story.challenged else None,
+    }
 
 
 def look(life: Life, day: date) -> Report:
@@ -113,56 +128,38 @@ def look(life: Life, day: date) -> Report:
     with chdir(life.world.project):
         params = Params.read()
         of = watching.running(params, "production", life.state / "aside")
-        return watching.report(params, of, "production", LOG, _end(day))
+        return watching.report(params, of, "production", LOG, setting.end(day))
 
 
 def _import_outcomes(life: Life, day: date) -> None:
-    """Import the outcomes that are known by the end of a day: those of the day before, each a day after its flight."""
-    flights = life.source.on("flights", day - LABELLED)
+    """Import the outcomes that are known by the end of a day: those of the day before, each a day after its flight.
+
+    The verb runs in this process. Raises OutsideError where it refuses a row.
+    """
+    if day == life.story.start:
+        return
     path = life.state / "outcomes.parquet"
-    flights.write_parquet(path)
-    if day > START:
-        life.world.run("trunkline", "labels", "import", str(path.absolute()), "--log", LOG, day=day)
+    life.source.on("flights", day - LABELLED).write_parquet(path)
+    project = life.world.project
+    words = ["import", str(path.absolute()), "--log", str(project / LOG), "--project", str(project)]
+    with redirect_stdout(io.StringIO()) as said:
+        code = labels.labels.main(words, standalone_mode=False)
+    if code:
+        raise OutsideError(f"trunkline labels import: exit code {code} on {day}\n{said.getvalue()}")
 
 
 def _asked(life: Life, report: Report, day: date) -> bool:
-    """Tell whether an alert asks for a retraining, or the schedule does; an upstream that is broken forbids it."""
-    going_on = [each for each in report.alerts if each.active]
-    if any(each.upstream for each in going_on):
+    """Tell whether an alert asks for a retraining, or the schedule does; rows that were refused are not tried again."""
+    if any(_refused(content) and day - tried < HOLDOUT for tried, content in lived(life.state)):
         return False
     declared = Params.read(life.world.project).group(Data).window
     assert declared is not None  # noqa: S101  flights have a time
     later = day + DAY - MATURES - declared.holdout.end
-    return any(each.then == "retrain" for each in going_on) or later >= EVERY
+    return later >= life.story.every or any(each.active and each.then == "retrain" for each in report.alerts)
 
 
-def _retrain(life: Life, day: date) -> dict[str, Any]:
-    """Have `trunkline retrain` propose newer windows, run the pipeline on its branch, and merge what the gates pass."""
-    run, branch = life.world.run, "retrain/flight-delay"
-    asked = ("--local", "--run", "--json", "--log", LOG, "--as-of", f"{_end(day):%Y-%m-%dT%H:%M}")
-    said: dict[str, Any] = json.loads(run("trunkline", "retrain", *asked, day=day))
-    if said["what"] == "nothing" or said.get("step") == "left closed":
-        return said
-    gates = json.loads(run("git", "show", f"{branch}:reports/gates.json", day=day))
-    outcome = said | {"verdict": gates["verdict"], "gates": _failed(gates)}
-    if gates["verdict"] != "pass":
-        return outcome | {"became": "refused"}
-    life.world.merge(branch, f"Merge: {said['title']}", day)
-    run("git", "branch", "--delete", "--force", branch, day=day)
-    run("dvc", "checkout", "--quiet", day=day)
-    version = f"v{int(_newest(life, day)) + 1}"
-    _release(life, version, day)
-    return outcome | {"became": "released", "version": version}
-
-
-def _newest(life: Life, day: date) -> str:
-    """Return the number of the newest version."""
-    tags = life.world.run("git", "tag", "--list", "flight-delay@v*", day=day).split()
-    return str(max(int(tag.partition("@v")[2]) for tag in tags if "." not in tag))
-
-
-def _failed(gates: Mapping[str, Any]) -> list[str]:
-    return [each["reason"] for each in gates["gates"] if each["blocking"] and each["verdict"] != "pass"]
+def _refused(content: Mapping[str, Any]) -> bool:
+    return bool(content["retraining"]) and content["retraining"].get("became") == "refused"
 
 
 def _alert(alert: Any) -> dict[str, Any]:
@@ -181,34 +178,41 @@ def _forget(life: Life, day: date) -> None:
 
 
 def _trunk(life: Life, day: date) -> dict[str, Any]:
-    run = life.world.run
-    return {"trunk": run("git", "rev-parse", "main", day=day).strip(), "tags": run("git", "tag", day=day).split()}
+    """Return the branches, by their commits, and the tags."""
+    listed = life.world.run("git", "branch", "--format=%(refname:short) %(objectname)", day=day)
+    branches = dict(line.split() for line in listed.splitlines())
+    return {"branches": branches, "tags": life.world.run("git", "tag", day=day).split()}
 
 
 def _put_back(life: Life, day: date) -> None:
-    """Put the trunk, the tags and the log back to what they were when a day began, if it had begun."""
+    """Put the trunk, the branches, the tags and the log back to what they were when a day began, if it had begun."""
     path, run = life.state / "before" / f"{day}.json", life.world.run
     if not path.is_file():
         return
-    before = files.parse_json(path.read_text(encoding="utf-8"))
+    before, now = files.parse_json(path.read_text(encoding="utf-8")), _trunk(life, day)
+    shutil.rmtree(life.world.root / "fewer-trees", ignore_errors=True)
+    run("git", "worktree", "prune", day=day)
     run("git", "checkout", "--quiet", "--force", "main", day=day)
-    run("git", "reset", "--quiet", "--hard", before["trunk"], day=day)
-    for branch in set(run("git", "branch", "--format=%(refname:short)", day=day).split()) - {"main"}:
-        run("git", "branch", "--quiet", "--delete", "--force", branch, day=day)
+    run("git", "reset", "--quiet", "--hard", before["branches"].pop("main"), day=day)
     run("git", "push", "--quiet", "--force", "origin", "main", day=day)
-    for tag in set(run("git", "tag", day=day).split()) - set(before["tags"]):
+    for branch in now["branches"].keys() - before["branches"] - {"main"}:
+        run("git", "branch", "--quiet", "--delete", "--force", branch, day=day)
+    for branch, commit in before["branches"].items():
+        run("git", "branch", "--quiet", "--force", branch, commit, day=day)
+    for tag in set(now["tags"]) - set(before["tags"]):
         run("git", "tag", "--delete", tag, day=day)
-        run("git", "push", "--quiet", "--delete", "origin", tag, day=day)
+        run("git", "push", "--quiet", "--delete", "origin", f"refs/tags/{tag}", day=day, codes=(0, 1))
+    run("dvc", "checkout", "--quiet", day=day)
     run("trunkline", "reconcile", day=day, codes=(0, 1))
+    _forget_log(life, day)
+
+
+def _forget_log(life: Life, day: date) -> None:
     shutil.rmtree(life.world.project / "log", ignore_errors=True)
     start, end = (midnight(each, ZONE) - LEAD for each in (day, day + DAY))
     for hour in (life.world.project / LOG).glob("*/*T*"):
         if start <= datetime.strptime(hour.name, "%Y-%m-%dT%H") < end:
             shutil.rmtree(hour)
-
-
-def _end(day: date) -> datetime:
-    return midnight(day + DAY, ZONE).replace(tzinfo=UTC)
 
 
 def _done(life: Life, day: date) -> Path:

@@ -46,3 +46,33 @@ def months(first: date = START, last: date = END) -> list[date]:
     """Return the first days of the months after `first` and before `last`."""
     days = [date(2013, month, 1) for month in range(1, 13)]
     return [day for day in days if first < day < last]
+
+
+@dataclass(frozen=True)
+class Story:
+    """What is lived for real: from when on, on which windows, and what is planted on which days; local ones.
+
+    A `small` one has a model of which a run takes seconds, and gates for what so few rows can show.
+    """
+
+    first: date = FIRST
+    start: date = START
+    end: date = END
+    fault: date = FAULT
+    mended: date = MENDED
+    challenged: date = CHALLENGED
+    every: timedelta = EVERY
+    small: bool = False
+
+
+YEAR = Story()
+SHORT = Story(  # twelve days in which all of it happens
+    first=date(2013, 3, 1),
+    start=date(2013, 5, 16),
+    end=date(2013, 5, 28),
+    fault=date(2013, 5, 25),
+    mended=date(2013, 5, 27),
+    challenged=date(2013, 5, 18),
+    every=timedelta(days=4),
+    small=True,
+)

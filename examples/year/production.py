@@ -5,6 +5,7 @@ prediction's own time, which is the time that the log gets here, in the folder o
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -24,22 +25,26 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from examples.year import rows
-from examples.year.plan import FAULT, MENDED
-from examples.year.setting import World
+from examples.year.plan import YEAR, Story
+from examples.year.rows import METRIC
+from examples.year.setting import LOG, World
+from trunkline.conf import registry
+from trunkline.conf.registry import Declaration
 from trunkline.core.errors import OutsideError
 from trunkline.serve.prediction_log.place import Place
 
 ASKED = ("year", "month", "day", "sched_dep_time", "carrier", "flight", "tailnum", "origin", "dest", "distance")
 ROWS = 500  # of a body
+AIRPORTS = 3
 WAIT = 60.0  # seconds for the log's writer
 
 
 @dataclass(frozen=True)
 class Source:
-    """The validated tables of the year, from which each day takes its rows."""
+    """The validated tables of the year, from which each day of a story takes its rows."""
 
     folder: Path
+    story: Story = YEAR
 
     @cached_property
     def flights(self) -> pl.DataFrame:
@@ -54,8 +59,16 @@ class Source:
     def on(self, table: str, day: date) -> pl.DataFrame:
         """Return the rows of a local day; the weather as its source publishes it, in metric units during the fault."""
         content = (self.flights if table == "flights" else self.weather).filter(pl.date("year", "month", "day") == day)
-        faulty = table == "weather" and FAULT <= day < MENDED
-        return content.with_columns(**rows.METRIC) if faulty else content
+        faulty = table == "weather" and self.story.fault <= day < self.story.mended
+        return content.with_columns(**METRIC) if faulty else content
+
+    def write(self, folder: Path, first: date, end: date) -> None:
+        """Write the tables to a folder, of flights and weather what is of the days from `first` up to, not, `end`."""
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(self.folder / "planes.parquet", folder)
+        for name, table in {"flights": self.flights, "weather": self.weather}.items():
+            day = pl.date("year", "month", "day")
+            table.filter(day.is_between(first, end, closed="left")).write_parquet(folder / f"{name}.parquet")
 
 
 @dataclass
@@ -65,32 +78,46 @@ class Production:
     world: World
     source: Source
     address: str
+    shadowed: bool = False
 
     def live(self, day: date) -> dict[str, int]:
         """Live a day; return how many rows were pushed, refused and asked for."""
-        refused = self._push("weather", day, 3) + self._push("flights", day, ROWS)
+        refused = self._push("weather", day) + self._push("flights", day)
         asked = self.source.on("flights", day).select(ASKED)
         for part in asked.iter_slices(ROWS):
             self._post("/v1/predict", part.to_dicts())
-        logged = collect(self.world.project / "log", self.world.project / "days", asked.height)
+        expected = asked.height * (2 if self.shadowed else 1)
+        logged = collect(self.world.project / "log", self.world.project / LOG, expected)
         return {"pushed": asked.height, "refused": refused, "asked": asked.height, "logged": logged}
 
-    def serves(self, version: str) -> None:
-        """Wait until the server answers by a version; raises OutsideError where it does not."""
+    def shows(self, declared: Declaration) -> None:
+        """Wait until the server does what is declared; raises OutsideError where it does not."""
+        candidate = declared.candidate
+        wanted = (registry.label(declared.version), candidate and candidate.kind, candidate and candidate.share)
         end = time.monotonic() + WAIT
         while time.monotonic() < end:
             with urllib.request.urlopen(f"{self.address}/version", timeout=60) as answer:  # noqa: S310  ours
-                if json.loads(answer.read())["version"] == version:
-                    return
+                content = json.loads(answer.read())
+            rollout = content.get("rollout") or {}
+            if (content["version"], rollout.get("kind"), _share(rollout)) == wanted:
+                self.shadowed = candidate is not None and candidate.kind == "shadow"
+                return
             time.sleep(0.1)
-        raise OutsideError(f"{self.address}/version: is not {version} after {WAIT:.0f} s; see .trunkline/ of the world")
+        raise OutsideError(f"{self.address}/version: is not {declared} after {WAIT:.0f} s, but {content}")
 
-    def _push(self, table: str, day: date, size: int) -> int:
-        """Push a day's rows of a table; return how many its contract refuses, which only the client is told."""
+    def _push(self, table: str, day: date) -> int:
+        """Push a day's rows of a table; return how many its contract refuses, which only the client is told.
+
+        A body is taken as a whole: of one that is refused, an hour of the airports is pushed at a time.
+        """
         refused = 0
-        for part in self.source.on(table, day).iter_slices(size):
-            refused += 0 if self._post("/v1/events", {"table": table, "rows": _json_rows(part)}) else part.height
+        for part in self.source.on(table, day).iter_slices(ROWS):
+            if not self._posted(table, part):
+                refused += sum(few.height for few in part.iter_slices(AIRPORTS) if not self._posted(table, few))
         return refused
+
+    def _posted(self, table: str, rows: pl.DataFrame) -> bool:
+        return self._post("/v1/events", {"table": table, "rows": _json_rows(rows)})
 
     def _post(self, path: str, body: Any) -> bool:
         """Post a body; tell whether it was taken, or else refused for a row of it.
@@ -174,6 +201,11 @@ def _moved(table: Any, path: Path, days: Path) -> int:
     for hour in pa.compute.unique(hours).to_pylist():
         place.write(f"{version}/{hour}", path.name, table.filter(pa.compute.equal(hours, hour)))
     return int(table.num_rows)
+
+
+def _share(rollout: dict[str, Any]) -> float | None:
+    """Return a canary's share; a shadow has none in the registry file."""
+    return rollout.get("share") if rollout.get("kind") == "canary" else None
 
 
 def _json_rows(table: pl.DataFrame) -> list[dict[str, Any]]:

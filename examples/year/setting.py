@@ -1,13 +1,14 @@
-"""Where the year happens: a clone of this repository with a remote, a key and a store of its own, and its clock.
+"""Where the year happens: a copy of this repository, with a remote, a key and a store of its own, and its clock.
 
 Programs are told the simulated time as git's, so that commits, merges and tags are of the day on which they happened.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
-from datetime import date, datetime, time
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,32 @@ import yaml
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from examples.year.plan import EVERY, FIRST, HOLDOUT, START
+from examples.year.plan import HOLDOUT, Story
 from trunkline.core import files
 from trunkline.core.errors import OutsideError
-from trunkline.core.values import Window, duration_text
+from trunkline.core.values import Window, duration_text, midnight
 
 SOURCE = Path(__file__).parent.parent.parent
 OUTSIDE = (
     *("GITHUB_REPOSITORY", "GITHUB_TOKEN", "CI_API_V4_URL", "CI_PROJECT_ID", "GITLAB_TOKEN", "TRUNKLINE_SIGNING_KEY"),
     *("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "TRUNKLINE_STORE"),
 )
-LOG = {"to": "log", "interval": "1s", "queue": 100000}
-# In fair weather the visibility stands at 10 miles for up to three weeks; no station's temperature ever stands still.
-RULES = {"frozen": {"subject": "temperature"}}
-RETRAIN = {"every": duration_text(EVERY), "window": "grow"}
+ZONE = "America/New_York"
+DAY = timedelta(days=1)
+READ = "21d"  # of the log, by the monitor: all that its rules ask for, and less than conf/monitoring reads
+# The pressure is often missing for real: it would forbid a retraining on days on which nothing is broken.
+RULES = {"missing": {"apart_from": ["pressure"]}}
+# A shadow, a canary, all: a day each. How fast it answers is not judged, since this machine does other things as well.
+ROLLOUT = {
+    "key": ["carrier", "flight"],
+    "steps": [
+        {"shadow": 100, "for": "24h", "requests": 500, "change": "commit"},
+        {"canary": 25, "for": "24h", "requests": 100, "change": "commit"},
+    ],
+    "rules": {"latency_p50": None, "latency_p99": None},
+}
+SERVED = {"to": "log", "interval": "1s", "queue": 100000}  # conf/serving: the log of the server
+LOG = "days"  # of the project: the log at the times of its predictions
 ONLINE = {"store": "sqlite:///online.db", "views": {}}
 
 
@@ -42,13 +55,18 @@ class World:
     def __post_init__(self) -> None:
         self.project = self.root / "flights"
 
-    def run(self, *command: str, day: date, codes: tuple[int, ...] = (0,)) -> str:
-        """Run a program in the project at noon of a day, New York's; return what it prints.
+    def run(self, *command: str, day: date, codes: tuple[int, ...] = (0,), within: Path | None = None) -> str:
+        """Run a program in the project, or `within` another folder, at the end of a day; return what it prints.
 
         Raises OutsideError with the end of what it said where its exit code is none of `codes`.
         """
         done = subprocess.run(  # noqa: S603  the programs of this environment
-            command, cwd=self.project, env=self.environment(day), capture_output=True, text=True, check=False
+            command,
+            cwd=within or self.project,
+            env=self.environment(day),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode not in codes:
             said = (done.stdout + done.stderr).strip()[-2000:]
@@ -58,10 +76,10 @@ class World:
     def environment(self, day: date) -> dict[str, str]:
         """Return the environment of programs: no forge, no server, the key, and git's time."""
         kept = {name: value for name, value in os.environ.items() if name not in OUTSIDE}
-        moment = datetime.combine(day, time(12)).isoformat() + "-04:00"
+        moment = (end(day) - timedelta(minutes=1)).isoformat()
         people = {"NAME": "Ada", "EMAIL": "ada@example.org", "DATE": moment}
         git = {f"GIT_{role}_{name}": value for role in ("AUTHOR", "COMMITTER") for name, value in people.items()}
-        own = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+        own = {"PATH": _path(os.environ["PATH"])}
         own |= {"TRUNKLINE_SIGNING_KEY": str(self.root / "key.pem"), "DVC_SITE_CACHE_DIR": str(self.root / "dvc")}
         return kept | git | own
 
@@ -77,16 +95,25 @@ class World:
         self.run("git", "commit", "--quiet", f"--message={title}", day=day)
 
 
-def create(root: Path, day: date) -> World:
+def end(day: date) -> datetime:
+    """Return the moment (UTC) at which a local day ends."""
+    return midnight(day + DAY, ZONE).replace(tzinfo=UTC)
+
+
+def create(root: Path, story: Story) -> World:
     """Make the world as of the day before production: the first window is declared, nothing has run."""
+    day = story.start - DAY
     root.mkdir(parents=True, exist_ok=True)
     world = World(root)
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     (root / "key.pem").write_bytes(private)
     (root / "key.pem").chmod(0o600)
-    _clone(world, day)
-    _declare(world.project, key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode())
+    _copy(world, day)
+    public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    _declare(world.project, public, story)
+    if story.small:
+        _make_small(world.project / "conf")
     with (world.project / ".git/info/exclude").open("a", encoding="utf-8") as file:
         file.write("/days/\n/log/\n/online.db*\n")
     world.run("trunkline", "compose", day=day)
@@ -94,27 +121,63 @@ def create(root: Path, day: date) -> World:
     return world
 
 
-def _clone(world: World, day: date) -> None:
-    def git(*arguments: str) -> None:
-        subprocess.run(("git", *arguments), cwd=world.root, env=world.environment(day), check=True)  # noqa: S603, S607
+def _copy(world: World, day: date) -> None:
+    """Make the project of the files of this repository, with a history of its own, and its remote."""
+    listed = _git(SOURCE, world, day, "ls-files", "--cached", "--others", "--exclude-standard", "-z")
+    for name in filter(lambda each: (SOURCE / each).is_file(), listed.split("\0")):
+        (world.project / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(SOURCE / name, world.project / name)
+    _git(world.root, world, day, "init", "--quiet", "--bare", "--initial-branch=main", "origin.git")
+    _git(world.root, world, day, "init", "--quiet", "--initial-branch=main", "flights")
+    world.run("git", "remote", "add", "origin", "../origin.git", day=day)
+    world.run("dvc", "remote", "add", "--quiet", "--default", "--force", "store", "../store", day=day)
+    world.commit("The project", day)
 
-    git("clone", "--quiet", "--no-tags", str(SOURCE), "flights")
-    git("init", "--quiet", "--bare", "--initial-branch=main", "origin.git")
-    world.run("git", "checkout", "--quiet", "-B", "main", day=day)
-    world.run("git", "remote", "set-url", "origin", "../origin.git", day=day)
-    world.run("dvc", "remote", "add", "--quiet", "--default", "--force", "store", str(world.root / "store"), day=day)
+
+def _git(folder: Path, world: World, day: date, *arguments: str) -> str:
+    return world.run("git", *arguments, day=day, within=folder)
 
 
-def _declare(project: Path, public: str) -> None:
+def _declare(project: Path, public: str, story: Story) -> None:
     """Write what the year declares otherwise than the repository does."""
-    train, holdout = Window(start=FIRST, end=START - HOLDOUT), Window(start=START - HOLDOUT, end=START)
+    held = story.start - HOLDOUT
+    train, holdout = Window(start=story.first, end=held), Window(start=held, end=story.start)
     _edit(project / "conf/data/flights.yaml", window={"train": str(train), "holdout": str(holdout)})
-    _edit(project / "conf/deploy/flights.yaml", signers={"ada": {"key": public}})
-    _edit(project / "conf/serving/flights.yaml", log=LOG, online=ONLINE)
+    deploy = project / "conf/deploy/flights.yaml"
+    environments = _read(deploy)["environments"]
+    environments["production"]["rollout"] = ROLLOUT
+    _edit(deploy, signers={"ada": {"key": public}}, environments=environments)
+    _edit(project / "conf/serving/flights.yaml", log=SERVED, online=ONLINE)
+    retrain = {"every": duration_text(story.every), "window": "grow"}
     monitoring = project / "conf/monitoring/flights.yaml"
-    _edit(monitoring, rules=yaml.safe_load(monitoring.read_text(encoding="utf-8"))["rules"] | RULES, retrain=RETRAIN)
+    _edit(monitoring, read=READ, retrain=retrain, rules=_read(monitoring)["rules"] | RULES)
+
+
+def _make_small(conf: Path) -> None:
+    """Write what conf/experiment/small.yaml says, but for its windows, which retraining changes in conf/data."""
+    defaults = _read(conf / "config.yaml")["defaults"]
+    chosen = [{"model": "boosting_small"} if each == {"model": "gbm"} else each for each in defaults]
+    _edit(conf / "config.yaml", defaults=chosen)
+    _edit(
+        conf / "evaluation/binary.yaml",
+        interval=_read(conf / "evaluation/binary.yaml")["interval"] | {"resamples": 200},
+    )
+    rules = _read(conf / "gates/flights.yaml")["rules"]
+    rules["worth_it"]["advisory"] = True
+    for name in ("ranks", "calibrated", "every_airport"):  # as they are, since two weeks show little for certain
+        rules[name]["tested"] = "point"
+    _edit(conf / "gates/flights.yaml", confidence=0.9, resamples=500, rules=rules)
+
+
+def _path(path: str) -> str:
+    """Return a PATH on which the programs of this environment are; where they are on it already, as it is."""
+    own = str(Path(sys.executable).parent)
+    return path if own in path.split(os.pathsep) else f"{own}{os.pathsep}{path}"
+
+
+def _read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text(encoding="utf-8"))
 
 
 def _edit(path: Path, **values: Any) -> None:
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) | values
-    files.write_text(path, yaml.safe_dump(content, sort_keys=False))
+    files.write_text(path, yaml.safe_dump(_read(path) | values, sort_keys=False))

@@ -127,15 +127,28 @@ def test_logged_rows_get_the_time_and_the_hour_of_their_prediction(tmp_path):
     assert not segment.exists()
 
 
+QUIET = {"counts": {"asked": 2, "logged": 2, "refused": 0}, "alerts": [], "rollout": None, "retraining": None}
+QUIET |= {"challenger": None}
+
+
 def test_an_alert_is_told_when_it_begins():
     alert = {"rule": "missing", "subject": "temperature", "with": [], "then": "issue", "upstream": True}
-    counts = {"asked": 2, "logged": 2, "refused": 0}
-    quiet = {"counts": counts, "alerts": [], "retraining": None}
-    days = [(START + timedelta(days=number), quiet) for number in range(4)]
-    days[1:3] = [(day, quiet | {"alerts": [alert]}) for day, _ in days[1:3]]
-    told = lived.text(days).splitlines()
+    days = [(START + timedelta(days=number), QUIET) for number in range(4)]
+    days[1:3] = [(day, QUIET | {"alerts": [alert]}) for day, _ in days[1:3]]
+    told = lived.text(days, plan.YEAR).splitlines()
     assert [line for line in told if "missing" in line] == [
         "| 2013-04-02 | alert: missing of temperature: issue; upstream: nothing is learnt |"
+    ]
+
+
+def test_a_refusal_that_goes_on_is_told_once():
+    days = [
+        (START + timedelta(days=number), QUIET | {"retraining": {"what": "refused", "reason": "broken since then"}})
+        for number in range(3)
+    ]
+    told = lived.text(days, plan.YEAR).splitlines()
+    assert [line for line in told if "broken" in line] == [
+        "| 2013-04-01 | `trunkline retrain` refuses, exit code 1: broken since then |"
     ]
 
 

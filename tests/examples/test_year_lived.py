@@ -1,0 +1,131 @@
+"""Twelve days of the year with real parts and all that is planted, and the same once more with a kill in between."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from examples.year import lived, loop, plan
+from examples.year.changes import CHALLENGER, NAME
+from examples.year.setting import DAY, World
+
+from tests.conftest import ROOT
+from tests.forkserver import ONE_THREAD, commands
+from tests.rig.repository import git
+
+pytestmark = pytest.mark.long
+
+LIVE = """
+import sys
+from pathlib import Path
+from examples.year import loop, plan
+{what}
+"""
+ALL = "for _ in loop.live(Path(sys.argv[1]), plan.SHORT): pass"
+BEGIN = "loop.begin(loop.Life(plan.SHORT, loop.World(Path(sys.argv[1]) / 'world'), Path(sys.argv[1])))"
+Days = Mapping[date, Mapping[str, Any]]
+
+
+@contextmanager
+def running(state: Path, what: str = ALL) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a process that lives a story in a state folder; what is left of it and of all that it started is killed."""
+    path = os.pathsep.join([str(commands()), str(Path(sys.executable).parent), os.environ["PATH"]])
+    command = [sys.executable, "-c", LIVE.format(what=what), str(state)]
+    environ = {**os.environ, **ONE_THREAD, "PATH": path}
+    with subprocess.Popen(command, cwd=ROOT, env=environ, start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def finish(process: "subprocess.Popen[bytes]") -> None:
+    assert process.wait(900) == 0
+
+
+def kill_when_merged(state: Path, process: "subprocess.Popen[bytes]") -> None:
+    """Kill all of it as soon as the trunk of origin moves: a retraining is merged, and its day is not over."""
+    origin = state / "world/origin.git"
+    tip = git(origin, "rev-parse", "main")
+    while git(origin, "rev-parse", "main") == tip:
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert len(list((state / "before").iterdir())) == len(list((state / "days").iterdir())) + 1
+
+
+@pytest.fixture(scope="module")
+def states(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The state of a run that nobody disturbs, and that of one which is killed and begun again."""
+    folder = tmp_path_factory.mktemp("year")
+    one, other = folder / "one", folder / "other"
+    with running(one, BEGIN) as process:
+        finish(process)
+    shutil.copytree(one, other, symlinks=True)
+    with running(one) as undisturbed:
+        with running(other) as process:
+            kill_when_merged(other, process)
+        with running(other) as process:
+            finish(process)
+        finish(undisturbed)
+    return one, other
+
+
+@pytest.fixture(scope="module")
+def days(states: tuple[Path, Path]) -> Days:
+    return dict(loop.lived(states[0]))
+
+
+def retrained(days: Days) -> list[date]:
+    return [day for day, content in days.items() if (content["retraining"] or {}).get("became") == "released"]
+
+
+def test_a_killed_run_ends_as_one_that_was_not(states: tuple[Path, Path]) -> None:
+    ends = []
+    for state in states:
+        origin = state / "world/origin.git"
+        ends.append(
+            [git(origin, "log", "--format=%T %s", "main"), git(origin, "tag"), loop.lived(state), lived.pulls(state)]
+        )
+    assert ends[0] == ends[1]
+
+
+def test_a_retraining_is_merged_and_rolled_out_step_by_step(days: Days) -> None:
+    day = retrained(days)[0]
+    assert days[day]["retraining"]["version"] == "v2"
+    steps = [days[day + number * DAY]["rollout"] for number in (1, 2)]
+    assert [(each["kind"], each["answer"]) for each in steps] == [("shadow", "step up"), ("canary", "finish")]
+    assert steps[1]["declared"] == "v2"
+    logged = [days[day + number * DAY]["counts"]["logged"] for number in (1, 2)]
+    asked = [days[day + number * DAY]["counts"]["asked"] for number in (1, 2)]
+    assert logged == [2 * asked[0], asked[1]]
+
+
+def test_a_broken_upstream_is_seen_and_nothing_is_learnt_from_it(days: Days) -> None:
+    assert not any(each["upstream"] for day in days if day < plan.SHORT.fault for each in days[day]["alerts"])
+    assert any(each["upstream"] and each["rule"] == "missing" for each in days[plan.SHORT.fault]["alerts"])
+    refused = [
+        content["retraining"] for content in days.values() if (content["retraining"] or {}).get("what") == "refused"
+    ]
+    assert refused
+    assert all("what the model is given is broken" in each["reason"] for each in refused)
+    assert max(retrained(days)) < plan.SHORT.fault
+
+
+def test_a_bad_challenger_is_refused_by_the_gates(states: tuple[Path, Path], days: Days) -> None:
+    act = days[plan.SHORT.challenged]["challenger"]
+    assert (act["verdict"], bool(act["gates"])) == ("fail", True)
+    project = World(states[0] / "world").project
+    assert "max_iter" not in git(project, "diff", f"main...{NAME}@v1", "--", "conf/model")
+    assert "max_iter: 4\n" in git(project, "show", f"{CHALLENGER}:conf/model/boosting_small.yaml")
+    assert "max_iter: 40\n" in git(project, "show", "main:conf/model/boosting_small.yaml")
