@@ -167,6 +167,9 @@ async def asked(app: App, path: str, headers: dict[str, str], parts: list[bytes]
 @example(
     "/v2/models/sums/infer", {}, b'{"inputs": [{"name": "\\ud800", "datatype": "FP64", "shape": [1], "data": [1]}]}', 0
 )
+@example("/v2/models/sums/infer", {}, b'{"\\ud800": 1, "inputs": []}', 0)
+@example("/v2/models/sums/infer", {}, b'{"inputs": [{"\\ud800": 1}]}', 0)
+@example("/invocations", {}, b'{"\\ud800": 1, "inputs": []}', 0)
 @example("/v2/models/sums/infer", {"inference-header-content-length": "²"}, b"{}", 0)
 def test_any_body_of_any_route_has_a_documented_answer(served, path, headers, body, cuts):
     loop, app, _, logged = served

@@ -60,6 +60,8 @@ def asked(model: Model, request: Request, body: bytes) -> Asked:
         content = msgspec.convert(model.decoder.parse(body[:length]), _Infer)
     except msgspec.ValidationError as error:
         raise malformed(f"the body is not an inference request: {error}") from None
+    except UnicodeEncodeError:
+        raise malformed("the body has a name that is not Unicode: it holds half of a surrogate pair") from None
     return tensors.asked(_tensors(content.inputs, body[length:]), content.id, version)
 
 
