@@ -189,6 +189,7 @@ def _put_back(life: Life, day: date) -> None:
     path, run = life.state / "before" / f"{day}.json", life.world.run
     if not path.is_file():
         return
+    life.world.unlock()
     before, now = files.parse_json(path.read_text(encoding="utf-8")), _trunk(life, day)
     shutil.rmtree(life.world.root / "fewer-trees", ignore_errors=True)
     run("git", "worktree", "prune", day=day)

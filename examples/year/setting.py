@@ -89,6 +89,12 @@ class World:
         self.run("git", "merge", "--quiet", "--no-ff", f"--message={title}", branch, day=day)
         self.run("git", "push", "--quiet", "origin", "main", day=day)
 
+    def unlock(self) -> None:
+        """Remove the locks that a git which was killed has left; nothing else is at work here."""
+        for repository in (self.project / ".git", self.root / "origin.git"):
+            for path in repository.rglob("*.lock"):
+                path.unlink(missing_ok=True)
+
     def commit(self, title: str, day: date) -> None:
         """Commit the working tree, whatever is in it."""
         self.run("git", "add", "--all", day=day)
