@@ -52,6 +52,15 @@ def finish(process: "subprocess.Popen[bytes]") -> None:
     assert process.wait(900) == 0
 
 
+def at_work(folder: Path) -> bool:
+    """Tell whether a process works in a folder, or below it."""
+    for path in Path("/proc").glob("[0-9]*/cwd"):
+        with suppress(OSError):  # it has ended
+            if path.readlink().is_relative_to(folder):
+                return True
+    return False
+
+
 def kill_when_merged(state: Path, process: "subprocess.Popen[bytes]") -> None:
     """Kill all of it as soon as the trunk of origin moves: a retraining is merged, and its day is not over."""
     origin = state / "world/origin.git"
@@ -61,6 +70,8 @@ def kill_when_merged(state: Path, process: "subprocess.Popen[bytes]") -> None:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    while at_work(state):  # a fork is killed a moment after who has asked for it
+        time.sleep(0.05)
     (state / "world/flights/.git/packed-refs.lock").touch()  # as a git leaves it that is killed while it packs
     assert len(list((state / "before").iterdir())) == len(list((state / "days").iterdir())) + 1
 
