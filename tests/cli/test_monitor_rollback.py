@@ -31,14 +31,14 @@ ME = "monitor[bot]"
 def project(root, tmp_path):
     """A model of two versions, of which v1 ranks by the distance, and v2 runs in production."""
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-    made = Project(tmp_path / "project", store=tmp_path / "store").create()
-    made.params(data=params["data"], monitoring={"matures": "1h", "read": "4d", "rules": {"worse": ROLLBACK}})
-    made.declare(staging="latest").commit("A project")
+    released = Project(tmp_path / "project", store=tmp_path / "store").create()
+    released.params(data=params["data"], monitoring={"matures": "1h", "read": "4d", "rules": {"worse": ROLLBACK}})
+    released.declare(staging="latest").commit("A project")
     for number in (1, 2):
-        made.build(bundle=bundle(tmp_path / f"v{number}", number)).commit()
-        made.release()
-        made.declare(production=f"v{number}").merge(number, f"Promote v{number}")
-    return made
+        released.build(bundle=bundle(tmp_path / f"v{number}", number)).commit()
+        released.release()
+        released.declare(production=f"v{number}").merge(number, f"Promote v{number}")
+    return released
 
 
 def graph():

@@ -135,8 +135,8 @@ def test_an_alert_is_told_when_it_begins():
     alert = {"rule": "missing", "subject": "temperature", "with": [], "then": "issue", "upstream": True}
     days = [(START + timedelta(days=number), QUIET) for number in range(4)]
     days[1:3] = [(day, QUIET | {"alerts": [alert]}) for day, _ in days[1:3]]
-    told = lived.text(days, plan.YEAR).splitlines()
-    assert [line for line in told if "missing" in line] == [
+    lines = lived.text(days, plan.YEAR).splitlines()
+    assert [line for line in lines if "missing" in line] == [
         "| 2013-04-02 | alert: missing of temperature: issue; upstream: nothing is learnt |"
     ]
 
@@ -146,8 +146,8 @@ def test_a_refusal_that_goes_on_is_told_once():
         (START + timedelta(days=number), QUIET | {"retraining": {"what": "refused", "reason": "broken since then"}})
         for number in range(3)
     ]
-    told = lived.text(days, plan.YEAR).splitlines()
-    assert [line for line in told if "broken" in line] == [
+    lines = lived.text(days, plan.YEAR).splitlines()
+    assert [line for line in lines if "broken" in line] == [
         "| 2013-04-01 | `trunkline retrain` refuses, exit code 1: broken since then |"
     ]
 
