@@ -99,6 +99,8 @@ def test_another_environment_is_not_looked_at_and_an_earlier_moment_can_be(proje
 
 
 def test_a_log_without_a_row_is_a_breach_and_says_whether_others_are_logged(project):
+    Path("log").mkdir()  # as a server that starts does
+    assert "critical: silence of rows: production has logged no row of" in ask(code=1).stdout
     log()
     silent = ask("--as-of", "2027-03-01", code=1)
     assert "critical: silence of rows: production has logged no row of" in silent.stdout

@@ -65,6 +65,16 @@ def test_it_says_what_it_found_and_exits_1_where_the_answer_is_to_go_back(projec
     assert told.output == (GOLDEN / "table.txt").read_text(encoding="utf-8")
 
 
+def test_a_server_that_has_logged_nothing_yet_is_waited_for(project):
+    with pytest.raises(UserError, match="log: no prediction log is there"):
+        run("--log", "log")
+    Path("log").mkdir()  # as a server that starts does
+    told = run("--log", "log", *AS_OF, "--json")
+    assert told.exit_code == 0
+    answer = json.loads(told.output)
+    assert (answer["answer"], answer["rows"]) == ("hold", 0)
+
+
 def test_a_page_has_all_of_it_and_loads_nothing(project, log):
     assert run("--log", str(log), *AS_OF, "--html", "page.html").exit_code == 1
     page = Path("page.html").read_text(encoding="utf-8")

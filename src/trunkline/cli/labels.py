@@ -130,7 +130,7 @@ def log_place(project: Path, log: str | None) -> "Place":
         raise UserError("no prediction log is declared: give --log, or serving.log in conf/serving")
     try:
         place = Place(to)
-        if next(place.segments(), None) is None and not place.labels():
+        if not place.is_log():
             raise UserError(
                 f"{to}: no prediction log is there; name what trunkline serve logs to: --log, or serving.log in "
                 "conf/serving"

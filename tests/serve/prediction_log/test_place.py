@@ -78,6 +78,19 @@ def test_what_is_not_there_holds_nothing_and_nothing_is_removed(place):
     place.remove_before(datetime(2100, 1, 1, tzinfo=UTC))
 
 
+def test_a_folder_is_of_a_log_before_its_first_segment_and_after_its_last(place, tmp_path):
+    assert not place.is_log()
+    if place.is_local:
+        (tmp_path / "log").mkdir()  # as a server that starts does
+        assert place.is_log()
+    place.write("v1/2026-11-29T12", "part-1.parquet", TABLE)
+    assert place.is_log()
+    place.remove_before(datetime(2100, 1, 1, tzinfo=UTC))
+    assert place.is_log() == place.is_local  # a store keeps no folder without objects
+    place.write("notes", "part-1.parquet", TABLE)
+    assert not place.is_log()
+
+
 def test_a_file_that_cannot_be_written_leaves_no_half_of_it(place, monkeypatch):
     def broken(table, where, **options):
         options.get("filesystem") or where.write_bytes(b"PAR1 half")

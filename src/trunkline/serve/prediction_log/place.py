@@ -32,12 +32,12 @@ class Place:
         """Take a path or a URL; raises ValueError or OSError (pyarrow's) for a URL that means nothing."""
         self._files, root = FileSystem.from_uri(to) if is_url(to) else (LocalFileSystem(), str(Path(to).absolute()))
         self._root = root.rstrip("/")
-        self._local = isinstance(self._files, LocalFileSystem)
+        self.is_local = isinstance(self._files, LocalFileSystem)
 
     def write(self, folder: str, name: str, table: Any) -> None:
         """Write a segment (a pa.Table) whole, or raise OSError."""
         path = f"{self._root}/{folder}/{name}"
-        if self._local:
+        if self.is_local:
             with files.atomic_path(Path(path)) as temporary:
                 write(table, temporary)
         else:  # an object is there once all of it has arrived
@@ -55,6 +55,15 @@ class Place:
     def labels(self) -> list[str]:
         """Return the names of the files of outcomes, sorted."""
         return sorted(name for name in self.names(LABELS) if is_of_labels(f"{LABELS}/{name}"))
+
+    def is_log(self) -> bool:
+        """Tell whether the folder is of a log: it has segments or outcomes, or nothing yet, or nothing any more."""
+        if next(self.segments(), None) is not None or self.labels():
+            return True
+        [root] = self._files.get_file_info([self._root])
+        return root.type == FileType.Directory and not any(
+            each.type != FileType.Directory or self._listed(each.base_name) for each in self._listed("")
+        )
 
     @contextmanager
     def open(self, folder: str, name: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
@@ -77,7 +86,7 @@ class Place:
         for folder in self._hours():
             hour = datetime.strptime(folder.rpartition("/")[2], _HOUR).replace(tzinfo=UTC)
             if hour + timedelta(hours=1) <= moment:
-                if self._local:  # another process may be removing it too
+                if self.is_local:  # another process may be removing it too
                     shutil.rmtree(f"{self._root}/{folder}", ignore_errors=True)
                 else:
                     self._files.delete_dir_contents(f"{self._root}/{folder}")
