@@ -43,7 +43,7 @@ COMMANDS = {
     "verify": "trunkline.cli.verify:verify",
 }
 
-_YOUNG = 100_000  # objects until unreachable ones are looked for: imports make many, and none of those
+_YOUNG = 300_000  # objects until unreachable ones are looked for: imports make many, and none of those
 
 EPILOG = """\b
 Exit codes, the same for every command:
