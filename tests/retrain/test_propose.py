@@ -17,6 +17,7 @@ from tests.retrain import project as made
 from tests.retrain.project import BRANCH, DATA, DECLARED
 from tests.rig.repository import git
 from trunkline.cli import trunkline
+from trunkline.core import durations
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.retrain import causes, propose
 from trunkline.retrain.propose import Nothing, Where, Wish
@@ -157,7 +158,8 @@ def test_a_commit_of_a_person_stays_on_the_branch(project):
     assert (done["step"], done["commit"], git(project, "rev-parse", BRANCH)) == ("a person's", own, own)
 
 
-STAGE = "{cmd: mkdir -p reports && cp DATA reports/seen.yaml, deps: [DATA], outs: [reports/seen.yaml: {cache: false}]}"
+TIMED = "mkdir -p reports .dvc/tmp/trunkline && echo 2.5 > .dvc/tmp/trunkline/seen"  # as a stage of ours does
+STAGE = f"{{cmd: {TIMED} && cp DATA reports/seen.yaml, deps: [DATA], outs: [reports/seen.yaml: {{cache: false}}]}}"
 
 
 def test_with_run_the_results_are_a_second_commit_and_a_pipeline_that_fails_leaves_no_branch(project):
@@ -180,6 +182,7 @@ def test_with_run_the_results_are_a_second_commit_and_a_pipeline_that_fails_leav
     again = local("--run")
     assert (again["commit"], again["computed"]) == (done["commit"], True)
     assert not (project / "reports").exists()
+    assert durations.read(project) == {"seen": 2.5}, "for the text, and for trunkline plan"
 
 
 def incoming(project):

@@ -14,6 +14,7 @@ from tests.rig.repository import git
 from tests.rig.rig import rigged
 from trunkline.adapters.forge.connect import connect
 from trunkline.cli import acting
+from trunkline.core import durations
 from trunkline.core.errors import OutsideError
 from trunkline.release.verify import RefusedError
 from trunkline.retrain import causes, propose, publish
@@ -94,6 +95,11 @@ def test_it_is_opened_once_and_its_branch_stays_as_it_is_while_its_text_is_kept_
     assert "| roc_auc | — | 0.7500 (0.7400 to 0.7600) |" in pull.body
     assert "beside `flight-delay@v4` on the new holdout: **pass**" in pull.body
     assert "- Rows learnt from: 1,234.\n- Stages that run again: `gate`, `train`." in pull.body
+    Path(".dvc/tmp").mkdir(parents=True)
+    for stage, seconds in (("gate", 12.4), ("train", 80.0)):
+        durations.write(Path(), stage, seconds)
+    asked()
+    assert "`gate`, `train`; 1 min 32 s when they last ran on one machine." in pull.body
     assert pull.auto is None, "it waits for a person"
     body = pull.body
     asked(because="a wish")

@@ -44,7 +44,7 @@ def whole(roc_auc, rows):
 
 
 HELPS = Result(
-    passing().gates, whole(0.7712, 28301), whole(0.7649, 28293), 164000, 161000, ("compose", "train", "gate")
+    passing().gates, whole(0.7712, 28301), whole(0.7649, 28293), 164000, 161000, ("compose", "train", "gate"), 95.2
 )
 PROPOSED = Words(
     "flight-delay",

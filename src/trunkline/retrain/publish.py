@@ -8,6 +8,7 @@ from trunkline.adapters.dvc import reproduce
 from trunkline.adapters.forge import api
 from trunkline.adapters.forge.api import Forge
 from trunkline.adapters.git import remote, repository
+from trunkline.core import durations
 from trunkline.core.errors import OutsideError
 from trunkline.retrain import attempt, causes, result, text
 from trunkline.retrain.propose import Branch, Proposal, Where
@@ -44,6 +45,8 @@ def run(where: Where, proposal: Proposal) -> Proposal:
         if not where.local:
             reproduce.share(folder)
         reproduce.commit(folder)
+        for stage, seconds in durations.read(folder).items():
+            durations.write(where.root, stage, seconds)
         return replace(proposal, commit=repository.head(folder), computed=True)
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.conf.evaluation import WHOLE
-from trunkline.core import paths
+from trunkline.core import durations, paths
 from trunkline.core.params import dig
 from trunkline.pipeline.evaluate.estimate import Slice
 from trunkline.pipeline.reports import DatasetReport, GatesReport, Past
@@ -21,7 +21,8 @@ READ = (paths.GATES_REPORT, paths.SLICES, paths.DATASET, paths.LOCK)
 class Result:
     """The verdict of the gates, the whole holdout, the rows that were learnt from, and the stages that ran again.
 
-    `before` and `learnt_before` are of the commit that the branch has left; None is what a report does not say.
+    `before` and `learnt_before` are of the commit that the branch has left, `seconds` what those stages took when they
+    last ran on this machine; None is what a report does not say, or a stage that has not run here.
     """
 
     gates: GatesReport
@@ -30,6 +31,7 @@ class Result:
     learnt: int | None
     learnt_before: int | None
     stages: tuple[str, ...]
+    seconds: float | None = None
 
     @property
     def helps(self) -> bool:
@@ -49,14 +51,16 @@ def read(root: Path, base: str, commit: str) -> Result | None:
         gates = GatesReport.model_validate(after.mapping(paths.GATES_REPORT), strict=False)
     except ValidationError:
         return None
-    entries = [dig(each.mapping(paths.LOCK), "stages") or {} for each in (before, after)]
+    stages = _differing(*(dig(each.mapping(paths.LOCK), "stages") or {} for each in (before, after)))
+    took = durations.read(root)
     return Result(
         gates=gates,
         holdout=_whole(after),
         before=_whole(before),
         learnt=_learnt(after),
         learnt_before=_learnt(before),
-        stages=_differing(*entries),
+        stages=stages,
+        seconds=sum(took[name] for name in stages) if took.keys() >= set(stages) else None,
     )
 
 

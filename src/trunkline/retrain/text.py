@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from trunkline.core.durations import in_words
 from trunkline.monitor.report import Report
 from trunkline.monitor.table import (
     COMPLETE,
@@ -159,7 +160,8 @@ def _costs(result: Result) -> str:
     before = "" if result.learnt_before is None else f", {result.learnt_before:,} before"
     learnt = "not known" if result.learnt is None else f"{result.learnt:,}{before}"
     stages = ", ".join(map(code, result.stages)) or "none"
-    return f"- Rows learnt from: {learnt}.\n- Stages that run again: {stages}."
+    took = "" if result.seconds is None else f"; {in_words(result.seconds)} when they last ran on one machine"
+    return f"- Rows learnt from: {learnt}.\n- Stages that run again: {stages}{took}."
 
 
 def _estimate(estimate: Estimate | None) -> str:
