@@ -368,7 +368,7 @@ def _empty_months(
         return []
     local = pl.col(table.every_month).dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
     present = set(valid.select(local.dt.strftime("%Y-%m").unique()).collect().to_series())
-    empty = [month for month in months if month not in present]
+    empty = [month for month in dict.fromkeys(months) if month not in present]  # windows share one
     if not empty:
         return []
     return [
