@@ -25,6 +25,7 @@ COMMANDS = {
     "pin": "trunkline.cli.pin:pin",
     "plan": "trunkline.cli.plan:plan",
     "predict": "trunkline.cli.predict:predict",
+    "privacy": "trunkline.cli.privacy:privacy",
     "promote": "trunkline.cli.promote:promote",
     "push": "trunkline.cli.push:push",
     "reconcile": "trunkline.cli.reconcile:reconcile",
