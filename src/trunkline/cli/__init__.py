@@ -37,6 +37,7 @@ COMMANDS = {
     "review": "trunkline.cli.review:review",
     "rollback": "trunkline.cli.rollback:rollback",
     "rollout": "trunkline.cli.rollout:rollout",
+    "sbom": "trunkline.cli.sbom:sbom",
     "serve": "trunkline.cli.serve:serve",
     "status": "trunkline.cli.status:status",
     "trace": "trunkline.cli.trace:trace",
