@@ -19,6 +19,7 @@ COMMANDS = {
     "init": "trunkline.cli.init:init",
     "key": "trunkline.cli.key:key",
     "labels": "trunkline.cli.labels:labels",
+    "lineage": "trunkline.cli.lineage:lineage",
     "log": "trunkline.cli.log:log",
     "materialize": "trunkline.cli.materialize:materialize",
     "monitor": "trunkline.cli.monitor:monitor",
