@@ -223,6 +223,19 @@ def test_a_mess_in_groups(messy: Problem) -> None:
     assert checked["quarantined"] > 0
     assert messy.json("reports/slices.json")["city"]["(missing)"]["n"] > 100
     assert '"true_positive_rate"' in plots(messy)
+    # All of the table is personal: no bundle shows a value of a row, or what few rows share.
+    bundle = messy.project.root / "models/bundle"
+    for row in json.loads((bundle / "golden.json").read_text(encoding="utf-8")):
+        assert {value for name, value in row["request"].items() if name in ("height", "city", "betrag €", "month")} == {
+            None
+        }
+    reference = json.loads((bundle / "reference.json").read_text(encoding="utf-8"))
+    assert "city" not in reference["slices"]
+    cells = [of["counts"] for of in reference["features"].values()]
+    assert min(count for of in cells for count in (of.values() if isinstance(of, dict) else of)) >= 10
+    assert "Forlì" not in (bundle / "card.md").read_text(encoding="utf-8") + (bundle / "contract.json").read_text(
+        "utf-8"
+    )
 
 
 def test_raw_rows_score_as_the_features_that_were_evaluated(messy: Problem) -> None:

@@ -33,6 +33,7 @@ from trunkline.pipeline.reports import Past
 from trunkline.review import comment, data, page, post
 from trunkline.review.data import Merge
 from trunkline.review.derived import KnownBecause
+from trunkline.review.reasons import Reason
 from trunkline.show.differences import Difference
 
 GOLDEN = Path(__file__).parents[1] / "golden/comment"
@@ -82,6 +83,14 @@ def test_the_reason_why_a_column_of_outcomes_is_known_stands_in_words():
     row = "| `flights.sched` | `dep_time - dep_delay` | the timetable has it; only \\| this file lacks it |"
     assert f"{comment.MADE_OF_OUTCOMES}\n\n| column | is | because |\n|---|---|---|\n{row}\n" in text
     assert comment.MADE_OF_OUTCOMES not in comment.render(REVIEW)
+
+
+def test_a_new_reason_why_a_column_may_be_somewhere_stands_in_words():
+    new = Reason("people.sex", "sensitive", "slice", "errors are compared | between the sexes")
+    text = comment.render(replace(REVIEW, reasons=(new,))).partition("### What changed in conf/")[2]
+    row = "| `people.sex` | sensitive | slice | errors are compared \\| between the sexes |"
+    assert f"{comment.NEW_REASONS}\n\n| column | class | place | because |\n|---|---|---|---|\n{row}\n" in text
+    assert comment.NEW_REASONS not in comment.render(REVIEW)
 
 
 def test_what_was_not_told_apart_names_the_command():

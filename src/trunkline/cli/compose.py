@@ -11,6 +11,7 @@ from trunkline.core import files, paths
 from trunkline.core.errors import UserError
 
 if TYPE_CHECKING:
+    from trunkline.conf.project import Project
     from trunkline.show.differences import Difference
 
 
@@ -45,7 +46,7 @@ def compose(  # noqa: PLR0913  an option each
         click.echo(compose_compose.hydra_text(paths.CONF, overrides, whole=cfg == "all"), nl=False)
         return
     composed = compose_compose.compose(paths.CONF, overrides)
-    judge.check(composed, paths.CONF, paths.REGISTRY)
+    _warn(judge.check(composed, paths.CONF, paths.REGISTRY))
     if checking:
         context.exit(0 if _agree(composed.content, as_json) else 1)
     text = compose_compose.render(composed.content)
@@ -54,6 +55,14 @@ def compose(  # noqa: PLR0913  an option each
         return
     files.write_text(paths.PARAMS, text)
     click.echo(f"{paths.PARAMS} is composed from {paths.CONF}/")
+
+
+def _warn(project: "Project") -> None:
+    """Say which public columns look personal, on stderr."""
+    from trunkline.pipeline.compose import privacy
+
+    for line in privacy.suspicions(project):
+        click.secho(line, fg="yellow", err=True)
 
 
 def _agree(content: dict[str, Any], as_json: bool) -> bool:

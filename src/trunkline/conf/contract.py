@@ -10,7 +10,8 @@ from trunkline.core.errors import nearest, one_line
 from trunkline.core.values import Column, Columns, Expression, Group, Name, Strict, Tuple
 
 Policy = Literal["fail", "quarantine"]
-Privacy = Literal["public", "internal", "personal", "sensitive"]
+Privacy = Literal["public", "internal", "personal", "sensitive", "identifier"]  # the stricter later
+Place = Literal["feature", "slice", "log", "report", "public"]  # where a reason is needed
 ColumnType = Literal["integer", "number", "text", "boolean", "time"]
 
 REASONS = "reasons"  # the column that quarantined rows carry besides their own
@@ -47,6 +48,11 @@ class ColumnContract(Strict):
     )
     description: str = Field(description="What the value means, with its unit.", min_length=3)
     privacy: Privacy | None = Field(None, description="Who may see the values, if not as for the table.")
+    privacy_because: dict[Place, Annotated[str, StringConstraints(min_length=10)]] = Field(
+        default_factory=dict,
+        description="Why a sensitive value or an identifier may be in a feature, a slice, the log, or a report of "
+        "monitoring; public: why what looks personal is public. Each by its place.",
+    )
     known: Literal["request", "outcome"] = Field(
         "request", description="outcome: known only after the prediction, so no feature may read it directly."
     )
@@ -113,6 +119,10 @@ class TableContract(Strict):
     every_month: Column | None = Field(
         None, description="Time column that must have rows in every month of the windows."
     )
+
+    def privacy_of(self, column: str) -> Privacy:
+        """Return who may see a column's values."""
+        return self.columns[column].privacy or self.privacy
 
     @model_validator(mode="after")
     def _columns_fit(self) -> Self:

@@ -204,7 +204,8 @@ class Log(Strict):
     columns: dict[Column, Treatment] = Field(
         default_factory=dict,
         description="What becomes of a column's values: keep, hash or leave_out. Of columns not named here, those that "
-        "conf/contract marks as personal or sensitive, or that are made of these, are left out; others are kept.",
+        "conf/contract marks as personal, sensitive or identifier, or that are made of these, are left out; others are "
+        "kept.",
     )
     principal: Treatment = Field("keep", description="What becomes of the name of who asked: keep, hash or leave_out.")
     key: str | None = Field(

@@ -4,10 +4,11 @@ import math
 import re
 from typing import Any
 
-from trunkline.init import roles, yaml_text
+from trunkline.init import names, roles, yaml_text
 from trunkline.init.problem import Problem, ProfiledTable
 from trunkline.init.profile import Column
 
+GUESSED = "guessed: a person has to say why, or to leave it out"
 SPARE = 0.01  # share of the rows that may be set aside beyond those that are today
 _HEADER = """\
 # yaml-language-server: $schema=../../docs/schemas/contract.json
@@ -60,8 +61,20 @@ def _column(column: Column, problem: Problem | None) -> str:
         content["on_failure"] = "quarantine"
     if privacy := roles.privacy(column):
         content["privacy"] = privacy
+        because = _because(column, privacy, problem)
+        if because:
+            content["privacy_because"] = because
     content["description"] = description(column.name)
     return yaml_text.entry(column.name, content, 6, _seen(column, role))
+
+
+def _because(column: Column, privacy: str, problem: Problem | None) -> dict[str, str]:
+    """Return why a sensitive column may be where it was put: a person has to say it."""
+    if privacy != "sensitive" or problem is None:
+        return {}
+    reference = names.reference(column.name)
+    places = {"feature": problem.features.values(), "slice": problem.slices.values()}
+    return {place: GUESSED for place, sources in places.items() if reference in sources}
 
 
 def description(name: str) -> str:

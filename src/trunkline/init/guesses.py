@@ -107,7 +107,7 @@ def _types(problem: Problem) -> Iterator[Guess]:
             if column.notation:
                 yield Guess(f"'{column.name}' is a text", column.notation, "contract", (*key, column.name))
             if privacy := roles.privacy(column):
-                yield Guess(f"'{column.name}' is {privacy}", "by its name", "contract", (*key, column.name))
+                yield Guess(f"'{column.name}' is {privacy}", roles.privacy_why(column), "contract", (*key, column.name))
         listed = ", ".join(f"{len(columns)} {kind}" for kind, columns in sorted(by_kind.items()))
         yield Guess(f"{table.named.name} has {listed}", "by their values", "contract", key)
         yield from _kept(table.named)

@@ -29,11 +29,6 @@ def reference(column: str) -> str:
     return column if plain else f"column({literal(column)})"
 
 
-def words(name: str) -> str:
-    """Return a column's name in lower case with _ between its words."""
-    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
-
-
 def literal(text: str) -> str:
     """Return a text as an expression writes it."""
     return json.dumps(text, ensure_ascii=False) if text.isprintable() else repr(text)

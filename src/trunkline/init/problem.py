@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from trunkline.conf.privacy import words
 from trunkline.core.errors import UserError
 from trunkline.core.features import EVENT_TIME
 from trunkline.init import key as row_key
@@ -174,5 +175,5 @@ def suggests_streams(whole: Problem) -> tuple[Column, ...]:
         and whole.roles[column.name].role in ("feature", "identifier")
         and column.name not in whole.timing.columns
         and 2 <= column.distinct <= column.rows / 5
-        and (column.type == "text" or names.words(column.name).endswith(("_id", "id", "_no", "number")))
+        and (column.type == "text" or words(column.name).endswith(("_id", "id", "_no", "number")))
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from trunkline.init.names import words
+from trunkline.conf.privacy import words
 from trunkline.tables import convert
 from trunkline.tables.convert import ColumnType
 
@@ -37,6 +37,12 @@ _NOTATED = (
     rf"^(?:[+-]?{_SIGN}\s?{_PARTS}|{_PARTS}\s?{_SIGN}|[+-]?\d+,\d+|[+-]?\d{{1,3}}(?:,\d{{3}})+(?:\.\d+)?"
     r"|[+-]?\d{1,3}(?:[. ]\d{3})+,\d+)$"
 )
+_PERSONAL = {
+    "e-mail addresses": r"^[^@\s]+@[^@\s]+\.[^@\s.]+$",
+    "phone numbers": r"^(\+|00)\d[\d ()/-]{6,}$|^\(?\d{3}\)?[ -]\d{3}-\d{4}$",
+    "coordinates": r"^[(\[]?[+-]?\d{1,2}\.\d{3,}[,; ]+[+-]?\d{1,3}\.\d{3,}[)\]]?$",
+}
+_MOSTLY = 0.8  # share of a column's texts
 _DIGITS = r"^(19|20)\d\d(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])$"
 
 
@@ -46,7 +52,7 @@ class Column:
 
     `values` are all that there are, if they are few, the commonest first; `unreadable` counts those that are none of
     the type, `low` and `high` are of numbers, `length` is the mean number of characters of a text. `notation` says of a
-    text that it is a number to a person, and what to do.
+    text that it is a number to a person, and what to do; `looks_like` which personal values it seems to have.
     """
 
     name: str
@@ -63,6 +69,7 @@ class Column:
     length: float = 0.0
     pattern: str | None = None
     notation: str | None = None
+    looks_like: str | None = None
 
     @property
     def present(self) -> int:
@@ -146,6 +153,7 @@ def _column(raw: pl.Series) -> tuple[Column, pl.Series]:
         length=float(lengths.mean()) if lengths.size else 0.0,
         pattern=_pattern(known) if kind == "text" else None,
         notation=_notation(known) if kind == "text" else None,
+        looks_like=_looks_like(known) if kind == "text" else None,
     )
     return column, values
 
@@ -238,6 +246,13 @@ def _notation(known: pl.Series) -> str | None:
     if notated.is_empty():
         return None
     return f"its numbers are written such as '{notated[0]}': write them as 1234.5 in the source, or read them as text"
+
+
+def _looks_like(known: pl.Series) -> str | None:
+    """Say which personal values most texts of a column are; None of others."""
+    sample = known.head(1000).str.strip_chars()
+    shares = {kind: sample.str.contains(pattern).mean() or 0.0 for kind, pattern in _PERSONAL.items()}
+    return next((kind for kind, share in shares.items() if share > _MOSTLY), None)  # type: ignore[operator]
 
 
 def _pattern(known: pl.Series) -> str | None:

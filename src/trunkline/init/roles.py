@@ -9,7 +9,7 @@ import polars as pl
 from sklearn.model_selection import cross_val_score
 from sklearn.tree import DecisionTreeClassifier
 
-from trunkline.init.names import words
+from trunkline.conf.privacy import looks, words
 from trunkline.init.profile import LISTED, Column, Table
 from trunkline.init.target import Target
 from trunkline.pipeline.gate import leaks
@@ -24,11 +24,6 @@ MOST_CATEGORIES = 200  # that a text may have as a feature
 WORDY = 40  # characters, on average, of a text that people have written
 _TOGETHER, _ELSEWHERE = 0.5, 0.05  # shares of missing values where the label is missing, and elsewhere
 
-_PERSONAL = re.compile(
-    r"(^|_)(e_?mail|phone|mobile|fax|ssn|passport|iban|(first|last|full|sur|user|customer|patient)_?name|name|address"
-    r"|street|birth_?(date|day)|dob|ip|tax_?id)(_|$)"
-)
-_SENSITIVE = re.compile(r"(^|_)(sex|gender|race|ethnic\w*|religion|nationality|disab\w*|marital\w*|pregnan\w*)(_|$)")
 _IDENTIFIER = re.compile(r"(^|_)(id|uuid|guid|key|no|nr|number|index|row|unnamed\w*)(_|$)")
 _ENTITY = re.compile(r"(^|_)(id|uuid|guid)$")
 _LATER = re.compile(r"(^|_)(actual|arr|arrival|clos\w+|complet\w+|deliver\w+|end\w*|finish\w*|resol\w+|result\w*)(_|$)")
@@ -44,11 +39,15 @@ class ColumnRole:
 
 
 def privacy(column: Column) -> str | None:
-    """Return the privacy class that a column's name suggests; None where it suggests none."""
-    name = words(column.name)
-    if column.type in ("text", "time", "integer") and _PERSONAL.search(name):
-        return "personal"
-    return "sensitive" if _SENSITIVE.search(name) else None
+    """Return the privacy class that a column's name or its values suggest; None where they suggest none."""
+    suggested = looks(column.name, column.type)
+    return suggested[0] if suggested else "personal" if column.looks_like else None
+
+
+def privacy_why(column: Column) -> str:
+    """Say why a column has the class that `privacy` returns."""
+    suggested = looks(column.name, column.type)
+    return f"its name is that of {suggested[1]}" if suggested else f"its values look like {column.looks_like}"
 
 
 def roles(table: Table, of: Target, labels: pl.Series) -> dict[str, ColumnRole]:

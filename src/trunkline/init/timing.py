@@ -7,10 +7,10 @@ from datetime import date, datetime, timedelta
 
 import polars as pl
 
+from trunkline.conf.privacy import words
 from trunkline.core import expressions
 from trunkline.core.errors import UserError
 from trunkline.init import names, profile
-from trunkline.init.names import words
 from trunkline.init.profile import Column, Table
 from trunkline.init.roles import ColumnRole
 from trunkline.init.target import FEWEST, Target

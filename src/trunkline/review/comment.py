@@ -28,6 +28,9 @@ NO_CHAMPION = "none in production yet: the rules judge this model alone, until a
 MADE_OF_OUTCOMES = (
     "Made of outcomes, and declared as known when the prediction is made. Nothing can check these reasons; read them:"
 )
+NEW_REASONS = (
+    "Declared reasons why a column may be where its privacy class has it refused. Nothing can check them; read them:"
+)
 MOST, STAGES = 4, 30  # conflicts or changes of a factor by name, and stages that the merged tree would run
 _MARKS = {"stale": "⚠️", "blocked": "❌", "free": "✅"}
 
@@ -315,7 +318,7 @@ def _config(review: Review) -> str:
         for item in review.config
     )
     changed = table(("key", "base", "this", "stages that read it"), rows)
-    return "\n\n".join(filter(None, [changed, _derived(review)]))
+    return "\n\n".join(filter(None, [changed, _derived(review), _reasons(review)]))
 
 
 def _derived(review: Review) -> str:
@@ -324,6 +327,14 @@ def _derived(review: Review) -> str:
         return ""
     rows = ((code(each.column), code(each.expression, 90), text(each.reason)) for each in review.derived)
     return f"{MADE_OF_OUTCOMES}\n\n{table(('column', 'is', 'because'), rows)}"
+
+
+def _reasons(review: Review) -> str:
+    """Show the new reasons why a column may be where its class has it refused."""
+    if not review.reasons:
+        return ""
+    rows = ((code(each.column), text(each.privacy), text(each.place), text(each.because)) for each in review.reasons)
+    return f"{NEW_REASONS}\n\n{table(('column', 'class', 'place', 'because'), rows)}"
 
 
 def _plan(review: Review) -> str:

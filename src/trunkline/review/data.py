@@ -23,6 +23,7 @@ from trunkline.review import kind
 from trunkline.review.attribution.shares import Attribution
 from trunkline.review.derived import KnownBecause
 from trunkline.review.kind import NO_CODE, CodeChange
+from trunkline.review.reasons import Reason
 from trunkline.show.differences import Difference, differences
 
 CONFIDENCE = 0.95
@@ -106,7 +107,8 @@ class Review:
     environments that are to run another version. `search` is there if one for a better model was made. `code` is what
     changed beside declared state, and `refuted` what dvc.lock of the commit claims and the run here did not give.
     `reliances` are on the features that the model leans on most, if its bundle is here.
-    `derived` are columns whose reason, why they are known although made of outcomes, is new.
+    `derived` are columns whose reason, why they are known although made of outcomes, is new; `reasons` are new
+    ones why a column may be where its privacy class has it refused.
     `another` are the keys by which this is another problem than the base's, whose values are not compared then.
     """
 
@@ -135,6 +137,7 @@ class Review:
     refuted: tuple[Refuted, ...] = ()
     reliances: tuple[Reliance, ...] = ()
     derived: tuple[KnownBecause, ...] = ()
+    reasons: tuple[Reason, ...] = ()
     another: tuple[str, ...] = ()
 
     @property

@@ -33,7 +33,7 @@ from trunkline.pipeline.plan import workspace
 from trunkline.pipeline.reports import Past, Reports, Verdict, passes
 from trunkline.pipeline.search import summary
 from trunkline.review import data as review_data
-from trunkline.review import derived, former, kind, problem
+from trunkline.review import derived, former, kind, problem, reasons
 from trunkline.review.attribution import measure
 from trunkline.review.data import Curve, CurveKind, Merge, Pending, Points, Reliance, Review
 
@@ -93,6 +93,7 @@ def gather(root: Path, params: Params, target: str) -> Review:
         code=kind.code(since, base),
         reliances=_reliances(root, base.commit),
         derived=derived.changes(before.content, params.content),
+        reasons=reasons.changes(before.content, params.content),
         another=another,
         refuted=claims.refuted_here(root, "HEAD") if since.status.uncommitted(str(paths.LOCK)) else (),
     )

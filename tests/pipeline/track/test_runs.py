@@ -389,3 +389,30 @@ def test_origin_is_told_as_far_as_it_is_known():
         "DVC_EXP_NAME": "wet-newt",
     }
     assert track_runs.tags(None, False, {}) == {}
+
+
+def test_slices_by_personal_columns_stay_out_of_mlflow(project, monkeypatch):
+    slices = REPORTS["slices.json"] | {
+        "sex": {"female": {"n": 50, "metrics": {}}},
+        "origin": {"EWR": {"n": 100, "metrics": {}}},
+    }
+    (project / "reports/slices.json").write_text(json.dumps(slices))
+    columns = {"sex": {"privacy": "personal"}, "origin": {}}
+    params = PARAMS | {
+        "contract": {"tables": {"flights": {"privacy": "public", "columns": columns}}},
+        "evaluation": PARAMS["evaluation"] | {"slices": {"sex": "sex", "origin": "origin"}},
+    }
+    (project / "params.yaml").write_text(yaml.safe_dump(params))
+    run = FinishedRun.read(project, Params.read(project), tags={})
+    assert run.hidden == {"sex"}
+    written = {}
+
+    class Recorder:
+        def __getattr__(self, name):
+            return lambda *arguments, **_: written.setdefault(arguments[-1], arguments) if name == "log_text" else None
+
+    monkeypatch.setattr(mlflow, "log_datasets", lambda *_: None)
+    attempt = type("Run", (), {"info": type("Info", (), {"start_time": 0, "run_id": "1"})})
+    track_runs._write(Recorder(), attempt, run)
+    assert set(written) == {"reports/slices.json"}
+    assert set(json.loads(written["reports/slices.json"][1])) == {"all", "origin"}

@@ -7,9 +7,9 @@ the graph's scores are not the pipeline's, the bundle holds the pipeline itself 
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -20,7 +20,7 @@ import polars as pl
 from sklearn.pipeline import Pipeline
 
 from trunkline.bundle import columns, golden
-from trunkline.bundle.contract import Contract
+from trunkline.bundle.contract import Contract, Input
 from trunkline.bundle.manifest import CONTRACT, GOLDEN, MANIFEST, MODELS, BundleError, Manifest
 from trunkline.bundle.runtime import Bundle
 from trunkline.bundle.schema import request_schema
@@ -30,13 +30,15 @@ from trunkline.conf.data import Data
 from trunkline.conf.evaluation import Evaluation
 from trunkline.conf.features import Features
 from trunkline.conf.model import Model
+from trunkline.conf.origins import Origins
+from trunkline.conf.privacy import PERSONAL
 from trunkline.core import files
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
 from trunkline.core.params import Params
 from trunkline.core.values import duration_text
-from trunkline.pipeline.bundle import card, raw
+from trunkline.pipeline.bundle import card, private, raw
 from trunkline.pipeline.bundle import inputs as bundle_inputs
 from trunkline.pipeline.bundle import parity as bundle_parity
 from trunkline.pipeline.bundle.explain import picture
@@ -85,6 +87,21 @@ class Declaration:
     def plan(self) -> FeaturePlan:
         """The compiled feature plan."""
         return compiler.plan(self.features, self.data, self.contract)
+
+    @cached_property
+    def origins(self) -> Origins:
+        """The columns that features and slices are made of."""
+        return Origins(self.contract, self.data, self.features)
+
+    def shown(self, reports: Evaluated) -> Evaluated:
+        """Return reports without slices by personal columns."""
+        declared = self.evaluation.slices
+        kept = {
+            name: parts
+            for name, parts in reports.slices.items()
+            if name not in declared or self.origins.privacy(self.origins.of_request(declared[name])) not in PERSONAL
+        }
+        return reports.model_copy(update={"slices": kept})
 
 
 @dataclass(frozen=True)
@@ -138,7 +155,12 @@ def build(
 def request_contract(declared: Declaration, train: Dataset) -> Contract:
     """Return the contract of a request to the model, with the texts that its training rows have."""
     texts = train.features.select(train.schema.of_role("categorical"))
-    levels = {column.name: column.drop_nulls().unique().cast(pl.String).sort().to_list() for column in texts}
+    personal = declared.origins.personal_features
+    levels = {
+        column.name: column.drop_nulls().unique().cast(pl.String).sort().to_list()
+        for column in texts
+        if column.name not in personal
+    }
     inputs = [
         msgspec.structs.replace(field, levels=levels[field.name]) if field.name in levels else field
         for field in bundle_inputs.inputs(declared.features, declared.plan, declared.contract, declared.data.sources)
@@ -210,15 +232,25 @@ def _compare(
             path.unlink()
 
 
-def golden_rows(holdout: Dataset, scores: Floats, count: int) -> list[dict[str, Any]]:
+def golden_rows(declared: Declaration, measured: EvaluatedModel, inputs: Sequence[Input]) -> list[dict[str, Any]]:
     """Return requests with their scores, from the lowest to the highest score in equal steps of the rank.
 
-    Of several classes, the score is that of each by its name, and the rank that of the first one's.
+    Of several classes, the score is that of each by its name, and the rank that of the first one's. Personal values are
+    replaced, and such requests scored again.
     """
+    holdout, scores, count = measured.holdout, measured.scores, declared.packaging.golden_rows
     order, classes = np.argsort(scores if scores.ndim == 1 else scores[:, 0], kind="stable"), holdout.schema.classes
     places = order[np.unique(np.linspace(0, len(order) - 1, count).round().astype(np.int64))]
-    requests, chosen = _requests(holdout)[places].to_dicts(), scores[places].tolist()
-    named_scores = [dict(zip(classes, row, strict=True)) for row in chosen] if classes else chosen
+    rows, of_rows, personal = (
+        replace(holdout, frame=holdout.frame[places]),
+        scores[places],
+        declared.origins.personal_features,
+    )
+    if personal:
+        rows = private.replaced(rows, measured.train, inputs, personal)
+        of_rows = fit.scores(measured.pipeline, rows.features)
+    named_scores = [dict(zip(classes, row, strict=True)) for row in of_rows.tolist()] if classes else of_rows.tolist()
+    requests = _requests(rows).to_dicts()
     return [{"request": row, "score": score} for row, score in zip(requests, named_scores, strict=True)]
 
 
@@ -232,13 +264,16 @@ def _write_parts(
     folder: Path, declared: Declaration, measured: EvaluatedModel, contract: Contract, graph: Graph
 ) -> None:
     _write_model(folder, contract, graph.runtime, graph.content)
+    personal = declared.origins.personal_features
     exact: Mapping[str, Any] = {
-        GOLDEN: golden_rows(measured.holdout, measured.scores, declared.packaging.golden_rows),
+        GOLDEN: golden_rows(declared, measured, contract.inputs),
         FEATURES: raw.features_content(declared.plan, declared.data, declared.contract),
     }
     rounded: Mapping[str, Any] = {
-        REFERENCE: reference.histograms(measured.train, measured.scores)
-        | reference.outcomes(measured.holdout, measured.scores, measured.reports.slices),
+        REFERENCE: private.suppressed(
+            reference.histograms(private.clipped(measured.train, personal), measured.scores), personal
+        )
+        | reference.outcomes(measured.holdout, measured.scores, declared.shown(measured.reports).slices),
         EXPLANATIONS: measured.explanations.as_dict(),
     }
     for name, content in exact.items():
@@ -282,7 +317,7 @@ def _card(declared: Declaration, measured: EvaluatedModel, contract: Contract, g
         metrics=tuple(named(name, data.target.task) for name in evaluation.metrics),
         confidence=evaluation.interval.confidence,
         cluster=evaluation.interval.cluster,
-        reports=measured.reports,
+        reports=declared.shown(measured.reports),
         features=tuple(card.FeatureText(field.name, field.role, field.description) for field in contract.inputs),
         runtime=graph.runtime,
         reason=graph.reason,

@@ -19,7 +19,7 @@ from trunkline.core import expressions
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.params import dig
 from trunkline.core.tasks import Task
-from trunkline.pipeline.compose import derived
+from trunkline.pipeline.compose import derived, privacy
 from trunkline.pipeline.compose.files import Composed, placed
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.features import compiler
@@ -224,6 +224,11 @@ def _verify_baseline(project: Project) -> None:
         estimators.verify(project.gates.baseline, project.data.target.task, "gates.baseline")
 
 
+def _verify_privacy(project: Project) -> None:
+    if project.data.observations in project.contract.tables:  # else `tables` says so
+        privacy.verify(project)
+
+
 def _verify_monitoring(project: Project) -> None:
     try:
         outputs = compiler.plan(project.features, project.data, project.contract).outputs
@@ -243,6 +248,7 @@ JUDGES: tuple[Callable[[Project], object], ...] = (
     lambda project: measures(project.evaluation, project.data, project.contract),
     lambda project: rules(project.gates, project.evaluation, project.data.target.task),
     _verify_monitoring,
+    _verify_privacy,
 )
 
 

@@ -9,16 +9,17 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from trunkline.adapters import mlflow
+from trunkline.conf import privacy
 from trunkline.conf.evaluation import WHOLE
 from trunkline.conf.tracking import Tracking
-from trunkline.core import paths
+from trunkline.core import files, paths
 from trunkline.core.params import Params
 from trunkline.pipeline.track import datasets
 
@@ -46,6 +47,7 @@ class FinishedRun:
     model: str
     tags: Mapping[str, str]
     datasets: tuple[mlflow.Dataset, ...] = ()
+    hidden: frozenset[str] = frozenset()  # slices by personal columns, which stay out of MLflow
 
     @classmethod
     def read(cls, root: Path, declared: Params, tags: Mapping[str, str]) -> Self:
@@ -63,6 +65,7 @@ class FinishedRun:
             model=_sha256(root / paths.MODEL),
             tags={**tags, DIGEST: _json(root / paths.BUNDLE_REPORT)["digest"]},
             datasets=tuple(datasets.ingested(_json(root / paths.INGESTED))),
+            hidden=privacy.personal_slices(declared.content),
         )
 
     @cached_property
@@ -159,9 +162,17 @@ def _write(client: "Client", attempt: "LoggedRun", run: FinishedRun) -> None:
     client.log_batch(run_id, metrics=metrics, params=params)  # MLflow splits what is too much for one request
     mlflow.log_datasets(client, run_id, run.datasets)
     for path in (paths.PARAMS, *run.artifacts):
+        if path == paths.SLICES and run.hidden:
+            client.log_text(run_id, _without(run.root / path, run.hidden), path.as_posix())
+            continue
         folder = None if path.parent == Path() else path.parent.as_posix()
         client.log_artifact(run_id, str(run.root / path), folder)
     client.set_terminated(run_id, "FINISHED")
+
+
+def _without(path: Path, slices: Collection[str]) -> str:
+    """Return the slices of a report but some, as JSON."""
+    return files.canonical_json({name: labels for name, labels in _json(path).items() if name not in slices})
 
 
 def _name(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

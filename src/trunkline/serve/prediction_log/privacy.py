@@ -7,17 +7,16 @@ made of a personal column is personal too.
 import hmac
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from trunkline.conf.privacy import personal_names
 from trunkline.conf.serving import Log, Treatment
-from trunkline.core import expressions
 from trunkline.core.errors import UserError
-from trunkline.core.params import Params, dig
+from trunkline.core.params import Params
 
-PERSONAL = ("personal", "sensitive")
 _SHORTEST = 16  # characters of a key
 
 
@@ -76,33 +75,4 @@ class Privacy:
 
 def personal(params: Params) -> frozenset[str]:
     """Return the names of all columns that conf/contract marks, in any table, and of what is computed from these."""
-    names = set(_marked(dig(params.content, "contract", "tables")))
-    made = [*_derived(dig(params.content, "data", "derive")), *_features(dig(params.content, "features", "views"))]
-    parts = [(name, {*expressions.columns(expressions.parse(source))}) for name, source in made]
-    while found := {name for name, columns in parts if name not in names and columns & names}:
-        names |= found
-    return frozenset(names)
-
-
-def _marked(tables: Any) -> Iterator[str]:
-    for table in _values(tables):
-        for name, column in (dig(table, "columns") or {}).items():
-            if (dig(column, "privacy") or dig(table, "privacy")) in PERSONAL:
-                yield name
-
-
-def _derived(tables: Any) -> Iterator[tuple[str, str]]:
-    for columns in _values(tables):
-        yield from columns.items()
-
-
-def _features(views: Any) -> Iterator[tuple[str, str]]:
-    for view in _values(views):
-        for name, feature in (dig(view, "features") or {}).items():
-            source = feature if isinstance(feature, str) else dig(feature, "of")
-            if source is not None:
-                yield name, source
-
-
-def _values(mapping: Any) -> Iterable[Any]:
-    return mapping.values() if isinstance(mapping, Mapping) else ()
+    return personal_names(params.content)
