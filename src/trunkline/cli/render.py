@@ -71,6 +71,22 @@ def container(context: click.Context, folder: Path, dry_run: bool, check: bool, 
     context.exit(target.put(target_container.render(Params.read(project), _place(project, folder))))
 
 
+@render.command(short_help="Write manifests for Kustomize, Argo CD and Flux of conf/deploy.")
+@_writes
+@click.pass_context
+def kubernetes(context: click.Context, folder: Path, dry_run: bool, check: bool, project: Path) -> None:
+    """Write a base and an overlay for each environment of conf/deploy, for Kustomize: docs/targets.md.
+
+    The folder is in the project, since Argo CD and Flux read it of the trunk. With --check, exits 1 if a file is
+    missing or another one.
+    """
+    from trunkline.core.params import Params
+    from trunkline.deploy.targets import kubernetes as target_kubernetes
+
+    target = _Target("kubernetes", "conf/", folder, dry_run, check)
+    context.exit(target.put(target_kubernetes.render(Params.read(project), _below(project, folder))))
+
+
 def _place(project: Path, folder: Path) -> "Place":
     """Return where the folder is in the project, and the lock with every extra."""
     from trunkline.core.paths import FRAMEWORK

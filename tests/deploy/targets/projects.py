@@ -42,7 +42,7 @@ def declared(**changes: Any) -> dict[str, Any]:
         place = content
         for key in folders:
             place = place.setdefault(key, {})
-        place[last] = value
+        place[last] = copy.deepcopy(value)
     return content
 
 

@@ -1,5 +1,6 @@
 """What a server needs of what is around it, by conf/serving and conf/deploy: the same for every target. Pure."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -23,6 +24,7 @@ class Server:
 
     name: str  # of the model, with - for what no host may be called
     origin: str
+    trunk: str
     serving: Serving
 
     @classmethod
@@ -38,7 +40,13 @@ class Server:
             raise UserError(
                 f"{params.where}: deploy.targets.origin: is missing; write in conf/deploy where the repository is"
             )
-        return cls(params.name.lower().replace("_", "-").replace(".", "-"), deploy.targets.origin, serving)
+        name = re.sub(r"[^a-z0-9]+", "-", params.name.lower()).strip("-")
+        return cls(name, deploy.targets.origin, deploy.targets.trunk, serving)
+
+    @property
+    def ssh(self) -> bool:
+        """Whether the repository is reached by ssh, with `key` and `known_hosts` of /secrets/git."""
+        return not self.origin.startswith("https://")
 
     @property
     def port(self) -> int:
