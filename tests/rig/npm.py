@@ -37,6 +37,11 @@ GROOVY_LINT = (
     "npm-groovy-lint@16.2.0",
     "sha512-VSUg+KDWUf62rLGLzcXQefpVmSMjM+l+lsjbnEnBqeJW+Cn7NZanpzZFJ7AoWd3aNHQU8o4BvnfjGxAa+Ro8tw==",
 )
+# The runtime of exported bundles, in WebAssembly.
+ONNXRUNTIME_WEB = (
+    "onnxruntime-web@1.30.0",
+    "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==",
+)
 
 
 def cache() -> Path:

@@ -2,11 +2,18 @@
 
 import os
 import tempfile
-from pathlib import Path
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from trunkline.cli import options
+from trunkline.core.errors import UserError
+
+if TYPE_CHECKING:
+    from trunkline.deploy.targets.container import Place
 
 
 @click.group(short_help="Write what conf/ declares as files of other programs.")
@@ -14,14 +21,28 @@ def render() -> None:
     """Write what conf/ declares as the files that other programs read."""
 
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _writes(command: Command) -> Command:
+    """Add what every target has: where to, and whether to write."""
+    for option in (
+        options.project("The folder whose params.yaml has what conf/ declares."),
+        click.option(
+            "--check", is_flag=True, help="Write nothing; exit 1 if the folder does not hold what would be written."
+        ),
+        options.dry_run("Write nothing; say what would be written."),
+        click.option(
+            "-o", "--output", "folder", required=True, metavar="FOLDER", help="Where to; it is made if it is missing.",
+            type=click.Path(file_okay=False, path_type=Path),
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 @render.command(short_help="Write rules, routes and a dashboard of conf/monitoring.")
-@click.option(
-    "-o", "--output", "folder", required=True, metavar="FOLDER", help="Where to; it is made if it is missing.",
-    type=click.Path(file_okay=False, path_type=Path),
-)  # fmt: skip
-@options.dry_run("Write nothing; say what would be written.")
-@click.option("--check", is_flag=True, help="Write nothing; exit 1 if the folder does not hold what would be written.")
-@options.project("The folder whose params.yaml has conf/monitoring.")
+@_writes
 @click.pass_context
 def monitoring(context: click.Context, folder: Path, dry_run: bool, check: bool, project: Path) -> None:
     """Write prometheus-rules.yml, alertmanager.yml and grafana-dashboard.json of conf/monitoring: docs/alerting.md.
@@ -29,15 +50,91 @@ def monitoring(context: click.Context, folder: Path, dry_run: bool, check: bool,
     An address of a webhook that `url_env` names is taken from the environment, and alertmanager.yml, which then holds
     it, can be read by its owner alone. With --check, exits 1 if a file is missing or another one.
     """
-    if dry_run and check:
-        raise click.UsageError("--dry-run does not go with --check, which writes nothing either; leave one out")
+    target = _Target("monitoring", "conf/monitoring", folder, dry_run, check)
     texts, private = _texts(project)
-    changed = [name for name, text in texts.items() if _content(folder / name) != text]
-    for name in texts:
-        if name in changed and not (check or dry_run):
-            _write(folder / name, texts[name], private=name in private)
-        click.echo(f"{folder / name}: {_state(name in changed, check, dry_run)}")
-    context.exit(1 if check and changed else 0)
+    context.exit(target.put(texts, private))
+
+
+@render.command(short_help="Write Dockerfiles and a compose file of conf/deploy.")
+@_writes
+@click.pass_context
+def container(context: click.Context, folder: Path, dry_run: bool, check: bool, project: Path) -> None:
+    """Write Dockerfiles of the server and the pipeline, and a compose file of what conf/ declares: docs/targets.md.
+
+    The folder is in the project, whose files the Dockerfiles copy. With --check, exits 1 if a file is missing or
+    another one.
+    """
+    from trunkline.core.params import Params
+    from trunkline.deploy.targets import container as target_container
+
+    target = _Target("container", "conf/", folder, dry_run, check)
+    context.exit(target.put(target_container.render(Params.read(project), _place(project, folder))))
+
+
+@render.command(short_help="Write manifests for Kustomize, Argo CD and Flux of conf/deploy.")
+@_writes
+@click.pass_context
+def kubernetes(context: click.Context, folder: Path, dry_run: bool, check: bool, project: Path) -> None:
+    """Write a base and an overlay for each environment of conf/deploy, for Kustomize: docs/targets.md.
+
+    The folder is in the project, since Argo CD and Flux read it of the trunk. With --check, exits 1 if a file is
+    missing or another one.
+    """
+    from trunkline.core.params import Params
+    from trunkline.deploy.targets import kubernetes as target_kubernetes
+
+    target = _Target("kubernetes", "conf/", folder, dry_run, check)
+    context.exit(target.put(target_kubernetes.render(Params.read(project), _below(project, folder))))
+
+
+def _place(project: Path, folder: Path) -> "Place":
+    """Return where the folder is in the project, and the lock with every extra."""
+    from trunkline.core.paths import FRAMEWORK
+    from trunkline.deploy.targets.container import Place
+
+    framework = not (project / FRAMEWORK).is_file()
+    place = Place(_below(project, folder), framework, "")
+    try:
+        return replace(place, lock=(project / place.whole).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{project / place.whole}: there is no such lock, which images are installed from") from None
+
+
+def _below(project: Path, folder: Path) -> PurePosixPath:
+    """Return a folder as the project names it; raises UserError for one outside."""
+    try:
+        return PurePosixPath(folder.resolve().relative_to(project.resolve()).as_posix())
+    except ValueError:
+        raise UserError(f"{folder}: is outside of the project {project}; name a folder in it: --output") from None
+
+
+@dataclass(frozen=True)
+class _Target:
+    """A folder that a target is written to, or compared with."""
+
+    verb: str
+    declared: str  # what the files are written of
+    folder: Path
+    dry_run: bool
+    check: bool
+
+    def put(self, texts: Mapping[str, str], private: Collection[str] = ()) -> int:
+        """Write what differs, say what becomes of each file, and return the exit code; `private` hold a secret."""
+        if self.dry_run and self.check:
+            raise click.UsageError("--dry-run does not go with --check, which writes nothing either; leave one out")
+        changed = [name for name, text in texts.items() if _content(self.folder / name) != text]
+        for name in texts:
+            if name in changed and not (self.check or self.dry_run):
+                _write(self.folder / name, texts[name], private=name in private)
+            click.echo(f"{self.folder / name}: {self._state(name in changed)}")
+        return 1 if self.check and changed else 0
+
+    def _state(self, changed: bool) -> str:
+        if not changed:
+            return "as declared"
+        if self.check:
+            return f"is not what {self.declared} declares; run: trunkline render {self.verb}"
+        return "would be written" if self.dry_run else "written"
 
 
 def _texts(project: Path) -> tuple[dict[str, str], set[str]]:
@@ -63,14 +160,6 @@ def _content(path: Path) -> str | None:
         return path.read_bytes().decode()
     except (FileNotFoundError, UnicodeDecodeError):
         return None
-
-
-def _state(changed: bool, check: bool, dry_run: bool) -> str:
-    if not changed:
-        return "as declared"
-    if check:
-        return "is not what conf/monitoring declares; run: trunkline render monitoring"
-    return "would be written" if dry_run else "written"
 
 
 def _write(path: Path, text: str, *, private: bool) -> None:

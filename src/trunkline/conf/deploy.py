@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from trunkline.conf.previews import Previews
 from trunkline.conf.rollout import Rollout
 from trunkline.conf.signers import Signers
+from trunkline.conf.targets import Targets
 from trunkline.core.values import Group, Strict, Tuple, Word
 
 _RESERVED = ("champion", "latest")
@@ -131,6 +132,7 @@ class Deploy(Group):
     environments: Annotated[dict[Environment, DeployTarget], AfterValidator(_with_production)] = Field(
         description="What runs a version; production must be among them."
     )
+    targets: Targets = Field(Targets(), description="What `trunkline render` writes for programs that run containers.")
 
     @model_validator(mode="after")
     def _apart(self) -> Self:

@@ -1,0 +1,140 @@
+"""conf/deploy, targets: what `trunkline render` writes for programs that run containers; nothing that is not declared.
+
+No digest is looked up: which image is meant is declared, as its digest, and a tag, which can be moved, is refused.
+"""
+
+import re
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, model_validator
+
+from trunkline.core.values import Strict, Tuple, Word
+
+_IMAGE = r"[a-z0-9][a-z0-9._:/-]*[a-z0-9]@sha256:[0-9a-f]{64}"
+_ORIGIN = r"(https://[\w.-]+(:\d+)?/|ssh://\w+@[\w.-]+(:\d+)?/|\w+@[\w.-]+:)[\w./~-]+"
+
+
+def _image(name: str) -> str:
+    if not re.fullmatch(_IMAGE, name):
+        raise ValueError(f"'{name[:100]}' names no digest; write what the registry says it is: NAME@sha256:64 digits")
+    return name
+
+
+def _origin(address: str) -> str:
+    if not re.fullmatch(_ORIGIN, address):  # no message may repeat the address: a secret in it would end in a log
+        raise ValueError("is no address such as https://host/team/flights.git or git@host:team/flights.git")
+    return address
+
+
+Image = Annotated[
+    str,
+    AfterValidator(_image),
+    WithJsonSchema({"type": "string", "title": "image by its digest: NAME@sha256:…", "pattern": f"^{_IMAGE}$"}),
+]
+Origin = Annotated[
+    str,
+    AfterValidator(_origin),
+    WithJsonSchema(
+        {"type": "string", "title": "address of the repository, without a secret", "pattern": f"^{_ORIGIN}$"}
+    ),
+]
+
+
+Label = Annotated[
+    str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+]  # what a cluster calls things
+
+
+class Services(Strict):
+    """Images of what runs beside the server in compose; null: it is not there."""
+
+    redis: Image | None = Field(None, description="Redis, where serving.online.store is an address of the host redis.")
+    postgresql: Image | None = Field(
+        None, description="PostgreSQL, where serving.online.store is an address of the host postgresql."
+    )
+    prometheus: Image | None = Field(None, description="Prometheus, with the rules of `trunkline render monitoring`.")
+    alertmanager: Image | None = Field(None, description="Alertmanager, with the routes of the same; for prometheus.")
+    grafana: Image | None = Field(None, description="Grafana, with the dashboard of the same; for prometheus.")
+
+
+class Container(Strict):
+    """Two Dockerfiles and a compose file: `trunkline render container`."""
+
+    base: Image = Field(description="Image with Python 3.11 to 3.13 and pip, in which packages are installed.")
+    runtime: Image | None = Field(
+        None,
+        description="Image in which the server runs, with `python3` of the same version: such as one without a shell; "
+        "null: base.",
+    )
+    pipeline: Image | None = Field(
+        None,
+        description="Image with Python, git and libgomp1, in which the pipeline and `trunkline reconcile` run; null: "
+        "base.",
+    )
+    environment: str = Field("production", description="The environment whose version the server of compose serves.")
+    sklearn: bool = Field(False, description="Whether bundles with `runtime: sklearn` are served, which need more.")
+    services: Services = Services()
+
+
+class Replicas(Strict):
+    """How many servers there are at least and at most."""
+
+    min: int = Field(2, ge=1, le=1000, description="Servers that there always are.")
+    max: int = Field(10, ge=1, le=1000, description="Servers that there are at most.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.max < self.min:
+            raise ValueError(f"max: {self.max} is less than min: {self.min}")
+        return self
+
+
+class Resources(Strict):
+    """What a container asks the cluster for; memory is its limit too, the processor has none."""
+
+    cpu: str = Field(pattern=r"^\d+(\.\d+|m)?$", description="Processors, such as 1 or 500m.")
+    memory: str = Field(pattern=r"^\d+[KMG]i$", description="Memory, such as 512Mi.")
+
+
+class Kubernetes(Strict):
+    """A base and an overlay for each environment: `trunkline render kubernetes`."""
+
+    server: Image = Field(description="The image that server.Dockerfile was built to.")
+    reconciler: Image = Field(description="The image that pipeline.Dockerfile was built to.")
+    secret_store: Label = Field(description="SecretStore of External Secrets; each namespace has its own of this name.")
+    replicas: Replicas = Replicas()
+    environments: dict[Word, Replicas] = Field(
+        default_factory=dict, description="Replicas of single environments, by name."
+    )
+    resources: Resources = Field(
+        Resources(cpu="500m", memory="512Mi"), description="What a server asks for; more workers need more."
+    )
+    reconciler_resources: Resources = Field(
+        Resources(cpu="50m", memory="1Gi"), description="What the reconciler beside it asks for."
+    )
+    in_work: int = Field(
+        8, ge=1, le=100_000, description="Requests in work (trunkline_requests_in_work) that one server is for."
+    )
+    keda: str | None = Field(
+        None,
+        pattern=r"^https?://[^@?#]+$",
+        description="Prometheus that KEDA asks how much is in work; null: a HorizontalPodAutoscaler, which takes it "
+        "from an adapter of the cluster's metrics.",
+    )
+    clients: Annotated[tuple[Label, ...], Tuple] = Field(
+        (), description="Namespaces whose pods may ask the servers; all others may not."
+    )
+    monitoring: Label = Field("monitoring", description="Namespace of the Prometheus that scrapes the servers.")
+    argo_cd: Label | None = Field(None, description="Namespace of Argo CD, which gets Applications; null: none.")
+    flux: Label | None = Field(None, description="Namespace of Flux, which gets Kustomizations; null: none.")
+
+
+class Targets(Strict):
+    """What `trunkline render` writes, beside monitoring; null: it is refused."""
+
+    origin: Origin | None = Field(
+        None, description="Where the repository is, for what reads the trunk: `trunkline reconcile`, Argo CD, Flux."
+    )
+    trunk: str = Field("main", pattern=r"^[\w./-]+$", description="The branch that production follows.")
+    container: Container | None = Field(None, description="Dockerfiles and a compose file.")
+    kubernetes: Kubernetes | None = Field(None, description="Manifests for Kustomize, Argo CD and Flux.")

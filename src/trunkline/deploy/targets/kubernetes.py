@@ -1,0 +1,126 @@
+"""Manifests for Kustomize: a base, an overlay for each environment, and what Argo CD or Flux read. Pure.
+
+They hold no version and no share of a rollout: the server itself splits by key, by the pointer that the reconciler in
+its pod writes of models/registry.yaml. A splitter in front would split the shares again.
+"""
+
+import re
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import urlsplit
+
+from trunkline.conf.deploy import Deploy
+from trunkline.conf.monitoring import Monitoring
+from trunkline.conf.targets import Kubernetes
+from trunkline.conf.tracking import Tracking, is_server
+from trunkline.core.errors import UserError
+from trunkline.core.params import Params
+from trunkline.deploy.targets import server as targets_server
+from trunkline.deploy.targets import template
+from trunkline.deploy.targets.server import STORE, USER, Server
+
+_HERE = "deploy.targets.kubernetes"
+_OWN = frozenset({"clone", "store", "tmp", "git", "server", "reconcile", "scrape"})  # names of volumes and secrets
+_PORTS = {"https": 443, "http": 80, "ssh": 22, "redis": 6379, "rediss": 6379, "postgresql": 5432}
+
+
+def render(params: Params, folder: PurePosixPath) -> dict[str, str]:
+    """Return the texts by the files' paths in the folder; raises UserError for what would not run in a cluster."""
+    deploy = params.group(Deploy)
+    declared = deploy.targets.kubernetes
+    if declared is None:
+        raise UserError(f"{params.where}: {_HERE}: is missing; declare it in conf/deploy")
+    for name in declared.environments:
+        targets_server.environment(params, name, f"{_HERE}.environments")
+    server = Server.of(params)
+    _check(server)
+    values = _values(server, declared, params, folder)
+    texts = {f"base/{name}": template.render(f"kubernetes/{name}.j2", values) for name in values["resources"]}
+    texts["base/kustomization.yaml"] = template.render("kubernetes/base-kustomization.yaml.j2", values)
+    for name in sorted(deploy.environments):
+        texts |= _environment(name, values)
+    return texts
+
+
+def _check(server: Server) -> None:
+    """Refuse what is safe on one machine, and not in a cluster."""
+    serving = server.serving
+    if serving.tls and serving.tls.clients:
+        raise UserError("conf/serving: tls.clients: probes and Prometheus show no certificate; declare authentication")
+    if serving.authentication is None:
+        raise UserError(
+            "conf/serving: authentication: is missing, and whoever reaches the servers would be answered; declare it"
+        )
+    if volumes := server.volumes():
+        remedies = {"log": "log.to: s3://bucket/log", "online": "online.store: redis://host:6379/0"}
+        name = next(iter(volumes))
+        raise UserError(
+            f"conf/serving: {remedies[name].partition(':')[0]}: is a place in a pod, which is gone with it; "
+            f"write such as {remedies[name]}"
+        )
+
+
+def _values(server: Server, declared: Kubernetes, params: Params, folder: PurePosixPath) -> dict[str, Any]:
+    """Return what templates of the base may name."""
+    mounts = {re.sub(r"[^a-z0-9]+", "-", path.name.lower()).strip("-"): path for path in server.folders()}
+    if len(mounts) < len(server.folders()) or _OWN & mounts.keys():
+        raise UserError(
+            f"conf/serving: the folders {', '.join(sorted(path.name for path in server.folders()))} name Secrets; "
+            f"give each another name, and none of: {', '.join(sorted(_OWN))}"
+        )
+    files = server.folders()
+    secrets: dict[str, tuple[str, ...]] = {
+        "reconcile": (),
+        "scrape": ("key", "ca.crt") if server.serving.tls else ("key",),
+        **({"git": ("key", "known_hosts")} if server.ssh else {}),
+        **({"server": server.secrets} if server.secrets else {}),
+        **{name: files[path] for name, path in mounts.items()},
+    }
+    scaler = "scaledobject.yaml" if declared.keda else "horizontalpodautoscaler.yaml"
+    resources = [
+        "deployment.yaml", "externalsecrets.yaml", scaler, "networkpolicy.yaml", "poddisruptionbudget.yaml",
+        "service.yaml", "servicemonitor.yaml",
+    ]  # fmt: skip
+    return {
+        "server": server, "declared": declared, "resources": resources, "mounts": mounts, "secrets": secrets,
+        "folder": folder, "store": STORE, "user": USER, "job": params.group(Monitoring).alerting.job,
+        "egress": _egress(server, params.group(Tracking)), "grace": int(server.serving.drain.total_seconds()) + 10,
+        "scheme": ", scheme: HTTPS" if server.serving.tls else "",
+    }  # fmt: skip
+
+
+def _egress(server: Server, tracking: Tracking) -> list[int]:
+    """Return the ports that pods ask: of git, of what speaks https, of MLflow, of the store of online features."""
+    addresses = [_with_scheme(server.origin), "https://"]
+    addresses += [tracking.uri] if is_server(tracking.uri) else []
+    addresses += [server.serving.online.store] if server.serving.online else []
+    parts = [urlsplit(address) for address in addresses]
+    return sorted({part.port or _PORTS[part.scheme.partition("+")[0]] for part in parts})
+
+
+def _with_scheme(origin: str) -> str:
+    """Return the address of a repository as a URL: git@host:path is ssh://git@host/path."""
+    return origin if "://" in origin else f"ssh://{origin.replace(':', '/', 1)}"
+
+
+def _environment(name: str, values: dict[str, Any]) -> dict[str, str]:
+    """Return the files of one environment."""
+    server, declared = values["server"], values["declared"]
+    namespace = f"{server.name}-{name}".replace("_", "-")
+    if len(namespace) > 63:
+        raise UserError(f"{namespace}: is too long for a namespace, which has 63 letters at most; shorten the name")
+    own = values | {
+        "environment": name,
+        "namespace": namespace,
+        "overlay": f"{values['folder']}/overlays/{name}",
+        "replicas": declared.environments.get(name, declared.replicas),
+        "query": f'sum(trunkline_requests_in_work{{namespace="{namespace}"}})',
+        "flux_url": _with_scheme(server.origin),
+    }
+    places = {
+        f"overlays/{name}/kustomization.yaml": "overlay-kustomization",
+        f"overlays/{name}/namespace.yaml": "namespace",
+    }
+    places |= {f"argo-cd/{name}.yaml": "argo-cd"} if declared.argo_cd else {}
+    places |= {f"flux/{name}.yaml": "flux"} if declared.flux else {}
+    return {path: template.render(f"kubernetes/{file}.yaml.j2", own) for path, file in places.items()}

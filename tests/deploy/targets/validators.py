@@ -1,0 +1,84 @@
+"""Programs of others that read rendered files: locks/validators.txt, in an environment of the user's cache."""
+
+import json
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from filelock import FileLock
+
+from tests.rig import npm, packages
+
+LOCK = Path(__file__).parents[3] / "locks/validators.txt"
+
+
+@cache
+def environment() -> Path:
+    """Return the environment's folder, which is made where it is not there yet."""
+    folder = npm.cache() / f"validators-{npm.digest(LOCK.read_bytes() + sys.version.encode())[:16]}"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "whole").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            subprocess.run([packages.python(), "-m", "venv", "--without-pip", folder], check=True)
+            uv = shutil.which("uv") or str(Path(sys.prefix) / "uv/bin/uv")
+            command = [
+                uv,
+                "pip",
+                "sync",
+                "--quiet",
+                "--no-config",
+                "--require-hashes",
+                "--python",
+                folder / "bin/python",
+                LOCK,
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                npm.missing(f"locks/validators.txt cannot be installed: {done.stderr.strip()}")
+            (folder / "whole").touch()
+    return folder
+
+
+def run(name: str, *arguments: object, cwd: Path | None = None) -> "subprocess.CompletedProcess[str]":
+    """Run a program of the environment."""
+    command = [environment() / "bin" / name, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=120)
+
+
+CRDS = Path(__file__).with_name("crds")
+
+
+@cache
+def schemas() -> Path:
+    """Return a folder of npm packages of crds/package-lock.json, which is made where it is not there yet."""
+    files = [CRDS / "package.json", CRDS / "package-lock.json"]
+    folder = npm.cache() / f"crds-{npm.digest(b''.join(file.read_bytes() for file in files))[:16]}"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "whole").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            for file in files:
+                shutil.copy(file, folder)
+            command = [shutil.which("npm") or npm.missing("npm is not installed: Node.js 20 or newer brings it")]
+            command += ["ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+            if done.returncode:
+                npm.missing(f"npm cannot fetch the schemas of crds/package-lock.json: {done.stderr.strip()}")
+            (folder / "whole").touch()
+    return folder
+
+
+def complaints(resources: list[Any]) -> list[list[str]]:
+    """Return what the published schema of each custom resource has against it."""
+    with NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(resources, file)
+        file.flush()
+        command = ["node", CRDS / "check.mjs", schemas(), file.name]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    answers: list[list[str]] = json.loads(done.stdout)
+    return answers
