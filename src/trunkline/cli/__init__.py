@@ -38,6 +38,7 @@ COMMANDS = {
     "rollout": "trunkline.cli.rollout:rollout",
     "serve": "trunkline.cli.serve:serve",
     "status": "trunkline.cli.status:status",
+    "stream": "trunkline.cli.stream:stream",
     "trace": "trunkline.cli.trace:trace",
     "upgrade": "trunkline.cli.upgrade:upgrade",
     "verify": "trunkline.cli.verify:verify",
