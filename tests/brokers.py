@@ -39,6 +39,8 @@ class Broker(Protocol):
 
     def read(self, topic: str) -> list[Written]: ...
 
+    def is_done(self, topic: str, group: str) -> bool: ...
+
     def pause(self) -> None: ...
 
     def resume(self) -> None: ...
@@ -106,7 +108,12 @@ class Kafka:
         assert producer.flush(_SECONDS) == 0
 
     def read(self, topic: str) -> list[Written]:
-        settings = {"group.id": "tests", "auto.offset.reset": "earliest", "enable.partition.eof": True}
+        settings = {
+            "group.id": "tests",
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            "fetch.wait.max.ms": 20,
+        }
         consumer = Consumer(self._settings | settings)
         consumer.assign([TopicPartition(topic, number, 0) for number in (0, 1)])
         read, ends = [], 0
@@ -121,6 +128,12 @@ class Kafka:
                 read.append(((message.key() or b"").decode(), message.value(), headers))
         consumer.close()
         return read
+
+    def is_done(self, topic: str, group: str) -> bool:
+        consumer = Consumer(self._settings | {"group.id": group})
+        committed = consumer.committed([TopicPartition(topic, number) for number in (0, 1)], timeout=_SECONDS)
+        consumer.close()
+        return sum(max(0, each.offset) for each in committed) == len(self.read(topic))
 
     def pause(self) -> None:
         self.program.signal(signal.SIGSTOP)  # what it holds is in its memory alone
@@ -169,6 +182,14 @@ class Nats:
                 headers = dict(message.headers or {})
                 read.append((headers.get("Nats-Msg-Id", ""), message.data or b"", headers))
             return read
+
+        return self._do(work)  # type: ignore[no-any-return]
+
+    def is_done(self, topic: str, group: str) -> bool:
+        async def work(jetstream: Any) -> bool:
+            name = f"{group}-{topic}".replace(".", "_")
+            info = await jetstream.consumer_info(topic.replace(".", "_"), name)
+            return (info.num_pending, info.num_ack_pending) == (0, 0)
 
         return self._do(work)  # type: ignore[no-any-return]
 

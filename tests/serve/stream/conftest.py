@@ -30,7 +30,7 @@ def declared(broker: Broker) -> dict[str, Any]:
     name = f"t{next(_numbers)}"
     topics = {key: f"{name}.{key}" for key in ("requests", "answers", "dead_letters")}
     broker.make(*topics.values())
-    return {"broker": broker.address, **topics, "batch": 10, "redelivery": "2s", "group": name}
+    return {"broker": broker.address, **topics, "batch": 10, "redelivery": "1s", "group": name}
 
 
 @contextmanager

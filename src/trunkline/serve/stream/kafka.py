@@ -80,9 +80,12 @@ class KafkaChannel:
 
         Raises OutageError where no broker answers, and UserError for topics that do not fit each other.
         """
+        linger = {"fetch.wait.max.ms": str(max(1, int(reading.wait * 1000)))}  # at the end of a partition
         common = {**settings, "logger": logging.getLogger(f"{__name__}.client")}
         consuming = {"group.id": reading.group, "enable.auto.commit": False, "auto.offset.reset": "earliest"}
-        consumer = Consumer({**common, **consuming, "enable.partition.eof": True, "isolation.level": "read_committed"})
+        consumer = Consumer(
+            {**linger, **common, **consuming, "enable.partition.eof": True, "isolation.level": "read_committed"}
+        )
         writing = {"enable.idempotence": True, "message.timeout.ms": 0}
         channel = cls(topics, reading, stop, consumer, Producer({**common, **writing}))
         try:
