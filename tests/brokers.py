@@ -39,6 +39,8 @@ class Broker(Protocol):
 
     def read(self, topic: str) -> list[Written]: ...
 
+    def count(self, topic: str) -> int: ...
+
     def is_done(self, topic: str, group: str) -> bool: ...
 
     def pause(self) -> None: ...
@@ -86,6 +88,7 @@ def until(is_so: Callable[[], Any], words: str, seconds: float = _SECONDS) -> An
 @dataclass
 class Kafka:
     program: Program
+    _counting: dict[str, tuple[Consumer, int]] = field(default_factory=dict)
 
     @property
     def address(self) -> str:
@@ -128,6 +131,16 @@ class Kafka:
                 read.append(((message.key() or b"").decode(), message.value(), headers))
         consumer.close()
         return read
+
+    def count(self, topic: str) -> int:
+        if topic not in self._counting:
+            settings = {"group.id": "counts", "auto.offset.reset": "earliest", "fetch.wait.max.ms": 20}
+            consumer = Consumer(self._settings | settings)
+            consumer.assign([TopicPartition(topic, number, 0) for number in (0, 1)])
+            self._counting[topic] = (consumer, 0)
+        consumer, before = self._counting[topic]
+        self._counting[topic] = consumer, before + len(consumer.consume(100_000, 0.02))
+        return self._counting[topic][1]
 
     def is_done(self, topic: str, group: str) -> bool:
         consumer = Consumer(self._settings | {"group.id": group})
@@ -182,6 +195,12 @@ class Nats:
                 headers = dict(message.headers or {})
                 read.append((headers.get("Nats-Msg-Id", ""), message.data or b"", headers))
             return read
+
+        return self._do(work)  # type: ignore[no-any-return]
+
+    def count(self, topic: str) -> int:
+        async def work(jetstream: Any) -> int:
+            return int((await jetstream.stream_info(topic.replace(".", "_"))).state.messages)
 
         return self._do(work)  # type: ignore[no-any-return]
 
