@@ -9,6 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import yaml
 
@@ -49,17 +50,23 @@ def encoded(many: int) -> list[bytes]:
     return [json.dumps(row).encode() for row in rows(many)]
 
 
-def test_answers_and_refusals_are_those_of_predict(broker: Broker, declared: dict[str, Any], folder: Path) -> None:
+def test_answers_and_refusals_are_those_of_predict(
+    broker: Broker, declared: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
     good = encoded(25)
     bodies = [*good[:13], *POISON, *good[13:]]
     ids = [f"id-{number}" for number in range(len(bodies))]
     broker.send(declared["requests"], bodies, ids)
     port = free_port()
-    with streaming(folder, declared | {"metrics": f"127.0.0.1:{port}"}, limits=LIMITS):
+    log = {"to": str(tmp_path / "log"), "interval": "1s"}
+    with streaming(folder, declared | {"metrics": f"127.0.0.1:{port}"}, limits=LIMITS, log=log):
         until(lambda: len(broker.read(declared["answers"])) == len(good), "not all are answered")
         until(lambda: len(broker.read(declared["dead_letters"])) == len(POISON), "not all are refused")
         counted = "trunkline_stream_messages_total{outcome="
         text = until(lambda: metrics(port, counted), "no metrics")
+    logged = pl.concat(pl.read_parquet(path) for path in tmp_path.rglob("*.parquet"))
+    assert set(logged["request_id"]) == {key for key, _, _ in broker.read(declared["answers"])}
+    assert (logged.height, set(logged["route"])) == (25, {"stream"})
     model = load(folder, Limits(**LIMITS), 0.0)
     answers = {key: body for key, body, _ in broker.read(declared["answers"])}
     dead = {key: (body, headers) for key, body, headers in broker.read(declared["dead_letters"])}
@@ -122,9 +129,12 @@ def test_a_process_that_is_killed_loses_and_doubles_nothing(broker, declared, fo
         assert done.returncode == -signal.SIGKILL, done.stderr
     command = [TRUNKLINE, "stream", str(folder)]
     with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True) as process:
-        until(lambda: broker.is_done(declared["requests"], declared["group"]), "it does not come to an end")
-        process.send_signal(signal.SIGTERM)
-        errors = process.communicate(timeout=30)[1]
+        try:
+            until(lambda: broker.is_done(declared["requests"], declared["group"]), "it does not come to an end")
+            process.send_signal(signal.SIGTERM)
+            errors = process.communicate(timeout=30)[1]
+        finally:
+            process.kill()
         assert (process.returncode, errors.splitlines()[-1]) == (0, "stopped"), errors
     answered = scores(broker.read(declared["answers"]))
     assert sorted(answered.values()) == sorted(expected(INPUTS, row) for row in rows(80))
