@@ -6,7 +6,7 @@ long as a redelivery takes, which is checked at the start.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Coroutine, Sequence
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -159,7 +159,8 @@ class JetStreamChannel:
         waiting = []
         for record in records:
             headers = {**record.headers, Header.MSG_ID.value: record.message.id}
-            waiting.append(await self._jetstream.publish_async(subject, record.body, _SECONDS, headers=headers))
+            body = record.body if len(record.body) + _size(headers) <= self._client.max_payload else b""
+            waiting.append(await self._jetstream.publish_async(subject, body, _SECONDS, headers=headers))
         said = await asyncio.wait_for(asyncio.gather(*waiting), _SECONDS)
         return [not each.duplicate for each in said]
 
@@ -185,6 +186,11 @@ def _run(runner: asyncio.Runner, work: Coroutine[Any, Any, _Result]) -> _Result:
         return runner.run(work)
     except _OUTAGES as error:
         raise OutageError(f"NATS: {error or type(error).__name__}") from None
+
+
+def _size(headers: Mapping[str, str]) -> int:
+    """Return how many bytes headers take at most, with what stands around them."""
+    return 64 + sum(len(name) + len(value) + 4 for name, value in headers.items())
 
 
 def _message(read: Msg) -> Message:

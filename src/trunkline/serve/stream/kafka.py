@@ -22,6 +22,7 @@ from trunkline.serve.stream.message import SOURCE, Message, OutageError, Record,
 _SECONDS = 10.0  # that the broker may take to answer what is asked at the start
 _LOOK = 1.0  # seconds between two looks at whether it is to stop
 _NONE = -1  # an offset before all
+_LARGE = {"message.max.bytes": "1000000000"}  # the broker alone decides what is too large
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ class KafkaChannel:
             {**linger, **common, **consuming, "enable.partition.eof": True, "isolation.level": "read_committed"}
         )
         writing = {"enable.idempotence": True, "message.timeout.ms": 0}
-        channel = cls(topics, reading, stop, consumer, Producer({**common, **writing}))
+        channel = cls(topics, reading, stop, consumer, Producer({**_LARGE, **common, **writing}))
         try:
             channel._begin()
         except KafkaException as error:
@@ -100,13 +101,18 @@ class KafkaChannel:
 
     def fetch(self) -> list[Message]:
         """Return the next messages that are not done."""
-        messages = []
-        for each in self._consumed(self.reading.batch, self.reading.wait):
+        messages, trouble = [], None
+        for each in self._consumed():
+            if error := each.error():
+                trouble = trouble if error.code() == KafkaError._PARTITION_EOF else error
+                continue
             partition, offset = _place(each)
             done = self._done[partition]
             done.next = offset + 1
             if not done.has(offset):
                 messages.append(_message(each))
+        if trouble is not None and not messages:  # what was read before it is not dropped
+            raise OutageError(f"Kafka: {trouble.str()}")
         return messages
 
     def write(self, answers: Sequence[Record], dead: Sequence[Record]) -> list[bool]:
@@ -184,10 +190,17 @@ class KafkaChannel:
                 f"topic {self.topics.answers}: partition {partition} answers offset {answered} of {here.topic}, which "
                 "ends before it: they do not belong together; name topics that do"
             )
-        dead = frozenset(
-            each for each in self._sources(self.topics.dead_letters, partition, self.reading.batch) if each >= start
-        )
+        dead = frozenset(each for each in self._refused(partition, start) if each >= start)
         return _Done(answered, dead, start)
+
+    def _refused(self, partition: int, start: int) -> list[int]:
+        """Return the offsets of the last dead letters, back to one before `start` if there is one."""
+        last = self.reading.batch
+        while len(refused := self._sources(self.topics.dead_letters, partition, last)) >= last:
+            if min(refused) < start:
+                break
+            last *= 2
+        return refused
 
     def _has(self, partition: int, offset: int) -> bool:
         return any(_place(each)[1] >= offset for each in self._tail(self.topics.requests, partition, 1))
@@ -223,15 +236,11 @@ class KafkaChannel:
                 raise KafkaException(error)
         raise OutageError(f"Kafka: the end of {topic} does not come")
 
-    def _consumed(self, most: int, seconds: float) -> Iterator[KafkaMessage]:
-        for each in self._consumer.consume(most, seconds):
-            error = each.error()
-            if error is None:
-                yield each
-            elif error.fatal():
-                raise OutsideError(f"Kafka: {error.str()}")
-            elif error.code() != KafkaError._PARTITION_EOF:
-                raise OutageError(f"Kafka: {error.str()}")
+    def _consumed(self) -> list[KafkaMessage]:
+        try:
+            return self._consumer.consume(self.reading.batch, self.reading.wait)
+        except KafkaException as error:
+            raise OutageError(f"Kafka: {_words(error)}") from None
 
     def _produce(self, topic: str, records: Sequence[Record]) -> None:
         for record in records:
