@@ -42,6 +42,7 @@ COMMANDS = {
     "sbom": "trunkline.cli.sbom:sbom",
     "serve": "trunkline.cli.serve:serve",
     "status": "trunkline.cli.status:status",
+    "stream": "trunkline.cli.stream:stream",
     "trace": "trunkline.cli.trace:trace",
     "upgrade": "trunkline.cli.upgrade:upgrade",
     "verify": "trunkline.cli.verify:verify",

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from trunkline.release.delivered import Trust
 
 
-@click.command(short_help="Answer requests with a bundle, over HTTP and gRPC.")
-@click.argument("folder", metavar="[BUNDLE]", type=click.Path(path_type=Path), required=False)
-@click.option("--env", "environment", metavar="NAME", help="Follow what trunkline reconcile delivers to it.")
-@click.option(
+environment = click.option(
+    "--env", "environment", metavar="NAME", help="Follow what trunkline reconcile delivers to it."
+)
+store = click.option(
     "--store",
     type=click.Path(path_type=Path),
     envvar="TRUNKLINE_STORE",
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="The folder that trunkline reconcile delivers to, for --env.",
 )
+
+
+@click.command(short_help="Answer requests with a bundle, over HTTP and gRPC.")
+@click.argument("folder", metavar="[BUNDLE]", type=click.Path(path_type=Path), required=False)
+@environment
+@store
 @options.project("The folder whose params.yaml has conf/serving, and for --env the signers; without one, the defaults.")
 @click.option(
     "--reconcile",
@@ -61,11 +67,12 @@ def serve(  # noqa: PLR0913, PLR0917  an argument per option
         raise click.UsageError("--reconcile needs --env, which says what to bring in line")
     try:
         from trunkline.serve import run
+        from trunkline.serve.source import Delivery, Source
     except ModuleNotFoundError as error:
         raise click.UsageError(f"serve needs {error.name}: pip install 'trunkline[serve]'") from None
-    serving, tolerance, personal = _declared(project, bind, workers)
-    delivery = run.Delivery(environment, _trust(project).check) if environment else None
-    source = run.Source(store if environment else folder or Path("models/bundle"), delivery, tolerance, personal)
+    serving, tolerance, personal = declared_serving(project, bind, workers)
+    delivery = Delivery(environment, trust(project).check) if environment else None
+    source = Source(store if environment else folder or Path("models/bundle"), delivery, tolerance, personal)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server drains, and then hands it on to this
     try:
         with _reconciling(project, trunk, store, environment, every):
@@ -89,13 +96,14 @@ def _reconciling(
     return beside.beside(partial(follow, project.absolute(), trunk, store.absolute(), environment, every))
 
 
-def _trust(project: Path) -> "Trust":
+def trust(project: Path) -> "Trust":
+    """Return whom a project believes what is delivered."""
     from trunkline.release.delivered import Trust
 
     return Trust.read(project)
 
 
-def _declared(project: Path, bind: str | None, workers: int | None) -> "tuple[Serving, float, frozenset[str]]":
+def declared_serving(project: Path, bind: str | None, workers: int | None) -> "tuple[Serving, float, frozenset[str]]":
     """Return what conf/serving declares, with what the command line says instead; the bundle's tolerance.
 
     And the columns that conf/contract marks as personal.

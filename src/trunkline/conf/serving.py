@@ -226,6 +226,60 @@ class Log(Strict):
         return value
 
 
+Topic = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
+_BROKER = r"^(kafka://[A-Za-z0-9.:\[\],-]+|(nats|tls)://[A-Za-z0-9.:@_\[\]-]+)$"
+
+
+class EventTopic(Strict):
+    """A topic of events: each message is a row of a table, or a change of one as Debezium tells it."""
+
+    table: Name = Field(description="The table whose rows they are.")
+    dead_letters: Topic = Field(description="Topic that messages go to which are refused.")
+    envelope: Literal["none", "debezium"] = Field(
+        "none", description="How a row is wrapped: none, the message is the row; debezium, its change events in JSON."
+    )
+
+
+class Stream(Strict):
+    """Where `trunkline stream` reads requests from, and what it writes; topics of Kafka, or subjects of NATS."""
+
+    broker: Annotated[str, StringConstraints(pattern=_BROKER)] = Field(
+        description="Address: kafka://HOST:PORT[,HOST:PORT…], nats://HOST:PORT or tls://HOST:PORT, with a user before "
+        "@ if NATS asks for one; the password is in TRUNKLINE_STREAM_PASSWORD."
+    )
+    options: dict[str, str] = Field(
+        default_factory=dict,
+        description="Settings of librdkafka for Kafka, such as security.protocol: SASL_SSL; no secret belongs here.",
+    )
+    requests: Topic = Field(description="Topic of the requests: each message is a row, a JSON object.")
+    answers: Topic = Field(description="Topic that answers are written to, in as many partitions as requests.")
+    dead_letters: Topic = Field(description="Topic for requests that are refused, in as many partitions as requests.")
+    events: dict[Topic, EventTopic] = Field(
+        default_factory=dict, description="Topics of events, from which `online` stores what features are made of."
+    )
+    group: Topic = Field("trunkline", description="Group that offsets are committed for; in NATS, of the consumers.")
+    batch: int = Field(500, ge=1, le=100_000, description="Messages at most that are scored and written at once.")
+    wait: float = Field(0.05, gt=0, le=60, description="Seconds at most that a batch waits to be full.")
+    unacknowledged: int = Field(
+        5000, ge=1, le=1_000_000, description="Messages that NATS gives out, to all processes, before they are done."
+    )
+    redelivery: Duration = Field(
+        "30s",
+        validate_default=True,
+        description="Time after which NATS gives out a message again that is not done; no answers' stream may "
+        "remember duplicates for less.",
+    )
+    metrics: Bind | None = Field(None, description="Address at which Prometheus is answered; null: none.")
+
+    @model_validator(mode="after")
+    def _topics_differ(self) -> Self:
+        dead = [each.dead_letters for each in self.events.values()]
+        topics = [self.requests, self.answers, self.dead_letters, *self.events, *dead]
+        if twice := sorted({name for name in topics if topics.count(name) > 1}):
+            raise ValueError(f"topic {twice[0]}: is there more than once; each has one use")
+        return self
+
+
 class Serving(Group):
     """How a bundle is served; no stage reads it, so that a change reruns nothing."""
 
@@ -242,6 +296,17 @@ class Serving(Group):
     authentication: Authentication | None = Field(None, description="Who may ask; null: everyone on this machine.")
     online: Online | None = Field(None, description="Where features are joined from; null: requests bring them.")
     log: Log | None = Field(None, description="Where each prediction is written down; null: nowhere.")
+    stream: Stream | None = Field(None, description="What `trunkline stream` reads and writes; null: nothing.")
+
+    @model_validator(mode="after")
+    def _streams_fit(self) -> Self:
+        if self.stream and self.stream.batch > self.limits.rows:
+            raise ValueError(
+                f"stream.batch: more than limits.rows, {self.limits.rows}: a batch is scored as one request"
+            )
+        if self.stream and self.stream.events and not self.online:
+            raise ValueError("stream.events: needs online, the store that events go to")
+        return self
 
     @property
     def asks_who(self) -> bool:

@@ -1,6 +1,7 @@
 """Answers `POST /v1/events`: rows of a table as they become known, from which features of later requests are made."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from trunkline.bundle.contract import FieldError
@@ -31,14 +32,25 @@ def push(model: Model, request: Request, body: bytes) -> tuple[Response, Scored 
     if not isinstance(name, str) or name not in online.tables:
         detail = f"table {str(name)[:60]!r}: no feature is made of it{nearest(str(name), online.tables)}"
         raise refused_row(detail, field="table")
-    rows = _read(online.tables[name], model.decoder.limited(content["rows"]))
+    rows = model.decoder.limited(content["rows"])
+    conflicts = store(model, name, rows)
+    return json_response({"request_id": request.id, "stored": len(rows), "conflicts": conflicts}), None
+
+
+def store(model: Model, name: str, rows: Sequence[Any]) -> list[list[Any]]:
+    """Store the rows of a table that features are made of; return the unique keys of those that contradict the store.
+
+    Raises ProblemError for the first row that is refused, and 503 where the store does not answer; none is stored then.
+    """
+    online = model.online
+    assert online is not None  # noqa: S101  as above
+    read = _read(online.tables[name], rows)
     try:
         with asked():
             online.expiry.run_if_due()  # first, so that what is dead is not stored
-            conflicts = put(online.tables[name], online.store, rows)
+            return put(online.tables[name], online.store, read)
     except RefusedError as error:
         raise refused_row(str(error), error.row) from None
-    return json_response({"request_id": request.id, "stored": len(rows), "conflicts": conflicts}), None
 
 
 def push_to_both(candidate: Model, model: Model, request: Request, body: bytes) -> tuple[Response, Scored | None]:

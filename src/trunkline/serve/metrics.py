@@ -43,47 +43,45 @@ class Metrics:
     """The metrics of a worker."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
+        self.registry = CollectorRegistry()
         self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._rolled: set[tuple[str, str, str]] = set()  # likewise
         self._shown: set[tuple[str, str, str]] = set()  # of versions long gone, each would stay for ever
-        self._requests = Counter(
-            "trunkline_requests", "Requests answered", ["route", "status"], registry=self._registry
-        )
+        self._requests = Counter("trunkline_requests", "Requests answered", ["route", "status"], registry=self.registry)
         self._seconds = Histogram(
             "trunkline_request_seconds",
             "Time from a request's arrival to its answer",
             ["route"],
             buckets=_SECONDS,
-            registry=self._registry,
+            registry=self.registry,
         )
-        self.rows = Counter("trunkline_rows", "Rows scored", registry=self._registry)
-        self._refused = Counter("trunkline_rows_refused", "Rows refused beside others", registry=self._registry)
+        self.rows = Counter("trunkline_rows", "Rows scored", registry=self.registry)
+        self._refused = Counter("trunkline_rows_refused", "Rows refused beside others", registry=self.registry)
         self._views = Counter(
             "trunkline_online_views",
             "Views of requests that are joined, by whether they knew the entity, and late or not",
             ["view", "state"],
-            registry=self._registry,
+            registry=self.registry,
         )
-        self.log = LogMetrics(self._registry)
-        self.rollout = RolloutMetrics(self._registry)
+        self.log = LogMetrics(self.registry)
+        self.rollout = RolloutMetrics(self.registry)
         self.in_work = Gauge(
             "trunkline_requests_in_work",
             "Requests in work or waiting",
-            registry=self._registry,
+            registry=self.registry,
             multiprocess_mode="livesum",
         )
         self.model = Gauge(
             "trunkline_model_info",
             "1 for the model that is served",
             ["name", "version", "digest"],
-            registry=self._registry,
+            registry=self.registry,
             multiprocess_mode="livemostrecent",
         )
         self.problem = Gauge(
             "trunkline_delivery_problem",
             "1 if what is delivered is not served",
-            registry=self._registry,
+            registry=self.registry,
             multiprocess_mode="livemax",
         )
 
@@ -91,14 +89,14 @@ class Metrics:
             "trunkline_tls_certificate_expiry_timestamp_seconds",
             "When the certificate that is shown to clients expires, in seconds since the epoch",
             ["file"],
-            registry=self._registry,
+            registry=self.registry,
             multiprocess_mode="livemin",
         )
         self._certificate_problem = Gauge(
             "trunkline_tls_problem",
             "1 if the files of the certificate are wrong, and what was read before is used",
             ["file"],
-            registry=self._registry,
+            registry=self.registry,
             multiprocess_mode="livemax",
         )
 
@@ -150,7 +148,7 @@ class Metrics:
     def text(self) -> bytes:
         """Return the metrics of all workers in Prometheus' format."""
         if SHARED not in os.environ:
-            return generate_latest(self._registry)
+            return generate_latest(self.registry)
         registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)

@@ -7,17 +7,16 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 from uvicorn.supervisors import Multiprocess
 
-from trunkline.conf.serving import Limits, Online, Serving, Tls, is_loopback
+from trunkline.conf.serving import Serving, Tls, is_loopback
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.serve import model, predict
 from trunkline.serve.app import App
@@ -26,36 +25,17 @@ from trunkline.serve.connection import Connection, loop_with_handshake_limit
 from trunkline.serve.http import Receive, Scope, Send
 from trunkline.serve.limits import Queue
 from trunkline.serve.metrics import SHARED, Metrics
-from trunkline.serve.online.store.open import open_store
-from trunkline.serve.online.store.protocol import Store
 from trunkline.serve.prediction_log.privacy import Privacy
 from trunkline.serve.prediction_log.sender import PredictionLog
 from trunkline.serve.prediction_log.sender import check as check_log
-from trunkline.serve.swap import Follower, Slot
+from trunkline.serve.source import Source
+from trunkline.serve.swap import Slot
 
 if TYPE_CHECKING:
     from trunkline.serve.tls import Certificates
 
 _BACKLOG = 2048
 _YOUNG = 10_000  # objects that are made before the collector looks at them; with 700, that is a tenth of a request
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """An environment of a store, and what raises TrunklineError for a pointer that is not to be believed."""
-
-    environment: str
-    check: Callable[[model.Pointer], object]
-
-
-@dataclass(frozen=True)
-class Source:
-    """What is served: the bundle of a folder, or what is delivered to an environment of a store."""
-
-    folder: Path
-    delivery: Delivery | None = None
-    tolerance: float = 1e-9  # of the golden rows' scores
-    personal: frozenset[str] = frozenset()  # columns that the log leaves out, if it is declared nothing else of them
 
 
 def run(source: Source, serving: Serving, *, open_to_others: bool = False) -> None:
@@ -74,7 +54,7 @@ def run(source: Source, serving: Serving, *, open_to_others: bool = False) -> No
         _certificates(serving.tls)
     if serving.protocols.arrow:
         predict.arrow()
-    load = partial(_load, serving.limits, source.tolerance, _online(serving))
+    load = source.loader(serving)
     loaded = load(source.folder, None) if source.delivery is None else None
     config = _config(_Process(source, serving, loaded if serving.workers == 1 else None))
     with contextlib.closing(_socket(serving.bind)) as listener, _shared_metrics(serving.workers):
@@ -100,7 +80,7 @@ def _config(process: "_Process") -> uvicorn.Config:
         ws="none",
         lifespan="on",
         access_log=False,
-        log_config=_logging(),
+        log_config=logging_config(),
         server_header=False,
         proxy_headers=False,  # nobody is asked where they come from
         workers=serving.workers,
@@ -153,7 +133,7 @@ class Worker:
     ) -> None:
         self._source, self._serving, self._certificates, self._loaded = source, serving, certificates, loaded
         self._metrics = Metrics()
-        self._online = _online(serving)
+        self._load = source.loader(serving)
         self._slot = Slot(on_change=self._metrics.show)
         self._queue = Queue(serving.limits.queue)
         self._authenticator = Authenticator(serving.authentication)
@@ -174,15 +154,7 @@ class Worker:
 
     @contextlib.asynccontextmanager
     async def _started(self) -> AsyncIterator[None]:
-        load = partial(_load, self._serving.limits, self._source.tolerance, self._online)
-        follower = None
-        if self._source.delivery is None:
-            self._slot.put(self._loaded or load(self._source.folder, None))
-        else:
-            follower = Follower(
-                self._slot, self._source.folder, self._source.delivery.environment, self._source.delivery.check, load
-            )
-            follower.start()
+        follower = self._source.fill(self._slot, self._load, self._loaded)
         if self._certificates:
             self._certificates.on_change = self._metrics.show_certificate
             self._certificates.start()
@@ -207,8 +179,7 @@ class Worker:
         log, source = self._serving.log, self._source
         if log is None:
             return None
-        environment = source.delivery.environment if source.delivery else None
-        return PredictionLog(log, Privacy.of(log, source.personal), self._metrics.log, environment)
+        return PredictionLog(log, Privacy.of(log, source.personal), self._metrics.log, source.environment)
 
     async def _grpc(self, address: str | None) -> Any:
         if address is None:
@@ -231,18 +202,7 @@ def _spare_what_stays() -> None:
     gc.set_threshold(_YOUNG, *gc.get_threshold()[1:])
 
 
-def _load(
-    limits: Limits, tolerance: float, online: tuple[Online, Store] | None, folder: Path, pointer: model.Pointer | None
-) -> model.Model:
-    return model.load(folder, limits, tolerance, pointer, online)
-
-
-def _online(serving: Serving) -> tuple[Online, Store] | None:
-    """Return where features are joined from; each process opens the store for itself."""
-    return (serving.online, open_store(serving.online.store, os.environ)) if serving.online else None
-
-
-def _logging() -> dict[str, Any]:
+def logging_config() -> dict[str, Any]:
     """Return uvicorn's logging, with what Trunkline's own modules say beside it."""
     own = {"trunkline": {"handlers": ["default"], "level": "INFO"}}
     return LOGGING_CONFIG | {"loggers": LOGGING_CONFIG["loggers"] | own}

@@ -1,0 +1,1 @@
+"""Scores on a stream: requests from a broker's topic, answers to another, each once (docs/stream.md)."""
