@@ -75,9 +75,9 @@ site: ## Build the docs as a site, in site/: plain files for any web server
 
 lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versions
 	@locks/install dev
-	@$(LOCK) pyproject.toml --extra lightgbm --extra search --group example -o locks/pipeline.txt
-	@$(LOCK) pyproject.toml --extra azure --extra forge --extra gs --extra lightgbm --extra metrics --extra s3 --extra search \
-		--extra sign --group example -c locks/pipeline.txt -o locks/ci.txt
+	@$(LOCK) pyproject.toml --extra catboost --extra lightgbm --extra search --extra xgboost --group example -o locks/pipeline.txt
+	@$(LOCK) pyproject.toml --extra azure --extra catboost --extra forge --extra gs --extra lightgbm --extra metrics --extra s3 --extra search \
+		--extra sign --extra xgboost --group example -c locks/pipeline.txt -o locks/ci.txt
 	@$(LOCK) pyproject.toml --all-extras --group example --group test --group lint \
 		-c locks/ci.txt -o locks/dev.txt
 	@$(LOCK) pyproject.toml --all-extras --group example --group project -c locks/dev.txt -o locks/project.txt

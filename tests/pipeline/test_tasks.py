@@ -28,6 +28,7 @@ CLASSES = ("no", "perhaps", "ja, sicher")
 SEVERAL = [
     *("logistic", "forest", "forest, missing", "extra trees", "tree"),
     *("histogram", "histogram, scaled", "lightgbm", "lightgbm, dart", "lightgbm, random forest"),
+    *("xgboost", "xgboost, parallel trees", "catboost", "catboost, depthwise"),
 ]
 
 

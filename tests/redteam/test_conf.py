@@ -607,6 +607,7 @@ TARGETS = (
     "joblib.load",
     "sklearn.datasets.fetch_openml", "sklearn.base.clone", "sklearn.pipeline.Pipeline", "sklearn", "eval", "",
     "sklearn.externals.x.Y", "sklearn.preprocessing.FunctionTransformer", "lightgbm.Dataset", "lightgbm.Booster",
+    "xgboost.Booster", "xgboost.DMatrix", "xgboost.train", "catboost.Pool", "catboost.CatBoost", "catboost.cv",
     "sklearn.experimental.enable_halving_search_cv.X", "sklearn.utils.discovery.all_estimators", "sklearn..x",
 )  # fmt: skip
 

@@ -26,6 +26,9 @@ READ = (paths.PARAMS, paths.LOCK, ENVIRONMENT, paths.GATES_REPORT, paths.DATASET
 LIBRARIES = (
     "scikit-learn",
     "lightgbm",
+    "xgboost",
+    "xgboost-cpu",
+    "catboost",
     "numpy",
     "scipy",
     "pandas",

@@ -151,8 +151,16 @@ def test_auto_tries_every_family_whatever_the_time() -> None:
     found = Study(project.search, families, larger=True, seed=1).run(
         lambda jobs: [(job, Score(float(job.trial))) for job in jobs], lambda: False
     )
-    assert [trial.family for trial in found.trials] == ["declared", "forest", "gbm", "lightgbm", "logistic"]
-    assert (found.best.family, found.stopped) == ("logistic", "minutes")
+    assert [trial.family for trial in found.trials] == [
+        "declared",
+        "catboost",
+        "forest",
+        "gbm",
+        "lightgbm",
+        "logistic",
+        "xgboost",
+    ]
+    assert (found.best.family, found.stopped) == ("xgboost", "minutes")
     shipped = {path.stem for path in (ROOT / "conf/model").glob("*.yaml")}
     untried = shipped - {trial.family for trial in found.trials}
     assert untried == {"boosting_small", "forest_small", "gbm_regression", "ridge"}  # the same, and regressors
@@ -163,13 +171,13 @@ def test_auto_tries_every_family_whatever_the_time() -> None:
     [
         (
             ["search=auto", "experiment=diabetes"],
-            "conf/search/auto.yaml:17: search.families: forest, gbm, lightgbm, "
-            "logistic are no regressors, which data.target.task: regression needs; pick another search, such as "
-            "auto_regression",
+            "conf/search/auto.yaml:19: search.families: catboost, forest, gbm, lightgbm, "
+            "logistic, xgboost are no regressors, which data.target.task: regression needs; pick another search, "
+            "such as auto_regression",
         ),
         (
             ["search=auto_regression"],
-            "conf/search/auto_regression.yaml:14: search.families: forest, gbm, lightgbm, ridge "
+            "conf/search/auto_regression.yaml:14: search.families: catboost, forest, gbm, lightgbm, ridge, xgboost "
             "are no classifiers, which data.target.task: binary needs; pick another search, such as auto",
         ),
     ],

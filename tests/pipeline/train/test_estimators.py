@@ -32,7 +32,7 @@ def test_every_shipped_model_is_accepted(path: Path) -> None:
     model = Model.parse(yaml.safe_load(path.read_text(encoding="utf-8")))
     estimators.verify(model, "regression" if path.stem in ("ridge", "gbm_regression") else "binary")
     estimator = estimators.build(model, seed=11)
-    assert estimator.random_state == 11
+    assert estimator.get_params()["random_state"] == 11
     for name, value in model.parameters.items():
         assert estimator.get_params()[name] == value
 

@@ -9,7 +9,8 @@ import platform
 import shutil
 import tempfile
 import warnings
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from trunkline.deploy.mlflow import vendor
 
 _LOADER = "deploy.mlflow.loader"  # in the copied package, as in Trunkline
 _EXAMPLES = 5
+_BOOSTERS = ("catboost", "lightgbm", "xgboost", "xgboost-cpu")
 
 
 def write(bundle: Path, folder: Path) -> None:
@@ -66,7 +68,17 @@ def _environment(declared: Manifest, bundle: Path) -> dict[str, Any]:
     They are what the loader and the model need, in the versions of this environment, which are the lock's.
     """
     requirements = [f"{name}=={version(name)}" for name in vendor.REQUIREMENTS[declared.runtime]]
-    if declared.runtime == "sklearn" and b"lightgbm" in (bundle / declared.model).read_bytes():
-        requirements.append(f"lightgbm=={version('lightgbm')}")
+    if declared.runtime == "sklearn":
+        requirements += _boosters((bundle / declared.model).read_bytes())
     dependencies = [f"python={platform.python_version()}", "pip", {"pip": sorted(requirements)}]
     return {"name": "mlflow-env", "channels": ["conda-forge"], "dependencies": dependencies}
+
+
+def _boosters(pipeline: bytes) -> list[str]:
+    """Return the packages of boosted trees that a pipeline's file names, in the versions of this environment."""
+    installed = [name for name in _BOOSTERS if name.partition("-")[0].encode() in pipeline]
+    pinned = []
+    for name in installed:
+        with suppress(PackageNotFoundError):  # XGBoost comes as one of two packages
+            pinned.append(f"{name}=={version(name)}")
+    return pinned

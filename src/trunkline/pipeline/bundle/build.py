@@ -43,7 +43,7 @@ from trunkline.pipeline.bundle import inputs as bundle_inputs
 from trunkline.pipeline.bundle import parity as bundle_parity
 from trunkline.pipeline.bundle.explain import picture
 from trunkline.pipeline.bundle.explain.explain import Explanations
-from trunkline.pipeline.bundle.onnx import export, trees
+from trunkline.pipeline.bundle.onnx import ensemble, export
 from trunkline.pipeline.evaluate import reference
 from trunkline.pipeline.evaluate.metrics.registry import named
 from trunkline.pipeline.features import compiler
@@ -192,7 +192,7 @@ def choose_graph(declared: Declaration, measured: EvaluatedModel, contract: Cont
     try:
         graph = export.export(measured.pipeline, measured.train.schema)
         compared = _compare(declared, measured, contract, graph, folder)
-    except trees.NotCovered as error:
+    except ensemble.NotCovered as error:
         reason = str(error)
     except BundleError as error:
         reason = f"the exported graph does not load ({error})"

@@ -4,10 +4,22 @@ from typing import Any
 
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
+from trunkline.pipeline.train import margins
+
 
 def is_lightgbm(estimator: Any) -> bool:
     """Tell whether an estimator is one of LightGBM's, which need not be installed."""
     return type(estimator).__module__.partition(".")[0] == "lightgbm"
+
+
+def is_catboost(estimator: Any) -> bool:
+    """Tell whether an estimator is one of CatBoost's, which need not be installed."""
+    return type(estimator).__module__.partition(".")[0] == "catboost"
+
+
+def is_booster(estimator: Any) -> bool:
+    """Tell whether an estimator is of a package of boosted trees beside scikit-learn."""
+    return is_lightgbm(estimator) or is_catboost(estimator) or margins.is_xgboost(estimator)
 
 
 def widths(encoder: OneHotEncoder | OrdinalEncoder) -> list[int]:

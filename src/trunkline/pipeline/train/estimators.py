@@ -11,7 +11,7 @@ import pkgutil
 import re
 import sys
 import typing
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -26,18 +26,38 @@ from trunkline.core.tasks import Task
 TARGET = "_target_"
 
 # Allowed packages and, if not always installed, the extra of trunkline that installs them.
-PACKAGES: dict[str, str | None] = {"sklearn": None, "lightgbm": "lightgbm"}
+PACKAGES: dict[str, str | None] = {
+    "sklearn": None,
+    "catboost": "catboost",
+    "lightgbm": "lightgbm",
+    "xgboost": "xgboost",
+}
 
 # Modules of these packages that run or import what no estimator needs.
 _INTERNAL = {"conftest", "experimental", "externals", "tests"}
 
+_THREADS = "set TRUNKLINE_THREADS in the environment instead, since no result depends on it"
+_NATIVE = "set model.preprocess.categorical.encode: native instead"
+_FILES = "no training reads or writes files of its own"
 _RESERVED = {
-    "n_jobs": "set TRUNKLINE_THREADS in the environment instead, since no result depends on it",
-    "categorical_features": "set model.preprocess.categorical.encode: native instead",
-    "categorical_feature": "set model.preprocess.categorical.encode: native instead",
+    **dict.fromkeys(("n_jobs", "thread_count"), _THREADS),
+    **dict.fromkeys(
+        ("categorical_features", "categorical_feature", "cat_features", "enable_categorical", "feature_types"), _NATIVE
+    ),
+    **dict.fromkeys(
+        ("input_borders", "output_borders", "save_snapshot", "snapshot_file", "snapshot_interval", "train_dir"), _FILES
+    ),
+    **dict.fromkeys(("logging_level", "metric_period", "silent"), "a training shows its progress itself"),
+    **dict.fromkeys(("callback", "callbacks"), "a file of configuration holds no code"),
+    **dict.fromkeys(("text_features", "embedding_features"), "a feature is a number or a category"),
+    "missing": "a missing value is one everywhere; model.preprocess.numeric.impute fills it",
+    "random_seed": "set random_state instead",
 }
 # n_jobs 0 is "as many as OpenMP has": LightGBM writes the number into the model, which must not depend on it.
-_ALWAYS = {"lightgbm": {"n_jobs": 0, "deterministic": True, "force_row_wise": True}}
+_ALWAYS: dict[str, dict[str, Any]] = {
+    "catboost": {"allow_writing_files": False, "verbose": False},
+    "lightgbm": {"n_jobs": 0, "deterministic": True, "force_row_wise": True},
+}
 # What LightGBM takes besides its signature; left out is what names files, machines or devices.
 _EXTRA = {
     "lightgbm": frozenset(
@@ -93,18 +113,28 @@ def build(model: Model, seed: int, key: str = "model") -> BaseEstimator:
     return _build(model.target, model.parameters, seed, key)
 
 
-def native_support(estimator: BaseEstimator) -> Literal["parameter", "fit"] | None:
-    """Return how an estimator learns which columns are categories: by a parameter, by fit, or not at all."""
-    if "categorical_features" in estimator.get_params(deep=False):
+def native_support(estimator: BaseEstimator) -> Literal["parameter", "types", "fit", "table"] | None:
+    """Return how an estimator learns which columns are categories.
+
+    By a parameter that lists them, by one with the type of each column, by fit, by fit with a table in which they are
+    integers, or not at all.
+    """
+    parameters = estimator.get_params(deep=False)
+    if "categorical_features" in parameters:
         return "parameter"
+    if "enable_categorical" in parameters:
+        return "types"
     fit = inspect.signature(estimator.fit).parameters
+    if "cat_features" in fit:
+        return "table"
     return "fit" if "categorical_feature" in fit else None
 
 
 def refusals() -> tuple[type[Exception], ...]:
     """Return the exceptions by which the allowed packages refuse parameters or data."""
-    lightgbm = sys.modules.get("lightgbm.basic")
-    return (ValueError, lightgbm.LightGBMError) if lightgbm else (ValueError,)
+    named = (("lightgbm.basic", "LightGBMError"), ("xgboost.core", "XGBoostError"), ("catboost", "CatBoostError"))
+    loaded = [getattr(sys.modules[module], name) for module, name in named if module in sys.modules]
+    return (ValueError, *loaded)
 
 
 def resolve(path: str, key: str = f"model.{TARGET}") -> type[BaseEstimator]:
@@ -143,12 +173,13 @@ def _split(path: str, key: str) -> tuple[str, str, str]:
 
 
 def _is_estimator(value: object) -> bool:
+    if not isinstance(value, type) or inspect.isabstract(value):
+        return False
+    package = value.__module__.split(".")[0]
+    if package == "catboost":  # its classes follow scikit-learn's interface without inheriting from it
+        return getattr(value, "_estimator_type", None) in ("classifier", "regressor")
     return (
-        isinstance(value, type)
-        and issubclass(value, BaseEstimator)
-        and issubclass(value, ClassifierMixin | RegressorMixin)
-        and not inspect.isabstract(value)
-        and value.__module__.split(".")[0] in PACKAGES
+        package in PACKAGES and issubclass(value, BaseEstimator) and issubclass(value, ClassifierMixin | RegressorMixin)
     )
 
 
@@ -174,13 +205,21 @@ def _build(path: object, declared: Mapping[str, Any], seed: int, key: str) -> Ba
 
 def _parameters(cls: type) -> dict[str, Any]:
     """Return the named parameters of a class with their types (Any where it states none)."""
-    named = inspect.signature(cls, eval_str=True).parameters.values()
-    skipped = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
     return {
         parameter.name: Any if parameter.annotation is parameter.empty else parameter.annotation
-        for parameter in named
-        if parameter.kind not in skipped
+        for parameter in _signature(cls)
     }
+
+
+def _signature(cls: type) -> Iterator[inspect.Parameter]:
+    """Yield the named parameters of a class; what a class of XGBoost's hands on to its parents is named there."""
+    unnamed, seen = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL), set()
+    parents = [parent for parent in cls.__mro__ if parent.__module__.startswith("xgboost.")]
+    for each in parents or [cls]:
+        for parameter in inspect.signature(each, eval_str=True).parameters.values():
+            if parameter.kind not in unnamed and parameter.name not in seen:
+                seen.add(parameter.name)
+                yield parameter
 
 
 def _nested(value: Any, seed: int, key: str) -> Any:
@@ -201,10 +240,9 @@ def _check_names(cls: type, declared: Collection[str], valid: Sequence[str], key
         if name not in valid:
             allowed = [other for other in valid if other not in _RESERVED]
             raise UserError(f"{key}.{name}: {cls.__name__} has no such parameter{nearest(name, allowed)}")
-    signature = inspect.signature(cls).parameters
-    for name in _parameters(cls):
-        if signature[name].default is inspect.Parameter.empty and name not in declared:
-            raise UserError(f"{key}.{name}: the key is missing: {cls.__name__} needs it")
+    for parameter in _signature(cls):
+        if parameter.default is inspect.Parameter.empty and parameter.name not in declared:
+            raise UserError(f"{key}.{parameter.name}: the key is missing: {cls.__name__} needs it")
 
 
 def _check_texts(package: str, value: Any, key: str) -> None:
@@ -227,9 +265,16 @@ def _check_values(cls: type[BaseEstimator], values: Mapping[str, Any], hints: Ma
             raise UserError(f"{where}: {what}") from error
         return
     for name, value in values.items():
-        hint = hints.get(name, _PLAIN)
         try:
+            hint = _declarable(hints.get(name, _PLAIN))
             TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True)).validate_python(value, strict=True)
         except ValidationError as error:
             message = error.errors(include_url=False)[0]["msg"]
             raise UserError(f"{key}.{name}: {message}; got {value!r}") from error
+
+
+def _declarable(hint: Any) -> Any:
+    """Return a type without those parts of a union that no file can declare: protocols, which code implements."""
+    if typing.get_origin(hint) is not typing.Union:
+        return hint
+    return typing.Union[tuple(part for part in typing.get_args(hint) if not getattr(part, "_is_protocol", False))]  # noqa: UP007

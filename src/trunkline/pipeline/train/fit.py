@@ -19,10 +19,10 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, S
 from sklearn.utils import get_tags
 from threadpoolctl import threadpool_limits
 
-from trunkline.conf.model import CategoricalSteps, Model, NumericSteps
+from trunkline.conf.model import CategoricalSteps, Model, NumericSteps, Preprocess
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError, one_line
-from trunkline.pipeline.train import estimators
+from trunkline.pipeline.train import constraints, estimators, margins, traces
 
 UNKNOWN, MISSING = -1, -2
 
@@ -36,12 +36,15 @@ def fit(dataset: Dataset, model: Model, seed: int, threads: int = 1) -> Pipeline
     _check(dataset)
     estimator = estimators.build(model, seed)
     pipeline, arguments = assemble(estimator, model, dataset.schema)
+    traces.set_threads(estimator, threads)
     with joblib.parallel_config("threading", n_jobs=threads), threadpool_limits(threads, user_api="openmp"):
         try:
-            return pipeline.fit(inputs(dataset.features), dataset.label.to_numpy(), **arguments)
+            pipeline.fit(inputs(dataset.features), dataset.label.to_numpy(), **arguments)
         except estimators.refusals() as error:
             message = f"{one_line(error)}{_emptiest(dataset, model)}"
             raise UserError(f"model: {type(estimator).__name__} refuses to be fitted: {message}") from error
+    traces.erase(pipeline)
+    return pipeline
 
 
 def scores(pipeline: Pipeline, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
@@ -50,42 +53,68 @@ def scores(pipeline: Pipeline, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
     Those of several classes, shape (rows, classes), are in the order of the schema.
     `frame` has at least the feature columns. The sum over a forest's trees is made in one thread, in order.
     """
-    features = inputs(frame.select(pipeline.feature_names_in_))
-    if is_classifier(pipeline):
-        chances = pipeline.predict_proba(features)
-        chosen = chances if len(pipeline.classes_) > 2 else chances[:, list(pipeline.classes_).index(1)]
+    return predictions(pipeline, inputs(frame.select(pipeline.feature_names_in_)))
+
+
+def predictions(model: Any, rows: Any) -> npt.NDArray[np.float64]:
+    """Return what `scores` does, of a pipeline and rows of features, or of its estimator and rows preprocessed."""
+    by_margin = margins.scores(model, rows)
+    if by_margin is not None:
+        return by_margin
+    if is_classifier(model):
+        chances = model.predict_proba(rows)
+        chosen = chances if len(model.classes_) > 2 else chances[:, list(model.classes_).index(1)]
         return np.ascontiguousarray(chosen, dtype=np.float64)
-    return np.asarray(pipeline.predict(features), dtype=np.float64)
+    return np.asarray(model.predict(rows), dtype=np.float64)
 
 
 def inputs(features: pl.DataFrame) -> pd.DataFrame:
     """Return feature columns as the pipeline takes them: missing values, of text too, are NaN.
 
-    In polars' own frames missing text is None, which scikit-learn's encoders take for an ordinary category.
+    In polars' own frames missing text is None, which scikit-learn's encoders take for an ordinary category. Truth
+    values are numbers, since a column of them that may be missing would be one of objects.
     """
-    return features.to_pandas()
+    return features.with_columns(pl.selectors.boolean().cast(pl.Float64)).to_pandas()
 
 
 def assemble(estimator: BaseEstimator, model: Model, schema: Schema) -> tuple[Pipeline, dict[str, Any]]:
     """Return the unfitted pipeline, and the arguments that its fit needs besides rows and labels."""
     numeric, categorical = schema.of_role("numeric"), schema.of_role("categorical")
-    steps = model.preprocess
-    # scikit-learn's estimators take no sparse matrix that holds a missing number.
-    missing = steps.numeric.impute == "none" and type(estimator).__module__.startswith("sklearn.")
-    sparse = bool(get_tags(estimator).input_tags.sparse) and not missing
+    steps, native = model.preprocess, estimators.native_support(estimator)
     parts = [
         ("numeric", _numeric(steps.numeric), numeric),
-        ("categorical", _categorical(steps.categorical, estimator, sparse), categorical),
+        ("categorical", _categorical(steps.categorical, estimator, _sparse(estimator, steps)), categorical),
     ]
     transformer = ColumnTransformer([part for part in parts if part[2]], verbose_feature_names_out=False)
-    arguments = {}
+    if native == "table":
+        transformer.set_output(transform="pandas")
+    constraints.set_by_name(estimator, schema, steps)
+    arguments: dict[str, Any] = {}
     if steps.categorical.encode == "native" and categorical:
         positions = list(range(len(numeric), len(numeric) + len(categorical)))
-        if estimators.native_support(estimator) == "parameter":
-            estimator.set_params(categorical_features=positions)
-        else:
-            arguments["estimator__categorical_feature"] = positions
+        match native:
+            case "parameter":
+                estimator.set_params(categorical_features=positions)
+            case "types":
+                estimator.set_params(
+                    enable_categorical=True, feature_types=["q"] * len(numeric) + ["c"] * len(categorical)
+                )
+            case "table":
+                estimator.set_params(cat_features=positions)
+            case "fit":
+                arguments["estimator__categorical_feature"] = positions
     return Pipeline([("preprocess", transformer), ("estimator", estimator)]), arguments
+
+
+def _sparse(estimator: BaseEstimator, steps: Preprocess) -> bool:
+    """Whether an estimator may be given a sparse matrix.
+
+    scikit-learn's estimators take none that holds a missing number, to XGBoost what is absent from one is missing, and
+    CatBoost is given a table.
+    """
+    package = type(estimator).__module__.partition(".")[0]
+    refused = {"sklearn": steps.numeric.impute == "none", "xgboost": True, "catboost": True}
+    return bool(get_tags(estimator).input_tags.sparse) and not refused.get(package, False)
 
 
 def _numeric(steps: NumericSteps) -> Any:
@@ -104,10 +133,13 @@ def _categorical(steps: CategoricalSteps, estimator: BaseEstimator, sparse: bool
     if steps.encode == "onehot":
         return OneHotEncoder(handle_unknown="ignore", min_frequency=steps.min_frequency, sparse_output=sparse)
     native = steps.encode == "native"
+    integers = native and estimators.native_support(estimator) == "table"
+    missing = native and not integers
     return OrdinalEncoder(
+        dtype=np.int64 if integers else np.float64,
         handle_unknown="use_encoded_value",
-        unknown_value=np.nan if native else UNKNOWN,
-        encoded_missing_value=np.nan if native else MISSING,
+        unknown_value=np.nan if missing else UNKNOWN,
+        encoded_missing_value=np.nan if missing else MISSING,
         min_frequency=steps.min_frequency,
         # Histogram boosting has a bin per category: beyond its bins, the rarest categories become one.
         max_categories=getattr(estimator, "max_bins", None) if native else None,

@@ -25,6 +25,8 @@ from trunkline.core.errors import UserError
 # What common estimators consist of, besides what skops trusts: scikit-learn's estimators, numpy's types.
 # A sparse matrix is read as arrays, with no pickle in them.
 TRUSTED = (
+    "catboost.core.CatBoostClassifier",
+    "catboost.core.CatBoostRegressor",
     "collections.OrderedDict",
     "collections.defaultdict",
     "functools.partial",
@@ -43,6 +45,11 @@ TRUSTED = (
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
     "sklearn.utils.validation.check_array",
+    "xgboost.core.Booster",
+    "xgboost.sklearn.XGBClassifier",
+    "xgboost.sklearn.XGBRFClassifier",
+    "xgboost.sklearn.XGBRFRegressor",
+    "xgboost.sklearn.XGBRegressor",
 )
 
 _SCHEMA = "schema.json"

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
 from threadpoolctl import ThreadpoolController
 
@@ -65,18 +64,9 @@ def _estimator_alone(pipeline: Pipeline, contract: Contract) -> Scores:
         with pools.limit(limits=1):
             features = fit.inputs(frame(numeric, texts).select(pipeline.feature_names_in_))
             matrix = pipeline[:-1].transform(features)
-            return np.concatenate([_scores(estimator, matrix[row : row + 1]) for row in range(len(texts))])
+            return np.concatenate([fit.predictions(estimator, matrix[row : row + 1]) for row in range(len(texts))])
 
     return scores
-
-
-def _scores(estimator: Any, matrix: Any) -> Floats:
-    """Return what `fit.scores` does, of rows that are preprocessed."""
-    if not is_classifier(estimator):
-        return np.asarray(estimator.predict(matrix), dtype=np.float64)
-    chances = estimator.predict_proba(matrix)
-    chosen = chances if len(estimator.classes_) > 2 else chances[:, list(estimator.classes_).index(1)]
-    return np.ascontiguousarray(chosen, dtype=np.float64)
 
 
 def _mixed(numeric: Floats, texts: Texts, count: int) -> tuple[Floats, Texts]:

@@ -4,20 +4,20 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import bundles
+from trunkline.bundle import runtime
 from trunkline.bundle.contract import MISSING
 from trunkline.bundle.runtime import Bundle
 from trunkline.conf.model import Model
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.features import Feature
 from trunkline.pipeline.bundle import parity
-from trunkline.pipeline.bundle.onnx import export, trees
+from trunkline.pipeline.bundle.onnx import ensemble, export
 from trunkline.pipeline.train import fit, modelfile
 
 TEXTS = ["", "a", "b", "Zürich ✈", "日本", "rare 1", "rare 2", None]
@@ -81,7 +81,7 @@ def steps(numeric="none", scale="none", encode="native", min_frequency=None):
 
 def scores(graph, features, schema=SCHEMA):
     """Run a graph as a bundle does."""
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    session = runtime.session(graph)
     feed = {}
     if names := schema.of_role("numeric"):
         feed["numeric"] = features.select(names).to_numpy().astype(np.float64)
@@ -95,6 +95,8 @@ ENSEMBLE = "sklearn.ensemble."
 HGB = {"max_iter": 12, "min_samples_leaf": 5, "early_stopping": False}
 FOREST = {"n_estimators": 7, "min_samples_leaf": 3, "max_depth": 7}
 LIGHT = {"n_estimators": 12, "min_child_samples": 5, "num_leaves": 12, "verbosity": -1}
+XGB = {"n_estimators": 12, "max_depth": 5, "min_child_weight": 2, "learning_rate": 0.3}
+CAT = {"iterations": 12, "depth": 4, "learning_rate": 0.3}
 CASES = {
     "logistic": model(LINEAR + "LogisticRegression", steps("median", "standard", "onehot", 20), C=0.3),
     "logistic, no scaling": model(LINEAR + "LogisticRegression", steps("mean", "none", "onehot"), max_iter=300),
@@ -131,6 +133,26 @@ CASES = {
     "lightgbm, all values seen": model("lightgbm.LGBMClassifier", steps(), max_bin=4000, min_data_in_bin=1, **LIGHT),
     "lightgbm regressor": model("lightgbm.LGBMRegressor", steps(), **LIGHT),
     "lightgbm, poisson": model("lightgbm.LGBMRegressor", steps(), objective="poisson", **LIGHT),
+    "xgboost": model("xgboost.XGBClassifier", steps(min_frequency=20), **XGB),
+    "xgboost, one to a set": model("xgboost.XGBClassifier", steps(), max_cat_to_onehot=99, **XGB),
+    "xgboost, one-hot": model("xgboost.XGBClassifier", steps("median", "standard", "onehot", 20), **XGB),
+    "xgboost, one-hot, unscaled": model("xgboost.XGBClassifier", steps(encode="onehot"), **XGB),
+    "xgboost, ordinal, exact": model("xgboost.XGBClassifier", steps(encode="ordinal"), tree_method="exact", **XGB),
+    "xgboost, forest": model("xgboost.XGBRFClassifier", steps(), n_estimators=12),
+    "xgboost, parallel trees": model("xgboost.XGBClassifier", steps(), num_parallel_tree=3, subsample=0.5, **XGB),
+    "xgboost regressor": model("xgboost.XGBRegressor", steps(), **XGB),
+    "xgboost, poisson": model("xgboost.XGBRegressor", steps(), objective="count:poisson", **XGB),
+    "catboost": model("catboost.CatBoostClassifier", steps(min_frequency=20), one_hot_max_size=255, **CAT),
+    "catboost, missing on top": model("catboost.CatBoostClassifier", steps(encode="ordinal"), nan_mode="Max", **CAT),
+    "catboost, one-hot": model("catboost.CatBoostClassifier", steps("median", "standard", "onehot"), **CAT),
+    "catboost, depthwise": model(
+        "catboost.CatBoostClassifier", steps(), one_hot_max_size=255, grow_policy="Depthwise", **CAT
+    ),
+    "catboost, lossguide": model("catboost.CatBoostClassifier", steps(encode="onehot"), grow_policy="Lossguide", **CAT),
+    "catboost regressor": model("catboost.CatBoostRegressor", steps(), one_hot_max_size=255, **CAT),
+    "catboost, poisson": model(
+        "catboost.CatBoostRegressor", steps(), one_hot_max_size=255, loss_function="Poisson", **CAT
+    ),
 }
 STUMPS = {
     "histogram": model(ENSEMBLE + "HistGradientBoostingClassifier", steps(), max_iter=3, min_samples_leaf=700),
@@ -141,6 +163,14 @@ STUMPS = {
         n_estimators=2,
         bootstrap=False,
         min_samples_leaf=700,
+    ),
+    "xgboost": model("xgboost.XGBClassifier", steps(), n_estimators=2, min_child_weight=1e6),
+    "catboost": model(
+        "catboost.CatBoostClassifier",
+        steps(encode="ordinal"),
+        iterations=2,
+        grow_policy="Depthwise",
+        min_data_in_leaf=2000,
     ),
 }
 _fitted = {}
@@ -207,7 +237,7 @@ def test_trees_without_a_split_are_exported_too(name):
 
 
 @pytest.mark.parametrize("role", ["numeric", "categorical"])
-@pytest.mark.parametrize("name", ["logistic", "forest", "histogram", "lightgbm"])
+@pytest.mark.parametrize("name", ["logistic", "forest", "histogram", "lightgbm", "xgboost", "catboost"])
 def test_one_role_is_enough(name, role):
     schema = Schema(tuple(f for f in SCHEMA.features if f.role == role and f.name != "empty"), "late", "UTC")
     rows = dataset(schema)
@@ -227,7 +257,7 @@ ROWS = st.lists(
 )
 
 
-@pytest.mark.parametrize("name", ["logistic", "forest, missing", "histogram", "lightgbm"])
+@pytest.mark.parametrize("name", ["logistic", "forest, missing", "histogram", "lightgbm", "xgboost", "catboost"])
 @settings(max_examples=40)
 @given(rows=ROWS)
 def test_any_row_scores_equal(name, rows):
@@ -240,22 +270,24 @@ def test_any_row_scores_equal(name, rows):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["logistic", "forest", "histogram", "lightgbm"])
+@pytest.mark.parametrize("name", ["logistic", "forest", "histogram", "lightgbm", "xgboost", "catboost"])
 def test_equal_models_give_equal_bytes(name, tmp_path: Path):
     pipeline, schema = fitted(name), schema_of(CASES[name])
     modelfile.save(pipeline, tmp_path / "model.skops")
     again = fit.fit(dataset(schema), CASES[name], seed=3, threads=3)
+    modelfile.save(again, tmp_path / "again.skops")
+    assert (tmp_path / "again.skops").read_bytes() == (tmp_path / "model.skops").read_bytes()
     graph = export.export(pipeline, schema)
     assert export.export(modelfile.load(tmp_path / "model.skops"), schema) == graph
     assert export.export(again, schema) == graph
 
 
 def test_the_graph_is_in_double_precision_and_of_plain_operators():
-    for name in ("logistic", "histogram", "lightgbm"):
+    for name in ("logistic", "histogram", "lightgbm", "catboost"):
         graph = onnx.load_from_string(export.export(fitted(name), schema_of(CASES[name])))
         kinds = {node.op_type for node in graph.graph.node}
         assert kinds <= {
-            *("Add", "Concat", "Div", "Gather", "IsNaN", "LabelEncoder", "MatMul"),
+            *("Add", "Cast", "Concat", "Div", "Gather", "IsNaN", "LabelEncoder", "MatMul"),
             *("Mul", "Reshape", "Sigmoid", "Sub", "TreeEnsemble", "Where"),
         }  # fmt: skip
         assert not {constant.data_type for constant in graph.graph.initializer} & {onnx.TensorProto.FLOAT}
@@ -270,6 +302,18 @@ def test_the_graph_is_in_double_precision_and_of_plain_operators():
         (model("lightgbm.LGBMClassifier", steps(), linear_tree=True, **LIGHT), "linear_tree"),
         (model("lightgbm.LGBMClassifier", steps(), zero_as_missing=True, **LIGHT), "zero_as_missing"),
         (model("lightgbm.LGBMClassifier", steps(), objective="cross_entropy", **LIGHT), "objective"),
+        (model("xgboost.XGBClassifier", steps(), booster="dart", **XGB), "booster 'dart'"),
+        (model("xgboost.XGBClassifier", steps(), objective="binary:hinge", **XGB), "objective 'binary:hinge'"),
+        (model("catboost.CatBoostClassifier", steps(), **CAT), "statistics of categories"),
+        (
+            model(
+                "catboost.CatBoostClassifier",
+                steps(encode="ordinal"),
+                loss_function="Focal:focal_alpha=0.5;focal_gamma=1",
+                **CAT,
+            ),
+            "loss 'Focal'",
+        ),
         (
             model(
                 "sklearn.calibration.CalibratedClassifierCV",
@@ -284,8 +328,21 @@ def test_the_graph_is_in_double_precision_and_of_plain_operators():
 def test_what_is_not_exact_is_not_covered(declared, why):
     schema = schema_of(declared)
     pipeline = fit.fit(dataset(schema), declared, seed=3)
-    with pytest.raises(trees.NotCovered, match=why):
+    with pytest.raises(ensemble.NotCovered, match=why):
         export.export(pipeline, schema)
+
+
+def test_trees_of_xgboost_are_compared_and_added_up_in_single_precision_and_the_link_is_in_double():
+    graph = onnx.load_from_string(export.export(fitted("xgboost"), schema_of(CASES["xgboost"]))).graph
+    [trees] = [node for node in graph.node if node.op_type == "TreeEnsemble"]
+    tensors = {a.name: a.t.data_type for a in trees.attribute if a.type == onnx.AttributeProto.TENSOR}
+    assert tensors["nodes_splits"] == tensors["leaf_weights"] == onnx.TensorProto.FLOAT
+    [after] = [node for node in graph.node if trees.output[0] in node.input]
+    assert (after.op_type, after.attribute[0].i) == ("Cast", onnx.TensorProto.DOUBLE)
+    library = fitted("xgboost").predict_proba(fit.inputs(dataset(schema_of(CASES["xgboost"])).features))[:, 1]
+    ours = fit.scores(fitted("xgboost"), dataset(schema_of(CASES["xgboost"])).features)
+    np.testing.assert_allclose(ours, library, rtol=0, atol=2e-7)
+    assert not np.array_equal(ours, library), "then margins could go"
 
 
 def test_thresholds_are_those_of_the_inputs():

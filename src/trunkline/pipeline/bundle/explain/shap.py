@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import polars as pl
 from scipy import special
 from sklearn import ensemble, tree
@@ -23,12 +24,13 @@ from trunkline.core.dataset import Dataset
 from trunkline.pipeline.bundle import fitted
 from trunkline.pipeline.bundle.explain import treeshap
 from trunkline.pipeline.bundle.explain.permutation import sample
-from trunkline.pipeline.train import fit
+from trunkline.pipeline.train import fit, margins
 
 # shap's time for a forest grows with the leaves times the squared depth: some 10 s on one core.
 FOREST_WORK = 6e9
 SAMPLED_ROWS, BACKGROUND_ROWS, PERMUTATIONS = 100, 25, 2
 TOLERANCE = 1e-6
+SINGLE = 1e-4  # of values that are made in single precision
 
 _HISTOGRAM = (ensemble.HistGradientBoostingClassifier, ensemble.HistGradientBoostingRegressor)
 _FORESTS = (
@@ -56,12 +58,13 @@ def attributions(pipeline: Pipeline, train: Dataset, rows: pl.DataFrame, seed: i
     """Return SHAP values of rows of features, exact where the estimator allows; perhaps of the first rows only."""
     transformer, estimator = pipeline[0], pipeline[-1]
     matrix = _matrix(transformer, rows)
-    for exact in (_histogram, _lightgbm, _forest, _linear):
+    for exact in (_histogram, _lightgbm, _xgboost, _catboost, _forest, _linear):
         explained = exact(estimator, matrix, lambda: _matrix(transformer, train.features))
         if explained is not None:
             method, values, base = explained
             raw = _raw(estimator, matrix[: len(values)])
-            if np.allclose(values.sum(axis=1) + base, raw, rtol=TOLERANCE, atol=TOLERANCE):
+            tolerance = SINGLE if margins.is_xgboost(estimator) else TOLERANCE
+            if np.allclose(values.sum(axis=1) + base, raw, rtol=tolerance, atol=tolerance):
                 output = _scale(pipeline, rows[: len(values)], raw)
                 return Attributions(method, True, output, base, _by_feature(values, _owners(pipeline)))
     return _sampled(pipeline, train.features, rows, seed)
@@ -87,6 +90,39 @@ def _lightgbm(estimator: Any, matrix: Floats, _: Background) -> Explained:
         values = np.swapaxes(values.reshape(len(values), -1, matrix.shape[1] + 1), 1, 2)
     base = values[0, -1].tolist()
     return "TreeSHAP, tree path dependent, by LightGBM", values[:, :-1], base
+
+
+def _xgboost(estimator: Any, matrix: Floats, _: Background) -> Explained:
+    """Return XGBoost's own values, which know its categories, in single precision."""
+    if not margins.is_xgboost(estimator) or margins.link(estimator) is None:
+        return None
+    import xgboost  # noqa: PLC0415  an extra
+
+    rows = xgboost.DMatrix(matrix, feature_types=estimator.feature_types, enable_categorical=True)
+    limits = (0, margins.rounds(estimator) or 0)
+    values = np.asarray(estimator.get_booster().predict(rows, pred_contribs=True, iteration_range=limits), np.float64)
+    if _classes(estimator) > 2:
+        values = np.swapaxes(values, 1, 2)
+    return "TreeSHAP, tree path dependent, by XGBoost", values[:, :-1], values[0, -1].tolist()
+
+
+def _catboost(estimator: Any, matrix: Floats, _: Background) -> Explained:
+    """Return CatBoost's own values, which know its categories."""
+    if not fitted.is_catboost(estimator):
+        return None
+    import catboost  # noqa: PLC0415  an extra
+
+    rows = catboost.Pool(_table(estimator, matrix), cat_features=estimator.get_cat_feature_indices())
+    values = np.asarray(estimator.get_feature_importance(rows, type="ShapValues"))
+    if _classes(estimator) > 2:
+        values = np.swapaxes(values, 1, 2)
+    return "TreeSHAP, tree path dependent, by CatBoost", values[:, :-1], values[0, -1].tolist()
+
+
+def _table(estimator: Any, matrix: Floats) -> pd.DataFrame:
+    """Return rows as CatBoost takes them: categories are integers."""
+    table = pd.DataFrame(matrix, columns=estimator.feature_names_)
+    return table.astype({estimator.feature_names_[column]: np.int64 for column in estimator.get_cat_feature_indices()})
 
 
 def _forest(estimator: Any, matrix: Floats, _: Background) -> Explained:
@@ -188,6 +224,10 @@ def _raw(estimator: Any, matrix: Floats) -> Floats:
     """Return an estimator's scores before they become probabilities."""
     if fitted.is_lightgbm(estimator):
         return np.asarray(estimator.predict(matrix, raw_score=True))
+    if margins.is_xgboost(estimator):
+        return np.asarray(estimator.predict(matrix, output_margin=True), dtype=np.float64)
+    if fitted.is_catboost(estimator):
+        return np.asarray(estimator.predict(_table(estimator, matrix), prediction_type="RawFormulaVal"))
     if hasattr(estimator, "decision_function"):
         return np.asarray(estimator.decision_function(matrix))
     if is_classifier(estimator):

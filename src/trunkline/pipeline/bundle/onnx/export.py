@@ -28,7 +28,7 @@ from trunkline.core.dataset import Schema
 from trunkline.core.tasks import SCORE
 from trunkline.pipeline.bundle import fitted
 from trunkline.pipeline.bundle.onnx import trees as onnx_trees
-from trunkline.pipeline.bundle.onnx.trees import DecisionTree, Ensemble, NotCovered, Sets
+from trunkline.pipeline.bundle.onnx.ensemble import DecisionTree, Ensemble, NotCovered, Sets
 from trunkline.pipeline.train import fit
 
 OPERATORS, ML_OPERATORS, IR = 21, 5, 10  # of the versions that the graph is written in
@@ -265,9 +265,13 @@ def _trees(
         parts, columns = [graph.add("Gather", graph.constant(zeros), _codes(graph, 0, lookups[0]), axis=0)], [0]
     matrix = graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
     if ensemble.single_precision:
-        matrix = graph.add("Cast", graph.add("Cast", matrix, to=TensorProto.FLOAT), to=TensorProto.DOUBLE)
+        matrix = graph.add("Cast", matrix, to=TensorProto.FLOAT)
+        if not ensemble.single_sums:
+            matrix = graph.add("Cast", matrix, to=TensorProto.DOUBLE)
     total = graph.add("TreeEnsemble", matrix, domain="ai.onnx.ml")
     graph.nodes[-1].attribute.extend(_ensemble_attributes(ensemble, {old: new for new, old in enumerate(columns)}))
+    if ensemble.single_sums:
+        total = graph.add("Cast", total, to=TensorProto.DOUBLE)
     if ensemble.divisor != 1:
         total = graph.add("Div", total, graph.constant(ensemble.divisor))
     if any(ensemble.base):
@@ -304,17 +308,18 @@ def _ensemble_attributes(ensemble: Ensemble, columns: Mapping[int, int]) -> list
     true_ids, true_leafs = children("left")
     false_ids, false_leafs = children("right")
     column = np.concatenate([tree.column for tree in trees])
+    number = np.float32 if ensemble.single_sums else np.float64
     attributes = {
         "aggregate_function": _SUM,
-        "leaf_targetids": [number % len(ensemble.base) for number, tree in enumerate(trees) for _ in tree.values],
-        "leaf_weights": _tensor(np.concatenate([tree.values for tree in trees])),
+        "leaf_targetids": [place % len(ensemble.base) for place, tree in enumerate(trees) for _ in tree.values],
+        "leaf_weights": _tensor(np.concatenate([tree.values for tree in trees]).astype(number)),
         "n_targets": len(ensemble.base),
         "nodes_falseleafs": false_leafs,
         "nodes_falsenodeids": false_ids,
         "nodes_featureids": [columns[values] for values in column.tolist()],
         "nodes_missing_value_tracks_true": np.concatenate([tree.missing_left for tree in trees]).astype(int).tolist(),
         "nodes_modes": _tensor(np.full(len(column), _LEQ, dtype=np.uint8)),
-        "nodes_splits": _tensor(np.concatenate([tree.threshold for tree in trees])),
+        "nodes_splits": _tensor(np.concatenate([tree.threshold for tree in trees]).astype(number)),
         "nodes_trueleafs": true_leafs,
         "nodes_truenodeids": true_ids,
         "post_transform": _NO_TRANSFORM,
@@ -344,9 +349,10 @@ def _with_a_split(tree: DecisionTree, column: int) -> DecisionTree:
 def _unscaled(pipeline: Pipeline, by_column: Mapping[int, list[float]], column: int, single: bool) -> list[float]:
     values = np.array(by_column[column])
     if single:  # between two neighbours in single precision, doubles round to either side of their middle
-        low = values.astype(np.float32)
-        low = np.where(low > values, np.nextafter(low, np.float32(-np.inf)), low)
-        high = np.nextafter(low, np.float32(np.inf))
+        with np.errstate(over="ignore"):  # beyond the largest number is an infinite one, which is left out below
+            low = values.astype(np.float32)
+            low = np.where(low > values, np.nextafter(low, np.float32(-np.inf)), low)
+            high = np.nextafter(low, np.float32(np.inf))
         values = (low.astype(np.float64) + high.astype(np.float64)) / 2
     for step in reversed(_numeric_steps(pipeline)):
         if isinstance(step, StandardScaler):

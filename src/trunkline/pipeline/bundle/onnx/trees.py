@@ -1,13 +1,7 @@
-"""Fitted trees of scikit-learn and LightGBM in one plain form, from which a graph can be written.
-
-In that form every split is `column <= threshold`. A split on a set of categories is one too, on a column that is 0
-for the categories that go left and 1 for the others, so that no engine's own treatment of sets, of unknown
-categories or of missing ones can matter.
-"""
+"""Fitted trees of scikit-learn and LightGBM in the plain form, and the choice of what reads an estimator's."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,8 +18,9 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from trunkline.core.arrays import Floats
 from trunkline.pipeline.bundle import fitted
-
-Booleans = npt.NDArray[np.bool_]
+from trunkline.pipeline.bundle.onnx import catboost_trees, xgboost_trees
+from trunkline.pipeline.bundle.onnx.ensemble import Booleans, DecisionTree, Ensemble, Nodes, NotCovered, Sets
+from trunkline.pipeline.train import margins
 
 HISTOGRAM = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
 FORESTS = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor)
@@ -41,93 +36,9 @@ _LIGHTGBM_LINKS = {
 }
 
 
-class NotCovered(Exception):  # noqa: N818  an answer, not a mistake
-    """What cannot be exported exactly, and why."""
-
-
-@dataclass
-class Sets:
-    """The columns added for splits on categories: for each categorical column, which of its codes go right.
-
-    `codes` are the values that the estimator may meet in each categorical column, NaN among them.
-    """
-
-    codes: Mapping[int, Floats]
-    first: int  # number of the first column that is added
-    sparse: bool = False  # whether the estimator is given a sparse matrix
-    columns: dict[tuple[int, bytes], int] = field(default_factory=dict)
-
-    def column(self, feature: int, goes_left: Callable[[Floats], Booleans]) -> int:
-        """Return the number of the column for a split; equal splits have one column."""
-        right = ~goes_left(self.codes[feature])
-        return self.columns.setdefault((feature, right.tobytes()), self.first + len(self.columns))
-
-    def table(self, feature: int) -> tuple[list[int], Floats]:
-        """Return the columns of a feature, and their values, shape (codes, columns)."""
-        columns = {column: key[1] for key, column in self.columns.items() if key[0] == feature}
-        rows = [np.frombuffer(right, dtype=np.bool_).astype(np.float64) for right in columns.values()]
-        return list(columns), np.array(rows, dtype=np.float64).reshape(len(columns), len(self.codes[feature])).T
-
-
-@dataclass(frozen=True)
-class DecisionTree:
-    """One tree. Node i sends `column[i] <= threshold[i]` to left[i]; a child -1-j is the leaf with values[j].
-
-    A missing number goes left where `missing_left`. Node 0 is the root; a tree without nodes is its one leaf.
-    """
-
-    column: npt.NDArray[np.int64]
-    threshold: Floats
-    missing_left: Booleans
-    left: npt.NDArray[np.int64]
-    right: npt.NDArray[np.int64]
-    values: Floats
-
-
-@dataclass(frozen=True)
-class _Nodes:
-    """A tree as its library has it: leaves among the nodes, a value for each node."""
-
-    leaf: Booleans
-    left: npt.NDArray[np.int64]
-    right: npt.NDArray[np.int64]
-    column: npt.NDArray[np.int64]
-    threshold: Floats
-    missing_left: Booleans
-    value: Floats
-
-    def tree(self) -> DecisionTree:
-        """Return the tree with inner nodes and leaves numbered apart, each in the order that they have here."""
-        leaf, inner = self.leaf, ~self.leaf
-        number = np.where(leaf, -np.cumsum(leaf, dtype=np.int64), np.cumsum(inner, dtype=np.int64) - 1)
-        return DecisionTree(
-            column=self.column[inner].astype(np.int64),
-            threshold=self.threshold[inner].astype(np.float64),
-            missing_left=self.missing_left[inner].astype(np.bool_),
-            left=number[self.left[inner]],
-            right=number[self.right[inner]],
-            values=self.value[leaf].astype(np.float64),
-        )
-
-
-@dataclass(frozen=True)
-class Ensemble:
-    """Trees whose values, summed, divided by `divisor` and with `base` added, go through `link` to make the score.
-
-    Of several classes, there is a sum and a base for each: tree i adds to that of class i modulo their number.
-    """
-
-    trees: tuple[DecisionTree, ...]
-    base: tuple[float, ...]
-    divisor: int
-    link: str | None  # an operator of ONNX
-    single_precision: bool  # numbers are rounded to float32 before they are compared
-    sets: Sets
-
-
 def is_tree_model(estimator: Any) -> bool:
     """Whether `read` may know the estimator."""
-    return isinstance(estimator, (*HISTOGRAM, *FORESTS, *SINGLE)) or fitted.is_lightgbm(estimator)
+    return isinstance(estimator, (*HISTOGRAM, *FORESTS, *SINGLE)) or fitted.is_booster(estimator)
 
 
 def read(estimator: Any, sets: Sets) -> Ensemble:
@@ -139,6 +50,10 @@ def read(estimator: Any, sets: Sets) -> Ensemble:
         return _histogram(estimator, sets)
     if fitted.is_lightgbm(estimator):
         return _lightgbm(estimator, sets)
+    if margins.is_xgboost(estimator):
+        return xgboost_trees.read(estimator, sets)
+    if fitted.is_catboost(estimator):
+        return catboost_trees.read(estimator, sets)
     members = [estimator] if isinstance(estimator, SINGLE) else estimator.estimators_
     classes = len(getattr(estimator, "classes_", ()))
     outputs = range(classes) if classes > 2 else [-1]  # of two classes, the positive one's share says all
@@ -151,7 +66,7 @@ def _cart(member: Any, output: int) -> DecisionTree:
     tree = member.tree_
     if tree.n_outputs != 1:
         raise NotCovered(f"{type(member).__name__} has more than one output")
-    return _Nodes(
+    return Nodes(
         leaf=tree.children_left < 0,
         left=tree.children_left,
         right=tree.children_right,
@@ -188,7 +103,7 @@ def _histogram_tree(tree: Any, columns: npt.NDArray[np.int64], sets: Sets) -> De
         bits = np.unpackbits(tree.raw_left_cat_bitsets[nodes["bitset_idx"][at]].view(np.uint8), bitorder="little")
         column[at] = sets.column(int(column[at]), _in_bits(bits, bool(nodes["missing_go_to_left"][at])))
         threshold[at] = 0.5
-    return _Nodes(
+    return Nodes(
         leaf=nodes["is_leaf"].astype(np.bool_),
         left=nodes["left"],
         right=nodes["right"],
@@ -238,7 +153,7 @@ def _lightgbm_tree(root: Mapping[str, Any], sets: Sets) -> DecisionTree:
     number = {id(node): position for position, node in enumerate(nodes)}
     splits = [_lightgbm_split(node, sets) if "split_index" in node else (0, 0.0, False) for node in nodes]
     children = {side: [number[id(node[side])] if side in node else 0 for node in nodes] for side in _SIDES}
-    return _Nodes(
+    return Nodes(
         leaf=np.array(["split_index" not in node for node in nodes]),
         left=np.array(children["left_child"]),
         right=np.array(children["right_child"]),
