@@ -146,7 +146,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(code=code, count="{:,}".format, estimate=_estimate, base=_base)
+    environment.filters.update(code=code, count="{:,}".format, estimate=_estimate, base=_base, value=_value)
     return environment
 
 
@@ -185,6 +185,10 @@ def _estimate(estimate: Estimate | None) -> str:
         return words(estimate)
     low, high = estimate.interval
     return f"{words(estimate)} ({low:.4f} to {high:.4f})"
+
+
+def _value(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def _base(window: WindowReport, task: Task) -> str:
