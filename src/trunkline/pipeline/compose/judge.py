@@ -29,7 +29,7 @@ _OF_TASKS: dict[str, tuple[Task, ...]] = {
     "selection_rate": ("binary",),
     "true_positive_rate": ("binary",),
     "false_positive_rate": ("binary",),
-    "calibration": ("binary", "regression"),
+    "calibration": ("binary", "regression", "count"),
     "base_rate_ratio": ("binary",),
 }
 _INSTEAD = {
