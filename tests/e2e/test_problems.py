@@ -73,6 +73,14 @@ def diabetes(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 
 @pytest.fixture(scope="module")
+def seats(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Problem]:
+    """The count."""
+    folder = tmp_path_factory.mktemp("seats") / "project"
+    yield reproduced(root, folder, "seats", {}, lambda _: None)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
 def wine(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Problem]:
     """Three classes."""
     folder = tmp_path_factory.mktemp("wine") / "project"
@@ -188,6 +196,14 @@ def test_the_comment_on_a_regression(diabetes: Problem, tmp_path: Path) -> None:
     assert "Mean label by score" in told
     assert "ROC" not in told
     assert "Mean label by score" in project.read("report.html")
+
+
+def test_a_count(seats: Problem) -> None:
+    holds(seats, ["score"], "count")
+    assert seats.predicted()["score"].min() > 0
+    assert wrong(seats) == ["rows of the holdout among the training rows: let through"]  # planes of a fleet are alike
+    assert "| Score | an expected count, at least 0 |" in seats.project.read("models/bundle/card.md")
+    assert '"observed"' in plots(seats)
 
 
 def test_several_classes(wine: Problem) -> None:

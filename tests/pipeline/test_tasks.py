@@ -12,6 +12,7 @@ from sklearn import metrics as sklearn_metrics
 
 from tests.pipeline.bundle.onnx.test_export import CASES, dataset, model, schema_of, scores, steps
 from trunkline.conf.evaluation import Evaluation
+from trunkline.conf.model import Model
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError
 from trunkline.core.features import Feature
@@ -22,7 +23,7 @@ from trunkline.pipeline.evaluate import curves
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.evaluate.metrics.kinds import Sample, measure, point
 from trunkline.pipeline.gate import calibration, distortions
-from trunkline.pipeline.train import fit
+from trunkline.pipeline.train import estimators, fit
 
 CLASSES = ("no", "perhaps", "ja, sicher")
 SEVERAL = [
@@ -67,6 +68,8 @@ REFERENCE = {
     "rmse": lambda y, p, w: sklearn_metrics.root_mean_squared_error(y, p, sample_weight=w),
     "r2": lambda y, p, w: sklearn_metrics.r2_score(y, p, sample_weight=w),
     "bias": lambda y, p, w: np.average(p - y, weights=w),
+    "poisson_deviance": lambda y, p, w: sklearn_metrics.mean_poisson_deviance(y, p, sample_weight=w),
+    "poisson_d2": lambda y, p, w: sklearn_metrics.d2_tweedie_score(y, p, sample_weight=w, power=1),
     "mean_label": lambda y, p, w: np.average(y, weights=w),
     "mean_score": lambda y, p, w: np.average(p, weights=w),
 }
@@ -97,6 +100,56 @@ def test_metrics_of_numbers_are_scikit_learns_on_every_resample(name: str, seed:
             assert value == pytest.approx(REFERENCE[name](labels, found, weight), rel=1e-7, abs=1e-9)
 
 
+@pytest.mark.parametrize("name", sorted(registry.REGISTRY["count"]))
+@given(seed=st.integers(0, 10_000), rows=st.integers(30, 100), mean=st.sampled_from([0.3, 4.0, 1e5]))
+def test_metrics_of_counts_are_scikit_learns_on_every_resample(name: str, seed: int, rows: int, mean: float) -> None:
+    random = np.random.default_rng(seed)
+    expected = mean * np.exp(random.normal(size=rows))
+    labels, clusters = random.poisson(expected).astype(np.float64), random.integers(0, 7, rows)
+    sample, counts, weights = drawn(labels, expected, clusters, "count", seed)
+    values = measure([registry.named(name, "count")], sample, counts)[0]
+    for value, weight in zip(values, weights, strict=True):
+        if len(np.unique(labels[weight > 0])) > 1:
+            assert value == pytest.approx(REFERENCE[name](labels, expected, weight), rel=1e-7, abs=1e-9)
+
+
+def test_a_count_of_nothing_is_scored_by_the_smallest_number_and_equal_counts_explain_nothing() -> None:
+    nothing = Sample(np.array([0.0, 2.0]), np.zeros(2), np.arange(2), "count")
+    assert point([registry.named("poisson_deviance", "count")], nothing)[0] == pytest.approx(
+        2 * np.log(2 / np.finfo(np.float64).eps) - 2
+    )
+    alike = Sample(np.full(3, 2.0), np.array([1.0, 2, 3]), np.arange(3), "count")
+    assert np.isnan(point([registry.named("poisson_d2", "count")], alike)[0])
+
+
+@pytest.mark.parametrize(
+    ("target", "more", "negative"),
+    [
+        ("sklearn.ensemble.HistGradientBoostingRegressor", {}, True),
+        ("sklearn.ensemble.HistGradientBoostingRegressor", {"loss": "poisson"}, False),
+        ("lightgbm.LGBMRegressor", {}, True),
+        ("lightgbm.LGBMRegressor", {"objective": "poisson"}, False),
+        ("sklearn.linear_model.Ridge", {}, True),
+        ("sklearn.linear_model.PoissonRegressor", {}, False),
+        ("sklearn.ensemble.RandomForestRegressor", {}, False),
+    ],
+)
+def test_an_estimator_that_may_predict_less_than_nothing_is_refused(target: str, more: Any, negative: bool) -> None:
+    declared = Model.parse({"_target_": target, **more, "preprocess": {"numeric": {"impute": "median"}}})
+    if not negative:
+        estimators.verify(declared, "count")
+        return
+    with pytest.raises(UserError, match="may predict less than 0"):
+        estimators.verify(declared, "count")
+
+
+def test_training_labels_that_are_no_counts_are_refused() -> None:
+    schema = Schema((Feature("a", "numeric"),), "n", "UTC", "count")
+    half = Dataset(pl.DataFrame({"n": [0.0, 1.0, 1.5], "a": [1.0, 2.0, 3.0]}), schema)
+    with pytest.raises(UserError, match=r"whole numbers of at least 0, but is 1\.5"):
+        fit.fit(half, Model.parse({"_target_": "sklearn.linear_model.PoissonRegressor"}), seed=0)
+
+
 def test_what_is_not_defined_is_nan() -> None:
     equal = Sample(np.full(3, 0.1), np.array([1.0, 2, 3]), np.arange(3), "regression")
     assert np.isnan(point([registry.named("r2", "regression")], equal)[0])
@@ -112,6 +165,8 @@ def test_what_is_not_defined_is_nan() -> None:
         ([0, 1], [[0.5, 0.5], [0.5, 0.6]], "multiclass", "chances of the classes that sum to 1"),
         ([0, 1], [[0.5, 0.5], [np.nan, 0.5]], "multiclass", "wrong score"),
         ([0, 2], [[0.5, 0.5], [0.5, 0.5]], "multiclass", "the number of a class"),
+        ([1.0, 2.0], [1.0, -0.1], "count", "a number of at least 0; check the model"),
+        ([1.0, 2.5], [1.0, 2.0], "count", "a whole number of at least 0; check the target"),
     ],
 )
 def test_scores_and_labels_that_are_none_are_refused(labels: Any, given_scores: Any, task: Any, said: str) -> None:

@@ -29,7 +29,7 @@ from tests.reviews import (
 from trunkline.adapters.dvc.survey import Stage
 from trunkline.deploy.moves import Move
 from trunkline.pipeline.evaluate.estimate import Estimate, Slice
-from trunkline.pipeline.reports import Past
+from trunkline.pipeline.reports import BacktestReport, Past
 from trunkline.review import comment, data, page, post
 from trunkline.review.data import Merge
 from trunkline.review.derived import KnownBecause
@@ -257,3 +257,27 @@ def test_an_older_commit_is_understood_as_far_as_it_can_be():
     assert found.slices is not None
     assert found.bundle is None
     assert Past.understood({"slices": "{", "bundle": "[" * 100_000}) == Past()
+
+
+def test_a_backtest_is_a_table_and_a_picture_in_the_comment_and_on_the_page():
+    tested = BacktestReport.model_validate(
+        {
+            "origins": [
+                {"origin": "2013-05-10", "learnt_from": 9000, "n": 900, "metrics": {"roc_auc": 0.7, "brier": 0.2}},
+                {"origin": "2013-05-17", "learnt_from": 9900, "n": 800, "metrics": {"roc_auc": 0.6, "brier": None}},
+            ],
+            "metrics": {
+                "roc_auc": {"value": 0.65, "interval": [0.0147, 1.2853]},
+                "brier": {"value": None, "interval": None, "undefined": "no row"},
+            },
+        }
+    )
+    review = replace(REVIEW, reports=REVIEW.reports.model_copy(update={"backtest": tested}))
+    shown = comment.render(review)
+    assert "| 2013-05-17 | 9,900 | 800 | 0.6000 | undefined |" in shown
+    assert "| mean, interval over origins |  |  | 0.6500 0.0147 to 1.2853 | undefined: no row  |" in shown
+    assert 'x-axis ["2013-05-10", "2013-05-17"]' in shown
+    assert "line [0.7000, 0.6000]" in shown
+    html = page.render(review)
+    assert "roc_auc at each origin of the backtest" in html
+    assert "<td>0.6500 0.0147 to 1.2853</td>" in html

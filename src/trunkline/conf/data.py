@@ -28,9 +28,11 @@ class Target(Strict):
     """What is predicted."""
 
     name: Column = Field(description="Column name of the label.")
-    task: Task = Field("binary", description="Whether a row is true or false, of one of several classes, or a number.")
+    task: Task = Field(
+        "binary", description="Whether a row is true or false, of one of several classes, a number, or a count."
+    )
     expression: Expression = Field(
-        description="True or false, one of `classes`, or a number per row; missing where there is no label."
+        description="True or false, one of `classes`, a number, or a count per row; missing where there is no label."
     )
     classes: Annotated[tuple[str | int, ...], Tuple] | None = Field(
         None, description="Of multiclass: every class, in the order of the scores.", min_length=2

@@ -1,11 +1,13 @@
 """conf/evaluation: which metrics, on which slices, with which intervals and curves."""
 
+from datetime import timedelta
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from trunkline.core.values import Expression, Group, Metric, Name, Strict, Tuple
+from trunkline.core.values import Duration, Expression, Group, Metric, Name, Strict, Tuple
 
+DAY = timedelta(days=1)
 WHOLE = "all"  # the slice that is the whole holdout, and its label
 
 
@@ -34,6 +36,23 @@ class Curves(Strict):
     )
 
 
+class Backtest(Strict):
+    """Rolling origins in the training window: the model is trained anew at each, and measured on what follows."""
+
+    origins: int = Field(ge=2, le=100, description="How many; the last one's step ends with the training window.")
+    step: Duration = Field(description="Days from one origin to the next, on which each is measured.")
+    window: Duration | None = Field(
+        None, description="Days before it that each origin learns from; without it, all since the window's start."
+    )
+
+    @model_validator(mode="after")
+    def _whole_days(self) -> Self:
+        for key, value in (("step", self.step), ("window", self.window)):
+            if value is not None and (value % DAY or value < DAY):
+                raise ValueError(f"{key}: must be whole days, such as 7d: an origin is a local midnight")
+        return self
+
+
 class Evaluation(Group):
     """How the holdout is measured."""
 
@@ -44,6 +63,9 @@ class Evaluation(Group):
     slice_min_rows: int = Field(100, ge=1, description="Smaller slices are counted but not measured.")
     interval: Interval = Interval()
     curves: Curves = Curves()
+    backtest: Backtest | None = Field(
+        None, description="Also measures the model as trained at earlier days; with data.window only."
+    )
 
     @model_validator(mode="after")
     def _whole_is_reserved(self) -> Self:

@@ -55,6 +55,16 @@ class Threshold(Limited):
     )
 
 
+class OverOrigins(Limited):
+    """A metric of the backtest is on the right side of a limit."""
+
+    kind: Literal["backtest"] = Field(description="Selects this kind of rule.")
+    metric: Metric = Field(description="A metric of conf/evaluation, whose `backtest` must be declared.")
+    tested: Literal["every", "interval"] = Field(
+        "every", description="every: at each origin; interval: the end of the interval of their mean must pass."
+    )
+
+
 class Champion(Rule):
     """The model is not worse, or is better, than the one in production, on the same rows."""
 
@@ -192,7 +202,17 @@ class Leak(Rule):
 
 
 AnyRule = Annotated[
-    Threshold | Champion | NoiseFloor | Simplicity | Fairness | DataShift | Operational | Runtime | Sanity | Leak,
+    Threshold
+    | OverOrigins
+    | Champion
+    | NoiseFloor
+    | Simplicity
+    | Fairness
+    | DataShift
+    | Operational
+    | Runtime
+    | Sanity
+    | Leak,
     Field(discriminator="kind"),
 ]
 

@@ -11,7 +11,7 @@ from trunkline.core.errors import UserError
 from trunkline.core.features import Feature, Role
 from trunkline.core.files import parse_json
 from trunkline.core.paths import FEATURES
-from trunkline.core.tasks import Task, score_columns
+from trunkline.core.tasks import NUMERIC, Task, score_columns
 
 Split = Literal["train", "holdout"]
 
@@ -98,7 +98,7 @@ class Dataset:
         values, classes = self.frame[self.schema.label], self.schema.classes
         if self.schema.task == "binary":
             return values.cast(pl.Int8)
-        if self.schema.task == "regression":
+        if self.schema.task in NUMERIC:
             return values.cast(pl.Float64)
         texts = values.cast(pl.String)
         foreign = texts.filter(~texts.is_in(classes)).unique().sort().to_list()

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal
 
-Task = Literal["binary", "multiclass", "regression"]
+Task = Literal["binary", "multiclass", "regression", "count"]
+NUMERIC: tuple[Task, ...] = ("regression", "count")  # whose labels and scores are numbers
 
 SCORE = "score"
 

@@ -19,6 +19,7 @@ EXPECTED: Mapping[Task, tuple[str, ...]] = {
     "binary": (AREA, "log_loss", "brier", "accuracy"),
     "multiclass": ("log_loss", "brier", "accuracy"),
     "regression": (),
+    "count": (),
 }
 
 _SMALLEST = float(np.finfo(np.float64).eps)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import polars as pl
 
-from trunkline.core.tasks import Task
+from trunkline.core.tasks import NUMERIC, Task
 from trunkline.serve.labels.store import OUTCOME
 
 Kind = Literal["shift", "slice", "labels", "frozen", "rows", "unit", "gone"]
@@ -68,7 +68,7 @@ def planted(fault: Fault, place: Place, rows: pl.DataFrame, task: Task) -> pl.Da
 def _swapped(outcomes: pl.Series, task: Task) -> pl.Series:
     if task == "binary":
         return ~outcomes.cast(pl.Boolean)
-    if task == "regression":
+    if task in NUMERIC:
         return outcomes.reverse()
     classes = outcomes.unique().sort().to_list()
     return outcomes.replace(dict(zip(classes, classes[1:] + classes[:1], strict=True)))

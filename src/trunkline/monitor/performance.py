@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from trunkline.core.arrays import Floats
-from trunkline.core.tasks import Task, score_columns
+from trunkline.core.tasks import NUMERIC, Task, score_columns
 from trunkline.monitor import table
 from trunkline.monitor.outcomes import CLUSTER, parts
 from trunkline.pipeline.evaluate import drift
@@ -26,6 +26,7 @@ DEFAULTS: Mapping[Task, tuple[str, ...]] = {
     "binary": ("roc_auc", "log_loss", "brier"),
     "multiclass": ("log_loss", "accuracy"),
     "regression": ("mae", "rmse"),
+    "count": ("mae", "poisson_deviance"),
 }
 
 Asked = tuple[dict[str, Any], Metric]  # a row of the table, and the metric that is its value
@@ -112,7 +113,7 @@ class Judge:
     def _shift(self, outcomes: pl.Series) -> Iterator[dict[str, Any]]:
         """Yield how far the outcomes are from those of the holdout, where the reference has them."""
         if "outcomes" in self.reference:
-            role, kind = ("numeric", pl.Float64()) if self.task == "regression" else ("categorical", pl.String())
+            role, kind = ("numeric", pl.Float64()) if self.task in NUMERIC else ("categorical", pl.String())
             shift = drift.shift({"role": role, **self.reference["outcomes"]}, outcomes.cast(kind))
             yield _row(table.OUTCOME, table.OUTCOME, "psi", None) | {table.VALUE: shift.psi}
             yield _row(table.OUTCOME, table.OUTCOME, "jensen_shannon", None) | {table.VALUE: shift.jensen_shannon}
@@ -152,7 +153,7 @@ def _apart(known: Mapping[str, Any]) -> Floats:
 
 def _of_holdout(entry: Mapping[str, Any], name: str, task: Task) -> float | None:
     """Return the mean outcome of the holdout, or the share of a class; None where the reference lacks it."""
-    if not entry or task == "regression":
+    if not entry or task in NUMERIC:
         return entry.get("mean")
     return float(entry["counts"].get("true" if task == "binary" else name, 0) / entry["rows"])
 

@@ -1,6 +1,7 @@
 """What the stages leave in reports/, read into typed structures; whatever is missing or odd is refused here."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -11,11 +12,13 @@ from trunkline.conf.evaluation import WHOLE
 from trunkline.core import paths
 from trunkline.core.errors import UserError
 from trunkline.core.files import parse_json
-from trunkline.pipeline.evaluate.estimate import Slice
+from trunkline.core.values import Name
+from trunkline.pipeline.evaluate.estimate import Estimate, Slice
 
-EVALUATED = (paths.METRICS, paths.SLICES, paths.DATASET, paths.VALIDATION)
+EVALUATED = (paths.SLICES, paths.BACKTEST, paths.DATASET, paths.VALIDATION)
 MEASURED = (*EVALUATED, paths.BUNDLE_REPORT)
-FILES = (*MEASURED, paths.GATES_REPORT)
+FILES = (paths.METRICS, *MEASURED, paths.GATES_REPORT)
+LATER = {paths.BACKTEST}  # that commits of older versions do not have
 
 
 Answer = Literal["pass", "fail", "not_applicable"]
@@ -68,12 +71,34 @@ class TableReport(_File):
     checks: dict[str, int]
 
 
+class OriginReport(_File):
+    """An origin of the backtest, its day; rows learnt from and measured on; metrics, None where not defined."""
+
+    origin: date
+    learnt_from: int
+    n: int
+    metrics: dict[Name, float | None]
+
+
+class BacktestReport(_File):
+    """The origins of the backtest, the earliest first, and each metric over them; empty where none is declared."""
+
+    origins: tuple[OriginReport, ...] = ()
+    metrics: dict[Name, Estimate] = {}
+
+    @property
+    def first(self) -> str | None:
+        """The first metric, which pictures show."""
+        return next(iter(self.metrics), None)
+
+
 class Evaluated(_File):
     """The files of reports/, by name, up to and with those of the evaluation."""
 
     slices: dict[str, dict[str, Slice]]
     dataset: DatasetReport
     validation: dict[str, TableReport]
+    backtest: BacktestReport = BacktestReport()
 
     @field_validator("slices")
     @classmethod
@@ -209,7 +234,8 @@ def read(root: Path, files: Iterable[Path] = FILES) -> dict[str, Any]:
         try:
             contents[path.stem] = parse_json((root / path).read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UserError(f"{path}: is missing; run: dvc repro") from None
+            if path not in LATER:
+                raise UserError(f"{path}: is missing; run: dvc repro") from None
         except ValueError as error:
             raise UserError(f"{path}: is not JSON ({error}); run: dvc repro") from None
     return contents

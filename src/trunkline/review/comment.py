@@ -11,7 +11,7 @@ from typing import Literal
 from trunkline.deploy import moves as deploy_moves
 from trunkline.pipeline.evaluate.estimate import Estimate, words
 from trunkline.pipeline.plan.reasons import Step
-from trunkline.pipeline.reports import Verdict
+from trunkline.pipeline.reports import BacktestReport, Verdict
 from trunkline.review import mermaid, problem
 from trunkline.review.data import Moved, Pending, Review
 from trunkline.show.differences import shown
@@ -186,6 +186,8 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
     if review.moves:
         yield "What runs where", _moves(review)
     yield "Metrics on the holdout", _metrics(review)
+    if review.reports.backtest.origins:
+        yield "Backtest", _backtest(review.reports.backtest)
     if review.attribution or review.unattributed:
         yield "What moved it", _attribution(review)
     yield "Gates", _gates(review)
@@ -234,6 +236,21 @@ def _about(move: deploy_moves.Move) -> str:
 def _metrics(review: Review) -> str:
     rows = ((text(moved.metric), *_sides(moved), span(moved.now.interval), *_change(moved)) for moved in review.whole)
     return f"{table(('metric', 'base', 'this', '95 % interval', 'change', ''), rows)}\n\n{noise(review)}"
+
+
+def _backtest(report: BacktestReport) -> str:
+    rows = [
+        (str(origin.origin), f"{origin.learnt_from:,}", f"{origin.n:,}", *map(_number, origin.metrics.values()))
+        for origin in report.origins
+    ]
+    means = (f"{text(number(mean))} {span(mean.interval)}" for mean in report.metrics.values())
+    head = ("origin", "learnt from", "rows", *map(text, report.metrics))
+    picture = f"\n\n{mermaid.backtest(report, report.first)}" if report.first else ""
+    return f"{table(head, [*rows, ('mean, interval over origins', '', '', *means)])}{picture}"
+
+
+def _number(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
 
 
 def _sides(moved: Moved) -> tuple[str, str]:

@@ -163,6 +163,7 @@ _DRAWN: dict[Task, tuple[CurveKind, ...]] = {  # a confusion matrix is no curve
     "binary": ("calibration", "roc", "precision_recall", "negative_scores", "positive_scores"),
     "multiclass": (),
     "regression": ("observed",),
+    "count": ("observed",),
 }
 _UNREADABLE = (ValueError, KeyError, TypeError)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from trunkline.pipeline.reports import BacktestReport
 from trunkline.review.data import Curve, CurveKind
 
 # Both lines are seen on white and on black: GitHub's own first colour is nearly white in its light theme.
@@ -25,6 +26,20 @@ def chart(curve: Curve) -> str:
     return (
         f'```mermaid\n{_COLOURS}\nxychart-beta\n  title "{title}"\n  x-axis "{axis}" {low:.2f} --> {high:.2f}\n'
         f'  y-axis "{up}" {ends}\n  line [{values}]\n  line [{diagonal}]\n```'
+    )
+
+
+def backtest(report: BacktestReport, metric: str) -> str:
+    """Draw a metric of the backtest at each origin, where it is defined; the straight line is its mean over them."""
+    there = [
+        (str(origin.origin), value) for origin in report.origins if (value := origin.metrics.get(metric)) is not None
+    ]
+    mean = sum(value for _, value in there) / max(1, len(there))
+    days = ", ".join(f'"{day}"' for day, _ in there)
+    values, means = (", ".join(f"{value:.4f}" for value in of) for of in ([v for _, v in there], [mean] * len(there)))
+    return (
+        f'```mermaid\n{_COLOURS}\nxychart-beta\n  title "Backtest: {metric} at each origin (the straight line is the '
+        f'mean)"\n  x-axis [{days}]\n  y-axis "{metric}"\n  line [{values}]\n  line [{means}]\n```'
     )
 
 

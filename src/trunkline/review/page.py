@@ -72,6 +72,7 @@ def _content(review: Review) -> dict[str, Any]:
         "most": pictures.MOST,
         "searches": pictures.searches(_named(review.search)) if review.search else (),
         "curves": tuple(pictures.curve(curve) for curve in review.curves if curve.kind not in pictures.SCORES),
+        "backtest": pictures.backtest(review.reports.backtest),
         "scores": pictures.scores(review.curves),
         "reliances": pictures.reliances(
             [replace(each, feature=plain(each.feature, NAME)) for each in review.reliances]
@@ -105,6 +106,7 @@ def _environment() -> Environment:
     environment.filters.update(action=_ACTIONS.__getitem__, direction=_direction)
     environment.filters["in_words"] = lambda move: deploy_moves.in_words(move, str)
     environment.filters["answer"] = lambda verdict: _ANSWERS[verdict.verdict, verdict.blocking]
+    environment.filters["plain"] = lambda value: "undefined" if value is None else f"{value:.4f}"
     environment.filters["signed"] = lambda value: "" if value is None else f"{value:+.4f}"
     return environment
 

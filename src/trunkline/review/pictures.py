@@ -4,10 +4,13 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from markupsafe import Markup
 
+from trunkline.pipeline.evaluate.estimate import Estimate
+from trunkline.pipeline.reports import BacktestReport
 from trunkline.pipeline.search import plots
 from trunkline.pipeline.search.summary import Searched
 from trunkline.review.data import Curve, CurveKind, Moved, Points, Reliance
@@ -74,6 +77,20 @@ def scores(curves: Sequence[Curve]) -> Picture | None:
     if len(spread) < len(SCORES):
         return None
     return framed("scores", "Scores of the rows of each label", 3.4, lambda axes: _scores(axes, spread))
+
+
+def backtest(report: BacktestReport) -> Picture | None:
+    """Draw the first metric at each origin, with the interval of its mean over them; None where there is no origin."""
+    name = report.first
+    there = [
+        (origin.origin, value)
+        for origin in report.origins
+        if name is not None and (value := origin.metrics.get(name)) is not None and _drawable(value)
+    ]
+    if name is None or not there:
+        return None
+    title = f"{name} at each origin of the backtest; the line is their mean, with its interval"
+    return framed("backtest", title, 3.0, lambda axes: _backtest(axes, there, name, report.metrics[name]))
 
 
 def reliances(leant_on: Sequence[Reliance]) -> Picture | None:
@@ -178,6 +195,17 @@ def _scores(axes: Any, spread: Mapping[CurveKind, Curve]) -> None:
     axes.set_ylabel("share of the label's rows", fontsize=10)
     axes.grid(axis="y", color=GRID, lw=0.8)
     legend(axes, columns=2)
+
+
+def _backtest(axes: Any, there: Sequence[tuple[date, float]], name: str, mean: Estimate) -> None:
+    axes.plot(range(len(there)), [value for _, value in there], color=THIS, lw=1.8, marker="o", ms=5)
+    if mean.value is not None and mean.interval is not None and all(map(_drawable, mean.interval)):
+        axes.axhline(mean.value, color=MUTED, lw=1, ls="--")
+        axes.axhspan(*mean.interval, color=GRID, alpha=0.5, lw=0)
+    finish(axes, "origin")
+    axes.set_xticks(range(len(there)), [str(day) for day, _ in there], rotation=90 if len(there) > 4 else 0)
+    axes.set_ylabel(name, fontsize=10)
+    axes.grid(axis="y", color=GRID, lw=0.8)
 
 
 def _reliances(axes: Any, leant_on: Sequence[Reliance]) -> None:

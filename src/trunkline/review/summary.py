@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from trunkline.conf.evaluation import WHOLE
-from trunkline.core.tasks import Task
+from trunkline.core.tasks import NUMERIC, Task
 from trunkline.pipeline.evaluate.estimate import Estimate, Slice, words
 from trunkline.pipeline.evaluate.metrics.kinds import Metric
 from trunkline.pipeline.reports import (
@@ -29,6 +29,7 @@ PLOTS: dict[Task, str] = {
     "binary": "ROC, precision-recall and calibration",
     "multiclass": "the confusion matrix",
     "regression": "predicted against observed",
+    "count": "predicted against observed",
 }
 SHOWN = 3  # slices at either end, and reasons per table
 
@@ -153,7 +154,7 @@ def _base(window: WindowReport, task: Task) -> str:
         return ", ".join(f"{name} {share:.1%}" for name, share in window.class_shares.items())
     if window.base_rate is None:
         return ""
-    return f"mean {window.base_rate:.4g}" if task == "regression" else f"{window.base_rate:.1%}"
+    return f"mean {window.base_rate:.4g}" if task in NUMERIC else f"{window.base_rate:.1%}"
 
 
 def _sources(validation: Mapping[str, TableReport]) -> Table:

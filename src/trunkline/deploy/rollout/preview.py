@@ -19,7 +19,7 @@ from trunkline.bundle.contract import FieldError, row_check
 from trunkline.bundle.runtime import Bundle
 from trunkline.conf.previews import Previews
 from trunkline.core.arrays import Floats
-from trunkline.core.tasks import Task
+from trunkline.core.tasks import NUMERIC, Task
 from trunkline.deploy.rollout import rows as logged
 from trunkline.serve.log import DIGEST, INPUTS, REQUEST, TIME
 from trunkline.serve.prediction_log.place import Place
@@ -200,7 +200,7 @@ def _moves(before: Floats, after: Floats, threshold: float, task: Task) -> list[
     """Return for each row whether its decision changes, and by how much its score does; null where there is none."""
     one, empty = before.shape[1] == 1, pl.Series([None] * len(before), dtype=pl.Float64)
     mean = pl.Series((after - before)[:, 0]) if one else empty
-    if task == "regression":
+    if task in NUMERIC:
         return [empty.alias("changed"), mean.alias("moved")]
     decided = [(each[:, 0] > threshold) if one else each.argmax(axis=1) for each in (before, after)]
     changed = pl.Series((decided[0] != decided[1]).astype(np.float64))

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from trunkline.conf.evaluation import WHOLE
-from trunkline.core.tasks import Task
+from trunkline.core.tasks import NUMERIC, Task
 from trunkline.pipeline.bundle.explain.explain import Explanations
 from trunkline.pipeline.evaluate.estimate import Estimate, words
 from trunkline.pipeline.evaluate.metrics.kinds import Metric
@@ -146,7 +146,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(code=code, count="{:,}".format, estimate=_estimate, base=_base)
+    environment.filters.update(code=code, count="{:,}".format, estimate=_estimate, base=_base, value=_value)
     return environment
 
 
@@ -187,10 +187,14 @@ def _estimate(estimate: Estimate | None) -> str:
     return f"{words(estimate)} ({low:.4f} to {high:.4f})"
 
 
+def _value(value: float | None) -> str:
+    return "undefined" if value is None else f"{value:.4f}"
+
+
 def _base(window: WindowReport, task: Task) -> str:
     """Return what a row's label is without a model: a share, a mean, or the share of each class."""
     if window.class_shares is not None:
         return ", ".join(f"{name} {share:.1%}" for name, share in window.class_shares.items())
-    if task == "regression" and window.base_rate is not None:
+    if task in NUMERIC and window.base_rate is not None:
         return f"{window.base_rate:.4g}"
     return "not known" if window.base_rate is None else f"{window.base_rate:.1%}"

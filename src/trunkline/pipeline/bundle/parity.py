@@ -18,7 +18,7 @@ from trunkline.bundle.contract import MISSING
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.progress import track
-from trunkline.core.tasks import Task
+from trunkline.core.tasks import NUMERIC, Task
 from trunkline.pipeline.reports import Parity
 
 Score = Callable[[pl.DataFrame], Floats]
@@ -67,7 +67,7 @@ def compare(
         for block in track(blocks, "comparing the graph with the pipeline", "rows", size=lambda block: block.height)
     ]
     left, right = (np.concatenate(scores) for scores in zip(*pairs, strict=True))
-    flips = 0 if task == "regression" else int(np.sum(_called(left) != _called(right)))
+    flips = 0 if task in NUMERIC else int(np.sum(_called(left) != _called(right)))
     return Comparison(len(left), odd.height, _difference(left, right), flips)
 
 

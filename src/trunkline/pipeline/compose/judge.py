@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
-from trunkline.conf.evaluation import Evaluation
-from trunkline.conf.gates import AnyRule, Gates, Threshold
+from trunkline.conf.evaluation import Backtest, Evaluation
+from trunkline.conf.gates import AnyRule, Gates, OverOrigins, Threshold
 from trunkline.conf.monitoring import OF_METRICS, Monitoring
 from trunkline.conf.project import Project
 from trunkline.conf.registry import read as read_registry
@@ -29,7 +29,7 @@ _OF_TASKS: dict[str, tuple[Task, ...]] = {
     "selection_rate": ("binary",),
     "true_positive_rate": ("binary",),
     "false_positive_rate": ("binary",),
-    "calibration": ("binary", "regression"),
+    "calibration": ("binary", "regression", "count"),
     "base_rate_ratio": ("binary",),
 }
 _INSTEAD = {
@@ -83,12 +83,28 @@ def measures(evaluation: Evaluation, data: Data, contract: Contract) -> None:
             registry.named(name, data.target.task)
         except UserError as error:
             mistakes.append(str(error))
+    if evaluation.backtest is not None:
+        mistakes += _unrollable(evaluation.backtest, data)
     for key, source in declared.items():
         try:
             expressions.infer(expressions.parse(source), types)
         except ValueError as error:
             mistakes.append(f"evaluation.{key}: {error} (of the request)")
     _refuse(mistakes)
+
+
+def _unrollable(backtest: Backtest, data: Data) -> Iterator[str]:
+    """Yield why the origins of a backtest have nothing to learn from, if they have not."""
+    if data.window is None or data.target.known_after is None:
+        yield "evaluation.backtest: rows have no time; remove it, or declare data.window instead of split"
+        return
+    train = data.window.train
+    first = train.end - backtest.origins * backtest.step
+    if first - train.start <= data.target.known_after:
+        yield (
+            f"evaluation.backtest: the first of {backtest.origins} origins is {first}, when no label of "
+            f"data.window.train ({train}) is known; declare fewer, a shorter step, or a longer window"
+        )
 
 
 def rules(gates: Gates, evaluation: Evaluation, task: Task) -> None:
@@ -142,10 +158,13 @@ def _judging(task: Task) -> list[str]:
 def _unjudgeable(rule: AnyRule, evaluation: Evaluation, task: Task) -> Iterator[tuple[str, str]]:
     metric = getattr(rule, "metric", None)
     if metric is not None:
-        names = evaluation.metrics if isinstance(rule, Threshold) else _judging(task)
-        what = "in conf/evaluation" if isinstance(rule, Threshold) else "that says which model is better"
+        reported = isinstance(rule, Threshold | OverOrigins)
+        names = evaluation.metrics if reported else _judging(task)
+        what = "in conf/evaluation" if reported else "that says which model is better"
         if metric not in names:
             yield "metric", f"no metric '{metric}' {what}{nearest(metric, names)}"
+    if isinstance(rule, OverOrigins) and evaluation.backtest is None:
+        yield "kind", "judges a backtest, and none is declared: add evaluation.backtest, or remove the rule"
     for field in ("slice", "group"):
         declared = getattr(rule, field, None)
         if declared is not None and declared not in evaluation.slices:

@@ -125,6 +125,7 @@ _TASKS: dict[Task, Callable[[Sample, Sequence[str], Evaluation], Curves]] = {
     "binary": _binary,
     "multiclass": _multiclass,
     "regression": _regression,
+    "count": _regression,
 }
 
 

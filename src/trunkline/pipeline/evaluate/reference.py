@@ -15,7 +15,7 @@ from trunkline.conf.evaluation import WHOLE
 from trunkline.core import files
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Dataset
-from trunkline.core.tasks import score_columns
+from trunkline.core.tasks import NUMERIC, score_columns
 from trunkline.pipeline.evaluate.estimate import Slice
 
 BINS = 20
@@ -86,7 +86,7 @@ def _happened(labels: pl.Series, classes: Sequence[str]) -> list[Floats]:
 
 def _outcomes(holdout: Dataset) -> dict[str, Any]:
     labels, schema = holdout.label, holdout.schema
-    if schema.task == "regression":
+    if schema.task in NUMERIC:
         return _numeric_feature(labels)
     names = schema.classes or ("false", "true")
     counts = np.bincount(labels.to_numpy(), minlength=len(names)).tolist()

@@ -32,6 +32,7 @@ _LABELS: dict[Task, tuple[Type, ...]] = {
     "binary": ("boolean",),
     "multiclass": ("text", "integer"),
     "regression": ("number", "integer"),
+    "count": ("integer", "number"),
 }
 
 

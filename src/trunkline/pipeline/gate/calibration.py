@@ -65,4 +65,5 @@ SLOPES: dict[Task, Callable[[NDArray[Any], Floats], float]] = {
     "binary": slope,
     "multiclass": pooled_slope,
     "regression": linear_slope,
+    "count": linear_slope,
 }

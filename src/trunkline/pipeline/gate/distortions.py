@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trunkline.core.arrays import Floats
-from trunkline.core.tasks import Task
+from trunkline.core.tasks import NUMERIC, Task
 
 LEAKED = 0.98  # share of a leaked score that is the label
 _EDGE = 1e-6  # scores of 0 and 1 have no logarithms
@@ -23,15 +23,17 @@ def blended(scores: Floats, share: float, random: np.random.Generator, task: Tas
 
 def jittered(scores: Floats, size: float, random: np.random.Generator, task: Task) -> Floats:
     """Return scores with noise; of numbers, `size` is in units of their standard deviation."""
-    spread = scores.std() if task == "regression" else 1.0
-    return _score(_scale(scores, task) + random.normal(0, size, scores.shape) * spread, task)
+    scale = _scale(scores, task)
+    spread = scale.std() if task in NUMERIC else 1.0
+    return _score(scale + random.normal(0, size, scores.shape) * spread, task)
 
 
 def inverted(scores: Floats, task: Task) -> Floats:
     """Return scores that are low where they were high."""
     if task == "binary":
         return 1 - scores
-    return 2 * scores.mean() - scores if task == "regression" else _score(-_scale(scores, task), task)
+    scale = _scale(scores, task)
+    return _score(2 * scale.mean() - scale if task in NUMERIC else -scale, task)
 
 
 def leaked(scores: Floats, labels: NDArray[Any], task: Task) -> Floats:
@@ -43,6 +45,8 @@ def leaked(scores: Floats, labels: NDArray[Any], task: Task) -> Floats:
 def _scale(scores: Floats, task: Task) -> Floats:
     if task == "regression":
         return scores
+    if task == "count":
+        return np.asarray(np.log(np.maximum(scores, _EDGE)), dtype=np.float64)
     kept = np.clip(scores, _EDGE, 1 - _EDGE)
     return np.asarray(np.log(kept) if task == "multiclass" else np.log(kept / (1 - kept)), dtype=np.float64)
 
@@ -50,6 +54,8 @@ def _scale(scores: Floats, task: Task) -> Floats:
 def _score(scale: Floats, task: Task) -> Floats:
     if task == "regression":
         return scale
+    if task == "count":
+        return np.asarray(np.exp(scale), dtype=np.float64)
     if task == "binary":
         return np.asarray(1 / (1 + np.exp(-scale)), dtype=np.float64)
     raised = np.exp(scale - scale.max(axis=1, keepdims=True))

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trunkline.core.arrays import Floats
-from trunkline.core.tasks import Task
+from trunkline.core.tasks import NUMERIC, Task
 
 FEWEST = 10  # rows of a class: with fewer, some feature of many ranks it well by chance
 PRESENT = 0.1  # share of the rows that must be present to be looked at alone
@@ -61,7 +61,7 @@ def ranking(scores: Floats, labels: NDArray[Any], task: Task) -> float | None:
 
     None if labels are all alike.
     """
-    if task == "regression":
+    if task in NUMERIC:
         return next(((1 + _rank(scores, target, task)) / 2 for target in _targets(labels, task)), None)
     each = scores.T if task == "multiclass" else scores[None]
     codes = range(len(each)) if task == "multiclass" else [1]
@@ -72,7 +72,7 @@ def ranking(scores: Floats, labels: NDArray[Any], task: Task) -> float | None:
 def unranked(labels: NDArray[Any], task: Task) -> str:
     """Say why nothing can be told to rank such labels, and what to do."""
     counts = np.unique(labels, return_counts=True)[1]
-    if task == "regression" or len(counts) < 2:
+    if task in NUMERIC or len(counts) < 2:
         return "the labels of the holdout are all alike; hold out other rows: window or split of conf/data"
     return (
         f"the holdout has {counts.min()} rows of its rarest class, and with fewer than {FEWEST} some feature ranks "
@@ -105,7 +105,7 @@ def repeated(features: pl.DataFrame, trained: pl.DataFrame) -> float:
 
 def _targets(labels: NDArray[Any], task: Task) -> Iterator[Floats]:
     """Yield what is to be ranked: the label, or for each class whether it is that one."""
-    if task == "regression":
+    if task in NUMERIC:
         yield from [labels.astype(np.float64)] if len(np.unique(labels)) > 1 else []
         return
     for code in [1] if task == "binary" else np.unique(labels):
@@ -133,7 +133,7 @@ def _numbers(series: pl.Series, target: Floats, task: Task) -> Iterator[tuple[Fl
     present = numbers.is_not_null().to_numpy()
     if numbers.null_count() and present.sum() >= max(3 * FEWEST, PRESENT * len(target)):
         ranked = target[present]
-        if len(np.unique(ranked)) > 1 if task == "regression" else _enough(ranked):
+        if len(np.unique(ranked)) > 1 if task in NUMERIC else _enough(ranked):
             yield numbers.drop_nulls().to_numpy(), ranked
 
 
@@ -148,13 +148,13 @@ def _crossed(series: pl.Series, target: Floats) -> Floats:
 
 def _strength(values: Floats, target: Floats, task: Task) -> float:
     rank = _rank(values, target, task)
-    return abs(rank) if task == "regression" else max(rank, 1 - rank)
+    return abs(rank) if task in NUMERIC else max(rank, 1 - rank)
 
 
 def _rank(values: Floats, target: Floats, task: Task) -> float:
     """Return ROC AUC, or Spearman's coefficient of a number, which is 0 for values that are all alike."""
     ranks = pl.Series(values).rank("average").to_numpy()
-    if task == "regression":
+    if task in NUMERIC:
         others = pl.Series(target).rank("average").to_numpy()
         return float(np.corrcoef(ranks, others)[0, 1]) if ranks.std() > 0 else 0.0
     hits = float(target.sum())

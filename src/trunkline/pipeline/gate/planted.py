@@ -12,6 +12,7 @@ import polars as pl
 
 from trunkline.bundle.manifest import Identity
 from trunkline.core.arrays import Floats
+from trunkline.core.tasks import NUMERIC
 from trunkline.pipeline.gate import distortions
 from trunkline.pipeline.gate.evidence import Evidence
 
@@ -48,7 +49,7 @@ def leaks(good: Evidence, champion: Identity) -> Iterator[Leak]:
 def _features(good: Evidence) -> Iterator[tuple[str, Floats]]:
     random, rows = np.random.default_rng(good.seed + 3), len(good.labels)
     label = good.labels.astype(np.float64)
-    step = float(label.std()) if good.task == "regression" else 1.0
+    step = float(label.std()) if good.task in NUMERIC else 1.0
     yield "the label as a feature", label
     yield "the label with noise", label + random.normal(0, NOISE * step, rows)
     outcome = label + step * random.uniform(0, 0.5, rows)  # such as minutes late, where the label is whether it is
@@ -56,7 +57,7 @@ def _features(good: Evidence) -> Iterator[tuple[str, Floats]]:
     ids = random.integers(0, 4 * rows, rows)
     counts = np.bincount(ids)
     yield "the mean label of an id", (np.bincount(ids, label) / np.maximum(counts, 1))[ids]
-    if good.task != "regression":
+    if good.task not in NUMERIC:
         values = random.normal(size=rows)
         yield "missing where it has not happened yet", np.where(label == label.max(), values, np.nan)
 

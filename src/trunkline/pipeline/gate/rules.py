@@ -73,6 +73,25 @@ def threshold(blank: Verdict, rule: conf_gates.Threshold, _: Gates, evidence: Ev
         yield replace(verdict, slice=_slice(rule.slice, label), interval=estimate.interval)
 
 
+def backtest(blank: Verdict, rule: conf_gates.OverOrigins, _: Gates, evidence: Evidence) -> Iterator[Verdict]:
+    """Judge a metric of the backtest: at every origin, or by the interval of its mean over them."""
+    measured = evidence.reports.backtest
+    if rule.tested == "interval":
+        mean = measured.metrics.get(rule.metric)
+        if mean is None or mean.value is None or mean.interval is None:
+            why = mean.undefined if mean else "reports/backtest.json does not have it; run: dvc repro"
+            raise UserError(f"{rule.metric} has no mean over origins: {why}")
+        verdict = limited(blank, rule.limits, mean.value, mean.interval, f"the mean {rule.metric} over origins")
+        yield replace(verdict, interval=mean.interval)
+        return
+    for origin in measured.origins:
+        value = origin.metrics.get(rule.metric)
+        if value is None:
+            raise UserError(f"{rule.metric} is not defined at the origin {origin.origin}; {undefined.REMEDY}")
+        verdict = limited(blank, rule.limits, value, (value, value), rule.metric)
+        yield replace(verdict, slice=f"origin {origin.origin}")
+
+
 def _slice(name: str | None, label: str) -> str | None:
     return None if name is None else f"{name} {label}"
 

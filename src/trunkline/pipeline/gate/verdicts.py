@@ -18,6 +18,7 @@ from trunkline.pipeline.reports import Verdict, passes
 
 _KINDS: dict[str, Callable[..., Iterator[Verdict]]] = {
     "threshold": rules.threshold,
+    "backtest": rules.backtest,
     "champion": rules.champion,
     "noise_floor": rules.noise_floor,
     "simplicity": rules.simplicity,

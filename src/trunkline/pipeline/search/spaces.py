@@ -17,7 +17,12 @@ from trunkline.core.tasks import Task
 from trunkline.pipeline.evaluate.metrics.registry import REGISTRY
 from trunkline.pipeline.train import estimators
 
-AUTO: dict[Task, str] = {"binary": "auto", "multiclass": "auto", "regression": "auto_regression"}
+AUTO: dict[Task, str] = {
+    "binary": "auto",
+    "multiclass": "auto",
+    "regression": "auto_regression",
+    "count": "auto_regression",
+}
 DIGITS = 4  # that a drawn number keeps, so that a person can read and repeat it
 
 

@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from trunkline.conf.model import CategoricalSteps, Model, NumericSteps, Preprocess
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError, one_line
+from trunkline.core.tasks import NUMERIC
 from trunkline.pipeline.train import constraints, estimators, margins, traces
 
 UNKNOWN, MISSING = -1, -2
@@ -173,10 +174,13 @@ def _check_label(dataset: Dataset) -> None:
     seen = label.unique().sort().to_list()
     where, rows = f"data/features/train.parquet: '{schema.label}'", dataset.frame.height
     remedy = "widen data.window.train or fix data.target"
-    if schema.task == "regression":
+    if schema.task in NUMERIC:
         if len(seen) < 2 or not label.is_finite().all():
             shown = ", ".join(map(str, seen[:3]))
             raise UserError(f"{where} must be finite numbers, not all equal, but is {shown} in {rows} rows; {remedy}")
+        odd = [value for value in seen if value < 0 or value % 1] if schema.task == "count" else []
+        if odd:
+            raise UserError(f"{where} must be whole numbers of at least 0, but is {odd[0]:g} in some row; {remedy}")
         return
     if schema.classes:
         absent = [name for number, name in enumerate(schema.classes) if number not in seen]

@@ -22,7 +22,7 @@ from trunkline.serve.online.reader import DeclaredColumn
 from trunkline.serve.prediction_log.privacy import Privacy
 
 _KEPT = {"type", "nullable", "min", "max", "allowed", "pattern", "formats"}
-_KINDS: dict[Task, ColumnType] = {"binary": "boolean", "regression": "number", "multiclass": "text"}
+_KINDS: dict[Task, ColumnType] = {"binary": "boolean", "regression": "number", "count": "number", "multiclass": "text"}
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import polars as pl
 from trunkline.bundle import columns as bundle_columns
 from trunkline.core.errors import UserError
 from trunkline.core.expressions import Expression, columns
+from trunkline.core.tasks import NUMERIC
 from trunkline.serve import raw, tables
 from trunkline.serve.labels import identity
 from trunkline.serve.labels.declared import Declared, column
@@ -186,8 +187,10 @@ class OutcomesFile:
         wrong = {"when it arrived is not known: its event has no time": rows[ARRIVED].is_null()}
         if label.task == "multiclass":
             wrong[f"{label.name}: is not one of {', '.join(label.class_names)}"] = ~outcome.is_in(label.class_names)
-        if label.task == "regression":
+        if label.task in NUMERIC:
             wrong[f"{label.name}: is not a finite number"] = ~outcome.is_finite()
+        if label.task == "count":
+            wrong[f"{label.name}: is not a whole number of at least 0"] = (outcome < 0) | (outcome % 1 != 0)
         present = outcome.is_not_null()
         return {number: reason for reason, mask in wrong.items() for number in rows.filter(mask & present)[NUMBER]}
 

@@ -17,7 +17,12 @@ from trunkline.serve.prediction_log.place import LABELS, Place
 from trunkline.serve.prediction_log.segments import ROW
 
 OUTCOME, ARRIVED, IMPORTED = "outcome", "arrived_at", "imported_at"
-TYPES: dict[Task, pl.DataType] = {"binary": pl.Boolean(), "regression": pl.Float64(), "multiclass": pl.String()}
+TYPES: dict[Task, pl.DataType] = {
+    "binary": pl.Boolean(),
+    "multiclass": pl.String(),
+    "regression": pl.Float64(),
+    "count": pl.Float64(),
+}
 INSTANT = pl.Datetime("us", "UTC")
 
 _ABOUT = b"trunkline.labels"  # in the schema's metadata

@@ -16,7 +16,12 @@ from trunkline.pipeline.evaluate.metrics.kinds import Sample, point
 from trunkline.pipeline.evaluate.metrics.registry import named
 from trunkline.pipeline.train import fit
 
-METRICS: dict[Task, str] = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "r2"}
+METRICS: dict[Task, str] = {
+    "binary": "roc_auc",
+    "multiclass": "accuracy",
+    "regression": "r2",
+    "count": "poisson_d2",
+}
 REPEATS = 5
 PERMUTED_ROWS = 5_000
 

@@ -29,8 +29,8 @@ class Sample:
     """Rows to measure: label, score, and the cluster's column in the counts of resamples.
 
     Three arrays of one length; a part of the rows keeps the clusters' columns, and so the same resamples. Binary:
-    label 0 or 1, score from 0 to 1. Regression: any number each. Multiclass: label the number of its class, scores of
-    shape (rows, classes) from 0 to 1 that sum to 1.
+    label 0 or 1, score from 0 to 1. Regression: any number each. Count: a whole number from 0 on, and a number from 0
+    on. Multiclass: label the number of its class, scores of shape (rows, classes) from 0 to 1 that sum to 1.
     Raises UserError for an impossible score or label: a number computed from it would look like any other.
     """
 
@@ -60,6 +60,12 @@ def _regression(labels: NDArray[Any], scores: Floats) -> None:
     _refuse(~np.isfinite(labels), labels, "label", "a finite number; check the target")
 
 
+def _count(labels: NDArray[Any], scores: Floats) -> None:
+    _refuse(~(np.isfinite(scores) & (scores >= 0)), scores, "score", "a number of at least 0; check the model")
+    whole = np.isfinite(labels) & (labels >= 0) & (np.floor(labels) == labels)
+    _refuse(~whole, labels, "label", "a whole number of at least 0; check the target")
+
+
 def _multiclass(labels: NDArray[Any], scores: Floats) -> None:
     chances = ((scores >= 0) & (scores <= 1)).all(axis=1) & (np.abs(scores.sum(axis=1) - 1) <= _SUM)
     _refuse(~chances, scores, "score", "chances of the classes that sum to 1; check the model")
@@ -70,6 +76,7 @@ _CHECKS: dict[Task, Callable[[NDArray[Any], Floats], None]] = {
     "binary": _binary,
     "multiclass": _multiclass,
     "regression": _regression,
+    "count": _count,
 }
 
 

@@ -87,6 +87,19 @@ def _r2(sums: Floats, rows: Integers) -> Floats:
     return 1 - ratio(errors, np.where(spread > 1e-12 * second, spread, 0))
 
 
+def _deviances(labels: Floats, scores: Floats) -> Floats:
+    """Return each row's deviance, its label, and its label times the logarithm of it."""
+    kept, own = np.maximum(scores, _SMALLEST), np.maximum(labels, _SMALLEST)
+    deviance = 2 * (labels * np.log(own / kept) - labels + kept)
+    return np.stack([deviance, labels, labels * np.log(own)], axis=1)
+
+
+def _poisson_d2(sums: Floats, rows: Integers) -> Floats:
+    deviance, total, logs = sums.T
+    of_mean = 2 * (logs - total * np.log(np.maximum(ratio(total, rows), _SMALLEST)))
+    return 1 - ratio(deviance, np.where(of_mean > 1e-12 * np.maximum(1, np.abs(logs)), of_mean, 0))
+
+
 _REGRESSION = (
     RowMean(
         "mae",
@@ -132,6 +145,25 @@ _REGRESSION = (
         "numpy.mean",
         lambda labels, scores: scores,
     ),
+)
+
+_COUNT = (
+    RowMean(
+        "poisson_deviance",
+        "smaller",
+        "Mean of twice label x log(label / score) - label + score, the score at least 2.2e-16; 0 is perfect.",
+        "McCullagh and Nelder, Generalized Linear Models (1989), 2.3; sklearn.metrics.mean_poisson_deviance",
+        lambda labels, scores: _deviances(labels, scores)[:, 0],
+    ),
+    Combined(
+        "poisson_d2",
+        "larger",
+        "Share of the mean label's Poisson deviance that the scores explain; not defined where all labels are equal.",
+        "Cameron and Windmeijer, J. Business Econ. Stat. 14 (1996) 209-220; sklearn.metrics.d2_tweedie_score, power=1",
+        _deviances,
+        _poisson_d2,
+    ),
+    *_REGRESSION,
 )
 
 _MULTICLASS = (
@@ -233,7 +265,12 @@ _BINARY = (
     ),
 )
 
-_TASKS: dict[Task, Sequence[Metric]] = {"binary": _BINARY, "multiclass": _MULTICLASS, "regression": _REGRESSION}
+_TASKS: dict[Task, Sequence[Metric]] = {
+    "binary": _BINARY,
+    "multiclass": _MULTICLASS,
+    "regression": _REGRESSION,
+    "count": _COUNT,
+}
 REGISTRY: dict[Task, dict[str, Metric]] = {
     task: {metric.name: metric for metric in metrics} for task, metrics in _TASKS.items()
 }
