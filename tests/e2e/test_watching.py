@@ -159,3 +159,16 @@ def shown(made: World, environment: str) -> tuple[str, Any]:
     answer = get(made.addresses[environment]) or {}
     rollout = answer.get("rollout")
     return answer.get("version", ""), rollout and {name: rollout[name] for name in ("kind", "share")}
+
+
+def test_a_person_who_asks_has_a_retraining_proposed_and_ci_says_that_its_window_has_no_rows(made: World) -> None:
+    because = {"because": "New routes since May"}
+    pull = made.pull("because → a retraining", lambda: made.rig.dispatch("monitor", because, wait=False))
+    assert (pull.user, pull.head_ref) == (OPENER, f"retrain/{NAME}")
+    assert pull.title.startswith(f"Retrain {NAME} on {NOW:%Y}-")
+    assert "- Asked for: New routes since May <!-- trunkline:cause" in pull.body
+    assert "in `production`, as of" in pull.body
+    changed = git(made.rig.upstream.path, "diff", "--name-only", f"main...{pull.head_sha}").split()
+    assert changed == ["conf/experiment/small.yaml"]
+    assert made.rig.checks(pull.head_sha)["trunkline"] == "failure"
+    assert f"no valid rows in {NOW:%Y}-" in made.rig.job("pull-request", "trunkline").log
