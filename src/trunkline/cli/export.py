@@ -7,23 +7,54 @@ import click
 from trunkline.cli import options
 
 
-@click.command(short_help="Write a bundle for browsers and Node.")
+@click.command(short_help="Write a bundle for browsers and Node, or for AWS Lambda.")
 @click.argument(
     "bundle", metavar="[BUNDLE]", type=click.Path(path_type=Path), required=False, default=Path("models/bundle")
 )
-@click.option("--to", type=click.Choice(["web"]), required=True, help="What runs it: a browser, or Node.")
-@click.option("-o", "--output", "folder", required=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--to", type=click.Choice(["web", "lambda"]), required=True, help="What runs it: a browser or Node; AWS Lambda."
+)
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The folder; for lambda the archive, a .zip."
+)
 @click.option(
     "--runtime",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The unpacked npm package onnxruntime-web, of which two files are copied; without it, put them there.",
+    help="For web: the unpacked npm package onnxruntime-web, of which three files are copied.",
 )
+@click.option(
+    "--packages",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="For lambda: where pip has installed locks/serve.txt and trunkline to, by --target.",
+)
+@options.project("For lambda: the folder whose params.yaml has conf/serving.")
 @options.dry_run("Write nothing; say what would be written.")
-def export(bundle: Path, to: str, folder: Path, runtime: Path | None, dry_run: bool) -> None:
-    """Write BUNDLE, models/bundle if none is given, as a folder that scores offline: docs/targets.md.
+def export(  # noqa: PLR0913, PLR0917  an argument per option
+    bundle: Path, to: str, output: Path, runtime: Path | None, packages: Path | None, project: Path, dry_run: bool
+) -> None:
+    """Write BUNDLE, models/bundle if none is given, for what runs it without a server of its own: docs/targets.md.
 
-    It holds the graph, the contract, the golden rows, a loader and a page. The loader replays the golden rows first.
+    For web it is a folder that scores offline: the graph, the contract, the golden rows, a loader, which replays them
+    first, and a page. For lambda it is an archive with its packages, the same bytes for the same content.
     """
+    if to == "web":
+        if packages:
+            raise click.UsageError("--packages is for --to lambda; leave it out")
+        _web(bundle, output, runtime, dry_run)
+        return
+    if runtime or packages is None:
+        raise click.UsageError("--to lambda needs --packages, and no --runtime")
+    from trunkline.deploy.targets import aws_lambda
+
+    listed = aws_lambda.content(bundle, packages, project)
+    if not dry_run:
+        aws_lambda.write(listed, output)
+    size = sum(path.stat().st_size for path in listed.values())
+    click.echo(f"{output}: {'would be ' if dry_run else ''}written: {len(listed)} files, {size:,} bytes unpacked")
+    click.echo(f"its handler is {aws_lambda.HANDLER}")
+
+
+def _web(bundle: Path, folder: Path, runtime: Path | None, dry_run: bool) -> None:
     from trunkline.conf.bundle import Packaging
     from trunkline.core import files
     from trunkline.deploy.targets import web

@@ -127,7 +127,17 @@ class _Target:
             if name in changed and not (self.check or self.dry_run):
                 _write(self.folder / name, texts[name], private=name in private)
             click.echo(f"{self.folder / name}: {self._state(name in changed)}")
-        return 1 if self.check and changed else 0
+        left = self._left(texts)
+        for path in left:
+            click.echo(f"{path}: {self.declared} declares it no more; remove it")
+        return 1 if self.check and (changed or left) else 0
+
+    def _left(self, texts: Mapping[str, str]) -> list[Path]:
+        """Return files that this target wrote into the folder once, and would not write now."""
+        mark = f"# Written by `trunkline render {self.verb}`"
+        paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        others = [path for path in paths if path.relative_to(self.folder).as_posix() not in texts]
+        return [path for path in others if (_content(path) or "").startswith(mark)]
 
     def _state(self, changed: bool) -> str:
         if not changed:

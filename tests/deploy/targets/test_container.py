@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +10,6 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from tests.conftest import ROOT
 from tests.deploy.targets import validators
 from tests.deploy.targets.projects import image, project
 from tests.monitor.render.programs import checked
@@ -168,22 +166,7 @@ def test_the_packages_of_the_server_answer_a_request_in_the_layout_of_its_image(
     locks = [
         tmp_path / ("deploy/container/clients.txt" if "clients" in lock else lock) for lock in install.split()[1::2]
     ]
-    image_root = tmp_path / "image"
-    uv = shutil.which("uv") or str(Path(sys.prefix) / "uv/bin/uv")
-    options = [option for lock in locks for option in ("-r", lock)]
-    command = [
-        uv,
-        "pip",
-        "install",
-        "--quiet",
-        "--no-config",
-        "--require-hashes",
-        "--no-deps",
-        "--python",
-        sys.executable,
-    ]
-    subprocess.run([*command, "--target", image_root, *options], check=True, timeout=300)
-    shutil.copytree(ROOT / "src/trunkline", image_root / "trunkline", symlinks=True)
+    image_root = validators.packages_of(locks, tmp_path / "image")
     python, *arguments, verb = json.loads(entry)
     assert (python, verb) == ("python3", "serve")
     (tmp_path / "srv").mkdir()

@@ -149,6 +149,17 @@ def test_pods_are_what_the_standard_restricted_allows_and_hold_no_version(tmp_pa
     assert {path: path.read_bytes() for path in folder.rglob("*.yaml")} == before
 
 
+def test_what_is_declared_no_more_is_stale_and_what_others_wrote_is_not(tmp_path):
+    folder = render(project(tmp_path, **ALL))
+    (folder / "base/notes.yaml").write_text("# ours\n")
+    command = ["render", "kubernetes", "--project", str(project(tmp_path, **MINIMAL)), "-o", str(folder)]
+    assert CliRunner().invoke(trunkline, command).exit_code == 0
+    done = CliRunner().invoke(trunkline, [*command, "--check"])
+    left = [line.partition(":")[0] for line in done.output.splitlines() if "declares it no more; remove it" in line]
+    gone = ["argo-cd/production", "argo-cd/staging", "base/scaledobject", "flux/production", "flux/staging"]
+    assert (done.exit_code, left) == (1, [str(folder / f"{name}.yaml") for name in gone])
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

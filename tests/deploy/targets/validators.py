@@ -13,7 +13,8 @@ from filelock import FileLock
 
 from tests.rig import npm, packages
 
-LOCK = Path(__file__).parents[3] / "locks/validators.txt"
+ROOT = Path(__file__).parents[3]
+LOCK = ROOT / "locks/validators.txt"
 
 
 @cache
@@ -47,6 +48,17 @@ def run(name: str, *arguments: object, cwd: Path | None = None) -> "subprocess.C
     """Run a program of the environment."""
     command = [environment() / "bin" / name, *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=120)
+
+
+def packages_of(locks: list[Path], folder: Path) -> Path:
+    """Install what locks list, and this tree's trunkline, into a folder, as images and archives have it."""
+    uv = shutil.which("uv") or str(Path(sys.prefix) / "uv/bin/uv")
+    command = [uv, "pip", "install", "--quiet", "--no-config", "--require-hashes", "--no-deps"]
+    options = [option for lock in locks for option in ("-r", lock)]
+    subprocess.run([*command, "--python", sys.executable, "--target", folder, *options], check=True, timeout=300)
+    ignored = shutil.ignore_patterns("__pycache__", "files")
+    shutil.copytree(ROOT / "src/trunkline", folder / "trunkline", ignore=ignored)
+    return folder
 
 
 CRDS = Path(__file__).with_name("crds")
