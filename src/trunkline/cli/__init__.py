@@ -15,6 +15,7 @@ COMMANDS = {
     "compose": "trunkline.cli.compose:compose",
     "dashboard": "trunkline.cli.dashboard:dashboard",
     "doctor": "trunkline.cli.doctor:doctor",
+    "dossier": "trunkline.cli.dossier:dossier",
     "export": "trunkline.cli.export:export",
     "gate": "trunkline.cli.gate:gate",
     "init": "trunkline.cli.init:init",

@@ -1,0 +1,1 @@
+"""A version's dossier as a page."""
