@@ -111,7 +111,7 @@ def project(declared: dict[str, Any], tmp_path: Path) -> Path:
 
 
 def test_a_process_that_is_killed_loses_and_doubles_nothing(broker, declared, folder, project):
-    good = encoded(80)
+    good = encoded(160)
     bodies = [body for number, body in enumerate(good) for body in ([body, POISON[0]] if number % 8 == 3 else [body])]
     broker.send(declared["requests"], bodies)
     for point in POINTS:
@@ -137,9 +137,9 @@ def test_a_process_that_is_killed_loses_and_doubles_nothing(broker, declared, fo
             process.kill()
         assert (process.returncode, errors.splitlines()[-1]) == (0, "stopped"), errors
     answered = scores(broker.read(declared["answers"]))
-    assert sorted(answered.values()) == sorted(expected(INPUTS, row) for row in rows(80))
+    assert sorted(answered.values()) == sorted(expected(INPUTS, row) for row in rows(160))
     sources = [headers["trunkline-source"] for _, _, headers in broker.read(declared["dead_letters"])]
-    assert len(sources) == len(set(sources)) == 10
+    assert len(sources) == len(set(sources)) == 20
 
 
 def test_a_broker_that_goes_away_is_waited_for(broker, declared, folder, caplog):
