@@ -111,22 +111,11 @@ def project(declared: dict[str, Any], tmp_path: Path) -> Path:
 
 
 def test_a_process_that_is_killed_loses_and_doubles_nothing(broker, declared, folder, project):
-    good = encoded(80)
+    good = encoded(160)
     bodies = [body for number, body in enumerate(good) for body in ([body, POISON[0]] if number % 8 == 3 else [body])]
     broker.send(declared["requests"], bodies)
     for point in POINTS:
-        command = [
-            sys.executable,
-            "-m",
-            "tests.serve.stream.killed",
-            point,
-            "2",
-            str(folder),
-            "--project",
-            str(project),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        kill(point, 2, folder, project)
     command = [TRUNKLINE, "stream", str(folder)]
     with subprocess.Popen(command, cwd=project, stderr=subprocess.PIPE, text=True) as process:
         try:
@@ -137,9 +126,25 @@ def test_a_process_that_is_killed_loses_and_doubles_nothing(broker, declared, fo
             process.kill()
         assert (process.returncode, errors.splitlines()[-1]) == (0, "stopped"), errors
     answered = scores(broker.read(declared["answers"]))
-    assert sorted(answered.values()) == sorted(expected(INPUTS, row) for row in rows(80))
+    assert sorted(answered.values()) == sorted(expected(INPUTS, row) for row in rows(160))
     sources = [headers["trunkline-source"] for _, _, headers in broker.read(declared["dead_letters"])]
-    assert len(sources) == len(set(sources)) == 10
+    assert len(sources) == len(set(sources)) == 20
+
+
+def kill(point: str, batch: int, folder: Path, project: Path) -> None:
+    """Run a process until it is killed at a point of its so-many-th batch."""
+    command = [sys.executable, "-m", "tests.serve.stream.killed", point, str(batch), str(folder)]
+    command += ["--project", str(project)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def test_what_a_killed_process_has_written_is_done_though_nothing_comes_after_it(broker, declared, folder, project):
+    broker.send(declared["requests"], encoded(1))
+    kill("before the commit", 1, folder, project)
+    with streaming(folder, declared):
+        until(lambda: broker.is_done(declared["requests"], declared["group"]), "it does not come to an end")
+    assert len(scores(broker.read(declared["answers"]))) == 1
 
 
 def test_a_broker_that_goes_away_is_waited_for(broker, declared, folder, caplog):

@@ -53,11 +53,15 @@ class Reading:
 
 @dataclass
 class _Done:
-    """What is done of a partition: all up to an offset, and some offsets behind it; `next` is what is read next."""
+    """What is done of a partition: all up to an offset, and some offsets behind it.
+
+    `next` is what is read next, and `committed` the offset that the broker knows.
+    """
 
     upto: int
     dead: frozenset[int]
     next: int
+    committed: int
 
     def has(self, offset: int) -> bool:
         return offset <= self.upto or offset in self.dead
@@ -111,6 +115,8 @@ class KafkaChannel:
             done.next = offset + 1
             if not done.has(offset):
                 messages.append(_message(each))
+        if not messages:
+            self.finish([])  # what a process that was killed has done, and not committed
         if trouble is not None and not messages:  # what was read before it is not dropped
             raise OutageError(f"Kafka: {trouble.str()}")
         return messages
@@ -123,16 +129,17 @@ class KafkaChannel:
         return [True] * len(answers)
 
     def finish(self, messages: Sequence[Message]) -> None:
-        """Commit the offsets behind messages."""
-        behind: dict[int, int] = {}
-        for message in messages:
-            partition, offset = message.handle
-            behind[partition] = max(behind.get(partition, 0), offset + 1)
+        """Commit the offsets behind all that was read: messages of the batch, and those between that are skipped."""
+        ahead = {partition: done.next for partition, done in self._done.items() if done.next > done.committed}
+        if not ahead:
+            return
         try:
-            offsets = [TopicPartition(self.topics.requests, *each) for each in behind.items()]
+            offsets = [TopicPartition(self.topics.requests, *each) for each in ahead.items()]
             self._consumer.commit(offsets=offsets, asynchronous=False)
         except KafkaException as error:
             raise OutageError(f"Kafka: {_words(error)}") from None
+        for partition, offset in ahead.items():
+            self._done[partition].committed = offset
 
     @property
     def lag(self) -> int:
@@ -191,7 +198,7 @@ class KafkaChannel:
                 "ends before it: they do not belong together; name topics that do"
             )
         dead = frozenset(each for each in self._refused(partition, start) if each >= start)
-        return _Done(answered, dead, start)
+        return _Done(answered, dead, start, committed.offset)
 
     def _refused(self, partition: int, start: int) -> list[int]:
         """Return the offsets of the last dead letters, back to one before `start` if there is one."""
