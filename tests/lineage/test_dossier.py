@@ -21,7 +21,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     project.commit()
     project.release()
     hostile = ["Flights <script>alert(1)</script> elsewhere"]
-    project.params(seed=8, bundle__card__limits=hostile).build(0.76).merge(7, "Another seed")
+    project.params(seed=8, bundle__card__limits=hostile).build(0.76)
+    slices = json.loads(project.read("reports/slices.json"))
+    estimates = {"brier": {"value": 0.2, "interval": None}, "roc_auc": {"value": 0.71, "interval": [0.6, 0.8]}}
+    slices["origin"] = {"EWR": {"n": 12, "metrics": estimates}, "XXX": {"n": 1, "metrics": {}}}
+    project.write("reports/slices.json", slices).merge(7, "Another seed")
     project.release(ReviewFacts(7, "ada", ("bob", "eve")))
     project.declare(production="v2").merge(8, "Promote v2")
     monkeypatch.chdir(project.root)
@@ -50,6 +54,7 @@ def test_each_heading_has_what_is_proved_and_what_is_left_to_a_person() -> None:
     assert dict(found[1]["facts"])["Intended use"].startswith("Tell who plans gates")
     assert rows(found[1], "Where it ran")[0][:2] == ["production", "declared"]
     assert rows(found[3], "On the whole holdout") == [["roc_auc", "0.7600", "0.7500 to 0.7700"]]
+    assert rows(found[3], "By group") == [["origin EWR", "12", "roc_auc", "0.7100", "0.6000 to 0.8000"]]
     assert rows(found[3], "Who lets a version into an environment") == [
         ["production", "approval"],
         ["staging", "automatic"],

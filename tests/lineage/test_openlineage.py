@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from click.testing import CliRunner
 from openlineage.client.event_v2 import InputDataset, Job, OutputDataset, Run, RunEvent, RunState
 from openlineage.client.generated import (
@@ -23,6 +24,7 @@ from tests.releases import NAME, Project, history
 from trunkline.adapters.git.ancestry import Commit
 from trunkline.cli.lineage import lineage
 from trunkline.core.errors import UserError
+from trunkline.core.paths import LOCK
 from trunkline.lineage import openlineage
 
 CLASSES = {
@@ -131,6 +133,18 @@ def test_a_run_of_everything_names_its_data_columns_and_verdicts(shipped):
     assert gates["verdict"] == "pass"
     assert {each["name"] for each in judged} <= {each["id"] for each in gates["rules"]}
     assert judged
+
+
+def test_a_commit_has_the_runs_of_what_it_changed_alone(root):
+    committed = {path: (root / path).read_bytes() for path in openlineage.READ}
+    commit = Commit("cd" * 20, "cdcd", "Ada", "2026-03-02T09:00:00+01:00", "A seed", "A seed")
+    assert openlineage.lines([openlineage.Step(commit, committed, committed)], []) == ""
+    lock = yaml.safe_load(committed[LOCK])
+    lock["stages"]["train"]["params"]["params.yaml"]["seed"] = 8
+    changed = committed | {LOCK: yaml.safe_dump(lock, sort_keys=False).encode()}
+    [event] = check(openlineage.lines([openlineage.Step(commit, changed, committed)], []))
+    assert event["job"]["name"] == "train"
+    assert event["run"]["facets"]["trunkline_commit"]["params"]["params.yaml"]["seed"] == 8
 
 
 @pytest.fixture(scope="module")
