@@ -186,15 +186,19 @@ def test_a_version_that_is_delivered_answers_from_the_next_batch_on(broker, decl
 def test_topics_that_do_not_fit_are_refused(broker, declared, folder, tmp_path):
     with pytest.raises(UserError, match="gone"), streaming(folder, declared | {"requests": "gone"}):
         pass
-    if isinstance(broker, Kafka):
-        broker.send(declared["answers"], encoded(1))
-        words = "offset 0 of partition 0 is of something else, not of"
-    else:
+    if isinstance(broker, Nats):
         broker.make("short", window=0.5)
-        declared = declared | {"answers": "short"}
         words = r"remembers duplicates for 0\.5 s .* may come again after 1 s"
-    with pytest.raises(UserError, match=words), streaming(folder, declared):
-        pass
+        with pytest.raises(UserError, match=words), streaming(folder, declared | {"answers": "short"}):
+            pass
+    else:
+        foreign = {"": "is of something else, not of", "other:0:0": "is of other:0:0, not of"}
+        foreign[f"{declared['requests']}:0:99"] = "answers offset 99 of .*, which ends before it"
+        for number, (source, words) in enumerate(foreign.items()):
+            broker.make(answers := f"{declared['answers']}.{number}")
+            broker.send(answers, [b"{}"], **{"trunkline-source": source})
+            with pytest.raises(UserError, match=words), streaming(folder, declared | {"answers": answers}):
+                pass
 
 
 def test_a_request_that_is_sent_twice_is_answered_once_by_nats(broker, declared, folder):
