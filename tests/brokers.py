@@ -207,7 +207,10 @@ class Nats:
     def is_done(self, topic: str, group: str) -> bool:
         async def work(jetstream: Any) -> bool:
             name = f"{group}-{topic}".replace(".", "_")
-            info = await jetstream.consumer_info(topic.replace(".", "_"), name)
+            try:
+                info = await jetstream.consumer_info(topic.replace(".", "_"), name)
+            except NotFoundError:  # nobody has begun
+                return False
             return (info.num_pending, info.num_ack_pending) == (0, 0)
 
         return self._do(work)  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 import yaml
 
-from tests.brokers import Broker, Kafka, Nats, scores, until
+from tests.brokers import Broker, Nats, scores, until
 from tests.bundles import INPUTS, expected
 from tests.serve.conftest import GOOD, golden_bundle
 from tests.serve.stream.conftest import streaming
@@ -201,10 +201,22 @@ def test_topics_that_do_not_fit_are_refused(broker, declared, folder, tmp_path):
                 pass
 
 
-def test_a_request_that_is_sent_twice_is_answered_once_by_nats(broker, declared, folder):
-    if isinstance(broker, Kafka):
-        pytest.skip("Kafka answers each message; its key is the request id")
+def test_a_request_that_is_sent_twice_has_one_answer_in_nats_and_one_key_in_kafka(broker, declared, folder):
+    many = 3 if isinstance(broker, Nats) else 6
     with streaming(folder, declared):
         broker.send(declared["requests"], encoded(3) * 2, ["a", "b", "c"] * 2)
-        until(lambda: len(broker.read(declared["answers"])) == 3, "not all are answered")
-    assert set(scores(broker.read(declared["answers"]))) == {"a", "b", "c"}
+        until(lambda: broker.is_done(declared["requests"], declared["group"]), "it does not come to an end")
+    answers = broker.read(declared["answers"])
+    assert (len(answers), {key for key, _, _ in answers}) == (many, {"a", "b", "c"})
+
+
+def test_processes_share_what_there_is_to_do(broker, declared, folder):
+    broker.send(declared["requests"], encoded(40))
+    with streaming(folder, declared, frozenset({1, 7})):
+        until(lambda: len(broker.read(declared["answers"])) >= 20, "not all are answered")
+        sources = {headers["trunkline-source"].split(":")[-2] for _, _, headers in broker.read(declared["answers"])}
+        assert isinstance(broker, Nats) or sources == {"1"}
+        with streaming(folder, declared, frozenset({0})):
+            until(lambda: broker.is_done(declared["requests"], declared["group"]), "it does not come to an end")
+    answered = scores(broker.read(declared["answers"]))
+    assert sorted(answered.values()) == sorted(expected(INPUTS, row) for row in rows(40))
