@@ -35,7 +35,7 @@ class Broker(Protocol):
 
     def make(self, *topics: str, window: float = WINDOW) -> None: ...
 
-    def send(self, topic: str, bodies: Sequence[bytes], ids: Sequence[str] | None = None) -> None: ...
+    def send(self, topic: str, bodies: Sequence[bytes], ids: Sequence[str] | None = None, **more: str) -> None: ...
 
     def read(self, topic: str) -> list[Written]: ...
 
@@ -103,10 +103,10 @@ class Kafka:
         for each in client.create_topics([NewTopic(name, 2, 1) for name in topics]).values():
             each.result()
 
-    def send(self, topic: str, bodies: Sequence[bytes], ids: Sequence[str] | None = None) -> None:
+    def send(self, topic: str, bodies: Sequence[bytes], ids: Sequence[str] | None = None, **more: str) -> None:
         producer = Producer(self._settings)
         for number, body in enumerate(bodies):
-            headers = {"X-Request-Id": ids[number]} if ids else {}
+            headers = more | ({"X-Request-Id": ids[number]} if ids else {})
             producer.produce(topic, body, partition=number % 2, headers=headers)
         assert producer.flush(_SECONDS) == 0
 
@@ -171,9 +171,9 @@ class Nats:
 
         self._do(work)
 
-    def send(self, topic: str, bodies: Sequence[bytes], ids: Sequence[str] | None = None) -> None:
+    def send(self, topic: str, bodies: Sequence[bytes], ids: Sequence[str] | None = None, **more: str) -> None:
         async def work(jetstream: Any) -> None:
-            given = [{"X-Request-Id": each} for each in ids] if ids else [None] * len(bodies)
+            given = [more | {"X-Request-Id": each} for each in ids] if ids else [more or None] * len(bodies)
             sent = [
                 await jetstream.publish_async(topic, body, headers=headers)
                 for body, headers in zip(bodies, given, strict=True)
@@ -207,7 +207,10 @@ class Nats:
     def is_done(self, topic: str, group: str) -> bool:
         async def work(jetstream: Any) -> bool:
             name = f"{group}-{topic}".replace(".", "_")
-            info = await jetstream.consumer_info(topic.replace(".", "_"), name)
+            try:
+                info = await jetstream.consumer_info(topic.replace(".", "_"), name)
+            except NotFoundError:  # nobody has begun
+                return False
             return (info.num_pending, info.num_ack_pending) == (0, 0)
 
         return self._do(work)  # type: ignore[no-any-return]

@@ -34,14 +34,14 @@ def declared(broker: Broker) -> dict[str, Any]:
 
 
 @contextmanager
-def streaming(source: Source | Path, stream: dict[str, Any], **serving: Any) -> Iterator[None]:
+def streaming(source: Source | Path, stream: dict[str, Any], partitions: Any = None, **serving: Any) -> Iterator[None]:
     """Work on a stream in a thread, until the end; what it fails with is raised there."""
     source = source if isinstance(source, Source) else Source(source)
     stop = Event()
     given = Serving.parse({"stream": stream, **serving})
     assert isinstance(given.stream, Stream)
     with ThreadPoolExecutor(1) as thread:
-        running = thread.submit(run.run, source, given, given.stream, stop, None)
+        running = thread.submit(run.run, source, given, given.stream, stop, partitions)
         try:
             yield
         finally:

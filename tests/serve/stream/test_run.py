@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 import yaml
 
-from tests.brokers import Broker, Kafka, Nats, scores, until
+from tests.brokers import Broker, Nats, scores, until
 from tests.bundles import INPUTS, expected
 from tests.serve.conftest import GOOD, golden_bundle
 from tests.serve.stream.conftest import streaming
@@ -186,21 +186,37 @@ def test_a_version_that_is_delivered_answers_from_the_next_batch_on(broker, decl
 def test_topics_that_do_not_fit_are_refused(broker, declared, folder, tmp_path):
     with pytest.raises(UserError, match="gone"), streaming(folder, declared | {"requests": "gone"}):
         pass
-    if isinstance(broker, Kafka):
-        broker.send(declared["answers"], encoded(1))
-        words = "offset 0 of partition 0 is of something else, not of"
-    else:
+    if isinstance(broker, Nats):
         broker.make("short", window=0.5)
-        declared = declared | {"answers": "short"}
         words = r"remembers duplicates for 0\.5 s .* may come again after 1 s"
-    with pytest.raises(UserError, match=words), streaming(folder, declared):
-        pass
+        with pytest.raises(UserError, match=words), streaming(folder, declared | {"answers": "short"}):
+            pass
+    else:
+        foreign = {"": "is of something else, not of", "other:0:0": "is of other:0:0, not of"}
+        foreign[f"{declared['requests']}:0:99"] = "answers offset 99 of .*, which ends before it"
+        for number, (source, words) in enumerate(foreign.items()):
+            broker.make(answers := f"{declared['answers']}.{number}")
+            broker.send(answers, [b"{}"], **{"trunkline-source": source})
+            with pytest.raises(UserError, match=words), streaming(folder, declared | {"answers": answers}):
+                pass
 
 
-def test_a_request_that_is_sent_twice_is_answered_once_by_nats(broker, declared, folder):
-    if isinstance(broker, Kafka):
-        pytest.skip("Kafka answers each message; its key is the request id")
+def test_a_request_that_is_sent_twice_has_one_answer_in_nats_and_one_key_in_kafka(broker, declared, folder):
+    many = 3 if isinstance(broker, Nats) else 6
     with streaming(folder, declared):
         broker.send(declared["requests"], encoded(3) * 2, ["a", "b", "c"] * 2)
-        until(lambda: len(broker.read(declared["answers"])) == 3, "not all are answered")
-    assert set(scores(broker.read(declared["answers"]))) == {"a", "b", "c"}
+        until(lambda: broker.is_done(declared["requests"], declared["group"]), "it does not come to an end")
+    answers = broker.read(declared["answers"])
+    assert (len(answers), {key for key, _, _ in answers}) == (many, {"a", "b", "c"})
+
+
+def test_processes_share_what_there_is_to_do(broker, declared, folder):
+    broker.send(declared["requests"], encoded(40))
+    with streaming(folder, declared, frozenset({1, 7})):
+        until(lambda: len(broker.read(declared["answers"])) >= 20, "not all are answered")
+        sources = {headers["trunkline-source"].split(":")[-2] for _, _, headers in broker.read(declared["answers"])}
+        assert isinstance(broker, Nats) or sources == {"1"}
+        with streaming(folder, declared, frozenset({0})):
+            until(lambda: broker.is_done(declared["requests"], declared["group"]), "it does not come to an end")
+    answered = scores(broker.read(declared["answers"]))
+    assert sorted(answered.values()) == sorted(expected(INPUTS, row) for row in rows(40))
