@@ -139,7 +139,7 @@ def test_pre_commit_fetches_nothing_and_runs_the_one_check():
     assert [(hook["entry"], hook["language"]) for hook in hooks["repos"][0]["hooks"]] == [("make check", "system")]
 
 
-@pytest.mark.parametrize("red", ["none", "test", "test-rest"])
+@pytest.mark.parametrize("red", ["none", "test", "test-rest", "newest"])
 def test_continuous_integration_runs_every_suite_with_all_it_needs_and_tells_what_each_took(tmp_path, red):
     required = "$TRUNKLINE_REQUIRE_BROWSER$TRUNKLINE_REQUIRE_REDIS$TRUNKLINE_REQUIRE_PROMETHEUS"
     scripts = {
@@ -147,6 +147,7 @@ def test_continuous_integration_runs_every_suite_with_all_it_needs_and_tells_wha
         ".ci/browser": "#!/bin/sh\necho browser >>calls\nexit 1\n",
         ".ci/redis": "#!/bin/sh\necho redis >>calls\nexit 1\n",
         ".ci/prometheus": "#!/bin/sh\necho prometheus >>calls\nexit 1\n",
+        ".ci/newest": f"#!/bin/sh\necho newest >>calls\n[ newest != {red} ]\n",
         "bin/make": f'#!/bin/sh\necho "$1 {required}" >>calls\n[ "$1" != {red} ]\n',
     }
     for name, text in scripts.items():
@@ -155,10 +156,10 @@ def test_continuous_integration_runs_every_suite_with_all_it_needs_and_tells_wha
         (tmp_path / name).chmod(0o755)
     environ = os.environ | {"PATH": os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])}
     done = subprocess.run(["bash", tmp_path / ".ci/run"], env=environ, capture_output=True, text=True, check=False)
-    calls = ["browser", "redis", "prometheus", "test 111", "test-rest 111"]
+    calls = ["browser", "redis", "prometheus", "test 111", "test-rest 111", "newest"]
     assert (tmp_path / "calls").read_text().splitlines() == calls
     assert done.returncode == (red != "none")
-    assert re.fullmatch(r"make test \d+ s, make test-rest \d+ s", done.stdout.splitlines()[-1])
+    assert re.fullmatch(r"make test \d+ s, make test-rest \d+ s, \.ci/newest \d+ s", done.stdout.splitlines()[-1])
 
 
 def test_the_license_and_the_version_are_one():

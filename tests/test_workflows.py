@@ -43,6 +43,9 @@ SETUP = {
     "git diff --quiet \"$BASE...HEAD\" -- ':!conf' ':!params.yaml' ':!dvc.lock' ':!reports' ':!models/registry.yaml'"
     ' || echo framework=true >> "$GITHUB_OUTPUT"',
     "make test",
+    "python -m pip install --no-deps --require-hashes --requirement locks/dev.txt",
+    "python -m pip install --no-deps --editable .",
+    "python -m pytest -q tests/core tests/conf tests/bundle",
     "locks/install ci",
     'echo "$PWD/.venv/bin" >> "$GITHUB_PATH"',
     'export PATH="$PWD/.venv/bin:$PATH"',

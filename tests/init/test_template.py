@@ -14,9 +14,10 @@ from trunkline.init.problem import Answers
 
 # What is of the framework, or of its own example, and of no other project.
 FRAMEWORK = (
-    ".ci/", ".github/workflows/framework.yml", ".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE",
-    "Makefile", "benchmarks/", "docs/", "examples/", "locks/README.md", "locks/ci.txt", "locks/dev.txt",
-    "locks/site.txt", "pyproject.toml", "src/", "tests/", "conf/experiment/", "zensical.toml",
+    ".ci/", ".github/workflows/framework.yml", ".github/workflows/platforms.yml", ".pre-commit-config.yaml",
+    "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "benchmarks/", "docs/", "examples/", "locks/README.md",
+    "locks/ci.txt", "locks/dev.txt", "locks/site.txt", "pyproject.toml", "src/", "tests/", "conf/experiment/",
+    "zensical.toml",
 )  # fmt: skip
 OF_THE_PROBLEM = ("conf/", "reports/", "README.md", "params.yaml", "dvc.lock")
 

@@ -250,6 +250,10 @@ def _heard(process: "subprocess.Popen[str]", tell: Callable[[str], None]) -> str
 
 def _end(process: "subprocess.Popen[str]") -> None:
     """End a process and what it has started, which would go on writing into a folder that is being removed."""
+    if sys.platform == "win32":  # knows no groups of processes, but who started whom
+        subprocess.run(["taskkill", "/T", "/F", "/PID", str(process.pid)], check=False, capture_output=True)  # noqa: S603, S607
+        process.wait(PATIENCE)
+        return
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, number)

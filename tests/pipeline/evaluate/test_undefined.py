@@ -17,6 +17,7 @@ LABELS: dict[Task, Any] = {
     "binary": st.integers(0, 1),
     "multiclass": st.integers(0, 2),
     "regression": st.sampled_from([0.0, 1.5, -3.0]),
+    "count": st.sampled_from([0, 2, 5]),
 }
 
 
