@@ -60,7 +60,7 @@ class Services(Strict):
 class Container(Strict):
     """Two Dockerfiles and a compose file: `trunkline render container`."""
 
-    base: Image = Field(description="Image with Python 3.11 to 3.13 and pip, in which packages are installed.")
+    base: Image = Field(description="Image with Python 3.11 to 3.14 and pip, in which packages are installed.")
     runtime: Image | None = Field(
         None,
         description="Image in which the server runs, with `python3` of the same version: such as one without a shell; "
