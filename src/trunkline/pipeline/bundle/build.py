@@ -270,7 +270,7 @@ def _card(declared: Declaration, measured: EvaluatedModel, contract: Contract, g
         intended_use=packaging.card.intended_use,
         limits=packaging.card.limits,
         estimator=declared.model.target,
-        parameters={**declared.model.parameters, "preprocess": declared.model.preprocess.model_dump()},
+        parameters={**declared.model.parameters, **_steps(declared.model)},
         observations=data.observations,
         label=data.target.name,
         label_definition=data.target.expression,
@@ -295,6 +295,13 @@ def _card(declared: Declaration, measured: EvaluatedModel, contract: Contract, g
             if column.known_because is not None
         ),
     )
+
+
+def _steps(model: Model) -> dict[str, Any]:
+    """Return what conf/model says beside the estimator's own parameters, a weight only if there is one."""
+    steps = {"preprocess": model.preprocess.model_dump()}
+    weight = model.weight.model_dump(mode="json", exclude_none=True)
+    return {**steps, "weight": weight} if weight else steps
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from threadpoolctl import threadpool_limits
 from trunkline.conf.model import CategoricalSteps, Model, NumericSteps, Preprocess
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError, one_line
-from trunkline.pipeline.train import constraints, estimators, margins, traces
+from trunkline.pipeline.train import constraints, estimators, margins, traces, weights
 
 UNKNOWN, MISSING = -1, -2
 
@@ -36,6 +36,8 @@ def fit(dataset: Dataset, model: Model, seed: int, threads: int = 1) -> Pipeline
     _check(dataset)
     estimator = estimators.build(model, seed)
     pipeline, arguments = assemble(estimator, model, dataset.schema)
+    if (counted := weights.of(dataset, model.weight)) is not None:
+        arguments["estimator__sample_weight"] = counted
     traces.set_threads(estimator, threads)
     with joblib.parallel_config("threading", n_jobs=threads), threadpool_limits(threads, user_api="openmp"):
         try:
