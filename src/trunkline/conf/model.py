@@ -55,6 +55,16 @@ class Weight(Strict):
     )
 
 
+class StopEarly(Strict):
+    """How many rounds of boosting there are: as many as the latest training rows say, of the earlier ones' model.
+
+    Then all training rows are learnt from with that number. No row of the holdout is looked at.
+    """
+
+    last: Duration = Field(gt=timedelta(0), description="Time at the end of the training rows whose rows judge.")
+    rounds: int = Field(20, ge=1, description="Rounds without a better one after which no more are tried.")
+
+
 class Model(Group):
     """The estimator: `_target_` names its class, every other key is a parameter of that class."""
 
@@ -64,6 +74,9 @@ class Model(Group):
     target: ImportPath = Field(alias="_target_", description="Import path of the estimator class.")
     preprocess: Preprocess = Preprocess()
     weight: Weight = Weight()
+    stop_early: StopEarly | None = Field(
+        None, description="Chooses the rounds of LightGBM, XGBoost or CatBoost on later rows, not on random ones."
+    )
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -298,10 +298,9 @@ def _card(declared: Declaration, measured: EvaluatedModel, contract: Contract, g
 
 
 def _steps(model: Model) -> dict[str, Any]:
-    """Return what conf/model says beside the estimator's own parameters, a weight only if there is one."""
-    steps = {"preprocess": model.preprocess.model_dump()}
-    weight = model.weight.model_dump(mode="json", exclude_none=True)
-    return {**steps, "weight": weight} if weight else steps
+    """Return what conf/model says beside the estimator's parameters, of weights and rounds only what is declared."""
+    declared = model.model_dump(mode="json", include={"weight", "stop_early"}, exclude_none=True)
+    return {"preprocess": model.preprocess.model_dump()} | {name: value for name, value in declared.items() if value}
 
 
 @contextmanager
