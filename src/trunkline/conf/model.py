@@ -1,10 +1,11 @@
 """conf/model: a scikit-learn-compatible estimator with its parameters, and preprocessing by column role."""
 
+from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 
-from trunkline.core.values import Group, Strict
+from trunkline.core.values import Column, Duration, Group, Strict
 
 DECLARED = "declared"  # what a search calls conf/model itself
 
@@ -40,6 +41,30 @@ class Preprocess(Strict):
     categorical: CategoricalSteps = CategoricalSteps()
 
 
+class Weight(Strict):
+    """How much each training row counts when the estimator is fitted; the product, if both are declared.
+
+    It is never a feature, and metrics count every row as one.
+    """
+
+    column: Column | None = Field(
+        None, description="Column of the request with a number of at least 0, such as one of data.derive."
+    )
+    half_life: Duration | None = Field(
+        None, gt=timedelta(0), description="A row that is so much older than the latest one counts half as much."
+    )
+
+
+class StopEarly(Strict):
+    """How many rounds of boosting there are: as many as the latest training rows say, of the earlier ones' model.
+
+    Then all training rows are learnt from with that number. No row of the holdout is looked at.
+    """
+
+    last: Duration = Field(gt=timedelta(0), description="Time at the end of the training rows whose rows judge.")
+    rounds: int = Field(20, ge=1, description="Rounds without a better one after which no more are tried.")
+
+
 class Model(Group):
     """The estimator: `_target_` names its class, every other key is a parameter of that class."""
 
@@ -48,6 +73,10 @@ class Model(Group):
 
     target: ImportPath = Field(alias="_target_", description="Import path of the estimator class.")
     preprocess: Preprocess = Preprocess()
+    weight: Weight = Weight()
+    stop_early: StopEarly | None = Field(
+        None, description="Chooses the rounds of LightGBM, XGBoost or CatBoost on later rows, not on random ones."
+    )
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -305,7 +305,7 @@ def _card(declared: Declaration, measured: EvaluatedModel, contract: Contract, g
         intended_use=packaging.card.intended_use,
         limits=packaging.card.limits,
         estimator=declared.model.target,
-        parameters={**declared.model.parameters, "preprocess": declared.model.preprocess.model_dump()},
+        parameters={**declared.model.parameters, **_steps(declared.model)},
         observations=data.observations,
         label=data.target.name,
         label_definition=data.target.expression,
@@ -330,6 +330,12 @@ def _card(declared: Declaration, measured: EvaluatedModel, contract: Contract, g
             if column.known_because is not None
         ),
     )
+
+
+def _steps(model: Model) -> dict[str, Any]:
+    """Return what conf/model says beside the estimator's parameters, of weights and rounds only what is declared."""
+    declared = model.model_dump(mode="json", include={"weight", "stop_early"}, exclude_none=True)
+    return {"preprocess": model.preprocess.model_dump()} | {name: value for name, value in declared.items() if value}
 
 
 @contextmanager

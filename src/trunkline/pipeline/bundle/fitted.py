@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
 from trunkline.pipeline.train import margins
@@ -20,6 +21,13 @@ def is_catboost(estimator: Any) -> bool:
 def is_booster(estimator: Any) -> bool:
     """Tell whether an estimator is of a package of boosted trees beside scikit-learn."""
     return is_lightgbm(estimator) or is_catboost(estimator) or margins.is_xgboost(estimator)
+
+
+def scoring(estimator: Any) -> Any:
+    """Return the estimator whose scores these are: the one within a classifier that only moves the threshold."""
+    while isinstance(estimator, FixedThresholdClassifier | TunedThresholdClassifierCV):
+        estimator = estimator.estimator_
+    return estimator
 
 
 def widths(encoder: OneHotEncoder | OrdinalEncoder) -> list[int]:

@@ -22,6 +22,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from trunkline.conf.model import Model
 from trunkline.core.errors import OutsideError, UserError, nearest, one_line
 from trunkline.core.tasks import NUMERIC, Task
+from trunkline.pipeline.train import stopping, weights
 
 TARGET = "_target_"
 
@@ -98,6 +99,8 @@ def verify(model: Model, task: Task, key: str = "model") -> None:
         raise UserError(f"{key}.{TARGET}: {name} gives no probabilities; wrap it as `estimator` of {wrapper}")
     if model.preprocess.numeric.impute == "none" and not get_tags(estimator).input_tags.allow_nan:
         raise UserError(f"{key}.preprocess.numeric.impute: {name} takes no missing values; use mean, median or zero")
+    weights.verify(model.weight, estimator, key)
+    stopping.verify(model.stop_early, estimator, key)
     if model.preprocess.categorical.encode == "native" and native_support(estimator) is None:
         raise UserError(f"{key}.preprocess.categorical.encode: {name} has no native categories; use onehot or ordinal")
 

@@ -23,7 +23,7 @@ from trunkline.conf.model import CategoricalSteps, Model, NumericSteps, Preproce
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError, one_line
 from trunkline.core.tasks import NUMERIC
-from trunkline.pipeline.train import constraints, estimators, margins, traces
+from trunkline.pipeline.train import constraints, estimators, margins, stopping, traces, weights
 
 UNKNOWN, MISSING = -1, -2
 
@@ -35,17 +35,35 @@ def fit(dataset: Dataset, model: Model, seed: int, threads: int = 1) -> Pipeline
     combination of parameters, or of parameters and data, that it refuses.
     """
     _check(dataset)
-    estimator = estimators.build(model, seed)
-    pipeline, arguments = assemble(estimator, model, dataset.schema)
-    traces.set_threads(estimator, threads)
     with joblib.parallel_config("threading", n_jobs=threads), threadpool_limits(threads, user_api="openmp"):
         try:
-            pipeline.fit(inputs(dataset.features), dataset.label.to_numpy(), **arguments)
+            pipeline = _fitted(dataset, model, seed, threads)
         except estimators.refusals() as error:
             message = f"{one_line(error)}{_emptiest(dataset, model)}"
-            raise UserError(f"model: {type(estimator).__name__} refuses to be fitted: {message}") from error
+            name = model.target.rpartition(".")[2]
+            raise UserError(f"model: {name} refuses to be fitted: {message}") from error
     traces.erase(pipeline)
     return pipeline
+
+
+def _fitted(dataset: Dataset, model: Model, seed: int, threads: int) -> Pipeline:
+    pipeline, arguments = _unfitted(dataset, model, seed, threads)
+    if model.stop_early is not None:
+        earlier, later = stopping.parts(dataset, model.stop_early.last)
+        learnt, judged = ((inputs(part.features), part.label.to_numpy()) for part in (earlier, later))
+        tried, own = _unfitted(earlier, model, seed, threads)
+        stopping.resize(pipeline[-1], stopping.rounds(tried, own, learnt, judged, model.stop_early.rounds))
+    return pipeline.fit(inputs(dataset.features), dataset.label.to_numpy(), **arguments)
+
+
+def _unfitted(dataset: Dataset, model: Model, seed: int, threads: int) -> tuple[Pipeline, dict[str, Any]]:
+    """Return the pipeline and the arguments of its fit to these rows."""
+    estimator = estimators.build(model, seed)
+    pipeline, arguments = assemble(estimator, model, dataset.schema)
+    if (counted := weights.of(dataset, model.weight)) is not None:
+        arguments["estimator__sample_weight"] = counted
+    traces.set_threads(estimator, threads)
+    return pipeline, arguments
 
 
 def scores(pipeline: Pipeline, frame: pl.DataFrame) -> npt.NDArray[np.float64]:

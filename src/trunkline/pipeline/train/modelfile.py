@@ -22,6 +22,8 @@ from skops.io.exceptions import UntrustedTypesFoundException
 from trunkline.core import files
 from trunkline.core.errors import UserError
 
+_KERNELS = ("ConstantKernel", "DotProduct", "ExpSineSquared", "Matern", "Product", "RBF", "RationalQuadratic", "Sum")
+
 # What common estimators consist of, besides what skops trusts: scikit-learn's estimators, numpy's types.
 # A sparse matrix is read as arrays, with no pickle in them.
 TRUSTED = (
@@ -38,12 +40,20 @@ TRUSTED = (
     "scipy.sparse._csc.csc_matrix",
     "scipy.sparse._csr.csr_array",
     "scipy.sparse._csr.csr_matrix",
+    "sklearn._loss.loss.HalfTweedieLoss",
+    "sklearn._loss.loss.HalfTweedieLossIdentity",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+    *(f"sklearn.gaussian_process.kernels.{name}" for name in _KERNELS),
+    *(f"sklearn.metrics._dist_metrics.{name}Distance64" for name in ("Euclidean", "Manhattan", "Minkowski")),
+    "sklearn.neighbors._ball_tree.BallTree",
+    "sklearn.neighbors._kd_tree.KDTree",
     "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
+    "sklearn.utils._bunch.Bunch",
     "sklearn.utils.validation.check_array",
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",

@@ -15,11 +15,13 @@ import numpy.typing as npt
 import pandas as pd
 import polars as pl
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
+from sklearn import linear_model
 from sklearn.base import is_classifier
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.svm import LinearSVR
 
 from trunkline.bundle.contract import MISSING
 from trunkline.bundle.runtime import CATEGORICAL, NUMERIC
@@ -34,7 +36,17 @@ from trunkline.pipeline.train import fit
 OPERATORS, ML_OPERATORS, IR = 21, 5, 10  # of the versions that the graph is written in
 PRODUCER = "trunkline"
 
-_LINEAR = (LogisticRegression, LinearRegression, Ridge, Lasso, ElasticNet)
+_LINKS: Mapping[type, str | None] = {  # of linear models: what makes the score of the weighted sum
+    **dict.fromkeys((linear_model.LogisticRegression, LinearDiscriminantAnalysis), "Sigmoid"),
+    **dict.fromkeys((linear_model.PoissonRegressor, linear_model.GammaRegressor), "Exp"),
+    **dict.fromkeys((linear_model.LinearRegression, linear_model.SGDRegressor, LinearSVR), None),
+    **dict.fromkeys((linear_model.Ridge, linear_model.RidgeCV, linear_model.BayesianRidge), None),
+    **dict.fromkeys((linear_model.ElasticNet, linear_model.ElasticNetCV, linear_model.LassoCV), None),
+    **dict.fromkeys((linear_model.Lars, linear_model.OrthogonalMatchingPursuit, linear_model.ARDRegression), None),
+    **dict.fromkeys((linear_model.HuberRegressor, linear_model.QuantileRegressor), None),
+    **dict.fromkeys((linear_model.TheilSenRegressor,), None),
+}
+_LINEAR = tuple(_LINKS)
 _LEQ, _SUM, _NO_TRANSFORM = 0, 1, 0  # modes of a node, of the sum over trees, and of what follows it
 _UNKNOWN = "\ue001"  # a text that no training row has, or else one with more of it
 
@@ -81,7 +93,7 @@ def export(pipeline: Pipeline, schema: Schema) -> bytes:
     MISSING for missing; one without columns is left out. Output: `score`, double (n); of several classes (n, classes).
     Raises NotCovered for what cannot be exported exactly.
     """
-    estimator = pipeline[-1]
+    estimator = fitted.scoring(pipeline[-1])
     _check(estimator)
     graph = _Graph()
     numeric = _numeric(graph, pipeline, schema)
@@ -100,7 +112,7 @@ def thresholds(pipeline: Pipeline, schema: Schema) -> dict[str, list[float]]:
     doubles at which rounding changes are among them.
     """
     names = schema.of_role("numeric")
-    estimator = pipeline[-1]
+    estimator = fitted.scoring(pipeline[-1])
     if not onnx_trees.is_tree_model(estimator):
         return {name: [] for name in names}
     ensemble = onnx_trees.read(estimator, _sets(pipeline, list(_lookups(pipeline, schema)), len(names)))
@@ -209,7 +221,7 @@ def _linear(
     graph: _Graph, pipeline: Pipeline, numeric: str | None, lookups: Sequence[CategoryLookup], count: int
 ) -> str:
     """Add the weighted sum: of the numbers at once, of each category as one number from a table."""
-    estimator = pipeline[-1]
+    estimator = fitted.scoring(pipeline[-1])
     several = is_classifier(estimator) and len(estimator.classes_) > 2
     weights = np.asarray(estimator.coef_, dtype=np.float64)
     weights = weights.T if several else weights.reshape(-1)
@@ -225,7 +237,8 @@ def _linear(
         total = graph.add("Add", term, total)
     if several:
         return graph.add("Softmax", total, axis=1)
-    return graph.add("Sigmoid", total) if is_classifier(estimator) else total
+    link = next(link for cls, link in _LINKS.items() if isinstance(estimator, cls))
+    return graph.add(link, total) if link else total
 
 
 def _weighted(graph: _Graph, numeric: str, weights: Floats) -> str:
@@ -253,7 +266,7 @@ def _trees(
     graph: _Graph, pipeline: Pipeline, numeric: str | None, lookups: Sequence[CategoryLookup], count: int
 ) -> str:
     """Add the columns that splits look at, the trees, and what makes a score of their sum."""
-    ensemble = onnx_trees.read(pipeline[-1], _sets(pipeline, lookups, count))
+    ensemble = onnx_trees.read(fitted.scoring(pipeline[-1]), _sets(pipeline, lookups, count))
     parts, columns = ([numeric], list(range(count))) if numeric else ([], [])
     for number, lookup in enumerate(lookups):
         added, table = _table(lookup, ensemble)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy.typing as npt
 from sklearn.ensemble import (
     ExtraTreesClassifier,
     ExtraTreesRegressor,
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
     HistGradientBoostingClassifier,
     HistGradientBoostingRegressor,
     RandomForestClassifier,
@@ -23,6 +26,7 @@ from trunkline.pipeline.bundle.onnx.ensemble import Booleans, DecisionTree, Ense
 from trunkline.pipeline.train import margins
 
 HISTOGRAM = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
+GRADIENT = (GradientBoostingClassifier, GradientBoostingRegressor)
 FORESTS = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor)
 SINGLE = (DecisionTreeClassifier, DecisionTreeRegressor)
 
@@ -38,7 +42,7 @@ _LIGHTGBM_LINKS = {
 
 def is_tree_model(estimator: Any) -> bool:
     """Whether `read` may know the estimator."""
-    return isinstance(estimator, (*HISTOGRAM, *FORESTS, *SINGLE)) or fitted.is_booster(estimator)
+    return isinstance(estimator, (*HISTOGRAM, *GRADIENT, *FORESTS, *SINGLE)) or fitted.is_booster(estimator)
 
 
 def read(estimator: Any, sets: Sets) -> Ensemble:
@@ -48,6 +52,8 @@ def read(estimator: Any, sets: Sets) -> Ensemble:
     """
     if isinstance(estimator, HISTOGRAM):
         return _histogram(estimator, sets)
+    if isinstance(estimator, GRADIENT):
+        return _gradient(estimator, sets)
     if fitted.is_lightgbm(estimator):
         return _lightgbm(estimator, sets)
     if margins.is_xgboost(estimator):
@@ -59,6 +65,19 @@ def read(estimator: Any, sets: Sets) -> Ensemble:
     outputs = range(classes) if classes > 2 else [-1]  # of two classes, the positive one's share says all
     trees = tuple(_cart(member, output) for member in members for output in outputs)
     return Ensemble(trees, (0.0,) * len(outputs), len(members), None, True, sets)
+
+
+def _gradient(estimator: Any, sets: Sets) -> Ensemble:
+    """Read gradient boosting on trees that are not histograms: each adds its values, scaled by the learning rate."""
+    if estimator.init is not None or estimator.loss == "exponential":
+        raise NotCovered("gradient boosting with an init or the exponential loss is not covered")
+    base = np.ravel(estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_))))
+    members = [_cart(member, 0) for round_ in estimator.estimators_ for member in round_]
+    trees = tuple(replace(tree, values=estimator.learning_rate * tree.values) for tree in members)
+    link = None
+    if isinstance(estimator, GradientBoostingClassifier):
+        link = "Sigmoid" if len(base) == 1 else "Softmax"
+    return Ensemble(trees, tuple(base.tolist()), 1, link, True, sets)
 
 
 def _cart(member: Any, output: int) -> DecisionTree:
