@@ -162,6 +162,15 @@ def test_continuous_integration_runs_every_suite_with_all_it_needs_and_tells_wha
     assert re.fullmatch(r"make test \d+ s, make test-rest \d+ s, \.ci/newest \d+ s", done.stdout.splitlines()[-1])
 
 
+def test_every_long_test_is_run_by_make_test_rest():
+    listed = re.search(r"^LONG := (.+)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)[1].split()
+    mark = re.compile(r"^(pytestmark = .*|@)pytest\.mark\.(long|workflows)\b", re.MULTILINE)
+    every = [path for path in files(".py", under="tests") if mark.search(path.read_text(encoding="utf-8"))]
+    marked = [path.relative_to(ROOT) for path in every]
+    assert len(marked) > len(listed)
+    assert [path for path in marked if not any(path.is_relative_to(each) for each in listed)] == []
+
+
 def test_the_license_and_the_version_are_one():
     import trunkline
 

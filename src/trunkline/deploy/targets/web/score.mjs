@@ -33,8 +33,8 @@ async function read(base, name) {
 async function refuseOther(bytes, expected) {
   if (!globalThis.crypto?.subtle) return; // a page that came over plain http from elsewhere
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  const found = [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-  if (found !== expected) throw new Error("model.onnx: is not the one that was exported; export it again");
+  const actual = [...hash].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  if (actual !== expected) throw new Error("model.onnx: is not the one that was exported; export it again");
 }
 
 function same(given, expected, about) {
