@@ -132,6 +132,16 @@ def test_a_count_of_nothing_is_scored_by_the_smallest_number_and_equal_counts_ex
         ("sklearn.linear_model.Ridge", {}, True),
         ("sklearn.linear_model.PoissonRegressor", {}, False),
         ("sklearn.ensemble.RandomForestRegressor", {}, False),
+        ("xgboost.XGBRegressor", {}, True),
+        ("xgboost.XGBRegressor", {"objective": "count:poisson"}, False),
+        ("catboost.CatBoostRegressor", {}, True),
+        ("catboost.CatBoostRegressor", {"loss_function": "Poisson"}, False),
+        ("sklearn.kernel_ridge.KernelRidge", {}, True),
+        ("sklearn.gaussian_process.GaussianProcessRegressor", {}, True),
+        ("sklearn.ensemble.GradientBoostingRegressor", {}, True),
+        ("sklearn.ensemble.BaggingRegressor", {}, False),
+        ("sklearn.ensemble.BaggingRegressor", {"estimator": {"_target_": "sklearn.linear_model.Ridge"}}, True),
+        ("sklearn.neighbors.KNeighborsRegressor", {}, False),
     ],
 )
 def test_an_estimator_that_may_predict_less_than_nothing_is_refused(target: str, more: Any, negative: bool) -> None:

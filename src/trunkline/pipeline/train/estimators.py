@@ -22,7 +22,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from trunkline.conf.model import Model
 from trunkline.core.errors import OutsideError, UserError, nearest, one_line
 from trunkline.core.tasks import NUMERIC, Task
-from trunkline.pipeline.train import stopping, weights
+from trunkline.pipeline.train import counts, stopping, weights
 
 TARGET = "_target_"
 
@@ -92,7 +92,7 @@ def verify(model: Model, task: Task, key: str = "model") -> None:
     name, wanted = type(estimator).__name__, kind(task)
     if get_tags(estimator).estimator_type != wanted:
         raise UserError(f"{key}.{TARGET}: {name} is no {wanted}, which data.target.task: {task} needs")
-    if task == "count" and _may_be_negative(estimator):
+    if task == "count" and not counts.is_never_negative(estimator):
         raise UserError(f"{key}.{TARGET}: {name} as declared may predict less than 0; use a loss of counts, as poisson")
     if get_tags(estimator).estimator_type == "classifier" and not hasattr(estimator, "predict_proba"):
         wrapper = "sklearn.calibration.CalibratedClassifierCV"
@@ -108,16 +108,6 @@ def verify(model: Model, task: Task, key: str = "model") -> None:
 def kind(task: Task) -> str:
     """Return the type of estimator that a task needs, as scikit-learn calls it."""
     return "regressor" if task in NUMERIC else "classifier"
-
-
-def _may_be_negative(estimator: BaseEstimator) -> bool:
-    """Tell whether a regressor adds up to any number, as no mean of counts and no exponential does."""
-    name, parameters = type(estimator).__name__, estimator.get_params(deep=False)
-    losses = {"loss": {"poisson", "gamma"}, "objective": {"poisson", "gamma", "tweedie"}}
-    if "Boosting" in name or name.startswith("LGBM"):
-        return not any(parameters.get(key) in allowed for key, allowed in losses.items())
-    linear = type(estimator).__module__.startswith(("sklearn.linear_model", "sklearn.svm", "sklearn.neural_network"))
-    return linear and name not in {"PoissonRegressor", "GammaRegressor"}
 
 
 def build(model: Model, seed: int, key: str = "model") -> BaseEstimator:
