@@ -260,18 +260,19 @@ def test_an_older_commit_is_understood_as_far_as_it_can_be():
 
 
 def test_a_backtest_is_a_table_and_a_picture_in_the_comment_and_on_the_page():
-    tested = BacktestReport.model_validate(
+    stored = BacktestReport.model_validate(
         {
             "origins": [
-                {"origin": "2013-05-10", "learnt_from": 9000, "n": 900, "metrics": {"roc_auc": 0.7, "brier": 0.2}},
-                {"origin": "2013-05-17", "learnt_from": 9900, "n": 800, "metrics": {"roc_auc": 0.6, "brier": None}},
+                {"origin": "2013-05-10", "learnt_from": 9000, "n": 900, "metrics": {"brier": 0.2, "roc_auc": 0.7}},
+                {"origin": "2013-05-17", "learnt_from": 9900, "n": 800, "metrics": {"brier": None, "roc_auc": 0.6}},
             ],
             "metrics": {
-                "roc_auc": {"value": 0.65, "interval": [0.0147, 1.2853]},
                 "brier": {"value": None, "interval": None, "undefined": "no row"},
+                "roc_auc": {"value": 0.65, "interval": [0.0147, 1.2853]},
             },
         }
     )
+    tested = data.backtest(("roc_auc", "brier"), stored)
     review = replace(REVIEW, reports=REVIEW.reports.model_copy(update={"backtest": tested}))
     shown = comment.render(review)
     assert "| 2013-05-17 | 9,900 | 800 | 0.6000 | undefined |" in shown

@@ -66,8 +66,9 @@ def gather(root: Path, params: Params, target: str) -> Review:
     past = Past() if another else Past.understood({path.stem: base.text(path) for path in reports.FILES})
     current = not any(step.action in OPEN for step in plan.steps)
     more = former.verdicts(before, params, now.validation) if current else []
-    now = _decided(root, params.group(Gates), now, more)
     data, declared = params.group(Data), params.group(Evaluation)
+    tested = review_data.backtest(declared.metrics, now.backtest)
+    now = _decided(root, params.group(Gates), now.model_copy(update={"backtest": tested}), more)
     pair = None if another else _pair(root, base.commit, data, declared)
     results = (path for stage in stages for path in stage.uncached)
     return Review(
