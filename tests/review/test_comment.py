@@ -281,4 +281,4 @@ def test_a_backtest_is_a_table_and_a_picture_in_the_comment_and_on_the_page():
     assert "line [0.7000, 0.6000]" in shown
     html = page.render(review)
     assert "roc_auc at each origin of the backtest" in html
-    assert "<td>0.6500 0.0147 to 1.2853</td>" in html
+    assert '<td class="number">0.6500<br>0.0147 to 1.2853</td>' in html
