@@ -48,7 +48,7 @@ def test_a_parameter_is_rerun_committed_commented_once_and_merged(rig: Rig) -> N
     assert rig.checks(made) == {"trunkline": "success"}
     first = comment(rig, pull)
     assert "## ✅ May be merged: all gates pass, `roc_auc` " in first
-    assert "| `model.max_iter` | `40` | `38` | search, train, bundle, rivals |" in first
+    assert "| `model.max_iter` | `40` | `38` | search, train, evaluate, bundle, rivals |" in first
     assert made[:10] in first
 
     # A page of the docs, on top of it: what the trunk has not computed runs again, gives the same bytes, and so no new
