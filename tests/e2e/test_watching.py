@@ -167,7 +167,7 @@ def test_a_person_who_asks_has_a_retraining_proposed_and_ci_says_that_its_window
     assert (pull.user, pull.head_ref) == (OPENER, f"retrain/{NAME}")
     assert pull.title.startswith(f"Retrain {NAME} on {NOW:%Y}-")
     assert "- Asked for: New routes since May <!-- trunkline:cause" in pull.body
-    assert "in `production`, as of" in pull.body
+    assert "in `production`: no outcomes are known yet." in pull.body
     changed = git(made.rig.upstream.path, "diff", "--name-only", f"main...{pull.head_sha}").split()
     assert changed == ["conf/experiment/small.yaml"]
     assert made.rig.checks(pull.head_sha)["trunkline"] == "failure"
