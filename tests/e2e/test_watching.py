@@ -67,7 +67,7 @@ def declare(folder: Path) -> None:
 
 
 def test_an_alert_has_one_issue_which_is_closed_when_it_is_quiet(made: World, record_property: Record) -> None:
-    bundle = made.store / "bundles" / str(get(made.addresses["production"])["digest"])
+    bundle = served(made)
 
     def log(*days: int, **options: bool) -> str:
         names = [log_day(made.folder / "project", bundle, made.logged, each, **options) for each in days]
@@ -86,6 +86,11 @@ def test_an_alert_has_one_issue_which_is_closed_when_it_is_quiet(made: World, re
     [comment] = made.rig.comments(issue.number)
     assert "Quiet since" in str(comment.content["body"])
     made.record(record_property)
+
+
+def served(made: World) -> Path:
+    """Return the bundle that production answers with."""
+    return made.store / "bundles" / str(get(made.addresses["production"])["digest"])
 
 
 def look(made: World) -> list[str]:
@@ -162,6 +167,7 @@ def shown(made: World, environment: str) -> tuple[str, Any]:
 
 
 def test_a_person_who_asks_has_a_retraining_proposed_and_ci_says_that_its_window_has_no_rows(made: World) -> None:
+    log_day(made.folder / "project", served(made), made.logged, 0)
     because = {"because": "New routes since May"}
     pull = made.pull("because → a retraining", lambda: made.rig.dispatch("monitor", because, wait=False))
     assert (pull.user, pull.head_ref) == (OPENER, f"retrain/{NAME}")
@@ -169,6 +175,6 @@ def test_a_person_who_asks_has_a_retraining_proposed_and_ci_says_that_its_window
     assert "- Asked for: New routes since May <!-- trunkline:cause" in pull.body
     assert "in `production`: no outcomes are known yet." in pull.body
     changed = git(made.rig.upstream.path, "diff", "--name-only", f"main...{pull.head_sha}").split()
-    assert changed == ["conf/experiment/small.yaml"]
+    assert changed == ["conf/data/flights.yaml"]
     assert made.rig.checks(pull.head_sha)["trunkline"] == "failure"
     assert f"no valid rows in {NOW:%Y}-" in made.rig.job("pull-request", "trunkline").log
