@@ -96,10 +96,11 @@ def shapley(bundle, link, row, background):
     return np.array([of(name) for name in names])
 
 
+EXPLAINED = [name for name in exported.CASES if not name.startswith("xgboost")]
 ODD = {"kind": "unseen", "code": None, "x": None}
 
 
-@pytest.mark.parametrize("name", exported.CASES)
+@pytest.mark.parametrize("name", EXPLAINED)
 def test_they_are_shapleys_by_definition_of_missing_and_unknown_values_too(case, name):
     bundle, explainer = case(name)
     features = exported.dataset(exported.schema_of(exported.CASES[name])).features
@@ -205,6 +206,13 @@ def test_fewer_rows_of_larger_trees_are_explained_at_once(case, monkeypatch):
     assert explainer.most == ROWS
     monkeypatch.setattr("trunkline.serve.explain.explainer.WORK", 3 * explainer._model.work)
     assert explainer.most == 3
+
+
+@pytest.mark.parametrize("name", sorted({*exported.CASES} - {*EXPLAINED}))
+def test_sums_in_single_precision_are_not_explained(tmp_path, name):
+    rows = exported.dataset(exported.schema_of(exported.CASES[name]))
+    with pytest.raises(NotExplainedError, match="what the operator Cast makes"):
+        made(tmp_path / "bundle", exported.fitted(name), rows)
 
 
 def test_why_a_model_is_not_explained(tmp_path, monkeypatch):
