@@ -139,7 +139,7 @@ def up_to_link(explainer, margins):
     return margins - margins.mean(axis=1, keepdims=True) if explainer.link == "softmax" else margins
 
 
-@pytest.mark.parametrize("name", exported.STUMPS)
+@pytest.mark.parametrize("name", [name for name in exported.STUMPS if not name.startswith("xgboost")])
 def test_trees_without_a_split_give_everything_to_the_base(tmp_path, name):
     rows = exported.dataset(exported.schema_of(exported.STUMPS[name]))
     bundle, explainer = made(tmp_path / "bundle", fit.fit(rows, exported.STUMPS[name], seed=3), rows)
