@@ -30,7 +30,7 @@ from trunkline.adapters.dvc.survey import Stage
 from trunkline.deploy.moves import Move
 from trunkline.pipeline.evaluate.estimate import Estimate, Slice
 from trunkline.pipeline.reports import BacktestReport, Past
-from trunkline.review import comment, data, page, post
+from trunkline.review import backtest, comment, data, page, post, reasons
 from trunkline.review.data import Merge
 from trunkline.review.derived import KnownBecause
 from trunkline.review.reasons import Reason
@@ -89,8 +89,12 @@ def test_a_new_reason_why_a_column_may_be_somewhere_stands_in_words():
     new = Reason("people.sex", "sensitive", "slice", "errors are compared | between the sexes")
     text = comment.render(replace(REVIEW, reasons=(new,))).partition("### What changed in conf/")[2]
     row = "| `people.sex` | sensitive | slice | errors are compared \\| between the sexes |"
-    assert f"{comment.NEW_REASONS}\n\n| column | class | place | because |\n|---|---|---|---|\n{row}\n" in text
-    assert comment.NEW_REASONS not in comment.render(REVIEW)
+    assert f"{reasons.NEW}\n\n| column | class | place | because |\n|---|---|---|---|\n{row}\n" in text
+    assert reasons.NEW not in comment.render(REVIEW)
+    html = page.render(replace(REVIEW, reasons=(new,)))
+    assert f"<p>{reasons.NEW}</p>" in html
+    assert '<td class="text">errors are compared | between the sexes</td>' in html
+    assert reasons.NEW not in page.render(REVIEW)
 
 
 def test_what_was_not_told_apart_names_the_command():
@@ -272,7 +276,7 @@ def test_a_backtest_is_a_table_and_a_picture_in_the_comment_and_on_the_page():
             },
         }
     )
-    tested = data.backtest(("roc_auc", "brier"), stored)
+    tested = backtest.ordered(("roc_auc", "brier"), stored)
     review = replace(REVIEW, reports=REVIEW.reports.model_copy(update={"backtest": tested}))
     shown = comment.render(review)
     assert "| 2013-05-17 | 9,900 | 800 | 0.6000 | undefined |" in shown

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trunkline.deploy import moves as deploy_moves
-from trunkline.pipeline.evaluate.estimate import Estimate, words
+from trunkline.pipeline.evaluate.estimate import words
 from trunkline.pipeline.plan.reasons import Step
-from trunkline.pipeline.reports import BacktestReport, Verdict
-from trunkline.review import mermaid, problem
+from trunkline.pipeline.reports import Verdict
+from trunkline.review import backtest, mermaid, problem, reasons
 from trunkline.review.data import Moved, Pending, Review
+from trunkline.review.figures import number, span
 from trunkline.show.differences import shown
 from trunkline.show.markdown import code, table, text
 
@@ -27,9 +28,6 @@ REMEDY = (
 NO_CHAMPION = "none in production yet: the rules judge this model alone, until a version is promoted"
 MADE_OF_OUTCOMES = (
     "Made of outcomes, and declared as known when the prediction is made. Nothing can check these reasons; read them:"
-)
-NEW_REASONS = (
-    "Declared reasons why a column may be where its privacy class has it refused. Nothing can check them; read them:"
 )
 MOST, STAGES = 4, 30  # conflicts or changes of a factor by name, and stages that the merged tree would run
 _MARKS = {"stale": "⚠️", "blocked": "❌", "free": "✅"}
@@ -187,7 +185,7 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
         yield "What runs where", _moves(review)
     yield "Metrics on the holdout", _metrics(review)
     if review.reports.backtest.origins:
-        yield "Backtest", _backtest(review.reports.backtest)
+        yield "Backtest", backtest.markdown(review.reports.backtest)
     if review.attribution or review.unattributed:
         yield "What moved it", _attribution(review)
     yield "Gates", _gates(review)
@@ -236,21 +234,6 @@ def _about(move: deploy_moves.Move) -> str:
 def _metrics(review: Review) -> str:
     rows = ((text(moved.metric), *_sides(moved), span(moved.now.interval), *_change(moved)) for moved in review.whole)
     return f"{table(('metric', 'base', 'this', '95 % interval', 'change', ''), rows)}\n\n{noise(review)}"
-
-
-def _backtest(report: BacktestReport) -> str:
-    rows = [
-        (str(origin.origin), f"{origin.learnt_from:,}", f"{origin.n:,}", *map(_number, origin.metrics.values()))
-        for origin in report.origins
-    ]
-    means = (f"{text(number(mean))} {span(mean.interval)}" for mean in report.metrics.values())
-    head = ("origin", "learnt from", "rows", *map(text, report.metrics))
-    picture = f"\n\n{mermaid.backtest(report, report.first)}" if report.first else ""
-    return f"{table(head, [*rows, ('mean, interval over origins', '', '', *means)])}{picture}"
-
-
-def _number(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"
 
 
 def _sides(moved: Moved) -> tuple[str, str]:
@@ -335,7 +318,7 @@ def _config(review: Review) -> str:
         for item in review.config
     )
     changed = table(("key", "base", "this", "stages that read it"), rows)
-    return "\n\n".join(filter(None, [changed, _derived(review), _reasons(review)]))
+    return "\n\n".join(filter(None, [changed, _derived(review), reasons.markdown(review.reasons)]))
 
 
 def _derived(review: Review) -> str:
@@ -344,14 +327,6 @@ def _derived(review: Review) -> str:
         return ""
     rows = ((code(each.column), code(each.expression, 90), text(each.reason)) for each in review.derived)
     return f"{MADE_OF_OUTCOMES}\n\n{table(('column', 'is', 'because'), rows)}"
-
-
-def _reasons(review: Review) -> str:
-    """Show the new reasons why a column may be where its class has it refused."""
-    if not review.reasons:
-        return ""
-    rows = ((code(each.column), text(each.privacy), text(each.place), text(each.because)) for each in review.reasons)
-    return f"{NEW_REASONS}\n\n{table(('column', 'class', 'place', 'because'), rows)}"
 
 
 def _plan(review: Review) -> str:
@@ -406,13 +381,3 @@ def _facts(review: Review) -> str:
         "" if review.latency is None else f", {review.latency * 1e6:.0f} µs for one prediction where this was written"
     )
     return f"{table(('table', 'rows', 'quarantined', 'rules broken'), tables)}\n\n{bundle}{reason}{took}."
-
-
-def number(estimate: Estimate | None) -> str:
-    """Return the value as tables show it."""
-    return "—" if estimate is None else words(estimate)
-
-
-def span(interval: tuple[float, float] | None) -> str:
-    """Return an interval as tables show it."""
-    return "" if interval is None else f"{interval[0]:.4f} to {interval[1]:.4f}"

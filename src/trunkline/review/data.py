@@ -17,7 +17,7 @@ from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.evaluate.metrics.kinds import Sample
 from trunkline.pipeline.gate import comparison
 from trunkline.pipeline.plan.reasons import ReproPlan
-from trunkline.pipeline.reports import BacktestReport, Past, Reports
+from trunkline.pipeline.reports import Past, Reports
 from trunkline.pipeline.search.summary import Searched
 from trunkline.review import kind
 from trunkline.review.attribution.shares import Attribution
@@ -190,16 +190,6 @@ def slices(name: str, past: Past, now: Reports) -> tuple[Moved, ...]:
             if group != WHOLE and before is not None and part.metrics.get(name) and before.metrics.get(name):
                 rows.append(_moved(name, f"{group} {label}", before, part, None))
     return tuple(sorted(rows, key=lambda moved: -abs(moved.better or 0.0)))
-
-
-def backtest(names: Sequence[str], report: BacktestReport) -> BacktestReport:
-    """Return a backtest with its metrics in the order of `names`, as conf/evaluation declares them; its file sorts."""
-    origins = (
-        each.model_copy(update={"metrics": {name: each.metrics[name] for name in names if name in each.metrics}})
-        for each in report.origins
-    )
-    metrics = {name: report.metrics[name] for name in names if name in report.metrics}
-    return report.model_copy(update={"origins": tuple(origins), "metrics": metrics})
 
 
 def _moved(metric: str, where: str, before: Slice | None, now: Slice, pair: tuple[Sample, Sample] | None) -> Moved:

@@ -32,8 +32,8 @@ from trunkline.pipeline.gate import decision, timing
 from trunkline.pipeline.plan import workspace
 from trunkline.pipeline.reports import Past, Reports, Verdict, passes
 from trunkline.pipeline.search import summary
+from trunkline.review import backtest, derived, former, kind, problem, reasons
 from trunkline.review import data as review_data
-from trunkline.review import derived, former, kind, problem, reasons
 from trunkline.review.attribution import measure
 from trunkline.review.data import Curve, CurveKind, Merge, Pending, Points, Reliance, Review
 
@@ -67,7 +67,7 @@ def gather(root: Path, params: Params, target: str) -> Review:
     current = not any(step.action in OPEN for step in plan.steps)
     more = former.verdicts(before, params, now.validation) if current else []
     data, declared = params.group(Data), params.group(Evaluation)
-    tested = review_data.backtest(declared.metrics, now.backtest)
+    tested = backtest.ordered(declared.metrics, now.backtest)
     now = _decided(root, params.group(Gates), now.model_copy(update={"backtest": tested}), more)
     pair = None if another else _pair(root, base.commit, data, declared)
     results = (path for stage in stages for path in stage.uncached)

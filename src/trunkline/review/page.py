@@ -17,9 +17,10 @@ from trunkline.pipeline.claims import Refuted
 from trunkline.pipeline.evaluate.estimate import Estimate
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.search.summary import Searched
-from trunkline.review import pictures
-from trunkline.review.comment import MADE_OF_OUTCOMES, kept, kind, noise, number, span, verdict
+from trunkline.review import pictures, reasons
+from trunkline.review.comment import MADE_OF_OUTCOMES, kept, kind, noise, verdict
 from trunkline.review.data import Moved, Review
+from trunkline.review.figures import number, span
 from trunkline.show.differences import shown
 from trunkline.show.markdown import plain
 
@@ -67,6 +68,7 @@ def _content(review: Review) -> dict[str, Any]:
         "kept": kept(review.plan.steps),
         "longest": LONGEST,
         "made_of_outcomes": MADE_OF_OUTCOMES,
+        "new_reasons": reasons.NEW,
         "changes": pictures.changes([_labelled(moved) for moved in review.whole]),
         "forest": pictures.forest([_labelled(moved) for moved in slices[: pictures.MOST]], whole),
         "most": pictures.MOST,

@@ -1,10 +1,13 @@
 """Why sensitive values may be where they are, and what looks personal is public: only a person can judge that."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from trunkline.core.params import dig
+from trunkline.show.markdown import code, table, text
+
+NEW = "Declared reasons why a column may be where its privacy class has it refused. Nothing can check them; read them:"
 
 
 @dataclass(frozen=True)
@@ -23,12 +26,20 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[Reason, 
     return tuple(each for each in _all(now) if each not in known)
 
 
+def markdown(reasons: Sequence[Reason]) -> str:
+    """Return new reasons as Markdown; nothing where there are none."""
+    if not reasons:
+        return ""
+    rows = ((code(each.column), text(each.privacy), text(each.place), text(each.because)) for each in reasons)
+    return f"{NEW}\n\n{table(('column', 'class', 'place', 'because'), rows)}"
+
+
 def _all(params: Mapping[str, Any]) -> Iterator[Reason]:
-    for table, of in _items(dig(params, "contract", "tables")):
-        for name, column in _items(dig(of, "columns")):
+    for name, of in _items(dig(params, "contract", "tables")):
+        for column_name, column in _items(dig(of, "columns")):
             privacy = dig(column, "privacy") or dig(of, "privacy")
             for place, because in _items(dig(column, "privacy_because")):
-                yield Reason(f"{table}.{name}", str(privacy), place, str(because))
+                yield Reason(f"{name}.{column_name}", str(privacy), place, str(because))
 
 
 def _items(value: Any) -> Iterator[tuple[str, Any]]:
