@@ -1,5 +1,6 @@
 """Where segments are: a folder or a bucket, with whole files alone, of which whole hours are removed."""
 
+import sys
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -89,6 +90,31 @@ def test_a_folder_is_of_a_log_before_its_first_segment_and_after_its_last(place,
     assert place.is_log() == place.is_local  # a store keeps no folder without objects
     place.write("notes", "part-1.parquet", TABLE)
     assert not place.is_log()
+
+
+def test_a_folder_is_of_a_log_at_every_line_of_a_write_and_of_a_removal(tmp_path):
+    (tmp_path / "log").mkdir()
+    place, lines = Place(str(tmp_path / "log")), list[str]()
+
+    def traced(frame, event, _):
+        name = frame.f_code.co_filename.rpartition("/")[2]
+        if name not in ("place.py", "files.py", "shutil.py"):
+            return None
+        if event == "line":
+            sys.settrace(None)
+            lines.append(name)
+            assert place.is_log(), (name, frame.f_lineno, sorted(tmp_path.rglob("*")))
+            sys.settrace(traced)
+        return traced
+
+    sys.settrace(traced)
+    try:
+        place.write("v1/2026-11-29T12", "part-1.parquet", TABLE)
+        place.remove_before(datetime(2100, 1, 1, tzinfo=UTC))
+        place.write("labels", "labels-1.parquet", TABLE)
+    finally:
+        sys.settrace(None)
+    assert {"place.py", "files.py", "shutil.py"} == {*lines}
 
 
 def test_a_file_that_cannot_be_written_leaves_no_half_of_it(place, monkeypatch):

@@ -58,11 +58,14 @@ class Place:
 
     def is_log(self) -> bool:
         """Tell whether the folder is of a log: it has segments or outcomes, or nothing yet, or nothing any more."""
+        [root] = self._files.get_file_info([self._root])
+        if root.type != FileType.Directory:
+            return False
         if next(self.segments(), None) is not None or self.labels():
             return True
-        [root] = self._files.get_file_info([self._root])
-        return root.type == FileType.Directory and not any(
-            each.type != FileType.Directory or self._listed(each.base_name) for each in self._listed("")
+        below = self._files.get_file_info(FileSelector(self._root, recursive=True, allow_not_found=True))
+        return all(
+            each.type == FileType.Directory or _is_of_log(each.path.removeprefix(f"{self._root}/")) for each in below
         )
 
     @contextmanager
@@ -130,6 +133,13 @@ def columns(metadata: Any) -> list[str]:
 def is_of_labels(path: str) -> bool:
     """Tell whether a path is that of a file of outcomes: labels/labels-….parquet."""
     return re.search(rf"(^|/){LABELS}/{LABELS}-[^/]+\.parquet$", path) is not None
+
+
+def _is_of_log(path: str) -> bool:
+    """Tell whether a path below a folder can be a log's: that of a segment, of outcomes, or of what becomes one."""
+    folder, _, name = path.rpartition("/")
+    is_segment = _HOUR_FORM.fullmatch(folder.partition("/")[2]) is not None and name.endswith(".parquet")
+    return is_segment or is_of_labels(path) or (name.startswith(".") and name.endswith(".part"))
 
 
 def _leaves(fields: Iterable[Any], above: str = "") -> Iterator[tuple[str, Any]]:
