@@ -11,12 +11,13 @@ from pydantic import ValidationError
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.evaluation import Backtest, Evaluation
-from trunkline.conf.gates import AnyRule, Gates, OverOrigins, Threshold
+from trunkline.conf.gates import AnyRule, Gates, Monotonic, OverOrigins, Threshold
 from trunkline.conf.monitoring import OF_METRICS, Monitoring
 from trunkline.conf.project import Project
 from trunkline.conf.registry import read as read_registry
 from trunkline.core import expressions
 from trunkline.core.errors import UserError, nearest
+from trunkline.core.features import Feature
 from trunkline.core.params import dig
 from trunkline.core.tasks import Task
 from trunkline.pipeline.compose import derived, privacy
@@ -119,6 +120,23 @@ def rules(gates: Gates, evaluation: Evaluation, task: Task) -> None:
     _refuse(list(missed.values()))
 
 
+def directions(gates: Gates, features: Sequence[Feature]) -> None:
+    """Refuse a direction of what is no feature, or of a category, which has no order."""
+    roles = {feature.name: feature.role for feature in features}
+    numeric = [name for name, role in roles.items() if role == "numeric"]
+    _refuse(
+        [
+            f"gates.rules.{name}.features: "
+            + (f"'{feature}' is a category, which has no order" if feature in roles else f"no feature '{feature}'")
+            + nearest(feature, numeric)
+            for name, rule in gates.rules.items()
+            if isinstance(rule, Monotonic)
+            for feature in rule.features
+            if feature not in numeric
+        ]
+    )
+
+
 def watched(monitoring: Monitoring, data: Data, contract: Contract, names: Collection[str]) -> None:
     """Refuse columns that no request has, metrics that cannot judge, and features that are none of `names`."""
     columns = request_types(data, contract)
@@ -165,6 +183,8 @@ def _unjudgeable(rule: AnyRule, evaluation: Evaluation, task: Task) -> Iterator[
             yield "metric", f"no metric '{metric}' {what}{nearest(metric, names)}"
     if isinstance(rule, OverOrigins) and evaluation.backtest is None:
         yield "kind", "judges a backtest, and none is declared: add evaluation.backtest, or remove the rule"
+    if isinstance(rule, Monotonic) and task == "multiclass":
+        yield "kind", "asks which way the score of a row moves, and a row of several classes has several; remove it"
     for field in ("slice", "group"):
         declared = getattr(rule, field, None)
         if declared is not None and declared not in evaluation.slices:
@@ -208,7 +228,7 @@ def check(composed: Composed, fallback: Path, registry: Path | None = None) -> P
             read_registry(registry, project.name).check(project.deploy.environments)
         except UserError as error:
             mistakes.append(str(error))
-    _refuse(mistakes)
+    _refuse(list(dict.fromkeys(mistakes)))  # features that cannot be planned are told by each that asks for them
     return project
 
 
@@ -248,12 +268,16 @@ def _verify_privacy(project: Project) -> None:
         privacy.verify(project)
 
 
+def _verify_directions(project: Project) -> None:
+    directions(project.gates, _outputs(project))
+
+
 def _verify_monitoring(project: Project) -> None:
-    try:
-        outputs = compiler.plan(project.features, project.data, project.contract).outputs
-    except UserError:  # is told by its own judge
-        return
-    watched(project.monitoring, project.data, project.contract, [feature.name for feature in outputs])
+    watched(project.monitoring, project.data, project.contract, [feature.name for feature in _outputs(project)])
+
+
+def _outputs(project: Project) -> tuple[Feature, ...]:
+    return compiler.plan(project.features, project.data, project.contract).outputs
 
 
 JUDGES: tuple[Callable[[Project], object], ...] = (
@@ -266,6 +290,7 @@ JUDGES: tuple[Callable[[Project], object], ...] = (
     _verify_baseline,
     lambda project: measures(project.evaluation, project.data, project.contract),
     lambda project: rules(project.gates, project.evaluation, project.data.target.task),
+    _verify_directions,
     _verify_monitoring,
     _verify_privacy,
 )

@@ -10,7 +10,7 @@ import numpy as np
 
 from trunkline.bundle.manifest import Identity
 from trunkline.conf.evaluation import WHOLE, Evaluation
-from trunkline.conf.gates import AnyRule, Champion, Gates, Leak, NoiseFloor, Threshold
+from trunkline.conf.gates import AnyRule, Champion, Gates, Leak, Monotonic, NoiseFloor, Threshold
 from trunkline.core import files, paths
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.errors import UserError
@@ -66,6 +66,7 @@ class Planter:
             yield from self._ruined_slice(name, good.scores)
         yield from self._bad_champions(good)
         yield from self._leaks(good)
+        yield from self._wrong_ways(good)
         yield from self._bad_reports()
 
     def _known_good(self) -> Evidence:
@@ -280,6 +281,22 @@ class Planter:
                 partial(right, sign=leak.sign),
                 f"add {{kind: leak}}, which blocks, or a stricter {leak.sign}",
             )
+
+    def _wrong_ways(self, good: Evidence) -> Iterator[Plant]:
+        """Yield for each feature with a declared direction a model that goes back over a part of its range."""
+        monotonic = {name: rule for name, rule in self.declared.rules.items() if isinstance(rule, Monotonic)}
+        for name, rule in monotonic.items():
+            for feature in rule.features:
+                yield Plant(
+                    f"{feature} moves the score the wrong way, for {name}",
+                    f"{name} fails",
+                    partial(self._turned, good, feature, rule),
+                    partial(_failed, name=name, where=feature),
+                    f"{name} lets it pass: is its tolerance more than the score ever moves?",
+                )
+
+    def _turned(self, good: Evidence, feature: str, rule: Monotonic) -> list[Verdict]:
+        return self._judged(planted.turned(good, feature, rule))
 
     def _bad_reports(self) -> Iterator[Plant]:
         yield Plant(
