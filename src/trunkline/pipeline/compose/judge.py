@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
-from trunkline.conf.evaluation import Backtest, Evaluation
+from trunkline.conf.evaluation import EXPECTED_COST, Backtest, Evaluation
 from trunkline.conf.gates import AnyRule, Gates, Monotonic, OverOrigins, Threshold
 from trunkline.conf.monitoring import OF_METRICS, Monitoring
 from trunkline.conf.project import Project
@@ -84,6 +84,8 @@ def measures(evaluation: Evaluation, data: Data, contract: Contract) -> None:
             registry.named(name, data.target.task)
         except UserError as error:
             mistakes.append(str(error))
+    if evaluation.decision is not None and data.target.task != "binary":
+        mistakes.append(f"evaluation.decision: costs are of a binary label, not of {data.target.task}; remove it")
     if evaluation.backtest is not None:
         mistakes += _unrollable(evaluation.backtest, data)
     for key, source in declared.items():
@@ -173,14 +175,21 @@ def _judging(task: Task) -> list[str]:
     return [name for name, declared in registry.REGISTRY[task].items() if declared.better is not None]
 
 
+def _reported(rule: AnyRule, evaluation: Evaluation) -> tuple[str, ...]:
+    costed = isinstance(rule, Threshold) and evaluation.decision is not None
+    return (*evaluation.metrics, EXPECTED_COST) if costed else evaluation.metrics
+
+
 def _unjudgeable(rule: AnyRule, evaluation: Evaluation, task: Task) -> Iterator[tuple[str, str]]:
     metric = getattr(rule, "metric", None)
     if metric is not None:
         reported = isinstance(rule, Threshold | OverOrigins)
-        names = evaluation.metrics if reported else _judging(task)
+        names = _reported(rule, evaluation) if reported else _judging(task)
         what = "in conf/evaluation" if reported else "that says which model is better"
         if metric not in names:
             yield "metric", f"no metric '{metric}' {what}{nearest(metric, names)}"
+    if metric == EXPECTED_COST and getattr(rule, "slice", None) is not None:
+        yield "slice", "expected_cost is of the whole holdout; remove it"
     if isinstance(rule, OverOrigins) and evaluation.backtest is None:
         yield "kind", "judges a backtest, and none is declared: add evaluation.backtest, or remove the rule"
     if isinstance(rule, Monotonic) and task == "multiclass":

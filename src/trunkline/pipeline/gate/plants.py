@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from trunkline.bundle.manifest import Identity
-from trunkline.conf.evaluation import WHOLE, Evaluation
+from trunkline.conf.evaluation import EXPECTED_COST, WHOLE, Evaluation
 from trunkline.conf.gates import AnyRule, Champion, Gates, Leak, Monotonic, NoiseFloor, Threshold
 from trunkline.core import files, paths
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.errors import UserError
 from trunkline.core.tasks import Task
 from trunkline.pipeline import reports
+from trunkline.pipeline.evaluate import decision
 from trunkline.pipeline.evaluate import slices as evaluate_slices
 from trunkline.pipeline.evaluate.bootstrap import Resamples
 from trunkline.pipeline.evaluate.estimate import Estimate, Slice
@@ -24,7 +25,7 @@ from trunkline.pipeline.evaluate.metrics.registry import better, named
 from trunkline.pipeline.gate import distortions, planted, rules
 from trunkline.pipeline.gate import verdicts as gate_verdicts
 from trunkline.pipeline.gate.evidence import Evidence
-from trunkline.pipeline.reports import Verdict, passes
+from trunkline.pipeline.reports import DecisionReport, Verdict, passes
 
 SHARE_OF_NAN = 0.01
 GOOD = "pass"
@@ -89,7 +90,7 @@ class Planter:
         resamples = Resamples(int(sample.clusters.max()) + 1, interval.resamples, self.evidence.seed)
         looked_at: dict[str, set[str]] = {WHOLE: set()}
         for rule in self.declared.rules.values():
-            if isinstance(rule, Threshold):
+            if isinstance(rule, Threshold) and rule.metric != EXPECTED_COST:
                 looked_at.setdefault(rule.slice or WHOLE, set()).add(rule.metric)
         slices: dict[str, dict[str, Slice]] = {}
         for name, metrics in sorted(looked_at.items()):
@@ -99,9 +100,10 @@ class Planter:
                 label: Slice(len(places), evaluate_slices.estimates(sample.part(places), params, resamples))
                 for label, places in values.items()
             }
-        return replace(
-            self.evidence, scores=scores, reports=self.evidence.reports.model_copy(update={"slices": slices})
-        )
+        before = self.evidence.reports
+        decided = decision.measured(sample, before.decision.chosen, self.measured, self.evidence.seed)
+        measured = before.model_copy(update={"slices": slices, "decision": DecisionReport(decided=decided)})
+        return replace(self.evidence, scores=scores, reports=measured)
 
     def _good_ones(self, good: Evidence) -> Iterator[Plant]:
         other = self._another()
