@@ -96,10 +96,11 @@ def shapley(bundle, link, row, background):
     return np.array([of(name) for name in names])
 
 
+EXPLAINED = [name for name in exported.CASES if not name.startswith("xgboost")]
 ODD = {"kind": "unseen", "code": None, "x": None}
 
 
-@pytest.mark.parametrize("name", exported.CASES)
+@pytest.mark.parametrize("name", EXPLAINED)
 def test_they_are_shapleys_by_definition_of_missing_and_unknown_values_too(case, name):
     bundle, explainer = case(name)
     features = exported.dataset(exported.schema_of(exported.CASES[name])).features
@@ -205,6 +206,23 @@ def test_fewer_rows_of_larger_trees_are_explained_at_once(case, monkeypatch):
     assert explainer.most == ROWS
     monkeypatch.setattr("trunkline.serve.explain.explainer.WORK", 3 * explainer._model.work)
     assert explainer.most == 3
+
+
+@pytest.mark.parametrize("name", sorted({*exported.ALL} - {*EXPLAINED}))
+def test_what_is_no_sum_in_double_precision_is_not_explained(tmp_path, name):
+    schema = exported.schema_of(exported.ALL[name])
+    with pytest.raises(NotExplainedError):
+        made(tmp_path / "bundle", exported.fitted(name), exported.dataset(schema))
+
+
+def test_units_of_a_network_are_not_taken_for_features(tmp_path):
+    """As many as there are numbers: what they weigh adds up to the score as features would."""
+    schema = replace(exported.SCHEMA, features=tuple(f for f in exported.SCHEMA.features if f.name in ("x", "y")))
+    two = exported.NETWORK | {"hidden_layer_sizes": [2]}
+    declared = exported.model("sklearn.neural_network.MLPRegressor", exported.steps("mean", "standard"), **two)
+    rows = exported.dataset(schema)
+    with pytest.raises(NotExplainedError, match="mixes numbers before MatMul weighs them"):
+        made(tmp_path / "bundle", fit.fit(rows, declared, seed=3), rows)
 
 
 def test_why_a_model_is_not_explained(tmp_path, monkeypatch):
