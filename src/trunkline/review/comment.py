@@ -12,7 +12,7 @@ from trunkline.deploy import moves as deploy_moves
 from trunkline.pipeline.evaluate.estimate import words
 from trunkline.pipeline.plan.reasons import Step
 from trunkline.pipeline.reports import Verdict
-from trunkline.review import backtest, mermaid, problem, reasons
+from trunkline.review import backtest, decision, mermaid, problem, reasons
 from trunkline.review.data import Moved, Pending, Review
 from trunkline.review.figures import number, span
 from trunkline.show.differences import shown
@@ -184,6 +184,8 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
     if review.moves:
         yield "What runs where", _moves(review)
     yield "Metrics on the holdout", _metrics(review)
+    if (decided := review.reports.decision.decided) is not None:
+        yield "Decision by costs", decision.markdown(decided)
     if review.reports.backtest.origins:
         yield "Backtest", backtest.markdown(review.reports.backtest)
     if review.attribution or review.unattributed:
