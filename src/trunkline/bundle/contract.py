@@ -55,7 +55,8 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a request must look like; `request` says the same as JSON Schema (draft 2020-12), for others' tools.
 
-    `classes` are those of a model of several classes, in the order of its scores; none for any other model.
+    `classes` are those of a model of several classes, or the names of its quantiles such as q90, in the order of its
+    scores; none for any other model.
     """
 
     label: str
@@ -66,7 +67,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def scores(self) -> tuple[str, ...]:
-        """Names of the scores of a row: `score`, or `score_<class>` for each class."""
+        """Names of the scores of a row: `score`, or `score_<class>` for each class or quantile."""
         return score_columns(self.classes)
 
     def width(self, role: Literal["numeric", "categorical"]) -> int:

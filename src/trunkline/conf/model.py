@@ -48,6 +48,13 @@ class Model(Group):
 
     target: ImportPath = Field(alias="_target_", description="Import path of the estimator class.")
     preprocess: Preprocess = Preprocess()
+    calibrate: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Of task quantile: the share of the training rows, the last ones, that are not trained on but say "
+        "what the quantiles miss.",
+    )
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from trunkline.core.errors import UserError
 from trunkline.core.features import Feature, Role
 from trunkline.core.files import parse_json
 from trunkline.core.paths import FEATURES
-from trunkline.core.tasks import NUMERIC, Task, score_columns
+from trunkline.core.tasks import NUMERIC, Task, levels, score_columns
 
 Split = Literal["train", "holdout"]
 
@@ -26,7 +26,7 @@ class Schema:
     label: str
     timezone: str
     task: Task = "binary"
-    classes: tuple[str, ...] = ()  # of multiclass, in the order of the scores
+    classes: tuple[str, ...] = ()  # of multiclass, or the names of quantiles, in the order of the scores
 
     @classmethod
     def read(cls, folder: Path = FEATURES) -> Self:
@@ -46,6 +46,11 @@ class Schema:
     def scores(self) -> tuple[str, ...]:
         """Names of the scores of a row."""
         return score_columns(self.classes)
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Levels of the quantiles that are scored; none of another task."""
+        return levels(self.task, self.classes)
 
     @property
     def names(self) -> list[str]:

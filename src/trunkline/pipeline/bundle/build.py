@@ -270,7 +270,11 @@ def _card(declared: Declaration, measured: EvaluatedModel, contract: Contract, g
         intended_use=packaging.card.intended_use,
         limits=packaging.card.limits,
         estimator=declared.model.target,
-        parameters={**declared.model.parameters, "preprocess": declared.model.preprocess.model_dump()},
+        parameters={
+            **declared.model.parameters,
+            **({} if declared.model.calibrate is None else {"calibrate": declared.model.calibrate}),
+            "preprocess": declared.model.preprocess.model_dump(),
+        },
         observations=data.observations,
         label=data.target.name,
         label_definition=data.target.expression,

@@ -136,7 +136,7 @@ def _outcome(dataset: Dataset, origin: Origin, metrics: Sequence[str], scores: S
         of = scores(Dataset(known, schema), measured)
     except UserError as error:
         raise UserError(f"evaluation.backtest: the origin {origin.day}: {error}") from error
-    sample = Sample(measured.label.to_numpy(), of, np.arange(following.height), schema.task)
+    sample = Sample(measured.label.to_numpy(), of, np.arange(following.height), schema.task, schema.levels)
     values = point([named(name, schema.task) for name in metrics], sample)
     defined = (float(value) if np.isfinite(value) else None for value in values)
     return Outcome(str(origin.day), known.height, following.height, dict(zip(metrics, defined, strict=True)))

@@ -110,11 +110,11 @@ def clustered(dataset: Dataset, scores: Floats, cluster: str | None) -> tuple[Sa
 
     Rows whose cluster is missing are one cluster together; without an expression, each row is its own.
     """
-    labels, task = dataset.label.to_numpy(), dataset.schema.task
+    labels, task, levels = dataset.label.to_numpy(), dataset.schema.task, dataset.schema.levels
     if cluster is None:
-        return Sample(labels, scores, np.arange(len(labels)), task), len(labels)
+        return Sample(labels, scores, np.arange(len(labels)), task, levels), len(labels)
     [(clusters, codes)] = _coded(dataset, {"cluster": cluster})
-    return Sample(labels, scores, codes, task), len(clusters)
+    return Sample(labels, scores, codes, task, levels), len(clusters)
 
 
 def predictions(dataset: Dataset, scores: Floats) -> pl.DataFrame:

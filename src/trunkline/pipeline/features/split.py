@@ -114,14 +114,27 @@ def _summary(observed: pl.DataFrame, observations: pl.DataFrame, data: Data, per
     labels = observed.filter(usable & observed[label].is_not_null())[label]
     unlabelled = observed.filter(there)[label].null_count()
     texts = labels.cast(pl.String)
-    shares = {name: int((texts == name).sum()) / max(1, labels.len()) for name in data.target.class_names}
-    return {
-        "window": period.words,
-        "rows": labels.len(),
-        "unlabelled": unlabelled,
-        "label_not_yet_known": int(there.sum()) - unlabelled - labels.len(),
-        "base_rate": None if shares else labels.cast(pl.Float64).mean(),
-    } | ({"class_shares": shares} if shares else {})
+    several = data.target.class_names if data.target.task == "multiclass" else ()
+    shares = {name: int((texts == name).sum()) / max(1, labels.len()) for name in several}
+    return (
+        {
+            "window": period.words,
+            "rows": labels.len(),
+            "unlabelled": unlabelled,
+            "label_not_yet_known": int(there.sum()) - unlabelled - labels.len(),
+            "base_rate": None if shares else labels.cast(pl.Float64).mean(),
+        }
+        | ({"class_shares": shares} if shares else {})
+        | _quantiles(labels, data)
+    )
+
+
+def _quantiles(labels: pl.Series, data: Data) -> dict[str, object]:
+    """Return the labels' own quantiles at the levels that are scored, by their names; nothing of another task."""
+    names, numbers = data.target.class_names, labels.cast(pl.Float64)
+    levels = data.target.quantiles or ()
+    own = {name: numbers.quantile(level, "linear") for name, level in zip(names, levels, strict=False)}
+    return {"quantiles": own} if levels and labels.len() else {}
 
 
 def _inside(part: Part, observed: pl.DataFrame, observations: pl.DataFrame) -> pl.Series:

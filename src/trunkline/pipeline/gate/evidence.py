@@ -20,7 +20,7 @@ from trunkline.core.arrays import Floats, Integers
 from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
 from trunkline.core.files import parse_json
-from trunkline.core.tasks import Task
+from trunkline.core.tasks import Task, levels
 from trunkline.pipeline import reports as pipeline_reports
 from trunkline.pipeline.champion.left import read_champion
 from trunkline.pipeline.evaluate import drift
@@ -71,7 +71,7 @@ class Evidence:
         expected = (len(self.labels), *([len(self.classes)] if self.classes else []))
         if scores.shape != expected:
             raise UserError(f"scores of shape {scores.shape} for a holdout of {expected}: they are another model's")
-        whole = Sample(self.labels, scores, self.clusters, self.task)
+        whole = Sample(self.labels, scores, self.clusters, self.task, levels(self.task, self.classes))
         return whole if places is None else whole.part(places)
 
 

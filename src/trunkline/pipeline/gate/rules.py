@@ -251,11 +251,13 @@ def simplicity(blank: Verdict, rule: conf_gates.Simplicity, gates: Gates, eviden
 def _simple(than: str, evidence: Evidence) -> tuple[str, Floats]:
     if than == "base_rate":
         window = evidence.reports.dataset.windows.train
-        rate = [(window.class_shares or {}).get(name) for name in evidence.classes] or [window.base_rate]
+        rate = [(window.class_shares or window.quantiles or {}).get(name) for name in evidence.classes] or [
+            window.base_rate
+        ]
         if None in rate:
             raise UserError("reports/dataset.json has no base rate of the training rows")
         shares = np.array(rate, dtype=np.float64)
-        if evidence.classes:
+        if evidence.task == "multiclass":
             shares /= shares.sum()  # rounded as the report has them, they sum to 0.999999
         scores = np.tile(shares, (len(evidence.labels), 1))
         return "the base rate", scores if evidence.classes else scores[:, 0]

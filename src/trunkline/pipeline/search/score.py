@@ -171,7 +171,9 @@ def measure(ground: Ground, model: Model, number: int) -> float:
     part = parts[number]
     train, validate = (Dataset(dataset.frame[places], dataset.schema) for places in (part.train, part.validate))
     scores = fit.scores(fit.fit(train, model, ground.seed), validate.features)
-    sample = Sample(validate.label.to_numpy(), scores, np.arange(len(scores)), dataset.schema.task)
+    sample = Sample(
+        validate.label.to_numpy(), scores, np.arange(len(scores)), dataset.schema.task, dataset.schema.levels
+    )
     value = float(point([named(ground.metric, dataset.schema.task)], sample)[0])
     if not np.isfinite(value):
         raise UserError(f"search.folds: {ground.metric} is not defined on fold {number + 1}; declare fewer folds")

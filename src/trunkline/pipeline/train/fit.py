@@ -20,10 +20,11 @@ from sklearn.utils import get_tags
 from threadpoolctl import threadpool_limits
 
 from trunkline.conf.model import CategoricalSteps, Model, NumericSteps
+from trunkline.core import tasks
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError, one_line
 from trunkline.core.tasks import NUMERIC
-from trunkline.pipeline.train import estimators
+from trunkline.pipeline.train import estimators, quantiles
 
 UNKNOWN, MISSING = -1, -2
 
@@ -35,20 +36,24 @@ def fit(dataset: Dataset, model: Model, seed: int, threads: int = 1) -> Pipeline
     combination of parameters, or of parameters and data, that it refuses.
     """
     _check(dataset)
+    trained, later = (dataset, None) if model.calibrate is None else quantiles.parted(dataset, model.calibrate, seed)
     estimator = estimators.build(model, seed)
     pipeline, arguments = assemble(estimator, model, dataset.schema)
     with joblib.parallel_config("threading", n_jobs=threads), threadpool_limits(threads, user_api="openmp"):
         try:
-            return pipeline.fit(inputs(dataset.features), dataset.label.to_numpy(), **arguments)
+            pipeline.fit(inputs(trained.features), trained.label.to_numpy(), **arguments)
         except estimators.refusals() as error:
             message = f"{one_line(error)}{_emptiest(dataset, model)}"
             raise UserError(f"model: {type(estimator).__name__} refuses to be fitted: {message}") from error
+        if later is not None:
+            pipeline[-1].calibrate(pipeline[:-1].transform(inputs(later.features)), later.label.to_numpy())
+    return pipeline
 
 
 def scores(pipeline: Pipeline, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
     """Return the probability of the positive class per row, those of several classes, or a regressor's prediction.
 
-    Those of several classes, shape (rows, classes), are in the order of the schema.
+    Those of several classes, shape (rows, classes), and quantiles are in the order of the schema.
     `frame` has at least the feature columns. The sum over a forest's trees is made in one thread, in order.
     """
     features = inputs(frame.select(pipeline.feature_names_in_))
@@ -86,6 +91,8 @@ def assemble(estimator: BaseEstimator, model: Model, schema: Schema) -> tuple[Pi
             estimator.set_params(categorical_features=positions)
         else:
             arguments["estimator__categorical_feature"] = positions
+    if levels := tasks.levels(schema.task, schema.classes):
+        estimator = quantiles.Quantiles(estimator, list(levels), estimators.level_parameter(estimator))
     return Pipeline([("preprocess", transformer), ("estimator", estimator)]), arguments
 
 

@@ -43,6 +43,7 @@ TRUSTED = (
     "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
     "sklearn.tree._tree.Tree",
     "sklearn.utils.validation.check_array",
+    "trunkline.pipeline.train.quantiles.Quantiles",
 )
 
 _SCHEMA = "schema.json"

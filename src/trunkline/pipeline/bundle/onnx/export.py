@@ -1,9 +1,10 @@
 """Writes a fitted pipeline as an ONNX graph that gives the same scores, from operators in double precision only.
 
 A reader can check it against the operators' specification (onnx.ai/onnx/operators): numbers are imputed and scaled as
-scikit-learn does it, in the same order of operations; a text is looked up, and what the fitted encoder makes of it is
-a row of a table; trees are one `TreeEnsemble` (ai.onnx.ml 5) whose every split is `<=`; linear models are a `MatMul`
-and one number per category. The fitted transformers are asked what they do, not read, wherever that is possible.
+scikit-learn does it, in the same order of operations; a text is looked up, and what the fitted encoder makes of it is a
+row of a table; trees are one `TreeEnsemble` (ai.onnx.ml 5) whose every split is `<=`; linear models are a `MatMul` and
+one number per category; quantiles are the columns of their own models, put in order. The fitted transformers are asked
+what they do, not read, wherever that is possible.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ import polars as pl
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
 from sklearn.base import is_classifier
 from sklearn.impute import SimpleImputer
-from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, Ridge
+from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, LogisticRegression, QuantileRegressor, Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 
@@ -30,11 +31,12 @@ from trunkline.pipeline.bundle import fitted
 from trunkline.pipeline.bundle.onnx import trees as onnx_trees
 from trunkline.pipeline.bundle.onnx.trees import DecisionTree, Ensemble, NotCovered, Sets
 from trunkline.pipeline.train import fit
+from trunkline.pipeline.train.quantiles import Quantiles
 
 OPERATORS, ML_OPERATORS, IR = 21, 5, 10  # of the versions that the graph is written in
 PRODUCER = "trunkline"
 
-_LINEAR = (LogisticRegression, LinearRegression, Ridge, Lasso, ElasticNet)
+_LINEAR = (LogisticRegression, LinearRegression, Ridge, Lasso, ElasticNet, QuantileRegressor)
 _LEQ, _SUM, _NO_TRANSFORM = 0, 1, 0  # modes of a node, of the sum over trees, and of what follows it
 _UNKNOWN = "\ue001"  # a text that no training row has, or else one with more of it
 
@@ -78,16 +80,23 @@ def export(pipeline: Pipeline, schema: Schema) -> bytes:
     """Return the graph of a pipeline that `training.fit` has made; equal pipelines give equal bytes.
 
     Inputs: `numeric`, double (n, numeric features), NaN for missing; `categorical`, string (n, categorical features),
-    MISSING for missing; one without columns is left out. Output: `score`, double (n); of several classes (n, classes).
-    Raises NotCovered for what cannot be exported exactly.
+    MISSING for missing; one without columns is left out. Output: `score`, double (n); of several classes (n, classes),
+    of quantiles (n, levels). Raises NotCovered for what cannot be exported exactly.
     """
-    estimator = pipeline[-1]
-    _check(estimator)
+    members = _members(pipeline)
+    for member in members:
+        _check(member[-1])
     graph = _Graph()
     numeric = _numeric(graph, pipeline, schema)
     lookups = list(_lookups(pipeline, schema))
-    score = _trees if onnx_trees.is_tree_model(estimator) else _linear
-    result = score(graph, pipeline, numeric, lookups, len(schema.of_role("numeric")))
+    results = [
+        (_trees if onnx_trees.is_tree_model(member[-1]) else _linear)(
+            graph, member, numeric, lookups, len(schema.of_role("numeric"))
+        )
+        for member in members
+    ]
+    estimator = pipeline[-1]
+    result = _quantiles(graph, results, estimator.offsets_) if isinstance(estimator, Quantiles) else results[0]
     graph.add("Reshape", result, graph.constant([-1, *_width(schema)], np.int64))
     graph.nodes[-1].output[0] = SCORE
     return _serialized(graph, schema)
@@ -99,6 +108,11 @@ def thresholds(pipeline: Pipeline, schema: Schema) -> dict[str, list[float]]:
     Behind a scaler they are turned back, to the last bit or two. Where numbers are compared in single precision, the
     doubles at which rounding changes are among them.
     """
+    of_members = [_thresholds(member, schema) for member in _members(pipeline)]
+    return {name: sorted({at for each in of_members for at in each[name]}) for name in schema.of_role("numeric")}
+
+
+def _thresholds(pipeline: Pipeline, schema: Schema) -> dict[str, list[float]]:
     names = schema.of_role("numeric")
     estimator = pipeline[-1]
     if not onnx_trees.is_tree_model(estimator):
@@ -108,6 +122,14 @@ def thresholds(pipeline: Pipeline, schema: Schema) -> dict[str, list[float]]:
     return {
         name: _unscaled(pipeline, by_column, column, ensemble.single_precision) for column, name in enumerate(names)
     }
+
+
+def _members(pipeline: Pipeline) -> list[Pipeline]:
+    """Return the pipeline, or one for each model of its quantiles."""
+    estimator = pipeline[-1]
+    if not isinstance(estimator, Quantiles):
+        return [pipeline]
+    return [Pipeline([pipeline.steps[0], ("estimator", member)]) for member in estimator.estimators_]
 
 
 def _check(estimator: Any) -> None:
@@ -240,6 +262,16 @@ def _weighted(graph: _Graph, numeric: str, weights: Floats) -> str:
         return graph.add("Mul", numeric, graph.constant(weights))
     column = graph.add("Gather", numeric, graph.constant(0, np.int64), axis=1)
     return graph.add("Mul", column, graph.constant(weights[0]))
+
+
+def _quantiles(graph: _Graph, results: Sequence[str], offsets: Floats) -> str:
+    """Add each quantile's offset to its model's number, or to the only model's, and put those of a row in order."""
+    columns = [graph.add("Reshape", result, graph.constant([-1, 1], np.int64)) for result in results]
+    matrix = graph.add("Concat", *columns, axis=1) if len(columns) > 1 else columns[0]
+    moved = graph.add("Add", matrix, graph.constant(offsets))
+    ordered = graph.add("TopK", moved, graph.constant([len(offsets)], np.int64), axis=1, largest=0, sorted=1)
+    graph.nodes[-1].output.append(f"{ordered}_places")  # which nothing reads
+    return ordered
 
 
 def _sets(pipeline: Pipeline, lookups: Sequence[CategoryLookup], numeric: int) -> Sets:
