@@ -82,6 +82,8 @@ REFERENCE = {
     "interval_score": interval_score,
     "level_error": lambda y, s, w: np.mean(np.abs(np.average(y[:, None] <= s, axis=0, weights=w) - LEVELS)),
     "mean_label": lambda y, s, w: np.average(y, weights=w),
+    "wape": lambda y, s, w: (np.abs(s[:, 1] - y) * w).sum() / (np.abs(y) * w).sum(),
+    "mase": lambda y, s, w: np.average(np.abs(s[:, 1] - y), weights=w) / 1.7,
 }
 
 
@@ -90,7 +92,8 @@ REFERENCE = {
 def test_metrics_are_those_of_others_on_every_resample(name: str, seed: int, count: int) -> None:
     labels, given_scores, clusters = drawn(seed, count)
     counts = np.random.default_rng(seed + 1).integers(0, 3, (4, 7))
-    values = measure([named(name, "quantile")], Sample(labels, given_scores, clusters, "quantile", LEVELS), counts)[0]
+    sample = Sample(labels, given_scores, clusters, "quantile", LEVELS, naive_error=1.7)
+    values = measure([named(name, "quantile")], sample, counts)[0]
     for value, weight in zip(values, counts[:, clusters], strict=True):
         if weight.any():
             assert value == pytest.approx(REFERENCE[name](labels, given_scores, weight), rel=1e-9, abs=1e-12)

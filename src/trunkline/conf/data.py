@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from trunkline.conf.sources import Source
 from trunkline.core import expressions
 from trunkline.core.errors import nearest
-from trunkline.core.tasks import Task, quantile_name
+from trunkline.core.tasks import NUMERIC, Task, quantile_name
 from trunkline.core.values import Column, Columns, Duration, Expression, Group, Name, Period, Strict, Tuple
 
 
@@ -46,6 +46,11 @@ class Target(Strict):
         "interval.",
         min_length=2,
     )
+    naive: Column | None = Field(
+        None,
+        description="Of a forecast: the feature that is by itself a simple one, such as the label a season before; "
+        "`mase` and gates measure the model by it.",
+    )
     known_after: Duration | None = Field(
         None, description="How long after the event the label becomes known; with `window` only."
     )
@@ -65,6 +70,12 @@ class Target(Strict):
             )
         if self.classes and len(set(self.class_names)) < len(self.classes):
             raise ValueError("classes: names a class twice; remove one")
+        return self
+
+    @model_validator(mode="after")
+    def _naive_is_a_number(self) -> Self:
+        if self.naive is not None and self.task not in NUMERIC:
+            raise ValueError(f"naive: has no meaning for {self.task}, whose labels are no numbers; remove it")
         return self
 
     @model_validator(mode="after")

@@ -27,6 +27,8 @@ class Schema:
     timezone: str
     task: Task = "binary"
     classes: tuple[str, ...] = ()  # of multiclass, or the names of quantiles, in the order of the scores
+    naive: str | None = None  # the feature that is by itself a simple forecast
+    naive_error: float | None = None  # mean absolute difference of it and the label, in the training rows
 
     @classmethod
     def read(cls, folder: Path = FEATURES) -> Self:
@@ -36,9 +38,11 @@ class Schema:
         return cls(features=features, **content | {"classes": tuple(content.get("classes", ()))})
 
     def write(self, folder: Path = FEATURES) -> None:
-        """Write the schema beside the tables; a binary one without what only other tasks have."""
+        """Write the schema beside the tables; without what only other tasks, or forecasts, have."""
         content = asdict(self)
         for key in ("task", "classes") if self.task == "binary" else ():
+            del content[key]
+        for key in ("naive", "naive_error") if self.naive is None else ():
             del content[key]
         files.write_json(folder / SCHEMA, content)
 

@@ -77,8 +77,8 @@ class Judge:
         if self.task == "multiclass":
             values = values.replace_strict(list(self.classes), range(len(self.classes)), default=-1)
         labels = values.cast(pl.Float64).to_numpy()
-        given_levels = levels(self.task, self.classes)
-        return Sample(labels, scores if self.classes else scores[:, 0], clusters, self.task, given_levels)
+        given_levels, naive_error = levels(self.task, self.classes), self.reference.get("naive_error")
+        return Sample(labels, scores if self.classes else scores[:, 0], clusters, self.task, given_levels, naive_error)
 
     def _performance(self, name: str, label: str) -> Iterator[Asked]:
         whole: Mapping[str, Any] = self.reference.get("metrics", {})

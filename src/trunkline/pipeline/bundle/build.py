@@ -292,6 +292,7 @@ def _card(declared: Declaration, measured: EvaluatedModel, contract: Contract, g
         reason=graph.reason,
         parity=graph.parity.report() if graph.parity else None,
         explanations=measured.explanations,
+        naive=data.target.naive,
         known_because=tuple(
             (f"{table}.{name}", column.known_because)
             for table, of in declared.contract.tables.items()

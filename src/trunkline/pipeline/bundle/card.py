@@ -69,6 +69,8 @@ class CardInputs:
     explanations: Explanations
     known_because: tuple[tuple[str, str], ...] = ()  # why columns that are derived from outcomes are known
 
+    naive: str | None = None  # the feature that is by itself a simple forecast
+
     @property
     def covered(self) -> str:
         """The share of labels that the interval of quantiles is to hold, in words."""

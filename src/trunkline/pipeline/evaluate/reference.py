@@ -35,7 +35,7 @@ def histograms(train: Dataset, holdout_scores: npt.NDArray[np.float64]) -> dict[
         "features": {name: {"role": role, **count[role](features[name])} for name, role in roles.items()},
         "rows": features.height,
         "scores": {"rows": len(holdout_scores), **_scores(train.schema.classes, holdout_scores)},
-    }
+    } | ({} if train.schema.naive_error is None else {"naive_error": train.schema.naive_error})
 
 
 def outcomes(holdout: Dataset, scores: Floats, slices: Mapping[str, Mapping[str, Slice]]) -> dict[str, Any]:

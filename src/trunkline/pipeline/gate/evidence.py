@@ -60,6 +60,8 @@ class Evidence:
     importances: Mapping[str, float]
     task: Task = "binary"
     classes: tuple[str, ...] = ()
+    naive: str | None = None
+    naive_error: float | None = None
 
     def sample(self, scores: Floats, places: Integers | None = None) -> Sample:
         """Return scores with the labels of their rows.
@@ -71,7 +73,8 @@ class Evidence:
         expected = (len(self.labels), *([len(self.classes)] if self.classes else []))
         if scores.shape != expected:
             raise UserError(f"scores of shape {scores.shape} for a holdout of {expected}: they are another model's")
-        whole = Sample(self.labels, scores, self.clusters, self.task, levels(self.task, self.classes))
+        declared = levels(self.task, self.classes)
+        whole = Sample(self.labels, scores, self.clusters, self.task, declared, self.naive_error)
         return whole if places is None else whole.part(places)
 
 
@@ -100,6 +103,8 @@ def read(declared: Evaluation, seed: int) -> Evidence:
         importances=_of_bundle(EXPLANATIONS)["shap"]["mean_absolute"],
         task=holdout.schema.task,
         classes=holdout.schema.classes,
+        naive=holdout.schema.naive,
+        naive_error=holdout.schema.naive_error,
     )
 
 

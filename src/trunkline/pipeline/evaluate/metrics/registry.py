@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trunkline.core.arrays import Floats, Integers
+from trunkline.core.arrays import Floats, Integers, middle
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.tasks import Task
 from trunkline.pipeline.evaluate.metrics.kinds import (
@@ -130,6 +130,31 @@ def _interval_score(labels: Floats, scores: Floats, levels: Floats) -> Floats:
     return penalised
 
 
+def _off(labels: Floats, scores: Floats) -> Floats:
+    off: Floats = np.abs(middle(scores) - labels)
+    return off
+
+
+_FORECAST = (
+    Combined(
+        "wape",
+        "smaller",
+        "Sum of the absolute differences of the score, or the middle quantile, and the label over that of the labels.",
+        "Kolassa and Schuetz, Foresight 6 (2007) 40-43, where it is the MAD/mean ratio",
+        lambda labels, scores: np.stack([_off(labels, scores), np.abs(labels)], axis=1),
+        lambda sums, _: ratio(sums[:, 0], sums[:, 1]),
+    ),
+    RowMean(
+        "mase",
+        "smaller",
+        "Mean absolute difference of the score, or the middle quantile, and the label over that of data.target.naive "
+        "in the training rows, of all series together; below 1 is better than that was.",
+        "Hyndman and Koehler, International Journal of Forecasting 22 (2006) 679-688",
+        lambda labels, scores, naive_error: _off(labels, scores) / naive_error,
+        needs="naive_error",
+    ),
+)
+
 _REGRESSION = (
     RowMean(
         "mae",
@@ -175,6 +200,7 @@ _REGRESSION = (
         "numpy.mean",
         lambda labels, scores: scores,
     ),
+    *_FORECAST,
 )
 
 _COUNT = (
@@ -203,7 +229,7 @@ _QUANTILE = (
         "Mean over rows and quantiles of the level, or 1 - level above the label, times the distance to the label.",
         "Koenker and Bassett, Econometrica 46 (1978) 33-50; sklearn.metrics.mean_pinball_loss, mean over the levels",
         lambda labels, scores, levels: _pinball(labels, scores, levels).mean(axis=1),
-        by_level=True,
+        needs="levels",
     ),
     Combined(
         "pinball_d2",
@@ -212,7 +238,7 @@ _QUANTILE = (
         "Koenker and Machado, J. Amer. Stat. Assoc. 94 (1999) 1296-1310; sklearn.metrics.d2_pinball_score",
         _pinball_beside,
         lambda sums, _: 1 - ratio(sums[:, 0], sums[:, 1]),
-        by_level=True,
+        needs="levels",
     ),
     RowMean(
         "coverage",
@@ -234,7 +260,7 @@ _QUANTILE = (
         "Mean width, plus 2 / (1 - what lies between the levels) times how far a label is outside.",
         "Gneiting and Raftery, J. Amer. Stat. Assoc. 102 (2007) 359-378, equation 43",
         _interval_score,
-        by_level=True,
+        needs="levels",
     ),
     Combined(
         "level_error",
@@ -243,7 +269,7 @@ _QUANTILE = (
         "Gneiting, Balabdaoui and Raftery, J. Royal Stat. Soc. B 69 (2007) 243-268, probabilistic calibration",
         lambda labels, scores, levels: (labels[:, None] <= scores) - levels,
         lambda sums, rows: np.abs(ratio(sums, np.repeat(rows[:, None], sums.shape[1], axis=1))).mean(axis=1),
-        by_level=True,
+        needs="levels",
     ),
     RowMean(
         "mean_label",
@@ -252,6 +278,7 @@ _QUANTILE = (
         "numpy.mean",
         lambda labels, scores: labels,
     ),
+    *_FORECAST,
 )
 
 _MULTICLASS = (
