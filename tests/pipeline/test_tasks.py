@@ -53,8 +53,10 @@ def chances(rows: int, seed: int) -> tuple[Any, Any, Any]:
 def drawn(labels: Any, found: Any, clusters: Any, task: Any, seed: int) -> tuple[Sample, Any, Any]:
     """A sample, the counts of some resamples, and the weight of each row on each of them."""
     counts = np.random.default_rng(seed + 1).integers(0, 3, (4, 7))
-    return Sample(labels, found, clusters, task), counts, counts[:, clusters]
+    return Sample(labels, found, clusters, task, naive_error=NAIVE_ERROR), counts, counts[:, clusters]
 
+
+NAIVE_ERROR = 1.7
 
 REFERENCE = {
     "log_loss": lambda y, p, w: sklearn_metrics.log_loss(y, p, sample_weight=w, labels=[0, 1, 2]),
@@ -73,6 +75,8 @@ REFERENCE = {
     "poisson_d2": lambda y, p, w: sklearn_metrics.d2_tweedie_score(y, p, sample_weight=w, power=1),
     "mean_label": lambda y, p, w: np.average(y, weights=w),
     "mean_score": lambda y, p, w: np.average(p, weights=w),
+    "wape": lambda y, p, w: (np.abs(p - y) * w).sum() / (np.abs(y) * w).sum(),
+    "mase": lambda y, p, w: sklearn_metrics.mean_absolute_error(y, p, sample_weight=w) / NAIVE_ERROR,
 }
 
 

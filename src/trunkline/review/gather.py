@@ -165,6 +165,7 @@ _DRAWN: dict[Task, tuple[CurveKind, ...]] = {  # a confusion matrix is no curve
     "multiclass": (),
     "regression": ("observed",),
     "count": ("observed",),
+    "quantile": ("calibration",),
 }
 _UNREADABLE = (ValueError, KeyError, TypeError)
 

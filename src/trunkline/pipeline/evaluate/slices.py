@@ -110,11 +110,12 @@ def clustered(dataset: Dataset, scores: Floats, cluster: str | None) -> tuple[Sa
 
     Rows whose cluster is missing are one cluster together; without an expression, each row is its own.
     """
-    labels, task = dataset.label.to_numpy(), dataset.schema.task
-    if cluster is None:
-        return Sample(labels, scores, np.arange(len(labels)), task), len(labels)
-    [(clusters, codes)] = _coded(dataset, {"cluster": cluster})
-    return Sample(labels, scores, codes, task), len(clusters)
+    labels, schema = dataset.label.to_numpy(), dataset.schema
+    codes, count = np.arange(len(labels)), len(labels)
+    if cluster is not None:
+        [(clusters, codes)] = _coded(dataset, {"cluster": cluster})
+        count = len(clusters)
+    return Sample(labels, scores, codes, schema.task, schema.levels, schema.naive_error), count
 
 
 def predictions(dataset: Dataset, scores: Floats) -> pl.DataFrame:

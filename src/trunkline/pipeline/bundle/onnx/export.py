@@ -1,9 +1,10 @@
 """Writes a fitted pipeline as an ONNX graph that gives the same scores, from operators in double precision only.
 
 A reader can check it against the operators' specification (onnx.ai/onnx/operators): numbers are imputed and scaled as
-scikit-learn does it, in the same order of operations; a text is looked up, and what the fitted encoder makes of it is
-a row of a table; trees are one `TreeEnsemble` (ai.onnx.ml 5) whose every split is `<=`; linear models are a `MatMul`
-and one number per category. The fitted transformers are asked what they do, not read, wherever that is possible.
+scikit-learn does it, in the same order of operations; a text is looked up, and what the fitted encoder makes of it is a
+row of a table; trees are one `TreeEnsemble` (ai.onnx.ml 5) whose every split is `<=`; linear models are a `MatMul` and
+one number per category; quantiles are the columns of their own models, put in order. The fitted transformers are asked
+what they do, not read, wherever that is possible.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,6 +44,7 @@ from trunkline.pipeline.bundle.onnx import trees as onnx_trees
 from trunkline.pipeline.bundle.onnx.ensemble import DecisionTree, Ensemble, NotCovered, Sets
 from trunkline.pipeline.bundle.onnx.graph import Graph
 from trunkline.pipeline.train import fit, margins
+from trunkline.pipeline.train.quantiles import Quantiles
 
 OPERATORS, ML_OPERATORS, IR = 21, 5, 10  # of the versions that the graph is written in
 PRODUCER = "trunkline"
@@ -59,7 +61,7 @@ _LINKS: Mapping[type, str | None] = {  # of linear models: what makes the score 
 }
 _LINEAR = tuple(_LINKS)
 _DECIDING = (LinearSVC, linear_model.SGDClassifier, linear_model.RidgeClassifier)  # no chances, but a weighted sum
-_COMPOSED = (CalibratedClassifierCV, VotingClassifier, VotingRegressor)
+_COMPOSED = (CalibratedClassifierCV, VotingClassifier, VotingRegressor, Quantiles)
 _LEQ, _SUM, _NO_TRANSFORM = 0, 1, 0  # modes of a node, of the sum over trees, and of what follows it
 _UNKNOWN = "\ue001"  # a text that no training row has, or else one with more of it
 
@@ -93,8 +95,8 @@ def export(pipeline: Pipeline, schema: Schema) -> bytes:
     """Return the graph of a pipeline that `training.fit` has made; equal pipelines give equal bytes.
 
     Inputs: `numeric`, double (n, numeric features), NaN for missing; `categorical`, string (n, categorical features),
-    MISSING for missing; one without columns is left out. Output: `score`, double (n); of several classes (n, classes).
-    Raises NotCovered for what cannot be exported exactly.
+    MISSING for missing; one without columns is left out. Output: `score`, double (n); of several classes (n, classes),
+    of quantiles (n, levels). Raises NotCovered for what cannot be exported exactly.
     """
     estimator = fitted.scoring(pipeline[-1])
     _check(estimator)
@@ -234,6 +236,8 @@ def _score(graph: Graph, columns: _Columns, estimator: Any) -> str:
         return _calibrated(graph, columns, estimator)
     if isinstance(estimator, VotingClassifier | VotingRegressor):
         return _voting(graph, columns, estimator)
+    if isinstance(estimator, Quantiles):
+        return _quantiles(graph, [_score(graph, columns, part) for part in _parts(estimator)], estimator.offsets_)
     if isinstance(estimator, dense.COVERED):
         return dense.score(graph, _matrix(graph, columns), estimator)
     return (_trees if onnx_trees.is_tree_model(estimator) else _linear)(graph, columns, estimator)
@@ -276,7 +280,7 @@ def _calibrated(graph: Graph, columns: _Columns, estimator: Any) -> str:
     """Add the mean of the sigmoids over each fold's estimator (Platt): of its decision function, or its chance."""
     means = []
     for each in estimator.calibrated_classifiers_:
-        [calibrator] = each.calibrators if len(each.calibrators) == 1 else [None]
+        calibrator: Any = each.calibrators[0] if len(each.calibrators) == 1 else None
         if type(calibrator).__name__ != "_SigmoidCalibration":
             raise NotCovered("a calibration that is no sigmoid of two classes is not covered by the exporter")
         part = fitted.scoring(each.estimator)
@@ -350,6 +354,16 @@ def _weighted(graph: Graph, numeric: str, weights: Floats) -> str:
         return graph.add("Mul", numeric, graph.constant(weights))
     column = graph.add("Gather", numeric, graph.constant(0, np.int64), axis=1)
     return graph.add("Mul", column, graph.constant(weights[0]))
+
+
+def _quantiles(graph: Graph, results: Sequence[str], offsets: Floats) -> str:
+    """Add each quantile's offset to its model's number, or to the only model's, and put those of a row in order."""
+    columns = [graph.add("Reshape", result, graph.constant([-1, 1], np.int64)) for result in results]
+    matrix = graph.add("Concat", *columns, axis=1) if len(columns) > 1 else columns[0]
+    moved = graph.add("Add", matrix, graph.constant(offsets))
+    ordered = graph.add("TopK", moved, graph.constant([len(offsets)], np.int64), axis=1, largest=0, sorted=1)
+    graph.nodes[-1].output.append(f"{ordered}_places")  # which nothing reads
+    return ordered
 
 
 def _sets(pipeline: Pipeline, lookups: Sequence[CategoryLookup], numeric: int) -> Sets:
