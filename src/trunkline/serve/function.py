@@ -12,7 +12,8 @@ from trunkline.conf.serving import Serving
 from trunkline.core.errors import UserError
 from trunkline.core.params import Params
 from trunkline.serve.http import COMPLETE
-from trunkline.serve.run import Source, Worker
+from trunkline.serve.run import Worker
+from trunkline.serve.source import Source
 
 BUNDLE = "bundle"  # the folder of the bundle beside params.yaml
 
