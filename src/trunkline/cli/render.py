@@ -87,6 +87,21 @@ def kubernetes(context: click.Context, folder: Path, dry_run: bool, check: bool,
     context.exit(target.put(target_kubernetes.render(Params.read(project), _below(project, folder))))
 
 
+@render.command("cloud-run", short_help="Write a service of Google Cloud Run of conf/deploy.")
+@_writes
+@click.pass_context
+def cloud_run(context: click.Context, folder: Path, dry_run: bool, check: bool, project: Path) -> None:
+    """Write a service for Google Cloud Run, which follows an environment.
+
+    With --check, exits 1 if a file is missing or another one.
+    """
+    from trunkline.core.params import Params
+    from trunkline.deploy.targets import cloud_run as target_cloud_run
+
+    target = _Target("cloud-run", "conf/", folder, dry_run, check)
+    context.exit(target.put(target_cloud_run.render(Params.read(project))))
+
+
 def _scheduler(kind: str, name: str, what: str) -> None:
     """Add the verb of a scheduler, whose files all come of dvc.yaml and conf/deploy."""
     verb = kind.replace("_", "-")
