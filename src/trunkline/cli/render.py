@@ -87,6 +87,21 @@ def kubernetes(context: click.Context, folder: Path, dry_run: bool, check: bool,
     context.exit(target.put(target_kubernetes.render(Params.read(project), _below(project, folder))))
 
 
+@render.command(short_help="Write a dev container, and a compose file with Jupyter and MLflow, of conf/deploy.")
+@_writes
+@click.pass_context
+def development(context: click.Context, folder: Path, dry_run: bool, check: bool, project: Path) -> None:
+    """Write a dev container with VS Code's settings, and a compose file with Jupyter and MLflow.
+
+    Editors look for it in .devcontainer of the project. With --check, exits 1 if a file is missing or another one.
+    """
+    from trunkline.core.params import Params
+    from trunkline.deploy.targets import development as target_development
+
+    target = _Target("development", "conf/deploy", folder, dry_run, check)
+    context.exit(target.put(target_development.render(Params.read(project), _place(project, folder))))
+
+
 @render.command("cloud-run", short_help="Write a service of Google Cloud Run of conf/deploy.")
 @_writes
 @click.pass_context
