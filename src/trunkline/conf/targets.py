@@ -1,10 +1,10 @@
-"""conf/deploy, targets: what `trunkline render` writes for programs that run containers; nothing that is not declared.
+"""conf/deploy, targets: what `trunkline render` writes for other programs; nothing that is not declared.
 
 No digest is looked up: which image is meant is declared, as its digest, and a tag, which can be moved, is refused.
 """
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
@@ -129,6 +129,73 @@ class Kubernetes(Strict):
     flux: Label | None = Field(None, description="Namespace of Flux, which gets Kustomizations; null: none.")
 
 
+class Scheduled(Strict):
+    """When a scheduler runs the pipeline, and what becomes of the results."""
+
+    schedule: str | None = Field(
+        None,
+        pattern=r"^[\d*/,-]+( [\d*/,-]+){4}$",
+        description="When, as cron writes it, in UTC: such as 0 3 * * 1; null: when a person starts it.",
+    )
+    push: bool = Field(
+        False, description="Whether results are committed to the trunk, once their outputs are in DVC's remote."
+    )
+
+
+class Worker(Scheduled):
+    """A scheduler whose tasks run in a clone on its worker: `trunkline render airflow`, `dagster` and `prefect`."""
+
+    project: str = Field(
+        pattern=r"^/[\w./-]+$", description="The clone on the worker, for these runs alone, with read access to origin."
+    )
+    tasks: Literal["one", "stages"] = Field(
+        "one", description="one: `trunkline ci reproduce run`; stages: a task for each stage of dvc.yaml."
+    )
+
+
+class ArgoWorkflows(Scheduled):
+    """A WorkflowTemplate or CronWorkflow: `trunkline render argo-workflows`."""
+
+    image: Image = Field(description="The image that pipeline.Dockerfile was built to.")
+    tasks: Literal["one", "stages"] = Field(
+        "one", description="one: `trunkline ci reproduce run`; stages: a task for each stage of dvc.yaml."
+    )
+    storage: str = Field("20Gi", pattern=r"^\d+[KMGT]i$", description="Room for the clone and its data.")
+    resources: Resources = Field(Resources(cpu="2", memory="8Gi"), description="What a task asks for.")
+
+
+class Databricks(Scheduled):
+    """A bundle with a job: `trunkline render databricks`."""
+
+    spark_version: str = Field(
+        pattern=r"^[\w.-]+$", description="Databricks Runtime with Python 3.11 to 3.13, such as 16.4.x-scala2.12."
+    )
+    node_type: str = Field(pattern=r"^[\w.-]+$", description="The machine that the job runs on, such as m5.xlarge.")
+
+
+class CloudRun(Strict):
+    """A service of Google Cloud Run: `trunkline render cloud-run`."""
+
+    server: Image = Field(description="The image that server.Dockerfile was built to.")
+    reconciler: Image = Field(description="The image that pipeline.Dockerfile was built to.")
+    environment: str = Field("production", description="The environment whose version it serves.")
+    service_account: str = Field(
+        pattern=r"^[a-z0-9-]+@[a-z0-9.-]+$", description="Whose rights it has: reading secrets and DVC's remote."
+    )
+    replicas: Replicas = Field(Replicas(min=1), description="How many instances there are.")
+    resources: Resources = Field(Resources(cpu="1", memory="1Gi"), description="What a server may take.")
+    reconciler_resources: Resources = Field(
+        Resources(cpu="500m", memory="1Gi"), description="What the reconciler beside it may take."
+    )
+    in_work: int = Field(8, ge=1, le=1000, description="Requests that one instance answers at a time.")
+
+
+class Development(Strict):
+    """What an editor needs: `trunkline render development`."""
+
+    base: Image = Field(description="Image with Python 3.11 to 3.13, git and libgomp1, in which the lock is installed.")
+
+
 class Targets(Strict):
     """What `trunkline render` writes, beside monitoring; null: it is refused."""
 
@@ -138,3 +205,10 @@ class Targets(Strict):
     trunk: str = Field("main", pattern=r"^[\w./-]+$", description="The branch that production follows.")
     container: Container | None = Field(None, description="Dockerfiles and a compose file.")
     kubernetes: Kubernetes | None = Field(None, description="Manifests for Kustomize, Argo CD and Flux.")
+    airflow: Worker | None = Field(None, description="A DAG of Apache Airflow.")
+    dagster: Worker | None = Field(None, description="A job of Dagster.")
+    prefect: Worker | None = Field(None, description="A flow of Prefect.")
+    argo_workflows: ArgoWorkflows | None = Field(None, description="A workflow of Argo.")
+    databricks: Databricks | None = Field(None, description="A bundle with a job of Databricks.")
+    cloud_run: CloudRun | None = Field(None, description="A service of Google Cloud Run.")
+    development: Development | None = Field(None, description="A dev container, VS Code and a compose file for both.")
