@@ -102,6 +102,21 @@ def development(context: click.Context, folder: Path, dry_run: bool, check: bool
     context.exit(target.put(target_development.render(Params.read(project), _place(project, folder))))
 
 
+@render.command(short_help="Write what Terraform makes in a cloud, of conf/deploy.")
+@_writes
+@click.pass_context
+def terraform(context: click.Context, folder: Path, dry_run: bool, check: bool, project: Path) -> None:
+    """Write a main.tf.json for each cloud of conf/deploy: bucket, registry, secrets, servers, alert: docs/targets.md.
+
+    Nothing is asked of a cloud, and no secret is in it. With --check, exits 1 if a file is missing or another one.
+    """
+    from trunkline.core.params import Params
+    from trunkline.deploy.targets import terraform as target_terraform
+
+    target = _Target("terraform", "conf/deploy", folder, dry_run, check)
+    context.exit(target.put(target_terraform.render(Params.read(project))))
+
+
 @render.command("cloud-run", short_help="Write a service of Google Cloud Run of conf/deploy.")
 @_writes
 @click.pass_context
@@ -208,10 +223,10 @@ class _Target:
 
     def _left(self, texts: Mapping[str, str]) -> list[Path]:
         """Return files that this target wrote into the folder once, and would not write now."""
-        mark = f"# Written by `trunkline render {self.verb}`"
+        mark = f"Written by `trunkline render {self.verb}`"
         paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
         others = [path for path in paths if path.relative_to(self.folder).as_posix() not in texts]
-        return [path for path in others if (_content(path) or "").startswith(mark)]
+        return [path for path in others if mark in (_content(path) or "")[:100]]
 
     def _state(self, changed: bool) -> str:
         if not changed:

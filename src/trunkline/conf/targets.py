@@ -196,6 +196,94 @@ class Development(Strict):
     base: Image = Field(description="Image with Python 3.11 to 3.13, git and libgomp1, in which the lock is installed.")
 
 
+class Cloud(Strict):
+    """What a cloud has of a model, by Terraform; without images, only what they and the data are kept in."""
+
+    environment: str = Field("production", description="The environment whose version the servers serve.")
+    bucket: str = Field(
+        pattern=r"^[a-z0-9]([a-z0-9-]{1,61})[a-z0-9]$",
+        description="Name of the bucket to be made, of nobody else; of Azure, a storage account without -.",
+    )
+    server: Image | None = Field(
+        None,
+        description="The image that server.Dockerfile was built to; null: no servers yet, as before the first push.",
+    )
+    reconciler: Image | None = Field(
+        None, description="The image that pipeline.Dockerfile was built to; null, if server is."
+    )
+    alerts: str = Field(pattern=r"^[\w.+-]+@[\w.-]+$", description="Address that is written to when servers fail.")
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.server is None) != (self.reconciler is None):
+            raise ValueError("server and reconciler run beside each other; declare both, or neither")
+        return self
+
+
+class Aws(Cloud):
+    """A bucket, a registry, secrets, servers on Fargate and an alarm."""
+
+    region: str = Field(pattern=r"^[a-z]+(-[a-z]+)+-\d$", description="Region, such as eu-central-1.")
+    vpc: str = Field(pattern=r"^vpc-[0-9a-f]+$", description="The network that servers are in.")
+    subnets: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]+$")], ...], Tuple] = Field(
+        min_length=1, description="Its subnets for servers, without addresses of their own, with a way out."
+    )
+    clients: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^sg-[0-9a-f]+$")], ...], Tuple] = Field(
+        (), description="Security groups that may ask the servers; all others may not."
+    )
+    servers: int = Field(2, ge=1, le=1000, description="How many servers there are.")
+    cpu: Literal[512, 1024, 2048, 4096] = Field(
+        1024, description="What a server and its reconciler may take: 1024 are one processor."
+    )
+    memory: int = Field(2048, multiple_of=1024, description="Memory of both, in MiB: 2 to 8 times cpu, 30720 at most.")
+
+    @model_validator(mode="after")
+    def _sold(self) -> Self:
+        if not 2 * self.cpu <= self.memory <= min(8 * self.cpu, 30720):
+            raise ValueError(f"memory: {self.memory} is not sold with cpu: {self.cpu}; write 2 to 8 times as much")
+        return self
+
+
+class Google(Cloud):
+    """A bucket, a registry, secrets, a service of Cloud Run and an alert."""
+
+    project: str = Field(pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$", description="The project that all of it is in.")
+    region: str = Field(pattern=r"^[a-z]+-[a-z]+\d+$", description="Region, such as europe-west3.")
+    clients: Annotated[
+        tuple[Annotated[str, StringConstraints(pattern=r"^(serviceAccount|group|user):[\w.+-]+@[\w.-]+$")], ...], Tuple
+    ] = Field((), description="Who may ask, such as serviceAccount:shop@project.iam.gserviceaccount.com.")
+    replicas: Replicas = Field(Replicas(min=1), description="How many instances there are.")
+    resources: Resources = Field(Resources(cpu="1", memory="1Gi"), description="What a server may take.")
+    reconciler_resources: Resources = Field(
+        Resources(cpu="500m", memory="1Gi"), description="What the reconciler beside it may take."
+    )
+    in_work: int = Field(8, ge=1, le=1000, description="Requests that one instance answers at a time.")
+
+
+class Azure(Cloud):
+    """A storage account, a registry, a key vault, a container app and an alert."""
+
+    subscription: str = Field(pattern=r"^[0-9a-f-]{36}$", description="The subscription that all of it is in.")
+    region: str = Field(pattern=r"^[a-z]+\d?$", description="Region, such as westeurope.")
+    registry: str = Field(pattern=r"^[a-z0-9]{5,50}$", description="Name of the registry to be made, of nobody else.")
+    vault: str = Field(
+        pattern=r"^[a-z][a-z0-9-]{1,22}[a-z0-9]$", description="Name of the key vault to be made, of nobody else."
+    )
+    replicas: Replicas = Field(Replicas(min=1), description="How many servers there are.")
+    cpu: float = Field(
+        1.0, ge=0.25, le=3.5, multiple_of=0.25, description="Processors of a server; its reconciler has another half."
+    )
+    in_work: int = Field(8, ge=1, le=1000, description="Requests that one server is for.")
+
+
+class Terraform(Strict):
+    """A main.tf.json for each cloud: `trunkline render terraform`."""
+
+    aws: Aws | None = Field(None, description="Amazon Web Services.")
+    google: Google | None = Field(None, description="Google Cloud.")
+    azure: Azure | None = Field(None, description="Microsoft Azure.")
+
+
 class Targets(Strict):
     """What `trunkline render` writes, beside monitoring; null: it is refused."""
 
@@ -211,4 +299,5 @@ class Targets(Strict):
     argo_workflows: ArgoWorkflows | None = Field(None, description="A workflow of Argo.")
     databricks: Databricks | None = Field(None, description="A bundle with a job of Databricks.")
     cloud_run: CloudRun | None = Field(None, description="A service of Google Cloud Run.")
+    terraform: Terraform | None = Field(None, description="A bucket, a registry, secrets and servers of a cloud.")
     development: Development | None = Field(None, description="A dev container, VS Code and a compose file for both.")
