@@ -200,6 +200,9 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
     charted = [curve for curve in review.curves if curve.kind in mermaid.CHARTS]
     if charted:
         yield "Curves", "\n\n".join(map(mermaid.chart, charted))
+    if review.costs:
+        rows = ((cost.name, text(cost.words), text(cost.of)) for cost in review.costs)
+        yield "Cost", table(("of", "costs", "that is"), rows)
     yield "Data and bundle", _facts(review)
     steps = (
         f"git fetch origin {review.head} && git switch --detach FETCH_HEAD && make repro && .venv/bin/trunkline gate"
