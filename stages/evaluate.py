@@ -15,7 +15,7 @@ def main() -> None:
     from trunkline.core.dataset import Dataset
     from trunkline.core.params import Params
     from trunkline.core.progress import track
-    from trunkline.pipeline.evaluate import backtest, slices
+    from trunkline.pipeline.evaluate import backtest, decision, slices, threshold
     from trunkline.pipeline.train import fit, modelfile
     from trunkline.tables.parquet import write_parquet
 
@@ -28,8 +28,12 @@ def main() -> None:
     slices.write(report)
     write_parquet(slices.predictions(holdout, scores), paths.PREDICTIONS / "holdout.parquet")
     parts = sum(map(len, report.slices.values())) - 1
-    outcomes = backtest.outcomes(params, evaluation, int(os.environ["OMP_NUM_THREADS"]))
+    threads = int(os.environ["OMP_NUM_THREADS"])
+    outcomes = backtest.outcomes(params, evaluation, threads)
     files.write_json(paths.BACKTEST, backtest.content(outcomes, evaluation))
+    sample, _ = slices.clustered(holdout, scores, evaluation.interval.cluster)
+    decided = decision.measured(sample, threshold.chosen(params, evaluation, threads), evaluation, params.seed)
+    files.write_json(paths.DECISION, decision.content(decided))
     console.print(f"{paths.METRICS}: {report.whole.n:,} rows, {parts} slices", soft_wrap=True)
     for line in report.undefined:
         console.print(line, style="yellow", soft_wrap=True)

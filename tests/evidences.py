@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from trunkline.bundle.contract import Input
 from trunkline.bundle.manifest import Identity
 from trunkline.conf.evaluation import WHOLE, Evaluation
 from trunkline.conf.gates import Gates
 from trunkline.pipeline.evaluate import slices as evaluate_slices
 from trunkline.pipeline.evaluate.bootstrap import Resamples
 from trunkline.pipeline.evaluate.drift import Shift
-from trunkline.pipeline.gate.evidence import Evidence
+from trunkline.pipeline.gate.evidence import BundleModel, Evidence
 from trunkline.pipeline.gate.leaks import Inputs
 from trunkline.pipeline.reports import MeasuredReports
 
@@ -28,6 +29,12 @@ EVALUATION = Evaluation.parse(
 )
 CHALLENGER = Identity("this commit", "c" * 64, "1" * 64, 1_000_000)
 CHAMPION = Identity("flights@v3", "a" * 64, "2" * 64, 800_000)
+
+INPUTS = {
+    "carrier": Input(name="carrier", role="categorical", type="text", nullable=False, description=""),
+    "hour": Input(name="hour", role="numeric", type="number", nullable=False, description="", min=-8, max=8),
+    "wind": Input(name="wind", role="numeric", type="number", nullable=True, description=""),
+}
 
 
 def gates(rules: Mapping[str, Mapping[str, Any]], **more: Any) -> Gates:
@@ -61,6 +68,7 @@ def made(noise: float = 0.0, **replaced: Any) -> Evidence:
         seed=SEED,
         inputs=Inputs(features(random, 0.5 * odds), features(random, odds), labels, "binary"),
         importances={"carrier": 0.1, "hour": 0.3, "wind": 0.2},
+        bundle=BundleModel(INPUTS, lambda features: chance(features["hour"].fill_null(0).to_numpy())),
     )
     return measured(replace(found, **replaced))
 

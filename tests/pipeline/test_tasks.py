@@ -27,8 +27,8 @@ from trunkline.pipeline.train import estimators, fit
 
 CLASSES = ("no", "perhaps", "ja, sicher")
 SEVERAL = [
-    *("logistic", "forest", "forest, missing", "extra trees", "tree"),
-    *("histogram", "histogram, scaled", "lightgbm", "lightgbm, dart", "lightgbm, random forest"),
+    *("logistic", "logistic, robust, target", "forest", "forest, missing", "extra trees", "tree"),
+    *("histogram", "histogram, scaled", "histogram, target", "lightgbm", "lightgbm, dart", "lightgbm, random forest"),
     *("xgboost", "xgboost, parallel trees", "catboost", "catboost, depthwise"),
 ]
 
@@ -208,7 +208,7 @@ def test_graphs_of_several_classes_score_equal_on_adversarial_rows(name: str) ->
     assert fit.scores(pipeline, rows.features).std(axis=0).min() > 0.01, "the case tests nothing"
 
 
-@pytest.mark.parametrize("name", ["logistic", "forest", "histogram", "lightgbm", "bayes"])
+@pytest.mark.parametrize("name", ["logistic", "logistic, robust, target", "forest", "histogram", "lightgbm", "bayes"])
 def test_explanations_of_several_classes_add_up(name: str) -> None:
     rows = several(name if name in CASES else "logistic", 300)
     declared = CASES.get(name) or model("sklearn.naive_bayes.GaussianNB", steps("mean", "none", "ordinal"))

@@ -52,10 +52,18 @@ class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     levels: list[str] | None = None
 
 
+class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The score from which on a row is taken for a positive one, and the declared costs that it was chosen by."""
+
+    threshold: float
+    costs: dict[str, float]
+
+
 class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a request must look like; `request` says the same as JSON Schema (draft 2020-12), for others' tools.
 
     `classes` are those of a model of several classes, in the order of its scores; none for any other model.
+    `decision` is there where conf/evaluation declares costs: what is answered is the score all the same.
     """
 
     label: str
@@ -63,6 +71,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     inputs: list[Input]
     request: dict[str, Any]
     classes: list[str] = []
+    decision: Decision | None = None
 
     @property
     def scores(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from trunkline.core.values import Duration, Expression, Group, Metric, Name, Strict, Tuple
 
 DAY = timedelta(days=1)
+EXPECTED_COST = "expected_cost"  # the metric of a decision, which a threshold of conf/gates may name
 WHOLE = "all"  # the slice that is the whole holdout, and its label
 
 
@@ -53,6 +54,22 @@ class Backtest(Strict):
         return self
 
 
+class Decision(Strict):
+    """What wrong and right decisions cost, in one unit; a true negative costs nothing. Of a binary label."""
+
+    false_positive: float = Field(gt=0, allow_inf_nan=False, description="Cost of taking a negative row for positive.")
+    false_negative: float = Field(gt=0, allow_inf_nan=False, description="Cost of missing a positive row.")
+    gain: float = Field(0.0, ge=0, allow_inf_nan=False, description="What a positive row brings that is not missed.")
+    folds: int = Field(
+        5, ge=2, le=50, description="Folds of the training rows on whose scores the threshold is chosen."
+    )
+
+    @property
+    def costs(self) -> dict[str, float]:
+        """The costs by their names."""
+        return {"false_positive": self.false_positive, "false_negative": self.false_negative, "gain": self.gain}
+
+
 class Evaluation(Group):
     """How the holdout is measured."""
 
@@ -65,6 +82,10 @@ class Evaluation(Group):
     curves: Curves = Curves()
     backtest: Backtest | None = Field(
         None, description="Also measures the model as trained at earlier days; with data.window only."
+    )
+
+    decision: Decision | None = Field(
+        None, description="Also chooses the score from which on a row is taken for a positive one, by costs."
     )
 
     @model_validator(mode="after")

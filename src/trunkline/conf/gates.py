@@ -201,6 +201,26 @@ class Leak(Rule):
     )
 
 
+class Monotonic(Rule):
+    """The score moves only the declared way when a feature moves alone; asked of the bundle itself."""
+
+    kind: Literal["monotonic"] = Field(description="Selects this kind of rule.")
+    features: dict[Name, Literal[1, -1]] = Field(
+        min_length=1,
+        description="Numeric features; 1: the score never falls when the feature alone grows; -1: it never grows.",
+    )
+    rows: int = Field(500, ge=1, le=100_000, description="Rows of the holdout that are scored at each step.")
+    steps: int = Field(
+        50,
+        ge=2,
+        le=10_000,
+        description="Values of a feature: so many quantiles of the training rows, and so many evenly over its range.",
+    )
+    tolerance: float = Field(
+        1e-9, ge=0, allow_inf_nan=False, description="Largest move the wrong way, in units of the score."
+    )
+
+
 AnyRule = Annotated[
     Threshold
     | OverOrigins
@@ -212,7 +232,8 @@ AnyRule = Annotated[
     | Operational
     | Runtime
     | Sanity
-    | Leak,
+    | Leak
+    | Monotonic,
     Field(discriminator="kind"),
 ]
 

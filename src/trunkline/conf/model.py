@@ -22,14 +22,20 @@ class NumericSteps(Strict):
     """What happens to numeric features before the estimator, in this order."""
 
     impute: Literal["none", "mean", "median", "zero"] = Field("none", description="What fills a missing value.")
-    scale: Literal["none", "standard", "min_max"] = Field("none", description="Scaling fitted on the training rows.")
+    scale: Literal["none", "standard", "min_max", "robust", "quantile"] = Field(
+        "none",
+        description="Scaling fitted on the training rows; robust: by median and quartiles; quantile: the share of rows "
+        "below, by 100 quantiles.",
+    )
 
 
 class CategoricalSteps(Strict):
     """What happens to categorical features before the estimator."""
 
-    encode: Literal["onehot", "ordinal", "native"] = Field(
-        "onehot", description="native: codes that the estimator is told to treat as categories."
+    encode: Literal["onehot", "ordinal", "native", "target"] = Field(
+        "onehot",
+        description="native: codes that the estimator is told to treat as categories; target: the mean label of a "
+        "category, smoothed, of a training row without the rows of its fold.",
     )
     min_frequency: int | None = Field(None, ge=1, description="Categories with fewer training rows are treated as one.")
 

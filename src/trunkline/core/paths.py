@@ -27,6 +27,7 @@ DOWNLOADS = Path(".dvc/tmp/downloads")  # files from elsewhere, by their sha256;
 METRICS = Path("reports/metrics.json")
 SLICES = Path("reports/slices.json")
 BACKTEST = Path("reports/backtest.json")
+DECISION = Path("reports/decision.json")
 INGESTED = Path("reports/ingest.json")
 VALIDATION = Path("reports/validation.json")
 DATASET = Path("reports/dataset.json")

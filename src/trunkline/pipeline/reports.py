@@ -13,12 +13,12 @@ from trunkline.core import paths
 from trunkline.core.errors import UserError
 from trunkline.core.files import parse_json
 from trunkline.core.values import Name
-from trunkline.pipeline.evaluate.estimate import Estimate, Slice
+from trunkline.pipeline.evaluate.estimate import Chosen, Decided, Estimate, Slice
 
-EVALUATED = (paths.SLICES, paths.BACKTEST, paths.DATASET, paths.VALIDATION)
+EVALUATED = (paths.SLICES, paths.BACKTEST, paths.DECISION, paths.DATASET, paths.VALIDATION)
 MEASURED = (*EVALUATED, paths.BUNDLE_REPORT)
 FILES = (paths.METRICS, *MEASURED, paths.GATES_REPORT)
-LATER = {paths.BACKTEST}  # that commits of older versions do not have
+LATER = {paths.BACKTEST, paths.DECISION}  # that commits of older versions do not have
 
 
 Answer = Literal["pass", "fail", "not_applicable"]
@@ -92,6 +92,17 @@ class BacktestReport(_File):
         return next(iter(self.metrics), None)
 
 
+class DecisionReport(_File):
+    """What deciding by the chosen threshold costs; None where no costs are declared."""
+
+    decided: Decided | None = None
+
+    @property
+    def chosen(self) -> Chosen | None:
+        """The threshold."""
+        return self.decided.chosen if self.decided else None
+
+
 class Evaluated(_File):
     """The files of reports/, by name, up to and with those of the evaluation."""
 
@@ -99,6 +110,7 @@ class Evaluated(_File):
     dataset: DatasetReport
     validation: dict[str, TableReport]
     backtest: BacktestReport = BacktestReport()
+    decision: DecisionReport = DecisionReport()
 
     @field_validator("slices")
     @classmethod

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trunkline.deploy import moves as deploy_moves
-from trunkline.pipeline.evaluate.estimate import words
+from trunkline.pipeline.evaluate.estimate import Decided, words
 from trunkline.pipeline.plan.reasons import Step
 from trunkline.pipeline.reports import Verdict
 from trunkline.review import backtest, mermaid, problem, reasons
@@ -184,6 +184,8 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
     if review.moves:
         yield "What runs where", _moves(review)
     yield "Metrics on the holdout", _metrics(review)
+    if (decided := review.reports.decision.decided) is not None:
+        yield "Decision by costs", _decision(decided)
     if review.reports.backtest.origins:
         yield "Backtest", backtest.markdown(review.reports.backtest)
     if review.attribution or review.unattributed:
@@ -234,6 +236,25 @@ def _about(move: deploy_moves.Move) -> str:
 def _metrics(review: Review) -> str:
     rows = ((text(moved.metric), *_sides(moved), span(moved.now.interval), *_change(moved)) for moved in review.whole)
     return f"{table(('metric', 'base', 'this', '95 % interval', 'change', ''), rows)}\n\n{noise(review)}"
+
+
+def _decision(decided: Decided) -> str:
+    costs, chosen, of = decided.costs, decided.chosen, decided.confusion
+    rows = [
+        ("taken for positive", f"{of.true_positives:,}", f"{of.false_positives:,}"),
+        ("taken for negative", f"{of.false_negatives:,}", f"{of.true_negatives:,}"),
+    ]
+    told = (
+        f"Positive from a score of {chosen.threshold:.4g} on, the cheapest on {chosen.rows:,} out-of-fold rows: "
+        f"a false positive costs {costs['false_positive']:g}, a false negative {costs['false_negative']:g}, "
+        f"and a true positive brings {costs['gain']:g}."
+    )
+    expected = decided.expected_cost
+    cost = (
+        f"Expected cost per row of the holdout: {number(expected)} ({span(expected.interval)}); "
+        f"{decided.always:.4f} of taking every row for positive, {decided.never:.4f} of taking none."
+    )
+    return f"{told}\n\n{table(('on the holdout', 'is positive', 'is negative'), rows)}\n\n{cost}"
 
 
 def _sides(moved: Moved) -> tuple[str, str]:

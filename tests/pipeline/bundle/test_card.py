@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from trunkline.pipeline.bundle import card
 from trunkline.pipeline.bundle.explain.explain import Explanations, Shap
 from trunkline.pipeline.bundle.explain.permutation import Drop, Permutation
+from trunkline.pipeline.evaluate.estimate import Chosen, Confusion, Decided, Estimate
 from trunkline.pipeline.evaluate.metrics import registry
-from trunkline.pipeline.reports import Evaluated, Parity
+from trunkline.pipeline.reports import DecisionReport, Evaluated, Parity
 
 GOLDEN = Path(__file__).parents[2] / "golden/card"
 HOSTILE = "a|b\n\n# c `d` <script>alert(1)</script> [e](http://f) ![g](h) *i* _j_ ~~k~~ www.l.m @n \\| &amp; \u202eo"
@@ -99,6 +100,22 @@ SKLEARN = replace(
     parity=None,
     reports=REPORTS.model_copy(update={"slices": {"all": REPORTS.slices["all"]}}),
 )
+
+
+def test_a_decision_by_costs_is_shown_with_what_it_costs():
+    costs = {"false_positive": 1.0, "false_negative": 5.0, "gain": 0.0}
+    decided = Decided(
+        Chosen(0.1667, 5, 90_000, 0.41),
+        costs,
+        Confusion(4000, 9000, 1000, 17_234),
+        Estimate(0.448, (0.44, 0.46)),
+        0.84,
+        0.8,
+    )
+    page = card.render(replace(ONNX, reports=REPORTS.model_copy(update={"decision": DecisionReport(decided=decided)})))
+    assert "from a score of 0.1667 on: where a false positive costs 1, a false\nnegative 5, and a true positive" in page
+    assert "| taken for positive | 4,000 | 9,000 |\n| taken for negative | 1,000 | 17,234 |" in page
+    assert "Expected cost per row: 0.4480 (0.4400 to 0.4600); of taking every row for positive 0.8400" in page
 
 
 @pytest.mark.parametrize(("golden", "inputs"), [("onnx.txt", ONNX), ("sklearn.txt", SKLEARN)])

@@ -18,6 +18,7 @@ RULES = {
     "no_origin_worse": {"kind": "champion", "metric": "roc_auc", "slice": "origin", "margin": 0.03},
     "sane": {"kind": "sanity", "slope": [0.5, 2]},
     "leaks": {"kind": "leak"},
+    "later": {"kind": "monotonic", "features": {"hour": 1, "wind": -1}},  # the bundle does not look at the wind
 }
 LEAKS = [
     "the label as a feature",
@@ -29,7 +30,8 @@ LEAKS = [
     "a feature that dwarfs all others",
     "a jump beyond production",
 ]
-PLANTED = 16 + len(LEAKS)
+WRONG_WAYS = [f"{name} moves the score the wrong way, for later" for name in ("hour", "wind")]
+PLANTED = 16 + len(LEAKS) + len(WRONG_WAYS)
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +59,7 @@ def test_a_whole_set_of_rules_gives_every_planted_model_its_verdict():
     assert found["a champion replaced by the challenger"] == "stopped by no_origin_worse, no_worse"
     assert found["origin EWR ruined"] == "stopped by origins"
     assert {found[name] for name in LEAKS} == {"stopped by leaks"}
+    assert {found[name] for name in WRONG_WAYS} == {"later fails"}
 
 
 @pytest.mark.parametrize(
@@ -88,6 +91,10 @@ def test_what_a_rule_set_lacks_is_said(without, planted, missing):
 def test_a_rule_that_only_advises_stops_nothing(rule):
     wrong, _ = run(**{rule: RULES[rule] | {"advisory": True}})
     assert wrong
+
+
+def test_a_tolerance_that_nothing_exceeds_is_reported():
+    assert run(later=RULES["later"] | {"tolerance": 1e308})[0].keys() >= set(WRONG_WAYS)
 
 
 def test_a_reason_for_a_feature_of_the_model_is_none_for_a_planted_one():

@@ -33,12 +33,11 @@ from trunkline.core.params import Params
 from trunkline.lineage import facts
 from trunkline.pipeline.compose.compose import compose, render
 from trunkline.pipeline.compose.judge import check
-from trunkline.pipeline.search import folds, score, spaces, study, summary, trials
-from trunkline.pipeline.search.folds import Cut
+from trunkline.pipeline.search import score, spaces, study, summary, trials
 from trunkline.pipeline.search.score import FoldJob, Journal, Score
 from trunkline.pipeline.search.summary import Searched, Tried
 from trunkline.pipeline.search.trials import SearchResult, Study
-from trunkline.pipeline.train import choice
+from trunkline.pipeline.train import choice, folds
 from trunkline.pipeline.train.choice import Choice
 from trunkline.review import comment, page
 
@@ -260,7 +259,7 @@ def test_a_fold_learns_from_what_is_known_when_it_is_measured(hours: list[int], 
     times = pl.Series("event_time", [datetime(2013, 2, 1) + timedelta(hours=hour) for hour in sorted(hours)])
     dataset = Dataset(pl.DataFrame([times.cast(pl.Datetime("us"))]), Schema((), "late", "America/New_York"))
     try:
-        found = folds.split(dataset, Cut.of(Data.parse(content)), count, 0)
+        found = folds.split(dataset, study.cut_of(Data.parse(content)), count, 0)
     except UserError as error:
         assert "has no rows; declare fewer" in str(error)  # noqa: PT017
         return
@@ -283,7 +282,7 @@ def test_rows_that_belong_together_are_in_one_fold(groups: list[int], seed: int)
     content = {"sources": {"t": source}, "observations": "t", "unique_key": ["nr"], "target": target}
     data = Data.parse({**content, "split": {"holdout": 0.3, "by": ["who"], "seed": seed}})
     frame = pl.DataFrame({"who": groups})
-    found = folds.split(Dataset(frame, Schema((), "y", "UTC")), Cut.of(data), 3, 0)
+    found = folds.split(Dataset(frame, Schema((), "y", "UTC")), study.cut_of(data), 3, 0)
     assert sorted(np.concatenate([fold.validate for fold in found])) == list(range(len(groups)))
     for fold in found:
         assert not set(frame["who"][fold.train]) & set(frame["who"][fold.validate])

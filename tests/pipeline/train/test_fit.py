@@ -203,3 +203,42 @@ def test_a_combination_that_the_estimator_refuses_is_one_line() -> None:
     light = parse("lightgbm.LGBMClassifier", encode="native", num_leaves=1, verbosity=-1)
     with pytest.raises(UserError, match=r"^model: LGBMClassifier refuses to be fitted: .*num_leaves"):
         fit.fit(synthetic(200), light, seed=1)
+
+
+def stepped(scale: str = "robust", encode: str = "target", target: str = LOGISTIC) -> Model:
+    steps = {"numeric": {"impute": "median", "scale": scale}, "categorical": {"encode": encode}}
+    return Model.parse({"_target_": target, "preprocess": steps})
+
+
+def test_a_row_is_no_part_of_the_mean_label_that_it_is_encoded_by() -> None:
+    """Of ids that one row each has, nothing can be learnt: means over all rows would be the label itself."""
+    random = np.random.default_rng(4)
+    frame = pl.DataFrame({"id": [f"i{row}" for row in range(600)], "late": (random.random(600) < 0.4).astype(np.int8)})
+    rows = Dataset(frame, Schema((Feature("id", "categorical"),), "late", "UTC"))
+    pipeline = fit.fit(rows, stepped(), seed=1)
+    encoded = pipeline[0].fit_transform(fit.inputs(rows.features), rows.label.to_numpy())
+    assert len(np.unique(encoded)) <= 5, "one mean for each fold of the rows, which knows none of its ids"
+    assert np.ptp(fit.scores(pipeline, rows.features.with_columns(id=pl.lit("unseen")))) == 0
+    assert pipeline[1].coef_.item() < 1, "a row's own label would have made it large"
+
+
+@pytest.mark.parametrize(
+    "declared", [stepped(), stepped("quantile"), stepped("robust", "target", "sklearn.linear_model.Ridge")]
+)
+def test_steps_that_learn_of_labels_or_ranks_are_the_same_model_and_its_file(declared: Model, tmp_path: Path) -> None:
+    rows = synthetic(800)
+    task = "regression" if "Ridge" in declared.target else "binary"
+    rows = Dataset(rows.frame, Schema(rows.schema.features, "late", "UTC", task))
+    contents = []
+    for threads in (1, 3):
+        path = tmp_path / f"{threads}.skops"
+        modelfile.save(fit.fit(rows, declared, seed=1, threads=threads), path)
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1]
+    expected = fit.scores(fit.fit(rows, declared, seed=1), rows.features)
+    np.testing.assert_array_equal(fit.scores(modelfile.load(path), rows.features), expected)
+
+
+def test_a_target_encoding_of_rare_categories_is_refused() -> None:
+    with pytest.raises(UserError, match="encode: target smooths rare ones; remove it"):
+        estimators.verify(parse(LOGISTIC, "median", "target"), "binary")

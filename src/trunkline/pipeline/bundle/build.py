@@ -20,7 +20,7 @@ import polars as pl
 from sklearn.pipeline import Pipeline
 
 from trunkline.bundle import columns, golden
-from trunkline.bundle.contract import Contract, Input
+from trunkline.bundle.contract import Contract, Decision, Input
 from trunkline.bundle.manifest import CONTRACT, GOLDEN, MANIFEST, MODELS, BundleError, Manifest
 from trunkline.bundle.runtime import Bundle
 from trunkline.bundle.schema import request_schema
@@ -45,6 +45,7 @@ from trunkline.pipeline.bundle.explain import picture
 from trunkline.pipeline.bundle.explain.explain import Explanations
 from trunkline.pipeline.bundle.onnx import ensemble, export
 from trunkline.pipeline.evaluate import reference
+from trunkline.pipeline.evaluate.estimate import Decided
 from trunkline.pipeline.evaluate.metrics.registry import named
 from trunkline.pipeline.features import compiler
 from trunkline.pipeline.features.plan import FeaturePlan
@@ -134,7 +135,7 @@ def build(
 
     Raises UserError for a holdout whose rows the bundle's own contract would refuse.
     """
-    contract = request_contract(declared, measured.train)
+    contract = request_contract(declared, measured.train, measured.reports.decision.decided)
     check_holdout(measured.holdout, contract)
     with _folder(folder) as aside:
         graph = choose_graph(declared, measured, contract, aside)
@@ -152,7 +153,7 @@ def build(
     return report, graph.parity
 
 
-def request_contract(declared: Declaration, train: Dataset) -> Contract:
+def request_contract(declared: Declaration, train: Dataset, decided: Decided | None) -> Contract:
     """Return the contract of a request to the model, with the texts that its training rows have."""
     texts = train.features.select(train.schema.of_role("categorical"))
     personal = declared.origins.personal_features
@@ -171,6 +172,7 @@ def request_contract(declared: Declaration, train: Dataset) -> Contract:
         on_bad_row=declared.packaging.on_bad_row,
         inputs=inputs,
         request=request_schema(inputs),
+        decision=Decision(threshold=decided.chosen.threshold, costs=decided.costs) if decided else None,
     )
 
 

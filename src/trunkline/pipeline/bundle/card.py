@@ -146,7 +146,9 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(code=code, count="{:,}".format, estimate=_estimate, base=_base, value=_value)
+    environment.filters.update(
+        code=code, count="{:,}".format, estimate=_estimate, base=_base, value=_value, short="{:.4g}".format
+    )
     return environment
 
 

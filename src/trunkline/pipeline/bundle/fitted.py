@@ -3,7 +3,7 @@
 from typing import Any
 
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
-from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
+from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
 from trunkline.pipeline.train import margins
 
@@ -30,8 +30,10 @@ def scoring(estimator: Any) -> Any:
     return estimator
 
 
-def widths(encoder: OneHotEncoder | OrdinalEncoder) -> list[int]:
-    """Return how many columns each feature becomes; infrequent categories share one."""
+def widths(encoder: OneHotEncoder | OrdinalEncoder | TargetEncoder) -> list[int]:
+    """Return how many columns each feature becomes; infrequent categories share one, several classes have one each."""
+    if isinstance(encoder, TargetEncoder):
+        return [len(encoder.encodings_) // len(encoder.categories_)] * len(encoder.categories_)
     if isinstance(encoder, OrdinalEncoder):
         return [1] * len(encoder.categories_)
     none = [None] * len(encoder.categories_)

@@ -6,17 +6,15 @@ from pathlib import Path
 
 import duckdb
 
-from trunkline.bundle import columns
-from trunkline.bundle.runtime import Bundle
 from trunkline.conf.data import Data
 from trunkline.core import paths
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError, one_line
+from trunkline.pipeline.champion.scorer import scorer
 from trunkline.pipeline.features import plan_json, split
 from trunkline.pipeline.features.duckdb import DuckDBEngine
 from trunkline.pipeline.features.plan import FeaturePlan
-from trunkline.pipeline.train import fit, modelfile
 
 BUNDLE = paths.CHAMPION / "bundle"
 
@@ -28,10 +26,7 @@ def score(folder: Path, plan: FeaturePlan, data: Data, holdout: Dataset) -> Floa
     Raises UserError if that does not give the same rows.
     """
     own = plan_json.plan_of(json.loads((folder / "features.json").read_text(encoding="utf-8")))
-    features = (holdout if own == plan else _computed(own, data, holdout)).features
-    if (folder / "model.onnx").exists():
-        return columns.graph_scores(Bundle.load(folder), features)
-    return fit.scores(modelfile.load(folder / "model.skops"), features)
+    return scorer(folder)((holdout if own == plan else _computed(own, data, holdout)).features)
 
 
 def _computed(plan: FeaturePlan, data: Data, holdout: Dataset) -> Dataset:

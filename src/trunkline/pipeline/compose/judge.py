@@ -10,13 +10,14 @@ from pydantic import ValidationError
 
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
-from trunkline.conf.evaluation import Backtest, Evaluation
-from trunkline.conf.gates import AnyRule, Gates, OverOrigins, Threshold
+from trunkline.conf.evaluation import EXPECTED_COST, Backtest, Evaluation
+from trunkline.conf.gates import AnyRule, Gates, Monotonic, OverOrigins, Threshold
 from trunkline.conf.monitoring import OF_METRICS, Monitoring
 from trunkline.conf.project import Project
 from trunkline.conf.registry import read as read_registry
 from trunkline.core import expressions
 from trunkline.core.errors import UserError, nearest
+from trunkline.core.features import Feature
 from trunkline.core.params import dig
 from trunkline.core.tasks import Task
 from trunkline.pipeline.compose import derived, privacy
@@ -83,6 +84,8 @@ def measures(evaluation: Evaluation, data: Data, contract: Contract) -> None:
             registry.named(name, data.target.task)
         except UserError as error:
             mistakes.append(str(error))
+    if evaluation.decision is not None and data.target.task != "binary":
+        mistakes.append(f"evaluation.decision: costs are of a binary label, not of {data.target.task}; remove it")
     if evaluation.backtest is not None:
         mistakes += _unrollable(evaluation.backtest, data)
     for key, source in declared.items():
@@ -117,6 +120,23 @@ def rules(gates: Gates, evaluation: Evaluation, task: Task) -> None:
         for key, mistake in _unjudgeable(rule, evaluation, task):
             missed.setdefault(mistake, f"gates.rules.{name}.{key}: {mistake}")
     _refuse(list(missed.values()))
+
+
+def directions(gates: Gates, features: Sequence[Feature]) -> None:
+    """Refuse a direction of what is no feature, or of a category, which has no order."""
+    roles = {feature.name: feature.role for feature in features}
+    numeric = [name for name, role in roles.items() if role == "numeric"]
+    _refuse(
+        [
+            f"gates.rules.{name}.features: "
+            + (f"'{feature}' is a category, which has no order" if feature in roles else f"no feature '{feature}'")
+            + nearest(feature, numeric)
+            for name, rule in gates.rules.items()
+            if isinstance(rule, Monotonic)
+            for feature in rule.features
+            if feature not in numeric
+        ]
+    )
 
 
 def watched(monitoring: Monitoring, data: Data, contract: Contract, names: Collection[str]) -> None:
@@ -155,16 +175,25 @@ def _judging(task: Task) -> list[str]:
     return [name for name, declared in registry.REGISTRY[task].items() if declared.better is not None]
 
 
+def _reported(rule: AnyRule, evaluation: Evaluation) -> tuple[str, ...]:
+    costed = isinstance(rule, Threshold) and evaluation.decision is not None
+    return (*evaluation.metrics, EXPECTED_COST) if costed else evaluation.metrics
+
+
 def _unjudgeable(rule: AnyRule, evaluation: Evaluation, task: Task) -> Iterator[tuple[str, str]]:
     metric = getattr(rule, "metric", None)
     if metric is not None:
         reported = isinstance(rule, Threshold | OverOrigins)
-        names = evaluation.metrics if reported else _judging(task)
+        names = _reported(rule, evaluation) if reported else _judging(task)
         what = "in conf/evaluation" if reported else "that says which model is better"
         if metric not in names:
             yield "metric", f"no metric '{metric}' {what}{nearest(metric, names)}"
+    if metric == EXPECTED_COST and getattr(rule, "slice", None) is not None:
+        yield "slice", "expected_cost is of the whole holdout; remove it"
     if isinstance(rule, OverOrigins) and evaluation.backtest is None:
         yield "kind", "judges a backtest, and none is declared: add evaluation.backtest, or remove the rule"
+    if isinstance(rule, Monotonic) and task == "multiclass":
+        yield "kind", "asks which way the score of a row moves, and a row of several classes has several; remove it"
     for field in ("slice", "group"):
         declared = getattr(rule, field, None)
         if declared is not None and declared not in evaluation.slices:
@@ -208,7 +237,7 @@ def check(composed: Composed, fallback: Path, registry: Path | None = None) -> P
             read_registry(registry, project.name).check(project.deploy.environments)
         except UserError as error:
             mistakes.append(str(error))
-    _refuse(mistakes)
+    _refuse(list(dict.fromkeys(mistakes)))  # features that cannot be planned are told by each that asks for them
     return project
 
 
@@ -248,12 +277,16 @@ def _verify_privacy(project: Project) -> None:
         privacy.verify(project)
 
 
+def _verify_directions(project: Project) -> None:
+    directions(project.gates, _outputs(project))
+
+
 def _verify_monitoring(project: Project) -> None:
-    try:
-        outputs = compiler.plan(project.features, project.data, project.contract).outputs
-    except UserError:  # is told by its own judge
-        return
-    watched(project.monitoring, project.data, project.contract, [feature.name for feature in outputs])
+    watched(project.monitoring, project.data, project.contract, [feature.name for feature in _outputs(project)])
+
+
+def _outputs(project: Project) -> tuple[Feature, ...]:
+    return compiler.plan(project.features, project.data, project.contract).outputs
 
 
 JUDGES: tuple[Callable[[Project], object], ...] = (
@@ -266,6 +299,7 @@ JUDGES: tuple[Callable[[Project], object], ...] = (
     _verify_baseline,
     lambda project: measures(project.evaluation, project.data, project.contract),
     lambda project: rules(project.gates, project.evaluation, project.data.target.task),
+    _verify_directions,
     _verify_monitoring,
     _verify_privacy,
 )

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
+from trunkline.conf.evaluation import EXPECTED_COST
 from trunkline.conf.handwritten import REFERENCE
 from trunkline.conf.project import Project
 from trunkline.core.files import write_json
@@ -20,7 +21,7 @@ from trunkline.pipeline.compose import files
 from trunkline.pipeline.evaluate.metrics.registry import REGISTRY
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
-METRICS = sorted({name for metrics in REGISTRY.values() for name in metrics})
+METRICS = sorted({EXPECTED_COST, *(name for metrics in REGISTRY.values() for name in metrics)})
 _PART = "Partial"  # the structure of that name, any of whose keys may be missing
 _ABOUT = ("title", "description", "default")
 _REFERENCE = {"title": "another key, such as ${name}", "type": "string", "pattern": REFERENCE.pattern}

@@ -3,8 +3,9 @@
 Comparisons are made of rows, not of reported numbers, so that no score can be read from another model's report.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from trunkline.bundle.manifest import Identity, identify
+from trunkline.bundle.contract import Input, read_contract
+from trunkline.bundle.manifest import CONTRACT, Identity, identify
 from trunkline.conf.evaluation import WHOLE, Evaluation
 from trunkline.conf.gates import BASELINE, SEED
 from trunkline.core import paths
@@ -22,6 +24,7 @@ from trunkline.core.errors import UserError
 from trunkline.core.files import parse_json
 from trunkline.core.tasks import Task
 from trunkline.pipeline import reports as pipeline_reports
+from trunkline.pipeline.champion import scorer
 from trunkline.pipeline.champion.left import read_champion
 from trunkline.pipeline.evaluate import drift
 from trunkline.pipeline.evaluate import slices as evaluate_slices
@@ -35,13 +38,21 @@ Slices = Mapping[str, Mapping[str, Integers]]
 REFERENCE, EXPLANATIONS = "reference.json", "explanations.json"
 
 
+@dataclass(frozen=True, eq=False)
+class BundleModel:
+    """A bundle to ask: its inputs by name, and how it scores features (numeric Float64, categorical String)."""
+
+    inputs: Mapping[str, Input]
+    score: Callable[[pl.DataFrame], Floats]
+
+
 @dataclass(frozen=True)
 class Evidence:
     """All that rules look at; scores are of the holdout's rows, in their order, as labels and clusters are.
 
     `slices` are the places of the rows of each measured value of each slice; `challenger` is this commit's model, and
     `champion` None only where production has none: one that could not be fetched has ended the stage that fetches it.
-    `inputs` are what the model reads, and `importances` what it leans on.
+    `inputs` are what the model reads, `importances` what it leans on, and `bundle` is the model itself.
     """
 
     reports: MeasuredReports
@@ -58,6 +69,7 @@ class Evidence:
     seed: int
     inputs: Inputs
     importances: Mapping[str, float]
+    bundle: BundleModel
     task: Task = "binary"
     classes: tuple[str, ...] = ()
 
@@ -98,6 +110,7 @@ def read(declared: Evaluation, seed: int) -> Evidence:
         seed=seed,
         inputs=Inputs(holdout.features, Dataset.read("train").features, whole.labels, holdout.schema.task),
         importances=_of_bundle(EXPLANATIONS)["shap"]["mean_absolute"],
+        bundle=_bundle(),
         task=holdout.schema.task,
         classes=holdout.schema.classes,
     )
@@ -105,6 +118,17 @@ def read(declared: Evaluation, seed: int) -> Evidence:
 
 def _of_bundle(name: str) -> Any:
     return parse_json((paths.BUNDLE / name).read_text(encoding="utf-8"))
+
+
+def _bundle() -> BundleModel:
+    """Return the bundle, loaded when it is first asked for a score: few rules do."""
+    content = (paths.BUNDLE / CONTRACT).read_bytes()
+    load = cache(partial(scorer.scorer, paths.BUNDLE))
+
+    def score(features: pl.DataFrame) -> Floats:
+        return load()(features)
+
+    return BundleModel({field.name: field for field in read_contract(paths.BUNDLE, content).inputs}, score)
 
 
 def _predicted(holdout: Dataset) -> Floats:

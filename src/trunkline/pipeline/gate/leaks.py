@@ -22,7 +22,7 @@ PRESENT = 0.1  # share of the rows that must be present to be looked at alone
 _ENDS = (-np.inf, np.inf)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Inputs:
     """What a model reads: features of the holdout, with the labels of its rows, and features of the training rows.
 

@@ -11,15 +11,17 @@ import numpy as np
 import polars as pl
 
 from trunkline.bundle.manifest import Identity
+from trunkline.conf.gates import Monotonic
 from trunkline.core.arrays import Floats
 from trunkline.core.tasks import NUMERIC
-from trunkline.pipeline.gate import distortions
+from trunkline.pipeline.gate import distortions, monotonic
 from trunkline.pipeline.gate.evidence import Evidence
 
 PLANTED = "planted_leak"  # the name of the feature
 NOISE = 0.3  # in units of the label's own step, or spread
 UNSEEN = 0.05  # share of the rows whose later outcome is not found
 WORSE = 0.7  # share of noise in production's scores, beside which a leaked one is a jump even of a very good model
+TURNED = 2  # times the range of the scores
 DWARFING = 20  # times all other importance
 
 
@@ -44,6 +46,19 @@ def leaks(good: Evidence, champion: Identity) -> Iterator[Leak]:
     worse = distortions.blended(good.scores, WORSE, np.random.default_rng(good.seed + 4), good.task)
     jumped = replace(good, scores=leaked, champion=champion, champion_scores=worse)
     yield Leak("a jump beyond production", "jump", jumped)
+
+
+def turned(good: Evidence, feature: str, rule: Monotonic) -> Evidence:
+    """Return a model whose score goes back over a part of a feature's range, by more than it moves elsewhere."""
+    values = monotonic.steps(good.bundle.inputs[feature], good.inputs.trained[feature], rule.steps)
+    ends = values[len(values) // 2 - 1], values[3 * len(values) // 4]
+    back = rule.features[feature] * TURNED * float(np.ptp(good.scores))
+
+    def score(features: pl.DataFrame) -> Floats:
+        inside = features[feature].is_between(*ends, closed="right").fill_null(False).to_numpy()
+        return good.bundle.score(features) - back * inside
+
+    return replace(good, bundle=replace(good.bundle, score=score))
 
 
 def _features(good: Evidence) -> Iterator[tuple[str, Floats]]:

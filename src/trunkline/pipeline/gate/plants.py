@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from trunkline.bundle.manifest import Identity
-from trunkline.conf.evaluation import WHOLE, Evaluation
-from trunkline.conf.gates import AnyRule, Champion, Gates, Leak, NoiseFloor, Threshold
+from trunkline.conf.evaluation import EXPECTED_COST, WHOLE, Evaluation
+from trunkline.conf.gates import AnyRule, Champion, Gates, Leak, Monotonic, NoiseFloor, Threshold
 from trunkline.core import files, paths
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.errors import UserError
 from trunkline.core.tasks import Task
 from trunkline.pipeline import reports
+from trunkline.pipeline.evaluate import decision
 from trunkline.pipeline.evaluate import slices as evaluate_slices
 from trunkline.pipeline.evaluate.bootstrap import Resamples
 from trunkline.pipeline.evaluate.estimate import Estimate, Slice
@@ -24,7 +25,7 @@ from trunkline.pipeline.evaluate.metrics.registry import better, named
 from trunkline.pipeline.gate import distortions, planted, rules
 from trunkline.pipeline.gate import verdicts as gate_verdicts
 from trunkline.pipeline.gate.evidence import Evidence
-from trunkline.pipeline.reports import Verdict, passes
+from trunkline.pipeline.reports import DecisionReport, Verdict, passes
 
 SHARE_OF_NAN = 0.01
 GOOD = "pass"
@@ -66,6 +67,7 @@ class Planter:
             yield from self._ruined_slice(name, good.scores)
         yield from self._bad_champions(good)
         yield from self._leaks(good)
+        yield from self._wrong_ways(good)
         yield from self._bad_reports()
 
     def _known_good(self) -> Evidence:
@@ -88,7 +90,7 @@ class Planter:
         resamples = Resamples(int(sample.clusters.max()) + 1, interval.resamples, self.evidence.seed)
         looked_at: dict[str, set[str]] = {WHOLE: set()}
         for rule in self.declared.rules.values():
-            if isinstance(rule, Threshold):
+            if isinstance(rule, Threshold) and rule.metric != EXPECTED_COST:
                 looked_at.setdefault(rule.slice or WHOLE, set()).add(rule.metric)
         slices: dict[str, dict[str, Slice]] = {}
         for name, metrics in sorted(looked_at.items()):
@@ -98,9 +100,10 @@ class Planter:
                 label: Slice(len(places), evaluate_slices.estimates(sample.part(places), params, resamples))
                 for label, places in values.items()
             }
-        return replace(
-            self.evidence, scores=scores, reports=self.evidence.reports.model_copy(update={"slices": slices})
-        )
+        before = self.evidence.reports
+        decided = decision.measured(sample, before.decision.chosen, self.measured, self.evidence.seed)
+        measured = before.model_copy(update={"slices": slices, "decision": DecisionReport(decided=decided)})
+        return replace(self.evidence, scores=scores, reports=measured)
 
     def _good_ones(self, good: Evidence) -> Iterator[Plant]:
         other = self._another()
@@ -280,6 +283,22 @@ class Planter:
                 partial(right, sign=leak.sign),
                 f"add {{kind: leak}}, which blocks, or a stricter {leak.sign}",
             )
+
+    def _wrong_ways(self, good: Evidence) -> Iterator[Plant]:
+        """Yield for each feature with a declared direction a model that goes back over a part of its range."""
+        monotonic = {name: rule for name, rule in self.declared.rules.items() if isinstance(rule, Monotonic)}
+        for name, rule in monotonic.items():
+            for feature in rule.features:
+                yield Plant(
+                    f"{feature} moves the score the wrong way, for {name}",
+                    f"{name} fails",
+                    partial(self._turned, good, feature, rule),
+                    partial(_failed, name=name, where=feature),
+                    f"{name} lets it pass: is its tolerance more than the score ever moves?",
+                )
+
+    def _turned(self, good: Evidence, feature: str, rule: Monotonic) -> list[Verdict]:
+        return self._judged(planted.turned(good, feature, rule))
 
     def _bad_reports(self) -> Iterator[Plant]:
         yield Plant(

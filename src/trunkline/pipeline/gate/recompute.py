@@ -9,6 +9,7 @@ from trunkline.core import files, paths
 from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError, one_line
 from trunkline.core.params import Params
+from trunkline.pipeline.evaluate import decision as costs
 from trunkline.pipeline.evaluate import slices
 from trunkline.pipeline.evaluate.slices import Measurements
 from trunkline.pipeline.gate import decision, verdicts
@@ -28,7 +29,8 @@ def differences(params: Params) -> list[str]:
     """
     evidence, measured = _measure(params.group(Evaluation), params.seed)
     gates = verdicts.content(verdicts.judge(params.group(Gates), evidence), evidence)
-    expected = slices.content(measured) | {paths.GATES_REPORT: gates}
+    decided = costs.content(evidence.reports.decision.decided)
+    expected = slices.content(measured) | ({paths.DECISION: decided} if decided else {}) | {paths.GATES_REPORT: gates}
     return [
         str(path)
         for path, content in expected.items()
@@ -64,6 +66,9 @@ def _measure(declared: Evaluation, seed: int) -> tuple[Evidence, Measurements]:
     except OSError as error:
         raise UserError(f"nothing can be judged again without the data ({one_line(error)}); run: dvc pull") from None
     measured = slices.evaluate(Dataset.read("holdout"), evidence.scores, declared, seed)
-    as_read = json.loads(files.canonical_json(slices.content(measured)[paths.SLICES]))  # with a report's digits
-    reports = evidence.reports.model_validate({**evidence.reports.model_dump(), "slices": as_read})
+    claimed = evidence.reports.decision.chosen  # which cannot be chosen again without training
+    decided = costs.measured(evidence.sample(evidence.scores), claimed, declared, seed)
+    again = {"slices": slices.content(measured)[paths.SLICES], "decision": costs.content(decided)}
+    as_read = json.loads(files.canonical_json(again))  # with a report's digits
+    reports = evidence.reports.model_validate({**evidence.reports.model_dump(), **as_read})
     return replace(evidence, reports=reports), measured

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from trunkline.conf import gates as conf_gates
-from trunkline.conf.evaluation import WHOLE
+from trunkline.conf.evaluation import EXPECTED_COST, WHOLE
 from trunkline.conf.gates import Gates
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.errors import UserError
@@ -54,6 +54,9 @@ def limited(blank: Verdict, limits: conf_gates.Limits, value: float, tested: tup
 
 def threshold(blank: Verdict, rule: conf_gates.Threshold, _: Gates, evidence: Evidence) -> Iterator[Verdict]:
     """Judge a reported metric, of the whole holdout or of each value of a slice."""
+    if rule.metric == EXPECTED_COST:
+        yield _cost(blank, rule, evidence)
+        return
     slices = evidence.reports.slices
     if (rule.slice or WHOLE) not in slices:
         raise UserError(f"reports/slices.json has no slice {rule.slice}")
@@ -71,6 +74,19 @@ def threshold(blank: Verdict, rule: conf_gates.Threshold, _: Gates, evidence: Ev
         ends = estimate.interval if rule.tested == "interval" and estimate.interval else (estimate.value,) * 2
         verdict = limited(blank, rule.limits, estimate.value, ends, rule.metric)
         yield replace(verdict, slice=_slice(rule.slice, label), interval=estimate.interval)
+
+
+def _cost(blank: Verdict, rule: conf_gates.Threshold, evidence: Evidence) -> Verdict:
+    """Judge what deciding by the chosen threshold costs on the holdout."""
+    decided = evidence.reports.decision.decided
+    if decided is None or decided.expected_cost.value is None:
+        raise UserError("reports/decision.json has no threshold: declare evaluation.decision, and run: dvc repro")
+    estimate, value = decided.expected_cost, decided.expected_cost.value
+    if rule.tested == "interval" and estimate.interval is None:
+        raise UserError(f"reports/decision.json has no interval of {rule.metric}")
+    ends = estimate.interval if rule.tested == "interval" and estimate.interval else (value, value)
+    what = f"{rule.metric} of deciding from a score of {decided.chosen.threshold:.4g} on"
+    return replace(limited(blank, rule.limits, value, ends, what), interval=estimate.interval)
 
 
 def backtest(blank: Verdict, rule: conf_gates.OverOrigins, _: Gates, evidence: Evidence) -> Iterator[Verdict]:

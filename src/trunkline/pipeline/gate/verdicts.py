@@ -12,7 +12,7 @@ from typing import Any
 
 from trunkline.conf import gates as conf_gates
 from trunkline.conf.gates import Gates
-from trunkline.pipeline.gate import leak_rules, rules
+from trunkline.pipeline.gate import leak_rules, monotonic, rules
 from trunkline.pipeline.gate.evidence import Evidence
 from trunkline.pipeline.reports import Verdict, passes
 
@@ -28,6 +28,7 @@ _KINDS: dict[str, Callable[..., Iterator[Verdict]]] = {
     "runtime": rules.runtime,
     "sanity": rules.sanity,
     "leak": leak_rules.leak,
+    "monotonic": monotonic.monotonic,
 }
 
 

@@ -27,9 +27,8 @@ from trunkline.core.errors import UserError
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.evaluate.metrics.kinds import Sample, point
 from trunkline.pipeline.evaluate.metrics.registry import named
-from trunkline.pipeline.search import folds
-from trunkline.pipeline.search.folds import Cut, Fold
-from trunkline.pipeline.train import estimators, fit
+from trunkline.pipeline.train import estimators, fit, folds
+from trunkline.pipeline.train.folds import Cut, Fold
 from trunkline.tables import rows
 
 LOCK = Path("locks/pipeline.txt")

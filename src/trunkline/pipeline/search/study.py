@@ -15,11 +15,11 @@ from trunkline.core.progress import Bar
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.search import plots, spaces
 from trunkline.pipeline.search import score as search_score
-from trunkline.pipeline.search.folds import Cut
 from trunkline.pipeline.search.score import FoldJob, Ground, Journal, Score
 from trunkline.pipeline.search.summary import TRIALS, Tried
 from trunkline.pipeline.search.trials import SearchResult, Study
 from trunkline.pipeline.train.choice import Choice
+from trunkline.pipeline.train.folds import Cut
 
 
 def run(params: Params, workers: int, folder: Path = paths.FEATURES) -> Choice:
@@ -51,8 +51,13 @@ def _ground(params: Params, folder: Path) -> Ground:
     judging = (name for name in params.group(Evaluation).metrics if registry.named(name, task).better)
     any_judging = (name for name, metric in registry.REGISTRY[task].items() if metric.better)
     metric = declared.metric or next(judging, None) or next(any_judging)
-    cut = Cut.of(params.group(Data))
+    cut = cut_of(params.group(Data))
     return Ground(folder, declared.folds, metric, params.seed, search_score.digest(folder), cut)
+
+
+def cut_of(data: Data) -> Cut:
+    """Return all that folds depend on of conf/data."""
+    return Cut(data.timezone, data.target.known_after, data.split_by, data.split.seed if data.split else 0)
 
 
 class _Measuring:

@@ -1,7 +1,7 @@
 """Constraints on features, declared by name, as each package takes them: by the position of a column.
 
-A positive direction means that a score never falls when the feature grows alone. Of one-hot encoded categories there is
-no one column per feature, so a constraint by name needs `encode: native` or `ordinal`.
+A positive direction means that a score never falls when the feature grows alone. Of one-hot encoded categories, and of
+means of several classes, there is no one column per feature, so a constraint by name needs another encoding.
 """
 
 from collections.abc import Mapping
@@ -56,7 +56,8 @@ def _is_xgboost(estimator: BaseEstimator) -> bool:
 
 def _check(name: str, declared: Mapping[str, Any], schema: Schema, steps: Preprocess, numeric: bool = True) -> None:
     categorical = schema.of_role("categorical")
-    if categorical and steps.categorical.encode == "onehot":
+    several = steps.categorical.encode == "onehot" or (steps.categorical.encode == "target" and schema.classes)
+    if categorical and several:
         raise UserError(
             f"model.{name}: names features, which needs model.preprocess.categorical.encode: ordinal or native"
         )

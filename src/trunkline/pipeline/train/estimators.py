@@ -103,6 +103,8 @@ def verify(model: Model, task: Task, key: str = "model") -> None:
     stopping.verify(model.stop_early, estimator, key)
     if model.preprocess.categorical.encode == "native" and native_support(estimator) is None:
         raise UserError(f"{key}.preprocess.categorical.encode: {name} has no native categories; use onehot or ordinal")
+    if model.preprocess.categorical.encode == "target" and model.preprocess.categorical.min_frequency is not None:
+        raise UserError(f"{key}.preprocess.categorical.min_frequency: encode: target smooths rare ones; remove it")
 
 
 def kind(task: Task) -> str:

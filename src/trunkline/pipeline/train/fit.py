@@ -4,6 +4,8 @@ Only scikit-learn's own transformers are used, so that the pipeline can be audit
 exported. The estimator sees the numeric columns first, then the categorical ones, each in the schema's order.
 """
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import joblib
@@ -14,8 +16,17 @@ import polars as pl
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
+from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import (
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+    TargetEncoder,
+)
 from sklearn.utils import get_tags
 from threadpoolctl import threadpool_limits
 
@@ -26,6 +37,12 @@ from trunkline.core.tasks import NUMERIC
 from trunkline.pipeline.train import constraints, estimators, margins, stopping, traces, weights
 
 UNKNOWN, MISSING = -1, -2
+SCALERS: Mapping[str, Callable[[], Any]] = {
+    "standard": StandardScaler,
+    "min_max": MinMaxScaler,
+    "robust": RobustScaler,
+    "quantile": partial(QuantileTransformer, n_quantiles=100, subsample=None),  # no row is left to chance
+}
 
 
 def fit(dataset: Dataset, model: Model, seed: int, threads: int = 1) -> Pipeline:
@@ -59,7 +76,7 @@ def _fitted(dataset: Dataset, model: Model, seed: int, threads: int) -> Pipeline
 def _unfitted(dataset: Dataset, model: Model, seed: int, threads: int) -> tuple[Pipeline, dict[str, Any]]:
     """Return the pipeline and the arguments of its fit to these rows."""
     estimator = estimators.build(model, seed)
-    pipeline, arguments = assemble(estimator, model, dataset.schema)
+    pipeline, arguments = assemble(estimator, model, dataset.schema, seed)
     if (counted := weights.of(dataset, model.weight)) is not None:
         arguments["estimator__sample_weight"] = counted
     traces.set_threads(estimator, threads)
@@ -96,13 +113,13 @@ def inputs(features: pl.DataFrame) -> pd.DataFrame:
     return features.with_columns(pl.selectors.boolean().cast(pl.Float64)).to_pandas()
 
 
-def assemble(estimator: BaseEstimator, model: Model, schema: Schema) -> tuple[Pipeline, dict[str, Any]]:
+def assemble(estimator: BaseEstimator, model: Model, schema: Schema, seed: int = 0) -> tuple[Pipeline, dict[str, Any]]:
     """Return the unfitted pipeline, and the arguments that its fit needs besides rows and labels."""
     numeric, categorical = schema.of_role("numeric"), schema.of_role("categorical")
     steps, native = model.preprocess, estimators.native_support(estimator)
     parts = [
         ("numeric", _numeric(steps.numeric), numeric),
-        ("categorical", _categorical(steps.categorical, estimator, _sparse(estimator, steps)), categorical),
+        ("categorical", _categorical(steps.categorical, estimator, _sparse(estimator, steps), seed), categorical),
     ]
     transformer = ColumnTransformer([part for part in parts if part[2]], verbose_feature_names_out=False)
     if native == "table":
@@ -143,12 +160,15 @@ def _numeric(steps: NumericSteps) -> Any:
     elif steps.impute != "none":
         parts.append(("impute", SimpleImputer(strategy=steps.impute, keep_empty_features=True)))
     if steps.scale != "none":
-        parts.append(("scale", StandardScaler() if steps.scale == "standard" else MinMaxScaler()))
+        parts.append(("scale", SCALERS[steps.scale]()))
     return Pipeline(parts) if parts else "passthrough"
 
 
-def _categorical(steps: CategoricalSteps, estimator: BaseEstimator, sparse: bool) -> OneHotEncoder | OrdinalEncoder:
+def _categorical(steps: CategoricalSteps, estimator: BaseEstimator, sparse: bool, seed: int) -> Any:
     """Return the encoder; a missing value is a category of its own, and one never seen in training is no category."""
+    if steps.encode == "target":
+        folds = StratifiedKFold if is_classifier(estimator) else KFold
+        return TargetEncoder(cv=folds(5, shuffle=True, random_state=seed))
     if steps.encode == "onehot":
         return OneHotEncoder(handle_unknown="ignore", min_frequency=steps.min_frequency, sparse_output=sparse)
     native = steps.encode == "native"

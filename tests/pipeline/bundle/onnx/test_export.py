@@ -101,6 +101,11 @@ CASES = {
     "logistic": model(LINEAR + "LogisticRegression", steps("median", "standard", "onehot", 20), C=0.3),
     "logistic, no scaling": model(LINEAR + "LogisticRegression", steps("mean", "none", "onehot"), max_iter=300),
     "logistic, ordinal": model(LINEAR + "LogisticRegression", steps("zero", "min_max", "ordinal", 20)),
+    "logistic, robust, target": model(LINEAR + "LogisticRegression", steps("median", "robust", "target")),
+    "ridge, target": model(LINEAR + "Ridge", steps("mean", "none", "target")),
+    "forest, robust, target": model(ENSEMBLE + "RandomForestClassifier", steps("mean", "robust", "target"), **FOREST),
+    "histogram, target": model(ENSEMBLE + "HistGradientBoostingClassifier", steps(encode="target"), **HGB),
+    "xgboost, target": model("xgboost.XGBClassifier", steps(encode="target"), **XGB),
     "linear": model(LINEAR + "LinearRegression", steps("mean", "standard", "onehot")),
     "ridge": model(LINEAR + "Ridge", steps("zero", "min_max", "ordinal")),
     "lasso": model(LINEAR + "Lasso", steps("median", "none", "onehot"), alpha=0.01),
@@ -298,6 +303,10 @@ def test_the_graph_is_in_double_precision_and_of_plain_operators():
 @pytest.mark.parametrize(
     ("declared", "why"),
     [
+        (
+            model(LINEAR + "LogisticRegression", steps("mean", "quantile", "onehot")),
+            "QuantileTransformer is not covered",
+        ),
         (model("sklearn.naive_bayes.GaussianNB", steps("mean", "none", "ordinal")), "GaussianNB is not covered"),
         (model("lightgbm.LGBMClassifier", steps(), linear_tree=True, **LIGHT), "linear_tree"),
         (model("lightgbm.LGBMClassifier", steps(), zero_as_missing=True, **LIGHT), "zero_as_missing"),

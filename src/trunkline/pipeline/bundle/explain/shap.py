@@ -17,7 +17,7 @@ from scipy import special
 from sklearn import ensemble, tree
 from sklearn.base import is_classifier
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.preprocessing import OneHotEncoder, TargetEncoder
 
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Dataset
@@ -209,7 +209,7 @@ def _owners(pipeline: Pipeline) -> Floats:
     """Return 1 where a column of the estimator (down) comes from a feature (across), else 0."""
     owners: list[str] = []
     for _, step, names in pipeline[0].transformers_:
-        counts = fitted.widths(step) if isinstance(step, OneHotEncoder) else [1] * len(names)
+        counts = fitted.widths(step) if isinstance(step, OneHotEncoder | TargetEncoder) else [1] * len(names)
         owners += [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
     owned: Floats = (np.array(owners)[:, None] == np.array(pipeline.feature_names_in_)[None, :]).astype(np.float64)
     return owned

@@ -20,7 +20,14 @@ from sklearn.base import is_classifier
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import (
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    RobustScaler,
+    StandardScaler,
+    TargetEncoder,
+)
 from sklearn.svm import LinearSVR
 
 from trunkline.bundle.contract import MISSING
@@ -162,6 +169,9 @@ def _numeric(graph: _Graph, pipeline: Pipeline, schema: Schema) -> str | None:
         elif isinstance(step, StandardScaler):
             column = graph.add("Sub", column, graph.constant(step.mean_))
             column = graph.add("Div", column, graph.constant(step.scale_))
+        elif isinstance(step, RobustScaler):
+            column = graph.add("Sub", column, graph.constant(step.center_))
+            column = graph.add("Div", column, graph.constant(step.scale_))
         elif isinstance(step, MinMaxScaler):
             column = graph.add("Mul", column, graph.constant(step.scale_))
             column = graph.add("Add", column, graph.constant(step.min_))
@@ -175,7 +185,7 @@ def _lookups(pipeline: Pipeline, schema: Schema) -> Iterator[CategoryLookup]:
     names, encoder = schema.of_role("categorical"), _step(pipeline, "categorical")
     if not names:
         return
-    if not isinstance(encoder, OneHotEncoder | OrdinalEncoder):
+    if not isinstance(encoder, OneHotEncoder | OrdinalEncoder | TargetEncoder):
         raise NotCovered(f"{type(encoder).__name__} is not covered by the exporter")
     ends = np.cumsum([0, *fitted.widths(encoder)])
     texts_of = {
@@ -370,6 +380,8 @@ def _unscaled(pipeline: Pipeline, by_column: Mapping[int, list[float]], column: 
     for step in reversed(_numeric_steps(pipeline)):
         if isinstance(step, StandardScaler):
             values = values * step.scale_[column] + step.mean_[column]
+        elif isinstance(step, RobustScaler):
+            values = values * step.scale_[column] + step.center_[column]
         elif isinstance(step, MinMaxScaler):
             values = (values - step.min_[column]) / step.scale_[column]
     return [float(value) for value in np.unique(values[np.isfinite(values)])]

@@ -6,13 +6,11 @@ Without, rows are put into folds by a hash of the columns that the holdout is sp
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from trunkline.conf.data import Data
 from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
 from trunkline.core.features import EVENT_TIME
@@ -31,11 +29,6 @@ class Cut:
     by: tuple[str, ...]
     seed: int
 
-    @classmethod
-    def of(cls, data: Data) -> Self:
-        """Take it of conf/data."""
-        return cls(data.timezone, data.target.known_after, data.split_by, data.split.seed if data.split else 0)
-
 
 @dataclass(frozen=True)
 class Fold:
@@ -45,19 +38,19 @@ class Fold:
     validate: Rows
 
 
-def split(dataset: Dataset, cut: Cut, count: int, seed: int) -> tuple[Fold, ...]:
+def split(dataset: Dataset, cut: Cut, count: int, seed: int, key: str = "search.folds") -> tuple[Fold, ...]:
     """Return the folds of a dataset's rows, in the order of time if they have one; equal inputs give equal folds.
 
-    Raises UserError where a fold would have no rows.
+    Raises UserError, which names the key that declares their number, where a fold would have no rows.
     """
     folds = (
-        _by_hash(dataset, cut, count, seed)
+        _by_hash(dataset, cut, count, seed, key)
         if cut.known_after is None
         else _by_time(dataset, cut.timezone, cut.known_after, count)
     )
     for number, fold in enumerate(folds, 1):
         if not len(fold.train) or not len(fold.validate):
-            raise UserError(f"search.folds: fold {number} of {count} has no rows; declare fewer, or more to train on")
+            raise UserError(f"{key}: fold {number} of {count} has no rows; declare fewer, or more to train on")
     return folds
 
 
@@ -74,12 +67,12 @@ def _by_time(dataset: Dataset, timezone: str, known_after: timedelta, count: int
     )
 
 
-def _by_hash(dataset: Dataset, cut: Cut, count: int, seed: int) -> tuple[Fold, ...]:
+def _by_hash(dataset: Dataset, cut: Cut, count: int, seed: int, key: str) -> tuple[Fold, ...]:
     """Put rows that stay together on one side of the holdout's split into one fold."""
     absent = sorted(set(cut.by) - set(dataset.frame.columns))
     if absent:
         raise UserError(
-            f"search.folds: rows are split by '{absent[0]}', which is no column of the request; set trials: 0"
+            f"{key}: rows are split by '{absent[0]}', which is no column of the request; set another data.split.by"
         )
     other = cut.seed + 1 + seed  # than that of the holdout, of whose hashes these rows have the upper part only
     own = (rows.shares(dataset.frame, cut.by, other) * count).cast(pl.Int64)
