@@ -110,11 +110,16 @@ def clustered(dataset: Dataset, scores: Floats, cluster: str | None) -> tuple[Sa
 
     Rows whose cluster is missing are one cluster together; without an expression, each row is its own.
     """
-    labels, task = dataset.label.to_numpy(), dataset.schema.task
+    codes, count = clusters(dataset, cluster)
+    return Sample(dataset.label.to_numpy(), scores, codes, dataset.schema.task), count
+
+
+def clusters(dataset: Dataset, cluster: str | None) -> tuple[Integers, int]:
+    """Return the cluster of each row of a dataset as `clustered` does, and the number of clusters."""
     if cluster is None:
-        return Sample(labels, scores, np.arange(len(labels)), task), len(labels)
-    [(clusters, codes)] = _coded(dataset, {"cluster": cluster})
-    return Sample(labels, scores, codes, task), len(clusters)
+        return np.arange(dataset.frame.height), dataset.frame.height
+    [(values, codes)] = _coded(dataset, {"cluster": cluster})
+    return codes, len(values)
 
 
 def predictions(dataset: Dataset, scores: Floats) -> pl.DataFrame:
