@@ -4,7 +4,7 @@ from trunkline.core.stage import run
 
 
 def main() -> None:
-    """Read both windows, fit each rival on the training rows, write its scores of the holdout."""
+    """Read both windows, fit each rival on the first, write its scores of the second; the baseline's of both."""
     import os
     from functools import partial
 
@@ -24,7 +24,9 @@ def main() -> None:
     progress = partial(track, what="fitting rivals", unit="models")
     rivals = score.rivals(params.group(Gates), choice.trained(params.group(Model)), params.seed)
     train, holdout, threads = Dataset.read("train"), Dataset.read("holdout"), int(os.environ["OMP_NUM_THREADS"])
-    write_parquet(score.scores(rivals, train, holdout, threads, progress), paths.RIVAL_SCORES)
+    fitted = score.fitted(rivals, train, threads, progress)
+    write_parquet(score.scores(fitted, holdout), paths.RIVAL_SCORES)
+    write_parquet(score.of_members(fitted, train), paths.RIVAL_MEMBERS)
     console.print(f"{paths.RIVALS}: {', '.join(rivals) or 'no rivals are declared'}", soft_wrap=True)
 
 

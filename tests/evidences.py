@@ -14,7 +14,7 @@ from trunkline.conf.gates import Gates
 from trunkline.pipeline.evaluate import slices as evaluate_slices
 from trunkline.pipeline.evaluate.bootstrap import Resamples
 from trunkline.pipeline.evaluate.drift import Shift
-from trunkline.pipeline.gate.evidence import BundleModel, Evidence
+from trunkline.pipeline.gate.evidence import BundleModel, Evidence, Members
 from trunkline.pipeline.gate.leaks import Inputs
 from trunkline.pipeline.reports import MeasuredReports
 
@@ -68,6 +68,7 @@ def made(noise: float = 0.0, **replaced: Any) -> Evidence:
         seed=SEED,
         inputs=Inputs(features(random, 0.5 * odds), features(random, odds), labels, "binary"),
         importances={"carrier": 0.1, "hour": 0.3, "wind": 0.2},
+        members=Members(labels, clusters),
         bundle=BundleModel(INPUTS, lambda features: chance(features["hour"].fill_null(0).to_numpy())),
     )
     return measured(replace(found, **replaced))

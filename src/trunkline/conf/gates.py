@@ -223,6 +223,50 @@ class Monotonic(Rule):
     )
 
 
+class Membership(Rule):
+    """From the loss of a row's score, nobody can tell well whether the model was trained on the row."""
+
+    kind: Literal["membership"] = Field(description="Selects this kind of rule.")
+    maximum: float = Field(
+        gt=0,
+        lt=1,
+        description="Largest advantage of who guesses: share of training rows called so, less that of the holdout's.",
+    )
+    than: Literal["chance", "baseline"] = Field(
+        "chance",
+        description="baseline: only what the guess has beyond one by the losses of gates.baseline, where training "
+        "rows and holdout differ by more than that the model was trained on the former, as by their time.",
+    )
+    tested: Literal["point", "interval"] = Field(
+        "interval", description="interval: its upper end must pass, not only the value."
+    )
+    rows: int = Field(20_000, ge=100, le=1_000_000, description="Rows of each side that are scored.")
+
+
+class Evasion(Rule):
+    """Few decisions flip when somebody moves a row a little within its contract; asked of the bundle itself."""
+
+    kind: Literal["evasion"] = Field(description="Selects this kind of rule.")
+    features: dict[Name, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        min_length=1,
+        description="Numeric features that somebody can change, each with its spread: what counts as a move of 1.",
+    )
+    within: float = Field(1.0, gt=0, allow_inf_nan=False, description="How far each may move, in its spreads.")
+    maximum: float = Field(ge=0, lt=1, description="Largest share of rows whose decision flips.")
+    tested: Literal["point", "interval"] = Field(
+        "interval", description="interval: its upper end must pass, not only the value."
+    )
+    decides_at: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Score from which on a row is taken for a positive one; without it, the one that "
+        "evaluation.decision has chosen, or 0.5. Of several classes, the likeliest one is the decision.",
+    )
+    rows: int = Field(500, ge=10, le=100_000, description="Rows of the holdout that are moved.")
+    steps: int = Field(10, ge=1, le=1000, description="Sizes of moves that are tried, evenly up to `within`.")
+
+
 AnyRule = Annotated[
     Threshold
     | OverOrigins
@@ -235,7 +279,9 @@ AnyRule = Annotated[
     | Runtime
     | Sanity
     | Leak
-    | Monotonic,
+    | Monotonic
+    | Membership
+    | Evasion,
     Field(discriminator="kind"),
 ]
 
@@ -265,6 +311,6 @@ class Gates(Group):
         for name, rule in self.rules.items():
             if isinstance(rule, NoiseFloor) and self.seeds < 2:
                 raise ValueError(f"rules.{name}: needs gates.seeds of at least 2")
-            if isinstance(rule, Simplicity) and rule.than == "baseline" and self.baseline is None:
+            if isinstance(rule, Simplicity | Membership) and rule.than == "baseline" and self.baseline is None:
                 raise ValueError(f"rules.{name}: needs gates.baseline")
         return self

@@ -12,6 +12,7 @@ FEATURES = Path("data/features")
 PREDICTIONS = Path("data/predictions")
 RIVALS = Path("data/rivals")
 RIVAL_SCORES = RIVALS / "scores.parquet"
+RIVAL_MEMBERS = RIVALS / "train.parquet"
 CHAMPION = Path("data/champion")
 
 MODEL = Path("models/model.skops")

@@ -19,6 +19,8 @@ RULES = {
     "sane": {"kind": "sanity", "slope": [0.5, 2]},
     "leaks": {"kind": "leak"},
     "later": {"kind": "monotonic", "features": {"hour": 1, "wind": -1}},  # the bundle does not look at the wind
+    "private": {"kind": "membership", "maximum": 0.3},
+    "sturdy": {"kind": "evasion", "features": {"hour": 0.2}, "maximum": 0.3},
 }
 LEAKS = [
     "the label as a feature",
@@ -31,7 +33,11 @@ LEAKS = [
     "a jump beyond production",
 ]
 WRONG_WAYS = [f"{name} moves the score the wrong way, for later" for name in ("hour", "wind")]
-PLANTED = 16 + len(LEAKS) + len(WRONG_WAYS)
+ATTACKED = {
+    "a model that knows its training rows by heart, for private": "private fails",
+    "a model that decides otherwise after half of a move, for sturdy": "sturdy fails",
+}
+PLANTED = 16 + len(LEAKS) + len(WRONG_WAYS) + len(ATTACKED)
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +66,7 @@ def test_a_whole_set_of_rules_gives_every_planted_model_its_verdict():
     assert found["origin EWR ruined"] == "stopped by origins"
     assert {found[name] for name in LEAKS} == {"stopped by leaks"}
     assert {found[name] for name in WRONG_WAYS} == {"later fails"}
+    assert ATTACKED.items() <= found.items()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.evaluation import EXPECTED_COST, Backtest, Evaluation
-from trunkline.conf.gates import AnyRule, Gates, Monotonic, OverOrigins, Threshold
+from trunkline.conf.gates import AnyRule, Evasion, Gates, Monotonic, OverOrigins, Threshold
 from trunkline.conf.monitoring import OF_METRICS, Monitoring
 from trunkline.conf.project import Project
 from trunkline.conf.registry import read as read_registry
@@ -123,7 +123,7 @@ def rules(gates: Gates, evaluation: Evaluation, task: Task) -> None:
 
 
 def directions(gates: Gates, features: Sequence[Feature]) -> None:
-    """Refuse a direction of what is no feature, or of a category, which has no order."""
+    """Refuse a direction or a move of what is no feature, or of a category, which has no order."""
     roles = {feature.name: feature.role for feature in features}
     numeric = [name for name, role in roles.items() if role == "numeric"]
     _refuse(
@@ -132,7 +132,7 @@ def directions(gates: Gates, features: Sequence[Feature]) -> None:
             + (f"'{feature}' is a category, which has no order" if feature in roles else f"no feature '{feature}'")
             + nearest(feature, numeric)
             for name, rule in gates.rules.items()
-            if isinstance(rule, Monotonic)
+            if isinstance(rule, Monotonic | Evasion)
             for feature in rule.features
             if feature not in numeric
         ]
@@ -211,6 +211,8 @@ def _unjudgeable(rule: AnyRule, evaluation: Evaluation, task: Task) -> Iterator[
         yield "kind", "judges a backtest, and none is declared: add evaluation.backtest, or remove the rule"
     if isinstance(rule, Monotonic) and task == "multiclass":
         yield "kind", "asks which way the score of a row moves, and a row of several classes has several; remove it"
+    if isinstance(rule, Evasion) and task not in ("binary", "multiclass"):
+        yield "kind", "asks what flips a decision, and a score that is a number decides nothing; remove it"
     for field in ("slice", "group"):
         declared = getattr(rule, field, None)
         if declared is not None and declared not in evaluation.slices:

@@ -110,12 +110,17 @@ def clustered(dataset: Dataset, scores: Floats, cluster: str | None) -> tuple[Sa
 
     Rows whose cluster is missing are one cluster together; without an expression, each row is its own.
     """
-    labels, schema = dataset.label.to_numpy(), dataset.schema
-    codes, count = np.arange(len(labels)), len(labels)
-    if cluster is not None:
-        [(clusters, codes)] = _coded(dataset, {"cluster": cluster})
-        count = len(clusters)
-    return Sample(labels, scores, codes, schema.task, schema.levels, schema.naive_error), count
+    codes, count = clusters(dataset, cluster)
+    schema = dataset.schema
+    return Sample(dataset.label.to_numpy(), scores, codes, schema.task, schema.levels, schema.naive_error), count
+
+
+def clusters(dataset: Dataset, cluster: str | None) -> tuple[Integers, int]:
+    """Return the cluster of each row of a dataset as `clustered` does, and the number of clusters."""
+    if cluster is None:
+        return np.arange(dataset.frame.height), dataset.frame.height
+    [(values, codes)] = _coded(dataset, {"cluster": cluster})
+    return codes, len(values)
 
 
 def predictions(dataset: Dataset, scores: Floats) -> pl.DataFrame:

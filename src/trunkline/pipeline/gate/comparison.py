@@ -37,10 +37,7 @@ class ScoreDifference:
 
     def interval(self, confidence: float) -> tuple[float, float]:
         """Return the two-sided interval."""
-        # The share of draws to cut off for a tail of the t distribution.
-        tail = _NORMAL.cdf(float(special.stdtrit(self.clusters - 1, (1 - confidence) / 2)) * self._widening)
-        low, high = np.quantile(self.draws, [tail, 1 - tail], method="weibull")
-        return float(low), float(high)
+        return interval(self.draws, self.clusters, confidence)
 
     def p_value(self, margin: float) -> float:
         """Return the p-value of the hypothesis that the true difference is at most `margin`: the interval, inverted.
@@ -62,7 +59,19 @@ class ScoreDifference:
 
     @property
     def _widening(self) -> float:
-        return math.sqrt(self.clusters / (self.clusters - 1))
+        return _widening(self.clusters)
+
+
+def interval(draws: Floats, clusters: int, confidence: float) -> tuple[float, float]:
+    """Return the two-sided interval of draws on resamples of so many clusters, two or more."""
+    # The share of draws to cut off for a tail of the t distribution.
+    tail = _NORMAL.cdf(float(special.stdtrit(clusters - 1, (1 - confidence) / 2)) * _widening(clusters))
+    low, high = np.quantile(draws, [tail, 1 - tail], method="weibull")
+    return float(low), float(high)
+
+
+def _widening(clusters: int) -> float:
+    return math.sqrt(clusters / (clusters - 1))
 
 
 def difference(metric: Metric, champion: Sample, challenger: Sample, resamples: Resamples) -> ScoreDifference:

@@ -46,13 +46,26 @@ class BundleModel:
     score: Callable[[pl.DataFrame], Floats]
 
 
+@dataclass(frozen=True, eq=False)
+class Members:
+    """The labels and clusters of the training rows, in the order of their features.
+
+    `baseline` are the scores of gates.baseline, of the training rows and of the holdout's; None where there is none.
+    """
+
+    labels: npt.NDArray[Any]
+    clusters: Integers
+    baseline: tuple[Floats, Floats] | None = None
+
+
 @dataclass(frozen=True)
 class Evidence:
     """All that rules look at; scores are of the holdout's rows, in their order, as labels and clusters are.
 
     `slices` are the places of the rows of each measured value of each slice; `challenger` is this commit's model, and
     `champion` None only where production has none: one that could not be fetched has ended the stage that fetches it.
-    `inputs` are what the model reads, `importances` what it leans on, and `bundle` is the model itself.
+    `inputs` are what the model reads, `importances` what it leans on, `members` the rows that it was trained on, and
+    `bundle` is the model itself.
     """
 
     reports: MeasuredReports
@@ -69,6 +82,7 @@ class Evidence:
     seed: int
     inputs: Inputs
     importances: Mapping[str, float]
+    members: Members
     bundle: BundleModel
     task: Task = "binary"
     classes: tuple[str, ...] = ()
@@ -97,6 +111,7 @@ def read(declared: Evaluation, seed: int) -> Evidence:
     whole, _ = evaluate_slices.clustered(holdout, _predicted(holdout), declared.interval.cluster)
     if reports.slices[WHOLE][WHOLE].n != len(whole.labels):
         raise UserError(f"{paths.SLICES}: is of another holdout than {paths.FEATURES}; run: dvc repro")
+    train = Dataset.read("train")
     rivals, (champion, champion_scores) = pl.read_parquet(paths.RIVAL_SCORES), read_champion()
     return Evidence(
         reports=reports,
@@ -111,8 +126,9 @@ def read(declared: Evaluation, seed: int) -> Evidence:
         seed_scores=tuple(_scores(rivals, name) for name in rivals.columns if name.startswith(SEED)),
         shifts=drift.shifts(_of_bundle(REFERENCE), holdout.features),
         seed=seed,
-        inputs=Inputs(holdout.features, Dataset.read("train").features, whole.labels, holdout.schema.task),
+        inputs=Inputs(holdout.features, train.features, whole.labels, holdout.schema.task),
         importances=_of_bundle(EXPLANATIONS)["shap"]["mean_absolute"],
+        members=_members(train, declared.interval.cluster, rivals),
         bundle=_bundle(),
         task=holdout.schema.task,
         classes=holdout.schema.classes,
@@ -123,6 +139,12 @@ def read(declared: Evaluation, seed: int) -> Evidence:
 
 def _of_bundle(name: str) -> Any:
     return parse_json((paths.BUNDLE / name).read_text(encoding="utf-8"))
+
+
+def _members(train: Dataset, cluster: str | None, rivals: pl.DataFrame) -> Members:
+    trained = pl.read_parquet(paths.RIVAL_MEMBERS)
+    baseline = (_scores(trained, BASELINE), _scores(rivals, BASELINE)) if BASELINE in trained.columns else None
+    return Members(train.label.to_numpy(), evaluate_slices.clusters(train, cluster)[0], baseline)
 
 
 def _bundle() -> BundleModel:

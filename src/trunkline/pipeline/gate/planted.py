@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from trunkline.bundle.manifest import Identity
-from trunkline.conf.gates import Monotonic
+from trunkline.conf.gates import Evasion, Monotonic
 from trunkline.core.arrays import Floats
 from trunkline.core.tasks import NUMERIC
 from trunkline.pipeline.gate import distortions, monotonic
@@ -57,6 +57,33 @@ def turned(good: Evidence, feature: str, rule: Monotonic) -> Evidence:
     def score(features: pl.DataFrame) -> Floats:
         inside = features[feature].is_between(*ends, closed="right").fill_null(False).to_numpy()
         return good.bundle.score(features) - back * inside
+
+    return replace(good, bundle=replace(good.bundle, score=score))
+
+
+def memorised(good: Evidence) -> Evidence:
+    """Return a model that knows the label of every training row, and scores others as before."""
+    rows = good.inputs.trained.hash_rows()
+    memory = pl.DataFrame({"row": rows, "label": good.members.labels}).unique("row", keep="first")
+
+    def score(features: pl.DataFrame) -> Floats:
+        scores, asked = good.bundle.score(features), pl.DataFrame({"row": features.hash_rows()})
+        labels = asked.join(memory, on="row", how="left", maintain_order="left")["label"]
+        remembered = distortions.leaked(scores, labels.fill_null(0).to_numpy(), good.task)
+        return np.where(labels.is_not_null().to_numpy().reshape(-1, *[1] * (scores.ndim - 1)), remembered, scores)
+
+    return replace(good, bundle=replace(good.bundle, score=score))
+
+
+def brittle(good: Evidence, rule: Evasion) -> Evidence:
+    """Return a model that decides otherwise in every other stripe of a feature, half of a declared move wide."""
+    name, spread = min(rule.features.items())
+    width = rule.within * spread / 2
+    width = width if good.bundle.inputs[name].type == "number" else max(1.0, width)
+
+    def score(features: pl.DataFrame) -> Floats:
+        stripes = np.floor(features[name].fill_null(0).to_numpy() / width) % 2
+        return np.eye(len(good.classes))[stripes.astype(np.int64)] if good.task == "multiclass" else stripes
 
     return replace(good, bundle=replace(good.bundle, score=score))
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from trunkline.bundle.manifest import Identity
 from trunkline.conf.evaluation import EXPECTED_COST, WHOLE, Evaluation
-from trunkline.conf.gates import AnyRule, Champion, Gates, Leak, Monotonic, NoiseFloor, Threshold
+from trunkline.conf.gates import AnyRule, Champion, Evasion, Gates, Leak, Membership, Monotonic, NoiseFloor, Threshold
 from trunkline.core import files, paths
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.errors import UserError
@@ -69,6 +69,7 @@ class Planter:
         yield from self._bad_champions(good)
         yield from self._leaks(good)
         yield from self._wrong_ways(good)
+        yield from self._attacked(good)
         yield from self._bad_reports()
 
     def _known_good(self) -> Evidence:
@@ -293,13 +294,30 @@ class Planter:
                 yield Plant(
                     f"{feature} moves the score the wrong way, for {name}",
                     f"{name} fails",
-                    partial(self._turned, good, feature, rule),
+                    partial(self._judged_when_made, partial(planted.turned, good, feature, rule)),
                     partial(_failed, name=name, where=feature),
                     f"{name} lets it pass: is its tolerance more than the score ever moves?",
                 )
 
-    def _turned(self, good: Evidence, feature: str, rule: Monotonic) -> list[Verdict]:
-        return self._judged(planted.turned(good, feature, rule))
+    def _attacked(self, good: Evidence) -> Iterator[Plant]:
+        """Yield for each rule of an attack a model on which the attack succeeds."""
+        for name, rule in self.declared.rules.items():
+            if isinstance(rule, Membership):
+                what, attacked = "knows its training rows by heart", partial(planted.memorised, good)
+            elif isinstance(rule, Evasion):
+                what, attacked = "decides otherwise after half of a move", partial(planted.brittle, good, rule)
+            else:
+                continue
+            yield Plant(
+                f"a model that {what}, for {name}",
+                f"{name} fails",
+                partial(self._judged_when_made, attacked),
+                partial(_failed, name=name, where=None),
+                f"{name} lets it pass: is its maximum more than such a model reaches?",
+            )
+
+    def _judged_when_made(self, make: Callable[[], Evidence]) -> list[Verdict]:
+        return self._judged(make())
 
     def _bad_reports(self) -> Iterator[Plant]:
         yield Plant(

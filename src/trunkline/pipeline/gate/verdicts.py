@@ -12,7 +12,7 @@ from typing import Any
 
 from trunkline.conf import gates as conf_gates
 from trunkline.conf.gates import Gates
-from trunkline.pipeline.gate import leak_rules, monotonic, rules
+from trunkline.pipeline.gate import evasion, leak_rules, membership, monotonic, rules
 from trunkline.pipeline.gate.evidence import Evidence
 from trunkline.pipeline.reports import Verdict, passes
 
@@ -29,6 +29,8 @@ _KINDS: dict[str, Callable[..., Iterator[Verdict]]] = {
     "sanity": rules.sanity,
     "leak": leak_rules.leak,
     "monotonic": monotonic.monotonic,
+    "membership": membership.membership,
+    "evasion": evasion.evasion,
 }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 import polars as pl
+from sklearn.pipeline import Pipeline
 
 from trunkline.conf.gates import BASELINE, SEED, Gates
 from trunkline.conf.model import Model
@@ -18,16 +19,21 @@ def rivals(gates: Gates, model: Model, seed: int) -> dict[str, Seeded]:
     return simple | {f"{SEED}{number}": (model, seed + number) for number in range(1, gates.seeds + 1)}
 
 
-def scores(
+def fitted(
     models: Mapping[str, Seeded],
     train: Dataset,
-    holdout: Dataset,
     threads: int,
     progress: Callable[[Iterable[str]], Iterable[str]] = iter,
-) -> pl.DataFrame:
-    """Return a column of scores of the holdout's rows for each model, fitted on the training rows."""
-    columns = (
-        pl.Series(name, fit.scores(fit.fit(train, *models[name], threads), holdout.features))
-        for name in progress(models)
-    )
-    return pl.DataFrame(list(columns))
+) -> dict[str, Pipeline]:
+    """Return each model, fitted on the training rows."""
+    return {name: fit.fit(train, *models[name], threads) for name in progress(models)}
+
+
+def scores(models: Mapping[str, Pipeline], rows: Dataset) -> pl.DataFrame:
+    """Return a column of scores of the rows for each model."""
+    return pl.DataFrame([pl.Series(name, fit.scores(model, rows.features)) for name, model in models.items()])
+
+
+def of_members(models: Mapping[str, Pipeline], train: Dataset) -> pl.DataFrame:
+    """Return the baseline's scores of the training rows; empty where none is declared."""
+    return scores({name: model for name, model in models.items() if name == BASELINE}, train)
