@@ -27,10 +27,14 @@ _KINDS: dict[Task, ColumnType] = {"binary": "boolean", "multiclass": "text", **d
 
 @dataclass(frozen=True)
 class Declared:
-    """The label, the columns of the table it is made of, its key, and when it is known: so long after the event."""
+    """The label, the columns of the table it is made of, its key, and when it is known: so long after the event.
+
+    `known_later` are columns that are known only after the prediction, as the label is.
+    """
 
     label: Target
     columns: Mapping[str, DeclaredColumn]
+    known_later: frozenset[str]
     derived: Mapping[str, Expression]
     unique_key: tuple[str, ...]
     event_time: Expression | None
@@ -44,10 +48,12 @@ class Declared:
         if data.observations not in contract.tables:
             raise UserError(f"{params.where}: contract.tables.{data.observations}: is missing; run: trunkline compose")
         source = data.sources[data.observations]
+        columns = contract.tables[data.observations].columns
         nulls = list(source.nulls) if isinstance(source, Package | Files) and source.format == "csv" else None
         return cls(
             data.target,
-            {name: _declared(each, nulls) for name, each in contract.tables[data.observations].columns.items()},
+            {name: _declared(each, nulls) for name, each in columns.items()},
+            frozenset(name for name, each in columns.items() if each.known == "outcome"),
             data.derivations(data.observations),
             data.unique_key,
             expressions.parse(data.event_time) if data.event_time is not None else None,
