@@ -7,7 +7,7 @@ line of conf/deploy, which a pull request shows.
 import math
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,9 +59,9 @@ def measure(bundle: Path, serving: Serving, connections: int, seconds: float) ->
         raise UserError(f"{bundle}: has no golden rows to ask; run: dvc repro bundle")
     with _running(bundle, serving) as (process, pool):
         _ask(pool, bodies, connections, seconds / 4)  # what is made at first is no part of the figures
-        before = _processor_seconds(process)
+        before = processor_seconds(_all(process))
         requests = _ask(pool, bodies, connections, seconds)
-        cpu = (_processor_seconds(process) - before) / requests
+        cpu = (processor_seconds(_all(process)) - before) / requests
         return Taken(sum(each.memory_info().rss for each in _all(process)), cpu, requests)
 
 
@@ -117,5 +117,6 @@ def _all(process: psutil.Process) -> list[psutil.Process]:
     return [process, *process.children(recursive=True)]
 
 
-def _processor_seconds(process: psutil.Process) -> float:
-    return sum(sum(each.cpu_times()[:2]) for each in _all(process))
+def processor_seconds(processes: Iterable[psutil.Process]) -> float:
+    """Return what processes have taken of processors so far, in seconds, of the user and of the system."""
+    return sum(sum(each.cpu_times()[:2]) for each in processes)
