@@ -141,7 +141,9 @@ def test_pre_commit_fetches_nothing_and_runs_the_one_check():
 
 @pytest.mark.parametrize("red", ["none", "test", "test-rest", "newest"])
 def test_continuous_integration_runs_every_suite_with_all_it_needs_and_tells_what_each_took(tmp_path, red):
-    required = "$TRUNKLINE_REQUIRE_BROWSER$TRUNKLINE_REQUIRE_REDIS$TRUNKLINE_REQUIRE_PROMETHEUS"
+    required = (
+        "$TRUNKLINE_REQUIRE_BROWSER$TRUNKLINE_REQUIRE_REDIS$TRUNKLINE_REQUIRE_PROMETHEUS$TRUNKLINE_REQUIRE_VALIDATORS"
+    )
     scripts = {
         ".ci/run": (ROOT / ".ci/run").read_text(encoding="utf-8"),
         ".ci/browser": "#!/bin/sh\necho browser >>calls\nexit 1\n",
@@ -156,7 +158,7 @@ def test_continuous_integration_runs_every_suite_with_all_it_needs_and_tells_wha
         (tmp_path / name).chmod(0o755)
     environ = os.environ | {"PATH": os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])}
     done = subprocess.run(["bash", tmp_path / ".ci/run"], env=environ, capture_output=True, text=True, check=False)
-    calls = ["browser", "redis", "prometheus", "test 111", "test-rest 111", "newest"]
+    calls = ["browser", "redis", "prometheus", "test 1111", "test-rest 1111", "newest"]
     assert (tmp_path / "calls").read_text().splitlines() == calls
     assert done.returncode == (red != "none")
     assert re.fullmatch(r"make test \d+ s, make test-rest \d+ s, \.ci/newest \d+ s", done.stdout.splitlines()[-1])

@@ -74,7 +74,17 @@ def container(context: click.Context, folder: Path, dry_run: bool, check: bool, 
 @render.command(short_help="Write manifests for Kustomize, Argo CD and Flux of conf/deploy.")
 @_writes
 @click.pass_context
-def kubernetes(context: click.Context, folder: Path, dry_run: bool, check: bool, project: Path) -> None:
+@click.option(
+    "--measure",
+    "rate",
+    metavar="REQUESTS",
+    type=click.FloatRange(0, min_open=True),
+    help="First start a server of models/bundle here, ask it for ten seconds, and write into conf/deploy what it takes "
+    "for so many requests a second.",
+)
+def kubernetes(  # noqa: PLR0913, PLR0917  an argument per option
+    context: click.Context, folder: Path, dry_run: bool, check: bool, project: Path, rate: float | None
+) -> None:
     """Write a base and an overlay for each environment of conf/deploy, for Kustomize: docs/targets.md.
 
     The folder is in the project, since Argo CD and Flux read it of the trunk. With --check, exits 1 if a file is
@@ -83,8 +93,43 @@ def kubernetes(context: click.Context, folder: Path, dry_run: bool, check: bool,
     from trunkline.core.params import Params
     from trunkline.deploy.targets import kubernetes as target_kubernetes
 
+    if rate and (check or dry_run):
+        raise click.UsageError("--measure writes conf/deploy, which does not go with --check or --dry-run")
+    if rate:
+        _measure(project, rate)
     target = _Target("kubernetes", "conf/", folder, dry_run, check)
     context.exit(target.put(target_kubernetes.render(Params.read(project), _below(project, folder))))
+
+
+_SECONDS = 10.0  # that a server is asked for
+
+
+def _measure(project: Path, rate: float) -> None:
+    """Write what a server takes at so many requests a second into conf/deploy, and compose params.yaml of it."""
+    from trunkline.conf.deploy import Deploy
+    from trunkline.conf.serving import Serving
+    from trunkline.core import files, paths
+    from trunkline.core.params import Params
+    from trunkline.pipeline.compose import compose, rewrite
+
+    try:
+        from trunkline.deploy.targets import measure
+    except ModuleNotFoundError as error:
+        raise click.UsageError(f"--measure needs {error.name}: pip install 'trunkline[serve]'") from None
+    params = Params.read(project)
+    declared = params.group(Deploy).targets.kubernetes
+    if declared is None:
+        raise UserError(f"{params.where}: deploy.targets.kubernetes: is missing; declare it in conf/deploy")
+    serving = params.group(Serving).placed(project)
+    taken = measure.measure(project / paths.BUNDLE, serving, declared.in_work, _SECONDS)
+    click.echo(
+        f"{taken.memory / 1e6:.0f} MB, and {taken.cpu * 1e6:.0f} µs of a processor for each of {taken.requests:,}"
+    )
+    change = ("deploy", "targets", "kubernetes", "resources"), taken.resources(rate)
+    for path, text in rewrite.rewritten(compose.compose(project / paths.CONF), [change]).items():
+        files.write_text(path, text)
+        click.echo(f"{path}: written")
+    files.write_text(project / paths.PARAMS, compose.render(compose.compose(project / paths.CONF).content))
 
 
 @render.command(short_help="Write a dev container, and a compose file with Jupyter and MLflow, of conf/deploy.")
