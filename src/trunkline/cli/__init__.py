@@ -41,6 +41,7 @@ COMMANDS = {
     "rollback": "trunkline.cli.rollback:rollback",
     "rollout": "trunkline.cli.rollout:rollout",
     "sbom": "trunkline.cli.sbom:sbom",
+    "score": "trunkline.cli.score:score",
     "serve": "trunkline.cli.serve:serve",
     "status": "trunkline.cli.status:status",
     "stream": "trunkline.cli.stream:stream",
