@@ -1,6 +1,7 @@
 """What a release says of itself is in-toto's and SLSA's form, is read back exactly, and is compared word by word."""
 
 import json
+import re
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from trunkline.conf.versions import Version
 from trunkline.core.errors import UserError
+from trunkline.core.params import dig
 from trunkline.release import message as release_message
 from trunkline.release import provenance
 from trunkline.release.provenance import Announced, Facts, ReleaseRun, ReviewFacts
@@ -38,7 +40,10 @@ FILES = {
 V4 = Version("flight-delay", 4)
 REVIEW = ReviewFacts(12, "alice", ("bob", "dependabot[bot]"))
 RUN = ReleaseRun(
-    "https://forge.example/me/it/.github/workflows/main.yml@refs/heads/main", "https://forge.example/runs/7", REVIEW
+    "https://forge.example/me/it/.github/workflows/main.yml@refs/heads/main",
+    "https://forge.example/runs/7",
+    REVIEW,
+    "https://forge.example/me/it",
 )
 FACTS = provenance.facts_of(FILES, COMMIT, V4)
 
@@ -120,6 +125,31 @@ def test_the_statement_is_of_the_published_form(run):
     assert ":" in predicate.build_definition.build_type
 
 
+def test_the_policy_of_the_docs_asks_for_what_a_workflow_of_github_says():
+    """Each condition with a text holds; an engine of Rego has run the whole."""
+    github = {
+        "GITHUB_REPOSITORY": "org/flights",
+        "GITHUB_WORKFLOW_REF": "org/flights/.github/workflows/main.yml@refs/heads/main",
+        "GITHUB_RUN_ID": "7",
+    }
+    statement = provenance.statement(FACTS, provenance.run_of(github))
+    build, run = (statement["predicate"][key] for key in ("buildDefinition", "runDetails"))
+    scopes = {"input": [statement], "build": [build], "run": [run]}
+    scopes |= dict.fromkeys(("source", "verdict"), build["resolvedDependencies"])
+    page = (Path(__file__).parents[2] / "docs/release.md").read_text(encoding="utf-8")
+    policy = page.split("    allow if {")[1].split("\n    }\n")[0]
+    same = re.findall(r'^ +(\w+)\.([\w.]+) == "(.*)"$', policy, re.MULTILINE)
+    begins = re.findall(r'^ +startswith\((\w+)\.([\w.]+), "(.*)"\)$', policy, re.MULTILINE)
+    assert (len(same), len(begins)) == (7, 1)
+    for scope, path, text in same:
+        assert text in [dig(each, *path.split(".")) for each in scopes[scope]], path
+    for scope, path, text in begins:
+        assert any(str(dig(each, *path.split("."))).startswith(text) for each in scopes[scope]), path
+    local = json.dumps(provenance.statement(FACTS, ReleaseRun()))  # as versions before have it
+    assert "repository" not in local
+    assert '"uri"' not in local
+
+
 def test_who_releases_is_said_by_the_workflow():
     github = {
         "GITHUB_SERVER_URL": "https://github.example",
@@ -132,9 +162,14 @@ def test_who_releases_is_said_by_the_workflow():
         "https://github.example/me/it/.github/workflows/main.yml@refs/heads/main",
         "https://github.example/me/it/actions/runs/7/attempts/2",
         REVIEW,
+        "https://github.example/me/it",
     )
     gitlab = {"CI_PROJECT_URL": "https://gitlab.example/me/it", "CI_JOB_URL": "https://gitlab.example/me/it/-/jobs/3"}
-    assert provenance.run_of(gitlab) == ReleaseRun("https://gitlab.example/me/it/-/pipelines", gitlab["CI_JOB_URL"])
+    assert provenance.run_of(gitlab) == ReleaseRun(
+        "https://gitlab.example/me/it/-/pipelines",
+        gitlab["CI_JOB_URL"],
+        repository="https://gitlab.example/me/it",
+    )
     assert provenance.run_of({}) == ReleaseRun()
 
 

@@ -42,6 +42,7 @@ COMMANDS = {
     "rollout": "trunkline.cli.rollout:rollout",
     "sample": "trunkline.cli.sample:sample",
     "sbom": "trunkline.cli.sbom:sbom",
+    "score": "trunkline.cli.score:score",
     "serve": "trunkline.cli.serve:serve",
     "status": "trunkline.cli.status:status",
     "stream": "trunkline.cli.stream:stream",

@@ -61,11 +61,15 @@ class Facts:
 
 @dataclass(frozen=True)
 class ReleaseRun:
-    """Who released: a workflow and its run, or a person; and the review, if the forge reported one."""
+    """Who released: a workflow and its run, or a person; and the review, if the forge reported one.
+
+    `repository` is the address of the one whose workflow it was; None of a person's, and of older versions.
+    """
 
     builder: str = LOCAL
     invocation: str | None = None
     review: ReviewFacts | None = None
+    repository: str | None = None
 
 
 @dataclass(frozen=True)
@@ -120,10 +124,12 @@ def run_of(environ: Mapping[str, str], review: ReviewFacts | None = None) -> Rel
     if environ.get("GITHUB_WORKFLOW_REF"):
         server = environ.get("GITHUB_SERVER_URL", "https://github.com")
         attempt = f"actions/runs/{environ.get('GITHUB_RUN_ID')}/attempts/{environ.get('GITHUB_RUN_ATTEMPT', '1')}"
-        repository = environ.get("GITHUB_REPOSITORY")
-        return ReleaseRun(f"{server}/{environ['GITHUB_WORKFLOW_REF']}", f"{server}/{repository}/{attempt}", review)
+        repository = f"{server}/{environ.get('GITHUB_REPOSITORY')}"
+        builder = f"{server}/{environ['GITHUB_WORKFLOW_REF']}"
+        return ReleaseRun(builder, f"{repository}/{attempt}", review, repository)
     if environ.get("CI_PROJECT_URL"):
-        return ReleaseRun(f"{environ['CI_PROJECT_URL']}/-/pipelines", environ.get("CI_JOB_URL"), review)
+        repository = environ["CI_PROJECT_URL"]
+        return ReleaseRun(f"{repository}/-/pipelines", environ.get("CI_JOB_URL"), review, repository)
     return ReleaseRun(review=review)
 
 
@@ -139,9 +145,11 @@ def statement(facts: Facts, run: ReleaseRun) -> dict[str, Any]:
         "predicate": {
             "buildDefinition": {
                 "buildType": BUILD,
-                "externalParameters": {"name": facts.version.name, "version": facts.version.label},
+                "externalParameters": {"name": facts.version.name, "version": facts.version.label}
+                | ({"repository": run.repository} if run.repository else {}),
                 "resolvedDependencies": [
-                    {"name": "commit", "digest": {"gitCommit": facts.commit}},
+                    {"name": "commit", "digest": {"gitCommit": facts.commit}}
+                    | ({"uri": f"git+{run.repository}"} if run.repository else {}),
                     *(_file(name, sha256, facts.verdict) for name, sha256 in sorted(facts.hashes.items())),
                     *({"name": name, "digest": md5_digest(md5)} for name, md5 in sorted(facts.data.items())),
                 ],
@@ -209,6 +217,7 @@ def _parsed(content: Any) -> tuple[Facts, ReleaseRun]:
         "builder": details["builder"]["id"],
         "invocation": details["metadata"].get("invocationId"),
         "review": _review(byproducts[0]["annotations"]) if byproducts else None,
+        "repository": parameters.get("repository"),
     }
     return msgspec.convert(facts, Facts), msgspec.convert(run, ReleaseRun)
 

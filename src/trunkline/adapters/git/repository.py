@@ -157,6 +157,11 @@ def is_shallow(folder: Path) -> bool:
     return stdout(folder, "rev-parse", "--is-shallow-repository") == "true"
 
 
+def names_at(folder: Path, commit: str) -> tuple[str, ...]:
+    """Return the names of all files that a commit has in the folder."""
+    return tuple(filter(None, output(folder, "ls-tree", "-r", "-z", "--name-only", commit).decode().split("\0")))
+
+
 def files_at(
     folder: Path, commits: Iterable[str], paths: Sequence[Path], where: str | None = None
 ) -> dict[str, dict[Path, bytes]]:
