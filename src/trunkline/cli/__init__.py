@@ -16,6 +16,7 @@ COMMANDS = {
     "dashboard": "trunkline.cli.dashboard:dashboard",
     "doctor": "trunkline.cli.doctor:doctor",
     "dossier": "trunkline.cli.dossier:dossier",
+    "erase": "trunkline.cli.erase:erase",
     "export": "trunkline.cli.export:export",
     "gate": "trunkline.cli.gate:gate",
     "init": "trunkline.cli.init:init",

@@ -12,7 +12,7 @@ from trunkline.conf.prices import Budget, Prices
 from trunkline.conf.rollout import Rollout
 from trunkline.conf.signers import Signers
 from trunkline.conf.targets import Targets
-from trunkline.core.values import Group, Strict, Tuple, Word
+from trunkline.core.values import Duration, Group, Strict, Tuple, Word
 
 _RESERVED = ("champion", "latest")
 
@@ -107,6 +107,22 @@ class RetrainingRequest(Strict):
     )
 
 
+class Erasure(Strict):
+    """What becomes of what a person's erasure cannot reach at once."""
+
+    retrain: Literal["now", "next", "keep"] = Field(
+        "next",
+        description="Of a released version that was trained on somebody who is erased. now: an environment may not go "
+        "on running it, and the erasure is not done before another one runs; next: it runs until it is replaced; keep: "
+        "nothing is asked of it.",
+    )
+    remote: Duration | None = Field(
+        None,
+        description="How long DVC's remote keeps an object after it was written, by a rule of the store itself; null: "
+        "for ever, as far as is known.",
+    )
+
+
 def _with_production(environments: dict[str, DeployTarget]) -> dict[str, DeployTarget]:
     if "production" not in environments:
         raise ValueError("lacks production, whose version is the champion that gates compare with")
@@ -130,6 +146,7 @@ class Deploy(Group):
         "correct", description="Whether a change by hand in MLflow's registry is undone, or only reported."
     )
     retrain: RetrainingRequest = RetrainingRequest()
+    erasure: Erasure = Erasure()
     environments: Annotated[dict[Environment, DeployTarget], AfterValidator(_with_production)] = Field(
         description="What runs a version; production must be among them."
     )

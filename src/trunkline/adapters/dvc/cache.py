@@ -30,6 +30,14 @@ def holds(root: Path, md5: str) -> bool:
     return files is not None and all(holds(root, each) for _, each in files)
 
 
+def file(root: Path, md5: str) -> Path | None:
+    """Return the file of an object that is no folder; None where the cache has none."""
+    if not re.fullmatch(r"[0-9a-f]{32}", md5):
+        return None
+    path = _objects(root) / md5[:2] / md5[2:]
+    return path if path.is_file() else None
+
+
 def sweep(root: Path, sound: set[str]) -> list[str]:
     """Delete the objects of the cache whose bytes are not those of their names, and return their names.
 

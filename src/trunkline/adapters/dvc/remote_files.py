@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from trunkline.adapters.dvc.private import Repo
 from trunkline.core.errors import OutsideError, UserError, one_line
 
 LIMIT = 1_000_000  # bytes
+_WRITTEN = ("LastModified", "last_modified", "updated", "mtime")  # as S3, Azure, Google and files say it
 OBJECT = 1_000_000_000  # bytes
 
 
@@ -47,6 +49,24 @@ class RemoteFiles:
         if hashlib.md5(content, usedforsecurity=False).hexdigest() != md5.removesuffix(".dir"):
             raise OutsideError(f"the remote's object {md5} has other bytes than its name says; delete it, and dvc push")
         return content
+
+    def written(self, md5: str) -> datetime | None:
+        """Return when an object was written (UTC), the first moment of all where the store does not say.
+
+        None where there is no such object; raises OutsideError where the remote fails.
+        """
+        try:
+            about = self.fs.info(self.fs.join(self.root, "files", "md5", md5[:2], md5[2:]))
+        except FileNotFoundError:
+            return None
+        except Exception as error:  # the library of every kind of storage has its own
+            raise OutsideError(f"the remote cannot be read: {one_line(error)}") from None
+        said = next((about[key] for key in _WRITTEN if about.get(key) is not None), None)
+        if isinstance(said, int | float):
+            return datetime.fromtimestamp(said, UTC)
+        if isinstance(said, str):
+            said = datetime.fromisoformat(said)
+        return said.astimezone(UTC) if isinstance(said, datetime) else datetime.min.replace(tzinfo=UTC)
 
     def write(self, path: str, content: bytes) -> None:
         """Write a file, as a whole or not at all; raises OutsideError where the remote fails."""

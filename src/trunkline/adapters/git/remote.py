@@ -79,9 +79,10 @@ def commit_files(folder: Path, parent: str, blobs: Mapping[Path, str], message: 
     return commit.decode().strip()
 
 
-def blob(folder: Path, text: str) -> str:
-    """Return the id of a text as git has it now, in no commit yet."""
-    return output(folder, "hash-object", "-w", "--stdin", given=text.encode()).decode().strip()
+def blob(folder: Path, content: str | bytes) -> str:
+    """Return the id of a text, or of bytes, as git has it now, in no commit yet."""
+    given = content.encode() if isinstance(content, str) else content
+    return output(folder, "hash-object", "-w", "--stdin", given=given).decode().strip()
 
 
 def branch(folder: Path, name: str, commit: str, before: str | None = None) -> None:

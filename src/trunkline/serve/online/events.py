@@ -55,6 +55,14 @@ class TableEvents:
         Raises ValueError for a row that lacks a column, and UnfitError for one with a value that does not fit, with the
         name of the stream or the feature; the caller knows which row it is, if it gives them one by one.
         """
+        return {key: view.kept.change(recorded) for key, (view, recorded) in self._entries(rows).items()}
+
+    def removals(self, rows: Iterable[Row]) -> dict[bytes, Change]:
+        """Return what removes rows from the values of their entities, by key; raises as `changes` does."""
+        return {key: view.kept.forget(recorded) for key, (view, recorded) in self._entries(rows).items()}
+
+    def _entries(self, rows: Iterable[Row]) -> dict[bytes, tuple[OnlineView, list[Any]]]:
+        """Return what is stored of rows, with its view, by key."""
         needed = frozenset(self.columns)
         entries: dict[bytes, tuple[OnlineView, list[Any]]] = {}
         for row in rows:
@@ -64,7 +72,7 @@ class TableEvents:
                 key = view.key(row)
                 if key is not None:
                     entries.setdefault(key, (view, []))[1].append(entry)
-        return {key: view.kept.change(recorded) for key, (view, recorded) in entries.items()}
+        return entries
 
     @cached_property
     def _views(self) -> list[OnlineView]:

@@ -69,6 +69,10 @@ class LatestView:
         """Return what adds events to the value of their entity."""
         return LatestChange(tuple(entries), self._max_age, 2 if self.own else 1)
 
+    def forget(self, entries: Sequence[Entry]) -> "LatestForgotten":
+        """Return what removes events from the value of their entity."""
+        return LatestForgotten(frozenset(entry.key for entry in entries), self.change(()))
+
     def read(self, value: bytes | None, at: int | None, own: Identity | None) -> Reading:
         """Return the features of the last event that is seen at a moment (µs), which is not the request's own."""
         key = None if own is None else own.key
@@ -114,3 +118,17 @@ class LatestChange:
                 alive.append(entry)
                 first = sorted([*first, seen_from])[: self.depth]
         return alive[::-1]
+
+
+@dataclass(frozen=True)
+class LatestForgotten:
+    """Events, by their unique keys, that the value of one entity is to hold no more; `rest` keeps the others."""
+
+    keys: frozenset[tuple[Any, ...]]
+    rest: LatestChange
+
+    def merge(self, value: bytes | None, watermark: int) -> Merged:
+        """Return the value without the events."""
+        entries = () if value is None else _DECODER.decode(value)
+        kept = [entry for entry in entries if entry.key not in self.keys]
+        return self.rest.merge(msgspec.msgpack.encode(kept), watermark)

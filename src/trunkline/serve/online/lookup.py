@@ -9,7 +9,7 @@ import msgspec
 from trunkline.core.expressions import Type
 from trunkline.pipeline.features.plan import StaticLookup
 from trunkline.serve.online.evaluate import UnfitError, compiled
-from trunkline.serve.online.values import Identity, Merged, Reading, restored, stored
+from trunkline.serve.online.values import Gone, Identity, Merged, Reading, restored, stored
 
 Entry = tuple[Any, ...]
 
@@ -39,6 +39,10 @@ class LookupView:
     def change(self, entries: Sequence[Entry]) -> "LookupChange":
         """Return what replaces the value of a key by the last of some rows."""
         return LookupChange(entries[-1])
+
+    def forget(self, entries: Sequence[Entry]) -> Gone:
+        """Return what removes the value of a key, which is that of one row."""
+        return Gone()
 
     def read(self, value: bytes | None, at: int | None, own: Identity | None) -> Reading:
         """Return the features of the row, at whatever moment."""

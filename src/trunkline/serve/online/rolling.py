@@ -85,6 +85,10 @@ class RollingView:
         """Return what adds events to the value of their entity."""
         return RollingChange(tuple(entries), _OPERANDS + 2 * len(self.primitive.features))
 
+    def forget(self, entries: Sequence[Entry]) -> "RollingForgotten":
+        """Return what removes events from the value of their entity."""
+        return RollingForgotten(frozenset(who.number for who, _ in entries), self.change(()))
+
     def read(self, value: bytes | None, at: int | None, own: Identity | None) -> Reading:
         """Return the aggregates over the events that are seen at a moment (µs), save the request's own."""
         width = len(self.primitive.features)
@@ -150,3 +154,17 @@ class RollingChange:
         kept = np.ascontiguousarray(kept[:, np.argsort(kept[_LEAVES], kind="stable")])
         wide = np.abs(kept[_OPERANDS:].astype(np.float64)).sum(axis=1).max(initial=0) >= _WIDEST
         return Merged((_WIDE if wide else _NARROW).ljust(_WORD) + kept.tobytes(), int(kept[_LEAVES, -1]), conflicts)
+
+
+@dataclass(frozen=True)
+class RollingForgotten:
+    """Events, by their numbers, that the value of one entity is to hold no more; `rest` keeps the others."""
+
+    numbers: frozenset[int]
+    rest: RollingChange
+
+    def merge(self, value: bytes | None, watermark: int) -> Merged:
+        """Return the value without the events."""
+        matrix = _matrix(value, self.rest.height)
+        kept = np.ascontiguousarray(matrix[:, ~np.isin(matrix[_NUMBER], list(self.numbers))])
+        return self.rest.merge(_NARROW.ljust(_WORD) + kept.tobytes(), watermark)

@@ -83,6 +83,14 @@ class Change(Protocol):
         """
 
 
+class Gone(NamedTuple):
+    """That a stored value is to be there no more, whatever it is by then."""
+
+    def merge(self, value: bytes | None, watermark: int) -> Merged:
+        """Return nothing."""
+        return Merged(None, None)
+
+
 class Reading(NamedTuple):
     """A view's features, by name; whether it knows nothing, and when its last event, if it has any, happened (µs)."""
 

@@ -43,6 +43,11 @@ class Place:
         else:  # an object is there once all of it has arrived
             write(table, path, self._files)
 
+    def remove(self, folder: str, name: str) -> None:
+        """Remove a segment, or raise OSError; one that is gone stays so."""
+        with suppress(FileNotFoundError):
+            self._files.delete_file(f"{self._root}/{folder}/{name}")
+
     def names(self, folder: str) -> list[str]:
         """Return the names of a folder's files; none if there is no such folder."""
         return [each.base_name for each in self._listed(folder) if each.type == FileType.File]
@@ -51,6 +56,15 @@ class Place:
         """Yield the folder, VERSION/HOUR, and the name of each segment, sorted."""
         for folder in sorted(self._hours()):
             yield from ((folder, name) for name in sorted(self.names(folder)) if name.endswith(".parquet"))
+
+    def unfinished(self, before: datetime) -> list[tuple[str, str]]:
+        """Return the folder and the name of what a process that was killed before a moment (UTC) has left."""
+        return [
+            (folder, each.base_name)
+            for folder in (*sorted(self._hours()), LABELS)
+            for each in self._listed(folder)
+            if each.type == FileType.File and _is_unfinished(each.base_name) and each.mtime < before
+        ]
 
     def labels(self) -> list[str]:
         """Return the names of the files of outcomes, sorted."""
@@ -138,7 +152,11 @@ def _is_of_log(path: str) -> bool:
     """Tell whether a path below a folder can be a log's: that of a segment, of outcomes, or of what becomes one."""
     folder, _, name = path.rpartition("/")
     is_segment = _HOUR_FORM.fullmatch(folder.partition("/")[2]) is not None and name.endswith(".parquet")
-    return is_segment or is_of_labels(path) or (name.startswith(".") and name.endswith(".part"))
+    return is_segment or is_of_labels(path) or _is_unfinished(name)
+
+
+def _is_unfinished(name: str) -> bool:
+    return name.startswith(".") and name.endswith(".part")
 
 
 def _leaves(fields: Iterable[Any], above: str = "") -> Iterator[tuple[str, Any]]:
