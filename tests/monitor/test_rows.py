@@ -78,6 +78,35 @@ def test_rows_of_a_shadow_are_left_out_beside_others(tmp_path):
     assert read(tmp_path, inputs, arms=["current", "shadow", None], n=None)["feature:n"].to_list() == [1, 3]
 
 
+def test_the_same_rows_are_read_of_segments_without_statistics(tmp_path):
+    """By which columns of one value, or of nulls, are not read."""
+    kinds = [("production", None, None), ("staging", None, "x"), (None, "shadow", None), (None, "canary", "refused: y")]
+    for first, (environment, arm, problem) in enumerate([*kinds, ("production", "canary", None)]):
+        for mixed in (False, True):
+            table = pa.table(
+                {
+                    "row": [0, 1], "digest": [OWN, "b" * 64 if mixed else OWN], "score": [0.5, None],
+                    "time": pa.array([SINCE + timedelta(minutes=4 * first + 2 * mixed + row) for row in (0, 1)],
+                        pa.timestamp("us", "UTC")),
+                    "latency": pa.array([None, 0.25 if mixed else None]),
+                    "environment": pa.array([environment, "production" if mixed else environment], pa.string()),
+                    "arm": pa.array([arm, None if mixed else arm], pa.string()),
+                    "problem": pa.array([problem, None if mixed else problem], pa.string()),
+                }
+            )  # fmt: skip
+            for folder, known in (("with", True), ("without", False)):
+                path = tmp_path / f"{folder}/v1/2026-11-02T00/part-{first}{mixed}.parquet"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                pq.write_table(table, path, write_statistics=known)
+    choice = Choice(SINCE, SINCE + DAY, DAY, OWN, "production")
+    with_them, without = (
+        pl.concat(Reader(Place(str(tmp_path / folder)), choice, Columns({}, ("score",))).batches()).sort("time")
+        for folder in ("with", "without")
+    )
+    assert with_them.equals(without)
+    assert with_them["time"].dt.minute().to_list() == [0, 1, 2, 12, 13, 14, 16, 17, 18]
+
+
 def test_rows_are_thinned_evenly_and_alike(tmp_path):
     content = rows(20_000, seed=1).with_columns(pl.lit(0, pl.Int64).alias("row"))
     kept = thinned(content, 0.1)

@@ -1,6 +1,7 @@
 """The command line: `trunkline VERB`, and under `trunkline ci` what only workflows call."""
 
 import gc
+import os
 import sys
 
 import click
@@ -72,4 +73,7 @@ def trunkline() -> None:
 def main() -> None:
     """Run the command line; a known error is one line on stderr and its exit code."""
     gc.set_threshold(_YOUNG)
-    sys.exit(exit_code(lambda: trunkline.main(prog_name="trunkline", standalone_mode=False)))
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else all that is installed is looked through for one
+    code = exit_code(lambda: trunkline.main(prog_name="trunkline", standalone_mode=False))
+    gc.freeze()  # what is still there is not searched for cycles on the way out
+    sys.exit(code)

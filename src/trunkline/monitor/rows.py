@@ -1,11 +1,12 @@
 """The rows of a log that are measured, in batches of bounded size: typed alike, whatever segment they come from.
 
-A column that a segment lacks is null. Statistics of Parquet say of a column with one value that it need not be read.
+A column that a segment lacks is null. Statistics of Parquet say of a column with one value, or with none, that it need
+not be read.
 A text is only the place of its cell in the reference from here on: many different ones take no more memory than few.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -88,9 +89,10 @@ class Reader:
         A batch has rows of some segments, or a part of a large one. Raises OutsideError for a segment that cannot be
         read.
         """
-        yield from _ahead(self._batches())
+        yield from map(self._joined, _ahead(self._read_together()))
 
-    def _batches(self) -> Iterator[pl.DataFrame]:
+    def _read_together(self) -> Iterator[dict[_Kind, list[Any]]]:
+        """Yield pa.RecordBatches of a batch by their kind."""
         held: dict[_Kind, list[Any]] = {}
         count = 0
         for folder, name in self.segments():
@@ -98,10 +100,10 @@ class Reader:
                 held.setdefault(kind, []).append(batch)
                 count += batch.num_rows
                 if count >= BATCH:
-                    yield self._joined(held)
+                    yield held
                     held, count = {}, 0
         if held:
-            yield self._joined(held)
+            yield held
 
     def segments(self) -> list[tuple[str, str]]:
         """Return the folder and name of each segment that may have chosen rows, in order of the hours."""
@@ -125,13 +127,14 @@ class Reader:
         """Yield pa.RecordBatches of a segment that may have chosen rows."""
         texts = [f"{INPUTS}.{each}" for each, cells in self.columns.features.items() if cells is not None]
         with self.place.open(folder, name, texts) as file:
-            sole = {each: _sole(file.metadata, each) for each in _CHOSEN}
-            if self._foreign(sole):
+            known = _known(file.metadata, [*_CHOSEN, *_OF_ALL])
+            if self._foreign(known):
                 return
             about = json.loads((file.schema_arrow.metadata or {}).get(ABOUT, b"{}"))
             self.hidden.update(name for names in about.values() for name in names if name in self.columns.features)
-            stored = {each.name: each.type for each in file.schema_arrow}
-            varying = tuple(each for each in _CHOSEN if sole[each] is None)
+            nulls = [name for name, value in known.items() if value is None]
+            stored = {each.name: each.type for each in file.schema_arrow if each.name not in nulls}
+            varying = tuple(each for each in _CHOSEN if each not in known)
             for batch in file.iter_batches(BATCH, columns=self._wanted(stored, varying)):
                 yield _Kind(tuple(batch.schema), varying), batch
 
@@ -143,11 +146,12 @@ class Reader:
         logged = _names(stored.get(INPUTS))
         return [*own, *(f"{INPUTS}.{name}" for name in dict.fromkeys(inputs) if name in logged)]
 
-    def _foreign(self, sole: Mapping[str, str | None]) -> bool:
+    def _foreign(self, known: Mapping[str, Any]) -> bool:
         """Tell whether no row of a segment is chosen, by the columns that have one value."""
-        own = {DIGEST: self.choice.digest, ENVIRONMENT: self.choice.environment}
-        others = [name for name, value in own.items() if value is not None and sole[name] not in (None, value)]
-        return sole[ARM] == _SHADOW or bool(others)
+        digest, environment = self.choice.digest, self.choice.environment
+        other_digest = digest is not None and known.get(DIGEST, digest) != digest
+        other_environment = environment is not None and known.get(ENVIRONMENT) not in (None, environment)
+        return other_digest or other_environment or known.get(ARM) == _SHADOW
 
     def _typed(self, read: Any) -> pl.DataFrame:
         """Return the columns of a pa.Table, those that say whose rows they are as well."""
@@ -160,13 +164,15 @@ class Reader:
             values = None if name in self.hidden else inputs.get(name)  # a hash is no number
             if texts is not None:
                 encoded = _encoded(values, read.num_rows)
-                cells[feature(name)] = _cells(encoded.dictionary.to_pylist(), texts)
+                cells[feature(name)] = _cells(encoded.dictionary.to_pylist(), texts), len(texts) + 1
                 values = encoded.indices
             arrays[feature(name)], kinds[feature(name)] = values, pl.Float64() if texts is None else pl.Int32()
         keys = [f"{INPUTS}.{name}" for name in self.columns.inputs] if self.columns.identified else []
         arrays |= {key: inputs.get(key.removeprefix(f"{INPUTS}.")) for key in keys}
         rows = _frame(arrays, kinds | dict.fromkeys(keys, pl.String()))
-        rows = rows.with_columns(_looked_up(rows[name], of) for name, of in cells.items())
+        rows = rows.with_columns(
+            of.gather(rows[name]).fill_null(missing).alias(name) for name, (of, missing) in cells.items()
+        )
         if not self.columns.identified:
             return rows
         given = pl.struct(pl.col(key).alias(key.removeprefix(f"{INPUTS}.")) for key in keys) if keys else pl.lit(None)
@@ -222,7 +228,7 @@ def begin(moment: datetime, window: timedelta) -> datetime:
 
 
 def _ahead(batches: Iterator[T]) -> Iterator[T]:
-    """Yield what is read by a thread of its own, one ahead: the next is decoded while this one is counted."""
+    """Yield what is read by a thread of its own, one ahead: the next is decoded while this one is typed and counted."""
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, batches, None)
         while (batch := coming.result()) is not None:
@@ -256,26 +262,29 @@ def _encoded(values: Any, count: int) -> Any:
     return pl.Series(pl.from_arrow(values)).cast(pl.String).to_arrow().dictionary_encode()
 
 
-def _cells(given: Sequence[str], texts: Sequence[str]) -> Any:
-    """Return the place of each text's cell: its own, or that of all others; last, that of missing ones."""
+def _cells(given: Sequence[str], texts: Sequence[str]) -> pl.Series:
+    """Return the place of each text's cell: its own, or that of all others."""
     known = {text: place for place, text in enumerate(texts)}
-    return np.array([*(known.get(text, len(texts)) for text in given), len(texts) + 1], np.int16)
-
-
-def _looked_up(places: pl.Series, cells: Any) -> pl.Series:
-    there = places.fill_null(-1) if places.null_count() else places
-    return pl.Series(places.name, cells[there.to_numpy()])
+    return pl.Series([known.get(text, len(texts)) for text in given], dtype=pl.Int16)
 
 
 def _names(kind: Any) -> list[str]:
     return [each.name for each in kind] if isinstance(kind, pa.StructType) else []
 
 
-def _sole(metadata: Any, name: str) -> str | None:
-    """Return the one value that a column of texts has in a whole segment by its statistics; None where it may vary."""
-    paths = columns(metadata)
-    groups = range(metadata.num_row_groups if name in paths else 0)
-    statistics = [metadata.row_group(group).column(paths.index(name)).statistics for group in groups]
-    known = [each for each in statistics if each is not None and each.has_min_max and each.null_count == 0]
-    values = {value for each in known for value in (each.min, each.max)}
-    return values.pop() if groups and len(known) == len(groups) and len(values) == 1 else None
+def _known(metadata: Any, names: Iterable[str]) -> dict[str, Any]:
+    """Return the one value of each column that has one in a whole segment, by its statistics; None: nulls alone."""
+    places = {path: place for place, path in enumerate(columns(metadata))}
+    groups = [metadata.row_group(group) for group in range(metadata.num_row_groups)]
+    values = {name: {_sole(group.column(places[name])) for group in groups} for name in names if name in places}
+    return {name: of.pop() for name, of in values.items() if len(of) == 1 and ... not in of}
+
+
+def _sole(column: Any) -> Any:
+    """Return the one value of a column of a row group, None where all are null, and `...` where they may vary."""
+    of = column.statistics
+    if of is None or not of.has_null_count:
+        return ...
+    if of.null_count == column.num_values:
+        return None
+    return of.min if of.null_count == 0 and of.has_min_max and of.min_raw == of.max_raw else ...

@@ -151,9 +151,11 @@ class Tallies:
 
     def _add_parts(self, still: Still, rows: pl.DataFrame) -> None:
         names = [each.column for each in self.moving]
-        part = (pl.col(TIME).cast(pl.Int64) % self._width * PARTS // self._width).alias(_PART)
+        part = rows.select(pl.col(TIME).cast(pl.Int64) % self._width * PARTS // self._width).to_series().alias(_PART)
+        if part.is_sorted():  # as logged, mostly: then groups are slices
+            part = part.set_sorted()
         columns = [of for name in names for of in _ends(pl.col(name), name)]
-        parts = rows.group_by(part).agg(columns)
+        parts = rows.select(names).with_columns(part).group_by(_PART).agg(columns)
         places = parts[_PART].to_numpy()
         least, largest, count = (
             parts.select(f"{what}:{name}" for name in names).to_numpy() for what in ("least", "largest", "count")

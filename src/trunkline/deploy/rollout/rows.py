@@ -9,18 +9,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from trunkline.core.errors import UserError
 from trunkline.core.tasks import SCORE
-from trunkline.deploy.rollout.step import Step
 from trunkline.serve.labels import join
 from trunkline.serve.labels.store import INSTANT, OUTCOME, Outcomes
 from trunkline.serve.log import INPUTS, REQUEST, TIME
 from trunkline.serve.prediction_log.place import Place
 from trunkline.serve.prediction_log.segments import COLUMNS, ENVIRONMENT, ROW
+
+if TYPE_CHECKING:  # trunkline monitor joins its rows here, too, and starts sooner without conf/rollout
+    from trunkline.deploy.rollout.step import Step
 
 MISSING = "(missing)"
 CLUSTER, SECONDS = "cluster", "seconds"
@@ -54,7 +56,7 @@ class Reader:
     """Reads the rows of a step up to a moment (UTC), with their `outcomes` as of it; None: outcomes are not needed."""
 
     place: Place
-    step: Step
+    step: "Step"
     until: datetime
     outcomes: Outcomes | None = None
     scores: tuple[str, ...] = field(default=(), init=False)
