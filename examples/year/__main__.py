@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from examples.year import challenger, lived, loop, page, picture, plan, rows, strategies
+from examples.year import answers, challenger, lived, loop, page, picture, plan, rows, strategies
 from examples.year.learning import Learner
 from examples.year.plan import Story
 from trunkline.core import files
@@ -51,9 +51,11 @@ def _write(state: Path, docs: Path) -> None:
     tried = {name: strategies.TRIED[name](learner, name) for name in track(names, "policies", unit="policies")}
     courses = [strategies.renamed(tried[name], short) for short, name in strategies.SHOWN.items()]
     refused = challenger.judged(learner, courses[0])
-    of = page.compared(year, courses, list(tried.values()), refused, params.seed)
+    days = loop.lived(state / "lived")
+    real = answers.course(days, answers.scores(state / "lived/answers", year)) if days else None
+    of = page.compared(year, courses, list(tried.values()), refused, params.seed, real)
     docs.mkdir(parents=True, exist_ok=True)
-    files.write_text(docs / "year-in-production.svg", picture.draw(year, courses))
+    files.write_text(docs / "year-in-production.svg", picture.draw(year, courses, real=real))
     files.write_text(docs / "year-in-production.md", page.text(year, of, "\n\n".join(filter(None, _lived(state)))))
 
 

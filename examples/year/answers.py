@@ -16,6 +16,7 @@ from examples.year.setting import DAY
 from examples.year.strategies import Course
 from trunkline.core.arrays import Floats
 
+NAME = "the real loop"
 KEY: Mapping[str, type[pl.DataType]] = {  # conf/data: what is unique of a flight
     **dict.fromkeys(("year", "month", "day", "flight", "sched_dep_time"), pl.Int64), "carrier": pl.String,
 }  # fmt: skip
@@ -32,7 +33,10 @@ def scores(folder: Path, rows: Rows) -> Floats:
 
 
 def course(days: Sequence[Day], answers: Floats) -> Course:
-    """Return the real loop as a strategy: its versions, from the day after their rollout, and what happened."""
+    """Return the real loop as a strategy: its versions, from the day after their rollout, and what happened.
+
+    Its end is the day after the last that was lived.
+    """
     versions, learnt = [managed.first()], dict[str, Version]()
     for day, content in days:
         retraining, rollout = content["retraining"] or {}, content["rollout"] or {}
@@ -40,7 +44,7 @@ def course(days: Sequence[Day], answers: Floats) -> Course:
             learnt[retraining["version"]] = _version(day, retraining)
         if rollout.get("answer") == "finish":
             versions.append(learnt[rollout["candidate"]])
-    return Course("managed", versions, answers, tuple(_events(days)), tuple(_happened(days)))
+    return Course(NAME, versions, answers, tuple(_events(days)), tuple(_happened(days)), days[-1][0] + DAY)
 
 
 def _version(day: date, retraining: Mapping[str, Any]) -> Version:

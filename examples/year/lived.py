@@ -10,8 +10,7 @@ from examples.year.plan import Story
 Day = tuple[date, Mapping[str, Any]]
 Pull = tuple[str, str]  # a file and its title
 CALLED = {"rollout": "trunkline rollout --act", "retraining": "trunkline retrain --local --run"}
-SMALL = """ with all that is planted, but by a small model, `experiment: small`, and by gates
-that take `ranks`, `calibrated` and `every_airport` as they are, since two weeks of holdout show little for certain"""
+SMALL = " with all that is planted, but by a small model, `experiment: small`"
 
 
 def text(days: Sequence[Day], story: Story, pulls: Sequence[Pull] = ()) -> str:
@@ -44,12 +43,16 @@ def pulls(state: Path) -> list[Pull]:
 
 
 def _events(days: Sequence[Day]) -> Iterator[tuple[date, str]]:
-    """Yield what is new on each day: alerts that were not going on the day before, or asked for less; then changes."""
+    """Yield what is new on each day: alerts that were not going on the day before, or asked for less; then changes.
+
+    An alert of which no more comes than an issue is left out, unless what the model is given is broken.
+    """
     before: set[tuple[str, ...]] = set()
     said = ""
     for day, content in days:
         alerts = {(each["rule"], each["subject"], each["then"]): each for each in content["alerts"]}
-        yield from ((day, _alert(each)) for key, each in alerts.items() if key not in before)
+        new = [each for key, each in alerts.items() if key not in before]
+        yield from ((day, _alert(each)) for each in new if each["upstream"] or each["then"] == "retrain")
         before = set(alerts)
         if content["rollout"]:
             yield day, _rollout(content["rollout"])

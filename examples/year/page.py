@@ -1,7 +1,7 @@
 """The page of the year: which strategy won by how much, what was tried, what happened, and what was not as it was."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,26 +17,37 @@ from examples.year.strategies import Course
 
 NAMES = {"roc_auc": "AUC", "log_loss": "log loss", "calibration error": "calibration error", "cost": "cost of 1,000"}
 
+Differences = Mapping[str, Mapping[str, Difference]]
+
 
 @dataclass(frozen=True)
 class Compared:
     """The three strategies, how much better the first is than the others, and all that was tried.
 
     `differences` are by the name of the other strategy and of the metric; `refused` is what became of the challenger.
+    `real` is the real loop, as far as it was lived, and `lived` how much better it is on its days.
     """
 
     courses: Sequence[Course]
-    differences: Mapping[str, Mapping[str, Difference]]
+    differences: Differences
     tried: Sequence[Course]
     refused: str
+    real: Course | None = None
+    lived: Differences = field(default_factory=dict)
 
 
-def compared(rows: Rows, courses: Sequence[Course], tried: Sequence[Course], refused: str, seed: int) -> Compared:
+def compared(  # noqa: PLR0913, PLR0917  all that the page is about
+    rows: Rows, courses: Sequence[Course], tried: Sequence[Course], refused: str, seed: int, real: Course | None = None
+) -> Compared:
     """Measure what the page says of them."""
-    chosen, this = rows.between(START, END), courses[0]
     beside = [*courses[1:], *(each for each in tried if each.name in strategies.BESIDE)]
-    others = {each.name: measures.differences(rows, each.answers, this.answers, chosen, seed) for each in beside}
-    return Compared(courses, others, tried, refused)
+    lived = _better(rows, real, courses, seed) if real else {}
+    return Compared(courses, _better(rows, courses[0], beside, seed), tried, refused, real, lived)
+
+
+def _better(rows: Rows, this: Course, others: Sequence[Course], seed: int) -> Differences:
+    chosen = rows.between(START, this.end)
+    return {each.name: measures.differences(rows, each.answers, this.answers, chosen, seed) for each in others}
 
 
 def text(rows: Rows, of: Compared, lived: str = "") -> str:
@@ -50,11 +61,11 @@ def text(rows: Rows, of: Compared, lived: str = "") -> str:
         "holdout": HOLDOUT.days, "policies": strategies.SHOWN, "missed": f"{plan.MISSED:.0f}",
         "threshold": plan.THRESHOLD, "fault": plan.FAULT, "mended": plan.MENDED, "challenger": of.refused,
         "caught": _caught(rows, "temperature"), "cried": _caught(rows, "pressure"),
-        "missing": f"{fault.null_count() / len(fault):.0%}", "verdicts": list(_verdicts(of)), "lived": lived,
+        "missing": f"{fault.null_count() / len(fault):.0%}", "lived": lived,
+        "verdicts": list(_verdicts(of.courses[0], of.differences)),
         "results": _table(["strategy", "versions", *heads], [_row(rows, each) for each in of.courses]),
-        "differences": _table(
-            ["beside", *heads], [[name, *map(_shown, by.items())] for name, by in of.differences.items()]
-        ),
+        "differences": _beside(of.differences), "real": _real(rows, of),
+        "whole": of.real is not None and of.real.end == END,
         "tried": _table(["policy", "versions", *heads], [_row(rows, each) for each in of.tried]),
         "events": _table(["day", "asked by", "became", "learns from", "up to"], map(_event, of.courses[0].events)),
     }  # fmt: skip
@@ -74,8 +85,25 @@ def _table(heads: Sequence[str], rows: Any) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def _beside(differences: Differences) -> str:
+    return _table(["beside", *NAMES.values()], [[name, *map(_shown, by.items())] for name, by in differences.items()])
+
+
+def _real(rows: Rows, of: Compared) -> Mapping[str, Any] | None:
+    """Return what the page says of the real loop's answers, beside those of the strategies on the days it lived."""
+    if of.real is None:
+        return None
+    until = [replace(each, end=of.real.end) for each in of.courses]
+    return {
+        "end": of.real.end, "verdicts": list(_verdicts(of.real, of.lived)), "differences": _beside(of.lived),
+        "results": _table(["strategy", *NAMES.values()], [_row(rows, each)[:1] + _row(rows, each)[2:]
+                                                          for each in (of.real, *until)]),
+        "events": _table(["day", "asked by", "became", "learns from", "up to"], map(_event, of.real.events)),
+    }  # fmt: skip
+
+
 def _row(rows: Rows, course: Course) -> list[str]:
-    values = measures.values(rows, course.answers, rows.between(START, END))
+    values = measures.values(rows, course.answers, rows.between(START, course.end))
     numbers = [f"{values[name] * 1000:.0f}" if name == "cost" else f"{values[name]:.4f}" for name in NAMES]
     return [course.name, str(len(course.versions)), *numbers]
 
@@ -87,14 +115,14 @@ def _shown(of: tuple[str, Difference]) -> str:
     return f"{value} ({low} to {high})"
 
 
-def _verdicts(of: Compared) -> Iterator[str]:
-    for name, by in of.differences.items():
+def _verdicts(this: Course, differences: Differences) -> Iterator[str]:
+    for name, by in differences.items():
         better = [NAMES[metric] for metric, each in by.items() if each.low > 0]
         worse = [NAMES[metric] for metric, each in by.items() if each.high < 0]
         alike = [title for title in NAMES.values() if title not in (*better, *worse)]
         said = {"better by": better, "worse by": worse, "not to be told apart by": alike}
         parts = [f"{words} {', '.join(titles)}" for words, titles in said.items() if titles]
-        yield f"Beside *{name}*, *{of.courses[0].name}* is {'; '.join(parts)}."
+        yield f"Beside *{name}*, *{this.name}* is {'; '.join(parts)}."
 
 
 def _event(event: Event) -> list[str]:

@@ -18,7 +18,8 @@ LAG = MATURES + MERGED  # from the end of a month to the version that has learnt
 class Course:
     """How a strategy went: the versions that answered, the answers, and what became of retrainings.
 
-    `happened` is what the time line shows of a course that was lived for real: days, and words of picture.MARKS.
+    `happened` is what the time line shows of a course that was lived for real: days, and words of picture.MARKS. It may
+    end before the year does.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Course:
     answers: Floats
     events: tuple[Event, ...] = ()
     happened: tuple[tuple[date, str], ...] = ()
+    end: date = plan.END
 
     @property
     def marks(self) -> tuple[tuple[date, str], ...]:

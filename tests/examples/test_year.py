@@ -158,12 +158,13 @@ QUIET = {"counts": {"asked": 2, "logged": 2, "refused": 0}, "alerts": [], "rollo
 QUIET |= {"challenger": None}
 
 
-def test_an_alert_is_told_when_it_begins():
+def test_an_alert_is_told_when_it_begins_and_an_issue_only_of_a_broken_upstream():
     alert = {"rule": "missing", "subject": "temperature", "with": [], "then": "issue", "upstream": True}
+    issue = alert | {"rule": "input_drift", "upstream": False}
     days = [(START + timedelta(days=number), QUIET) for number in range(4)]
-    days[1:3] = [(day, QUIET | {"alerts": [alert]}) for day, _ in days[1:3]]
+    days[1:3] = [(day, QUIET | {"alerts": [alert, issue]}) for day, _ in days[1:3]]
     lines = lived.text(days, plan.YEAR).splitlines()
-    assert [line for line in lines if "missing" in line] == [
+    assert [line for line in lines if "alert" in line] == [
         "| 2013-04-02 | alert: missing of temperature: issue; upstream: nothing is learnt |"
     ]
 
