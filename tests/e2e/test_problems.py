@@ -89,6 +89,14 @@ def intervals(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="module")
+def severity(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Problem]:
+    """Classes in an order."""
+    folder = tmp_path_factory.mktemp("severity") / "project"
+    yield reproduced(root, folder, "severity", {}, lambda _: None)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
 def wine(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Problem]:
     """Three classes."""
     folder = tmp_path_factory.mktemp("wine") / "project"
@@ -223,6 +231,15 @@ def test_quantiles(intervals: Problem) -> None:
     assert "the quantiles `q10`, `q50`, `q90` of the label: from the first to the last" in card
     assert "is to hold 80 % of labels" in card
     assert '"observed_rate"' in plots(intervals)
+
+
+def test_classes_in_an_order(severity: Problem) -> None:
+    names = ["score_mild", "score_moderate", "score_severe", "score_grave"]
+    holds(severity, names, "ordinal")
+    assert wrong(severity) == []
+    assert "`mild`, `moderate`, `severe`, `grave`, from the lowest to the highest" in severity.project.read(
+        "models/bundle/card.md"
+    )
 
 
 def test_several_classes(wine: Problem) -> None:

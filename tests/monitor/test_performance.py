@@ -8,6 +8,7 @@ from sklearn.metrics import log_loss, mean_pinball_loss, roc_auc_score
 from tests.monitor.logs import DAY, ORIGINS, SINCE, measured, reference_of, rows, value, write, write_outcomes
 from trunkline.core import files
 from trunkline.core.dataset import Dataset, Schema
+from trunkline.core.tasks import CLASSES
 from trunkline.monitor import outcomes
 from trunkline.monitor.estimates import Calibration, Expected
 from trunkline.monitor.performance import Judge
@@ -151,12 +152,13 @@ def judged(task, classes, outcome, scores, metrics):
     return {(row["kind"], row["subject"], row["measure"]): row for row in found}
 
 
-def test_of_several_classes_each_has_its_share_and_its_calibration():
+@pytest.mark.parametrize("task", CLASSES)
+def test_of_several_classes_each_has_its_share_and_its_calibration(task):
     """The classes are not in the order of the alphabet, in which a file has them."""
     random, classes = np.random.default_rng(0), ("late", "early", "cancelled")
     scores = random.dirichlet([4, 2, 1], 3000)
     codes = (scores.cumsum(axis=1) < random.random((3000, 1))).sum(axis=1)
-    found = judged("multiclass", classes, np.array(classes)[codes], scores, ("log_loss", "roc_auc_ovr"))
+    found = judged(task, classes, np.array(classes)[codes], scores, ("log_loss", "roc_auc_ovr"))
     for code, name in enumerate(classes):
         share = found["outcome", name, "share"]
         assert share["value"] == pytest.approx((codes == code).mean()) == share["reference"]

@@ -58,6 +58,18 @@ def drawn(labels: Any, found: Any, clusters: Any, task: Any, seed: int) -> tuple
 
 NAIVE_ERROR = 1.7
 
+
+def ranked_probability(labels: Any, given_scores: Any, weights: Any) -> Any:
+    """By its definition: the mean over steps of the Brier score of being at or below one."""
+    steps_of = [np.square(given_scores[:, : step + 1].sum(axis=1) - (labels <= step)) for step in range(2)]
+    return np.average(np.mean(steps_of, axis=0), weights=weights)
+
+
+def middle_class(given_scores: Any) -> Any:
+    """Return the first class with which half of the chance is reached, row by row."""
+    return np.array([next(k for k in range(3) if row[: k + 1].sum() >= 0.5 - 1e-12) for row in given_scores])
+
+
 REFERENCE = {
     "log_loss": lambda y, p, w: sklearn_metrics.log_loss(y, p, sample_weight=w, labels=[0, 1, 2]),
     "brier": lambda y, p, w: np.average(np.square(p - np.eye(3)[y]).sum(axis=1), weights=w),
@@ -66,6 +78,11 @@ REFERENCE = {
     "balanced_accuracy": lambda y, p, w: sklearn_metrics.balanced_accuracy_score(y, p.argmax(axis=1), sample_weight=w),
     "roc_auc_ovr": lambda y, p, w: np.mean(
         [sklearn_metrics.roc_auc_score(y == k, p[:, k], sample_weight=w) for k in range(3)]
+    ),
+    "ranked_probability": ranked_probability,
+    "rank_mae": lambda y, p, w: sklearn_metrics.mean_absolute_error(y, middle_class(p), sample_weight=w),
+    "quadratic_kappa": lambda y, p, w: sklearn_metrics.cohen_kappa_score(
+        y, middle_class(p), sample_weight=w, weights="quadratic"
     ),
     "mae": lambda y, p, w: sklearn_metrics.mean_absolute_error(y, p, sample_weight=w),
     "rmse": lambda y, p, w: sklearn_metrics.root_mean_squared_error(y, p, sample_weight=w),
@@ -80,12 +97,12 @@ REFERENCE = {
 }
 
 
-@pytest.mark.parametrize("name", sorted(registry.REGISTRY["multiclass"]))
+@pytest.mark.parametrize("name", sorted(registry.REGISTRY["ordinal"]))
 @given(seed=st.integers(0, 10_000), rows=st.integers(60, 150))
 def test_metrics_of_several_classes_are_scikit_learns_on_every_resample(name: str, seed: int, rows: int) -> None:
     labels, found, clusters = chances(rows, seed)
-    sample, counts, weights = drawn(labels, found, clusters, "multiclass", seed)
-    values = measure([registry.named(name, "multiclass")], sample, counts)[0]
+    sample, counts, weights = drawn(labels, found, clusters, "ordinal", seed)
+    values = measure([registry.named(name, "ordinal")], sample, counts)[0]
     for value, weight in zip(values, weights, strict=True):
         if set(labels[weight > 0]) == {0, 1, 2}:
             kept = weight > 0
@@ -116,6 +133,13 @@ def test_metrics_of_counts_are_scikit_learns_on_every_resample(name: str, seed: 
     for value, weight in zip(values, weights, strict=True):
         if len(np.unique(labels[weight > 0])) > 1:
             assert value == pytest.approx(REFERENCE[name](labels, expected, weight), rel=1e-7, abs=1e-9)
+
+
+def test_a_middle_class_is_off_by_the_fewest_classes_where_the_likeliest_is_not() -> None:
+    split = Sample(np.array([2]), np.array([[0.4, 0.25, 0.35]]), np.zeros(1, np.int64), "ordinal")
+    assert point([registry.named("rank_mae", "ordinal")], split)[0] == 1
+    even = Sample(np.array([0]), np.array([[0.1 + 0.2 + 0.2, 0.25, 0.25]]), np.zeros(1, np.int64), "ordinal")
+    assert point([registry.named("rank_mae", "ordinal")], even)[0] == 0
 
 
 def test_a_count_of_nothing_is_scored_by_the_smallest_number_and_equal_counts_explain_nothing() -> None:
@@ -253,11 +277,11 @@ def test_slopes_say_whether_scores_are_too_sure() -> None:
         calibration.linear_slope(numbers, np.ones(500))
 
 
-@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize("task", ["binary", "multiclass", "ordinal", "regression"])
 def test_distorted_scores_are_scores_still(task: Any) -> None:
     labels, found, clusters = chances(400, 2)
-    good = {"binary": found[:, 1], "multiclass": found, "regression": 40 * found[:, 0]}[task]
-    labels = {"binary": (labels == 1).astype(np.int8), "multiclass": labels, "regression": 40.0 * (labels == 0)}[task]
+    good = {"binary": found[:, 1], "regression": 40 * found[:, 0]}.get(task, found)
+    labels = {"binary": (labels == 1).astype(np.int8), "regression": 40.0 * (labels == 0)}.get(task, labels)
     metric = registry.named({"regression": "rmse"}.get(task, "log_loss"), task)
 
     def value(scores):

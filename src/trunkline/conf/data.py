@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from trunkline.conf.sources import Source
 from trunkline.core import expressions
 from trunkline.core.errors import nearest
-from trunkline.core.tasks import NUMERIC, Task, quantile_name
+from trunkline.core.tasks import CLASSES, NUMERIC, Task, quantile_name
 from trunkline.core.values import Column, Columns, Duration, Expression, Group, Name, Period, Strict, Tuple
 
 
@@ -31,14 +31,16 @@ class Target(Strict):
     name: Column = Field(description="Column name of the label.")
     task: Task = Field(
         "binary",
-        description="Whether a row is true or false, of one of several classes, a number, a count, or quantiles of a "
-        "number.",
+        description="Whether a row is true or false, of one of several classes, which ordinal has in an order, a "
+        "number, a count, or quantiles of a number.",
     )
     expression: Expression = Field(
         description="True or false, one of `classes`, a number, or a count per row; missing where there is no label."
     )
     classes: Annotated[tuple[str | int, ...], Tuple] | None = Field(
-        None, description="Of multiclass: every class, in the order of the scores.", min_length=2
+        None,
+        description="Of multiclass and ordinal: every class, in the order of the scores; of ordinal, from the lowest.",
+        min_length=2,
     )
     quantiles: Annotated[tuple[float, ...], Tuple] | None = Field(
         None,
@@ -62,11 +64,11 @@ class Target(Strict):
 
     @model_validator(mode="after")
     def _classes_fit_the_task(self) -> Self:
-        if (self.classes is None) == (self.task == "multiclass"):
+        if (self.classes is None) == (self.task in CLASSES):
             raise ValueError(
-                "classes: the key is missing: multiclass needs all its classes"
+                f"classes: the key is missing: {self.task} needs all its classes"
                 if self.classes is None
-                else f"classes: has no meaning for {self.task}; remove it, or declare task: multiclass"
+                else f"classes: has no meaning for {self.task}; remove it, or declare task: multiclass or ordinal"
             )
         if self.classes and len(set(self.class_names)) < len(self.classes):
             raise ValueError("classes: names a class twice; remove one")

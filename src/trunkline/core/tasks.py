@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal
 
-Task = Literal["binary", "multiclass", "regression", "count", "quantile"]
+Task = Literal["binary", "multiclass", "ordinal", "regression", "count", "quantile"]
+CLASSES: tuple[Task, ...] = ("multiclass", "ordinal")  # whose labels are one of several declared classes
 NUMERIC: tuple[Task, ...] = ("regression", "count", "quantile")  # whose labels and scores are numbers
 
 SCORE = "score"

@@ -18,6 +18,7 @@ AREA = "roc_auc"
 EXPECTED: Mapping[Task, tuple[str, ...]] = {
     "binary": (AREA, "log_loss", "brier", "accuracy"),
     "multiclass": ("log_loss", "brier", "accuracy"),
+    "ordinal": ("log_loss", "brier", "accuracy"),
     "regression": (),
     "count": (),
     "quantile": (),

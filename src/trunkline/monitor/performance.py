@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from trunkline.core.arrays import Floats
-from trunkline.core.tasks import NUMERIC, Task, levels, score_columns
+from trunkline.core.tasks import CLASSES, NUMERIC, Task, levels, score_columns
 from trunkline.monitor import table
 from trunkline.monitor.outcomes import CLUSTER, parts
 from trunkline.pipeline.evaluate import drift
@@ -25,6 +25,7 @@ CONFIDENCE, UNDEFINED = 0.9, 0.1
 DEFAULTS: Mapping[Task, tuple[str, ...]] = {
     "binary": ("roc_auc", "log_loss", "brier"),
     "multiclass": ("log_loss", "accuracy"),
+    "ordinal": ("ranked_probability", "rank_mae"),
     "regression": ("mae", "rmse"),
     "count": ("mae", "poisson_deviance"),
     "quantile": ("pinball", "coverage"),
@@ -74,7 +75,7 @@ class Judge:
         scores = np.ascontiguousarray(rows.select(names).to_numpy().astype(np.float64))
         clusters = rows[CLUSTER].rank("dense").cast(pl.Int64).to_numpy() - 1
         values = rows[OUTCOME]
-        if self.task == "multiclass":
+        if self.task in CLASSES:
             values = values.replace_strict(list(self.classes), range(len(self.classes)), default=-1)
         labels = values.cast(pl.Float64).to_numpy()
         given_levels, naive_error = levels(self.task, self.classes), self.reference.get("naive_error")
@@ -127,7 +128,7 @@ class Judge:
         """Yield the name of each score, the scores, and what they are scores of."""
         for place, name in enumerate(score_columns(self.classes)):
             scores = sample.scores[:, place] if self.classes else sample.scores
-            of_class = self.task == "multiclass"
+            of_class = self.task in CLASSES
             yield name, scores, (sample.labels == place).astype(np.float64) if of_class else sample.labels
 
     def _known(self, score: str, name: str) -> Mapping[str, Any] | None:

@@ -19,7 +19,12 @@ from trunkline.release.provenance import ENVIRONMENT, READ, Facts
 
 SCHEMA = "http://cyclonedx.org/schema/bom-1.6.schema.json"
 FILES = (*READ, paths.SLICES, paths.CHOICE)
-_TASKS = {"binary": "binary classification", "multiclass": "multi-class classification", "regression": "regression"}
+_TASKS = {
+    "binary": "binary classification",
+    "multiclass": "multi-class classification",
+    "ordinal": "ordinal classification",
+    "quantile": "quantile regression",
+}
 _PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s\\;]+)", re.MULTILINE)
 
 

@@ -169,6 +169,7 @@ def _pair(root: Path, base: str, data: Data, declared: Evaluation) -> tuple[Samp
 _DRAWN: dict[Task, tuple[CurveKind, ...]] = {  # a confusion matrix is no curve
     "binary": ("calibration", "roc", "precision_recall", "negative_scores", "positive_scores"),
     "multiclass": (),
+    "ordinal": (),
     "regression": ("observed",),
     "count": ("observed",),
     "quantile": ("calibration",),

@@ -28,6 +28,7 @@ _MARKS = {"FAIL": "bold red", "warn": "yellow", "n/a": "dim", "pass": "green"}
 PLOTS: dict[Task, str] = {
     "binary": "ROC, precision-recall and calibration",
     "multiclass": "the confusion matrix",
+    "ordinal": "the confusion matrix",
     "regression": "predicted against observed",
     "count": "predicted against observed",
     "quantile": "the share of labels up to each quantile",

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
 from tests.evidences import CHAMPION, gates, made
-from trunkline.core.tasks import Task
+from trunkline.core.tasks import CLASSES, Task
 from trunkline.pipeline.compose.compose import completed
 from trunkline.pipeline.gate import leaks, planted
 from trunkline.pipeline.gate import verdicts as gate_verdicts
@@ -20,7 +20,7 @@ from trunkline.pipeline.reports import Verdict, passes
 
 LABELS: dict[Task, Any] = {
     "binary": lambda random: (random.random(3000) < 0.3).astype(np.int8),
-    "multiclass": lambda random: random.choice(3, 3000, p=[0.6, 0.3, 0.1]),
+    **dict.fromkeys(CLASSES, lambda random: random.choice(3, 3000, p=[0.6, 0.3, 0.1])),
     "regression": lambda random: random.normal(50, 20, 3000),
 }
 NAMES = [leak.name for leak in planted.leaks(made(), CHAMPION)]
@@ -43,9 +43,9 @@ def other(task: Task) -> Evidence:
     labels = LABELS[task](random)
     honest = pl.DataFrame({"x": labels + 2 * labels.std() * random.normal(size=3000), "name": ["a", "b", None] * 1000})
     trained = honest.with_columns(x=pl.col("x") + 0.5)
-    shape = (3000, 3) if task == "multiclass" else 3000
-    scores = random.dirichlet([1, 1, 1], 3000) if task == "multiclass" else random.random(shape)
-    classes = ("a", "b", "c") if task == "multiclass" else ()
+    shape = (3000, 3) if task in CLASSES else 3000
+    scores = random.dirichlet([1, 1, 1], 3000) if task in CLASSES else random.random(shape)
+    classes = ("a", "b", "c") if task in CLASSES else ()
     ours = {"labels": labels, "scores": scores, "task": task, "classes": classes, "clusters": np.arange(3000)}
     return replace(made(), inputs=leaks.Inputs(honest, trained, labels, task), **ours)
 

@@ -7,7 +7,7 @@ import polars as pl
 
 from trunkline.core.arrays import Floats
 from trunkline.core.errors import UserError
-from trunkline.core.tasks import SCORE, Task, levels
+from trunkline.core.tasks import CLASSES, SCORE, Task, levels
 from trunkline.deploy.rollout.difference import Difference
 from trunkline.deploy.rollout.evidence import WHOLE, Evidence, Part
 from trunkline.deploy.rollout.finding import Finding, Limit, weighed
@@ -87,7 +87,7 @@ def _sample(rows: pl.DataFrame, task: Task) -> Sample:
     names = [name for name in rows.columns if name == SCORE or name.startswith(f"{SCORE}_")]
     scores = np.ascontiguousarray(rows.select(names).to_numpy().astype(np.float64))
     clusters = rows[CLUSTER].rank("dense").cast(pl.Int64).to_numpy() - 1
-    if task == "multiclass":
+    if task in CLASSES:
         classes = [name.removeprefix(f"{SCORE}_") for name in names]
         labels = np.array([classes.index(each) for each in rows[OUTCOME].to_list()])
         return Sample(labels, scores, clusters, task)

@@ -15,7 +15,7 @@ from trunkline.conf.registry import read as read_registry
 from trunkline.core import expressions
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.features import Feature
-from trunkline.core.tasks import Task
+from trunkline.core.tasks import CLASSES, Task
 from trunkline.pipeline.compose import derived, privacy, structure
 from trunkline.pipeline.compose.files import Composed, placed
 from trunkline.pipeline.evaluate.metrics import registry
@@ -205,9 +205,9 @@ def _unjudgeable(rule: AnyRule, evaluation: Evaluation, task: Task) -> Iterator[
         yield "slice", "expected_cost is of the whole holdout; remove it"
     if isinstance(rule, OverOrigins) and evaluation.backtest is None:
         yield "kind", "judges a backtest, and none is declared: add evaluation.backtest, or remove the rule"
-    if isinstance(rule, Monotonic) and task == "multiclass":
+    if isinstance(rule, Monotonic) and task in CLASSES:
         yield "kind", "asks which way the score of a row moves, and a row of several classes has several; remove it"
-    if isinstance(rule, Evasion) and task not in ("binary", "multiclass"):
+    if isinstance(rule, Evasion) and task not in ("binary", *CLASSES):
         yield "kind", "asks what flips a decision, and a score that is a number decides nothing; remove it"
     for field in ("slice", "group"):
         declared = getattr(rule, field, None)

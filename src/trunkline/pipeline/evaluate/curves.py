@@ -137,6 +137,7 @@ def _quantile(sample: Sample, _: Sequence[str], params: Evaluation) -> Curves:
 _TASKS: dict[Task, Callable[[Sample, Sequence[str], Evaluation], Curves]] = {
     "binary": _binary,
     "multiclass": _multiclass,
+    "ordinal": _multiclass,
     "regression": _regression,
     "count": _regression,
     "quantile": _quantile,

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trunkline.core.tasks import CLASSES
 from trunkline.pipeline.evaluate.metrics.kinds import Metric, RankArea, Sample
 
 REMEDY = (
@@ -22,7 +23,7 @@ def reason(metric: Metric, sample: Sample, classes: Sequence[str] = ()) -> str:
 def cause(metric: Metric, sample: Sample, classes: Sequence[str] = ()) -> str:
     """Return in a few words why a metric has no value on a sample, by its labels.
 
-    `classes` are the names of the labels of multiclass.
+    `classes` are the names of the labels of multiclass and ordinal.
     """
     rows = len(sample.labels)
     if not rows:
@@ -30,7 +31,8 @@ def cause(metric: Metric, sample: Sample, classes: Sequence[str] = ()) -> str:
     if isinstance(metric, RankArea) and (absent := _absent(metric, sample.labels, classes)):
         return absent
     if not isinstance(metric, RankArea) and np.ptp(sample.labels) == 0:
-        return f"all {rows} labels are {sample.labels[0]:g}, and it needs different ones"
+        label = f"'{classes[int(sample.labels[0])]}'" if sample.task in CLASSES else f"{sample.labels[0]:g}"
+        return f"all {rows} labels are {label}, and it needs different ones"
     return f"it is no finite number of these {rows} rows"
 
 

@@ -31,6 +31,7 @@ from trunkline.pipeline.features.plan import (
 _LABELS: dict[Task, tuple[Type, ...]] = {
     "binary": ("boolean",),
     "multiclass": ("text", "integer"),
+    "ordinal": ("text", "integer"),
     "regression": ("number", "integer"),
     "count": ("integer", "number"),
     "quantile": ("number", "integer"),

@@ -14,6 +14,7 @@ from trunkline.core import expressions
 from trunkline.core.dataset import Schema, Split
 from trunkline.core.errors import UserError
 from trunkline.core.features import EVENT_TIME, Role
+from trunkline.core.tasks import CLASSES
 from trunkline.core.values import Window, midnight
 from trunkline.pipeline.features.plan import Engine, FeaturePlan, Part, Primitive, RequestShare, Span
 from trunkline.tables import rows
@@ -133,7 +134,7 @@ def _summary(observed: pl.DataFrame, observations: pl.DataFrame, data: Data, per
     labels = observed.filter(usable & observed[label].is_not_null())[label]
     unlabelled = observed.filter(there)[label].null_count()
     texts = labels.cast(pl.String)
-    several = data.target.class_names if data.target.task == "multiclass" else ()
+    several = data.target.class_names if data.target.task in CLASSES else ()
     shares = {name: int((texts == name).sum()) / max(1, labels.len()) for name in several}
     return (
         {
@@ -150,10 +151,11 @@ def _summary(observed: pl.DataFrame, observations: pl.DataFrame, data: Data, per
 
 def _quantiles(labels: pl.Series, data: Data) -> dict[str, object]:
     """Return the labels' own quantiles at the levels that are scored, by their names; nothing of another task."""
-    names, numbers = data.target.class_names, labels.cast(pl.Float64)
     levels = data.target.quantiles or ()
-    own = {name: numbers.quantile(level, "linear") for name, level in zip(names, levels, strict=False)}
-    return {"quantiles": own} if levels and labels.len() else {}
+    if not levels or labels.is_empty():
+        return {}
+    numbers, names = labels.cast(pl.Float64), data.target.class_names
+    return {"quantiles": {name: numbers.quantile(level, "linear") for name, level in zip(names, levels, strict=True)}}
 
 
 def _inside(part: Part, observed: pl.DataFrame, observations: pl.DataFrame) -> pl.Series:

@@ -64,6 +64,7 @@ def linear_slope(labels: NDArray[Any], scores: Floats) -> float:
 SLOPES: dict[Task, Callable[[NDArray[Any], Floats], float]] = {
     "binary": slope,
     "multiclass": pooled_slope,
+    "ordinal": pooled_slope,
     "regression": linear_slope,
     "count": linear_slope,
     "quantile": lambda labels, scores: linear_slope(labels, middle(scores)),

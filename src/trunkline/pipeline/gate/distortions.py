@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trunkline.core.arrays import Floats
-from trunkline.core.tasks import NUMERIC, Task
+from trunkline.core.tasks import CLASSES, NUMERIC, Task
 
 LEAKED = 0.98  # share of a leaked score that is the label
 _EDGE = 1e-6  # scores of 0 and 1 have no logarithms
@@ -42,7 +42,7 @@ def inverted(scores: Floats, task: Task) -> Floats:
 def leaked(scores: Floats, labels: NDArray[Any], task: Task) -> Floats:
     """Return scores that are nearly the label itself."""
     each = labels if scores.ndim == 1 else labels[:, None]
-    perfect = each == np.arange(scores.shape[1]) if task == "multiclass" else each
+    perfect = each == np.arange(scores.shape[1]) if task in CLASSES else each
     return np.asarray(LEAKED * perfect + (1 - LEAKED) * scores, dtype=np.float64)
 
 
@@ -52,7 +52,7 @@ def _scale(scores: Floats, task: Task) -> Floats:
     if task == "count":
         return np.asarray(np.log(np.maximum(scores, _EDGE)), dtype=np.float64)
     kept = np.clip(scores, _EDGE, 1 - _EDGE)
-    return np.asarray(np.log(kept) if task == "multiclass" else np.log(kept / (1 - kept)), dtype=np.float64)
+    return np.asarray(np.log(kept) if task in CLASSES else np.log(kept / (1 - kept)), dtype=np.float64)
 
 
 def _score(scale: Floats, task: Task) -> Floats:

@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from trunkline.core.arrays import Floats, middle
-from trunkline.core.tasks import NUMERIC, Task
+from trunkline.core.tasks import CLASSES, NUMERIC, Task
 
 FEWEST = 10  # rows of a class: with fewer, some feature of many ranks it well by chance
 PRESENT = 0.1  # share of the rows that must be present to be looked at alone
@@ -64,8 +64,8 @@ def ranking(scores: Floats, labels: NDArray[Any], task: Task) -> float | None:
     if task in NUMERIC:
         scores = middle(scores)
         return next(((1 + _rank(scores, target, task)) / 2 for target in _targets(labels, task)), None)
-    each = scores.T if task == "multiclass" else scores[None]
-    codes = range(len(each)) if task == "multiclass" else [1]
+    each = scores.T if task in CLASSES else scores[None]
+    codes = range(len(each)) if task in CLASSES else [1]
     ranks = [_rank(each[row], target, task) for row, code in enumerate(codes) for target in _class(labels, code)]
     return float(np.mean(ranks)) if ranks else None
 

@@ -34,6 +34,7 @@ from trunkline.pipeline.reports import Verdict
 LOSSES: dict[Task, str] = {
     "binary": "log_loss",
     "multiclass": "log_loss",
+    "ordinal": "log_loss",
     "regression": "mae",
     "count": "poisson_deviance",
 }

@@ -13,7 +13,7 @@ import polars as pl
 from trunkline.bundle.manifest import Identity
 from trunkline.conf.gates import Evasion, Monotonic
 from trunkline.core.arrays import Floats
-from trunkline.core.tasks import NUMERIC
+from trunkline.core.tasks import CLASSES, NUMERIC
 from trunkline.pipeline.gate import distortions, monotonic
 from trunkline.pipeline.gate.evidence import Evidence
 
@@ -83,7 +83,7 @@ def brittle(good: Evidence, rule: Evasion) -> Evidence:
 
     def score(features: pl.DataFrame) -> Floats:
         stripes = np.floor(features[name].fill_null(0).to_numpy() / width) % 2
-        return np.eye(len(good.classes))[stripes.astype(np.int64)] if good.task == "multiclass" else stripes
+        return np.eye(len(good.classes))[stripes.astype(np.int64)] if good.task in CLASSES else stripes
 
     return replace(good, bundle=replace(good.bundle, score=score))
 

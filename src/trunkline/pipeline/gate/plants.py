@@ -34,6 +34,7 @@ WORSE = "worse by twice the margin of {}"  # of a rule
 HINTS: dict[Task, str] = {  # a metric that a useless model fails, and one to compare by
     "binary": "roc_auc log_loss 0.005",
     "multiclass": "balanced_accuracy log_loss 0.005",
+    "ordinal": "quadratic_kappa ranked_probability 0.005",
     "regression": "r2 rmse 1",
     "count": "poisson_d2 poisson_deviance 0.05",
     "quantile": "pinball_d2 pinball 0.5",

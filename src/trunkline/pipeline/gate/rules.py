@@ -16,6 +16,7 @@ from trunkline.conf.evaluation import EXPECTED_COST, WHOLE
 from trunkline.conf.gates import Gates
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.errors import UserError
+from trunkline.core.tasks import CLASSES
 from trunkline.pipeline.evaluate import undefined
 from trunkline.pipeline.evaluate.bootstrap import Resamples
 from trunkline.pipeline.evaluate.metrics.kinds import Metric, point
@@ -275,7 +276,7 @@ def _simple(than: str, evidence: Evidence) -> tuple[str, Floats]:
         if None in rate:
             raise UserError("reports/dataset.json has no base rate of the training rows")
         shares = np.array(rate, dtype=np.float64)
-        if evidence.task == "multiclass":
+        if evidence.task in CLASSES:
             shares /= shares.sum()  # rounded as the report has them, they sum to 0.999999
         scores = np.tile(shares, (len(evidence.labels), 1))
         return "the base rate", scores if evidence.classes else scores[:, 0]

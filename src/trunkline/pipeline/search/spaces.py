@@ -20,6 +20,7 @@ from trunkline.pipeline.train import estimators
 AUTO: dict[Task, str] = {
     "binary": "auto",
     "multiclass": "auto",
+    "ordinal": "auto",
     "regression": "auto_regression",
     "count": "auto_regression",
     "quantile": "auto_regression",

@@ -39,7 +39,7 @@ class Tasks:
     @property
     def answers(self) -> tuple[str, ...]:
         """The answers that may be given; none of a number."""
-        return {"binary": ("true", "false"), "multiclass": self.label.class_names}.get(self.label.task, ())
+        return ("true", "false") if self.label.task == "binary" else tuple(map(str, self.label.classes or ()))
 
 
 def write(tasks: Tasks, path: Path, form: Format) -> list[Path]:

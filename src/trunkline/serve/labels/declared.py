@@ -15,14 +15,18 @@ from trunkline.core import expressions
 from trunkline.core.errors import UserError
 from trunkline.core.expressions import Expression
 from trunkline.core.params import Params
-from trunkline.core.tasks import NUMERIC, Task
+from trunkline.core.tasks import CLASSES, NUMERIC, Task
 from trunkline.serve.labels.identity import Key
 from trunkline.serve.labels.store import About
 from trunkline.serve.online.reader import DeclaredColumn
 from trunkline.serve.prediction_log.privacy import Privacy
 
 _KEPT = {"type", "nullable", "min", "max", "allowed", "pattern", "formats"}
-_KINDS: dict[Task, ColumnType] = {"binary": "boolean", "multiclass": "text", **dict.fromkeys(NUMERIC, "number")}
+_KINDS: dict[Task, ColumnType] = {
+    "binary": "boolean",
+    **dict.fromkeys(CLASSES, "text"),
+    **dict.fromkeys(NUMERIC, "number"),
+}
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ class Declared:
     @property
     def own(self) -> DeclaredColumn:
         """The label as a column of its own."""
-        classes: list[str | int] = [*self.label.class_names] if self.label.task == "multiclass" else []
+        classes: list[str | int] = [*self.label.class_names] if self.label.task in CLASSES else []
         return column(_KINDS[self.label.task], nullable=True, allowed=classes or None)
 
     @property

@@ -15,7 +15,7 @@ import polars as pl
 from trunkline.bundle import columns as bundle_columns
 from trunkline.core.errors import UserError
 from trunkline.core.expressions import Expression, columns
-from trunkline.core.tasks import NUMERIC
+from trunkline.core.tasks import CLASSES, NUMERIC
 from trunkline.serve import raw, tables
 from trunkline.serve.labels import identity
 from trunkline.serve.labels.declared import Declared, column
@@ -185,7 +185,7 @@ class OutcomesFile:
         """Return what is wrong with outcomes that could be read, by number."""
         label, outcome = self.declared.label, rows[OUTCOME]
         wrong = {"when it arrived is not known: its event has no time": rows[ARRIVED].is_null()}
-        if label.task == "multiclass":
+        if label.task in CLASSES:
             wrong[f"{label.name}: is not one of {', '.join(label.class_names)}"] = ~outcome.is_in(label.class_names)
         if label.task in NUMERIC:
             wrong[f"{label.name}: is not a finite number"] = ~outcome.is_finite()

@@ -20,6 +20,7 @@ OUTCOME, ARRIVED, IMPORTED = "outcome", "arrived_at", "imported_at"
 TYPES: dict[Task, pl.DataType] = {
     "binary": pl.Boolean(),
     "multiclass": pl.String(),
+    "ordinal": pl.String(),
     "regression": pl.Float64(),
     "count": pl.Float64(),
     "quantile": pl.Float64(),

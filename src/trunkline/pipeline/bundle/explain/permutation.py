@@ -19,6 +19,7 @@ from trunkline.pipeline.train import fit
 METRICS: dict[Task, str] = {
     "binary": "roc_auc",
     "multiclass": "accuracy",
+    "ordinal": "quadratic_kappa",
     "regression": "r2",
     "count": "poisson_d2",
     "quantile": "pinball_d2",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.errors import UserError
-from trunkline.core.tasks import Task
+from trunkline.core.tasks import CLASSES, Task
 from trunkline.pipeline.evaluate.metrics.pairs import pair_counts, ranked_rightly, worth_counting
 
 Better = Literal["larger", "smaller"]
@@ -31,10 +31,10 @@ class Sample:
 
     Three arrays of one length; a part of the rows keeps the clusters' columns, and so the same resamples. Binary: label
     0 or 1, score from 0 to 1. Regression: any number each. Count: a whole number from 0 on, and a number from 0 on.
-    Multiclass: label the number of its class, scores of shape (rows, classes) from 0 to 1 that sum to 1. Quantile:
-    label any number, scores of shape (rows, levels) that do not fall from one of the ascending `levels` to the next.
-    `naive_error` is that of a simple forecast on the training rows, in the label's unit; None where there is none.
-    Raises UserError for an impossible score or label: a number computed from it would look like any other.
+    Multiclass, ordinal: label the number of its class, scores of shape (rows, classes) from 0 to 1 that sum to 1.
+    Quantile: label any number, scores of shape (rows, levels) that do not fall from one of the ascending `levels` to
+    the next. `naive_error` is that of a simple forecast on the training rows, in the label's unit; None where there is
+    none. Raises UserError for an impossible score or label: a number computed from it would look like any other.
     """
 
     labels: NDArray[Any]
@@ -46,7 +46,7 @@ class Sample:
 
     def __post_init__(self) -> None:
         shapes = self.labels.shape, self.scores.shape[:1], self.clusters.shape
-        several = self.task in ("multiclass", "quantile")
+        several = self.task in (*CLASSES, "quantile")
         if len(set(shapes)) > 1 or self.labels.ndim != 1 or self.scores.ndim != (2 if several else 1):
             raise ValueError(f"labels {self.labels.shape}, scores {self.scores.shape}, clusters {self.clusters.shape}")
         if self.task == "quantile" and self.scores.shape[1] != len(self.levels):
@@ -90,6 +90,7 @@ def _quantile(labels: NDArray[Any], scores: Floats) -> None:
 _CHECKS: dict[Task, Callable[[NDArray[Any], Floats], None]] = {
     "binary": _binary,
     "multiclass": _multiclass,
+    "ordinal": _multiclass,
     "regression": _regression,
     "count": _count,
     "quantile": _quantile,

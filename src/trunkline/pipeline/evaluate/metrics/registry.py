@@ -18,6 +18,7 @@ from trunkline.pipeline.evaluate.metrics.kinds import (
     ratio,
 )
 
+_ROUNDING = 1e-12  # of a sum of chances
 _SMALLEST = float(np.finfo(np.float64).eps)  # as in scikit-learn: a wrong certainty costs 36, not infinity
 
 
@@ -74,6 +75,29 @@ def _macro_f1(sums: Floats, _: Integers) -> Floats:
 def _balanced_accuracy(sums: Floats, _: Integers) -> Floats:
     hits, _called, true = np.split(sums, 3, axis=1)
     return _macro(hits, true)
+
+
+def _up_to(scores: Floats) -> Floats:
+    """Return the chance of a class up to each but the last."""
+    sums: Floats = np.cumsum(scores, axis=1)[:, :-1]
+    return sums
+
+
+def _middle_class(scores: Floats) -> Floats:
+    """Return the number of the first class up to which the chance is one half: what is off by the fewest classes."""
+    number: Floats = (_up_to(scores) < 0.5 - _ROUNDING).sum(axis=1).astype(np.float64)
+    return number
+
+
+def _ranks(labels: Floats, scores: Floats) -> Floats:
+    """Return, for each row, how far its middle class is off, squared; both numbers; and the sum of their squares."""
+    called = _middle_class(scores)
+    return np.stack([np.square(called - labels), called, labels, np.square(called) + np.square(labels)], axis=1)
+
+
+def _quadratic_kappa(sums: Floats, rows: Integers) -> Floats:
+    apart, called, actual, squares = sums.T
+    return 1 - ratio(apart, squares - 2 * ratio(called * actual, rows))
 
 
 def _squares(labels: Floats, scores: Floats) -> Floats:
@@ -328,6 +352,33 @@ _MULTICLASS = (
     ),
 )
 
+_ORDINAL = (
+    RowMean(
+        "ranked_probability",
+        "smaller",
+        "Mean over rows and steps between classes of the squared difference of the chance of a class up to the step "
+        "and whether it was one; from 0 to 1, and smallest for chances that are right.",
+        "Epstein, Journal of Applied Meteorology 8 (1969) 985-987, the ranked probability score, over the steps",
+        lambda labels, scores: np.square(_up_to(scores) - _up_to(_one_hot(labels, scores))).mean(axis=1),
+    ),
+    RowMean(
+        "rank_mae",
+        "smaller",
+        "Mean number of classes from a row's class to its middle one, the first up to which the chance is one half.",
+        "Baccianella, Esuli and Sebastiani, ISDA 2009, 283-287; sklearn.metrics.mean_absolute_error of the ranks",
+        lambda labels, scores: np.abs(_middle_class(scores) - labels),
+    ),
+    Combined(
+        "quadratic_kappa",
+        "larger",
+        "1 less the mean squared number of classes from a row's class to its middle one, over that to other rows'.",
+        "Cohen, Psychological Bulletin 70 (1968) 213-220; sklearn.metrics.cohen_kappa_score with weights='quadratic'",
+        _ranks,
+        _quadratic_kappa,
+    ),
+    *_MULTICLASS,
+)
+
 _BINARY = (
     PairArea(
         "roc_auc",
@@ -383,6 +434,7 @@ _BINARY = (
 _TASKS: dict[Task, Sequence[Metric]] = {
     "binary": _BINARY,
     "multiclass": _MULTICLASS,
+    "ordinal": _ORDINAL,
     "regression": _REGRESSION,
     "count": _COUNT,
     "quantile": _QUANTILE,
