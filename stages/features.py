@@ -15,19 +15,19 @@ def main() -> None:
 
     from trunkline.conf.contract import Contract
     from trunkline.conf.data import Data
+    from trunkline.conf.engine import Engine
     from trunkline.conf.features import Features
     from trunkline.core import files, paths
     from trunkline.core.params import Params
     from trunkline.core.progress import track
-    from trunkline.pipeline.features import availability, compiler, split
-    from trunkline.pipeline.features.duckdb import DuckDBEngine
+    from trunkline.pipeline.features import availability, compiler, partitioned, split
 
     console = Console(stderr=True, highlight=False)
     params = Params.read()
     data = params.group(Data)
     plan = compiler.plan(params.group(Features), data, params.group(Contract))
 
-    with DuckDBEngine(plan, paths.VALID) as engine:
+    with partitioned.engine(plan, paths.VALID, params.group(Engine)) as engine:
         availability.check(engine, plan)
         written = split.materialize(engine, plan, data, paths.FEATURES, partial(track, what="joining", unit="views"))
     for window, rows in written.items():

@@ -17,14 +17,20 @@ MOST = 8  # reasons of a stage
 
 @click.command(short_help="Say which stages would run, and why.")
 @options.base("Explain against the commit where this branch left REF, such as main.")
+@click.option("--views", is_flag=True, help="Say instead how each view of conf/features is distributed, and why.")
 @options.as_json("Print the plan as JSON.")
-def plan(base: str | None, as_json: bool) -> None:
+def plan(base: str | None, views: bool, as_json: bool) -> None:
     """Say for every stage whether `dvc repro` would run it, and why; nothing is run, fetched or written.
 
     Without --base the reasons are against dvc.lock, which is what DVC compares with; with it they are against the
     dvc.lock of the base, so that they explain the whole branch. A stage behind one that will run is told to follow: it
     runs if the result of the stage before it is another one.
+
+    With --views: which rows each task of the features stage is given, where conf/engine names a cluster.
     """
+    if views:
+        _show_views(as_json)
+        return
     from trunkline.adapters.git import repository
     from trunkline.adapters.git.snapshot import Since, Snapshot
     from trunkline.conf.data import Data
@@ -47,6 +53,32 @@ def plan(base: str | None, as_json: bool) -> None:
     click.echo(_summary(planned))
     for cost in costs:
         click.echo(f"cost: {cost}")
+
+
+def _show_views(as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from trunkline.conf.contract import Contract
+    from trunkline.conf.data import Data
+    from trunkline.conf.engine import Engine
+    from trunkline.conf.features import Features
+    from trunkline.core.params import Params
+    from trunkline.pipeline.features import compiler, distribution
+    from trunkline.show import terminal
+
+    params = Params.read()
+    engine = params.group(Engine)
+    compiled = compiler.plan(params.group(Features), params.group(Data), params.group(Contract))
+    views = distribution.table(compiled)
+    if as_json:
+        output.echo_json({"executor": engine.executor, "buckets": engine.buckets, "views": list(map(asdict, views))})
+        return
+    table = terminal.table("view", "", "by a hash of", "why", left=(0, 1, 2, 3))
+    for each in views:
+        table.add_row(each.view, each.how, ", ".join(each.keys), each.why)
+    terminal.show(table)
+    buckets = f"{engine.buckets} buckets" if engine.buckets > 1 else "1 bucket"
+    click.echo(f"executor: {engine.executor}; slices of {distribution.SLICE:,} requests in order of time, of {buckets}")
 
 
 def _table(plan: "ReproPlan") -> "RenderableType":

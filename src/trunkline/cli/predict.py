@@ -63,8 +63,10 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
     tables, as it was known when the prediction of the row is made. Exits 1 where rows were refused.
     A text that no training row has is counted by its column, and scored as the model scores what it does not know.
     A run that was interrupted goes on from its finished parts when it is run again.
+    Where conf/engine names a cluster, its machines score the parts of a Parquet file, which all of them can read.
     """
     from trunkline.serve.batch import job as batch_job
+    from trunkline.serve.batch import spread
 
     job = batch_job.plan(source, output, folder, batch_job.Options(runtime, on_bad_row, tables))
     if log:
@@ -84,7 +86,7 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
     known_until = _known_until(job)
     if not as_json:
         _tell_known(known_until)
-    engine = _engine(job)
+    engine = spread.scorer(job)
     summary = _run(job, engine, threads)
     _warn(job, summary)
     scored = summary.rows - summary.rejected
@@ -132,10 +134,18 @@ def _tell_known(known_until: "dict[str, datetime | None]") -> None:
 def _run(job: "Job", engine: "Engine", threads: int | None) -> "Summary":
     import os
 
+    from trunkline.conf.engine import Engine as Executing
     from trunkline.core import machine
+    from trunkline.core.params import Params
+    from trunkline.core.paths import PARAMS
     from trunkline.core.progress import Bar
-    from trunkline.serve.batch import run
+    from trunkline.pipeline.features.executors.executor import connect
+    from trunkline.serve.batch import run, spread
 
+    declared = Params.read().group(Executing) if PARAMS.exists() else Executing()
+    if declared.executor != "local":
+        with connect(declared) as executor, Bar(job.table.path.name, job.table.rows, "rows") as bar:
+            return spread.run(job, executor, bar.advance)
     threads = threads or int(machine.settings(os.environ, frozenset())["OMP_NUM_THREADS"])
     with Bar(job.table.path.name, job.table.rows, "rows") as bar:
         return run.run(job, engine.scores, threads, bar.advance)
@@ -147,15 +157,6 @@ def _warn(job: "Job", summary: "Summary") -> None:
     fields = {field.name: field for field in job.contract.inputs}
     for name, texts in summary.unseen.items():
         click.echo(f"warning: {job.table.path}: {unseen.told(fields[name], texts)}", err=True)
-
-
-def _engine(job: "Job") -> "Engine":
-    from trunkline.serve.batch import parts
-    from trunkline.serve.engine import choose
-
-    if job.runtime == "onnx":
-        return choose.fastest(job.model, parts.CALL)
-    return choose.scikit_learn(job.model, job.contract)
 
 
 def _print_json(job: "Job", more: dict[str, object]) -> None:

@@ -8,6 +8,7 @@ from trunkline.conf.bundle import Packaging
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.deploy import Deploy
+from trunkline.conf.engine import Engine
 from trunkline.conf.evaluation import Evaluation
 from trunkline.conf.features import Features
 from trunkline.conf.gates import Gates
@@ -40,3 +41,4 @@ class Project(Strict):
     monitoring: Monitoring
     review: Review
     tracking: Tracking
+    engine: Engine = Engine()

@@ -15,6 +15,7 @@ from trunkline.pipeline.compose.edit import put
 IF_LATER = "If it is known only afterwards, delete this line and write"
 IF_BEFORE = "known: outcome in conf/contract; if it is known before, say why in conf/gates, under no_leak: explained."
 # Groups that say the same in a new project as an option of the framework's.
+_PLAIN = ("conf/engine/local.yaml", "conf/engine/ray.yaml", "conf/review/comment.yaml")
 _COPIED = {"deploy": "flights", "serving": "flights", "monitoring": "common"}
 
 
@@ -43,7 +44,7 @@ def texts(problem: Problem, rules: Mapping[str, Rule]) -> dict[Path, str]:
     tracking = put(template.text("conf/tracking/mlflow.yaml"), ("experiment",), problem.name)
     return {
         Path("conf/config.yaml"): _config(problem, groups),
-        Path("conf/review/comment.yaml"): template.text("conf/review/comment.yaml"),
+        **{Path(path): template.text(path) for path in _PLAIN},
         Path("conf/tracking/mlflow.yaml"): tracking,
         **{Path(f"conf/{group}/{own}.yaml"): text for group, text in groups.items()},
     }

@@ -49,7 +49,7 @@ class OfflineTables:
 
     def known_until(self, plan: FeaturePlan) -> dict[str, datetime | None]:
         """Return when the last event of each stream became known, in naive UTC; None for a stream without events."""
-        return {events.name: self._last(events, plan.timezone) for events in _streams(plan)}
+        return {events.name: self._last(events, plan.timezone) for events in plan.streams}
 
     def _last(self, events: Events, zone: str) -> datetime | None:
         names = {*columns(events.event_time), *columns(events.available_at)} - {EVENT_TIME}
@@ -113,10 +113,6 @@ def _as_of(plan: FeaturePlan, moment: str) -> FeaturePlan:
     )
     request = replace(plan.request, event_time=Column(moment), lead=timedelta())
     return replace(plan, request=request, rows=rows, types={**plan.types, moment: "time"})
-
-
-def _streams(plan: FeaturePlan) -> list[Events]:
-    return list(dict.fromkeys(view.events for view in plan.primitives if not isinstance(view, StaticLookup)))
 
 
 def _read(plan: FeaturePlan) -> Mapping[str, list[str]]:

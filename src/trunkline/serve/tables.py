@@ -6,7 +6,7 @@ over those that are refused. CSV is read as text, which keeps what is only passe
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,14 +45,14 @@ class RowsFile:
     schema: Any  # pa.Schema
     rows: int | None
 
-    def chunks(self, rows: int) -> Iterator[Any]:
-        """Yield the rows in order as pa.Tables of `rows` rows each, the last one with what is left.
+    def chunks(self, rows: int, start: int = 0) -> Iterator[Any]:
+        """Yield the rows from row `start` on in order as pa.Tables of `rows` rows each, the last one with what is left.
 
         Raises UserError for a file that turns out to be broken.
         """
         waiting: list[Any] = []
         with _readable(self.path):
-            for batch in self._batches(rows):
+            for batch in _after(start, self._batches(rows, start)):
                 waiting.append(batch)
                 while sum(map(len, waiting)) >= rows:
                     table = pa.Table.from_batches(waiting, self.schema)
@@ -61,14 +61,30 @@ class RowsFile:
         if any(map(len, waiting)):
             yield pa.Table.from_batches(waiting, self.schema).combine_chunks()
 
-    def _batches(self, rows: int) -> Iterator[Any]:
+    def _batches(self, rows: int, start: int) -> Iterator[tuple[int, Any]]:
+        """Yield batches with the number of their first row; groups of rows before `start` are not read."""
+        first = 0
         if self.format == "csv":
-            yield from _csv_batches(self.path)
-        else:
-            # Unbuffered and group by group: else the reader keeps whole groups, and the groups before, in memory.
-            with pq.ParquetFile(self.path, pre_buffer=False, buffer_size=_BUFFER) as file:
-                for group in range(file.num_row_groups):
-                    yield from file.iter_batches(batch_size=rows, row_groups=[group])
+            for batch in _csv_batches(self.path):
+                yield first, batch
+                first += len(batch)
+            return
+        # Unbuffered and group by group: else the reader keeps whole groups, and the groups before, in memory.
+        with pq.ParquetFile(self.path, pre_buffer=False, buffer_size=_BUFFER) as file:
+            for group in range(file.num_row_groups):
+                end = first + file.metadata.row_group(group).num_rows
+                if end > start:
+                    for batch in file.iter_batches(batch_size=rows, row_groups=[group]):
+                        yield first, batch
+                        first += len(batch)
+                first = end
+
+
+def _after(start: int, batches: Iterable[tuple[int, Any]]) -> Iterator[Any]:
+    """Yield what batches have from row `start` on."""
+    for first, batch in batches:
+        if first + len(batch) > start:
+            yield batch.slice(max(0, start - first))
 
 
 def format_of(path: Path) -> Format:

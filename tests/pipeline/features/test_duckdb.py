@@ -20,7 +20,8 @@ from trunkline.core import expressions
 from trunkline.core.errors import UserError
 from trunkline.core.features import EVENT_TIME
 from trunkline.pipeline.features.compiler import plan
-from trunkline.pipeline.features.duckdb import SLICE, DuckDBEngine
+from trunkline.pipeline.features.distribution import SLICE
+from trunkline.pipeline.features.duckdb import DuckDBEngine
 from trunkline.pipeline.features.plan import FeaturePlan, Span
 
 START = datetime(2013, 3, 9, 12)

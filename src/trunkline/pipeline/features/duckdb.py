@@ -27,6 +27,7 @@ from trunkline.core.errors import OutsideError, UserError, one_line
 from trunkline.core.expressions import Expression
 from trunkline.core.features import EVENT_TIME
 from trunkline.pipeline.features import sql, unfit
+from trunkline.pipeline.features.distribution import SLICE
 from trunkline.pipeline.features.plan import (
     Aggregation,
     Early,
@@ -43,8 +44,6 @@ from trunkline.pipeline.features.plan import (
 from trunkline.tables import parquet
 from trunkline.tables.rows import UNFIT, UNFIT_ADVICE, connect
 from trunkline.tables.sql import identifier, neutral, readable, to_sql
-
-SLICE = 2**19  # requests
 
 # Columns of the engine's own; what stands for a declared name has no underscore first.
 _ID, _NOW, _EVENT, _KNOWN = "_id", "_prediction_time", "_event_time", "_available_at"
@@ -132,16 +131,19 @@ class DuckDBEngine:
     def compute(self, primitive: Primitive) -> None:
         """Compute the features of one primitive for every request."""
         for number, part in enumerate(self._slices):
-            match primitive:
-                case LatestAsOf():
-                    query = self._latest(primitive, part)
-                case RollingAggregate():
-                    query = self._rolling(primitive, part)
-                case StaticLookup():
-                    query = self._lookup(primitive, part)
-            view = _view(primitive)
+            view, query = view_name(primitive), self._query(primitive, part)
             self._run(f"INSERT INTO {view} {query}" if number else f"CREATE TABLE {view} AS {query}")
         self._computed.append(primitive)
+
+    def _query(self, primitive: Primitive, requests: _Slice) -> str:
+        """Return SQL for the features of one primitive, with the id of each request of a slice."""
+        match primitive:
+            case LatestAsOf():
+                return self._latest(primitive, requests)
+            case RollingAggregate():
+                return self._rolling(primitive, requests)
+            case StaticLookup():
+                return self._lookup(primitive, requests)
 
     def first_early(self, events: Events) -> Early | None:
         """Return the first row of the observations whose event of a stream is available before its own event."""
@@ -167,20 +169,14 @@ class DuckDBEngine:
         with tempfile.TemporaryDirectory(dir=self._spill.name) as folder:
             slices = {Path(folder, f"{number}.parquet"): each for number, each in enumerate(self._sliced(part))}
             rows = sum(self._copy(self._selection(each, part, extra), piece) for piece, each in slices.items())
-            parquet.join(list(slices), self._written(extra), path)
+            parquet.join(list(slices), self._plan.written(extra), path)
         return rows
-
-    def _written(self, extra: Iterable[str]) -> list[str]:
-        """Return the names of the columns that are written, in order, each once."""
-        request = self._plan.request
-        time = [EVENT_TIME] if request.event_time is not None else []
-        return list(dict.fromkeys([*request.columns, *time, *extra, *(one.name for one in self._plan.outputs)]))
 
     def _selection(self, requests: _Slice, part: Part | None, extra: Iterable[str]) -> str:
         rows = {name: self._sql(expression) for name, expression in self._plan.rows}
-        selected = [f"{rows.get(name, identifier(name))} AS {identifier(name)}" for name in self._written(extra)]
+        selected = [f"{rows.get(name, identifier(name))} AS {identifier(name)}" for name in self._plan.written(extra)]
         present = [f"{identifier(name)} IS NOT NULL" for name in extra]
-        views = [_view(primitive) for primitive in self._plan.primitives]
+        views = [view_name(primitive) for primitive in self._plan.primitives]
         joins = " ".join(f"LEFT JOIN {requests.of(view)} AS {view} USING ({_ID})" for view in views)
         return f"""
             SELECT {", ".join(selected)} FROM {requests.of("requests")} AS requests {joins}
@@ -273,20 +269,27 @@ class DuckDBEngine:
         Only those that some request of the slice can see: known before its last prediction, and, with a `reach`, not
         older than that at its first.
         """
-        stream = f'"stream_{neutral(events.name)}"'
-        read = ", ".join(map(identifier, self._read(events)))
-        self._run(f"""
-            CREATE TABLE IF NOT EXISTS {stream} AS
-            SELECT {_ROW}, {read}, greatest({_TIME}, _known) AS {_KNOWN}, {_TIME} AS {_EVENT}
-            FROM (SELECT *, {self._sql(events.available_at)} AS _known
-                  FROM (SELECT *, {self._sql(events.event_time)} AS {_TIME} FROM {self._numbered(events.table)}))
-            WHERE {_TIME} IS NOT NULL AND _known IS NOT NULL
-        """)
         tie_breakers = [name for name in events.unique if name not in set(keys)]
         taken = [_ROW, _EVENT, _KNOWN, *map(identifier, [*keys, *tie_breakers]), *values]
         seen = [f"{identifier(name)} IS NOT NULL" for name in keys] + [f"{_KNOWN} < {requests.end}"]
         seen += [f"{_EVENT} >= {requests.start} - {sql.interval(reach)}"] if reach else []
-        return f"SELECT {', '.join(taken)} FROM {stream} WHERE {' AND '.join(seen)}"
+        return f"SELECT {', '.join(taken)} FROM {self._stream(events)} WHERE {' AND '.join(seen)}"
+
+    def _stream(self, events: Events) -> str:
+        """Return the table of the events of a stream, made when it is first asked for."""
+        stream = f'"stream_{neutral(events.name)}"'
+        self._run(f"CREATE TABLE IF NOT EXISTS {stream} AS {self._known(events)}")
+        return stream
+
+    def _known(self, events: Events) -> str:
+        """Return SQL for the events of a stream that happened and became known, with both times."""
+        read = ", ".join(map(identifier, self._read(events)))
+        return f"""
+            SELECT {_ROW}, {read}, greatest({_TIME}, _known) AS {_KNOWN}, {_TIME} AS {_EVENT}
+            FROM (SELECT *, {self._sql(events.available_at)} AS _known
+                  FROM (SELECT *, {self._sql(events.event_time)} AS {_TIME} FROM {self._numbered(events.table)}))
+            WHERE {_TIME} IS NOT NULL AND _known IS NOT NULL
+        """
 
     def _own(self, events: Events) -> str:
         """Return SQL for whether an event is that of the request's own row."""
@@ -326,7 +329,7 @@ class DuckDBEngine:
             yield unfit.Evaluated(f"data.target ({name})", self._sql(expression), plan.request.table, observed)
         for view in plan.primitives:
             yield from self._evaluated_of(view)
-        views = " ".join(f"LEFT JOIN {_view(view)} USING ({_ID})" for view in self._computed)
+        views = " ".join(f"LEFT JOIN {view_name(view)} USING ({_ID})" for view in self._computed)
         for name, expression in plan.rows if len(self._computed) == len(plan.primitives) else ():
             requests = f"(SELECT * FROM requests {views})"
             yield unfit.Evaluated(f"feature {name}", self._sql(expression), plan.request.table, requests)
@@ -372,5 +375,6 @@ class DuckDBEngine:
             raise OutsideError(f"{self._tables}: {str(error).splitlines()[0]}") from error
 
 
-def _view(primitive: Primitive) -> str:
+def view_name(primitive: Primitive) -> str:
+    """Return the table of a view's features, quoted."""
     return f'"view_{neutral(primitive.name)}"'

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from trunkline.core.expressions import Expression, Type, columns
-from trunkline.core.features import Feature
+from trunkline.core.features import EVENT_TIME, Feature
 
 Named = tuple[tuple[str, Expression], ...]
 
@@ -121,6 +121,16 @@ class FeaturePlan:
     outputs: tuple[Feature, ...]
     types: Mapping[str, Type]
     timezone: str
+
+    @property
+    def streams(self) -> tuple[Events, ...]:
+        """The streams that views read, each once."""
+        return tuple(dict.fromkeys(view.events for view in self.primitives if not isinstance(view, StaticLookup)))
+
+    def written(self, extra: Iterable[str]) -> list[str]:
+        """Return the names of the columns that an engine writes, in order, each once."""
+        time = [EVENT_TIME] if self.request.event_time is not None else []
+        return list(dict.fromkeys([*self.request.columns, *time, *extra, *(each.name for each in self.outputs)]))
 
 
 def operands(view: LatestAsOf | RollingAggregate) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pyarrow as pa
 
@@ -76,6 +76,20 @@ class Job:
     def rejected_schema(self) -> Any:
         """The columns of the refused rows, as a pa.Schema: the reasons, their number, and what came."""
         return pa.schema([pa.field(REASONS, pa.string()), pa.field(ROW, pa.int64()), *self.table.schema])
+
+    def placed(self) -> Self:
+        """Return the same with absolute paths, for processes that work in other folders."""
+        raw, log = self.raw, self.log
+        if raw and raw.tables:
+            raw = replace(raw, tables=replace(raw.tables, folder=raw.tables.folder.resolve()))
+        return replace(
+            self,
+            table=replace(self.table, path=self.table.path.resolve()),
+            output=self.output.resolve(),
+            model=self.model.resolve(),
+            raw=raw,
+            log=log and replace(log, folder=log.folder.resolve()),
+        )
 
     def identity(self) -> dict[str, Any]:
         """Return what the parts are made of: runs with the same identity make the same parts."""

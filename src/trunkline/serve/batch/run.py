@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -42,6 +43,14 @@ def run(job: Job, score: Scorer, threads: int, advance: Callable[[int], None]) -
 
     Raises UserError for the first refused row, if the policy is to stop.
     """
+    return collect(job, partial(_parts, job, score, threads), advance)
+
+
+def collect(job: Job, make: Callable[[dict[int, Part]], Iterator[Part]], advance: Callable[[int], None]) -> Summary:
+    """Write the output of all parts, which `make` yields in order, given those that a run before has finished.
+
+    Raises UserError for the first refused row, if the policy is to stop.
+    """
     with _locked(job):
         path, identity = job.parts / "run.json", job.identity()
         if not path.exists() or path.read_text(encoding="utf-8") != files.canonical_json(identity):
@@ -51,7 +60,7 @@ def run(job: Job, score: Scorer, threads: int, advance: Callable[[int], None]) -
         finished = {part.number: part for part in written}
         done: list[Part] = []
         with writing.open_output(job.parts / "joined", job.output_schema, job.output) as writer:
-            for part in _parts(job, score, threads, finished):
+            for part in make(finished):
                 if part.first is not None and job.policy == "stop":
                     raise UserError(
                         f"{job.table.path}: {part.first}, counted from 1 below the header; correct it, "
