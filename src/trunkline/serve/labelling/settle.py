@@ -30,10 +30,10 @@ class AnsweredRows(RowsFile):
 
     content: Any = None  # pa.Table
 
-    def chunks(self, rows: int) -> Iterator[Any]:
-        """Yield the rows in order, `rows` at a time."""
-        for start in range(0, self.content.num_rows, rows):
-            yield self.content.slice(start, rows).combine_chunks()
+    def chunks(self, rows: int, start: int = 0) -> Iterator[Any]:
+        """Yield the rows from row `start` on in order, `rows` at a time."""
+        for first in range(start, self.content.num_rows, rows):
+            yield self.content.slice(first, rows).combine_chunks()
 
 
 @dataclass(frozen=True)
