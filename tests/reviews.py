@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
+from trunkline.deploy.cost import Cost
 from trunkline.deploy.moves import Move
 from trunkline.pipeline.claims import Refuted
 from trunkline.pipeline.evaluate.estimate import Estimate, Slice
@@ -158,6 +159,11 @@ MOVED_ON = replace(
     merge=Merge((), (Pending("train", ("model.depth 3 → 4",)), Pending("gate", ()))),
     latency=23.4e-6,
     attribution=TOLD_APART,
+    costs=(
+        Cost("run", 0.0123, "EUR", "41 s of stages"),
+        Cost("million_predictions", 0.00026, "EUR", "23 µs of the model for each"),
+        Cost("month", 1234.5, "EUR", "4,000,000 logged rows, 0.12 GB stored"),
+    ),
 )
 
 
@@ -186,6 +192,7 @@ def hostile(words):
         slices=(moved(words, 0.7, 0.6, -0.1, where=words),),
         reports=Reports.model_validate(content),
         reliances=(Reliance(words, 0.4, None),),
+        costs=(Cost("run", 1.0, words, words),),
         search=Searched(words, words, (Tried(words, "complete", 0.5), Tried(words, "pruned", 0.6)), ((words, 0.9),)),
     )
 

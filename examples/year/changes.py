@@ -39,13 +39,13 @@ class Trunk:
 
     def release(self, version: str, day: date) -> None:
         """Sign what the trunk has as a version, and have production run it by a merge: at once, or by a rollout."""
-        self.world.run("trunkline", "release", day=day)
+        self.world.verb("release", day=day)
         asked = ("promote", version, "--to", registry.PRODUCTION, "--json")
         self._keep(self._said(*asked, "--dry-run", day=day), f"promote-{version}", day)
         said = self._said(*asked, "--local", day=day)
         self.world.merge(said["branch"], said["title"], day)
         self.world.run("git", "branch", "--quiet", "--delete", "--force", said["branch"], day=day)
-        self.world.run("trunkline", "reconcile", day=day)
+        self.world.verb("reconcile", day=day)
 
     def retrain(self, day: date) -> dict[str, Any]:
         """Have `trunkline retrain` propose newer windows and run the pipeline; merge and release what the gates pass.
@@ -53,9 +53,10 @@ class Trunk:
         Where what the model is given is broken, it refuses: the words are kept, and nothing is done.
         """
         world, asked = self.world, ("retrain", "--json", "--log", LOG, "--as-of", _moment(day))
-        said = self._said(*asked, "--local", "--run", day=day, codes=(0, 1))
+        said = self._said(*asked, "--local", "--dry-run", day=day, codes=(0, 1))
         if said["what"] in ("nothing", "refused") or said["step"] == "left closed":
             return said
+        said = dict(json.loads(world.run("trunkline", *asked, "--local", "--run", day=day)))
         self._keep(self._said(*asked, "--local", "--dry-run", day=day), "retrain", day)
         gates = json.loads(world.run("git", "show", f"{RETRAINING}:reports/gates.json", day=day))
         about = {name: said[name] for name in ("what", "title", "windows")} | _judged(gates)
@@ -74,7 +75,7 @@ class Trunk:
             return None
         said = self._said("rollout", "--act", "--json", "--log", LOG, "--as-of", _moment(day), day=day)
         self.world.run("git", "pull", "--quiet", "--ff-only", "origin", "main", day=day)
-        self.world.run("trunkline", "reconcile", day=day)
+        self.world.verb("reconcile", day=day)
         about = {name: said[name] for name in ("answer", "candidate", "current", "kind", "share", "rows", "reasons")}
         return about | {"declared": str(self.declared)}
 
@@ -97,7 +98,7 @@ class Trunk:
         return {"title": title, "branch": CHALLENGER} | judged
 
     def _said(self, *command: str, day: date, codes: tuple[int, ...] = (0,)) -> dict[str, Any]:
-        return dict(json.loads(self.world.run("trunkline", *command, day=day, codes=codes)))
+        return dict(json.loads(self.world.verb(*command, day=day, codes=codes)))
 
     def _keep(self, pull: Mapping[str, Any], what: str, day: date) -> None:
         text = f"# {pull['title']}\n\n{pull['body']}".rstrip() + "\n"

@@ -5,10 +5,9 @@ the log back to what they were when the day began, and lives that day again; the
 twice as once.
 """
 
-import io
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import chdir, redirect_stdout
+from contextlib import chdir
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -20,17 +19,19 @@ from examples.year.changes import Trunk
 from examples.year.plan import HOLDOUT, MATURES, Story
 from examples.year.production import Production, Source
 from examples.year.setting import DAY, LOG, ZONE, World
-from trunkline.cli import labels, watching
+from trunkline.cli import watching
 from trunkline.conf.data import Data
 from trunkline.core import files
-from trunkline.core.errors import OutsideError
 from trunkline.core.params import Params
 from trunkline.core.values import midnight
 from trunkline.monitor.report import Report
 from trunkline.serve.online.store.open import open_store
+from trunkline.serve.prediction_log.place import Place
+from trunkline.tables import parquet
 
 LEAD = timedelta(hours=2)
 LABELLED = timedelta(days=1)  # conf/data: an outcome is known a day after its flight
+LOGGED = timedelta(days=17)  # of the log: the monitor reads setting.READ of it, outcomes are of the day before
 REMEMBERED = timedelta(days=15)  # of events: no view of conf/features looks back farther
 
 
@@ -84,7 +85,7 @@ def begin(life: Life) -> None:
     day = life.story.start - DAY
     setting.create(life.world.root, life.story)
     life.world.run("dvc", "repro", day=day)
-    life.world.run("trunkline", "gate", day=day)
+    life.world.verb("gate", day=day)
     life.world.commit("The first model", day)
     life.world.run("git", "push", "--quiet", "--set-upstream", "origin", "main", day=day)
     life.trunk.release("v1", day)
@@ -96,12 +97,14 @@ def _materialize(life: Life, day: date) -> None:
     """Store the events before production that a prediction can see: those of some days, and all planes."""
     tables = life.state / "tables"
     life.source.write(tables, life.story.start - REMEMBERED, life.story.start)
-    life.world.run("trunkline", "materialize", "--tables", str(tables), day=day)
+    life.world.verb("materialize", "--tables", str(tables), day=day)
 
 
 def _lived(life: Life, server: Production, day: date) -> dict[str, Any]:
     files.write_json(life.state / "before" / f"{day}.json", _trunk(life, day))
-    content: dict[str, Any] = {"counts": server.live(day)}
+    counts, answers = server.live(day)
+    parquet.write_parquet(answers, life.state / "answers" / f"{day}.parquet")
+    content: dict[str, Any] = {"counts": counts}
     _forget(life, day)
     _import_outcomes(life, day)
     report = look(life, day)
@@ -134,18 +137,13 @@ def look(life: Life, day: date) -> Report:
 def _import_outcomes(life: Life, day: date) -> None:
     """Import the outcomes that are known by the end of a day: those of the day before, each a day after its flight.
 
-    The verb runs in this process. Raises OutsideError where it refuses a row.
+    Raises OutsideError where the verb refuses a row.
     """
     if day == life.story.start:
         return
     path = life.state / "outcomes.parquet"
     life.source.on("flights", day - LABELLED).write_parquet(path)
-    project = life.world.project
-    words = ["import", str(path.absolute()), "--log", str(project / LOG), "--project", str(project)]
-    with redirect_stdout(io.StringIO()) as said:
-        code = labels.labels.main(words, standalone_mode=False)
-    if code:
-        raise OutsideError(f"trunkline labels import: exit code {code} on {day}\n{said.getvalue()}")
+    life.world.verb("labels", "import", str(path.absolute()), "--log", LOG, day=day)
 
 
 def _asked(life: Life, report: Report, day: date) -> bool:
@@ -170,7 +168,8 @@ def _alert(alert: Any) -> dict[str, Any]:
 
 
 def _forget(life: Life, day: date) -> None:
-    """Drop events that no prediction can see any more, as serving.online.keep does where the clock is right."""
+    """Drop events and rows of the log that nothing looks back to, as `keep` of conf/serving does by a right clock."""
+    Place(str(life.world.project / LOG)).remove_before(setting.end(day) - LOGGED)
     store = open_store(str(setting.ONLINE["store"]), {}, life.world.project)
     oldest = midnight(day, ZONE) - REMEMBERED
     store.expire(int(oldest.replace(tzinfo=UTC).timestamp() * 1_000_000))
@@ -204,7 +203,7 @@ def _put_back(life: Life, day: date) -> None:
         run("git", "tag", "--delete", tag, day=day)
         run("git", "push", "--quiet", "--delete", "origin", f"refs/tags/{tag}", day=day, codes=(0, 1))
     run("dvc", "checkout", "--quiet", day=day)
-    run("trunkline", "reconcile", day=day, codes=(0, 1))
+    life.world.verb("reconcile", day=day, codes=(0, 1))
     _forget_log(life, day)
 
 

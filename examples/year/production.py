@@ -11,11 +11,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -34,6 +35,7 @@ from trunkline.core.errors import OutsideError
 from trunkline.serve.prediction_log.place import Place
 
 ASKED = ("year", "month", "day", "sched_dep_time", "carrier", "flight", "tailnum", "origin", "dest", "distance")
+ANSWERED = ("prediction_time", "version", "arm", "request_columns", "score")  # of the log: what is kept of each row
 ROWS = 500  # of a body
 AIRPORTS = 3
 WAIT = 60.0  # seconds for the log's writer
@@ -80,15 +82,16 @@ class Production:
     address: str
     shadowed: bool = False
 
-    def live(self, day: date) -> dict[str, int]:
-        """Live a day; return how many rows were pushed, refused and asked for."""
+    def live(self, day: date) -> tuple[dict[str, int], pl.DataFrame]:
+        """Live a day; return how many rows were pushed, refused, asked for and logged, and what was answered."""
         refused = self._push("weather", day) + self._push("flights", day)
         asked = self.source.on("flights", day).select(ASKED)
         for part in asked.iter_slices(ROWS):
             self._post("/v1/predict", part.to_dicts())
         expected = asked.height * (2 if self.shadowed else 1)
-        logged = collect(self.world.project / "log", self.world.project / LOG, expected)
-        return {"pushed": asked.height, "refused": refused, "asked": asked.height, "logged": logged}
+        answers = collect(self.world.project / "log", self.world.project / LOG, expected)
+        counts = {"pushed": asked.height, "refused": refused, "asked": asked.height, "logged": answers.height}
+        return counts, answers
 
     def shows(self, declared: Declaration) -> None:
         """Wait until the server does what is declared; raises OutsideError where it does not."""
@@ -171,10 +174,10 @@ def _address(process: "subprocess.Popen[str]") -> str:
     raise OutsideError(f"trunkline serve: does not start\n{''.join(said)[-2000:]}")
 
 
-def collect(log: Path, days: Path, rows_asked: int) -> int:
-    """Move what the server has logged to the times of the predictions; return the rows.
+def collect(log: Path, days: Path, rows_asked: int) -> pl.DataFrame:
+    """Move what the server has logged to the times of the predictions; return what was answered: columns ANSWERED.
 
-    Raises OutsideError where not all of them arrive.
+    Raises OutsideError where not all rows arrive.
     """
     end, segments = time.monotonic() + WAIT, []
     while time.monotonic() < end:
@@ -184,23 +187,22 @@ def collect(log: Path, days: Path, rows_asked: int) -> int:
         time.sleep(0.1)
     else:
         raise OutsideError(f"{log}: fewer than {rows_asked} rows after {WAIT:.0f} s")
-    count = 0
-    for path in segments:
-        count += _moved(pq.read_table(path), path, days)
+    answers = [_moved(list(group), days) for _, group in groupby(segments, key=lambda path: path.parent.parent.name)]
     for path in segments:
         path.unlink()
-    return count
+    return pl.concat(answers)
 
 
-def _moved(table: Any, path: Path, days: Path) -> int:
-    """Write a segment's rows anew, each at the time of its prediction, in the folder of that hour."""
-    place, version = Place(str(days)), path.parent.parent.name
+def _moved(segments: Sequence[Path], days: Path) -> pl.DataFrame:
+    """Write a version's rows anew, each at the time of its prediction, as one segment in the folder of that hour."""
+    place, version = Place(str(days)), segments[0].parent.parent.name
+    table = pa.concat_tables(map(pq.read_table, segments), promote_options="permissive")
     times = table.column("prediction_time")
     table = table.set_column(table.schema.get_field_index("time"), table.schema.field("time"), times)
     hours = pa.compute.strftime(times, format="%Y-%m-%dT%H")
     for hour in pa.compute.unique(hours).to_pylist():
-        place.write(f"{version}/{hour}", path.name, table.filter(pa.compute.equal(hours, hour)))
-    return int(table.num_rows)
+        place.write(f"{version}/{hour}", segments[0].name, table.filter(pa.compute.equal(hours, hour)))
+    return pl.DataFrame(pl.from_arrow(table.select(ANSWERED)))
 
 
 def _share(rollout: dict[str, Any]) -> float | None:

@@ -16,12 +16,23 @@ LAG = MATURES + MERGED  # from the end of a month to the version that has learnt
 
 @dataclass(frozen=True)
 class Course:
-    """How a strategy went: the versions that answered, the answers, and what happened."""
+    """How a strategy went: the versions that answered, the answers, and what became of retrainings.
+
+    `happened` is what the time line shows of a course that was lived for real: days, and words of picture.MARKS.
+    """
 
     name: str
     versions: list[Version]
     answers: Floats
     events: tuple[Event, ...] = ()
+    happened: tuple[tuple[date, str], ...] = ()
+
+    @property
+    def marks(self) -> tuple[tuple[date, str], ...]:
+        """What the time line shows: a day, and what happened on it."""
+        computed = [(version.since, "released") for version in self.versions]
+        computed += [(event.on, event.what) for event in self.events if event.what != "merged"]
+        return self.happened or tuple(computed)
 
 
 def frozen(learner: Learner, name: str) -> Course:

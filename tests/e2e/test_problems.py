@@ -81,6 +81,14 @@ def seats(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prob
 
 
 @pytest.fixture(scope="module")
+def intervals(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Problem]:
+    """The quantiles."""
+    folder = tmp_path_factory.mktemp("intervals") / "project"
+    yield reproduced(root, folder, "intervals", {}, lambda _: None)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
 def wine(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Problem]:
     """Three classes."""
     folder = tmp_path_factory.mktemp("wine") / "project"
@@ -137,7 +145,7 @@ def holds(problem: Problem, names: list[str], task: Any, atol: float = 1e-9) -> 
     assert bundle["parity"]["rows"] > 4000
     predictions = pl.read_parquet(problem.project.root / "data/predictions/holdout.parquet")
     scores = scores_of(predictions, names)
-    sample = Sample(holdout.label.to_numpy(), scores, np.zeros(len(scores), np.int64), task)
+    sample = Sample(holdout.label.to_numpy(), scores, np.zeros(len(scores), np.int64), task, holdout.schema.levels)
     for name, value in problem.json("reports/metrics.json")["holdout"].items():
         if name != "n":
             assert point([registry.named(name, task)], sample)[0] == pytest.approx(value, abs=1e-5, rel=1e-5)
@@ -204,6 +212,17 @@ def test_a_count(seats: Problem) -> None:
     assert wrong(seats) == ["rows of the holdout among the training rows: let through"]  # planes of a fleet are alike
     assert "| Score | an expected count, at least 0 |" in seats.project.read("models/bundle/card.md")
     assert '"observed"' in plots(seats)
+
+
+def test_quantiles(intervals: Problem) -> None:
+    names = ["score_q10", "score_q50", "score_q90"]
+    holds(intervals, names, "quantile", atol=1e-7)
+    assert intervals.predicted().columns[-3:] == names
+    assert wrong(intervals) == []
+    card = intervals.project.read("models/bundle/card.md")
+    assert "the quantiles `q10`, `q50`, `q90` of the label: from the first to the last" in card
+    assert "is to hold 80 % of labels" in card
+    assert '"observed_rate"' in plots(intervals)
 
 
 def test_several_classes(wine: Problem) -> None:

@@ -1,5 +1,6 @@
 """The example of a year in production: its measures and its rule, without the machinery."""
 
+import json
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from examples.year import lived, managed, measures, plan, production, rows
+from examples.year import answers, lived, managed, measures, plan, production, rows
 from examples.year.managed import Policy
 from examples.year.plan import END, FAULT, MENDED, START
 
@@ -113,18 +114,44 @@ def test_logged_rows_get_the_time_and_the_hour_of_their_prediction(tmp_path):
     predicted = [datetime(2013, 5, 1, 3, 59, tzinfo=UTC), datetime(2013, 5, 1, 4, 0, tzinfo=UTC)]
     now = [datetime(2026, 11, 30, tzinfo=UTC)] * 2
     kind = pa.timestamp("us", tz="UTC")
-    table = pa.table({"time": pa.array(now, kind), "prediction_time": pa.array(predicted, kind), "score": [0.1, 0.2]})
-    segment = tmp_path / "log/v1/2026-11-30T00/part-1.parquet"
-    segment.parent.mkdir(parents=True)
-    pq.write_table(table, segment)
-    assert production.collect(tmp_path / "log", tmp_path / "days", 2) == 2
+    table = pa.table({
+        "time": pa.array(now, kind), "prediction_time": pa.array(predicted, kind), "score": [0.1, 0.2],
+        "version": ["v1", "v1"], "arm": pa.nulls(2, pa.string()), "request_columns": ["{}", "{}"],
+    })  # fmt: skip
+    segments = [tmp_path / f"log/v1/2026-11-30T00/part-{number}.parquet" for number in (1, 2)]
+    segments[0].parent.mkdir(parents=True)
+    for number, path in enumerate(segments):
+        pq.write_table(table.slice(number, 1), path)
+    assert production.collect(tmp_path / "log", tmp_path / "days", 2)["score"].to_list() == [0.1, 0.2]
     hours = {path.parent.name: pl.read_parquet(path) for path in (tmp_path / "days/v1").glob("*/*.parquet")}
     assert {hour: moved["score"].to_list() for hour, moved in hours.items()} == {
         "2013-05-01T03": [0.1],
         "2013-05-01T04": [0.2],
     }
     assert [moved["time"].to_list() for _, moved in sorted(hours.items())] == [[predicted[0]], [predicted[1]]]
-    assert not segment.exists()
+    assert not any(path.exists() for path in segments)
+
+
+def test_an_answer_is_found_by_its_flight_and_a_shadow_answers_nothing(tmp_path):
+    flights = pl.DataFrame({"year": 2013, "month": 5, "day": 1, "flight": [7, 8, 9], "sched_dep_time": 1200})
+    flights = flights.with_columns(carrier=pl.lit("AA"))
+    asked = [json.dumps(row) for row in flights.to_dicts()]
+    logged = {"request_columns": [asked[1], asked[0], asked[0]], "arm": [None, "shadow", "current"]}
+    pl.DataFrame(logged | {"score": [0.8, 0.1, 0.7]}).write_parquet(tmp_path / "2013-05-01.parquet")
+    found = answers.scores(tmp_path, SimpleNamespace(seen=SimpleNamespace(frame=flights)))
+    np.testing.assert_array_equal(found, [0.7, 0.8, np.nan])
+
+
+def test_a_version_that_is_taken_back_is_no_version_of_the_course():
+    released = [{"became": "released", "version": name, "windows": {"after": {"train": "2013-01-01..2013-03-20"}}}
+                for name in ("v2", "v3")]  # fmt: skip
+    rolled = [{"candidate": "v2", "answer": "finish"}, {"candidate": "v3", "answer": "go back"}]
+    told = [{"retraining": released[0]}, {"rollout": rolled[0]}, {"retraining": released[1]}, {"rollout": rolled[1]}]
+    days = [(START + number * timedelta(days=1), QUIET | content) for number, content in enumerate(told)]
+    course = answers.course(days, np.zeros(1))
+    assert [version.since for version in course.versions] == [START, START + timedelta(days=3)]
+    assert [event.what for event in course.events] == ["released", "taken back"]
+    assert [what for _, what in course.marks] == ["released", "released", "taken back"]
 
 
 QUIET = {"counts": {"asked": 2, "logged": 2, "refused": 0}, "alerts": [], "rollout": None, "retraining": None}

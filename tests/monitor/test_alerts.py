@@ -123,6 +123,16 @@ def test_a_broken_upstream_explains_all_else_and_blocks_the_retraining():
     assert (alert.then, alert.blocked) == ("issue", alerts.BROKEN)
 
 
+def test_what_goes_on_long_after_the_upstream_is_mended_is_an_alert_of_its_own():
+    gone = days([0.0] * 5 + [0.6] * 3 + [0.0] * 10, measure="missing")
+    [late] = told(gone, performance([0.70] * 5 + [0.60] * 5))  # outcomes of the broken days, which come later
+    assert (late.active, late.then) == (True, "issue")
+    worse = performance([0.70] * 5 + [0.60] * 13)
+    assert {(each.cause.name, each.active, each.then) for each in told(gone, worse)} == {
+        ("missing", False, "alert"), ("performance", True, "retrain"),
+    }  # fmt: skip
+
+
 def test_an_alert_that_becomes_worse_is_told_at_once():
     drift, worse = [BROKEN] * 9, [0.70] * 4 + [0.60] * 5
     [alert] = told(days(drift), performance(worse))

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import log_loss, mean_pinball_loss, roc_auc_score
 
 from tests.monitor.logs import DAY, ORIGINS, SINCE, measured, reference_of, rows, value, write, write_outcomes
 from trunkline.core import files
@@ -176,6 +176,21 @@ def test_of_a_number_the_mean_and_its_histogram_are_compared():
     assert found["calibration", "score", "in_the_large"]["value"] == pytest.approx((scores - labels).mean())
     assert found["outcome", "outcome", "psi"]["value"] == pytest.approx(0, abs=1e-9)
     assert found["performance", "mae", "value"]["value"] == pytest.approx(np.abs(scores - labels).mean())
+
+
+def test_of_quantiles_the_loss_and_the_coverage_are_measured():
+    random, names = np.random.default_rng(0), ("q10", "q50", "q90")
+    middle = random.normal(10, 2, 2000)
+    scores = middle[:, None] + np.array([-1.0, 0.0, 1.0])
+    labels = middle + random.normal(0.5, 1, 2000)
+    found = judged("quantile", names, labels, scores, ("pinball", "coverage"))
+    inside = np.mean((scores[:, 0] <= labels) & (labels <= scores[:, 2]))
+    assert found["performance", "coverage", "value"]["value"] == pytest.approx(inside)
+    losses = [mean_pinball_loss(labels, of, alpha=q) for of, q in zip(scores.T, (0.1, 0.5, 0.9), strict=True)]
+    assert found["performance", "pinball", "value"]["value"] == pytest.approx(np.mean(losses))
+    assert found["outcome", "outcome", "mean"]["value"] == pytest.approx(labels.mean())
+    low = found["calibration", "score_q10", "in_the_large"]
+    assert low["value"] == pytest.approx((scores[:, 0] - labels).mean()) == pytest.approx(low["reference"], rel=1e-4)
 
 
 def test_equal_scores_rank_half_of_their_pairs_rightly():

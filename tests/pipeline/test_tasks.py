@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import special
 from sklearn import metrics as sklearn_metrics
 
-from tests.pipeline.bundle.onnx.test_export import CASES, dataset, model, schema_of, scores, steps
+from tests.pipeline.bundle.onnx.test_export import ALL, dataset, model, schema_of, scores, steps
 from trunkline.conf.evaluation import Evaluation
 from trunkline.conf.model import Model
 from trunkline.core.dataset import Dataset, Schema
@@ -29,13 +29,14 @@ CLASSES = ("no", "perhaps", "ja, sicher")
 SEVERAL = [
     *("logistic", "logistic, robust, target", "forest", "forest, missing", "extra trees", "tree"),
     *("histogram", "histogram, scaled", "histogram, target", "lightgbm", "lightgbm, dart", "lightgbm, random forest"),
+    *("vote", "network"),
     *("xgboost", "xgboost, parallel trees", "catboost", "catboost, depthwise"),
 ]
 
 
 def several(name: str, rows: int = 1200) -> Dataset:
     """The rows of the exporter's tests with three classes, text, instead of two."""
-    schema = Schema(schema_of(CASES[name]).features, "late", "UTC", "multiclass", CLASSES)
+    schema = Schema(schema_of(ALL[name]).features, "late", "UTC", "multiclass", CLASSES)
     found, random = dataset(schema, rows).frame, np.random.default_rng(3)
     place = found["late"].to_numpy() + (random.random(rows) < 0.4)
     return Dataset(found.with_columns(late=pl.Series([CLASSES[p] for p in place])), schema)
@@ -52,8 +53,10 @@ def chances(rows: int, seed: int) -> tuple[Any, Any, Any]:
 def drawn(labels: Any, found: Any, clusters: Any, task: Any, seed: int) -> tuple[Sample, Any, Any]:
     """A sample, the counts of some resamples, and the weight of each row on each of them."""
     counts = np.random.default_rng(seed + 1).integers(0, 3, (4, 7))
-    return Sample(labels, found, clusters, task), counts, counts[:, clusters]
+    return Sample(labels, found, clusters, task, naive_error=NAIVE_ERROR), counts, counts[:, clusters]
 
+
+NAIVE_ERROR = 1.7
 
 REFERENCE = {
     "log_loss": lambda y, p, w: sklearn_metrics.log_loss(y, p, sample_weight=w, labels=[0, 1, 2]),
@@ -72,6 +75,8 @@ REFERENCE = {
     "poisson_d2": lambda y, p, w: sklearn_metrics.d2_tweedie_score(y, p, sample_weight=w, power=1),
     "mean_label": lambda y, p, w: np.average(y, weights=w),
     "mean_score": lambda y, p, w: np.average(p, weights=w),
+    "wape": lambda y, p, w: (np.abs(p - y) * w).sum() / (np.abs(y) * w).sum(),
+    "mase": lambda y, p, w: sklearn_metrics.mean_absolute_error(y, p, sample_weight=w) / NAIVE_ERROR,
 }
 
 
@@ -194,7 +199,7 @@ def test_a_metric_of_another_task_is_refused() -> None:
 @pytest.mark.parametrize("name", SEVERAL)
 def test_graphs_of_several_classes_score_equal_on_adversarial_rows(name: str) -> None:
     rows = several(name)
-    pipeline = fit.fit(rows, CASES[name], seed=3)
+    pipeline = fit.fit(rows, ALL[name], seed=3)
     graph = export.export(pipeline, rows.schema)
     odd = parity.adversarial(rows, rows, export.thresholds(pipeline, rows.schema), seed=1)
     found = parity.compare(
@@ -210,8 +215,8 @@ def test_graphs_of_several_classes_score_equal_on_adversarial_rows(name: str) ->
 
 @pytest.mark.parametrize("name", ["logistic", "logistic, robust, target", "forest", "histogram", "lightgbm", "bayes"])
 def test_explanations_of_several_classes_add_up(name: str) -> None:
-    rows = several(name if name in CASES else "logistic", 300)
-    declared = CASES.get(name) or model("sklearn.naive_bayes.GaussianNB", steps("mean", "none", "ordinal"))
+    rows = several(name if name in ALL else "logistic", 300)
+    declared = ALL.get(name) or model("sklearn.naive_bayes.GaussianNB", steps("mean", "none", "ordinal"))
     pipeline = fit.fit(rows, declared, seed=3)
     found = shap.attributions(pipeline, rows, rows.features, seed=1)
     assert found.exact == (name != "bayes")
@@ -228,13 +233,13 @@ def test_a_class_that_is_not_declared_or_not_there_is_named() -> None:
     rows = several("logistic")
     foreign = Dataset(rows.frame.with_columns(late=pl.lit("maybe")), rows.schema)
     with pytest.raises(UserError, match=r"data\.target\.classes: 'maybe' is a label, but no declared class"):
-        fit.fit(foreign, CASES["logistic"], 1)
+        fit.fit(foreign, ALL["logistic"], 1)
     without = Dataset(rows.frame.filter(pl.col("late") != "perhaps"), rows.schema)
     with pytest.raises(UserError, match="the class 'perhaps' is in none of"):
-        fit.fit(without, CASES["logistic"], 1)
+        fit.fit(without, ALL["logistic"], 1)
     constant = Schema((Feature("x", "numeric"),), "late", "UTC", "regression")
     with pytest.raises(UserError, match="must be finite numbers, not all equal"):
-        fit.fit(Dataset(rows.frame.with_columns(late=pl.lit(1.5)), constant), CASES["ridge"], 1)
+        fit.fit(Dataset(rows.frame.with_columns(late=pl.lit(1.5)), constant), ALL["ridge"], 1)
 
 
 def test_slopes_say_whether_scores_are_too_sure() -> None:

@@ -43,6 +43,12 @@ ONNXRUNTIME_WEB = (
     "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==",
 )
 
+# The reference of what reads devcontainer.json.
+DEVCONTAINERS = (
+    "@devcontainers/cli@0.89.0",
+    "sha512-LzaoOGKQ/Zql6PsiZ4hVIYVZagzWkD65aG/1ou5/Kly5Y1PtjLg1yn7qu+LZCzVoAl6DZZ/pbz8qOO4RLNlqMg==",
+)
+
 
 def cache() -> Path:
     """Return the folder in the user's cache, which it makes."""

@@ -62,7 +62,8 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """What a request must look like; `request` says the same as JSON Schema (draft 2020-12), for others' tools.
 
-    `classes` are those of a model of several classes, in the order of its scores; none for any other model.
+    `classes` are those of a model of several classes, or the names of its quantiles such as q90, in the order of its
+    scores; none for any other model.
     `decision` is there where conf/evaluation declares costs: what is answered is the score all the same.
     """
 
@@ -75,7 +76,7 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     @property
     def scores(self) -> tuple[str, ...]:
-        """Names of the scores of a row: `score`, or `score_<class>` for each class."""
+        """Names of the scores of a row: `score`, or `score_<class>` for each class or quantile."""
         return score_columns(self.classes)
 
     def width(self, role: Literal["numeric", "categorical"]) -> int:

@@ -40,6 +40,7 @@ COMMANDS = {
     "review": "trunkline.cli.review:review",
     "rollback": "trunkline.cli.rollback:rollback",
     "rollout": "trunkline.cli.rollout:rollout",
+    "sample": "trunkline.cli.sample:sample",
     "sbom": "trunkline.cli.sbom:sbom",
     "score": "trunkline.cli.score:score",
     "serve": "trunkline.cli.serve:serve",

@@ -7,15 +7,22 @@ import click
 from trunkline.cli import options
 
 
-@click.command(short_help="Write a bundle for browsers and Node, or for AWS Lambda.")
+@click.command(short_help="Write a bundle for browsers and Node, or for a function in a cloud.")
 @click.argument(
     "bundle", metavar="[BUNDLE]", type=click.Path(path_type=Path), required=False, default=Path("models/bundle")
 )
 @click.option(
-    "--to", type=click.Choice(["web", "lambda"]), required=True, help="What runs it: a browser or Node; AWS Lambda."
+    "--to",
+    type=click.Choice(["web", "lambda", "google-function"]),
+    required=True,
+    help="What runs it: a browser or Node; AWS Lambda; a function of Google Cloud.",
 )
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="The folder; for lambda the archive, a .zip."
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The folder; of a function the archive, a .zip.",
 )
 @click.option(
     "--runtime",
@@ -25,9 +32,9 @@ from trunkline.cli import options
 @click.option(
     "--packages",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="For lambda: where pip has installed locks/serve.txt and trunkline to, by --target.",
+    help="For functions: where pip has installed locks/serve.txt and trunkline to, by --target.",
 )
-@options.project("For lambda: the folder whose params.yaml has conf/serving.")
+@options.project("For functions: the folder whose params.yaml has conf/serving.")
 @options.dry_run("Write nothing; say what would be written.")
 def export(  # noqa: PLR0913, PLR0917  an argument per option
     bundle: Path, to: str, output: Path, runtime: Path | None, packages: Path | None, project: Path, dry_run: bool
@@ -35,23 +42,24 @@ def export(  # noqa: PLR0913, PLR0917  an argument per option
     """Write BUNDLE, models/bundle if none is given, for what runs it without a server of its own: docs/targets.md.
 
     For web it is a folder that scores offline: the graph, the contract, the golden rows, a loader, which replays them
-    first, and a page. For lambda it is an archive with its packages, the same bytes for the same content.
+    first, and a page. For functions it is an archive with its packages, the same bytes for the same content.
     """
     if to == "web":
         if packages:
-            raise click.UsageError("--packages is for --to lambda; leave it out")
+            raise click.UsageError("--packages is for functions; leave it out")
         _web(bundle, output, runtime, dry_run)
         return
     if runtime or packages is None:
-        raise click.UsageError("--to lambda needs --packages, and no --runtime")
-    from trunkline.deploy.targets import aws_lambda
+        raise click.UsageError(f"--to {to} needs --packages, and no --runtime")
+    from trunkline.deploy.targets import aws_lambda, google_function
 
-    listed = aws_lambda.content(bundle, packages, project)
+    target = aws_lambda if to == "lambda" else google_function
+    listed = target.content(bundle, packages, project)
     if not dry_run:
         aws_lambda.write(listed, output)
     size = sum(path.stat().st_size for path in listed.values())
     click.echo(f"{output}: {'would be ' if dry_run else ''}written: {len(listed)} files, {size:,} bytes unpacked")
-    click.echo(f"its handler is {aws_lambda.HANDLER}")
+    click.echo(f"its handler is {target.HANDLER}")
 
 
 def _web(bundle: Path, folder: Path, runtime: Path | None, dry_run: bool) -> None:

@@ -29,9 +29,9 @@ def gate(context: click.Context, testing: bool, base: str | None, as_json: bool)
     With --base, the verdict does not decide where nothing has changed that makes a model: the bundle is that of the
     commit where the branch left REF, and so are conf/, the code, the pipeline and the locks. What decides then, and
     always with --base, is whether every version that models/registry.yaml now names may be run. Else metrics, slices
-    and verdicts are computed again and must equal the reports, and where the change edits conf/gates or
-    conf/evaluation, the rules of REF decide as well. A REF of zeros, or an empty one, is what a forge says of a new
-    branch: the verdict decides.
+    and verdicts are computed again and must equal the reports, and the budget of conf/deploy is judged. Where the
+    change edits conf/gates, conf/evaluation or the budget, what REF says of them decides as well. A REF of zeros, or
+    an empty one, is what a forge says of a new branch: the verdict decides.
     """
     if testing and base is not None:
         raise click.UsageError("--self-test and --base exclude each other.")
@@ -51,7 +51,7 @@ def _judge(base: str | None, as_json: bool) -> bool:
     from trunkline.deploy import moves as deploy_moves
     from trunkline.pipeline import reports
     from trunkline.pipeline.gate import decision, recompute
-    from trunkline.review import former
+    from trunkline.review import former, spending
 
     now, params = reports.Reports.parse(reports.read(Path())), Params.read()
     judged = now.gates
@@ -62,6 +62,7 @@ def _judge(base: str | None, as_json: bool) -> bool:
     if before is not None and not same:
         differing = recompute.differences(params)
         verdicts += former.verdicts(Params(before.mapping(paths.PARAMS), paths.PARAMS), params, now.validation)
+        verdicts += spending.verdicts_here(Path(), params, before)
     passed = reports.passes(verdicts) and not differing
     moves = deploy_moves.moves(Path(), params, before) if before is not None else ()
     if as_json:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from trunkline.core.params import Params
+    from trunkline.serve.labelling.settle import Agreement, Rule
     from trunkline.serve.labels.declared import Declared
     from trunkline.serve.labels.importing import Imported
     from trunkline.serve.prediction_log.place import Place
@@ -35,6 +36,8 @@ def labels() -> None:
 @click.option("--id", "by_id", metavar="COLUMN", help="The column of request ids; else rows are of the unique key.")
 @click.option("--row", metavar="COLUMN", help="With --id: the column of rows' numbers in a request, from 0.")
 @click.option("--at", metavar="COLUMN", help="The column that says when an outcome arrived.")
+@click.option("--annotator", metavar="COLUMN", help="The column of who answered: FILE has a row for each answer.")
+@click.option("--resolve", type=click.Choice(["majority", "median"]), help="What is taken where annotators disagree.")
 @_project
 @options.dry_run("Check each row and say what would be joined; store nothing.")
 @options.as_json("Print what was done as JSON.")
@@ -46,6 +49,8 @@ def import_(  # noqa: PLR0913, PLR0917  an argument per option
     by_id: str | None,
     row: str | None,
     at: str | None,
+    annotator: str | None,
+    resolve: "Rule | None",
     project: Path,
     dry_run: bool,
     as_json: bool,
@@ -56,25 +61,36 @@ def import_(  # noqa: PLR0913, PLR0917  an argument per option
     of. Without FILE, it is the observations' table that conf/data declares, as validate has written it to data/valid.
     Without --at, an outcome arrives so long after its event as data.target.known_after says, if FILE has the event's
     columns, and else as it is imported. An outcome that was corrected is one more. Exits 1 where rows were refused.
+
+    FILE may be what annotators made of the tasks of `trunkline sample`: Label Studio's JSON, CVAT's XML, or with
+    --annotator a table. Their agreement is shown; where they disagree nothing is stored, unless --resolve says what,
+    and the exit code is 1.
     """
     from trunkline.core.params import Params
     from trunkline.core.progress import Bar
     from trunkline.serve import tables
+    from trunkline.serve.labelling import returned, settle
     from trunkline.serve.labels import importing
     from trunkline.serve.labels.file import Columns, OutcomesFile
 
     if row is not None and by_id is None:
         raise click.UsageError("--row: is of a request; name the column of its id too: --id")
+    if resolve is not None and annotator is None and (source is None or source.suffix not in returned.SUFFIXES):
+        raise click.UsageError("--resolve: is for answers of annotators; name the column of who answered: --annotator")
     params = Params.read(project)
     place, path = log_place(project, log), source or _observations(params, project)
-    file = OutcomesFile(tables.open_table(path), _declared(params, log), Columns(by_id, row, at))
+    of_log, by, agreement = declared(params, log), Columns(by_id, row, at), None
+    if annotator is not None or path.suffix in returned.SUFFIXES:
+        file, agreement = settle.read(path, of_log, by, annotator, resolve)
+    else:
+        file = OutcomesFile(tables.open_table(path), of_log, by)
     with Bar(path.name, file.table.rows, "rows") as bar:
         done = importing.run(file, place, datetime.now(UTC), bar.advance, dry_run=dry_run)
     if as_json:
-        output.echo_json(vars(done))
+        output.echo_json(vars(done) | ({"agreement": vars(agreement)} if agreement else {}))
     else:
-        _tell_import(path, done, dry_run)
-    context.exit(1 if done.refused else 0)
+        _tell_import(path, done, dry_run, agreement)
+    context.exit(1 if done.refused or (agreement and agreement.conflicts) else 0)
 
 
 @labels.command(short_help="Join predictions with the outcomes that had arrived by a moment.")
@@ -108,7 +124,8 @@ def join(log: str | None, as_of: datetime | None, target: Path | None, project: 
         _tell_join(counts, moment)
 
 
-def _declared(params: "Params", log: str | None) -> "Declared":
+def declared(params: "Params", log: str | None) -> "Declared":
+    """Return what a project declares of its outcomes; raises UserError where the environment lacks the log's key."""
     from trunkline.conf.serving import Log, Serving
     from trunkline.serve.labels.declared import Declared
     from trunkline.serve.prediction_log import privacy
@@ -152,7 +169,8 @@ def _observations(params: "Params", project: Path) -> Path:
     return path
 
 
-def _tell_import(path: Path, done: "Imported", dry_run: bool) -> None:
+def _tell_import(path: Path, done: "Imported", dry_run: bool, agreement: "Agreement | None" = None) -> None:
+    what = "row" if agreement is None else "task"
     parts = {
         "would be stored" if dry_run else "stored": done.stored,
         "stored before": done.before,
@@ -161,16 +179,18 @@ def _tell_import(path: Path, done: "Imported", dry_run: bool) -> None:
         "refused": len(done.refused),
     }
     listed = ", ".join(f"{count:,} {what}" for what, count in parts.items() if count) or "none stored"
-    click.echo(f"{path}: {done.rows:,} rows: {listed}")
+    click.echo(f"{path}: {done.rows:,} {what}s: {listed}")
+    if agreement is not None:
+        click.echo(agreement.text)
     early = f", {len(done.early):,} of which arrived before it was made" if done.early else ""
     click.echo(
         f"of the outcomes, {done.matched:,} have a prediction in the log{early}; without one: {done.unmatched:,}"
     )
-    for rows in (done.refused, done.early):
+    for rows in (done.refused, done.early, agreement.conflicts if agreement else {}):
         for number, why in list(rows.items())[:_SHOWN]:
-            click.echo(f"{path}: row {number}: {why}", err=True)
+            click.echo(f"{path}: {what} {number}: {why}", err=True)
         if len(rows) > _SHOWN:
-            click.echo(f"and {len(rows) - _SHOWN:,} rows more; --json has all", err=True)
+            click.echo(f"and {len(rows) - _SHOWN:,} {what}s more; --json has all", err=True)
 
 
 def _tell_join(counts: "pl.DataFrame", moment: datetime) -> None:

@@ -30,19 +30,23 @@ def plan(base: str | None, as_json: bool) -> None:
     from trunkline.conf.data import Data
     from trunkline.core.params import Params
     from trunkline.pipeline.plan import reasons, sources, workspace
+    from trunkline.review import spending
     from trunkline.show import terminal
 
     since = None if base is None else Since(Path(), Snapshot(Path(), repository.merge_base(Path(), base)))
     params = Params.read()
-    planned, _ = workspace.plan(Path(), params, since)
+    planned, stages = workspace.plan(Path(), params, since)
+    costs = spending.known(Path(), params, planned, stages)
     unpinned = list(sources.unpinned(params.group(Data).sources))
     if as_json:
-        output.echo_json(reasons.content(planned) | {"unpinned": unpinned})
+        output.echo_json(reasons.content(planned) | {"unpinned": unpinned, "costs": [*map(vars, costs)]})
         return
     terminal.show(_table(planned))
     for line in unpinned:
         click.echo(f"source: {line}")
     click.echo(_summary(planned))
+    for cost in costs:
+        click.echo(f"cost: {cost}")
 
 
 def _table(plan: "ReproPlan") -> "RenderableType":

@@ -87,6 +87,95 @@ def kubernetes(context: click.Context, folder: Path, dry_run: bool, check: bool,
     context.exit(target.put(target_kubernetes.render(Params.read(project), _below(project, folder))))
 
 
+@render.command(short_help="Write a dev container, and a compose file with Jupyter and MLflow, of conf/deploy.")
+@_writes
+@click.pass_context
+def development(context: click.Context, folder: Path, dry_run: bool, check: bool, project: Path) -> None:
+    """Write a dev container with VS Code's settings, and a compose file with Jupyter and MLflow.
+
+    Editors look for it in .devcontainer of the project. With --check, exits 1 if a file is missing or another one.
+    """
+    from trunkline.core.params import Params
+    from trunkline.deploy.targets import development as target_development
+
+    target = _Target("development", "conf/deploy", folder, dry_run, check)
+    context.exit(target.put(target_development.render(Params.read(project), _place(project, folder))))
+
+
+@render.command(short_help="Write what Terraform makes in a cloud, of conf/deploy.")
+@_writes
+@click.pass_context
+def terraform(context: click.Context, folder: Path, dry_run: bool, check: bool, project: Path) -> None:
+    """Write a main.tf.json for each cloud of conf/deploy: bucket, registry, secrets, servers, alert: docs/targets.md.
+
+    Nothing is asked of a cloud, and no secret is in it. With --check, exits 1 if a file is missing or another one.
+    """
+    from trunkline.core.params import Params
+    from trunkline.deploy.targets import terraform as target_terraform
+
+    target = _Target("terraform", "conf/deploy", folder, dry_run, check)
+    context.exit(target.put(target_terraform.render(Params.read(project))))
+
+
+@render.command("cloud-run", short_help="Write a service of Google Cloud Run of conf/deploy.")
+@_writes
+@click.pass_context
+def cloud_run(context: click.Context, folder: Path, dry_run: bool, check: bool, project: Path) -> None:
+    """Write a service for Google Cloud Run, which follows an environment.
+
+    With --check, exits 1 if a file is missing or another one.
+    """
+    from trunkline.core.params import Params
+    from trunkline.deploy.targets import cloud_run as target_cloud_run
+
+    target = _Target("cloud-run", "conf/", folder, dry_run, check)
+    context.exit(target.put(target_cloud_run.render(Params.read(project))))
+
+
+def _scheduler(kind: str, name: str, what: str) -> None:
+    """Add the verb of a scheduler, whose files all come of dvc.yaml and conf/deploy."""
+    verb = kind.replace("_", "-")
+
+    @render.command(verb, short_help=f"Write {what} of conf/deploy.")
+    @_writes
+    @click.pass_context
+    def command(context: click.Context, folder: Path, dry_run: bool, check: bool, project: Path) -> None:
+        from trunkline.core.params import Params
+        from trunkline.deploy.targets import scheduler
+
+        target = _Target(verb, "conf/deploy", folder, dry_run, check)
+        context.exit(target.put(scheduler.render(Params.read(project), kind, _stages(project))))
+
+    command.help = (
+        f"Write {what}, which runs `trunkline ci reproduce run`; {name} runs it, nothing is run here.\n\n"
+        "With --check, exits 1 if a file is missing or another one."
+    )
+
+
+for _scheduled in (
+    ("airflow", "Apache Airflow", "a DAG for Apache Airflow"),
+    ("dagster", "Dagster", "a job for Dagster"),
+    ("prefect", "Prefect", "a flow for Prefect"),
+    ("argo_workflows", "Argo Workflows", "a workflow for Argo"),
+    ("databricks", "Databricks", "a bundle with a job for Databricks"),
+):
+    _scheduler(*_scheduled)
+
+
+def _stages(project: Path) -> Mapping[str, Any]:
+    """Return the stages of dvc.yaml."""
+    from trunkline.core.safe_yaml import parse_yaml
+
+    try:
+        content = parse_yaml((project / "dvc.yaml").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{project / 'dvc.yaml'}: there is none, which tasks could be made of") from None
+    stages = content.get("stages") if isinstance(content, Mapping) else None
+    if not isinstance(stages, Mapping) or not stages:
+        raise UserError(f"{project / 'dvc.yaml'}: has no stages, which tasks could be made of")
+    return stages
+
+
 def _place(project: Path, folder: Path) -> "Place":
     """Return where the folder is in the project, and the lock with every extra."""
     from trunkline.core.paths import FRAMEWORK
@@ -134,10 +223,10 @@ class _Target:
 
     def _left(self, texts: Mapping[str, str]) -> list[Path]:
         """Return files that this target wrote into the folder once, and would not write now."""
-        mark = f"# Written by `trunkline render {self.verb}`"
+        mark = f"Written by `trunkline render {self.verb}`"
         paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
         others = [path for path in paths if path.relative_to(self.folder).as_posix() not in texts]
-        return [path for path in others if (_content(path) or "").startswith(mark)]
+        return [path for path in others if mark in (_content(path) or "")[:100]]
 
     def _state(self, changed: bool) -> str:
         if not changed:

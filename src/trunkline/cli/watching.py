@@ -149,9 +149,7 @@ def source(params: "Params", bundle: Path, log: str | None) -> "Source":
     from trunkline.serve.labels import store
 
     target, place = params.group(Data).target, log_place(Path(), log)
-    return Source(
-        place, reference(bundle), store.read(place, target.task), target.task, tuple(map(str, target.classes or ()))
-    )
+    return Source(place, reference(bundle), store.read(place, target.task), target.task, target.class_names)
 
 
 def reference(bundle: Path) -> Any:

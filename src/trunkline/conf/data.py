@@ -1,5 +1,6 @@
 """conf/data: where the tables come from, what one row is, what is predicted, and over which window."""
 
+from itertools import pairwise
 from typing import Annotated, ClassVar, Self
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -8,7 +9,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from trunkline.conf.sources import Source
 from trunkline.core import expressions
 from trunkline.core.errors import nearest
-from trunkline.core.tasks import Task
+from trunkline.core.tasks import NUMERIC, Task, quantile_name
 from trunkline.core.values import Column, Columns, Duration, Expression, Group, Name, Period, Strict, Tuple
 
 
@@ -29,7 +30,9 @@ class Target(Strict):
 
     name: Column = Field(description="Column name of the label.")
     task: Task = Field(
-        "binary", description="Whether a row is true or false, of one of several classes, a number, or a count."
+        "binary",
+        description="Whether a row is true or false, of one of several classes, a number, a count, or quantiles of a "
+        "number.",
     )
     expression: Expression = Field(
         description="True or false, one of `classes`, a number, or a count per row; missing where there is no label."
@@ -37,14 +40,25 @@ class Target(Strict):
     classes: Annotated[tuple[str | int, ...], Tuple] | None = Field(
         None, description="Of multiclass: every class, in the order of the scores.", min_length=2
     )
+    quantiles: Annotated[tuple[float, ...], Tuple] | None = Field(
+        None,
+        description="Of quantile: the levels that are scored, ascending between 0 and 1; the first and the last are an "
+        "interval.",
+        min_length=2,
+    )
+    naive: Column | None = Field(
+        None,
+        description="Of a forecast: the feature that is by itself a simple one, such as the label a season before; "
+        "`mase` and gates measure the model by it.",
+    )
     known_after: Duration | None = Field(
         None, description="How long after the event the label becomes known; with `window` only."
     )
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The classes as texts; none unless the task is multiclass."""
-        return tuple(map(str, self.classes or ()))
+        """The names of a row's several scores: the classes, or the quantiles; none of a task with one score."""
+        return tuple(map(str, self.classes or ())) or tuple(map(quantile_name, self.quantiles or ()))
 
     @model_validator(mode="after")
     def _classes_fit_the_task(self) -> Self:
@@ -54,8 +68,27 @@ class Target(Strict):
                 if self.classes is None
                 else f"classes: has no meaning for {self.task}; remove it, or declare task: multiclass"
             )
-        if len(set(self.class_names)) < len(self.class_names):
+        if self.classes and len(set(self.class_names)) < len(self.classes):
             raise ValueError("classes: names a class twice; remove one")
+        return self
+
+    @model_validator(mode="after")
+    def _naive_is_a_number(self) -> Self:
+        if self.naive is not None and self.task not in NUMERIC:
+            raise ValueError(f"naive: has no meaning for {self.task}, whose labels are no numbers; remove it")
+        return self
+
+    @model_validator(mode="after")
+    def _quantiles_fit_the_task(self) -> Self:
+        if (self.quantiles is None) == (self.task == "quantile"):
+            raise ValueError(
+                "quantiles: the key is missing: quantile needs its levels, such as [0.1, 0.5, 0.9]"
+                if self.quantiles is None
+                else f"quantiles: has no meaning for {self.task}; remove it, or declare task: quantile"
+            )
+        ends = (0.0, *(self.quantiles or ()), 1.0)
+        if any(low >= high for low, high in pairwise(ends)):
+            raise ValueError("quantiles: must be above 0, below 1 and ascending")
         return self
 
 

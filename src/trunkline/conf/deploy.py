@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from trunkline.conf.previews import Previews
+from trunkline.conf.prices import Budget, Prices
 from trunkline.conf.rollout import Rollout
 from trunkline.conf.signers import Signers
 from trunkline.conf.targets import Targets
@@ -133,6 +134,14 @@ class Deploy(Group):
         description="What runs a version; production must be among them."
     )
     targets: Targets = Field(Targets(), description="What `trunkline render` writes for programs that run containers.")
+    prices: Prices | None = Field(None, description="What a machine, bytes and traffic cost; null: no cost is shown.")
+    budget: Budget | None = Field(None, description="What a change may cost at most; null: whatever it does.")
+
+    @model_validator(mode="after")
+    def _priced(self) -> Self:
+        if self.budget is not None and self.prices is None:
+            raise ValueError("budget: limits what has no price; declare prices")
+        return self
 
     @model_validator(mode="after")
     def _apart(self) -> Self:

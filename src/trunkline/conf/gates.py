@@ -95,8 +95,10 @@ class Simplicity(Rule):
 
     kind: Literal["simplicity"] = Field(description="Selects this kind of rule.")
     metric: Metric = Field(description="A metric that says which end is the better one.")
-    than: Literal["baseline", "base_rate"] = Field(
-        "baseline", description="gates.baseline, or the training rows' base rate as every row's score."
+    than: Literal["baseline", "base_rate", "naive"] = Field(
+        "baseline",
+        description="gates.baseline, the training rows' base rate as every row's score, or the feature of "
+        "data.target.naive as the score, on the rows that have it.",
     )
     margin: float = Field(ge=0, allow_inf_nan=False, description="In units of the metric.")
 

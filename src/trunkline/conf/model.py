@@ -83,6 +83,13 @@ class Model(Group):
     stop_early: StopEarly | None = Field(
         None, description="Chooses the rounds of LightGBM, XGBoost or CatBoost on later rows, not on random ones."
     )
+    calibrate: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Of task quantile: the share of the training rows, the last ones, that are not trained on but say "
+        "what the quantiles miss.",
+    )
 
     @property
     def parameters(self) -> dict[str, Any]:

@@ -1,10 +1,10 @@
-"""conf/deploy, targets: what `trunkline render` writes for programs that run containers; nothing that is not declared.
+"""conf/deploy, targets: what `trunkline render` writes for other programs; nothing that is not declared.
 
 No digest is looked up: which image is meant is declared, as its digest, and a tag, which can be moved, is refused.
 """
 
 import re
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
@@ -129,6 +129,161 @@ class Kubernetes(Strict):
     flux: Label | None = Field(None, description="Namespace of Flux, which gets Kustomizations; null: none.")
 
 
+class Scheduled(Strict):
+    """When a scheduler runs the pipeline, and what becomes of the results."""
+
+    schedule: str | None = Field(
+        None,
+        pattern=r"^[\d*/,-]+( [\d*/,-]+){4}$",
+        description="When, as cron writes it, in UTC: such as 0 3 * * 1; null: when a person starts it.",
+    )
+    push: bool = Field(
+        False, description="Whether results are committed to the trunk, once their outputs are in DVC's remote."
+    )
+
+
+class Worker(Scheduled):
+    """A scheduler whose tasks run in a clone on its worker: `trunkline render airflow`, `dagster` and `prefect`."""
+
+    project: str = Field(
+        pattern=r"^/[\w./-]+$", description="The clone on the worker, for these runs alone, with read access to origin."
+    )
+    tasks: Literal["one", "stages"] = Field(
+        "one", description="one: `trunkline ci reproduce run`; stages: a task for each stage of dvc.yaml."
+    )
+
+
+class ArgoWorkflows(Scheduled):
+    """A WorkflowTemplate or CronWorkflow: `trunkline render argo-workflows`."""
+
+    image: Image = Field(description="The image that pipeline.Dockerfile was built to.")
+    tasks: Literal["one", "stages"] = Field(
+        "one", description="one: `trunkline ci reproduce run`; stages: a task for each stage of dvc.yaml."
+    )
+    storage: str = Field("20Gi", pattern=r"^\d+[KMGT]i$", description="Room for the clone and its data.")
+    resources: Resources = Field(Resources(cpu="2", memory="8Gi"), description="What a task asks for.")
+
+
+class Databricks(Scheduled):
+    """A bundle with a job: `trunkline render databricks`."""
+
+    spark_version: str = Field(
+        pattern=r"^[\w.-]+$", description="Databricks Runtime with Python 3.11 to 3.13, such as 16.4.x-scala2.12."
+    )
+    node_type: str = Field(pattern=r"^[\w.-]+$", description="The machine that the job runs on, such as m5.xlarge.")
+
+
+class CloudRun(Strict):
+    """A service of Google Cloud Run: `trunkline render cloud-run`."""
+
+    server: Image = Field(description="The image that server.Dockerfile was built to.")
+    reconciler: Image = Field(description="The image that pipeline.Dockerfile was built to.")
+    environment: str = Field("production", description="The environment whose version it serves.")
+    service_account: str = Field(
+        pattern=r"^[a-z0-9-]+@[a-z0-9.-]+$", description="Whose rights it has: reading secrets and DVC's remote."
+    )
+    replicas: Replicas = Field(Replicas(min=1), description="How many instances there are.")
+    resources: Resources = Field(Resources(cpu="1", memory="1Gi"), description="What a server may take.")
+    reconciler_resources: Resources = Field(
+        Resources(cpu="500m", memory="1Gi"), description="What the reconciler beside it may take."
+    )
+    in_work: int = Field(8, ge=1, le=1000, description="Requests that one instance answers at a time.")
+
+
+class Development(Strict):
+    """What an editor needs: `trunkline render development`."""
+
+    base: Image = Field(description="Image with Python 3.11 to 3.13, git and libgomp1, in which the lock is installed.")
+
+
+class Cloud(Strict):
+    """What a cloud has of a model, by Terraform; without images, only what they and the data are kept in."""
+
+    environment: str = Field("production", description="The environment whose version the servers serve.")
+    bucket: str = Field(
+        pattern=r"^[a-z0-9]([a-z0-9-]{1,61})[a-z0-9]$",
+        description="Name of the bucket to be made, of nobody else; of Azure, a storage account without -.",
+    )
+    server: Image | None = Field(
+        None,
+        description="The image that server.Dockerfile was built to; null: no servers yet, as before the first push.",
+    )
+    reconciler: Image | None = Field(
+        None, description="The image that pipeline.Dockerfile was built to; null, if server is."
+    )
+    alerts: str = Field(pattern=r"^[\w.+-]+@[\w.-]+$", description="Address that is written to when servers fail.")
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.server is None) != (self.reconciler is None):
+            raise ValueError("server and reconciler run beside each other; declare both, or neither")
+        return self
+
+
+class Aws(Cloud):
+    """A bucket, a registry, secrets, servers on Fargate and an alarm."""
+
+    region: str = Field(pattern=r"^[a-z]+(-[a-z]+)+-\d$", description="Region, such as eu-central-1.")
+    vpc: str = Field(pattern=r"^vpc-[0-9a-f]+$", description="The network that servers are in.")
+    subnets: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]+$")], ...], Tuple] = Field(
+        min_length=1, description="Its subnets for servers, without addresses of their own, with a way out."
+    )
+    clients: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^sg-[0-9a-f]+$")], ...], Tuple] = Field(
+        (), description="Security groups that may ask the servers; all others may not."
+    )
+    servers: int = Field(2, ge=1, le=1000, description="How many servers there are.")
+    cpu: Literal[512, 1024, 2048, 4096] = Field(
+        1024, description="What a server and its reconciler may take: 1024 are one processor."
+    )
+    memory: int = Field(2048, multiple_of=1024, description="Memory of both, in MiB: 2 to 8 times cpu, 30720 at most.")
+
+    @model_validator(mode="after")
+    def _sold(self) -> Self:
+        if not 2 * self.cpu <= self.memory <= min(8 * self.cpu, 30720):
+            raise ValueError(f"memory: {self.memory} is not sold with cpu: {self.cpu}; write 2 to 8 times as much")
+        return self
+
+
+class Google(Cloud):
+    """A bucket, a registry, secrets, a service of Cloud Run and an alert."""
+
+    project: str = Field(pattern=r"^[a-z][a-z0-9-]{4,28}[a-z0-9]$", description="The project that all of it is in.")
+    region: str = Field(pattern=r"^[a-z]+-[a-z]+\d+$", description="Region, such as europe-west3.")
+    clients: Annotated[
+        tuple[Annotated[str, StringConstraints(pattern=r"^(serviceAccount|group|user):[\w.+-]+@[\w.-]+$")], ...], Tuple
+    ] = Field((), description="Who may ask, such as serviceAccount:shop@project.iam.gserviceaccount.com.")
+    replicas: Replicas = Field(Replicas(min=1), description="How many instances there are.")
+    resources: Resources = Field(Resources(cpu="1", memory="1Gi"), description="What a server may take.")
+    reconciler_resources: Resources = Field(
+        Resources(cpu="500m", memory="1Gi"), description="What the reconciler beside it may take."
+    )
+    in_work: int = Field(8, ge=1, le=1000, description="Requests that one instance answers at a time.")
+
+
+class Azure(Cloud):
+    """A storage account, a registry, a key vault, a container app and an alert."""
+
+    subscription: str = Field(pattern=r"^[0-9a-f-]{36}$", description="The subscription that all of it is in.")
+    region: str = Field(pattern=r"^[a-z]+\d?$", description="Region, such as westeurope.")
+    registry: str = Field(pattern=r"^[a-z0-9]{5,50}$", description="Name of the registry to be made, of nobody else.")
+    vault: str = Field(
+        pattern=r"^[a-z][a-z0-9-]{1,22}[a-z0-9]$", description="Name of the key vault to be made, of nobody else."
+    )
+    replicas: Replicas = Field(Replicas(min=1), description="How many servers there are.")
+    cpu: float = Field(
+        1.0, ge=0.25, le=3.5, multiple_of=0.25, description="Processors of a server; its reconciler has another half."
+    )
+    in_work: int = Field(8, ge=1, le=1000, description="Requests that one server is for.")
+
+
+class Terraform(Strict):
+    """A main.tf.json for each cloud: `trunkline render terraform`."""
+
+    aws: Aws | None = Field(None, description="Amazon Web Services.")
+    google: Google | None = Field(None, description="Google Cloud.")
+    azure: Azure | None = Field(None, description="Microsoft Azure.")
+
+
 class Targets(Strict):
     """What `trunkline render` writes, beside monitoring; null: it is refused."""
 
@@ -138,3 +293,11 @@ class Targets(Strict):
     trunk: str = Field("main", pattern=r"^[\w./-]+$", description="The branch that production follows.")
     container: Container | None = Field(None, description="Dockerfiles and a compose file.")
     kubernetes: Kubernetes | None = Field(None, description="Manifests for Kustomize, Argo CD and Flux.")
+    airflow: Worker | None = Field(None, description="A DAG of Apache Airflow.")
+    dagster: Worker | None = Field(None, description="A job of Dagster.")
+    prefect: Worker | None = Field(None, description="A flow of Prefect.")
+    argo_workflows: ArgoWorkflows | None = Field(None, description="A workflow of Argo.")
+    databricks: Databricks | None = Field(None, description="A bundle with a job of Databricks.")
+    cloud_run: CloudRun | None = Field(None, description="A service of Google Cloud Run.")
+    terraform: Terraform | None = Field(None, description="A bucket, a registry, secrets and servers of a cloud.")
+    development: Development | None = Field(None, description="A dev container, VS Code and a compose file for both.")

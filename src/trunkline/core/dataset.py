@@ -11,7 +11,7 @@ from trunkline.core.errors import UserError
 from trunkline.core.features import Feature, Role
 from trunkline.core.files import parse_json
 from trunkline.core.paths import FEATURES
-from trunkline.core.tasks import NUMERIC, Task, score_columns
+from trunkline.core.tasks import NUMERIC, Task, levels, score_columns
 
 Split = Literal["train", "holdout"]
 
@@ -26,7 +26,9 @@ class Schema:
     label: str
     timezone: str
     task: Task = "binary"
-    classes: tuple[str, ...] = ()  # of multiclass, in the order of the scores
+    classes: tuple[str, ...] = ()  # of multiclass, or the names of quantiles, in the order of the scores
+    naive: str | None = None  # the feature that is by itself a simple forecast
+    naive_error: float | None = None  # mean absolute difference of it and the label, in the training rows
 
     @classmethod
     def read(cls, folder: Path = FEATURES) -> Self:
@@ -36,9 +38,11 @@ class Schema:
         return cls(features=features, **content | {"classes": tuple(content.get("classes", ()))})
 
     def write(self, folder: Path = FEATURES) -> None:
-        """Write the schema beside the tables; a binary one without what only other tasks have."""
+        """Write the schema beside the tables; without what only other tasks, or forecasts, have."""
         content = asdict(self)
         for key in ("task", "classes") if self.task == "binary" else ():
+            del content[key]
+        for key in ("naive", "naive_error") if self.naive is None else ():
             del content[key]
         files.write_json(folder / SCHEMA, content)
 
@@ -46,6 +50,11 @@ class Schema:
     def scores(self) -> tuple[str, ...]:
         """Names of the scores of a row."""
         return score_columns(self.classes)
+
+    @property
+    def levels(self) -> tuple[float, ...]:
+        """Levels of the quantiles that are scored; none of another task."""
+        return levels(self.task, self.classes)
 
     @property
     def names(self) -> list[str]:

@@ -3,12 +3,22 @@
 from collections.abc import Sequence
 from typing import Literal
 
-Task = Literal["binary", "multiclass", "regression", "count"]
-NUMERIC: tuple[Task, ...] = ("regression", "count")  # whose labels and scores are numbers
+Task = Literal["binary", "multiclass", "regression", "count", "quantile"]
+NUMERIC: tuple[Task, ...] = ("regression", "count", "quantile")  # whose labels and scores are numbers
 
 SCORE = "score"
 
 
 def score_columns(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a row's scores: `score`, or `score_<class>` for each of several classes."""
+    """Return the names of a row's scores: `score`, or `score_<class>` for each of several classes or quantiles."""
     return tuple(f"{SCORE}_{name}" for name in classes) or (SCORE,)
+
+
+def quantile_name(level: float) -> str:
+    """Return what the score of a quantile is called, by its percentage: `q90` of 0.9, `q2.5` of 0.025."""
+    return f"q{round(100 * level, 9):.9g}"
+
+
+def levels(task: Task, classes: Sequence[str]) -> tuple[float, ...]:
+    """Return the levels, above 0 and below 1, of the quantiles that scores are called by; none of another task."""
+    return tuple(round(float(name[1:]) / 100, 11) for name in classes) if task == "quantile" else ()

@@ -205,6 +205,8 @@ def _explains(cause: Streak, other: Streak, monitoring: Monitoring) -> bool:
     if _family(cause) != _family(other):
         return False
     slack = SLACK * monitoring.window
+    if cause.rule.upstream and cause.ended and other.until > cause.until + slack:
+        return False  # what goes on once the upstream is mended was not its doing
     last = min(cause.until + slack, cause.since + max(monitoring.cooldown, slack))
     return cause.since - slack <= other.since <= last
 

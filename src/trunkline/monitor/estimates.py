@@ -20,6 +20,7 @@ EXPECTED: Mapping[Task, tuple[str, ...]] = {
     "multiclass": ("log_loss", "brier", "accuracy"),
     "regression": (),
     "count": (),
+    "quantile": (),
 }
 
 _SMALLEST = float(np.finfo(np.float64).eps)

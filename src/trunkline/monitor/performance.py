@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from trunkline.core.arrays import Floats
-from trunkline.core.tasks import NUMERIC, Task, score_columns
+from trunkline.core.tasks import NUMERIC, Task, levels, score_columns
 from trunkline.monitor import table
 from trunkline.monitor.outcomes import CLUSTER, parts
 from trunkline.pipeline.evaluate import drift
@@ -27,6 +27,7 @@ DEFAULTS: Mapping[Task, tuple[str, ...]] = {
     "multiclass": ("log_loss", "accuracy"),
     "regression": ("mae", "rmse"),
     "count": ("mae", "poisson_deviance"),
+    "quantile": ("pinball", "coverage"),
 }
 
 Asked = tuple[dict[str, Any], Metric]  # a row of the table, and the metric that is its value
@@ -73,10 +74,11 @@ class Judge:
         scores = np.ascontiguousarray(rows.select(names).to_numpy().astype(np.float64))
         clusters = rows[CLUSTER].rank("dense").cast(pl.Int64).to_numpy() - 1
         values = rows[OUTCOME]
-        if self.classes:
+        if self.task == "multiclass":
             values = values.replace_strict(list(self.classes), range(len(self.classes)), default=-1)
         labels = values.cast(pl.Float64).to_numpy()
-        return Sample(labels, scores if self.classes else scores[:, 0], clusters, self.task)
+        given_levels, naive_error = levels(self.task, self.classes), self.reference.get("naive_error")
+        return Sample(labels, scores if self.classes else scores[:, 0], clusters, self.task, given_levels, naive_error)
 
     def _performance(self, name: str, label: str) -> Iterator[Asked]:
         whole: Mapping[str, Any] = self.reference.get("metrics", {})
@@ -95,6 +97,9 @@ class Judge:
     def _means(self, sample: Sample, name: str) -> Iterator[Asked]:
         """Ask for the mean outcome, or the share of each class."""
         entry = self.reference.get("outcomes", {}) if not name else {}
+        if self.task in NUMERIC:
+            yield _row(table.OUTCOME, table.OUTCOME, "mean", _of_holdout(entry, "", self.task)), _mean(sample.labels)
+            return
         for outcome, (_, _, happened) in zip(self.classes or (table.OUTCOME,), self._scored(sample), strict=True):
             measure = "share" if self.classes else "mean"
             yield _row(table.OUTCOME, outcome, measure, _of_holdout(entry, outcome, self.task)), _mean(happened)
@@ -122,7 +127,8 @@ class Judge:
         """Yield the name of each score, the scores, and what they are scores of."""
         for place, name in enumerate(score_columns(self.classes)):
             scores = sample.scores[:, place] if self.classes else sample.scores
-            yield name, scores, (sample.labels == place).astype(np.float64) if self.classes else sample.labels
+            of_class = self.task == "multiclass"
+            yield name, scores, (sample.labels == place).astype(np.float64) if of_class else sample.labels
 
     def _known(self, score: str, name: str) -> Mapping[str, Any] | None:
         """Return the calibration of the holdout; there is none of a slice."""

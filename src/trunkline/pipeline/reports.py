@@ -36,6 +36,7 @@ class WindowReport(_File):
     label_not_yet_known: int
     base_rate: float | None  # the mean label of a regression; None of several classes
     class_shares: dict[str, float] | None = None
+    quantiles: dict[str, float] | None = None  # the labels' own, of a task that scores some
 
 
 class WindowsReport(_File):

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trunkline.deploy import moves as deploy_moves
-from trunkline.pipeline.evaluate.estimate import Decided, words
+from trunkline.pipeline.evaluate.estimate import words
 from trunkline.pipeline.plan.reasons import Step
 from trunkline.pipeline.reports import Verdict
-from trunkline.review import backtest, mermaid, problem, reasons
+from trunkline.review import backtest, decision, mermaid, problem, reasons
 from trunkline.review.data import Moved, Pending, Review
 from trunkline.review.figures import number, span
 from trunkline.show.differences import shown
@@ -185,7 +185,7 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
         yield "What runs where", _moves(review)
     yield "Metrics on the holdout", _metrics(review)
     if (decided := review.reports.decision.decided) is not None:
-        yield "Decision by costs", _decision(decided)
+        yield "Decision by costs", decision.markdown(decided)
     if review.reports.backtest.origins:
         yield "Backtest", backtest.markdown(review.reports.backtest)
     if review.attribution or review.unattributed:
@@ -200,6 +200,9 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
     charted = [curve for curve in review.curves if curve.kind in mermaid.CHARTS]
     if charted:
         yield "Curves", "\n\n".join(map(mermaid.chart, charted))
+    if review.costs:
+        rows = ((cost.name, text(cost.words), text(cost.of)) for cost in review.costs)
+        yield "Cost", table(("of", "costs", "that is"), rows)
     yield "Data and bundle", _facts(review)
     steps = (
         f"git fetch origin {review.head} && git switch --detach FETCH_HEAD && make repro && .venv/bin/trunkline gate"
@@ -236,25 +239,6 @@ def _about(move: deploy_moves.Move) -> str:
 def _metrics(review: Review) -> str:
     rows = ((text(moved.metric), *_sides(moved), span(moved.now.interval), *_change(moved)) for moved in review.whole)
     return f"{table(('metric', 'base', 'this', '95 % interval', 'change', ''), rows)}\n\n{noise(review)}"
-
-
-def _decision(decided: Decided) -> str:
-    costs, chosen, of = decided.costs, decided.chosen, decided.confusion
-    rows = [
-        ("taken for positive", f"{of.true_positives:,}", f"{of.false_positives:,}"),
-        ("taken for negative", f"{of.false_negatives:,}", f"{of.true_negatives:,}"),
-    ]
-    told = (
-        f"Positive from a score of {chosen.threshold:.4g} on, the cheapest on {chosen.rows:,} out-of-fold rows: "
-        f"a false positive costs {costs['false_positive']:g}, a false negative {costs['false_negative']:g}, "
-        f"and a true positive brings {costs['gain']:g}."
-    )
-    expected = decided.expected_cost
-    cost = (
-        f"Expected cost per row of the holdout: {number(expected)} ({span(expected.interval)}); "
-        f"{decided.always:.4f} of taking every row for positive, {decided.never:.4f} of taking none."
-    )
-    return f"{told}\n\n{table(('on the holdout', 'is positive', 'is negative'), rows)}\n\n{cost}"
 
 
 def _sides(moved: Moved) -> tuple[str, str]:

@@ -9,6 +9,7 @@ import numpy as np
 from trunkline.adapters.dvc.survey import OPEN, Stage
 from trunkline.conf.evaluation import WHOLE
 from trunkline.core.errors import UserError
+from trunkline.deploy.cost import Cost
 from trunkline.deploy.moves import Move
 from trunkline.pipeline.claims import Refuted
 from trunkline.pipeline.evaluate.bootstrap import Resamples
@@ -110,6 +111,7 @@ class Review:
     `derived` are columns whose reason, why they are known although made of outcomes, is new; `reasons` are new
     ones why a column may be where its privacy class has it refused.
     `another` are the keys by which this is another problem than the base's, whose values are not compared then.
+    `costs` are those that are known, by the declared prices.
     """
 
     name: str
@@ -139,6 +141,7 @@ class Review:
     derived: tuple[KnownBecause, ...] = ()
     reasons: tuple[Reason, ...] = ()
     another: tuple[str, ...] = ()
+    costs: tuple[Cost, ...] = ()
 
     @property
     def rules(self) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from trunkline.adapters.forge import owners
 from trunkline.adapters.git import repository
 from trunkline.adapters.git.snapshot import Since, Snapshot
 from trunkline.conf.data import Data
+from trunkline.conf.deploy import Deploy
 from trunkline.conf.evaluation import Evaluation
 from trunkline.conf.gates import Gates
 from trunkline.conf.review import Review as Declared
@@ -22,9 +23,10 @@ from trunkline.core import paths
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError
 from trunkline.core.files import parse_json
-from trunkline.core.params import Params
+from trunkline.core.params import Params, dig
 from trunkline.core.tasks import Task
 from trunkline.deploy import moves
+from trunkline.deploy.cost import Measured
 from trunkline.pipeline import claims, merge, reports
 from trunkline.pipeline.evaluate import slices
 from trunkline.pipeline.evaluate.metrics.kinds import Sample
@@ -32,7 +34,7 @@ from trunkline.pipeline.gate import decision, timing
 from trunkline.pipeline.plan import workspace
 from trunkline.pipeline.reports import Past, Reports, Verdict, passes
 from trunkline.pipeline.search import summary
-from trunkline.review import backtest, derived, former, kind, problem, reasons
+from trunkline.review import backtest, derived, former, kind, problem, reasons, spending
 from trunkline.review import data as review_data
 from trunkline.review.attribution import measure
 from trunkline.review.data import Curve, CurveKind, Merge, Pending, Points, Reliance, Review
@@ -66,6 +68,9 @@ def gather(root: Path, params: Params, target: str) -> Review:
     past = Past() if another else Past.understood({path.stem: base.text(path) for path in reports.FILES})
     current = not any(step.action in OPEN for step in plan.steps)
     more = former.verdicts(before, params, now.validation) if current else []
+    priced = any(dig(each.content, Deploy.key, "prices") for each in (before, params))
+    measured = spending.measure(root, params, plan, stages) if priced else Measured()
+    more += spending.verdicts(before, params, measured) if current else []
     data, declared = params.group(Data), params.group(Evaluation)
     tested = backtest.ordered(declared.metrics, now.backtest)
     now = _decided(root, params.group(Gates), now.model_copy(update={"backtest": tested}), more)
@@ -86,7 +91,8 @@ def gather(root: Path, params: Params, target: str) -> Review:
         past=past,
         curves=tuple(_curve(root, base, kind) for kind in _DRAWN[data.target.task]),
         merge=_merge(root, fork.tip) if behind else None,
-        latency=timing.prediction(root / paths.BUNDLE),
+        latency=measured.latency or timing.prediction(root / paths.BUNDLE),
+        costs=spending.shown(params, measured),
         uncommitted=tuple(since.status.uncommitted(str(paths.LOCK), *results)),
         same_model=moves.same_model(since),
         moves=moves.moves(root, params, base),
@@ -165,6 +171,7 @@ _DRAWN: dict[Task, tuple[CurveKind, ...]] = {  # a confusion matrix is no curve
     "multiclass": (),
     "regression": ("observed",),
     "count": ("observed",),
+    "quantile": ("calibration",),
 }
 _UNREADABLE = (ValueError, KeyError, TypeError)
 

@@ -30,6 +30,7 @@ PLOTS: dict[Task, str] = {
     "multiclass": "the confusion matrix",
     "regression": "predicted against observed",
     "count": "predicted against observed",
+    "quantile": "the share of labels up to each quantile",
 }
 SHOWN = 3  # slices at either end, and reasons per table
 

@@ -17,7 +17,6 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from tests.conftest import ROOT
 from tests.deploy.targets import validators
 from tests.serve.conftest import GOOD, golden_bundle
 from trunkline.bundle.runtime import Bundle
@@ -104,11 +103,6 @@ def invoked(root: Path):
         process.wait()
         api.server.shutdown()
         api.server.server_close()
-
-
-@pytest.fixture(scope="module")
-def packages(tmp_path_factory) -> Path:
-    return validators.packages_of([ROOT / "locks/serve.txt"], tmp_path_factory.mktemp("lambda") / "packages")
 
 
 def project(folder: Path, **serving: object) -> Path:

@@ -1,4 +1,4 @@
-"""Programs of others that read rendered files: locks/validators.txt, in an environment of the user's cache."""
+"""Programs of others that read rendered files: each lock of them in an environment of the user's cache."""
 
 import json
 import shutil
@@ -14,13 +14,13 @@ from filelock import FileLock
 from tests.rig import npm, packages
 
 ROOT = Path(__file__).parents[3]
-LOCK = ROOT / "locks/validators.txt"
 
 
 @cache
-def environment() -> Path:
-    """Return the environment's folder, which is made where it is not there yet."""
-    folder = npm.cache() / f"validators-{npm.digest(LOCK.read_bytes() + sys.version.encode())[:16]}"
+def environment(lock: str = "validators") -> Path:
+    """Return the folder of the environment of a lock, which is made where it is not there yet."""
+    path = ROOT / f"locks/{lock}.txt"
+    folder = npm.cache() / f"{lock}-{npm.digest(path.read_bytes() + sys.version.encode())[:16]}"
     with FileLock(f"{folder}.lock"):
         if not (folder / "whole").exists():
             shutil.rmtree(folder, ignore_errors=True)
@@ -35,11 +35,11 @@ def environment() -> Path:
                 "--require-hashes",
                 "--python",
                 folder / "bin/python",
-                LOCK,
+                path,
             ]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
-                npm.missing(f"locks/validators.txt cannot be installed: {done.stderr.strip()}")
+                npm.missing(f"locks/{lock}.txt cannot be installed: {done.stderr.strip()}")
             (folder / "whole").touch()
     return folder
 

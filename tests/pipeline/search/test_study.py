@@ -162,7 +162,14 @@ def test_auto_tries_every_family_whatever_the_time() -> None:
     assert (found.best.family, found.stopped) == ("xgboost", "minutes")
     shipped = {path.stem for path in (ROOT / "conf/model").glob("*.yaml")}
     untried = shipped - {trial.family for trial in found.trials}
-    assert untried == {"boosting_small", "forest_small", "gbm_regression", "ridge"}  # the same, and regressors
+    assert untried == {
+        "boosting_small",
+        "forest_small",
+        "forecast",
+        "gbm_regression",
+        "quantiles",
+        "ridge",
+    }  # or regressors
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,14 @@ def test_what_the_tables_cannot_stand_for_is_left_to_onnxruntime():
     assert NumpyTrees.of(export.export(exported.fitted("forest"), exported.SCHEMA)) is None  # 128 leaves
     schema = exported.schema_of(exported.CASES["xgboost"])
     assert NumpyTrees.of(export.export(exported.fitted("xgboost"), schema)) is None  # sums in single precision
+    tree = {"_target_": "sklearn.tree.DecisionTreeRegressor", "max_depth": 3}
+    vote = exported.model(
+        exported.ENSEMBLE + "VotingRegressor",
+        exported.steps("mean", "none", "ordinal"),
+        estimators=[["a", {"_target_": exported.LINEAR + "Ridge"}], ["b", tree]],
+    )
+    pipeline = fit.fit(exported.dataset(), vote, seed=3)
+    assert NumpyTrees.of(export.export(pipeline, exported.SCHEMA)) is None  # one tree, and more than it
 
 
 @pytest.fixture(scope="module")

@@ -208,11 +208,21 @@ def test_fewer_rows_of_larger_trees_are_explained_at_once(case, monkeypatch):
     assert explainer.most == 3
 
 
-@pytest.mark.parametrize("name", sorted({*exported.CASES} - {*EXPLAINED}))
-def test_sums_in_single_precision_are_not_explained(tmp_path, name):
-    rows = exported.dataset(exported.schema_of(exported.CASES[name]))
-    with pytest.raises(NotExplainedError, match="what the operator Cast makes"):
-        made(tmp_path / "bundle", exported.fitted(name), rows)
+@pytest.mark.parametrize("name", sorted({*exported.ALL} - {*EXPLAINED}))
+def test_what_is_no_sum_in_double_precision_is_not_explained(tmp_path, name):
+    schema = exported.schema_of(exported.ALL[name])
+    with pytest.raises(NotExplainedError):
+        made(tmp_path / "bundle", exported.fitted(name), exported.dataset(schema))
+
+
+def test_units_of_a_network_are_not_taken_for_features(tmp_path):
+    """As many as there are numbers: what they weigh adds up to the score as features would."""
+    schema = replace(exported.SCHEMA, features=tuple(f for f in exported.SCHEMA.features if f.name in ("x", "y")))
+    two = exported.NETWORK | {"hidden_layer_sizes": [2]}
+    declared = exported.model("sklearn.neural_network.MLPRegressor", exported.steps("mean", "standard"), **two)
+    rows = exported.dataset(schema)
+    with pytest.raises(NotExplainedError, match="mixes numbers before MatMul weighs them"):
+        made(tmp_path / "bundle", fit.fit(rows, declared, seed=3), rows)
 
 
 def test_why_a_model_is_not_explained(tmp_path, monkeypatch):

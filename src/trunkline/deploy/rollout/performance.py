@@ -7,7 +7,7 @@ import polars as pl
 
 from trunkline.core.arrays import Floats
 from trunkline.core.errors import UserError
-from trunkline.core.tasks import SCORE, Task
+from trunkline.core.tasks import SCORE, Task, levels
 from trunkline.deploy.rollout.difference import Difference
 from trunkline.deploy.rollout.evidence import WHOLE, Evidence, Part
 from trunkline.deploy.rollout.finding import Finding, Limit, weighed
@@ -92,4 +92,6 @@ def _sample(rows: pl.DataFrame, task: Task) -> Sample:
         labels = np.array([classes.index(each) for each in rows[OUTCOME].to_list()])
         return Sample(labels, scores, clusters, task)
     labels = rows[OUTCOME].to_numpy().astype(np.int8 if task == "binary" else np.float64)
+    if task == "quantile":
+        return Sample(labels, scores, clusters, task, levels(task, [name.removeprefix(f"{SCORE}_") for name in names]))
     return Sample(labels, scores[:, 0], clusters, task)

@@ -17,7 +17,9 @@ _MOMENT = (1980, 1, 1, 0, 0, 0)  # the first that a zip knows
 _NOTES = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_cache.json")  # of who installed, and when
 
 
-def content(bundle: Path, packages: Path, project: Path) -> dict[PurePosixPath, Path]:
+def content(
+    bundle: Path, packages: Path, project: Path, cloud: str = "Lambda", limit: int | None = None
+) -> dict[PurePosixPath, Path]:
     """Return the files of the archive by their names in it.
 
     `packages` is what pip installs with --target: locks/serve.txt, and trunkline. Raises UserError for a bundle that is
@@ -30,8 +32,8 @@ def content(bundle: Path, packages: Path, project: Path) -> dict[PurePosixPath, 
     listed = {PurePosixPath(path.relative_to(packages).as_posix()): path for path in _installed(packages)}
     listed |= {PurePosixPath(BUNDLE, path.name): path for path in bundle.iterdir()}
     listed[PurePosixPath("params.yaml")] = project / "params.yaml"
-    if (size := sum(path.stat().st_size for path in listed.values())) > LIMIT:
-        raise UserError(f"{size:,} bytes are more than the {LIMIT:,} that Lambda unpacks; use the container instead")
+    if (size := sum(path.stat().st_size for path in listed.values())) > (most := limit or LIMIT):
+        raise UserError(f"{size:,} bytes are more than the {most:,} that {cloud} unpacks; use the container instead")
     return dict(sorted(listed.items()))
 
 

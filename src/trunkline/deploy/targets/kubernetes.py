@@ -7,12 +7,11 @@ its pod writes of models/registry.yaml. A splitter in front would split the shar
 import re
 from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
 
 from trunkline.conf.deploy import Deploy
 from trunkline.conf.monitoring import Monitoring
 from trunkline.conf.targets import Kubernetes
-from trunkline.conf.tracking import Tracking, is_server
+from trunkline.conf.tracking import Tracking
 from trunkline.core.errors import UserError
 from trunkline.core.params import Params
 from trunkline.deploy.targets import server as targets_server
@@ -21,7 +20,6 @@ from trunkline.deploy.targets.server import STORE, USER, Server
 
 _HERE = "deploy.targets.kubernetes"
 _OWN = frozenset({"clone", "store", "tmp", "git", "server", "reconcile", "scrape"})  # names of volumes and secrets
-_PORTS = {"https": 443, "http": 80, "ssh": 22, "redis": 6379, "rediss": 6379, "postgresql": 5432}
 
 
 def render(params: Params, folder: PurePosixPath) -> dict[str, str]:
@@ -84,23 +82,10 @@ def _values(server: Server, declared: Kubernetes, params: Params, folder: PurePo
     return {
         "server": server, "declared": declared, "resources": resources, "mounts": mounts, "secrets": secrets,
         "folder": folder, "store": STORE, "user": USER, "job": params.group(Monitoring).alerting.job,
-        "egress": _egress(server, params.group(Tracking)), "grace": int(server.serving.drain.total_seconds()) + 10,
+        "egress": targets_server.egress(server, params.group(Tracking)),
+        "grace": int(server.serving.drain.total_seconds()) + 10,
         "scheme": ", scheme: HTTPS" if server.serving.tls else "",
     }  # fmt: skip
-
-
-def _egress(server: Server, tracking: Tracking) -> list[int]:
-    """Return the ports that pods ask: of git, of what speaks https, of MLflow, of the store of online features."""
-    addresses = [_with_scheme(server.origin), "https://"]
-    addresses += [tracking.uri] if is_server(tracking.uri) else []
-    addresses += [server.serving.online.store] if server.serving.online else []
-    parts = [urlsplit(address) for address in addresses]
-    return sorted({part.port or _PORTS[part.scheme.partition("+")[0]] for part in parts})
-
-
-def _with_scheme(origin: str) -> str:
-    """Return the address of a repository as a URL: git@host:path is ssh://git@host/path."""
-    return origin if "://" in origin else f"ssh://{origin.replace(':', '/', 1)}"
 
 
 def _environment(name: str, values: dict[str, Any]) -> dict[str, str]:
@@ -115,7 +100,7 @@ def _environment(name: str, values: dict[str, Any]) -> dict[str, str]:
         "overlay": f"{values['folder']}/overlays/{name}",
         "replicas": declared.environments.get(name, declared.replicas),
         "query": f'sum(trunkline_requests_in_work{{namespace="{namespace}"}})',
-        "flux_url": _with_scheme(server.origin),
+        "flux_url": targets_server.with_scheme(server.origin),
     }
     places = {
         f"overlays/{name}/kustomization.yaml": "overlay-kustomization",

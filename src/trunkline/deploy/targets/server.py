@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from trunkline.conf.deploy import Deploy
 from trunkline.conf.serving import Serving, is_url
+from trunkline.conf.tracking import Tracking, is_server
 from trunkline.core.errors import UserError
 from trunkline.core.params import Params
 
@@ -15,6 +16,7 @@ HOME = PurePosixPath("/srv")  # the project's folder in an image, which holds pa
 STORE = PurePosixPath("/store")  # what `trunkline reconcile` delivers to
 USER = 65532  # of nobody, by the habit of images without a shell
 _PASSWORDS = {"redis": "REDISCLI_AUTH", "postgresql": "PGPASSWORD"}
+_PORTS = {"https": 443, "http": 80, "ssh": 22, "redis": 6379, "rediss": 6379, "postgresql": 5432}
 _CLIENTS = {"redis": ("redis",), "postgresql": ("psycopg", "psycopg-binary")}
 
 
@@ -133,3 +135,17 @@ def environment(params: Params, name: str, where: str) -> str:
             f"{params.where}: {where}: '{name}' is no environment; there are: {', '.join(sorted(declared))}"
         )
     return name
+
+
+def egress(server: Server, tracking: Tracking) -> list[int]:
+    """Return the ports that containers ask: of git, of https, of MLflow, of the store of online features."""
+    addresses = [with_scheme(server.origin), "https://"]
+    addresses += [tracking.uri] if is_server(tracking.uri) else []
+    addresses += [server.serving.online.store] if server.serving.online else []
+    parts = [urlsplit(address) for address in addresses]
+    return sorted({part.port or _PORTS[part.scheme.partition("+")[0]] for part in parts})
+
+
+def with_scheme(origin: str) -> str:
+    """Return the address of a repository as a URL: git@host:path is ssh://git@host/path."""
+    return origin if "://" in origin else f"ssh://{origin.replace(':', '/', 1)}"

@@ -325,6 +325,7 @@ def _card(declared: Declaration, measured: EvaluatedModel, contract: Contract, g
         reason=graph.reason,
         parity=graph.parity.report() if graph.parity else None,
         explanations=measured.explanations,
+        naive=data.target.naive,
         known_because=tuple(
             (f"{table}.{name}", column.known_because)
             for table, of in declared.contract.tables.items()
@@ -336,7 +337,7 @@ def _card(declared: Declaration, measured: EvaluatedModel, contract: Contract, g
 
 def _steps(model: Model) -> dict[str, Any]:
     """Return what conf/model says beside the estimator's parameters, of weights and rounds only what is declared."""
-    declared = model.model_dump(mode="json", include={"weight", "stop_early"}, exclude_none=True)
+    declared = model.model_dump(mode="json", include={"weight", "stop_early", "calibrate"}, exclude_none=True)
     return {"preprocess": model.preprocess.model_dump()} | {name: value for name, value in declared.items() if value}
 
 

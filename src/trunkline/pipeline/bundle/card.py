@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from trunkline.conf.evaluation import WHOLE
-from trunkline.core.tasks import NUMERIC, Task
+from trunkline.core.tasks import NUMERIC, Task, levels
 from trunkline.pipeline.bundle.explain.explain import Explanations
 from trunkline.pipeline.evaluate.estimate import Estimate, words
 from trunkline.pipeline.evaluate.metrics.kinds import Metric
@@ -68,6 +68,14 @@ class CardInputs:
     parity: Parity | None
     explanations: Explanations
     known_because: tuple[tuple[str, str], ...] = ()  # why columns that are derived from outcomes are known
+
+    naive: str | None = None  # the feature that is by itself a simple forecast
+
+    @property
+    def covered(self) -> str:
+        """The share of labels that the interval of quantiles is to hold, in words."""
+        of = levels(self.task, self.classes)
+        return f"{100 * (of[-1] - of[0]):g} %" if of else ""
 
 
 @dataclass(frozen=True)

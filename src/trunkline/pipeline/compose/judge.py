@@ -139,6 +139,23 @@ def directions(gates: Gates, features: Sequence[Feature]) -> None:
     )
 
 
+def naive(data: Data, evaluation: Evaluation, gates: Gates, numbers: Collection[str]) -> None:
+    """Refuse a naive forecast that is none of the features that are `numbers`, and what needs one without it."""
+    name, mistakes = data.target.naive, []
+    if name is not None and name not in numbers:
+        mistakes.append(f"data.target.naive: no numeric feature '{name}' that models see{nearest(name, numbers)}")
+    if name is None and "mase" in evaluation.metrics:
+        mistakes.append("evaluation.metrics: 'mase' needs data.target.naive, a feature that is by itself a forecast")
+    for key, rule in gates.rules.items():
+        asked = {each: getattr(rule, each, None) for each in ("than", "metric")}
+        mistakes += [
+            f"gates.rules.{key}.{each}: '{value}' needs data.target.naive, a feature that is by itself a forecast"
+            for each, value in asked.items()
+            if name is None and value in ("naive", "mase")
+        ]
+    _refuse(mistakes)
+
+
 def watched(monitoring: Monitoring, data: Data, contract: Contract, names: Collection[str]) -> None:
     """Refuse columns that no request has, metrics that cannot judge, and features that are none of `names`."""
     columns = request_types(data, contract)
@@ -283,6 +300,14 @@ def _verify_directions(project: Project) -> None:
     directions(project.gates, _outputs(project))
 
 
+def _verify_naive(project: Project) -> None:
+    try:
+        outputs = compiler.plan(project.features, project.data, project.contract).outputs
+    except UserError:  # is told by its own judge
+        return
+    naive(project.data, project.evaluation, project.gates, [each.name for each in outputs if each.role == "numeric"])
+
+
 def _verify_monitoring(project: Project) -> None:
     watched(project.monitoring, project.data, project.contract, [feature.name for feature in _outputs(project)])
 
@@ -302,6 +327,7 @@ JUDGES: tuple[Callable[[Project], object], ...] = (
     lambda project: measures(project.evaluation, project.data, project.contract),
     lambda project: rules(project.gates, project.evaluation, project.data.target.task),
     _verify_directions,
+    _verify_naive,
     _verify_monitoring,
     _verify_privacy,
 )

@@ -27,9 +27,9 @@ from trunkline.core.features import EVENT_TIME
 from trunkline.core.params import Params
 from trunkline.core.progress import track
 from trunkline.core.values import Duration, Group, Period, Strict, midnight
-from trunkline.pipeline.evaluate import undefined
+from trunkline.pipeline.evaluate import slices, undefined
 from trunkline.pipeline.evaluate.estimate import Estimate
-from trunkline.pipeline.evaluate.metrics.kinds import Sample, point
+from trunkline.pipeline.evaluate.metrics.kinds import point
 from trunkline.pipeline.evaluate.metrics.registry import named
 from trunkline.pipeline.train import choice, fit
 
@@ -136,7 +136,7 @@ def _outcome(dataset: Dataset, origin: Origin, metrics: Sequence[str], scores: S
         of = scores(Dataset(known, schema), measured)
     except UserError as error:
         raise UserError(f"evaluation.backtest: the origin {origin.day}: {error}") from error
-    sample = Sample(measured.label.to_numpy(), of, np.arange(following.height), schema.task)
+    sample = slices.clustered(measured, of, None)[0]
     values = point([named(name, schema.task) for name in metrics], sample)
     defined = (float(value) if np.isfinite(value) else None for value in values)
     return Outcome(str(origin.day), known.height, following.height, dict(zip(metrics, defined, strict=True)))

@@ -41,6 +41,8 @@ class PrecisionRecallPoint:
 class CalibrationBin:
     """Rows of neighbouring scores: their mean score, and the observed rate with its interval.
 
+    Of quantiles, the level of one, and the share of labels up to it.
+
     DVC draws the fields in the order of their names, the first one solid: hence the names.
     """
 
@@ -121,11 +123,23 @@ def _multiclass(sample: Sample, classes: Sequence[str], _: Evaluation) -> Curves
     return {"confusion": tuple(cells)}
 
 
+def _quantile(sample: Sample, _: Sequence[str], params: Evaluation) -> Curves:
+    """Return the share of labels up to each quantile, by its level: it is to be the level."""
+    shares, rows = (sample.labels[:, None] <= sample.scores).mean(axis=0), len(sample.labels)
+    return {
+        "calibration": tuple(
+            CalibrationBin(level, share, *wilson(share, rows, params.interval.confidence), rows)
+            for level, share in zip(sample.levels, shares.tolist(), strict=True)
+        )
+    }
+
+
 _TASKS: dict[Task, Callable[[Sample, Sequence[str], Evaluation], Curves]] = {
     "binary": _binary,
     "multiclass": _multiclass,
     "regression": _regression,
     "count": _regression,
+    "quantile": _quantile,
 }
 
 

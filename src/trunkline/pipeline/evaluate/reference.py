@@ -14,7 +14,7 @@ import polars as pl
 from trunkline.conf.evaluation import WHOLE
 from trunkline.core import files
 from trunkline.core.arrays import Floats
-from trunkline.core.dataset import Dataset
+from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.tasks import NUMERIC, score_columns
 from trunkline.pipeline.evaluate.estimate import Slice
 
@@ -35,7 +35,7 @@ def histograms(train: Dataset, holdout_scores: npt.NDArray[np.float64]) -> dict[
         "features": {name: {"role": role, **count[role](features[name])} for name, role in roles.items()},
         "rows": features.height,
         "scores": {"rows": len(holdout_scores), **_scores(train.schema.classes, holdout_scores)},
-    }
+    } | ({} if train.schema.naive_error is None else {"naive_error": train.schema.naive_error})
 
 
 def outcomes(holdout: Dataset, scores: Floats, slices: Mapping[str, Mapping[str, Slice]]) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def outcomes(holdout: Dataset, scores: Floats, slices: Mapping[str, Mapping[str,
         "calibration": {
             name: calibration(of, happened)
             for name, of, happened in zip(
-                score_columns(schema.classes), _columns(scores), _happened(labels, schema.classes), strict=True
+                score_columns(schema.classes), _columns(scores), _happened(labels, schema), strict=True
             )
         },
         "metrics": _metrics(slices[WHOLE][WHOLE]),
@@ -78,9 +78,11 @@ def _columns(scores: Floats) -> Floats:
     return scores.T if scores.ndim > 1 else scores[None]
 
 
-def _happened(labels: pl.Series, classes: Sequence[str]) -> list[Floats]:
+def _happened(labels: pl.Series, schema: Schema) -> list[Floats]:
     """Return what each score is a score of: whether a row is of the class, of several; else the label itself."""
-    values = labels.to_numpy().astype(np.float64)
+    values, classes = labels.to_numpy().astype(np.float64), schema.classes
+    if schema.task == "quantile":
+        return [values] * len(classes)
     return [(values == code).astype(np.float64) for code in range(len(classes))] or [values]
 
 

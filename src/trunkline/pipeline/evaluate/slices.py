@@ -111,7 +111,8 @@ def clustered(dataset: Dataset, scores: Floats, cluster: str | None) -> tuple[Sa
     Rows whose cluster is missing are one cluster together; without an expression, each row is its own.
     """
     codes, count = clusters(dataset, cluster)
-    return Sample(dataset.label.to_numpy(), scores, codes, dataset.schema.task), count
+    schema = dataset.schema
+    return Sample(dataset.label.to_numpy(), scores, codes, schema.task, schema.levels, schema.naive_error), count
 
 
 def clusters(dataset: Dataset, cluster: str | None) -> tuple[Integers, int]:

@@ -33,6 +33,7 @@ _LABELS: dict[Task, tuple[Type, ...]] = {
     "multiclass": ("text", "integer"),
     "regression": ("number", "integer"),
     "count": ("integer", "number"),
+    "quantile": ("number", "integer"),
 }
 
 

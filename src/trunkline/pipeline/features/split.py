@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import get_args
@@ -12,6 +12,7 @@ import polars as pl
 from trunkline.conf.data import Data
 from trunkline.core import expressions
 from trunkline.core.dataset import Schema, Split
+from trunkline.core.errors import UserError
 from trunkline.core.features import EVENT_TIME, Role
 from trunkline.core.values import Window, midnight
 from trunkline.pipeline.features.plan import Engine, FeaturePlan, Part, Primitive, RequestShare, Span
@@ -69,7 +70,8 @@ def materialize(
 
     `track` passes the primitives on and may show how far it is.
     """
-    schema = Schema(plan.outputs, data.target.name, data.timezone, data.target.task, data.target.class_names)
+    target = data.target
+    schema = Schema(plan.outputs, target.name, data.timezone, target.task, target.class_names, target.naive)
     split = periods(data)
     label = (schema.label, expressions.parse(data.target.expression))
     train, holdout = (period.all for period in split)
@@ -78,10 +80,27 @@ def materialize(
     engine.load_requests(both, (label,))
     for primitive in track(plan.primitives):
         engine.compute(primitive)
-    schema.write(folder)
-    return {
+    counts = {
         period.name: engine.write(folder / f"{period.name}.parquet", period.usable, [schema.label]) for period in split
     }
+    replace(schema, naive_error=_naive_error(schema, folder)).write(folder)
+    return counts
+
+
+def _naive_error(schema: Schema, folder: Path) -> float | None:
+    """Return how far the naive forecast is off in the training rows that have one, on average; None without one.
+
+    Raises UserError where no row has one, or it is never off, so that nothing can be measured by it.
+    """
+    if schema.naive is None:
+        return None
+    columns = pl.read_parquet(folder / "train.parquet", columns=[schema.naive, schema.label])
+    off = (columns[schema.naive].cast(pl.Float64) - columns[schema.label].cast(pl.Float64)).abs()
+    error = off.fill_nan(None).drop_nulls().mean()
+    if not isinstance(error, float) or not error > 0:
+        what = "is never off" if error == 0 else "is missing in every training row that has a label"
+        raise UserError(f"data.target.naive: '{schema.naive}' {what}; name another feature, or none")
+    return error
 
 
 def summarised(data: Data) -> list[str]:
@@ -114,14 +133,27 @@ def _summary(observed: pl.DataFrame, observations: pl.DataFrame, data: Data, per
     labels = observed.filter(usable & observed[label].is_not_null())[label]
     unlabelled = observed.filter(there)[label].null_count()
     texts = labels.cast(pl.String)
-    shares = {name: int((texts == name).sum()) / max(1, labels.len()) for name in data.target.class_names}
-    return {
-        "window": period.words,
-        "rows": labels.len(),
-        "unlabelled": unlabelled,
-        "label_not_yet_known": int(there.sum()) - unlabelled - labels.len(),
-        "base_rate": None if shares else labels.cast(pl.Float64).mean(),
-    } | ({"class_shares": shares} if shares else {})
+    several = data.target.class_names if data.target.task == "multiclass" else ()
+    shares = {name: int((texts == name).sum()) / max(1, labels.len()) for name in several}
+    return (
+        {
+            "window": period.words,
+            "rows": labels.len(),
+            "unlabelled": unlabelled,
+            "label_not_yet_known": int(there.sum()) - unlabelled - labels.len(),
+            "base_rate": None if shares else labels.cast(pl.Float64).mean(),
+        }
+        | ({"class_shares": shares} if shares else {})
+        | _quantiles(labels, data)
+    )
+
+
+def _quantiles(labels: pl.Series, data: Data) -> dict[str, object]:
+    """Return the labels' own quantiles at the levels that are scored, by their names; nothing of another task."""
+    names, numbers = data.target.class_names, labels.cast(pl.Float64)
+    levels = data.target.quantiles or ()
+    own = {name: numbers.quantile(level, "linear") for name, level in zip(names, levels, strict=False)}
+    return {"quantiles": own} if levels and labels.len() else {}
 
 
 def _inside(part: Part, observed: pl.DataFrame, observations: pl.DataFrame) -> pl.Series:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trunkline.core.arrays import Floats
+from trunkline.core.arrays import Floats, middle
 from trunkline.core.errors import UserError
 from trunkline.core.tasks import Task
 
@@ -66,4 +66,5 @@ SLOPES: dict[Task, Callable[[NDArray[Any], Floats], float]] = {
     "multiclass": pooled_slope,
     "regression": linear_slope,
     "count": linear_slope,
+    "quantile": lambda labels, scores: linear_slope(labels, middle(scores)),
 }

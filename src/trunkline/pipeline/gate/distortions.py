@@ -25,7 +25,8 @@ def jittered(scores: Floats, size: float, random: np.random.Generator, task: Tas
     """Return scores with noise; of numbers, `size` is in units of their standard deviation."""
     scale = _scale(scores, task)
     spread = scale.std() if task in NUMERIC else 1.0
-    return _score(scale + random.normal(0, size, scores.shape) * spread, task)
+    shape = (len(scores), 1) if task == "quantile" else scores.shape  # quantiles of a row stay in order
+    return _score(scale + random.normal(0, size, shape) * spread, task)
 
 
 def inverted(scores: Floats, task: Task) -> Floats:
@@ -33,17 +34,20 @@ def inverted(scores: Floats, task: Task) -> Floats:
     if task == "binary":
         return 1 - scores
     scale = _scale(scores, task)
+    if task == "quantile":  # the lowest stays so
+        return np.asarray(2 * scale.mean() - scale[:, ::-1], dtype=np.float64)
     return _score(2 * scale.mean() - scale if task in NUMERIC else -scale, task)
 
 
 def leaked(scores: Floats, labels: NDArray[Any], task: Task) -> Floats:
     """Return scores that are nearly the label itself."""
-    perfect = labels[:, None] == np.arange(scores.shape[1]) if task == "multiclass" else labels
+    each = labels if scores.ndim == 1 else labels[:, None]
+    perfect = each == np.arange(scores.shape[1]) if task == "multiclass" else each
     return np.asarray(LEAKED * perfect + (1 - LEAKED) * scores, dtype=np.float64)
 
 
 def _scale(scores: Floats, task: Task) -> Floats:
-    if task == "regression":
+    if task in ("regression", "quantile"):
         return scores
     if task == "count":
         return np.asarray(np.log(np.maximum(scores, _EDGE)), dtype=np.float64)
@@ -52,7 +56,7 @@ def _scale(scores: Floats, task: Task) -> Floats:
 
 
 def _score(scale: Floats, task: Task) -> Floats:
-    if task == "regression":
+    if task in ("regression", "quantile"):
         return scale
     if task == "count":
         return np.asarray(np.exp(scale), dtype=np.float64)

@@ -22,7 +22,7 @@ from trunkline.core.arrays import Floats, Integers
 from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
 from trunkline.core.files import parse_json
-from trunkline.core.tasks import Task
+from trunkline.core.tasks import Task, levels
 from trunkline.pipeline import reports as pipeline_reports
 from trunkline.pipeline.champion import scorer
 from trunkline.pipeline.champion.left import read_champion
@@ -86,6 +86,8 @@ class Evidence:
     bundle: BundleModel
     task: Task = "binary"
     classes: tuple[str, ...] = ()
+    naive: str | None = None
+    naive_error: float | None = None
 
     def sample(self, scores: Floats, places: Integers | None = None) -> Sample:
         """Return scores with the labels of their rows.
@@ -97,7 +99,8 @@ class Evidence:
         expected = (len(self.labels), *([len(self.classes)] if self.classes else []))
         if scores.shape != expected:
             raise UserError(f"scores of shape {scores.shape} for a holdout of {expected}: they are another model's")
-        whole = Sample(self.labels, scores, self.clusters, self.task)
+        declared = levels(self.task, self.classes)
+        whole = Sample(self.labels, scores, self.clusters, self.task, declared, self.naive_error)
         return whole if places is None else whole.part(places)
 
 
@@ -129,6 +132,8 @@ def read(declared: Evaluation, seed: int) -> Evidence:
         bundle=_bundle(),
         task=holdout.schema.task,
         classes=holdout.schema.classes,
+        naive=holdout.schema.naive,
+        naive_error=holdout.schema.naive_error,
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trunkline.core.arrays import Floats
+from trunkline.core.arrays import Floats, middle
 from trunkline.core.tasks import NUMERIC, Task
 
 FEWEST = 10  # rows of a class: with fewer, some feature of many ranks it well by chance
@@ -62,6 +62,7 @@ def ranking(scores: Floats, labels: NDArray[Any], task: Task) -> float | None:
     None if labels are all alike.
     """
     if task in NUMERIC:
+        scores = middle(scores)
         return next(((1 + _rank(scores, target, task)) / 2 for target in _targets(labels, task)), None)
     each = scores.T if task == "multiclass" else scores[None]
     codes = range(len(each)) if task == "multiclass" else [1]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from trunkline.conf import gates as conf_gates
 from trunkline.conf.evaluation import EXPECTED_COST, WHOLE
@@ -254,7 +255,8 @@ def _undefined(metric: Metric, evidence: Evidence, rows: Integers | None = None)
 def simplicity(blank: Verdict, rule: conf_gates.Simplicity, gates: Gates, evidence: Evidence) -> Iterator[Verdict]:
     """Judge whether the model is shown to be worth more than a simple one."""
     what, simple = _simple(rule.than, evidence)
-    difference = _difference(rule.metric, simple, gates, evidence)
+    rows = np.flatnonzero(_has_naive(evidence)) if rule.than == "naive" else None
+    difference = _difference(rule.metric, simple, gates, evidence, rows)
     p_value = difference.p_value(rule.margin)
     judged = _compared(blank, difference, p_value, rule.margin, gates)
     change = f"{_change(rule.metric, difference)} than of {what}"
@@ -267,17 +269,36 @@ def simplicity(blank: Verdict, rule: conf_gates.Simplicity, gates: Gates, eviden
 def _simple(than: str, evidence: Evidence) -> tuple[str, Floats]:
     if than == "base_rate":
         window = evidence.reports.dataset.windows.train
-        rate = [(window.class_shares or {}).get(name) for name in evidence.classes] or [window.base_rate]
+        rate = [(window.class_shares or window.quantiles or {}).get(name) for name in evidence.classes] or [
+            window.base_rate
+        ]
         if None in rate:
             raise UserError("reports/dataset.json has no base rate of the training rows")
         shares = np.array(rate, dtype=np.float64)
-        if evidence.classes:
+        if evidence.task == "multiclass":
             shares /= shares.sum()  # rounded as the report has them, they sum to 0.999999
         scores = np.tile(shares, (len(evidence.labels), 1))
         return "the base rate", scores if evidence.classes else scores[:, 0]
+    if than == "naive":
+        return f"{evidence.naive} as it is", _naive_scores(evidence)
     if evidence.baseline_scores is None:
         raise UserError("the baseline's scores are missing; run: dvc repro")
     return "the baseline", evidence.baseline_scores
+
+
+def _has_naive(evidence: Evidence) -> npt.NDArray[np.bool_]:
+    """Return which rows have a naive forecast; raises UserError where none has."""
+    there = evidence.inputs.features[evidence.naive or ""].fill_nan(None).is_not_null().to_numpy()
+    if not there.any():
+        raise UserError(f"data.target.naive: '{evidence.naive}' is missing in every row of the holdout")
+    return np.asarray(there)
+
+
+def _naive_scores(evidence: Evidence) -> Floats:
+    """Return the naive forecast, as each quantile where there are several; 0 where there is none."""
+    column = evidence.inputs.features[evidence.naive or ""].fill_nan(None).fill_null(0.0)
+    values = np.asarray(column.to_numpy(), dtype=np.float64)
+    return np.tile(values[:, None], (1, len(evidence.classes))) if evidence.classes else values
 
 
 def sanity(blank: Verdict, rule: conf_gates.Sanity, _: Gates, evidence: Evidence) -> Iterator[Verdict]:

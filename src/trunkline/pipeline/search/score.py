@@ -24,10 +24,11 @@ from trunkline.conf.model import Model
 from trunkline.core import files
 from trunkline.core.dataset import SCHEMA, Dataset
 from trunkline.core.errors import UserError
+from trunkline.pipeline.evaluate import slices
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.evaluate.metrics.kinds import Sample, point
 from trunkline.pipeline.evaluate.metrics.registry import named
-from trunkline.pipeline.train import estimators, fit, folds
+from trunkline.pipeline.train import estimators, fit, folds, quantiles
 from trunkline.pipeline.train.folds import Cut, Fold
 from trunkline.tables import rows
 
@@ -57,7 +58,10 @@ class Ground:
 
 def digest(folder: Path) -> str:
     """Hash the training rows of a folder, the code and the locked environment that measure on them."""
-    code = [Path(inspect.getfile(of)) for of in (Dataset, Fold, Ground, Sample, estimators, registry, rows, fit)]
+    code = [
+        Path(inspect.getfile(of))
+        for of in (Dataset, Fold, Ground, Sample, estimators, registry, rows, fit, slices, quantiles)
+    ]
     paths = [folder / "train.parquet", folder / SCHEMA, *code, *([LOCK] if LOCK.exists() else [])]
     return hashlib.sha256("".join(map(files.sha256, paths)).encode()).hexdigest()
 
@@ -170,7 +174,7 @@ def measure(ground: Ground, model: Model, number: int) -> float:
     part = parts[number]
     train, validate = (Dataset(dataset.frame[places], dataset.schema) for places in (part.train, part.validate))
     scores = fit.scores(fit.fit(train, model, ground.seed), validate.features)
-    sample = Sample(validate.label.to_numpy(), scores, np.arange(len(scores)), dataset.schema.task)
+    sample = slices.clustered(validate, scores, None)[0]
     value = float(point([named(ground.metric, dataset.schema.task)], sample)[0])
     if not np.isfinite(value):
         raise UserError(f"search.folds: {ground.metric} is not defined on fold {number + 1}; declare fewer folds")

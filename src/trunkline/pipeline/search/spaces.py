@@ -22,6 +22,7 @@ AUTO: dict[Task, str] = {
     "multiclass": "auto",
     "regression": "auto_regression",
     "count": "auto_regression",
+    "quantile": "auto_regression",
 }
 DIGITS = 4  # that a drawn number keeps, so that a person can read and repeat it
 

@@ -92,6 +92,7 @@ def verify(model: Model, task: Task, key: str = "model") -> None:
     name, wanted = type(estimator).__name__, kind(task)
     if get_tags(estimator).estimator_type != wanted:
         raise UserError(f"{key}.{TARGET}: {name} is no {wanted}, which data.target.task: {task} needs")
+    _verify_quantiles(model, estimator, task, key)
     if task == "count" and not counts.is_never_negative(estimator):
         raise UserError(f"{key}.{TARGET}: {name} as declared may predict less than 0; use a loss of counts, as poisson")
     if get_tags(estimator).estimator_type == "classifier" and not hasattr(estimator, "predict_proba"):
@@ -105,6 +106,39 @@ def verify(model: Model, task: Task, key: str = "model") -> None:
         raise UserError(f"{key}.preprocess.categorical.encode: {name} has no native categories; use onehot or ordinal")
     if model.preprocess.categorical.encode == "target" and model.preprocess.categorical.min_frequency is not None:
         raise UserError(f"{key}.preprocess.categorical.min_frequency: encode: target smooths rare ones; remove it")
+
+
+def level_parameter(estimator: BaseEstimator) -> str | None:
+    """Return the parameter that is the level of an estimator's quantile loss; None of one with another loss."""
+    loss, parameter = _LEVELS.get(type(estimator).__name__, (None, ""))
+    values = estimator.get_params(deep=False)
+    return parameter if parameter and (loss is None or values.get(loss) == "quantile") else None
+
+
+_LEVELS: dict[str, tuple[str | None, str]] = {  # what says that the loss is that of a quantile, and of which
+    "HistGradientBoostingRegressor": ("loss", "quantile"),
+    "GradientBoostingRegressor": ("loss", "alpha"),
+    "LGBMRegressor": ("objective", "alpha"),
+    "QuantileRegressor": (None, "quantile"),
+}
+
+
+def _verify_quantiles(model: Model, estimator: BaseEstimator, task: Task, key: str) -> None:
+    """Raise UserError for what only the task quantile has, and for a model that could not give it quantiles."""
+    if task != "quantile":
+        if model.calibrate is not None:
+            raise UserError(f"{key}.calibrate: has no meaning for {task}; remove it, or declare task: quantile")
+        return
+    if model.stop_early is not None:
+        raise UserError(f"{key}.stop_early: has no meaning for quantile, which fits a model for each; remove it")
+    parameter = level_parameter(estimator)
+    if parameter is not None and parameter in model.parameters:
+        raise UserError(f"{key}.{parameter}: is not set here; data.target.quantiles says which")
+    if parameter is None and model.calibrate is None:
+        raise UserError(
+            f"{key}.calibrate: the key is missing: {type(estimator).__name__} as declared predicts one number; declare "
+            "the share of rows that say how far off it is, such as 0.2, or a quantile loss"
+        )
 
 
 def kind(task: Task) -> str:

@@ -31,10 +31,11 @@ from sklearn.utils import get_tags
 from threadpoolctl import threadpool_limits
 
 from trunkline.conf.model import CategoricalSteps, Model, NumericSteps, Preprocess
+from trunkline.core import tasks
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError, one_line
 from trunkline.core.tasks import NUMERIC
-from trunkline.pipeline.train import constraints, estimators, margins, stopping, traces, weights
+from trunkline.pipeline.train import constraints, estimators, margins, quantiles, stopping, traces, weights
 
 UNKNOWN, MISSING = -1, -2
 SCALERS: Mapping[str, Callable[[], Any]] = {
@@ -64,6 +65,15 @@ def fit(dataset: Dataset, model: Model, seed: int, threads: int = 1) -> Pipeline
 
 
 def _fitted(dataset: Dataset, model: Model, seed: int, threads: int) -> Pipeline:
+    if model.calibrate is None:
+        return _trained(dataset, model, seed, threads)
+    earlier, later = quantiles.parted(dataset, model.calibrate, seed)
+    pipeline = _trained(earlier, model, seed, threads)
+    pipeline[-1].calibrate(pipeline[:-1].transform(inputs(later.features)), later.label.to_numpy())
+    return pipeline
+
+
+def _trained(dataset: Dataset, model: Model, seed: int, threads: int) -> Pipeline:
     pipeline, arguments = _unfitted(dataset, model, seed, threads)
     if model.stop_early is not None:
         earlier, later = stopping.parts(dataset, model.stop_early.last)
@@ -86,7 +96,7 @@ def _unfitted(dataset: Dataset, model: Model, seed: int, threads: int) -> tuple[
 def scores(pipeline: Pipeline, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
     """Return the probability of the positive class per row, those of several classes, or a regressor's prediction.
 
-    Those of several classes, shape (rows, classes), are in the order of the schema.
+    Those of several classes, shape (rows, classes), and quantiles are in the order of the schema.
     `frame` has at least the feature columns. The sum over a forest's trees is made in one thread, in order.
     """
     return predictions(pipeline, inputs(frame.select(pipeline.feature_names_in_)))
@@ -139,6 +149,8 @@ def assemble(estimator: BaseEstimator, model: Model, schema: Schema, seed: int =
                 estimator.set_params(cat_features=positions)
             case "fit":
                 arguments["estimator__categorical_feature"] = positions
+    if levels := tasks.levels(schema.task, schema.classes):
+        estimator = quantiles.Quantiles(estimator, list(levels), estimators.level_parameter(estimator))
     return Pipeline([("preprocess", transformer), ("estimator", estimator)]), arguments
 
 

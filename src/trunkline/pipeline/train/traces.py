@@ -35,5 +35,5 @@ def _catboost(value: Any) -> Iterator[Any]:
             yield from _catboost(part)
     elif isinstance(value, dict):
         yield from _catboost(list(value.values()))
-    elif type(value).__module__.startswith("sklearn."):
+    elif type(value).__module__.startswith(("sklearn.", "trunkline.")):
         yield from _catboost(list(getattr(value, "__dict__", {}).values()))

@@ -101,9 +101,18 @@ def split(content: bytes) -> TreeGraph | None:
         categories.append(category(part, makers, constants, first))
         first += categories[-1].table.shape[1]
     total = ensembles[0].output[0]
+    if not {NUMERIC, CATEGORICAL}.isdisjoint(_read(SCORE, makers, total)):
+        return None  # the score is made of more than the trees
     before = None if numeric in ([], [NUMERIC]) else between(model, NUMERIC, numeric[0], [None, numbers])
     after = between(model, total, SCORE, [None, trees.totals])
     return TreeGraph(numbers, before, single, tuple(categories), trees, total, after)
+
+
+def _read(name: str, makers: Mapping[str, NodeProto], stop: str) -> set[str]:
+    """Return the names that a value is made of, but for what `stop` is made of."""
+    if name == stop or name not in makers:
+        return {name}
+    return {name}.union(*(_read(of, makers, stop) for of in makers[name].input))
 
 
 def _trees(node: NodeProto) -> Trees | None:

@@ -15,22 +15,26 @@ from trunkline.core import expressions
 from trunkline.core.errors import UserError
 from trunkline.core.expressions import Expression
 from trunkline.core.params import Params
-from trunkline.core.tasks import Task
+from trunkline.core.tasks import NUMERIC, Task
 from trunkline.serve.labels.identity import Key
 from trunkline.serve.labels.store import About
 from trunkline.serve.online.reader import DeclaredColumn
 from trunkline.serve.prediction_log.privacy import Privacy
 
 _KEPT = {"type", "nullable", "min", "max", "allowed", "pattern", "formats"}
-_KINDS: dict[Task, ColumnType] = {"binary": "boolean", "regression": "number", "count": "number", "multiclass": "text"}
+_KINDS: dict[Task, ColumnType] = {"binary": "boolean", "multiclass": "text", **dict.fromkeys(NUMERIC, "number")}
 
 
 @dataclass(frozen=True)
 class Declared:
-    """The label, the columns of the table it is made of, its key, and when it is known: so long after the event."""
+    """The label, the columns of the table it is made of, its key, and when it is known: so long after the event.
+
+    `known_later` are columns that are known only after the prediction, as the label is.
+    """
 
     label: Target
     columns: Mapping[str, DeclaredColumn]
+    known_later: frozenset[str]
     derived: Mapping[str, Expression]
     unique_key: tuple[str, ...]
     event_time: Expression | None
@@ -44,10 +48,12 @@ class Declared:
         if data.observations not in contract.tables:
             raise UserError(f"{params.where}: contract.tables.{data.observations}: is missing; run: trunkline compose")
         source = data.sources[data.observations]
+        columns = contract.tables[data.observations].columns
         nulls = list(source.nulls) if isinstance(source, Package | Files) and source.format == "csv" else None
         return cls(
             data.target,
-            {name: _declared(each, nulls) for name, each in contract.tables[data.observations].columns.items()},
+            {name: _declared(each, nulls) for name, each in columns.items()},
+            frozenset(name for name, each in columns.items() if each.known == "outcome"),
             data.derivations(data.observations),
             data.unique_key,
             expressions.parse(data.event_time) if data.event_time is not None else None,
@@ -68,7 +74,7 @@ class Declared:
     @property
     def own(self) -> DeclaredColumn:
         """The label as a column of its own."""
-        classes: list[str | int] = [*self.label.class_names]
+        classes: list[str | int] = [*self.label.class_names] if self.label.task == "multiclass" else []
         return column(_KINDS[self.label.task], nullable=True, allowed=classes or None)
 
     @property

@@ -39,7 +39,7 @@ def texts(frame: pl.DataFrame) -> list[str]:
     """Return the key of each row of a frame that has the columns of keys alone, in their types."""
     names = sorted(frame.columns)
     rows = frame.select(names).iter_rows()
-    return [json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False, default=_time) for row in rows]
+    return [_TEXT.encode(dict(zip(names, row, strict=True))) for row in rows]
 
 
 def identified(outcomes: pl.DataFrame) -> pl.DataFrame:
@@ -87,3 +87,6 @@ def _text(value: Any) -> str | None:
 
 def _time(value: datetime) -> str:
     return value.isoformat()
+
+
+_TEXT = json.JSONEncoder(ensure_ascii=False, default=_time)  # json.dumps would make one for each row

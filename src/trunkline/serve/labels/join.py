@@ -1,11 +1,13 @@
 """Joins predictions with their outcomes as of a moment: with what had arrived by then, as features are joined."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Set
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 
 from trunkline.core import files
 from trunkline.core.tasks import SCORE
@@ -17,6 +19,8 @@ from trunkline.serve.prediction_log.place import Place
 from trunkline.serve.prediction_log.segments import ARM, COLUMNS, ENVIRONMENT, PREDICTION_TIME, PROBLEM, ROW
 from trunkline.tables import parquet
 
+TOGETHER = 1 << 16  # rows of small segments that are joined at a time
+
 _ABOUT: dict[str, pl.DataType] = {
     REQUEST: pl.String(), ROW: pl.Int64(), TIME: INSTANT, PREDICTION_TIME: INSTANT, "version": pl.String(),
     DIGEST: pl.String(), ARM: pl.String(), ENVIRONMENT: pl.String(),
@@ -25,17 +29,45 @@ _LATEST = [ARRIVED, IMPORTED, OUTCOME]  # the last of these counts; the first al
 
 
 def predictions(place: Place, *columns: str, keys: bool) -> Iterator[pl.DataFrame]:
-    """Yield the predictions of each segment: these columns and its scores; with `keys`, what keys are made of too.
+    """Yield the predictions of a log, many small segments together: these columns and the scores.
 
-    Rows that have no score, while a rollout runs, are left out.
+    With `keys`, what keys are made of too. Rows that have no score, while a rollout runs, are left out.
+    """
+    wanted = {PROBLEM, *columns, *((COLUMNS,) if keys else ())}
+    for _, alike in groupby(_segments(place, wanted), key=lambda table: table.schema):
+        for tables in _together(alike):
+            rows: Any = pl.from_arrow(pa.concat_tables(tables))
+            yield rows.filter(pl.col(PROBLEM).is_null()).drop(PROBLEM) if PROBLEM in rows.columns else rows
+
+
+def _segments(place: Place, wanted: Set[str]) -> Iterator[Any]:
+    """Yield each segment as a pa.Table of the wanted columns that it has, and its scores.
+
+    Where the columns of requests are wanted, and one has none, inputs too, which are most of a segment.
     """
     for folder, name in place.segments():
         with place.open(folder, name) as file:
-            stored = file.schema_arrow.names
-            wanted = {PROBLEM, *columns, *((COLUMNS, INPUTS) if keys else ())}
-            wanted |= {each for each in stored if each == SCORE or each.startswith(f"{SCORE}_")}
-            read: Any = pl.from_arrow(file.read([each for each in stored if each in wanted]))
-        yield read.filter(pl.col(PROBLEM).is_null()).drop(PROBLEM) if PROBLEM in read.columns else read
+            names = [each for each in file.schema_arrow.names if each in wanted or _is_score(each)]
+            table = file.read(names)
+            if COLUMNS in names and INPUTS in file.schema_arrow.names and table.column(COLUMNS).null_count:
+                table = file.read([*names, INPUTS])
+            yield table
+
+
+def _is_score(column: str) -> bool:
+    return column == SCORE or column.startswith(f"{SCORE}_")
+
+
+def _together(tables: Iterable[Any]) -> Iterator[list[Any]]:
+    """Yield tables by so many that they have TOGETHER rows or more."""
+    waiting: list[Any] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(each.num_rows for each in waiting) >= TOGETHER:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
 
 
 def as_of(outcomes: Outcomes, moment: datetime) -> pl.DataFrame:

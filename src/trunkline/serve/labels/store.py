@@ -22,6 +22,7 @@ TYPES: dict[Task, pl.DataType] = {
     "multiclass": pl.String(),
     "regression": pl.Float64(),
     "count": pl.Float64(),
+    "quantile": pl.Float64(),
 }
 INSTANT = pl.Datetime("us", "UTC")
 

@@ -87,8 +87,7 @@ class Place:
     def remove_before(self, moment: datetime) -> None:
         """Remove the hours of all versions that ended at or before a moment."""
         for folder in self._hours():
-            hour = datetime.strptime(folder.rpartition("/")[2], _HOUR).replace(tzinfo=UTC)
-            if hour + timedelta(hours=1) <= moment:
+            if hour_of(folder) + timedelta(hours=1) <= moment:
                 if self.is_local:  # another process may be removing it too
                     shutil.rmtree(f"{self._root}/{folder}", ignore_errors=True)
                 else:
@@ -150,6 +149,11 @@ def _leaves(fields: Iterable[Any], above: str = "") -> Iterator[tuple[str, Any]]
             yield from _leaves(field.type, f"{path}.")
         else:
             yield path, field.type
+
+
+def hour_of(folder: str) -> datetime:
+    """Return when the hour of a folder, VERSION/HOUR, begins."""
+    return datetime.strptime(folder.rpartition("/")[2], _HOUR).replace(tzinfo=UTC)
 
 
 def folder(version: str | None, digest: str, time: float) -> str:

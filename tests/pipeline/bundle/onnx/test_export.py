@@ -159,6 +159,30 @@ CASES = {
         "catboost.CatBoostRegressor", steps(), one_hot_max_size=255, loss_function="Poisson", **CAT
     ),
 }
+XGB_REGRESSOR = {"_target_": "xgboost.XGBRegressor", "n_estimators": 2}
+SUB = {"_target_": LINEAR + "LogisticRegression"}
+WOOD = {"_target_": ENSEMBLE + "RandomForestClassifier", **FOREST}
+SVM = {"_target_": "sklearn.svm.LinearSVC"}
+CALIBRATED = "sklearn.calibration.CalibratedClassifierCV"
+NETWORK = {"hidden_layer_sizes": [9, 5], "max_iter": 20, "tol": 10.0}
+COMPOSED = {
+    "vote": model(
+        ENSEMBLE + "VotingClassifier", steps("median", "standard", "onehot", 20), estimators=[["a", SUB], ["b", WOOD]],
+        voting="soft", weights=[1, 3],
+    ),
+    "calibrated": model(CALIBRATED, steps("median", "standard", "onehot", 20), estimator=SVM, cv=3),
+    "calibrated, forest": model(CALIBRATED, steps("mean", "none", "ordinal"), estimator=WOOD, cv=3, ensemble=False),
+    "calibrated, boosted": model(
+        CALIBRATED, steps("mean", "none", "ordinal"), cv=3,
+        estimator={"_target_": ENSEMBLE + "GradientBoostingClassifier", "n_estimators": 5},
+    ),
+    "network": model("sklearn.neural_network.MLPClassifier", steps("median", "standard", "onehot", 20), **NETWORK),
+    "network, tanh": model(
+        "sklearn.neural_network.MLPClassifier", steps("mean", "min_max", "ordinal"), activation="tanh", **NETWORK
+    ),
+    "network regressor": model("sklearn.neural_network.MLPRegressor", steps("mean", "standard", "target"), **NETWORK),
+}  # fmt: skip
+ALL = CASES | COMPOSED
 STUMPS = {
     "histogram": model(ENSEMBLE + "HistGradientBoostingClassifier", steps(), max_iter=3, min_samples_leaf=700),
     "lightgbm": model("lightgbm.LGBMClassifier", steps(), n_estimators=2, min_child_samples=700, verbosity=-1),
@@ -181,7 +205,7 @@ STUMPS = {
 _fitted = {}
 
 
-def fitted(name, cases=CASES):
+def fitted(name, cases=ALL):
     if name not in _fitted:
         _fitted[name] = fit.fit(dataset(schema_of(cases[name])), cases[name], seed=3)
     return _fitted[name]
@@ -199,14 +223,14 @@ def huge(features):
     return pl.concat([features[:3].with_columns(column) for column in largest])
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ALL)
 def test_scores_are_equal_on_adversarial_rows(name):
-    schema = schema_of(CASES[name])
+    schema = schema_of(ALL[name])
     pipeline, rows = fitted(name), dataset(schema)
     graph = export.export(pipeline, schema)
     onnx.checker.check_model(onnx.load_from_string(graph), full_check=True)
     odd = parity.adversarial(rows, rows, export.thresholds(pipeline, schema), seed=1)
-    if name.startswith(("histogram", "lightgbm")) and CASES[name].preprocess.numeric.scale == "none":  # take any number
+    if name.startswith(("histogram", "lightgbm")) and ALL[name].preprocess.numeric.scale == "none":  # take any number
         odd = pl.concat([odd, huge(rows.features)])
     found = parity.compare(
         lambda frame: fit.scores(pipeline, frame), lambda frame: scores(graph, frame, schema), rows.features, odd
@@ -216,9 +240,9 @@ def test_scores_are_equal_on_adversarial_rows(name):
     assert len(np.unique(fit.scores(pipeline, rows.features))) > 10, "the case tests nothing"
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ALL)
 def test_a_row_scores_the_same_bits_alone_and_in_any_batch(name, tmp_path):
-    schema = schema_of(CASES[name])
+    schema = schema_of(ALL[name])
     inputs = [bundles.field(f.name, "number" if f.role == "numeric" else "text") for f in schema.features]
     bundle = Bundle.load(bundles.make(tmp_path / "bundle", inputs, onnx=export.export(fitted(name), schema)))
     rows = dataset(schema).features.head(121)
@@ -308,6 +332,10 @@ def test_the_graph_is_in_double_precision_and_of_plain_operators():
             "QuantileTransformer is not covered",
         ),
         (model("sklearn.naive_bayes.GaussianNB", steps("mean", "none", "ordinal")), "GaussianNB is not covered"),
+        (
+            model(ENSEMBLE + "VotingRegressor", steps("mean", encode="ordinal"), estimators=[["a", XGB_REGRESSOR]]),
+            "XGBoost makes its scores in single precision",
+        ),
         (model("lightgbm.LGBMClassifier", steps(), linear_tree=True, **LIGHT), "linear_tree"),
         (model("lightgbm.LGBMClassifier", steps(), zero_as_missing=True, **LIGHT), "zero_as_missing"),
         (model("lightgbm.LGBMClassifier", steps(), objective="cross_entropy", **LIGHT), "objective"),
@@ -328,8 +356,9 @@ def test_the_graph_is_in_double_precision_and_of_plain_operators():
                 "sklearn.calibration.CalibratedClassifierCV",
                 steps("mean", "none", "ordinal"),
                 estimator={"_target_": LINEAR + "LogisticRegression"},
+                method="isotonic",
             ),
-            "CalibratedClassifierCV is not covered",
+            "no sigmoid of two classes",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",

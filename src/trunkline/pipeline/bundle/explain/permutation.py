@@ -21,6 +21,7 @@ METRICS: dict[Task, str] = {
     "multiclass": "accuracy",
     "regression": "r2",
     "count": "poisson_d2",
+    "quantile": "pinball_d2",
 }
 REPEATS = 5
 PERMUTED_ROWS = 5_000
@@ -50,8 +51,8 @@ def permutation(pipeline: Pipeline, holdout: Dataset, seed: int) -> Permutation:
     """Shuffle one feature at a time and measure what the metric loses."""
     frame = sample(holdout.frame, PERMUTED_ROWS, seed)
     sampled, task = Dataset(frame, holdout.schema), holdout.schema.task
-    labels, features = sampled.label.to_numpy(), sampled.features
-    baseline = _metric(labels, fit.scores(pipeline, features), task)
+    labels, features, levels = sampled.label.to_numpy(), sampled.features, holdout.schema.levels
+    baseline = _metric(labels, fit.scores(pipeline, features), task, levels)
     drops = {}
     for number, name in enumerate(track(features.columns, "shuffling", "features")):
         # A generator for each feature: another feature in the schema must not shuffle this one differently.
@@ -59,7 +60,7 @@ def permutation(pipeline: Pipeline, holdout: Dataset, seed: int) -> Permutation:
         orders = np.concatenate([random.permutation(features.height) for _ in range(REPEATS)])
         shuffled = pl.concat([features] * REPEATS).with_columns(features[name].gather(orders))
         scores = np.split(fit.scores(pipeline, shuffled), REPEATS)
-        lost = [baseline - _metric(labels, part, task) for part in scores]
+        lost = [baseline - _metric(labels, part, task, levels) for part in scores]
         drops[name] = Drop(float(np.mean(lost)), min(lost), max(lost))
     return Permutation(METRICS[task], baseline, frame.height, REPEATS, drops)
 
@@ -69,10 +70,10 @@ def sample(frame: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
     return frame[np.random.default_rng(seed).permutation(frame.height)[:most]]
 
 
-def _metric(labels: npt.NDArray[Any], scores: Floats, task: Task) -> float:
+def _metric(labels: npt.NDArray[Any], scores: Floats, task: Task, levels: tuple[float, ...]) -> float:
     """Return the metric of a task; the area under the ROC curve reads the order of the scores only."""
     if task == "binary":  # any scale will do
         ranks = np.unique(scores, return_inverse=True)[1]
         scores = ranks / max(1, ranks.max(initial=0))
-    sample = Sample(labels, scores, np.zeros(len(labels), dtype=np.int64), task)
+    sample = Sample(labels, scores, np.zeros(len(labels), dtype=np.int64), task, levels)
     return float(point([named(METRICS[task], task)], sample)[0])

@@ -1,23 +1,26 @@
 """Writes a fitted pipeline as an ONNX graph that gives the same scores, from operators in double precision only.
 
 A reader can check it against the operators' specification (onnx.ai/onnx/operators): numbers are imputed and scaled as
-scikit-learn does it, in the same order of operations; a text is looked up, and what the fitted encoder makes of it is
-a row of a table; trees are one `TreeEnsemble` (ai.onnx.ml 5) whose every split is `<=`; linear models are a `MatMul`
-and one number per category. The fitted transformers are asked what they do, not read, wherever that is possible.
+scikit-learn does it, in the same order of operations; a text is looked up, and what the fitted encoder makes of it is a
+row of a table; trees are one `TreeEnsemble` (ai.onnx.ml 5) whose every split is `<=`; linear models are a `MatMul` and
+one number per category; quantiles are the columns of their own models, put in order. The fitted transformers are asked
+what they do, not read, wherever that is possible.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import polars as pl
-from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, GraphProto, TensorProto, helper, numpy_helper
 from sklearn import linear_model
 from sklearn.base import is_classifier
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.ensemble import VotingClassifier, VotingRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
@@ -28,7 +31,7 @@ from sklearn.preprocessing import (
     StandardScaler,
     TargetEncoder,
 )
-from sklearn.svm import LinearSVR
+from sklearn.svm import LinearSVC, LinearSVR
 
 from trunkline.bundle.contract import MISSING
 from trunkline.bundle.runtime import CATEGORICAL, NUMERIC
@@ -36,9 +39,12 @@ from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Schema
 from trunkline.core.tasks import SCORE
 from trunkline.pipeline.bundle import fitted
+from trunkline.pipeline.bundle.onnx import dense
 from trunkline.pipeline.bundle.onnx import trees as onnx_trees
 from trunkline.pipeline.bundle.onnx.ensemble import DecisionTree, Ensemble, NotCovered, Sets
-from trunkline.pipeline.train import fit
+from trunkline.pipeline.bundle.onnx.graph import Graph
+from trunkline.pipeline.train import fit, margins
+from trunkline.pipeline.train.quantiles import Quantiles
 
 OPERATORS, ML_OPERATORS, IR = 21, 5, 10  # of the versions that the graph is written in
 PRODUCER = "trunkline"
@@ -54,6 +60,8 @@ _LINKS: Mapping[type, str | None] = {  # of linear models: what makes the score 
     **dict.fromkeys((linear_model.TheilSenRegressor,), None),
 }
 _LINEAR = tuple(_LINKS)
+_DECIDING = (LinearSVC, linear_model.SGDClassifier, linear_model.RidgeClassifier)  # no chances, but a weighted sum
+_COMPOSED = (CalibratedClassifierCV, VotingClassifier, VotingRegressor, Quantiles)
 _LEQ, _SUM, _NO_TRANSFORM = 0, 1, 0  # modes of a node, of the sum over trees, and of what follows it
 _UNKNOWN = "\ue001"  # a text that no training row has, or else one with more of it
 
@@ -73,40 +81,30 @@ class CategoryLookup:
     first: int
 
 
-@dataclass
-class _Graph:
-    """Nodes and constants, in the order in which they are added."""
+@dataclass(frozen=True)
+class _Columns:
+    """What an estimator sees: the matrix of `count` numbers, None if there is none, and the categories."""
 
-    nodes: list[NodeProto] = field(default_factory=list)
-    constants: list[TensorProto] = field(default_factory=list)
-
-    def add(self, operator: str, *inputs: str, domain: str = "", **attributes: Any) -> str:
-        """Add a node; return the name of its output."""
-        name = f"{operator}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [name], name=name, domain=domain, **attributes))
-        return name
-
-    def constant(self, values: npt.ArrayLike, dtype: Any = np.float64) -> str:
-        """Add a constant; return its name."""
-        name = f"constant_{len(self.constants)}"
-        self.constants.append(numpy_helper.from_array(np.asarray(values, dtype=dtype), name))
-        return name
+    pipeline: Pipeline
+    numeric: str | None
+    lookups: Sequence[CategoryLookup]
+    count: int
 
 
 def export(pipeline: Pipeline, schema: Schema) -> bytes:
     """Return the graph of a pipeline that `training.fit` has made; equal pipelines give equal bytes.
 
     Inputs: `numeric`, double (n, numeric features), NaN for missing; `categorical`, string (n, categorical features),
-    MISSING for missing; one without columns is left out. Output: `score`, double (n); of several classes (n, classes).
-    Raises NotCovered for what cannot be exported exactly.
+    MISSING for missing; one without columns is left out. Output: `score`, double (n); of several classes (n, classes),
+    of quantiles (n, levels). Raises NotCovered for what cannot be exported exactly.
     """
     estimator = fitted.scoring(pipeline[-1])
     _check(estimator)
-    graph = _Graph()
-    numeric = _numeric(graph, pipeline, schema)
-    lookups = list(_lookups(pipeline, schema))
-    score = _trees if onnx_trees.is_tree_model(estimator) else _linear
-    result = score(graph, pipeline, numeric, lookups, len(schema.of_role("numeric")))
+    graph = Graph()
+    columns = _Columns(
+        pipeline, _numeric(graph, pipeline, schema), list(_lookups(pipeline, schema)), len(schema.of_role("numeric"))
+    )
+    result = _score(graph, columns, estimator)
     graph.add("Reshape", result, graph.constant([-1, *_width(schema)], np.int64))
     graph.nodes[-1].output[0] = SCORE
     return _serialized(graph, schema)
@@ -120,18 +118,23 @@ def thresholds(pipeline: Pipeline, schema: Schema) -> dict[str, list[float]]:
     """
     names = schema.of_role("numeric")
     estimator = fitted.scoring(pipeline[-1])
-    if not onnx_trees.is_tree_model(estimator):
-        return {name: [] for name in names}
-    ensemble = onnx_trees.read(estimator, _sets(pipeline, list(_lookups(pipeline, schema)), len(names)))
-    by_column = onnx_trees.thresholds(ensemble.trees, range(len(names)))
-    return {
-        name: _unscaled(pipeline, by_column, column, ensemble.single_precision) for column, name in enumerate(names)
-    }
+    sets = _sets(pipeline, list(_lookups(pipeline, schema)), len(names))
+    ensembles = [onnx_trees.read(part, sets) for part in _leaves(estimator) if onnx_trees.is_tree_model(part)]
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for ensemble in ensembles:
+        by_column = onnx_trees.thresholds(ensemble.trees, range(len(names)))
+        for column, name in enumerate(names):
+            found[name] += _unscaled(pipeline, by_column, column, ensemble.single_precision)
+    return {name: sorted(set(values)) for name, values in found.items()}
 
 
 def _check(estimator: Any) -> None:
     name = type(estimator).__name__
-    if not (isinstance(estimator, _LINEAR) or onnx_trees.is_tree_model(estimator)):
+    if isinstance(estimator, _COMPOSED):
+        for part in _parts(estimator):
+            if not (isinstance(part, _DECIDING) and isinstance(estimator, CalibratedClassifierCV)):
+                _check(part)
+    elif not (isinstance(estimator, (*_LINEAR, *dense.COVERED)) or onnx_trees.is_tree_model(estimator)):
         raise NotCovered(f"{name} is not covered by the exporter")
     classes = list(getattr(estimator, "classes_", ()))
     if is_classifier(estimator) and (classes != list(range(len(classes))) or len(classes) < 2):
@@ -155,7 +158,7 @@ def _numeric_steps(pipeline: Pipeline) -> list[Any]:
     return [part for _, part in step.steps] if isinstance(step, Pipeline) else []
 
 
-def _numeric(graph: _Graph, pipeline: Pipeline, schema: Schema) -> str | None:
+def _numeric(graph: Graph, pipeline: Pipeline, schema: Schema) -> str | None:
     """Add imputing and scaling; return the name of the matrix, None if there is no numeric feature."""
     count = len(schema.of_role("numeric"))
     if not count:
@@ -214,7 +217,7 @@ def _lookup(texts: Sequence[str], encoded: Floats, first: int, schema: Schema) -
     return CategoryLookup((*texts[:-2], texts[-1]), (*places[:-2], places[-1]), places[-2], distinct, numeric + first)
 
 
-def _codes(graph: _Graph, column: int, lookup: CategoryLookup) -> str:
+def _codes(graph: Graph, column: int, lookup: CategoryLookup) -> str:
     """Add the look-up of a categorical input; return the name of its places, int64 (n)."""
     text = graph.add("Gather", CATEGORICAL, graph.constant(column, np.int64), axis=1)
     return graph.add(
@@ -227,11 +230,102 @@ def _codes(graph: _Graph, column: int, lookup: CategoryLookup) -> str:
     )
 
 
-def _linear(
-    graph: _Graph, pipeline: Pipeline, numeric: str | None, lookups: Sequence[CategoryLookup], count: int
-) -> str:
+def _score(graph: Graph, columns: _Columns, estimator: Any) -> str:
+    """Add what makes scores of the columns; return their name."""
+    if isinstance(estimator, CalibratedClassifierCV):
+        return _calibrated(graph, columns, estimator)
+    if isinstance(estimator, VotingClassifier | VotingRegressor):
+        return _voting(graph, columns, estimator)
+    if isinstance(estimator, Quantiles):
+        return _quantiles(graph, [_score(graph, columns, part) for part in _parts(estimator)], estimator.offsets_)
+    if isinstance(estimator, dense.COVERED):
+        return dense.score(graph, _matrix(graph, columns), estimator)
+    return (_trees if onnx_trees.is_tree_model(estimator) else _linear)(graph, columns, estimator)
+
+
+def _parts(estimator: Any) -> list[Any]:
+    """Return the estimators that one is made of; raises NotCovered for what is made of them in another way."""
+    calibrated = isinstance(estimator, CalibratedClassifierCV)
+    if not calibrated and getattr(estimator, "voting", "soft") != "soft":
+        raise NotCovered("a vote that counts labels is not covered by the exporter")
+    within = [each.estimator for each in estimator.calibrated_classifiers_] if calibrated else estimator.estimators_
+    if any(margins.is_xgboost(part) for part in within):
+        raise NotCovered(f"within {type(estimator).__name__} XGBoost makes its scores in single precision")
+    return list(map(fitted.scoring, within))
+
+
+def _leaves(estimator: Any) -> list[Any]:
+    """Return the estimators that are made of no others."""
+    if not isinstance(estimator, _COMPOSED):
+        return [estimator]
+    return [leaf for part in _parts(estimator) for leaf in _leaves(part)]
+
+
+def _voting(graph: Graph, columns: _Columns, estimator: Any) -> str:
+    """Add the mean of all scores, with the declared weights."""
+    parts = _parts(estimator)
+    given = estimator._weights_not_none
+    weights = np.ones(len(parts)) if given is None else np.asarray(given, dtype=np.float64)
+    classes = len(getattr(estimator, "classes_", ()))
+    shape = graph.constant([-1, classes] if classes > 2 else [-1], np.int64)
+    scores = [graph.add("Reshape", _score(graph, columns, part), shape) for part in parts]
+    terms = [graph.add("Mul", score, graph.constant(weight)) for score, weight in zip(scores, weights, strict=True)]
+    total = terms[0]
+    for term in terms[1:]:
+        total = graph.add("Add", total, term)
+    return graph.add("Div", total, graph.constant(weights.sum()))
+
+
+def _calibrated(graph: Graph, columns: _Columns, estimator: Any) -> str:
+    """Add the mean of the sigmoids over each fold's estimator (Platt): of its decision function, or its chance."""
+    means = []
+    for each in estimator.calibrated_classifiers_:
+        calibrator: Any = each.calibrators[0] if len(each.calibrators) == 1 else None
+        if type(calibrator).__name__ != "_SigmoidCalibration":
+            raise NotCovered("a calibration that is no sigmoid of two classes is not covered by the exporter")
+        part = fitted.scoring(each.estimator)
+        raw = _raw(graph, columns, part) if hasattr(part, "decision_function") else _score(graph, columns, part)
+        score = graph.add("Reshape", raw, graph.constant([-1], np.int64))
+        inner = graph.add("Add", graph.add("Mul", score, graph.constant(calibrator.a_)), graph.constant(calibrator.b_))
+        means.append(graph.add("Sigmoid", graph.add("Neg", inner)))
+    total = means[0]
+    for mean in means[1:]:
+        total = graph.add("Add", total, mean)
+    return graph.add("Div", total, graph.constant(float(len(means))))
+
+
+def _raw(graph: Graph, columns: _Columns, estimator: Any) -> str:
+    """Add the decision function: what the link makes a chance of."""
+    if isinstance(estimator, (*_LINEAR, *_DECIDING)):
+        return _weighted_sum(graph, columns, estimator)
+    _score(graph, columns, estimator)
+    if graph.nodes[-1].op_type != "Sigmoid":
+        raise NotCovered(f"the decision function of {type(estimator).__name__} is not covered by the exporter")
+    return str(graph.nodes.pop().input[0])
+
+
+def _matrix(graph: Graph, columns: _Columns) -> str:
+    """Add the columns that the estimator sees, as one matrix."""
+    parts = [columns.numeric] if columns.numeric else []
+    parts += [
+        graph.add("Gather", graph.constant(lookup.encoded), _codes(graph, number, lookup), axis=0)
+        for number, lookup in enumerate(columns.lookups)
+    ]
+    return graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+
+
+def _linear(graph: Graph, columns: _Columns, estimator: Any) -> str:
+    """Add the weighted sum and its link."""
+    total = _weighted_sum(graph, columns, estimator)
+    if is_classifier(estimator) and len(estimator.classes_) > 2:
+        return graph.add("Softmax", total, axis=1)
+    link = next(link for cls, link in _LINKS.items() if isinstance(estimator, cls))
+    return graph.add(link, total) if link else total
+
+
+def _weighted_sum(graph: Graph, columns: _Columns, estimator: Any) -> str:
     """Add the weighted sum: of the numbers at once, of each category as one number from a table."""
-    estimator = fitted.scoring(pipeline[-1])
+    numeric, lookups, count = columns.numeric, columns.lookups, columns.count
     several = is_classifier(estimator) and len(estimator.classes_) > 2
     weights = np.asarray(estimator.coef_, dtype=np.float64)
     weights = weights.T if several else weights.reshape(-1)
@@ -245,13 +339,10 @@ def _linear(
     total = graph.constant(intercept if several else float(intercept[0]))
     for term in terms:
         total = graph.add("Add", term, total)
-    if several:
-        return graph.add("Softmax", total, axis=1)
-    link = next(link for cls, link in _LINKS.items() if isinstance(estimator, cls))
-    return graph.add(link, total) if link else total
+    return total
 
 
-def _weighted(graph: _Graph, numeric: str, weights: Floats) -> str:
+def _weighted(graph: Graph, numeric: str, weights: Floats) -> str:
     """Add the weighted sum of the numbers.
 
     That of one number is a product: of a division by one number and a MatMul, onnxruntime makes a single operator whose
@@ -265,6 +356,16 @@ def _weighted(graph: _Graph, numeric: str, weights: Floats) -> str:
     return graph.add("Mul", column, graph.constant(weights[0]))
 
 
+def _quantiles(graph: Graph, results: Sequence[str], offsets: Floats) -> str:
+    """Add each quantile's offset to its model's number, or to the only model's, and put those of a row in order."""
+    columns = [graph.add("Reshape", result, graph.constant([-1, 1], np.int64)) for result in results]
+    matrix = graph.add("Concat", *columns, axis=1) if len(columns) > 1 else columns[0]
+    moved = graph.add("Add", matrix, graph.constant(offsets))
+    ordered = graph.add("TopK", moved, graph.constant([len(offsets)], np.int64), axis=1, largest=0, sorted=1)
+    graph.nodes[-1].output.append(f"{ordered}_places")  # which nothing reads
+    return ordered
+
+
 def _sets(pipeline: Pipeline, lookups: Sequence[CategoryLookup], numeric: int) -> Sets:
     """Return what a tree may meet in each categorical column that it sees as it is, if it sees any so."""
     codes = {lookup.first: lookup.encoded[:, 0] for lookup in lookups if lookup.encoded.shape[1] == 1}
@@ -272,11 +373,10 @@ def _sets(pipeline: Pipeline, lookups: Sequence[CategoryLookup], numeric: int) -
     return Sets(codes, first, pipeline[0].sparse_output_)
 
 
-def _trees(
-    graph: _Graph, pipeline: Pipeline, numeric: str | None, lookups: Sequence[CategoryLookup], count: int
-) -> str:
+def _trees(graph: Graph, seen: _Columns, estimator: Any) -> str:
     """Add the columns that splits look at, the trees, and what makes a score of their sum."""
-    ensemble = onnx_trees.read(fitted.scoring(pipeline[-1]), _sets(pipeline, lookups, count))
+    numeric, lookups, count = seen.numeric, seen.lookups, seen.count
+    ensemble = onnx_trees.read(estimator, _sets(seen.pipeline, lookups, count))
     parts, columns = ([numeric], list(range(count))) if numeric else ([], [])
     for number, lookup in enumerate(lookups):
         added, table = _table(lookup, ensemble)
@@ -387,7 +487,7 @@ def _unscaled(pipeline: Pipeline, by_column: Mapping[int, list[float]], column: 
     return [float(value) for value in np.unique(values[np.isfinite(values)])]
 
 
-def _serialized(graph: _Graph, schema: Schema) -> bytes:
+def _serialized(graph: Graph, schema: Schema) -> bytes:
     widths = {NUMERIC: len(schema.of_role("numeric")), CATEGORICAL: len(schema.of_role("categorical"))}
     kinds = {NUMERIC: TensorProto.DOUBLE, CATEGORICAL: TensorProto.STRING}
     inputs = [helper.make_tensor_value_info(name, kinds[name], ["n", width]) for name, width in widths.items() if width]

@@ -19,6 +19,7 @@ from trunkline.core.tasks import Task
 from trunkline.pipeline.evaluate.metrics.pairs import pair_counts, ranked_rightly, worth_counting
 
 Better = Literal["larger", "smaller"]
+Needs = Literal["levels", "naive_error"] | None
 
 _BLOCK = 1 << 18  # running sums held at a time, 2 MB each: they stay in the processor's cache
 _SUM = 1e-6  # by which the chances of the classes of a row may miss 1
@@ -28,9 +29,11 @@ _SUM = 1e-6  # by which the chances of the classes of a row may miss 1
 class Sample:
     """Rows to measure: label, score, and the cluster's column in the counts of resamples.
 
-    Three arrays of one length; a part of the rows keeps the clusters' columns, and so the same resamples. Binary:
-    label 0 or 1, score from 0 to 1. Regression: any number each. Count: a whole number from 0 on, and a number from 0
-    on. Multiclass: label the number of its class, scores of shape (rows, classes) from 0 to 1 that sum to 1.
+    Three arrays of one length; a part of the rows keeps the clusters' columns, and so the same resamples. Binary: label
+    0 or 1, score from 0 to 1. Regression: any number each. Count: a whole number from 0 on, and a number from 0 on.
+    Multiclass: label the number of its class, scores of shape (rows, classes) from 0 to 1 that sum to 1. Quantile:
+    label any number, scores of shape (rows, levels) that do not fall from one of the ascending `levels` to the next.
+    `naive_error` is that of a simple forecast on the training rows, in the label's unit; None where there is none.
     Raises UserError for an impossible score or label: a number computed from it would look like any other.
     """
 
@@ -38,11 +41,16 @@ class Sample:
     scores: Floats
     clusters: Integers
     task: Task = "binary"
+    levels: tuple[float, ...] = ()
+    naive_error: float | None = None
 
     def __post_init__(self) -> None:
         shapes = self.labels.shape, self.scores.shape[:1], self.clusters.shape
-        if len(set(shapes)) > 1 or self.labels.ndim != 1 or self.scores.ndim != (2 if self.task == "multiclass" else 1):
+        several = self.task in ("multiclass", "quantile")
+        if len(set(shapes)) > 1 or self.labels.ndim != 1 or self.scores.ndim != (2 if several else 1):
             raise ValueError(f"labels {self.labels.shape}, scores {self.scores.shape}, clusters {self.clusters.shape}")
+        if self.task == "quantile" and self.scores.shape[1] != len(self.levels):
+            raise ValueError(f"scores {self.scores.shape} of the levels {self.levels}")
         _CHECKS[self.task](self.labels, self.scores)
 
     def part(self, places: Integers) -> "Sample":
@@ -72,11 +80,19 @@ def _multiclass(labels: NDArray[Any], scores: Floats) -> None:
     _refuse((labels < 0) | (labels >= scores.shape[1]), labels, "label", "the number of a class; check the target")
 
 
+def _quantile(labels: NDArray[Any], scores: Floats) -> None:
+    finite, ordered = np.isfinite(scores), scores[:, 1:] >= scores[:, :-1]
+    ascending = np.logical_and(finite.all(axis=1), ordered.all(axis=1))
+    _refuse(~ascending, scores, "score", "finite quantiles, none below a lower one's; check the model")
+    _refuse(~np.isfinite(labels), labels, "label", "a finite number; check the target")
+
+
 _CHECKS: dict[Task, Callable[[NDArray[Any], Floats], None]] = {
     "binary": _binary,
     "multiclass": _multiclass,
     "regression": _regression,
     "count": _count,
+    "quantile": _quantile,
 }
 
 
@@ -116,20 +132,26 @@ class Metric:
 
 @dataclass(frozen=True)
 class RowMean(Metric):
-    """The mean over rows of a number that a row has by its label and its score."""
+    """The mean over rows of a number that a row has by its label and its score.
 
-    of: Callable[[Floats, Floats], Floats]
+    `of` takes labels, scores and, if it `needs` it, what the sample has by that name; NaN where the sample has none.
+    """
+
+    of: Callable[..., Floats]
+    needs: Needs = None
 
 
 @dataclass(frozen=True)
 class Combined(Metric):
     """What is made of sums over rows: `of` gives each row's numbers, shape (rows, k), `by` a value of their sums.
 
-    `by` takes sums of shape (resamples, k) and the numbers of rows, and gives NaN where it is not defined.
+    `by` takes sums of shape (resamples, k) and the numbers of rows, and gives NaN where it is not defined. `needs` is
+    as of a mean.
     """
 
-    of: Callable[[Floats, Floats], Floats]
+    of: Callable[..., Floats]
     by: Callable[[Floats, Integers], Floats]
+    needs: Needs = None
 
 
 @dataclass(frozen=True)
@@ -190,7 +212,8 @@ def cutoffs(labels: NDArray[np.int8], scores: Floats) -> tuple[Floats, Integers,
 
 def _of_sums(metric: RowMean | Combined, sample: Sample, counts: Integers) -> Floats:
     clusters = counts.shape[1]
-    values = metric.of(sample.labels.astype(np.float64), sample.scores)
+    needed = [np.array(getattr(sample, metric.needs), dtype=np.float64)] if metric.needs else []
+    values = metric.of(sample.labels.astype(np.float64), sample.scores, *needed)
     rows = np.einsum("rc,c->r", counts, np.bincount(sample.clusters, minlength=clusters))
     # einsum keeps its own loops: a matrix product would go to BLAS, which sums in an order of its own.
     columns = [values] if isinstance(metric, RowMean) else values.T

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trunkline.core.arrays import Floats, Integers
+from trunkline.core.arrays import Floats, Integers, middle
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.tasks import Task
 from trunkline.pipeline.evaluate.metrics.kinds import (
@@ -100,6 +100,61 @@ def _poisson_d2(sums: Floats, rows: Integers) -> Floats:
     return 1 - ratio(deviance, np.where(of_mean > 1e-12 * np.maximum(1, np.abs(logs)), of_mean, 0))
 
 
+def _pinball(labels: Floats, scores: Floats, levels: Floats) -> Floats:
+    """Return the pinball loss of each row and level."""
+    over = labels[:, None] - scores
+    losses: Floats = np.maximum(levels * over, (levels - 1) * over)
+    return losses
+
+
+def _pinball_beside(labels: Floats, scores: Floats, levels: Floats) -> Floats:
+    """Return each row's loss, and that of the labels' own quantiles as every row's scores."""
+    own = np.quantile(labels, levels, method="averaged_inverted_cdf") if len(labels) else levels
+    constant = np.broadcast_to(own, scores.shape)
+    return np.stack([_pinball(labels, given, levels).sum(axis=1) for given in (scores, constant)], axis=1)
+
+
+def _inside(labels: Floats, scores: Floats) -> Floats:
+    inside: Floats = ((scores[:, 0] <= labels) & (labels <= scores[:, -1])).astype(np.float64)
+    return inside
+
+
+def _width(_: Floats, scores: Floats) -> Floats:
+    width: Floats = scores[:, -1] - scores[:, 0]
+    return width
+
+
+def _interval_score(labels: Floats, scores: Floats, levels: Floats) -> Floats:
+    outside = np.maximum(scores[:, 0] - labels, 0) + np.maximum(labels - scores[:, -1], 0)
+    penalised: Floats = _width(labels, scores) + 2 * outside / (1 - levels[-1] + levels[0])
+    return penalised
+
+
+def _off(labels: Floats, scores: Floats) -> Floats:
+    off: Floats = np.abs(middle(scores) - labels)
+    return off
+
+
+_FORECAST = (
+    Combined(
+        "wape",
+        "smaller",
+        "Sum of the absolute differences of the score, or the middle quantile, and the label over that of the labels.",
+        "Kolassa and Schuetz, Foresight 6 (2007) 40-43, where it is the MAD/mean ratio",
+        lambda labels, scores: np.stack([_off(labels, scores), np.abs(labels)], axis=1),
+        lambda sums, _: ratio(sums[:, 0], sums[:, 1]),
+    ),
+    RowMean(
+        "mase",
+        "smaller",
+        "Mean absolute difference of the score, or the middle quantile, and the label over that of data.target.naive "
+        "in the training rows, of all series together; below 1 is better than that was.",
+        "Hyndman and Koehler, International Journal of Forecasting 22 (2006) 679-688",
+        lambda labels, scores, naive_error: _off(labels, scores) / naive_error,
+        needs="naive_error",
+    ),
+)
+
 _REGRESSION = (
     RowMean(
         "mae",
@@ -145,6 +200,7 @@ _REGRESSION = (
         "numpy.mean",
         lambda labels, scores: scores,
     ),
+    *_FORECAST,
 )
 
 _COUNT = (
@@ -164,6 +220,65 @@ _COUNT = (
         _poisson_d2,
     ),
     *_REGRESSION,
+)
+
+_QUANTILE = (
+    RowMean(
+        "pinball",
+        "smaller",
+        "Mean over rows and quantiles of the level, or 1 - level above the label, times the distance to the label.",
+        "Koenker and Bassett, Econometrica 46 (1978) 33-50; sklearn.metrics.mean_pinball_loss, mean over the levels",
+        lambda labels, scores, levels: _pinball(labels, scores, levels).mean(axis=1),
+        needs="levels",
+    ),
+    Combined(
+        "pinball_d2",
+        "larger",
+        "Share of the pinball loss of the measured labels' own quantiles, as every row's scores, that is saved.",
+        "Koenker and Machado, J. Amer. Stat. Assoc. 94 (1999) 1296-1310; sklearn.metrics.d2_pinball_score",
+        _pinball_beside,
+        lambda sums, _: 1 - ratio(sums[:, 0], sums[:, 1]),
+        needs="levels",
+    ),
+    RowMean(
+        "coverage",
+        None,
+        "Share of rows whose label is from the lowest to the highest quantile; to be what lies between their levels.",
+        "Christoffersen, International Economic Review 39 (1998) 841-862",
+        _inside,
+    ),
+    RowMean(
+        "width",
+        None,
+        "Mean difference of the highest and the lowest quantile, in the label's unit.",
+        "Gneiting, Balabdaoui and Raftery, J. Royal Stat. Soc. B 69 (2007) 243-268, where it is called sharpness",
+        _width,
+    ),
+    RowMean(
+        "interval_score",
+        "smaller",
+        "Mean width, plus 2 / (1 - what lies between the levels) times how far a label is outside.",
+        "Gneiting and Raftery, J. Amer. Stat. Assoc. 102 (2007) 359-378, equation 43",
+        _interval_score,
+        needs="levels",
+    ),
+    Combined(
+        "level_error",
+        "smaller",
+        "Mean over quantiles of the absolute difference of the level and the share of labels up to the quantile.",
+        "Gneiting, Balabdaoui and Raftery, J. Royal Stat. Soc. B 69 (2007) 243-268, probabilistic calibration",
+        lambda labels, scores, levels: (labels[:, None] <= scores) - levels,
+        lambda sums, rows: np.abs(ratio(sums, np.repeat(rows[:, None], sums.shape[1], axis=1))).mean(axis=1),
+        needs="levels",
+    ),
+    RowMean(
+        "mean_label",
+        None,
+        "Mean label.",
+        "numpy.mean",
+        lambda labels, scores: labels,
+    ),
+    *_FORECAST,
 )
 
 _MULTICLASS = (
@@ -270,6 +385,7 @@ _TASKS: dict[Task, Sequence[Metric]] = {
     "multiclass": _MULTICLASS,
     "regression": _REGRESSION,
     "count": _COUNT,
+    "quantile": _QUANTILE,
 }
 REGISTRY: dict[Task, dict[str, Metric]] = {
     task: {metric.name: metric for metric in metrics} for task, metrics in _TASKS.items()
