@@ -24,7 +24,6 @@ from trunkline.conf.model import Model
 from trunkline.core import files
 from trunkline.core.dataset import SCHEMA, Dataset
 from trunkline.core.errors import UserError
-from trunkline.pipeline.evaluate import slices
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.evaluate.metrics.kinds import Sample, point
 from trunkline.pipeline.evaluate.metrics.registry import named
@@ -59,8 +58,7 @@ class Ground:
 def digest(folder: Path) -> str:
     """Hash the training rows of a folder, the code and the locked environment that measure on them."""
     code = [
-        Path(inspect.getfile(of))
-        for of in (Dataset, Fold, Ground, Sample, estimators, registry, rows, fit, slices, quantiles)
+        Path(inspect.getfile(of)) for of in (Dataset, Fold, Ground, Sample, estimators, registry, rows, fit, quantiles)
     ]
     paths = [folder / "train.parquet", folder / SCHEMA, *code, *([LOCK] if LOCK.exists() else [])]
     return hashlib.sha256("".join(map(files.sha256, paths)).encode()).hexdigest()
@@ -174,7 +172,8 @@ def measure(ground: Ground, model: Model, number: int) -> float:
     part = parts[number]
     train, validate = (Dataset(dataset.frame[places], dataset.schema) for places in (part.train, part.validate))
     scores = fit.scores(fit.fit(train, model, ground.seed), validate.features)
-    sample = slices.clustered(validate, scores, None)[0]
+    labels, each, schema = validate.label.to_numpy(), np.arange(len(scores)), validate.schema
+    sample = Sample(labels, scores, each, schema.task, schema.levels, schema.naive_error)
     value = float(point([named(ground.metric, dataset.schema.task)], sample)[0])
     if not np.isfinite(value):
         raise UserError(f"search.folds: {ground.metric} is not defined on fold {number + 1}; declare fewer folds")

@@ -64,7 +64,7 @@ class Logged:
 
     def rows(self, slices: Slices | None) -> pl.DataFrame:
         """Return request_id, row, `arm`, the scores and, with slices, `per`: a row of each arm."""
-        own = (*self.names, TIME, PREDICTION_TIME, ARM)
+        own = (*self.names, TIME, PREDICTION_TIME, ARM, *((INPUTS,) if slices else ()))
         pieces = []
         for read in join.predictions(self.place, *own, keys=True):
             rows = join.joined(read, self.outcomes, self.now).filter(pl.col(OUTCOME).is_null())
@@ -79,7 +79,7 @@ class Logged:
     def shown(self, chosen: pl.DataFrame) -> pl.DataFrame:
         """Return request_id and row of chosen rows, in their order, with what an annotator sees."""
         pieces = []
-        for read in join.predictions(self.place, *self.names, ARM, keys=True):
+        for read in join.predictions(self.place, *self.names, ARM, INPUTS, keys=True):
             rows = read.filter(pl.col(ARM).ne_missing(_NOT_ANSWERED)).join(chosen, on=self.names, how="semi")
             if rows.height:
                 visible = self._inputs(rows)

@@ -49,7 +49,11 @@ def _segments(place: Place, wanted: Set[str]) -> Iterator[Any]:
         with place.open(folder, name) as file:
             names = [each for each in file.schema_arrow.names if each in wanted or _is_score(each)]
             table = file.read(names)
-            if COLUMNS in names and INPUTS in file.schema_arrow.names and table.column(COLUMNS).null_count:
+            if (
+                COLUMNS in names
+                and INPUTS in {*file.schema_arrow.names} - {*names}
+                and table.column(COLUMNS).null_count
+            ):
                 table = file.read([*names, INPUTS])
             yield table
 
