@@ -99,7 +99,7 @@ def test_what_is_slow_runs_again_for_little_that_it_does_not_import(stage: str) 
 
 
 def test_the_table_of_contents_stays_one() -> None:
-    assert sum(len(code(stage)) for stage in STAGES) <= 87
+    assert sum(len(code(stage)) for stage in STAGES) <= 88
     assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 104
 
 
