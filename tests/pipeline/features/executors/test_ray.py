@@ -1,5 +1,6 @@
 """A real Ray cluster of two machines, one of which is killed while it computes: the bytes are those of one process."""
 
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.pipeline.features.test_duckdb import START
@@ -49,9 +51,17 @@ def two_machines() -> Iterator[Any]:
 
 def held(folder: Path, task: Callable[[], Any]) -> Any:
     """Say that a task has begun, and wait for the machine to be killed."""
-    (folder / f"began-{uuid.uuid4()}").touch()
+    (folder / f"began-{os.getpid()}-{uuid.uuid4()}").touch()
     until((folder / "killed").exists)
     return task()
+
+
+def ended(began: Path) -> bool:
+    """Tell whether the process that began a task is gone."""
+    try:
+        return psutil.Process(int(began.name.split("-")[1])).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def until(reached: Callable[[], bool]) -> None:
@@ -77,6 +87,7 @@ class Killing:
         results = self.executor.run([partial(held, self.folder, task) for task in tasks])
         until(lambda: len(self.begun) == 2)
         self.cluster.remove_node(self.cluster.list_all_nodes()[-1], allow_graceful=False)
+        until(lambda: any(map(ended, self.begun)))  # a worker outlives its machine's raylet for a moment
         (self.folder / "killed").touch()
         return results
 
