@@ -68,13 +68,17 @@ def run(folder: Path, years: int) -> list[Measured]:
 
 def process(project: Path, stage: str) -> tuple[float, float, float]:
     """Run a stage; return its seconds, its processor seconds and its peak memory in MB."""
+    return cost([sys.executable, str(ROOT / "stages" / f"{stage}.py")], project)
+
+
+def cost(command: list[str], folder: Path, **variables: str) -> tuple[float, float, float]:
+    """Run a command in a folder; return its seconds, its processor seconds and its peak memory in MB."""
     began = time.perf_counter()
-    command = [sys.executable, ROOT / "stages" / f"{stage}.py"]
-    with subprocess.Popen(command, cwd=project, stdout=sys.stderr) as child:  # noqa: S603
+    with subprocess.Popen(command, cwd=folder, env=os.environ | variables, stdout=sys.stderr) as child:  # noqa: S603
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
-        raise SystemExit(f"{stage} exited with {child.returncode}")
+        raise SystemExit(f"{' '.join(command)} exited with {child.returncode}")
     return time.perf_counter() - began, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 

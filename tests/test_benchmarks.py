@@ -3,12 +3,13 @@
 import importlib
 import shutil
 from collections import Counter
+from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
 import pytest
-from benchmarks import bootstrap, error_rates, paired_auc, serving, soak
+from benchmarks import bootstrap, error_rates, models, paired_auc, serving, soak
 from benchmarks.peers import catalog, load
 from benchmarks.peers.process import Question
 
@@ -36,6 +37,15 @@ def test_error_rates_of_one_pair():
     difference = error_rates.compared(1, "roc_auc", 14, error_rates.NOISIER)
     assert error_rates.declared([difference], margin=-1) == 1
     assert error_rates.declared([difference], margin=1) == 0
+
+
+def test_a_model_is_the_plain_scripts_to_the_last_digit(tmp_path):
+    of = models.measure(models.NAMED["patients"], tmp_path)
+    assert of.scores["trunkline"] == of.scores["plain"]
+    assert (of.scores["pipeline"], of.scores["bundle"] < 1e-9, of.scores["runtime"]) == (0, True, "onnx")
+    assert models.Measured.of(asdict(of)) == of
+    assert [line.count("|") for line in models.table([of]).splitlines()] == [12, 12, 12]
+    assert models.draw([of]).startswith("<?xml")
 
 
 def test_a_question_is_asked_over_connections_with_its_headers(tmp_path, wrk):
