@@ -24,7 +24,7 @@ from trunkline.conf.model import Model
 from trunkline.core import files
 from trunkline.core.dataset import SCHEMA, Dataset
 from trunkline.core.errors import UserError
-from trunkline.pipeline.evaluate.metrics import registry
+from trunkline.pipeline.evaluate.metrics import formulas, registry
 from trunkline.pipeline.evaluate.metrics.kinds import Sample, point
 from trunkline.pipeline.evaluate.metrics.registry import named
 from trunkline.pipeline.train import estimators, fit, folds, quantiles
@@ -57,9 +57,8 @@ class Ground:
 
 def digest(folder: Path) -> str:
     """Hash the training rows of a folder, the code and the locked environment that measure on them."""
-    code = [
-        Path(inspect.getfile(of)) for of in (Dataset, Fold, Ground, Sample, estimators, registry, rows, fit, quantiles)
-    ]
+    own = (Dataset, Fold, Ground, Sample, estimators, registry, formulas, rows, fit, quantiles)
+    code = [Path(inspect.getfile(each)) for each in own]
     paths = [folder / "train.parquet", folder / SCHEMA, *code, *([LOCK] if LOCK.exists() else [])]
     return hashlib.sha256("".join(map(files.sha256, paths)).encode()).hexdigest()
 

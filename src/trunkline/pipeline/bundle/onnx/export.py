@@ -7,33 +7,25 @@ one number per category; quantiles are the columns of their own models, put in o
 what they do, not read, wherever that is possible.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-import polars as pl
 from onnx import AttributeProto, GraphProto, TensorProto, helper, numpy_helper
 from sklearn import linear_model
 from sklearn.base import is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import VotingClassifier, VotingRegressor
-from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
     MinMaxScaler,
-    OneHotEncoder,
-    OrdinalEncoder,
     RobustScaler,
     StandardScaler,
-    TargetEncoder,
 )
 from sklearn.svm import LinearSVC, LinearSVR
 
-from trunkline.bundle.contract import MISSING
 from trunkline.bundle.runtime import CATEGORICAL, NUMERIC
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Schema
@@ -41,9 +33,10 @@ from trunkline.core.tasks import SCORE
 from trunkline.pipeline.bundle import fitted
 from trunkline.pipeline.bundle.onnx import dense
 from trunkline.pipeline.bundle.onnx import trees as onnx_trees
+from trunkline.pipeline.bundle.onnx.columns import CategoryLookup, Columns, category_lookups, numeric_steps
 from trunkline.pipeline.bundle.onnx.ensemble import DecisionTree, Ensemble, NotCovered, Sets
 from trunkline.pipeline.bundle.onnx.graph import Graph
-from trunkline.pipeline.train import fit, margins
+from trunkline.pipeline.train import margins
 from trunkline.pipeline.train.quantiles import Quantiles
 
 OPERATORS, ML_OPERATORS, IR = 21, 5, 10  # of the versions that the graph is written in
@@ -63,32 +56,6 @@ _LINEAR = tuple(_LINKS)
 _DECIDING = (LinearSVC, linear_model.SGDClassifier, linear_model.RidgeClassifier)  # no chances, but a weighted sum
 _COMPOSED = (CalibratedClassifierCV, VotingClassifier, VotingRegressor, Quantiles)
 _LEQ, _SUM, _NO_TRANSFORM = 0, 1, 0  # modes of a node, of the sum over trees, and of what follows it
-_UNKNOWN = "\ue001"  # a text that no training row has, or else one with more of it
-
-
-@dataclass(frozen=True)
-class CategoryLookup:
-    """A categorical input: the row of `encoded` of each text that the encoder knows, and of any other text.
-
-    `encoded` has the encoder's codes for them, shape (distinct rows, columns); `first` is the number of the first
-    column among all that the estimator sees.
-    """
-
-    texts: tuple[str, ...]
-    places: tuple[int, ...]
-    unknown: int
-    encoded: Floats
-    first: int
-
-
-@dataclass(frozen=True)
-class _Columns:
-    """What an estimator sees: the matrix of `count` numbers, None if there is none, and the categories."""
-
-    pipeline: Pipeline
-    numeric: str | None
-    lookups: Sequence[CategoryLookup]
-    count: int
 
 
 def export(pipeline: Pipeline, schema: Schema) -> bytes:
@@ -101,10 +68,7 @@ def export(pipeline: Pipeline, schema: Schema) -> bytes:
     estimator = fitted.scoring(pipeline[-1])
     _check(estimator)
     graph = Graph()
-    columns = _Columns(
-        pipeline, _numeric(graph, pipeline, schema), list(_lookups(pipeline, schema)), len(schema.of_role("numeric"))
-    )
-    result = _score(graph, columns, estimator)
+    result = _score(graph, Columns.of(graph, pipeline, schema), estimator)
     graph.add("Reshape", result, graph.constant([-1, *_width(schema)], np.int64))
     graph.nodes[-1].output[0] = SCORE
     return _serialized(graph, schema)
@@ -118,7 +82,7 @@ def thresholds(pipeline: Pipeline, schema: Schema) -> dict[str, list[float]]:
     """
     names = schema.of_role("numeric")
     estimator = fitted.scoring(pipeline[-1])
-    sets = _sets(pipeline, list(_lookups(pipeline, schema)), len(names))
+    sets = _sets(pipeline, list(category_lookups(pipeline, schema)), len(names))
     ensembles = [onnx_trees.read(part, sets) for part in _leaves(estimator) if onnx_trees.is_tree_model(part)]
     found: dict[str, list[float]] = {name: [] for name in names}
     for ensemble in ensembles:
@@ -148,89 +112,7 @@ def _width(schema: Schema) -> list[int]:
     return [len(schema.classes)] if schema.classes else []
 
 
-def _step(pipeline: Pipeline, role: str) -> Any:
-    """Return the fitted transformer of the columns of a role, or None."""
-    return next((step for name, step, _ in pipeline[0].transformers_ if name == role), None)
-
-
-def _numeric_steps(pipeline: Pipeline) -> list[Any]:
-    step = _step(pipeline, "numeric")
-    return [part for _, part in step.steps] if isinstance(step, Pipeline) else []
-
-
-def _numeric(graph: Graph, pipeline: Pipeline, schema: Schema) -> str | None:
-    """Add imputing and scaling; return the name of the matrix, None if there is no numeric feature."""
-    count = len(schema.of_role("numeric"))
-    if not count:
-        return None
-    column = NUMERIC
-    for step in _numeric_steps(pipeline):
-        if isinstance(step, SimpleImputer):
-            blank = pd.DataFrame(np.full((1, count), np.nan), columns=schema.of_role("numeric"))
-            filled = graph.constant(np.asarray(step.transform(blank), dtype=np.float64))
-            column = graph.add("Where", graph.add("IsNaN", column), filled, column)
-        elif isinstance(step, StandardScaler):
-            column = graph.add("Sub", column, graph.constant(step.mean_))
-            column = graph.add("Div", column, graph.constant(step.scale_))
-        elif isinstance(step, RobustScaler):
-            column = graph.add("Sub", column, graph.constant(step.center_))
-            column = graph.add("Div", column, graph.constant(step.scale_))
-        elif isinstance(step, MinMaxScaler):
-            column = graph.add("Mul", column, graph.constant(step.scale_))
-            column = graph.add("Add", column, graph.constant(step.min_))
-        else:
-            raise NotCovered(f"{type(step).__name__} is not covered by the exporter")
-    return column
-
-
-def _lookups(pipeline: Pipeline, schema: Schema) -> Iterator[CategoryLookup]:
-    """Ask the fitted encoder for the codes of every text that it knows, of an unknown one and of a missing one."""
-    names, encoder = schema.of_role("categorical"), _step(pipeline, "categorical")
-    if not names:
-        return
-    if not isinstance(encoder, OneHotEncoder | OrdinalEncoder | TargetEncoder):
-        raise NotCovered(f"{type(encoder).__name__} is not covered by the exporter")
-    ends = np.cumsum([0, *fitted.widths(encoder)])
-    texts_of = {
-        name: [text for text in categories if isinstance(text, str)]
-        for name, categories in zip(names, encoder.categories_, strict=True)
-    }
-    any_text = {name: next(iter(texts), None) for name, texts in texts_of.items()}  # None: it was always missing
-    for column, name in enumerate(names):
-        texts = texts_of[name]
-        unknown = _UNKNOWN
-        while unknown in texts:
-            unknown += _UNKNOWN
-        probes = pl.Series(name, [*texts, unknown, None], dtype=pl.String)
-        others = (pl.lit(any_text[other], pl.String).alias(other) for other in names if other != name)
-        codes = encoder.transform(fit.inputs(pl.DataFrame(probes).with_columns(others).select(names)))
-        block = np.asarray(codes.toarray() if hasattr(codes, "toarray") else codes, dtype=np.float64)
-        yield _lookup([*texts, unknown, MISSING], block[:, ends[column] : ends[column + 1]], int(ends[column]), schema)
-
-
-def _lookup(texts: Sequence[str], encoded: Floats, first: int, schema: Schema) -> CategoryLookup:
-    """Store equal rows once; the last two texts are an unknown and the missing one."""
-    rows: dict[bytes, int] = {}
-    places = [rows.setdefault(row.tobytes(), len(rows)) for row in encoded]
-    distinct = np.array([np.frombuffer(row, dtype=np.float64) for row in rows]).reshape(len(rows), encoded.shape[1])
-    numeric = len(schema.of_role("numeric"))
-    return CategoryLookup((*texts[:-2], texts[-1]), (*places[:-2], places[-1]), places[-2], distinct, numeric + first)
-
-
-def _codes(graph: Graph, column: int, lookup: CategoryLookup) -> str:
-    """Add the look-up of a categorical input; return the name of its places, int64 (n)."""
-    text = graph.add("Gather", CATEGORICAL, graph.constant(column, np.int64), axis=1)
-    return graph.add(
-        "LabelEncoder",
-        text,
-        domain="ai.onnx.ml",
-        keys_strings=list(lookup.texts),
-        values_int64s=list(lookup.places),
-        default_int64=lookup.unknown,
-    )
-
-
-def _score(graph: Graph, columns: _Columns, estimator: Any) -> str:
+def _score(graph: Graph, columns: Columns, estimator: Any) -> str:
     """Add what makes scores of the columns; return their name."""
     if isinstance(estimator, CalibratedClassifierCV):
         return _calibrated(graph, columns, estimator)
@@ -239,7 +121,7 @@ def _score(graph: Graph, columns: _Columns, estimator: Any) -> str:
     if isinstance(estimator, Quantiles):
         return _quantiles(graph, [_score(graph, columns, part) for part in _parts(estimator)], estimator.offsets_)
     if isinstance(estimator, dense.COVERED):
-        return dense.score(graph, _matrix(graph, columns), estimator)
+        return dense.score(graph, columns.matrix(graph), estimator)
     return (_trees if onnx_trees.is_tree_model(estimator) else _linear)(graph, columns, estimator)
 
 
@@ -261,7 +143,7 @@ def _leaves(estimator: Any) -> list[Any]:
     return [leaf for part in _parts(estimator) for leaf in _leaves(part)]
 
 
-def _voting(graph: Graph, columns: _Columns, estimator: Any) -> str:
+def _voting(graph: Graph, columns: Columns, estimator: Any) -> str:
     """Add the mean of all scores, with the declared weights."""
     parts = _parts(estimator)
     given = estimator._weights_not_none
@@ -276,7 +158,7 @@ def _voting(graph: Graph, columns: _Columns, estimator: Any) -> str:
     return graph.add("Div", total, graph.constant(weights.sum()))
 
 
-def _calibrated(graph: Graph, columns: _Columns, estimator: Any) -> str:
+def _calibrated(graph: Graph, columns: Columns, estimator: Any) -> str:
     """Add the mean of the sigmoids over each fold's estimator (Platt): of its decision function, or its chance."""
     means = []
     for each in estimator.calibrated_classifiers_:
@@ -294,7 +176,7 @@ def _calibrated(graph: Graph, columns: _Columns, estimator: Any) -> str:
     return graph.add("Div", total, graph.constant(float(len(means))))
 
 
-def _raw(graph: Graph, columns: _Columns, estimator: Any) -> str:
+def _raw(graph: Graph, columns: Columns, estimator: Any) -> str:
     """Add the decision function: what the link makes a chance of."""
     if isinstance(estimator, (*_LINEAR, *_DECIDING)):
         return _weighted_sum(graph, columns, estimator)
@@ -304,17 +186,7 @@ def _raw(graph: Graph, columns: _Columns, estimator: Any) -> str:
     return str(graph.nodes.pop().input[0])
 
 
-def _matrix(graph: Graph, columns: _Columns) -> str:
-    """Add the columns that the estimator sees, as one matrix."""
-    parts = [columns.numeric] if columns.numeric else []
-    parts += [
-        graph.add("Gather", graph.constant(lookup.encoded), _codes(graph, number, lookup), axis=0)
-        for number, lookup in enumerate(columns.lookups)
-    ]
-    return graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
-
-
-def _linear(graph: Graph, columns: _Columns, estimator: Any) -> str:
+def _linear(graph: Graph, columns: Columns, estimator: Any) -> str:
     """Add the weighted sum and its link."""
     total = _weighted_sum(graph, columns, estimator)
     if is_classifier(estimator) and len(estimator.classes_) > 2:
@@ -323,7 +195,7 @@ def _linear(graph: Graph, columns: _Columns, estimator: Any) -> str:
     return graph.add(link, total) if link else total
 
 
-def _weighted_sum(graph: Graph, columns: _Columns, estimator: Any) -> str:
+def _weighted_sum(graph: Graph, columns: Columns, estimator: Any) -> str:
     """Add the weighted sum: of the numbers at once, of each category as one number from a table."""
     numeric, lookups, count = columns.numeric, columns.lookups, columns.count
     several = is_classifier(estimator) and len(estimator.classes_) > 2
@@ -334,7 +206,7 @@ def _weighted_sum(graph: Graph, columns: _Columns, estimator: Any) -> str:
         terms.append(_weighted(graph, numeric, weights[:count]))
     for column, lookup in enumerate(lookups):
         table = lookup.encoded @ weights[lookup.first : lookup.first + lookup.encoded.shape[1]]
-        terms.append(graph.add("Gather", graph.constant(table), _codes(graph, column, lookup), axis=0))
+        terms.append(graph.add("Gather", graph.constant(table), lookup.codes(graph, column), axis=0))
     intercept = np.ravel(estimator.intercept_)
     total = graph.constant(intercept if several else float(intercept[0]))
     for term in terms:
@@ -373,7 +245,7 @@ def _sets(pipeline: Pipeline, lookups: Sequence[CategoryLookup], numeric: int) -
     return Sets(codes, first, pipeline[0].sparse_output_)
 
 
-def _trees(graph: Graph, seen: _Columns, estimator: Any) -> str:
+def _trees(graph: Graph, seen: Columns, estimator: Any) -> str:
     """Add the columns that splits look at, the trees, and what makes a score of their sum."""
     numeric, lookups, count = seen.numeric, seen.lookups, seen.count
     ensemble = onnx_trees.read(estimator, _sets(seen.pipeline, lookups, count))
@@ -381,11 +253,11 @@ def _trees(graph: Graph, seen: _Columns, estimator: Any) -> str:
     for number, lookup in enumerate(lookups):
         added, table = _table(lookup, ensemble)
         if added:
-            parts.append(graph.add("Gather", graph.constant(table), _codes(graph, number, lookup), axis=0))
+            parts.append(graph.add("Gather", graph.constant(table), lookup.codes(graph, number), axis=0))
             columns += added
     if not parts:  # no tree has a split, and no number is there to be looked at
         zeros = np.zeros((len(lookups[0].encoded), 1))
-        parts, columns = [graph.add("Gather", graph.constant(zeros), _codes(graph, 0, lookups[0]), axis=0)], [0]
+        parts, columns = [graph.add("Gather", graph.constant(zeros), lookups[0].codes(graph, 0), axis=0)], [0]
     matrix = graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
     if ensemble.single_precision:
         matrix = graph.add("Cast", matrix, to=TensorProto.FLOAT)
@@ -477,7 +349,7 @@ def _unscaled(pipeline: Pipeline, by_column: Mapping[int, list[float]], column: 
             low = np.where(low > values, np.nextafter(low, np.float32(-np.inf)), low)
             high = np.nextafter(low, np.float32(np.inf))
         values = (low.astype(np.float64) + high.astype(np.float64)) / 2
-    for step in reversed(_numeric_steps(pipeline)):
+    for step in reversed(numeric_steps(pipeline)):
         if isinstance(step, StandardScaler):
             values = values * step.scale_[column] + step.mean_[column]
         elif isinstance(step, RobustScaler):

@@ -1,0 +1,152 @@
+"""What an estimator sees of a row: its numbers, imputed and scaled, and what the encoder makes of each category."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import polars as pl
+from sklearn.impute import SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import (
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    RobustScaler,
+    StandardScaler,
+    TargetEncoder,
+)
+
+from trunkline.bundle.contract import MISSING
+from trunkline.bundle.runtime import CATEGORICAL, NUMERIC
+from trunkline.core.arrays import Floats
+from trunkline.core.dataset import Schema
+from trunkline.pipeline.bundle import fitted
+from trunkline.pipeline.bundle.onnx.ensemble import NotCovered
+from trunkline.pipeline.bundle.onnx.graph import Graph
+from trunkline.pipeline.train import fit
+
+_UNKNOWN = "\ue001"  # a text that no training row has, or else one with more of it
+
+
+@dataclass(frozen=True)
+class CategoryLookup:
+    """A categorical input: the row of `encoded` of each text that the encoder knows, and of any other text.
+
+    `encoded` has the encoder's codes for them, shape (distinct rows, columns); `first` is the number of the first
+    column among all that the estimator sees.
+    """
+
+    texts: tuple[str, ...]
+    places: tuple[int, ...]
+    unknown: int
+    encoded: Floats
+    first: int
+
+    def codes(self, graph: Graph, column: int) -> str:
+        """Add the look-up of the categorical input of a number; return the name of its places, int64 (n)."""
+        text = graph.add("Gather", CATEGORICAL, graph.constant(column, np.int64), axis=1)
+        return graph.add(
+            "LabelEncoder",
+            text,
+            domain="ai.onnx.ml",
+            keys_strings=list(self.texts),
+            values_int64s=list(self.places),
+            default_int64=self.unknown,
+        )
+
+
+@dataclass(frozen=True)
+class Columns:
+    """What an estimator sees: the matrix of `count` numbers, None if there is none, and the categories."""
+
+    pipeline: Pipeline
+    numeric: str | None
+    lookups: Sequence[CategoryLookup]
+    count: int
+
+    @classmethod
+    def of(cls, graph: Graph, pipeline: Pipeline, schema: Schema) -> Self:
+        """Add what makes the numbers of the request's; raises NotCovered for steps that cannot be exported exactly."""
+        count = len(schema.of_role("numeric"))
+        return cls(pipeline, _numeric(graph, pipeline, schema), list(category_lookups(pipeline, schema)), count)
+
+    def matrix(self, graph: Graph) -> str:
+        """Add all columns as one matrix; return its name."""
+        parts = [self.numeric] if self.numeric else []
+        parts += [
+            graph.add("Gather", graph.constant(lookup.encoded), lookup.codes(graph, number), axis=0)
+            for number, lookup in enumerate(self.lookups)
+        ]
+        return graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+
+
+def _step(pipeline: Pipeline, role: str) -> Any:
+    """Return the fitted transformer of the columns of a role, or None."""
+    return next((step for name, step, _ in pipeline[0].transformers_ if name == role), None)
+
+
+def numeric_steps(pipeline: Pipeline) -> list[Any]:
+    """Return the fitted transformers of the numbers, in the order in which they are applied."""
+    step = _step(pipeline, "numeric")
+    return [part for _, part in step.steps] if isinstance(step, Pipeline) else []
+
+
+def _numeric(graph: Graph, pipeline: Pipeline, schema: Schema) -> str | None:
+    """Add imputing and scaling; return the name of the matrix, None if there is no numeric feature."""
+    count = len(schema.of_role("numeric"))
+    if not count:
+        return None
+    column = NUMERIC
+    for step in numeric_steps(pipeline):
+        if isinstance(step, SimpleImputer):
+            blank = pd.DataFrame(np.full((1, count), np.nan), columns=schema.of_role("numeric"))
+            filled = graph.constant(np.asarray(step.transform(blank), dtype=np.float64))
+            column = graph.add("Where", graph.add("IsNaN", column), filled, column)
+        elif isinstance(step, StandardScaler):
+            column = graph.add("Sub", column, graph.constant(step.mean_))
+            column = graph.add("Div", column, graph.constant(step.scale_))
+        elif isinstance(step, RobustScaler):
+            column = graph.add("Sub", column, graph.constant(step.center_))
+            column = graph.add("Div", column, graph.constant(step.scale_))
+        elif isinstance(step, MinMaxScaler):
+            column = graph.add("Mul", column, graph.constant(step.scale_))
+            column = graph.add("Add", column, graph.constant(step.min_))
+        else:
+            raise NotCovered(f"{type(step).__name__} is not covered by the exporter")
+    return column
+
+
+def category_lookups(pipeline: Pipeline, schema: Schema) -> Iterator[CategoryLookup]:
+    """Ask the fitted encoder for the codes of every text that it knows, of an unknown one and of a missing one."""
+    names, encoder = schema.of_role("categorical"), _step(pipeline, "categorical")
+    if not names:
+        return
+    if not isinstance(encoder, OneHotEncoder | OrdinalEncoder | TargetEncoder):
+        raise NotCovered(f"{type(encoder).__name__} is not covered by the exporter")
+    ends = np.cumsum([0, *fitted.widths(encoder)])
+    texts_of = {
+        name: [text for text in categories if isinstance(text, str)]
+        for name, categories in zip(names, encoder.categories_, strict=True)
+    }
+    any_text = {name: next(iter(texts), None) for name, texts in texts_of.items()}  # None: it was always missing
+    for column, name in enumerate(names):
+        texts = texts_of[name]
+        unknown = _UNKNOWN
+        while unknown in texts:
+            unknown += _UNKNOWN
+        probes = pl.Series(name, [*texts, unknown, None], dtype=pl.String)
+        others = (pl.lit(any_text[other], pl.String).alias(other) for other in names if other != name)
+        codes = encoder.transform(fit.inputs(pl.DataFrame(probes).with_columns(others).select(names)))
+        block = np.asarray(codes.toarray() if hasattr(codes, "toarray") else codes, dtype=np.float64)
+        yield _lookup([*texts, unknown, MISSING], block[:, ends[column] : ends[column + 1]], int(ends[column]), schema)
+
+
+def _lookup(texts: Sequence[str], encoded: Floats, first: int, schema: Schema) -> CategoryLookup:
+    """Store equal rows once; the last two texts are an unknown and the missing one."""
+    rows: dict[bytes, int] = {}
+    places = [rows.setdefault(row.tobytes(), len(rows)) for row in encoded]
+    distinct = np.array([np.frombuffer(row, dtype=np.float64) for row in rows]).reshape(len(rows), encoded.shape[1])
+    numeric = len(schema.of_role("numeric"))
+    return CategoryLookup((*texts[:-2], texts[-1]), (*places[:-2], places[-1]), places[-2], distinct, numeric + first)
