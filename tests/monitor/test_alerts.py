@@ -43,7 +43,7 @@ def test_a_drift_that_lasts_is_told_after_so_many_windows_and_again_after_the_co
     assert (cause.name, cause.since, cause.reached, cause.until, cause.windows) == (
         "input_drift", day(5), day(7), day(16), 12,
     )  # fmt: skip
-    assert alert.told == (day(8), day(15))
+    assert alert.notices == (day(8), day(15))
     assert (alert.active, alert.then, alert.severity) == (True, "issue", "warning")
 
 
@@ -82,7 +82,7 @@ def test_the_order_of_rows_does_not_matter(values, seed):
 @given(values=VALUES, quiet=st.integers(1, 3))
 def test_a_quiet_window_more_ends_whatever_there_was_and_changes_no_alert_of_before(values, quiet):
     before, after = told(days(values)), told(days([*values, *[QUIET] * quiet]))
-    assert [each.told for each in after] == [each.told for each in before]
+    assert [each.notices for each in after] == [each.notices for each in before]
     assert not any(each.active for each in after)
 
 
@@ -95,15 +95,15 @@ def test_nothing_is_told_below_the_minimum_sample_or_before_a_window_is_complete
 
 @given(values=VALUES)
 def test_between_two_tellings_of_the_same_there_is_the_cooldown(values):
-    moments = sorted(moment for alert in told(days(values)) for moment in alert.told)
+    moments = sorted(moment for alert in told(days(values)) for moment in alert.notices)
     assert all(after - before >= MONITORING.cooldown for before, after in pairwise(moments))
 
 
 def test_what_comes_and_goes_is_told_once_in_the_cooldown():
     flapping = [BROKEN] * 3 + [QUIET]
     [alert] = told(days(flapping * 2))
-    assert (len(alert.streaks), alert.told) == (2, (day(3),))
-    assert [each.told for each in told(days(flapping * 3))] == [(day(3),), (day(11),)]
+    assert (len(alert.streaks), alert.notices) == (2, (day(3),))
+    assert [each.notices for each in told(days(flapping * 3))] == [(day(3),), (day(11),)]
 
 
 def test_one_cause_is_one_alert_with_the_feature_first_and_what_follows_from_it():
@@ -136,7 +136,7 @@ def test_what_goes_on_long_after_the_upstream_is_mended_is_an_alert_of_its_own()
 def test_an_alert_that_becomes_worse_is_told_at_once():
     drift, worse = [BROKEN] * 9, [0.70] * 4 + [0.60] * 5
     [alert] = told(days(drift), performance(worse))
-    assert alert.told == (day(3), day(6))  # the drift, then what it does
+    assert alert.notices == (day(3), day(6))  # the drift, then what it does
 
 
 def test_what_begins_long_after_a_cause_is_another_one():

@@ -222,7 +222,7 @@ def test_a_marker_is_read_as_it_is_written():
     looked_at = gone(1)
     marked = notice.marker(looked_at, looked_at.active[0])
     assert notice.read(f"{marked}\nmore") == marked
-    assert notice.read(str(replace(marked, told=None))).told is None
+    assert notice.read(str(replace(marked, notice=None))).notice is None
     assert notice.read(f"x{marked}") is None
-    assert isinstance(marked.told, datetime)
-    assert marked.told - day(3) == timedelta(0)
+    assert isinstance(marked.notice, datetime)
+    assert marked.notice - day(3) == timedelta(0)

@@ -56,7 +56,7 @@ def test_every_fault_is_told_and_named_by_its_cause(cases):
 
 
 def test_where_nothing_changes_nobody_is_told(cases):
-    assert (cases[None].told, cases[None].seen, cases[None].windows) == (0, (), 30)
+    assert (cases[None].notices, cases[None].seen, cases[None].windows) == (0, (), 30)
 
 
 def test_it_says_how_soon(cases):
@@ -68,7 +68,7 @@ def test_rules_that_cannot_see_a_fault_tell_nobody_and_that_is_not_right(tmp_pat
     blind = setting({"latency": RULES["latency"]})
     monkeypatch.setattr(selftest, "FAULTS", selftest.FAULTS[2:3])
     _, case = selftest.run(blind, tmp_path, quiet=2)
-    assert (case.told, case.seen, case.right) == (0, (), False)
+    assert (case.notices, case.seen, case.right) == (0, (), False)
 
 
 def test_a_holdout_without_numbers_is_refused(tmp_path):

@@ -77,8 +77,8 @@ def erase(  # noqa: PLR0913, PLR0917  an argument per option
             places, branch = erasing.erase(site)
     left = [place for place in places if place.is_open]
     if as_json:
-        made = None if branch is None or branch.commit is None else vars(branch)
-        output.echo_json({"subject": site.subject.name, "places": [vars(place) for place in places], "branch": made})
+        opened = None if branch is None or branch.commit is None else vars(branch)
+        output.echo_json({"subject": site.subject.name, "places": [vars(place) for place in places], "branch": opened})
     else:
         _tell(site.subject.name, places)
         if branch is not None and branch.commit is not None:

@@ -118,7 +118,7 @@ def _self_test(as_json: bool) -> bool:
         table = terminal.table("", "planted", "wanted", "found", left=(0, 1, 2, 3))
         for case in cases:
             mark = Text("right", style="green") if case.right else Text("WRONG", style="bold red")
-            table.add_row(mark, Text(case.name), Text(case.wanted), Text(case.found))
+            table.add_row(mark, Text(case.name), Text(case.wanted), Text(case.outcome))
         terminal.show(table)
         tell(cases)
     return passed
@@ -128,6 +128,6 @@ def tell(cases: "Sequence[Case]") -> None:
     """Print what the rules lack, by the planted models that got the wrong verdict, and how many got the right one."""
     wrong = [case for case in cases if not case.right]
     for case in wrong:
-        click.echo(f"{case.name}: {case.found}; {case.missing}")
+        click.echo(f"{case.name}: {case.outcome}; {case.missing}")
     right = len(cases) - len(wrong)
     click.echo(f"{right} of {len(cases)} planted models got the right verdict for the right reason")

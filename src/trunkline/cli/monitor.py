@@ -251,4 +251,4 @@ def _tell_cases(cases: "Sequence[Case]") -> None:
     for case in cases:
         if not case.fault:
             by = f", by {', '.join(rule for rule, _ in case.seen)}" if case.seen else ""
-            click.echo(f"in {case.windows} quiet windows ({case.words}) somebody is told {case.told} times{by}")
+            click.echo(f"in {case.windows} quiet windows ({case.words}) somebody is told {case.notices} times{by}")

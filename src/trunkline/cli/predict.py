@@ -156,7 +156,7 @@ def _warn(job: "Job", summary: "Summary") -> None:
 
     fields = {field.name: field for field in job.contract.inputs}
     for name, texts in summary.unseen.items():
-        click.echo(f"warning: {job.table.path}: {unseen.told(fields[name], texts)}", err=True)
+        click.echo(f"warning: {job.table.path}: {unseen.described(fields[name], texts)}", err=True)
 
 
 def _print_json(job: "Job", more: dict[str, object]) -> None:

@@ -299,8 +299,8 @@ class Alerting(Strict):
         for severity in Routes.model_fields:
             name = getattr(self.routes, severity)
             if name is not None and name not in self.receivers:
-                told = nearest(name, self.receivers) or "; declare it: receivers"
-                raise ValueError(f"routes.{severity}: no receiver '{name}'{told}")
+                hint = nearest(name, self.receivers) or "; declare it: receivers"
+                raise ValueError(f"routes.{severity}: no receiver '{name}'{hint}")
         return self
 
     @model_validator(mode="after")

@@ -18,6 +18,6 @@ PROGRAMS = (
 def check(setup: Setup) -> Iterator[Finding]:
     """Look for each program on PATH."""
     for what, names, purpose, advice in PROGRAMS:
-        found = next(filter(None, (shutil.which(name, path=setup.environ.get("PATH", "")) for name in names)), None)
+        program = next(filter(None, (shutil.which(name, path=setup.environ.get("PATH", "")) for name in names)), None)
         missing = f"not on PATH, so that the tests of {purpose} are skipped"
-        yield works(what, found) if found else absent(what, missing, advice)
+        yield works(what, program) if program else absent(what, missing, advice)

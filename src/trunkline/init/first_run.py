@@ -63,13 +63,13 @@ def _tested(problem: Problem, rules: dict[str, Rule], moves: int) -> tuple[dict[
     """Return the rules with limits that were moved by what their self-test found, and what it finds then."""
     params = Params.read()
     measured = params.group(Evaluation)
-    found = evidence.read(measured, params.seed)
+    outcomes = evidence.read(measured, params.seed)
     progress = partial(track, what="planting", unit="models")
 
     def tested(rules: Mapping[str, Rule]) -> tuple[Case, ...]:
         declared = safe_yaml.parse_yaml(gates_text.text(problem, rules, {}))
         gates = Gates.of({Gates.key: declared}, conf_text.place(problem, Gates.key))
-        return tuple(selftest.run(gates, measured, found, progress))
+        return tuple(selftest.run(gates, measured, outcomes, progress))
 
     cases = tested(rules)
     for _ in range(moves):

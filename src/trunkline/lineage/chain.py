@@ -72,10 +72,10 @@ class Judged:
 class DeclaredParams:
     """What a commit declared: some keys of params.yaml, and those that differ from the version before.
 
-    `since` is that version; values are texts. `groups` is the sha256 of each group.
+    `since` is that version. `groups` is the sha256 of each group.
     """
 
-    told: Mapping[str, str]
+    values: Mapping[str, str]
     groups: Mapping[str, str]
     since: str | None
     changed: tuple[str, ...]

@@ -134,10 +134,10 @@ def _stay(stay: Stay) -> tuple[str, ...]:
 
 def _elements(number: int, heading: str, evidence: Evidence) -> Section:
     lineage, params = evidence.lineage, evidence.params
-    rows, environment, told = lineage.rows, lineage.environment, lineage.declared.told if lineage.declared else {}
+    rows, environment, values = lineage.rows, lineage.environment, lineage.declared.values if lineage.declared else {}
     facts = {
-        "Estimator": told.get("model._target_"),
-        "Seed": told.get("seed"),
+        "Estimator": values.get("model._target_"),
+        "Seed": values.get("seed"),
         "Commit": lineage.commit and f"{lineage.commit.hash}, {lineage.commit.date}",
         "Learnt from": rows and _rows(rows.train_rows, rows.train),
         "Measured on": rows and _rows(rows.holdout_rows, rows.holdout),

@@ -155,7 +155,7 @@ def _gates(judged: Judged | None) -> Iterator[Text]:
 def _declared(declared: DeclaredParams | None) -> Iterator[Text]:
     if declared is None:
         return
-    yield Text(", ".join(f"{key} {value}" for key, value in declared.told.items()))
+    yield Text(", ".join(f"{key} {value}" for key, value in declared.values.items()))
     if declared.since is None:
         return
     if not declared.changed:

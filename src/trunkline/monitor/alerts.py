@@ -79,15 +79,16 @@ class Streak:
 class Alert:
     """One cause: the streak that explains the others, its `consequences`, and when somebody is to be told of it.
 
-    `told` are the ends of windows after which it is told: the first time, when it becomes worse or more follows, and
-    again after each cooldown. Without any, it was told under an earlier alert of the same cause. `previous_is_better`
-    than this version, measurably and on the same labelled rows; None: that was not measured. `words` say what is seen
-    where a value and its limit do not, `evidence` how the `previous` version compares, or why it could not be compared.
+    `notices` are the ends of windows after which somebody is told: the first time, when it becomes worse or more
+    follows, and again after each cooldown. Without any, it was told under an earlier alert of the same cause.
+    `previous_is_better` than this version, measurably and on the same labelled rows; None: that was not measured.
+    `words` say what is seen where a value and its limit do not, `evidence` how the `previous` version compares, or why
+    it could not be compared.
     """
 
     cause: Streak
     consequences: tuple[Streak, ...] = ()
-    told: tuple[datetime, ...] = field(default=())
+    notices: tuple[datetime, ...] = field(default=())
     previous_is_better: bool | None = None
     words: str = ""
     evidence: str = ""
@@ -153,7 +154,7 @@ def alerts(findings: pl.DataFrame, monitoring: Monitoring) -> tuple[Alert, ...]:
     """Return all alerts of the windows that were read, in the order of their beginnings, causes first."""
     grouped = _grouped(streaks(findings, monitoring.judged), monitoring)
     ordered = sorted(grouped, key=lambda each: (each.since, each.cause.order))
-    return tuple(_told(ordered, monitoring))
+    return tuple(_noticed(ordered, monitoring))
 
 
 def silent(monitoring: Monitoring, words: str, since: datetime, until: datetime) -> Alert:
@@ -164,7 +165,7 @@ def silent(monitoring: Monitoring, words: str, since: datetime, until: datetime)
         windows=(until - since) // monitoring.window + 1, rows=0, ended=False,
         value=0.0, limit=0.0, worst=0.0, excess=1.0,
     )  # fmt: skip
-    return Alert(cause, told=(until + monitoring.window,), words=words)
+    return Alert(cause, notices=(until + monitoring.window,), words=words)
 
 
 def streaks(findings: pl.DataFrame, rules: Mapping[str, Rule]) -> tuple[Streak, ...]:
@@ -191,9 +192,9 @@ def _of_series(key: Sequence[str], rows: Sequence[Mapping[str, Any]], rule: Rule
             )  # fmt: skip
 
 
-def _grouped(found: Sequence[Streak], monitoring: Monitoring) -> Iterator[Alert]:
+def _grouped(streaks: Sequence[Streak], monitoring: Monitoring) -> Iterator[Alert]:
     """Yield an alert for each cause. What begins in its cooldown, while it lasts, is its effect."""
-    left = sorted(found, key=lambda each: each.order)
+    left = sorted(streaks, key=lambda each: each.order)
     while left:
         cause, *others = left
         effects = [each for each in others if _explains(cause, each, monitoring)]
@@ -216,18 +217,18 @@ def _family(streak: Streak) -> str:
     return streak.subject if streak.kind == "system" and not streak.rule.upstream else "rows"
 
 
-def _told(ordered: Sequence[Alert], monitoring: Monitoring) -> Iterator[Alert]:
+def _noticed(ordered: Sequence[Alert], monitoring: Monitoring) -> Iterator[Alert]:
     """Yield the alerts with the moments at which somebody is told; what comes back within the cooldown is not new."""
     last: dict[tuple[str, ...], tuple[datetime, int]] = {}
     for alert in ordered:
-        told = []
+        notices = []
         for moment in _moments(alert, monitoring.window):
             strength = _strength(alert, moment - monitoring.window)
             before, known = last.get(alert.cause.key, (None, -1))
             if before is None or moment - before >= monitoring.cooldown or strength > known:
-                told.append(moment)
+                notices.append(moment)
                 last[alert.cause.key] = moment, strength
-        yield replace(alert, told=tuple(told))
+        yield replace(alert, notices=tuple(notices))
 
 
 def _moments(alert: Alert, window: timedelta) -> Iterator[datetime]:

@@ -49,9 +49,9 @@ def text(report: Report) -> str:
     beyond = gauge("rule_beyond", "rule")
     for standing in report.standings:
         beyond.labels(environment, standing.rule).set(standing.beyond)
-    told = gauge("alert", "severity", "then")
+    alerts = gauge("alert", "severity", "then")
     for severity, then, count in _alerts(report):
-        told.labels(environment, severity, then).set(count)
+        alerts.labels(environment, severity, then).set(count)
     breach = gauge("breach", "rule", "severity", SUBJECT, SLICE, LABEL)
     for alert in report.active:
         cause = alert.cause

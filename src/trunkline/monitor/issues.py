@@ -68,7 +68,7 @@ class Tracker:
         marked = notice.marker(self.report, alert)
         known = self._known(ours, marked)
         if known is None:
-            return self._open(alert, marked) if marked.told else Followed(alert.id, "left closed")
+            return self._open(alert, marked) if marked.notice else Followed(alert.id, "left closed")
         self._close_others(ours, known)
         due = self._due(known.marker, marked)
         if not known.issue.open and not due:
@@ -86,7 +86,7 @@ class Tracker:
         ended = [
             each
             for each in self._ours()
-            if each.issue.open and each.marker.told and each.marker.id not in ids and each.marker.key not in keys
+            if each.issue.open and each.marker.notice and each.marker.id not in ids and each.marker.key not in keys
         ]
         return tuple(map(self._end, ended))
 
@@ -132,11 +132,11 @@ class Tracker:
 
     def _due(self, known: Marker, marked: Marker) -> bool:
         """Tell whether somebody is to be told again: it is worse, or the cooldown is over."""
-        if marked.told is None:
+        if marked.notice is None:
             return False
-        if known.told is None:  # it had ended
+        if known.notice is None:  # it had ended
             return True
-        apart = marked.told - known.told
+        apart = marked.notice - known.notice
         return apart > timedelta(0) and (apart >= self.report.monitoring.cooldown or marked.level > known.level)
 
     def _open(self, alert: Alert, marked: Marker) -> Followed:
@@ -158,7 +158,7 @@ class Tracker:
                     self.forge.update_issue(each.issue.number, each.issue.title, said, is_open=False)
 
     def _bring_up(self, known: Ours, alert: Alert, marked: Marker, *, due: bool) -> Followed:
-        kept = marked if due else replace(marked, told=known.marker.told, level=known.marker.level)
+        kept = marked if due else replace(marked, notice=known.marker.notice, level=known.marker.level)
         title, body = notice.title(self.report, alert), notice.body(self.report, alert, kept, self.page)
         issue = known.issue
         same = issue.open and issue.title == title and plain(issue.body) == plain(body)
@@ -173,7 +173,7 @@ class Tracker:
         issue = ours.issue
         if self.write:
             self.say(issue.number, notice.quiet(self.report, ours.marker))
-            body = issue.body.replace(str(ours.marker), str(replace(ours.marker, told=None)), 1)
+            body = issue.body.replace(str(ours.marker), str(replace(ours.marker, notice=None)), 1)
             self.forge.update_issue(issue.number, issue.title, body, is_open=False)
         return Followed(ours.marker.id, "closed", issue.number, issue.url)
 

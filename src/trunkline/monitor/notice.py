@@ -25,19 +25,19 @@ _MARKER = re.compile(r"<!-- trunkline:alert (\w{12}) (\w{12}) (\w{12}) (\S+) (\d
 class Marker:
     """What an issue is of: the environment, the alert's id, its cause, and until when somebody has been told.
 
-    `key` is the same for the next alert of a cause, and for one whose beginning is no longer read. `told` is None where
-    the alert has ended; `level` grows with what follows and with the severity.
+    `key` is the same for the next alert of a cause, and for one whose beginning is no longer read. `notice` is when
+    somebody was last told, None where the alert has ended; `level` grows with what follows and with the severity.
     """
 
     scope: str
     id: str
     key: str
-    told: datetime | None
+    notice: datetime | None
     level: int
 
     def __str__(self) -> str:
-        told = _NEVER if self.told is None else f"{self.told.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
-        return f"<!-- trunkline:alert {self.scope} {self.id} {self.key} {told} {self.level} -->"
+        notice = _NEVER if self.notice is None else f"{self.notice.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+        return f"<!-- trunkline:alert {self.scope} {self.id} {self.key} {notice} {self.level} -->"
 
 
 def read(body: str) -> Marker | None:
@@ -45,9 +45,9 @@ def read(body: str) -> Marker | None:
     match = _MARKER.match(body)
     if match is None:
         return None
-    scope, name, key, told, level = match.groups()
+    scope, name, key, notice, level = match.groups()
     try:
-        moment = None if told == _NEVER else datetime.fromisoformat(told)
+        moment = None if notice == _NEVER else datetime.fromisoformat(notice)
     except ValueError:
         return None
     return Marker(scope, name, key, moment, int(level))
@@ -61,8 +61,8 @@ def scope(report: Report) -> str:
 def marker(report: Report, alert: Alert) -> Marker:
     """Return the marker of an alert as it is now."""
     level = len(SEVERITIES) * ACTIONS.index(alert.wanted) + SEVERITIES.index(alert.severity)
-    told = max(alert.told, default=None)
-    return Marker(scope(report), alert.id, key(report, alert.cause), told, level)
+    notice = max(alert.notices, default=None)
+    return Marker(scope(report), alert.id, key(report, alert.cause), notice, level)
 
 
 def key(report: Report, streak: Streak) -> str:
@@ -90,9 +90,9 @@ def body(report: Report, alert: Alert, marked: Marker, page: str | None) -> str:
     ]
     shown = table(("", ""), [row for row in rows if row[1]])
     run = "the artifact `monitoring` of " + (f"[this run]({address(page)})" if page else "the last run")
-    made = code(f"trunkline monitor --env {watched.environment} --html monitoring.html")
+    command = code(f"trunkline monitor --env {watched.environment} --html monitoring.html")
     foot = (
-        f"The page, with pictures and slices: {run}, or {made}. The text is kept up to date, and the issue is "
+        f"The page, with pictures and slices: {run}, or {command}. The text is kept up to date, and the issue is "
         "closed when it is quiet again. Who closes it before hears of it when it becomes worse, or after the "
         "cooldown."
     )
@@ -133,13 +133,13 @@ def summary(report: Report) -> str:
 
 def again(alert: Alert, marked: Marker) -> str:
     """Return the comment that tells of an alert once more; it begins with what it is recognized by."""
-    mark = f"<!-- trunkline:told {marked.id} {marked.told} {marked.level} -->"
+    mark = f"<!-- trunkline:told {marked.id} {marked.notice} {marked.level} -->"
     return f"{mark}\nIt goes on: {what(alert)}; since {since(alert)}.\n"
 
 
 def quiet(report: Report, marked: Marker) -> str:
     """Return the comment on an alert that has ended, or is not seen any more; recognized as `again`."""
-    return f"<!-- trunkline:quiet {marked.id} {marked.told} -->\n{_end(report, marked)}\n"
+    return f"<!-- trunkline:quiet {marked.id} {marked.notice} -->\n{_end(report, marked)}\n"
 
 
 def _end(report: Report, marked: Marker) -> str:

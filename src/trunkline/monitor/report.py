@@ -222,7 +222,7 @@ def _alert(alert: Alert) -> dict[str, Any]:
         "severity": alert.severity,
         "since": alert.since.isoformat(),
         "then": alert.then,
-        "told": [moment.isoformat() for moment in alert.told],
+        "notices": [moment.isoformat() for moment in alert.notices],
         "until": alert.until.isoformat(),
         "upstream": alert.upstream,
     }

@@ -92,11 +92,11 @@ def compared(source: Source, plan: Plan, previous: Previous, rule: Rule, metric:
     ours = judge.sample(labelled)
     theirs = judge.sample(labelled.with_columns(pl.col(f"{_OTHER}{name}").alias(name) for name in names))
     clusters = int(ours.clusters.max()) + 1
-    found = comparison.difference(wanted, ours, theirs, Resamples(clusters, RESAMPLES, SEED))
-    low, high = found.interval(CONFIDENCE)
+    difference = comparison.difference(wanted, ours, theirs, Resamples(clusters, RESAMPLES, SEED))
+    low, high = difference.interval(CONFIDENCE)
     current, value = (float(point([wanted], each)[0]) for each in (ours, theirs))
     return Compared(
-        previous.version, metric, value, current, found.observed, low, high, labelled.height, clusters,
+        previous.version, metric, value, current, difference.observed, low, high, labelled.height, clusters,
         _bound(rule, source.reference.get("metrics", {}).get(metric)), plan.since,
     )  # fmt: skip
 

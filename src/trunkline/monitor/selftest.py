@@ -65,13 +65,13 @@ class Case:
     words: str
     windows: int
     seen: tuple[tuple[str, int], ...]
-    told: int
+    notices: int
     cause: str | None = None
 
     @property
     def right(self) -> bool:
         """Whether a fault was told, or the quiet time was quiet enough."""
-        return self.told > 0 if self.fault else self.told * QUIET <= OFTEN * self.windows
+        return self.notices > 0 if self.fault else self.notices * QUIET <= OFTEN * self.windows
 
 
 @dataclass(frozen=True)
@@ -110,22 +110,22 @@ class _Tester:
 
     def quiet(self, windows: int) -> Case:
         report = self._report(None, windows)
-        told = sum(len(each.told) for each in report.alerts if each.wanted != "record")
+        notices = sum(len(each.notices) for each in report.alerts if each.wanted != "record")
         seen = {each.cause.name for each in report.alerts}
-        return Case(None, f"nothing changes; {self.per_window:,} rows a window", windows, _pairs(seen), told)
+        return Case(None, f"nothing changes; {self.per_window:,} rows a window", windows, _pairs(seen), notices)
 
     def case(self, fault: Fault) -> Case:
         report = self._report(fault, BEFORE + AFTER)
         start = _BEGIN + BEFORE * self.monitoring.window
-        alerts = [each for each in report.alerts if each.since >= start and each.told and each.wanted != "record"]
+        alerts = [each for each in report.alerts if each.since >= start and each.notices and each.wanted != "record"]
         seen: dict[str, int] = {}
         for each in (streak for alert in alerts for streak in alert.streaks if streak.since >= start):
             took = (each.reached - start) // self.monitoring.window + 1
             seen[each.name] = min(took, seen.get(each.name, took))
         ordered = tuple(sorted(seen.items(), key=lambda item: (item[1], item[0])))
         cause = alerts[0].cause.name if alerts else None
-        told = sum(len(each.told) for each in alerts)
-        return Case(fault.name, self.place.words(fault), AFTER, ordered, told, cause)
+        notices = sum(len(each.notices) for each in alerts)
+        return Case(fault.name, self.place.words(fault), AFTER, ordered, notices, cause)
 
     def _report(self, fault: Fault | None, windows: int) -> Report:
         """Write a log with a fault, measure it and judge it."""

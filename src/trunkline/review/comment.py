@@ -70,7 +70,7 @@ def _headline(review: Review) -> Iterator[str]:
     here = f"{code(review.name)} at {code(review.head[:10])}{dirty}"
     yield f"{here}, against {code(review.base[:10])} of {code(review.target)}. {kind(review, code)}"
     if review.search:
-        yield f"\nSearch: {text(review.search.told)}."
+        yield f"\nSearch: {text(review.search.line)}."
     if review.behind:
         commits = "1 commit" if review.behind == 1 else f"{review.behind} commits"
         moved = f"{code(review.target)} has moved on by {commits} since: the merged tree is another one."

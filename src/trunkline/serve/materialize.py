@@ -86,8 +86,8 @@ def materialize(
         except UnfitError as error:
             raise UserError(f"{path}: rows {stored + 1} to {stored + len(rows)}: {error}") from None
         stored += len(rows)
-        found = online.store.put(changes, {fact: stored.to_bytes(8, "big")})
-        contradict += [list(conflict.event) for conflict in found]
+        conflicts = online.store.put(changes, {fact: stored.to_bytes(8, "big")})
+        contradict += [list(conflict.event) for conflict in conflicts]
         advance(len(rows))
     return Filled(stored - before, before, contradict)
 

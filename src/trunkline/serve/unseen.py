@@ -23,8 +23,8 @@ class UnseenTexts(msgspec.Struct, frozen=True):
 
 def count(rows: CheckedRows, scored: Mask) -> dict[str, UnseenTexts]:
     """Count, by column, the unseen texts of those rows of a chunk that are scored."""
-    found = ((each.field, each.texts[each.rows & scored]) for each in rows.unseen)
-    return {name: UnseenTexts(len(texts), _first(texts.tolist())) for name, texts in found if np.size(texts)}
+    unseen = ((each.field, each.texts[each.rows & scored]) for each in rows.unseen)
+    return {name: UnseenTexts(len(texts), _first(texts.tolist())) for name, texts in unseen if np.size(texts)}
 
 
 def together(parts: Iterable[Mapping[str, UnseenTexts]]) -> dict[str, UnseenTexts]:
@@ -37,7 +37,7 @@ def together(parts: Iterable[Mapping[str, UnseenTexts]]) -> dict[str, UnseenText
     return total
 
 
-def told(field: Input, unseen: UnseenTexts) -> str:
+def described(field: Input, unseen: UnseenTexts) -> str:
     """Say in one line what of an input is unseen, and where a text is a known one that is written otherwise."""
     known = {_plain(level): level for level in field.levels or ()}
     alike = next(((text, known[_plain(text)]) for text in unseen.first if _plain(text) in known), None)

@@ -134,7 +134,7 @@ def test_a_threshold_of_the_gates_names_the_cost(tmp_path, monkeypatch) -> None:
     (tmp_path / "reports/slices.json").write_text(json.dumps(made().reports.model_dump()["slices"]))
     cases = selftest.run(gates({"cheap": rule | {"maximum": limits[1]}}), DECLARED, evidence)
     [shuffled] = [case for case in cases if case.name == "shuffled scores"]
-    assert shuffled.found == "stopped by cheap", "it is measured of the scores that are planted"
+    assert shuffled.outcome == "stopped by cheap", "it is measured of the scores that are planted"
 
 
 def test_it_is_a_table_in_the_comment() -> None:

@@ -58,7 +58,7 @@ def test_a_whole_set_of_rules_gives_every_planted_model_its_verdict():
     wrong, cases = run()
     assert wrong == {}
     assert len(cases) == PLANTED
-    found = {case.name: case.found for case in cases}
+    found = {case.name: case.outcome for case in cases}
     assert found["a good first model"] == "pass"
     assert found["the champion itself"] == "same model"
     assert found["a leaked column, absurdly good"] == "stopped by no_leak"
@@ -114,7 +114,7 @@ def test_a_rule_that_cannot_be_judged_is_no_reason():
     declared = gates({"simple": simple}, baseline={"_target_": "sklearn.linear_model.LogisticRegression"})
     cases = selftest.run(declared, EVALUATION, replace(made(), baseline_scores=None))
     [shuffled] = [case for case in cases if case.name == "shuffled scores"]
-    assert (shuffled.right, shuffled.found) == (False, "stopped by simple")
+    assert (shuffled.right, shuffled.outcome) == (False, "stopped by simple")
 
 
 def test_rules_that_no_model_passes_are_reported():
@@ -126,14 +126,14 @@ def test_rules_that_no_model_passes_are_reported():
 def test_a_margin_that_nothing_could_exceed_is_reported():
     wrong, _ = run(no_worse=RULES["no_worse"] | {"margin": 5.0})
     case = wrong["worse by twice the margin of no_worse"]
-    assert case.found == "cannot be made: no share of noise makes log_loss worse by 10"
+    assert case.outcome == "cannot be made: no share of noise makes log_loss worse by 10"
     assert "margin of 5" in case.missing
 
 
 def test_where_superiority_is_asked_for_an_equal_model_must_not_pass():
     wrong, cases = run(better={"kind": "champion", "metric": "log_loss", "test": "superiority", "margin": 0.0})
     assert wrong == {}
-    found = {case.name: case.found for case in cases}
+    found = {case.name: case.outcome for case in cases}
     assert found["as good as production"] == "stopped by better"
     assert found["no better than production, for better"] == "better fails"
 

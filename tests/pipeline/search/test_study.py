@@ -348,10 +348,10 @@ def test_what_a_search_came_to_is_told_where_the_model_is(project: Path) -> None
     review = replace(REVIEW, search=Searched(told, "log_loss", (Tried("forest", "complete", 0.41),), ()))
     assert f"\n\nSearch: {told}.\n" in comment.render(review)
     assert f"<p>{told}.</p>" in page.render(review)
-    assert "<script>" not in comment.render(replace(review, search=replace(review.search, told=HOSTILE)))
+    assert "<script>" not in comment.render(replace(review, search=replace(review.search, line=HOSTILE)))
     parameters = json.dumps(found.model_dump()).encode()
     params = (project / paths.PARAMS).read_bytes()
     for chosen, estimator in ((parameters, "RandomForestClassifier"), (b"{}", "LogisticRegression")):
         told_of = facts.declared({paths.PARAMS: params, paths.CHOICE: chosen}, None, None)
         assert told_of is not None
-        assert told_of.told["model._target_"].endswith(estimator)
+        assert told_of.values["model._target_"].endswith(estimator)

@@ -7,7 +7,7 @@ import pytest
 
 from trunkline.core.errors import OutsideError
 from trunkline.serve.online.reads import Reads
-from trunkline.serve.online.store.protocol import NO_WATERMARK, Found
+from trunkline.serve.online.store.protocol import NO_WATERMARK, Contents
 
 
 class Store:
@@ -23,7 +23,7 @@ class Store:
         assert self.goes_on.wait(60)
         if self.fails:
             raise OutsideError("the store is gone")
-        return Found({key: key for key in keys}, {}, NO_WATERMARK)
+        return Contents({key: key for key in keys}, {}, NO_WATERMARK)
 
 
 @pytest.mark.parametrize("afar", [False, True])

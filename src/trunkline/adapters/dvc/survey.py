@@ -149,10 +149,10 @@ class _Survey:
     def _absent(self, stage: Any) -> Iterator[Absent]:
         for dep in files(stage):
             out = self._inside(dep)
-            made = out is not None and out.stage.name in self.same
-            kept = out if made else self.tracked.get(Path(dep.fs_path))
+            is_output = out is not None and out.stage.name in self.same
+            kept = out if is_output else self.tracked.get(Path(dep.fs_path))
             if kept is not None and not dep.exists:
-                meta = (dep if made else kept).meta
+                meta = (dep if is_output else kept).meta
                 yield Absent(str(dep), meta.size or 0, meta.nfiles or 1, cached=not kept.changed_cache())
 
 

@@ -46,8 +46,8 @@ class RolloutStanding:
         since = f"since {self.since.replace('T', ' ')[:16]}" if self.since else ""
         by = " ".join(filter(None, (self.pull_request, self.author)))
         delivered = "" if self.delivered else "not delivered"
-        told = f"{self.version} {does} {self.share:g} %"
-        return ", ".join(filter(None, (told, step, since, by and f"by {by}", delivered)))
+        share = f"{self.version} {does} {self.share:g} %"
+        return ", ".join(filter(None, (share, step, since, by and f"by {by}", delivered)))
 
 
 @dataclass(frozen=True)

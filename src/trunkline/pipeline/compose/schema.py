@@ -97,33 +97,33 @@ def _structures(model: type[BaseModel], prefix: str) -> tuple[JsonSchemaValue, d
 
 def _rewritten(node: JsonSchemaValue, prefix: str) -> JsonSchemaValue:
     """Return a schema in draft 7, with a reference in place of any value, and as a part without what must be there."""
-    made = {("anyOf" if key == "oneOf" else key): value for key, value in node.items() if key != "discriminator"}
-    if made.get("title") == METRIC:
-        made["enum"] = METRICS
-    if "pattern" in made and "title" in made:
-        made["patternErrorMessage"] = f"expected: {made['title']}"  # which VS Code and yaml-language-server show
-    if made.get("type") == "array" and "minLength" in made:  # as pydantic writes it beside a BeforeValidator
-        made["minItems"] = made.pop("minLength")
-    for key in made.keys() & {"properties", "patternProperties"}:
-        made[key] = {name: _value(value, prefix) for name, value in made[key].items()}
-    for key in made.keys() & {"items", "additionalProperties"}:
-        made[key] = _value(made[key], prefix) if isinstance(made[key], dict) else made[key]
-    if "prefixItems" in made:
-        made["items"] = [_value(value, prefix) for value in made.pop("prefixItems")]
-    if "anyOf" in made:
-        made["anyOf"] = [_rewritten(choice, prefix) for choice in made["anyOf"]]
-    if "patternProperties" in made:
-        made["additionalProperties"] = False
-    return {key: value for key, value in made.items() if not (prefix and key in ("required", "minProperties"))}
+    schema = {("anyOf" if key == "oneOf" else key): value for key, value in node.items() if key != "discriminator"}
+    if schema.get("title") == METRIC:
+        schema["enum"] = METRICS
+    if "pattern" in schema and "title" in schema:
+        schema["patternErrorMessage"] = f"expected: {schema['title']}"  # which VS Code and yaml-language-server show
+    if schema.get("type") == "array" and "minLength" in schema:  # as pydantic writes it beside a BeforeValidator
+        schema["minItems"] = schema.pop("minLength")
+    for key in schema.keys() & {"properties", "patternProperties"}:
+        schema[key] = {name: _value(value, prefix) for name, value in schema[key].items()}
+    for key in schema.keys() & {"items", "additionalProperties"}:
+        schema[key] = _value(schema[key], prefix) if isinstance(schema[key], dict) else schema[key]
+    if "prefixItems" in schema:
+        schema["items"] = [_value(value, prefix) for value in schema.pop("prefixItems")]
+    if "anyOf" in schema:
+        schema["anyOf"] = [_rewritten(choice, prefix) for choice in schema["anyOf"]]
+    if "patternProperties" in schema:
+        schema["additionalProperties"] = False
+    return {key: value for key, value in schema.items() if not (prefix and key in ("required", "minProperties"))}
 
 
 def _value(node: JsonSchemaValue, prefix: str) -> JsonSchemaValue:
     """Return the schema of a value, or of a text that refers to another key."""
-    made = _rewritten(node, prefix)
-    about = {key: made.pop(key) for key in _ABOUT if key in made}
-    if made in ({}, {"type": "string"}):
-        return about | made
-    choices = made["anyOf"] if made.keys() == {"anyOf"} else [made]
+    schema = _rewritten(node, prefix)
+    about = {key: schema.pop(key) for key in _ABOUT if key in schema}
+    if schema in ({}, {"type": "string"}):
+        return about | schema
+    choices = schema["anyOf"] if schema.keys() == {"anyOf"} else [schema]
     return {**about, "anyOf": [*choices, {"$ref": "#/definitions/reference"}]}
 
 

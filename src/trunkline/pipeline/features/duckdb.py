@@ -238,8 +238,8 @@ class DuckDBEngine:
         others = ", ".join(f"event.{name} - CASE WHEN {seen} THEN own.{name} ELSE 0 END AS {name}" for name in sums)
         results = [self._aggregate(aggregation, i) for i, aggregation in enumerate(view.features)]
         return f"""
-            WITH found AS ({self._events(view.events, view.keys, measures, requests, view.window)}),
-            events AS (SELECT *, {leaves} AS _leaves FROM found),
+            WITH timed AS ({self._events(view.events, view.keys, measures, requests, view.window)}),
+            events AS (SELECT *, {leaves} AS _leaves FROM timed),
             steps AS (
                 SELECT {keys}, {_KNOWN} AS _at, {", ".join(sums)} FROM events
                 UNION ALL

@@ -23,14 +23,14 @@ Track = Callable[[Cases], Iterable[Future["Case"]]]
 
 @dataclass(frozen=True)
 class Case:
-    """The outcome of a planted model: `wanted` and `found` in words, and what the rules lack if it went wrong.
+    """The outcome of a planted model: `wanted` and `outcome` in words, and what the rules lack if it went wrong.
 
     `stopped` are the rules that blocked it.
     """
 
     name: str
     wanted: str
-    found: str
+    outcome: str
     right: bool
     missing: str = ""
     stopped: tuple[str, ...] = ()

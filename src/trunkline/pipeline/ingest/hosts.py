@@ -16,10 +16,10 @@ def resolved(key: str, host: str, private_hosts: Collection[str]) -> tuple[str, 
     those that may have such.
     """
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         raise OutsideError(f"{key}: this machine knows no host {host}; is the address right?") from None
-    addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+    addresses = tuple(dict.fromkeys(str(entry[4][0]) for entry in entries))
     for address in addresses:
         verify(key, host, address, private_hosts)
     return addresses

@@ -114,9 +114,9 @@ def _engine(key: str, source: Query, url: sqlalchemy.URL) -> sqlalchemy.Engine:
     """Return an engine for the address, which conf/data's own hosts are looked up for once."""
     options: dict[str, str] = {}
     for host in source.hosts:
-        found = hosts.resolved(f"{key}.url", host, source.private_hosts)
+        addresses = hosts.resolved(f"{key}.url", host, source.private_hosts)
         if url.get_backend_name() == "postgresql":  # it is connected to just these
-            options = {"host": ",".join([host] * len(found)), "hostaddr": ",".join(found)}
+            options = {"host": ",".join([host] * len(addresses)), "hostaddr": ",".join(addresses)}
     if url.get_backend_name() == "sqlite":
         file = f"file:{quote(str(url.database))}"
         url = url.set(database=file).update_query_dict({"mode": "ro", "uri": "true"})

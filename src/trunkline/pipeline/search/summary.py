@@ -32,7 +32,7 @@ class Tried:
 class Searched:
     """A search in a line; its first `MOST` trials in order, and the share of each parameter in the best of them."""
 
-    told: str
+    line: str
     metric: str
     trials: tuple[Tried, ...]
     importance: tuple[tuple[str, float], ...]

@@ -30,7 +30,7 @@ from trunkline.serve.online.join import Freshness, Join, Joined, Lookup, Refused
 from trunkline.serve.online.plan import OnlinePlan
 from trunkline.serve.online.reader import DeclaredColumn, RowReader, column_schema
 from trunkline.serve.online.reads import Reads
-from trunkline.serve.online.store.protocol import Found, Store
+from trunkline.serve.online.store.protocol import Contents, Store
 from trunkline.serve.online.store.sqlite import SQLiteStore
 from trunkline.serve.online.values import Change, micros
 from trunkline.serve.problems import ProblemError, refused_row
@@ -146,8 +146,8 @@ class OnlineFeatures:
         if not question.given:
             return Requested(rows, {}, {})
         with asked():
-            found = self.store.get(question.lookup.wanted)
-        return self._answer(question, found)
+            contents = self.store.get(question.lookup.wanted)
+        return self._answer(question, contents)
 
     async def requested_in_turn(self, rows: Sequence[Any]) -> Requested:
         """Return what `requested` does; the store is asked once for all requests that wait for it."""
@@ -155,8 +155,8 @@ class OnlineFeatures:
         if not question.given:
             return Requested(rows, {}, {})
         with asked():
-            found = await self._reads.get(question.lookup.wanted)
-        return self._answer(question, found)
+            contents = await self._reads.get(question.lookup.wanted)
+        return self._answer(question, contents)
 
     @cached_property
     def _reads(self) -> Reads:
@@ -168,10 +168,10 @@ class OnlineFeatures:
         with _numbered(list(given)):
             return _Question(rows, given, self.join.lookup(list(given.values())), times, datetime.now(UTC))
 
-    def _answer(self, question: _Question, found: Found) -> Requested:
+    def _answer(self, question: _Question, contents: Contents) -> Requested:
         rows, given, now = question.rows, question.given, question.now.replace(tzinfo=None)
         with _numbered(list(given)):
-            joined = self.join.joined(question.lookup, found, question.times, now)
+            joined = self.join.joined(question.lookup, contents, question.times, now)
         features = dict(zip(given, joined, strict=True))
         complete = [
             {**features[number].features, **self._own(row)} if number in features else row

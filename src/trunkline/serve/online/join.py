@@ -10,7 +10,7 @@ from trunkline.core.expressions import columns
 from trunkline.core.features import EVENT_TIME
 from trunkline.serve.online.evaluate import Evaluator, UnfitError, compiled
 from trunkline.serve.online.plan import OnlinePlan, OnlineView
-from trunkline.serve.online.store.protocol import NO_WATERMARK, Found, Store
+from trunkline.serve.online.store.protocol import NO_WATERMARK, Contents, Store
 from trunkline.serve.online.values import Reading, micros, moment
 
 _From = TypeVar("_From")
@@ -101,11 +101,13 @@ class Join:
         rows = _each(self._with_event_time, requests)
         return Lookup(rows, [[view.key(row) for view in self.plan.views] for row in rows])
 
-    def joined(self, lookup: Lookup, found: Found, times: Sequence[datetime | None], now: datetime) -> list[Joined]:
+    def joined(
+        self, lookup: Lookup, contents: Contents, times: Sequence[datetime | None], now: datetime
+    ) -> list[Joined]:
         """Return the features of requests by what a store has; raises RefusedError as `features` does."""
         moments = [at or self._predicted_at(row) for at, row in zip(times, lookup.rows, strict=True)]
         seen = [None if at is None else min(at, now) for at in moments]
-        return _each(lambda of: self._joined(*of, found), list(zip(*lookup, seen, strict=True)))
+        return _each(lambda of: self._joined(*of, contents), list(zip(*lookup, seen, strict=True)))
 
     @cached_property
     def _event_time(self) -> Evaluator | None:
@@ -139,12 +141,14 @@ class Join:
                 raise UnfitError(f"{EVENT_TIME}: {error}") from None
         return row
 
-    def _joined(self, row: dict[str, Any], keys: Sequence[bytes | None], at: datetime | None, found: Found) -> Joined:
-        self._refuse_past(at, found.watermark)
+    def _joined(
+        self, row: dict[str, Any], keys: Sequence[bytes | None], at: datetime | None, contents: Contents
+    ) -> Joined:
+        self._refuse_past(at, contents.watermark)
         now, own = None if at is None else micros(at), self.plan.own(row)
         known, states = dict(row), []
         for view, key in zip(self.plan.views, keys, strict=True):
-            value = found.values.get(key) if key is not None else None
+            value = contents.values.get(key) if key is not None else None
             reading, state = self._judged(view, view.kept.read(value, now, own if view.own else None), now)
             known |= reading.values
             states.append(state)
@@ -186,10 +190,10 @@ class Join:
 
 def _each(function: Callable[[_From], _To], values: Sequence[_From]) -> list[_To]:
     """Return what a function makes of each value; raises RefusedError with the place of the first that has none."""
-    made = []
+    results = []
     for row, value in enumerate(values):
         try:
-            made.append(function(value))
+            results.append(function(value))
         except (RefusedError, UnfitError) as error:
             raise RefusedError(str(error), row) from None
-    return made
+    return results

@@ -9,7 +9,7 @@ import psycopg
 from trunkline.core.addresses import shown
 from trunkline.core.errors import OutsideError, one_line
 from trunkline.serve.online.store import protocol
-from trunkline.serve.online.store.protocol import Conflict, Found
+from trunkline.serve.online.store.protocol import Conflict, Contents
 from trunkline.serve.online.values import Change
 
 _LOCK = 0x7472756E6B  # of writers, among all advisory locks of the database
@@ -70,15 +70,15 @@ class PostgreSQLStore:
         with self._writer.writing() as connection:
             connection.execute(_SCHEMA)
 
-    def get(self, keys: Collection[bytes], facts: Collection[str] = ()) -> Found:
+    def get(self, keys: Collection[bytes], facts: Collection[str] = ()) -> Contents:
         """Return values and facts as they are at one moment."""
         with self._reader.connected() as connection:
-            return _found(connection, protocol.rows_of(keys, facts))
+            return _contents(connection, protocol.rows_of(keys, facts))
 
     def put(self, changes: Mapping[bytes, Change], facts: Mapping[str, bytes] | None = None) -> list[Conflict]:
         """Merge changes into the values under their keys, and write facts, all at once; return the conflicts."""
         with self._writer.writing() as connection:
-            before = _found(connection, protocol.rows_of(changes, ()))
+            before = _contents(connection, protocol.rows_of(changes, ()))
             writes = protocol.merged(changes, facts or {}, before)
             _write(connection, writes.values)
             if writes.deleted:
@@ -88,7 +88,7 @@ class PostgreSQLStore:
     def expire(self, watermark: int) -> int:
         """Raise the watermark (µs), drop the values that nothing from it on can see, and return their number."""
         with self._writer.writing() as connection:
-            if watermark <= _found(connection, [protocol.WATERMARK]).watermark:
+            if watermark <= _contents(connection, [protocol.WATERMARK]).watermark:
                 return 0
             _write(connection, {protocol.WATERMARK: (protocol.watermark_value(watermark), None)})
             return connection.execute("DELETE FROM trunkline_features WHERE dies < %s", [watermark]).rowcount
@@ -99,8 +99,8 @@ class PostgreSQLStore:
         self._writer.close()
 
 
-def _found(connection: psycopg.Connection, rows: list[bytes]) -> Found:
-    return protocol.found(dict(connection.cursor(binary=True).execute(_SELECT, [rows]).fetchall()))
+def _contents(connection: psycopg.Connection, rows: list[bytes]) -> Contents:
+    return protocol.contents(dict(connection.cursor(binary=True).execute(_SELECT, [rows]).fetchall()))
 
 
 def _write(connection: psycopg.Connection, values: Mapping[bytes, tuple[bytes, int | None]]) -> None:

@@ -18,7 +18,7 @@ VALUE, FACT = b"v", b"f"
 WATERMARK = b"w"
 
 
-class Found(NamedTuple):
+class Contents(NamedTuple):
     """What a store has at one moment: values and facts by key, of those asked for that it has, and its watermark."""
 
     values: dict[bytes, bytes]
@@ -39,7 +39,7 @@ class Store(Protocol):
     All verbs raise OutsideError where the store cannot be reached or does not answer as it should.
     """
 
-    def get(self, keys: Collection[bytes], facts: Collection[str] = ()) -> Found:
+    def get(self, keys: Collection[bytes], facts: Collection[str] = ()) -> Contents:
         """Return values and facts as they are at one moment, in one round trip."""
 
     def put(self, changes: Mapping[bytes, Change], facts: Mapping[str, bytes] | None = None) -> list[Conflict]:
@@ -64,11 +64,11 @@ def rows_of(keys: Collection[bytes], facts: Collection[str]) -> list[bytes]:
     return [WATERMARK, *(VALUE + key for key in keys), *(FACT + name.encode() for name in facts)]
 
 
-def found(stored: Mapping[bytes, bytes]) -> Found:
+def contents(stored: Mapping[bytes, bytes]) -> Contents:
     """Return what is stored under the keys of `rows_of`, as what it means."""
     values = {key[1:]: value for key, value in stored.items() if key[:1] == VALUE}
     facts = {key[1:].decode(): value for key, value in stored.items() if key[:1] == FACT}
-    return Found(values, facts, watermark_of(stored.get(WATERMARK)))
+    return Contents(values, facts, watermark_of(stored.get(WATERMARK)))
 
 
 def watermark_of(value: bytes | None) -> int:
@@ -89,8 +89,8 @@ class Writes(NamedTuple):
     conflicts: list[Conflict]
 
 
-def merged(changes: Mapping[bytes, Change], facts: Mapping[str, bytes], before: Found) -> Writes:
-    """Merge changes into what was found before; writes only what changed."""
+def merged(changes: Mapping[bytes, Change], facts: Mapping[str, bytes], before: Contents) -> Writes:
+    """Merge changes into what is stored; writes only what changed."""
     writes = Writes({FACT + name.encode(): (value, None) for name, value in facts.items()}, [], [])
     for key, change in changes.items():
         value, dies, conflicts = change.merge(before.values.get(key), before.watermark)

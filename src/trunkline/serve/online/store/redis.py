@@ -10,7 +10,7 @@ from redis.client import Pipeline
 from trunkline.core.addresses import shown
 from trunkline.core.errors import OutsideError, one_line
 from trunkline.serve.online.store import protocol
-from trunkline.serve.online.store.protocol import Conflict, Found
+from trunkline.serve.online.store.protocol import Conflict, Contents
 from trunkline.serve.online.values import Change
 
 _PREFIX = b"{trunkline}:"  # the braces keep all keys in one slot of a cluster
@@ -41,10 +41,10 @@ class RedisStore:
         client = redis.Redis.from_url(url, password=password, socket_timeout=30, socket_connect_timeout=5)
         return cls(client, shown(url))
 
-    def get(self, keys: Collection[bytes], facts: Collection[str] = ()) -> Found:
+    def get(self, keys: Collection[bytes], facts: Collection[str] = ()) -> Contents:
         """Return values and facts as they are at one moment."""
         with self._told():
-            return _found(self._client, protocol.rows_of(keys, facts))
+            return _contents(self._client, protocol.rows_of(keys, facts))
 
     def put(self, changes: Mapping[bytes, Change], facts: Mapping[str, bytes] | None = None) -> list[Conflict]:
         """Merge changes into the values under their keys, and write facts, all at once; return the conflicts.
@@ -54,7 +54,7 @@ class RedisStore:
         rows = protocol.rows_of(changes, ())
 
         def write(pipeline: Pipeline) -> list[Conflict]:
-            writes = protocol.merged(changes, facts or {}, _found(pipeline, rows))
+            writes = protocol.merged(changes, facts or {}, _contents(pipeline, rows))
             pipeline.multi()
             _queue(pipeline, writes)
             return writes.conflicts
@@ -67,7 +67,7 @@ class RedisStore:
         """Raise the watermark (µs), drop the values that nothing from it on can see, and return their number."""
 
         def write(pipeline: Pipeline) -> int:
-            before = _found(pipeline, [protocol.WATERMARK]).watermark
+            before = _contents(pipeline, [protocol.WATERMARK]).watermark
             pipeline.multi()
             if watermark > before:
                 pipeline.set(_PREFIX + protocol.WATERMARK, protocol.watermark_value(watermark))
@@ -103,9 +103,9 @@ class RedisStore:
             ) from error
 
 
-def _found(client: Any, rows: list[bytes]) -> Found:
+def _contents(client: Any, rows: list[bytes]) -> Contents:
     values = client.mget([_PREFIX + row for row in rows])
-    return protocol.found({row: value for row, value in zip(rows, values, strict=True) if value is not None})
+    return protocol.contents({row: value for row, value in zip(rows, values, strict=True) if value is not None})
 
 
 def _queue(pipeline: Pipeline, writes: protocol.Writes) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trunkline.core.errors import OutsideError, one_line
 from trunkline.serve.online.store import protocol
-from trunkline.serve.online.store.protocol import Conflict, Found
+from trunkline.serve.online.store.protocol import Conflict, Contents
 from trunkline.serve.online.values import Change
 
 _SECONDS = 30  # that a writer waits for another
@@ -32,12 +32,12 @@ class _Session:
 
     def select(self, keys: list[bytes]) -> dict[bytes, bytes]:
         """Return what is stored under some keys."""
-        found: dict[bytes, bytes] = {}
+        rows: dict[bytes, bytes] = {}
         for start in range(0, len(keys), _AT_ONCE):
             part = keys[start : start + _AT_ONCE]
             places = ", ".join("?" * len(part))
-            found |= self.connection.execute(f"SELECT key, value FROM features WHERE key IN ({places})", part)  # noqa: S608
-        return found
+            rows |= self.connection.execute(f"SELECT key, value FROM features WHERE key IN ({places})", part)  # noqa: S608
+        return rows
 
     @contextmanager
     def transaction(self, kind: str) -> Iterator[None]:
@@ -65,15 +65,15 @@ class SQLiteStore:
             self._reader, self._writer = _Session(path), _Session(path)
             self._writer.connection.executescript(_SCHEMA)
 
-    def get(self, keys: Collection[bytes], facts: Collection[str] = ()) -> Found:
+    def get(self, keys: Collection[bytes], facts: Collection[str] = ()) -> Contents:
         """Return values and facts as they are at one moment."""
         with self._told(), self._reader.transaction("DEFERRED"):
-            return protocol.found(self._reader.select(protocol.rows_of(keys, facts)))
+            return protocol.contents(self._reader.select(protocol.rows_of(keys, facts)))
 
     def put(self, changes: Mapping[bytes, Change], facts: Mapping[str, bytes] | None = None) -> list[Conflict]:
         """Merge changes into the values under their keys, and write facts, all at once; return the conflicts."""
         with self._told(), self._writer.transaction("IMMEDIATE"):
-            before = protocol.found(self._writer.select(protocol.rows_of(changes, ())))
+            before = protocol.contents(self._writer.select(protocol.rows_of(changes, ())))
             writes = protocol.merged(changes, facts or {}, before)
             self._write([(key, *value) for key, value in writes.values.items()])
             gone = [(key,) for key in writes.deleted]
@@ -83,7 +83,7 @@ class SQLiteStore:
     def expire(self, watermark: int) -> int:
         """Raise the watermark (µs), drop the values that nothing from it on can see, and return their number."""
         with self._told(), self._writer.transaction("IMMEDIATE"):
-            if watermark <= protocol.found(self._writer.select([protocol.WATERMARK])).watermark:
+            if watermark <= protocol.contents(self._writer.select([protocol.WATERMARK])).watermark:
                 return 0
             self._write([(protocol.WATERMARK, protocol.watermark_value(watermark), None)])
             return self._writer.connection.execute("DELETE FROM features WHERE dies < ?", (watermark,)).rowcount
