@@ -45,10 +45,10 @@ def requests(over: str, by: tuple[str, ...], *matchers: str) -> str:
 def waiting(over: str, by: tuple[str, ...], *matchers: str) -> str:
     """Return the seconds that a message waits in its topic: how many wait, by how many are done a second.
 
-    That is Little's law; there are none where messages wait and none is done.
+    That is Little's law; infinite where messages wait and none is done.
     """
     done = rate("trunkline_stream_messages_total", over, by, *matchers)
-    return f"sum by ({', '.join(by)}) ({selector('trunkline_stream_lag', *matchers)}) / ({done} > 0)"
+    return f"sum by ({', '.join(by)}) ({selector('trunkline_stream_lag', *matchers)}) / {done}"
 
 
 def quantile(share: str, over: str, by: tuple[str, ...], *matchers: str) -> str:

@@ -153,7 +153,8 @@ def _certificate_expiry(rule: alerting.CertificateExpiry, declared: Alerting) ->
 
 
 def _stream_lag(rule: alerting.StreamLag, declared: Alerting) -> str:
-    return f"{promql.waiting(promql.duration(declared.over), TOPIC)} > {rule.above.total_seconds():.0f}"
+    waiting = promql.waiting(promql.duration(declared.over), TOPIC)
+    return f"{waiting} > {rule.above.total_seconds():.0f} < Inf"  # where none is done, it is stalled
 
 
 def _stream_dead_letters(rule: alerting.StreamDeadLetters, declared: Alerting) -> str:
