@@ -47,7 +47,7 @@ def _environment_of_commands() -> Iterator[None]:
 
 
 def _started_with() -> dict[str, str]:
-    from tests.forkserver import STARTUP  # noqa: PLC0415  it loads what reads the variable above
+    from tests.forkserver import STARTUP  # it loads what reads the variable above
 
     return {name: value for name, value in os.environ.items() if name.startswith(STARTUP)}
 
