@@ -1,4 +1,4 @@
-"""conf/monitoring, alerting: what Prometheus watches of servers and of what runs beside them, and who is told."""
+"""conf/monitoring, alerting: what Prometheus watches of servers, streams and what runs beside them; who is told."""
 
 import inspect
 import re
@@ -135,6 +135,28 @@ class FeaturesMissing(Watch):
     for_: Duration = _lasting("10min")
 
 
+class StreamLag(Watch):
+    """Messages that wait for long in a topic of `trunkline stream`: how many wait, by how many are done a second."""
+
+    above: Duration = Field("1min", validate_default=True, description="The longest that is in order.")
+
+
+class StreamDeadLetters(Watch):
+    """Messages of a topic that are written to its dead letters."""
+
+    above: Amount = _share(0.05, "messages")
+    messages: int = _least("messages")
+    for_: Duration = _lasting("10min")
+
+
+class StreamStalled(Watch):
+    """A consumer neither finishes a batch nor sees that its topic is empty: it hangs, or waits for what is outside."""
+
+    after: Duration = Field("5min", validate_default=True, description="The longest that is in order.")
+    for_: Duration = _lasting("0s")
+    severity: Severity = _severe("critical")
+
+
 class OutOfSync(Watch):
     """An environment does not run what the trunk declares."""
 
@@ -179,6 +201,9 @@ class Watched(Strict):
     certificate_problem: CertificateProblem | None = _watched(CertificateProblem())
     features_late: FeaturesLate | None = _watched(FeaturesLate())
     features_missing: FeaturesMissing | None = _watched(FeaturesMissing())
+    stream_lag: StreamLag | None = _watched(StreamLag())
+    stream_dead_letters: StreamDeadLetters | None = _watched(StreamDeadLetters())
+    stream_stalled: StreamStalled | None = _watched(StreamStalled())
     out_of_sync: OutOfSync | None = _watched(OutOfSync())
     reconcile_failing: ReconcileFailing | None = _watched(ReconcileFailing())
     reconcile_late: ReconcileLate | None = _watched(ReconcileLate())

@@ -284,6 +284,24 @@ class Terraform(Strict):
     azure: Azure | None = Field(None, description="Microsoft Azure.")
 
 
+class Web(Strict):
+    """Trees of `trunkline export --to web` in single precision, as long as the holdout's scores stay within limits."""
+
+    precision: Literal["float32"] = Field(description="What trees compare and add in.")
+    tolerance: float = Field(
+        1e-6,
+        gt=0,
+        allow_inf_nan=False,
+        description="A difference that is none; of scores above one relative to them.",
+    )
+    rows: float = Field(
+        ge=0, le=1, description="The largest share of the holdout's rows that may differ by more than `tolerance`."
+    )
+    difference: float = Field(
+        gt=0, allow_inf_nan=False, description="The largest difference that any of them may have."
+    )
+
+
 class Targets(Strict):
     """What `trunkline render` writes, beside monitoring; null: it is refused."""
 
@@ -300,4 +318,7 @@ class Targets(Strict):
     databricks: Databricks | None = Field(None, description="A bundle with a job of Databricks.")
     cloud_run: CloudRun | None = Field(None, description="A service of Google Cloud Run.")
     terraform: Terraform | None = Field(None, description="A bucket, a registry, secrets and servers of a cloud.")
+    web: Web | None = Field(
+        None, description="A smaller graph for browsers, whose scores differ; null: the bundle's own numbers."
+    )
     development: Development | None = Field(None, description="A dev container, VS Code and a compose file for both.")

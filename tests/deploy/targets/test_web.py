@@ -1,17 +1,24 @@
 """An exported bundle gives the bits of the bundle in Node and in a browser, and refuses what the bundle refuses."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
+import onnx
+import polars as pl
 import pytest
+import yaml
 from click.testing import CliRunner
+from onnx import helper, numpy_helper
 
 from tests import bundles
 from tests.browser import browser
@@ -21,6 +28,7 @@ from tests.serve.conftest import GOOD, golden_bundle
 from trunkline.bundle.contract import matrices
 from trunkline.bundle.runtime import Bundle
 from trunkline.cli import trunkline
+from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
 from trunkline.deploy.targets import web
 from trunkline.pipeline.bundle.onnx import export as onnx_export
@@ -68,13 +76,94 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("web")
 
 
-def written(bundle, out):
+def written(bundle, out, *options):
     """Export a bundle with the runtime of npm's package, by the command line."""
     runtime = npm.package(npm.ONNXRUNTIME_WEB)
-    command = ["export", str(bundle), "--to", "web", "-o", str(out), "--runtime", str(runtime)]
+    command = ["export", str(bundle), "--to", "web", "-o", str(out), "--runtime", str(runtime), *options]
     done = CliRunner().invoke(trunkline, command)
     assert done.exit_code == 0, done.output
     return out
+
+
+def project(folder, frame, schema, **limits):
+    """Write a project that declares single precision within limits, with a holdout; return its folder."""
+    targets = {"web": {"precision": "float32", **limits}}
+    declared = {"deploy": {"environments": {"production": {}}, "targets": targets}}
+    folder.mkdir()
+    (folder / "params.yaml").write_text(yaml.safe_dump(declared))
+    schema.write(folder / "data/features")
+    frame.write_parquet(folder / "data/features/holdout.parquet")
+    return folder
+
+
+def next_to_a_threshold(bundle, count):
+    """Return rows of which each has a number that single precision takes for the threshold below it."""
+    (trees,) = (each for each in onnx.load(bundle / "model.onnx").graph.node if each.op_type == "TreeEnsemble")
+    columns, splits = (
+        list(helper.get_attribute_value(each)) if name == "nodes_featureids" else numpy_helper.to_array(each.t)
+        for name in ("nodes_featureids", "nodes_splits")
+        for each in trees.attribute
+        if each.name == name
+    )
+    numeric = Bundle.load(bundle).numeric
+    placed = [(numeric[c], s) for c, s in zip(columns, splits, strict=True) if c < len(numeric) and abs(s) < 1e30][
+        :count
+    ]
+    rows = exported.dataset(exported.KNOWN, len(placed)).frame
+    beside = [{name: float(np.nextafter(split, np.inf))} for name, split in placed]
+    return pl.DataFrame([row | more for row, more in zip(rows.to_dicts(), beside, strict=True)], rows.schema)
+
+
+@pytest.mark.parametrize("name", ["histogram"])
+def test_single_precision_scores_in_node_as_far_from_the_bundle_as_was_measured_on_the_holdout(folder, tmp_path, name):
+    bundle, _, _ = trained(name, folder, 1001)
+    schema = exported.schema_of(exported.CASES[name])
+    frame = pl.concat([exported.dataset(schema, 300).frame, next_to_a_threshold(bundle, 20)])
+    root = project(tmp_path / "project", frame, schema, rows=0.1, difference=0.5)
+    out = written(bundle, tmp_path / "out", "--project", str(root))
+    about = json.loads((out / "export.json").read_text())
+    rows = requests(Dataset(frame, schema).features)
+    expected = Bundle.load(bundle).scores(*matrices(Bundle.load(bundle).contract, rows))
+    (scores,) = in_node(out, rows)
+    apart = np.abs(np.array(scores) - expected)
+    measured = about["parity"]["measured"]
+    assert (about["exact"], about["parity"]["limits"]) == (False, {"tolerance": 1e-6, "rows": 0.1, "difference": 0.5})
+    assert measured == {"rows": len(rows), "share": np.mean(apart > 1e-6), "difference": pytest.approx(apart.max())}
+    assert (out / "model.onnx").stat().st_size < (bundle / "model.onnx").stat().st_size
+    assert measured["difference"] > 1e-3  # rows next to thresholds move far, no others do
+    assert 0 < measured["share"] <= 20 / len(rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "limits", "message"),
+    [
+        (
+            "histogram",
+            {"rows": 0.001, "difference": 0.5},
+            r"targets\.web\.rows: .*% of the holdout's .* but 0\.100% may",
+        ),
+        ("histogram", {"rows": 1.0, "difference": 1e-4}, r"targets\.web\.difference: .* but 0\.0001 is the most"),
+        ("no holdout", {"rows": 1.0, "difference": 1.0}, "has no holdout, on which .* is measured; run: dvc pull"),
+        ("empty", {"rows": 1.0, "difference": 1.0}, "the holdout has no row"),
+        ("another", {"rows": 1.0, "difference": 1.0}, "the holdout has no y, which the bundle takes"),
+        ("ridge", {"rows": 1.0, "difference": 1.0}, "no trees and no tables in double precision"),
+    ],
+)
+def test_single_precision_beyond_its_limits_writes_nothing(folder, tmp_path, name, limits, message):
+    case = name if name in exported.CASES else "histogram"
+    bundle, _, _ = trained(case, folder, 1001)
+    schema = exported.schema_of(exported.CASES[case])
+    frame = exported.dataset(schema, 50).frame if case == "ridge" else next_to_a_threshold(bundle, 20)
+    if name == "another":
+        schema = replace(schema, features=tuple(each for each in schema.features if each.name != "y"))
+    root = project(tmp_path / "project", frame.clear() if name == "empty" else frame, schema, **limits)
+    if name == "no holdout":
+        (root / "data/features/holdout.parquet").unlink()
+    command = ["export", str(bundle), "--to", "web", "-o", str(tmp_path / "out"), "--project", str(root)]
+    done = CliRunner().invoke(trunkline, command)
+    assert isinstance(done.exception, UserError | SystemExit)
+    assert re.search(message, f"{done.exception}{done.output}")
+    assert not (tmp_path / "out").exists()
 
 
 def in_node(out, *groups):

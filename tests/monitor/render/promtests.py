@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -22,6 +22,7 @@ class Happened:
     alerts: frozenset[str]
     target: Mapping[str, str]
     up: int | None = 1
+    at: float = field(default_factory=time.time)  # when it was scraped
 
 
 def samples(text: str) -> Samples:
@@ -54,7 +55,7 @@ def _series(happened: Happened) -> Iterator[dict[str, str]]:
             first = before.get((name, labels), (kind, 0.0))[1]
             values = f"{first!r}+{value - first!r}x{MINUTES}"
         else:  # promtool's clock begins in 1970: a moment is as far from its end as it was from when it was scraped
-            moment = value - time.time() + 60 * MINUTES if name.endswith("_timestamp_seconds") else value
+            moment = value - happened.at + 60 * MINUTES if name.endswith("_timestamp_seconds") else value
             values = f"{moment!r}+0x{MINUTES}"
         yield {"series": _written(name, dict(happened.target) | dict(labels)), "values": values}
     if happened.up is not None:

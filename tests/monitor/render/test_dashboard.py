@@ -6,7 +6,7 @@ from itertools import combinations
 from trunkline.conf.monitoring import Monitoring
 from trunkline.monitor.render import dashboard
 
-ROWS = ["Is it healthy", "Traffic and latency", "Model and rollout", "Prediction log", "Features", "Monitor"]
+ROWS = ["Is it healthy", "Traffic and latency", "Model and rollout", "Prediction log", "Features", "Streams", "Monitor"]
 
 
 def test_every_panel_has_a_place_of_its_own_and_the_chosen_data_source():

@@ -16,16 +16,18 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.monitor.render import told
+from tests.monitor.render import streamed, told
 from tests.monitor.render.programs import Listener, Mailbox, checked, get, post, program, query, running, until
 from tests.monitor.render.promtests import SERVER, Happened, case, samples
 from tests.monitor.render.served import ACTS, Served, errors, served
 from trunkline.conf.monitoring import Monitoring
 from trunkline.monitor.render import alertmanager, dashboard, rules
 
-# As declared by nobody, but for a time that requests do not take on a busy machine.
-DEFAULT = Monitoring.parse({"alerting": {"rules": {"latency": {"above": 2.5}}}})
+# As declared by nobody, but for times that pass in a test, and others that requests do not take on a busy machine.
+STALLED = {"after": f"{streamed.STALLED}s"}
+DEFAULT = Monitoring.parse({"alerting": {"rules": {"latency": {"above": 2.5}, "stream_stalled": STALLED}}})
 OTHERS = {"job": "node", "instance": "host:9100"}
+STREAM = SERVER | {"instance": "flights:9464"}
 SOON = {"for": "1s"}
 MAIL = {"to": ["ops@example.org"], "from": "trunkline@example.org", "tls": False}
 ERRORS = "TrunklineErrors"
@@ -93,6 +95,7 @@ def _prometheus(folder: Path, declared: Monitoring, here: Served, listener: List
             {"job_name": "trunkline", "scheme": "https", "tls_config": {"insecure_skip_verify": True},
              "static_configs": [server]},
             {"job_name": "reconcile", "metrics_path": "/reconcile", "static_configs": others, "honor_labels": True},
+            {"job_name": "stream", "metrics_path": "/stream", "static_configs": others},
             {"job_name": "monitor", "metrics_path": "/monitor", "static_configs": others, "honor_labels": True},
         ],
     }  # fmt: skip
@@ -109,6 +112,21 @@ def _suffered(here: Served) -> Iterator[tuple[str, Happened]]:
         act.mend(here)
 
 
+@pytest.fixture(scope="module")
+def stream(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Happened]:
+    """What happened to a stream, which Prometheus is shown as it was in the end."""
+    happened = {}
+    with streamed.streamed(tmp_path_factory.mktemp("stream") / "home") as here:
+        for name, act in streamed.ACTS.items():
+            before = here.scrape()
+            act.suffer(here)
+            happened[name] = Happened(before, here.scrape(), frozenset(act.alert.split()), STREAM)
+            act.mend(here)
+        rig.listener.texts["/stream"] = here.scrape()
+    until(lambda: query(rig.prometheus, "rate(trunkline_stream_messages_total[5m])"), "Prometheus sees no stream")
+    return happened
+
+
 def test_every_rule_of_servers_fires_on_what_it_is_of_and_on_nothing_else(rig, tmp_path):
     healthy = rig.happened["good"]
     down = Happened(healthy.after, healthy.after, frozenset({"Down"}), SERVER, up=0)
@@ -116,6 +134,12 @@ def test_every_rule_of_servers_fires_on_what_it_is_of_and_on_nothing_else(rig, t
     _tested(tmp_path, [*rig.happened.values(), down, gone])
     fired = {name for each in (*rig.happened.values(), down) for name in each.alerts}
     assert {f"Trunkline{name}" for name in fired} == {a.name for a in rules.alerts(DEFAULT) if a.part == "server"}
+
+
+def test_every_rule_of_streams_fires_on_what_it_is_of_and_on_nothing_else(stream, tmp_path):
+    _tested(tmp_path, [*stream.values()])
+    fired = {name for each in stream.values() for name in each.alerts}
+    assert {f"Trunkline{name}" for name in fired} == {a.name for a in rules.alerts(DEFAULT) if a.part == "stream"}
 
 
 def test_every_rule_of_the_reconciler_fires_on_what_it_is_of_and_on_nothing_else(rig, tmp_path):
@@ -152,7 +176,7 @@ def _tested(folder: Path, happened: Sequence[Happened]) -> None:
     checked("promtool", "test", "rules", str(folder / "tests.yml"))
 
 
-def test_every_query_of_the_dashboard_has_an_answer(rig):
+def test_every_query_of_the_dashboard_has_an_answer(rig, stream):
     rig.listener.texts["/monitor"] = told.quiet() + _only(told.broken(DEFAULT.judged["input_drift"]), "_breach")
     until(lambda: query(rig.prometheus, "trunkline_monitor_breach"), "the breach is not seen")
     until(lambda: query(rig.prometheus, 'ALERTS{alertstate="firing"}'), "no alert fires")
@@ -169,8 +193,8 @@ def _only(text: str, name: str) -> str:
     return "".join(line + "\n" for line in text.splitlines() if f"{name}{{" in line)
 
 
-def test_rules_and_queries_use_only_names_that_are_exported(rig, tmp_path):
-    texts = [rig.served.scrape(), told.reconciled(tmp_path, ("in-sync", 0)), told.quiet()]
+def test_rules_and_queries_use_only_names_that_are_exported(rig, stream, tmp_path):
+    texts = [rig.served.scrape(), stream["good"].after, told.reconciled(tmp_path, ("in-sync", 0)), told.quiet()]
     texts.append(told.broken(DEFAULT.judged["missing"]))
     exported = {name for text in texts for name, _ in samples(text)}
     expressions = [alert.expression for alert in rules.alerts(DEFAULT)]
@@ -186,6 +210,7 @@ def test_what_explains_others_is_told_in_their_place(rig):
     posted = {
         "down": here | {"alertname": "TrunklineDown"},
         "late": here | {"alertname": "TrunklineLatency"},
+        "stream": here | {"alertname": "TrunklineStreamStalled", "part": "stream"},
         "late elsewhere": elsewhere | {"alertname": "TrunklineLatency"},
         "missing": {"alertname": "TrunklineMonitorMissing", "environment": "staging", "cause": "upstream"},
         "drift": {"alertname": "TrunklineMonitorInputDrift", "environment": "staging", "cause": "drift"},
@@ -194,7 +219,7 @@ def test_what_explains_others_is_told_in_their_place(rig):
     post(rig.alertmanager, "/api/v2/alerts", [{"labels": labels} for labels in posted.values()])
     alerts = {tuple(sorted(each["labels"].items())): each for each in get(rig.alertmanager, "/api/v2/alerts")}
     states = {name: bool(alerts[tuple(sorted(of.items()))]["status"]["inhibitedBy"]) for name, of in posted.items()}
-    assert {name for name, inhibited in states.items() if inhibited} == {"late", "drift"}
+    assert {name for name, inhibited in states.items() if inhibited} == {"late", "stream", "drift"}
     late = {"alertname": "TrunklineLatency", "environment": "production"}
 
     def notified() -> list[int]:

@@ -12,12 +12,15 @@ from importlib import resources
 from pathlib import Path
 
 import onnx
+import polars as pl
 
 from trunkline.bundle import golden
 from trunkline.bundle.runtime import Bundle
+from trunkline.conf.targets import Web
 from trunkline.core import files
 from trunkline.core.errors import UserError
 from trunkline.core.tasks import SCORE
+from trunkline.deploy.targets import single as precision
 
 # Of the npm package onnxruntime-web, in dist/:
 RUNTIME = (
@@ -32,6 +35,14 @@ _LINK = "Sigmoid"
 
 
 @dataclass(frozen=True)
+class Single:
+    """Single precision as it is declared, and the holdout's features, on which it is measured."""
+
+    declared: Web
+    holdout: pl.DataFrame
+
+
+@dataclass(frozen=True)
 class Graph:
     """A graph as browsers run it, what the loader makes of its output, and whether the bits are the same then."""
 
@@ -40,15 +51,20 @@ class Graph:
     exact: bool
 
 
-def export(folder: Path, runtime: Path | None, tolerance: float) -> dict[str, bytes]:
+def export(folder: Path, runtime: Path | None, tolerance: float, single: Single | None = None) -> dict[str, bytes]:
     """Return the files of an export by name; `runtime` has those of onnxruntime-web, None leaves them out.
 
-    The golden rows have the scores that this bundle gives here. Raises UserError for what is no bundle with a graph, a
-    golden row that scores otherwise, or a folder without onnxruntime-web.
+    The golden rows have the scores that what is exported gives here. Raises UserError for what is no bundle with a
+    graph, a golden row that scores otherwise, a folder without onnxruntime-web, or single precision that moves the
+    holdout's scores beyond its limits.
     """
     bundle = Bundle.load(folder)
     golden.check(folder, bundle.score, tolerance)
-    graph = cut((folder / bundle.manifest.model).read_bytes())
+    content = (folder / bundle.manifest.model).read_bytes()
+    report: dict[str, object] = {}
+    if single:
+        content, bundle, report = _in_single_precision(bundle, content, single)
+    graph = cut(content)
     rows = [{"request": row.request, "score": bundle.score(row.request)} for row in golden.read(folder)]
     texts = {
         "contract.json": (folder / "contract.json").read_bytes(),
@@ -61,11 +77,21 @@ def export(folder: Path, runtime: Path | None, tolerance: float) -> dict[str, by
         "name": bundle.manifest.name,
         "digest": bundle.digest,
         "link": graph.link,
-        "exact": graph.exact,
+        "exact": graph.exact and not single,
+        **report,
         "tolerance": tolerance,
         "files": _hashes(texts),
     }
     return {**texts, "export.json": files.canonical_json(about, digits=None).encode()}
+
+
+def _in_single_precision(bundle: Bundle, content: bytes, single: Single) -> tuple[bytes, Bundle, dict[str, object]]:
+    """Return the narrowed graph, the bundle that scores with it, and how far scores move, within limits."""
+    narrowed = precision.narrowed(content)
+    other = precision.in_single_precision(bundle, narrowed)
+    moved = precision.moved(bundle, other, single.holdout, single.declared.tolerance)
+    moved.check(single.declared)
+    return narrowed, other, {"parity": moved.report(single.declared)}
 
 
 def cut(content: bytes) -> Graph:

@@ -43,7 +43,7 @@ def render(declared: Alerting, environ: Mapping[str, str]) -> str:
 _INHIBITED = [
     {
         "source_matchers": [f"alertname={promql.quoted(DOWN)}"],
-        "target_matchers": [f"alertname!={promql.quoted(DOWN)}", f'{PART}="server"'],
+        "target_matchers": [f"alertname!={promql.quoted(DOWN)}", f'{PART}=~"server|stream"'],
         "equal": ["environment", "instance"],
     },
     {

@@ -1,4 +1,4 @@
-"""A dashboard of Grafana 10 or later over what servers, the reconciler and the monitor tell Prometheus, as JSON.
+"""A dashboard of Grafana 10 or later over what servers, streams, reconciler and monitor tell Prometheus, as JSON.
 
 A row for each question. The keys are those of the dashboard's JSON model (grafana.com/docs/grafana/latest/dashboards).
 """
@@ -64,6 +64,7 @@ def rows(monitoring: Monitoring) -> dict[str, tuple[Panel, ...]]:
         "Model and rollout": _model(),
         "Prediction log": _log(),
         "Features": _features(),
+        "Streams": _streams(),
         "Monitor": _monitor(),
     }
 
@@ -155,6 +156,29 @@ def _features() -> tuple[Panel, ...]:
         Panel("Late", (share("stale"),), "percentunit", width=12),
         Panel("Missing", (share("missing"),), "percentunit", width=12),
     )
+
+
+def _streams() -> tuple[Panel, ...]:
+    messages = "trunkline_stream_messages_total"
+    dead = promql.rate(messages, _OVER, ("topic",), *_HERE, promql.DEAD)
+    late = f"time() - {_select('trunkline_stream_last_success_timestamp_seconds')}"
+
+    def longest(times: str) -> Query:
+        buckets = _rate(f"trunkline_stream_{times}_seconds_bucket", "topic", "le")
+        return Query(f"histogram_quantile(0.99, {buckets})", "{{topic}}")
+
+    return (
+        Panel("Messages a second", (Query(_rate(messages, "topic", "outcome"), "{{topic}}: {{outcome}}"),), "mps"),
+        Panel("Messages that wait", (Query(f"sum by (topic) ({_select('trunkline_stream_lag')})", "{{topic}}"),)),
+        Panel("Time that a message waits", (Query(promql.waiting(_OVER, ("topic",), *_HERE), "{{topic}}"),), "s"),
+        Panel("Dead letters", (Query(f"{dead} / {_rate(messages, 'topic')}", "{{topic}}"),), "percentunit"),
+        Panel("Time for a batch, 99 %", (longest("batch"),), "s"),
+        Panel("Age of events when stored, 99 %", (longest("freshness"),), "s"),
+        Panel("Since messages were last done", (Query(late, "{{instance}} {{topic}}"),), "s"),
+        Panel("Something outside is waited for", (Query(f"max by (topic) ({_select('trunkline_stream_problem')})",
+                                                        "{{topic}}"),), kind="stat", red=1),
+        Panel("Contradictions a second", (Query(_rate("trunkline_stream_conflicts_total", "topic"), "{{topic}}"),)),
+    )  # fmt: skip
 
 
 def _monitor() -> tuple[Panel, ...]:

@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 
 SERVER = ("environment", "job", "instance")  # the labels that tell servers apart; Prometheus gives them
+TOPIC = (*SERVER, "topic")  # and those that tell the topics of `trunkline stream` apart
 SCORING = "/v1/predict|/v1/events|/invocations|/v2/infer|grpc/ModelInfer"  # the routes that clients wait for
 _REFUSED = "400|413|415|422"
 
@@ -41,6 +42,15 @@ def requests(over: str, by: tuple[str, ...], *matchers: str) -> str:
     return rate("trunkline_requests_total", over, by, f'route=~"{SCORING}"', *matchers)
 
 
+def waiting(over: str, by: tuple[str, ...], *matchers: str) -> str:
+    """Return the seconds that a message waits in its topic: how many wait, by how many are done a second.
+
+    That is Little's law; infinite where messages wait and none is done.
+    """
+    done = rate("trunkline_stream_messages_total", over, by, *matchers)
+    return f"sum by ({', '.join(by)}) ({selector('trunkline_stream_lag', *matchers)}) / {done}"
+
+
 def quantile(share: str, over: str, by: tuple[str, ...], *matchers: str) -> str:
     """Return a quantile of the requests' times, in seconds."""
     buckets = rate("trunkline_request_seconds_bucket", over, (*by, "le"), f'route=~"{SCORING}"', *matchers)
@@ -49,3 +59,4 @@ def quantile(share: str, over: str, by: tuple[str, ...], *matchers: str) -> str:
 
 FAILED = 'status=~"5..",status!="501"'  # 501 is a client that asks for what there is not
 REFUSED = f'status=~"{_REFUSED}"'
+DEAD = 'outcome="dead"'

@@ -1,4 +1,4 @@
-"""conf/monitoring as rules of Prometheus: what is watched of servers, and what `trunkline monitor` tells.
+"""conf/monitoring as rules of Prometheus: what is watched of servers and streams, and what the monitor tells.
 
 Keys are those of Prometheus (prometheus.io/docs/prometheus/latest/configuration/alerting_rules).
 """
@@ -14,7 +14,7 @@ from trunkline.conf import alerting
 from trunkline.conf.alerting import Alerting, Severity
 from trunkline.conf.monitoring import Monitoring, Rule
 from trunkline.monitor.render import promql, texts
-from trunkline.monitor.render.promql import SERVER
+from trunkline.monitor.render.promql import SERVER, TOPIC
 from trunkline.monitor.render.texts import TEXTS, Text
 
 PREFIX = "Trunkline"
@@ -47,7 +47,7 @@ def render(monitoring: Monitoring) -> str:
 
 
 def alerts(monitoring: Monitoring) -> Iterator[Alert]:
-    """Yield every alert that is declared: of servers, of the reconciler, and of the monitor, in this order."""
+    """Yield every alert that is declared: of servers, streams, the reconciler and the monitor, in this order."""
     declared = monitoring.alerting
     for name, (part, expression) in _WATCHED.items():
         rule = getattr(declared.rules, name)
@@ -152,6 +152,17 @@ def _certificate_expiry(rule: alerting.CertificateExpiry, declared: Alerting) ->
     return f"trunkline_tls_certificate_expiry_timestamp_seconds - time() < {rule.before.total_seconds():.0f}"
 
 
+def _stream_lag(rule: alerting.StreamLag, declared: Alerting) -> str:
+    waiting = promql.waiting(promql.duration(declared.over), TOPIC)
+    return f"{waiting} > {rule.above.total_seconds():.0f} < Inf"  # where none is done, it is stalled
+
+
+def _stream_dead_letters(rule: alerting.StreamDeadLetters, declared: Alerting) -> str:
+    over, messages = promql.duration(declared.over), "trunkline_stream_messages_total"
+    dead, done = promql.rate(messages, over, TOPIC, promql.DEAD), promql.rate(messages, over, TOPIC)
+    return _share(dead, done, rule.above, promql.increase(messages, over, TOPIC), rule.messages)
+
+
 def _out_of_sync(rule: alerting.OutOfSync, declared: Alerting) -> str:
     return 'sum by (environment) (trunkline_environment_state{state!="in-sync"}) > 0'
 
@@ -178,6 +189,9 @@ _WATCHED: dict[str, tuple[str, Callable[[Any, Alerting], str]]] = {
     "certificate_problem": ("server", _problem("tls_problem")),
     "features_late": ("server", _features_late),
     "features_missing": ("server", _features_missing),
+    "stream_lag": ("stream", _stream_lag),
+    "stream_dead_letters": ("stream", _stream_dead_letters),
+    "stream_stalled": ("stream", _later("trunkline_stream_last_success_timestamp_seconds")),
     "out_of_sync": ("reconcile", _out_of_sync),
     "reconcile_failing": ("reconcile", lambda *_: "trunkline_reconcile_exit_code >= 2"),
     "reconcile_late": ("reconcile", _later("trunkline_reconcile_last_success_timestamp_seconds")),

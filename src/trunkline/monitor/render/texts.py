@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 _WHERE = "{{ $labels.instance }}{{ with $labels.environment }} ({{ . }}){{ end }}"
+_TOPIC = f"{{{{ $labels.topic }}}} at {_WHERE}"
 _ENVIRONMENT = "{{ or $labels.environment `the environment` }}"
 _SHARE = "{{ $value | humanizePercentage }}"
 
@@ -80,6 +81,22 @@ TEXTS = {
         f"{{{{ $labels.view }}}} knows nothing of {_SHARE} of the requests to {_WHERE}",
         "Entities are new, or the store was emptied or never filled. Fill it: trunkline materialize; and look at what "
         "pushes events, and whether its keys are written as those of requests are.",
+    ),
+    "stream_lag": Text(
+        f"Messages of {_TOPIC} wait {{{{ $value | humanizeDuration }}}}",
+        "More come than are done, or there was a pause that is not made up for yet. More processes help: of Kafka each "
+        "takes its --partitions; and a larger serving.stream.batch. The dashboard's row of streams shows which it is.",
+    ),
+    "stream_dead_letters": Text(
+        f"{_SHARE} of the messages of {_TOPIC} are dead letters",
+        "They are not as the contract says, so whoever writes them has changed. The header trunkline-problem of each "
+        "dead letter names its field; with status 500 the model itself failed.",
+    ),
+    "stream_stalled": Text(
+        f"Nothing has become of messages of {_TOPIC} for {{{{ $value | humanizeDuration }}}}",
+        "Where trunkline_stream_problem is 1, the broker, the store or a delivery is waited for, and the log of "
+        "`trunkline stream` says which; it goes on by itself. Else it hangs: start it again, no answer is lost or "
+        "doubled.",
     ),
     "out_of_sync": Text(
         f"{_ENVIRONMENT} does not run what the trunk declares",

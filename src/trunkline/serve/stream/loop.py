@@ -44,6 +44,7 @@ class Loop:
                     self.metrics.lag.set(channel.lag)
                     if messages:
                         self._work(channel, messages)
+                    self.metrics.success.set_to_current_time()
         except StoppedError:
             _log.warning("%s: stops without an answer of what it waited for; what was in work comes again", self.topic)
 

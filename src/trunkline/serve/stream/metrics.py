@@ -21,6 +21,12 @@ class StreamMetrics:
         self.problem = Gauge(
             "trunkline_stream_problem", "1 while something outside is waited for", ["topic"], registry=registry
         )
+        self.success = Gauge(
+            "trunkline_stream_last_success_timestamp_seconds",
+            "When the topic was last read, and what was read was done",
+            ["topic"],
+            registry=registry,
+        )
         self.seconds = Histogram(
             "trunkline_stream_batch_seconds",
             "Time from a batch's arrival until it is done",
@@ -51,13 +57,15 @@ class TopicMetrics:
     topic: str
     lag: Gauge = field(init=False)
     problem: Gauge = field(init=False)
+    success: Gauge = field(init=False)
     seconds: Histogram = field(init=False)
     freshness: Histogram = field(init=False)
     conflicts: Counter = field(init=False)
 
     def __post_init__(self) -> None:
-        for name in ("lag", "problem", "seconds", "freshness", "conflicts"):
+        for name in ("lag", "problem", "success", "seconds", "freshness", "conflicts"):
             object.__setattr__(self, name, getattr(self.of, name).labels(self.topic))
+        self.success.set_to_current_time()  # how long it has had none is counted from the start
 
     def count(self, outcome: str, messages: int) -> None:
         """Count messages by what became of them."""
