@@ -116,7 +116,7 @@ def test_a_group_is_never_cut(tmp_path: Any) -> None:
         "unique_key": ["query", "item"],
         "target": {"name": "clicks", "task": "ranking", "group": ["query"], "expression": "clicked"},
     }
-    with pytest.raises(ValueError, match="split.by: 'item' would cut groups of target.group"):
+    with pytest.raises(ValueError, match=r"split\.by: 'item' would cut groups of target\.group"):
         Data.parse(content | {"split": {"holdout": 0.2}})
     assert Data.parse(content | {"split": {"holdout": 0.2, "by": ["query"]}}).target.group == ("query",)
     for part, queries_of in (("train", [1, 1, 2, None]), ("holdout", [2, 2, 3, None])):

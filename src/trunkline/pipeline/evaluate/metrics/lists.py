@@ -44,8 +44,7 @@ class _Lists:
 
     def sums(self, values: Floats) -> Floats:
         """Return the sum of each group."""
-        sums: Floats = np.bincount(self.group, values, minlength=self.count)
-        return sums
+        return np.bincount(self.group, values, minlength=self.count).astype(np.float64)
 
 
 def ndcg(labels: Floats, scores: Floats, groups: Integers, depth: int | None = None) -> Floats:
