@@ -97,6 +97,14 @@ def severity(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 
 @pytest.fixture(scope="module")
+def triage(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Problem]:
+    """The ranking."""
+    folder = tmp_path_factory.mktemp("triage") / "project"
+    yield reproduced(root, folder, "triage", {}, lambda _: None)
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="module")
 def wine(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Problem]:
     """Three classes."""
     folder = tmp_path_factory.mktemp("wine") / "project"
@@ -153,7 +161,7 @@ def holds(problem: Problem, names: list[str], task: Any, atol: float = 1e-9) -> 
     assert bundle["parity"]["rows"] > 4000
     predictions = pl.read_parquet(problem.project.root / "data/predictions/holdout.parquet")
     scores = scores_of(predictions, names)
-    sample = Sample(holdout.label.to_numpy(), scores, np.zeros(len(scores), np.int64), task, holdout.schema.levels)
+    sample = Sample(holdout.label.to_numpy(), scores, holdout.groups.to_numpy(), task, holdout.schema.levels)
     for name, value in problem.json("reports/metrics.json")["holdout"].items():
         if name != "n":
             assert point([registry.named(name, task)], sample)[0] == pytest.approx(value, abs=1e-5, rel=1e-5)
@@ -240,6 +248,14 @@ def test_classes_in_an_order(severity: Problem) -> None:
     assert "`mild`, `moderate`, `severe`, `grave`, from the lowest to the highest" in severity.project.read(
         "models/bundle/card.md"
     )
+
+
+def test_a_ranking(triage: Problem) -> None:
+    holds(triage, ["score"], "ranking")
+    assert wrong(triage) == []
+    card = triage.project.read("models/bundle/card.md")
+    assert "| Group | rows with the same `origin, time_hour` |" in card
+    assert "by `plane_last_arrival_delay` from the highest" in card
 
 
 def test_several_classes(wine: Problem) -> None:

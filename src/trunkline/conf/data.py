@@ -32,10 +32,11 @@ class Target(Strict):
     task: Task = Field(
         "binary",
         description="Whether a row is true or false, of one of several classes, which ordinal has in an order, a "
-        "number, a count, or quantiles of a number.",
+        "number, a count, quantiles of a number, or how high it belongs among the rows of its group.",
     )
     expression: Expression = Field(
-        description="True or false, one of `classes`, a number, or a count per row; missing where there is no label."
+        description="True or false, one of `classes`, a number, or a count per row; of ranking, its relevance, a whole "
+        "number from 0 to 30; missing where there is no label."
     )
     classes: Annotated[tuple[str | int, ...], Tuple] | None = Field(
         None,
@@ -48,10 +49,13 @@ class Target(Strict):
         "interval.",
         min_length=2,
     )
+    group: Columns = Field(
+        (), description="Of ranking: columns whose equal values are one group, within which rows are put in order."
+    )
     naive: Column | None = Field(
         None,
         description="Of a forecast: the feature that is by itself a simple one, such as the label a season before; "
-        "`mase` and gates measure the model by it.",
+        "`mase` and gates measure the model by it. Of ranking: one whose order, from the highest, is a simple one.",
     )
     known_after: Duration | None = Field(
         None, description="How long after the event the label becomes known; with `window` only."
@@ -72,6 +76,16 @@ class Target(Strict):
             )
         if self.classes and len(set(self.class_names)) < len(self.classes):
             raise ValueError("classes: names a class twice; remove one")
+        return self
+
+    @model_validator(mode="after")
+    def _group_fits_the_task(self) -> Self:
+        if bool(self.group) != (self.task == "ranking"):
+            raise ValueError(
+                f"group: has no meaning for {self.task}; remove it, or declare task: ranking"
+                if self.group
+                else "group: the key is missing: ranking needs the columns of a group, such as [query]"
+            )
         return self
 
     @model_validator(mode="after")
@@ -198,6 +212,16 @@ class Data(Group):
                 raise ValueError(f"{key}: the key is missing: window splits by time")
             if self.split is not None and value is not None:
                 raise ValueError(f"{key}: has no meaning with split; remove it, or declare window instead of split")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_are_whole(self) -> Self:
+        cutting = [name for name in self.split_by if name not in self.target.group]
+        if self.split is not None and self.target.group and cutting:
+            raise ValueError(
+                f"split.by: '{cutting[0]}' would cut groups of target.group; name columns of "
+                f"[{', '.join(self.target.group)}] alone"
+            )
         return self
 
     @model_validator(mode="after")

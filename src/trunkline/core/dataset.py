@@ -27,6 +27,7 @@ class Schema:
     timezone: str
     task: Task = "binary"
     classes: tuple[str, ...] = ()  # of multiclass, or the names of quantiles, in the order of the scores
+    group: tuple[str, ...] = ()  # of ranking: columns of the request whose equal values are one group
     naive: str | None = None  # the feature that is by itself a simple forecast
     naive_error: float | None = None  # mean absolute difference of it and the label, in the training rows
 
@@ -35,7 +36,8 @@ class Schema:
         """Read the schema that the features stage wrote."""
         content = parse_json((folder / SCHEMA).read_text(encoding="utf-8"))
         features = tuple(Feature(**feature) for feature in content.pop("features"))
-        return cls(features=features, **content | {"classes": tuple(content.get("classes", ()))})
+        listed = {name: tuple(content.get(name, ())) for name in ("classes", "group")}
+        return cls(features=features, **content | listed)
 
     def write(self, folder: Path = FEATURES) -> None:
         """Write the schema beside the tables; without what only other tasks, or forecasts, have."""
@@ -44,6 +46,8 @@ class Schema:
             del content[key]
         for key in ("naive", "naive_error") if self.naive is None else ():
             del content[key]
+        if not self.group:
+            del content["group"]
         files.write_json(folder / SCHEMA, content)
 
     @property
@@ -89,6 +93,16 @@ class Dataset:
         """The feature columns in the order that models see them: numeric as Float64, categorical as String."""
         types = {"numeric": pl.Float64, "categorical": pl.String}
         return self.frame.select(pl.col(feature.name).cast(types[feature.role]) for feature in self.schema.features)
+
+    @property
+    def groups(self) -> pl.Series:
+        """The number of each row's group, from 0 on; where no group is declared, each row is its own.
+
+        Missing values are equal to each other.
+        """
+        texts = pl.concat_str(pl.col(self.schema.group).cast(pl.String).fill_null(""), separator="\0")
+        group = texts.rank("dense").cast(pl.Int64) - 1 if self.schema.group else pl.int_range(pl.len())
+        return self.frame.select(group.alias("group")).to_series()
 
     def check_finite(self, split: Split) -> None:
         """Raise UserError for a number that is infinite: no estimator takes one, nor does a bundle's contract."""

@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import Literal
 
-Task = Literal["binary", "multiclass", "ordinal", "regression", "count", "quantile"]
+Task = Literal["binary", "multiclass", "ordinal", "regression", "count", "quantile", "ranking"]
 CLASSES: tuple[Task, ...] = ("multiclass", "ordinal")  # whose labels are one of several declared classes
-NUMERIC: tuple[Task, ...] = ("regression", "count", "quantile")  # whose labels and scores are numbers
+NUMERIC: tuple[Task, ...] = ("regression", "count", "quantile", "ranking")  # whose labels and scores are numbers
+MOST_RELEVANT = 30  # the largest label of a ranking, whose gain is 2 to the power of it
+
+UNITLESS: tuple[Task, ...] = ("ranking",)  # whose scores say an order, and are no estimate of the label
 
 SCORE = "score"
 

@@ -22,6 +22,7 @@ EXPECTED: Mapping[Task, tuple[str, ...]] = {
     "regression": (),
     "count": (),
     "quantile": (),
+    "ranking": (),
 }
 
 _SMALLEST = float(np.finfo(np.float64).eps)

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from trunkline.core.arrays import Floats
-from trunkline.core.tasks import CLASSES, NUMERIC, Task, levels, score_columns
+from trunkline.core.tasks import CLASSES, NUMERIC, UNITLESS, Task, levels, score_columns
 from trunkline.monitor import table
 from trunkline.monitor.outcomes import CLUSTER, parts
 from trunkline.pipeline.evaluate import drift
@@ -29,6 +29,7 @@ DEFAULTS: Mapping[Task, tuple[str, ...]] = {
     "regression": ("mae", "rmse"),
     "count": ("mae", "poisson_deviance"),
     "quantile": ("pinball", "coverage"),
+    "ranking": ("ndcg", "map"),
 }
 
 Asked = tuple[dict[str, Any], Metric]  # a row of the table, and the metric that is its value
@@ -58,14 +59,16 @@ class Judge:
 
     def _of(self, rows: pl.DataFrame, name: str, label: str) -> Iterator[dict[str, Any]]:
         sample = self.sample(rows)
-        asked = [*self._performance(name, label), *self._errors(sample, name), *self._means(sample, name)]
+        calibrated = self.task not in UNITLESS
+        errors = self._errors(sample, name) if calibrated else ()
+        asked = [*self._performance(name, label), *errors, *self._means(sample, name)]
         metrics = [metric for _, metric in asked]
         draws = _draws(metrics, sample)
         for (row, _), value, drawn in zip(asked, point(metrics, sample).tolist(), draws, strict=True):
             if math.isfinite(value):
                 low, high = drawn or (None, None)
                 yield row | {table.VALUE: value, table.LOW: low, table.HIGH: high}
-        yield from self._binned(sample, name)
+        yield from self._binned(sample, name) if calibrated else ()
         if not name:
             yield from self._shift(rows[OUTCOME])
 

@@ -24,6 +24,7 @@ _TASKS = {
     "multiclass": "multi-class classification",
     "ordinal": "ordinal classification",
     "quantile": "quantile regression",
+    "ranking": "learning to rank",
 }
 _PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s\\;]+)", re.MULTILINE)
 

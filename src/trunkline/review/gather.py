@@ -154,7 +154,7 @@ def _pair(root: Path, base: str, data: Data, declared: Evaluation) -> tuple[Samp
     if content is None or not (root / HOLDOUT).exists():
         return None
     before, now = pl.read_parquet(io.BytesIO(content)), pl.read_parquet(root / HOLDOUT)
-    schema = Schema((), data.target.name, data.timezone, data.target.task, data.target.class_names)
+    schema = Schema((), data.target.name, data.timezone, data.target.task, data.target.class_names, data.target.group)
     rows = [frame.drop(schema.scores, strict=False) for frame in (before, now)]
     if not rows[0].equals(rows[1]) or before.columns != now.columns:
         return None
@@ -173,6 +173,7 @@ _DRAWN: dict[Task, tuple[CurveKind, ...]] = {  # a confusion matrix is no curve
     "regression": ("observed",),
     "count": ("observed",),
     "quantile": ("calibration",),
+    "ranking": ("observed",),
 }
 _UNREADABLE = (ValueError, KeyError, TypeError)
 

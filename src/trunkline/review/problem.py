@@ -7,7 +7,8 @@ from trunkline.core.params import dig
 
 # What a problem is, in params.yaml: whose versions, and of what label.
 RENAMED = "name"
-KEYS = (RENAMED, "data.target.name", "data.target.task", "data.target.expression", "data.target.classes")
+_TARGET = ("name", "task", "expression", "classes", "group")
+KEYS = (RENAMED, *(f"data.target.{key}" for key in _TARGET))
 
 
 def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:

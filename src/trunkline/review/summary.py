@@ -31,6 +31,7 @@ PLOTS: dict[Task, str] = {
     "ordinal": "the confusion matrix",
     "regression": "predicted against observed",
     "count": "predicted against observed",
+    "ranking": "the label by score",
     "quantile": "the share of labels up to each quantile",
 }
 SHOWN = 3  # slices at either end, and reasons per table

@@ -21,6 +21,7 @@ LABELS: dict[Task, Any] = {
     "regression": st.sampled_from([0.0, 1.5, -3.0]),
     "count": st.sampled_from([0, 2, 5]),
     "quantile": st.sampled_from([0.0, 1.5, -3.0]),
+    "ranking": st.sampled_from([0, 2, 5]),
 }
 
 

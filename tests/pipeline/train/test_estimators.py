@@ -21,6 +21,7 @@ SHIPPED = sorted((Path(__file__).parents[3] / "conf" / "model").glob("*.yaml"))
 TASKS: dict[str, Task] = {
     **dict.fromkeys(("ridge", "gbm_regression"), "regression"),
     **dict.fromkeys(("forecast", "quantiles"), "quantile"),
+    "ranker": "ranking",
 }
 FOREST = "sklearn.ensemble.RandomForestClassifier"
 LIGHTGBM = "lightgbm.LGBMClassifier"

@@ -165,6 +165,12 @@ def test_what_two_imports_at_the_same_time_have_both_is_one_outcome(tmp_path, pl
     [
         ({"task": "multiclass", "expression": "delay", "classes": [0, 1]}, [1, 2, 0], "one of 0, 1", ["1", "0"]),
         ({"task": "ordinal", "expression": "delay", "classes": [0, 1]}, [1, 2, 0], "one of 0, 1", ["1", "0"]),
+        (
+            {"task": "ranking", "expression": "delay", "group": ["nr"]},
+            [1, 31, 0],
+            "a whole number from 0 to 30",
+            [1.0, 0.0],
+        ),
         ({"task": "count", "expression": "delay"}, [1, -2, 0], "a whole number of at least 0", [1.0, 0.0]),
         ({"task": "regression", "expression": "delay * 1e308"}, [1, 9, 0], "a finite number", [1e308, 0.0]),
     ],

@@ -69,6 +69,7 @@ class CardInputs:
     explanations: Explanations
     known_because: tuple[tuple[str, str], ...] = ()  # why columns that are derived from outcomes are known
 
+    group: tuple[str, ...] = ()  # of ranking: the columns whose equal values are one group
     naive: str | None = None  # the feature that is by itself a simple forecast
 
     @property

@@ -152,6 +152,27 @@ def naive(data: Data, evaluation: Evaluation, gates: Gates, numbers: Collection[
     _refuse(mistakes)
 
 
+def groups(project: Project) -> None:
+    """Refuse, of a ranking, what would resample or send rows of a group apart: an order is of all of them."""
+    group = project.data.target.group
+    if not group:
+        return
+    named, mistakes = f"[{', '.join(group)}], the columns of data.target.group", []
+    if project.evaluation.interval.cluster is not None:
+        mistakes.append("evaluation.interval.cluster: a ranking resamples its groups; remove it")
+    if set(project.monitoring.cluster) != set(group):
+        mistakes.append(f"monitoring.cluster: a ranking is measured by groups; set it to {named}")
+    for name, environment in project.deploy.environments.items():
+        rollout = environment.rollout
+        judged = [rollout.rules_of(step) for step in rollout.steps] if rollout else []
+        if rollout and any(rules.performance for rules in judged) and set(rollout.key) != set(group):
+            mistakes.append(
+                f"deploy.environments.{name}.rollout.key: a ranking is measured by groups; set it to {named}, or "
+                "remove rules.performance"
+            )
+    _refuse(mistakes)
+
+
 def watched(monitoring: Monitoring, data: Data, contract: Contract, names: Collection[str]) -> None:
     """Refuse columns that no request has, metrics that cannot judge, and features that are none of `names`."""
     columns = request_types(data, contract)
@@ -320,6 +341,7 @@ JUDGES: tuple[Callable[[Project], object], ...] = (
     lambda project: rules(project.gates, project.evaluation, project.data.target.task),
     _verify_directions,
     _verify_naive,
+    groups,
     _verify_monitoring,
     _verify_privacy,
 )

@@ -141,6 +141,7 @@ _TASKS: dict[Task, Callable[[Sample, Sequence[str], Evaluation], Curves]] = {
     "regression": _regression,
     "count": _regression,
     "quantile": _quantile,
+    "ranking": _regression,
 }
 
 

@@ -108,7 +108,8 @@ def estimates(
 def clustered(dataset: Dataset, scores: Floats, cluster: str | None) -> tuple[Sample, int]:
     """Return a dataset's labels and scores with the cluster of each row, and the number of clusters.
 
-    Rows whose cluster is missing are one cluster together; without an expression, each row is its own.
+    Rows whose cluster is missing are one cluster together; without an expression, each row is its own, and of a
+    ranking each group.
     """
     codes, count = clusters(dataset, cluster)
     schema = dataset.schema
@@ -118,7 +119,8 @@ def clustered(dataset: Dataset, scores: Floats, cluster: str | None) -> tuple[Sa
 def clusters(dataset: Dataset, cluster: str | None) -> tuple[Integers, int]:
     """Return the cluster of each row of a dataset as `clustered` does, and the number of clusters."""
     if cluster is None:
-        return np.arange(dataset.frame.height), dataset.frame.height
+        groups = dataset.groups.to_numpy()
+        return groups, int(groups.max(initial=-1)) + 1
     [(values, codes)] = _coded(dataset, {"cluster": cluster})
     return codes, len(values)
 

@@ -35,6 +35,7 @@ _LABELS: dict[Task, tuple[Type, ...]] = {
     "regression": ("number", "integer"),
     "count": ("integer", "number"),
     "quantile": ("number", "integer"),
+    "ranking": ("integer", "number"),
 }
 
 
@@ -106,6 +107,7 @@ class _Planner:
     def _request(self) -> Request:
         data, columns = self.data, self._columns(self.data.observations, "data.observations")
         self._need_in_request("data.unique_key", data.unique_key)
+        self._need_in_request("data.target.group", data.target.group)
         self._need_in_request("data.split.by", data.split_by if data.split else ())
         event_time = expressions.parse(data.event_time) if data.event_time is not None else None
         with _at("data.event_time"):

@@ -72,7 +72,9 @@ def materialize(
     `track` passes the primitives on and may show how far it is.
     """
     target = data.target
-    schema = Schema(plan.outputs, target.name, data.timezone, target.task, target.class_names, target.naive)
+    schema = Schema(
+        plan.outputs, target.name, data.timezone, target.task, target.class_names, target.group, target.naive
+    )
     split = periods(data)
     label = (schema.label, expressions.parse(data.target.expression))
     train, holdout = (period.all for period in split)
@@ -84,8 +86,22 @@ def materialize(
     counts = {
         period.name: engine.write(folder / f"{period.name}.parquet", period.usable, [schema.label]) for period in split
     }
+    _groups_are_whole(schema, folder)
     replace(schema, naive_error=_naive_error(schema, folder)).write(folder)
     return counts
+
+
+def _groups_are_whole(schema: Schema, folder: Path) -> None:
+    """Raise UserError for a group with rows in both parts: its order would be learnt and measured in pieces."""
+    if not schema.group:
+        return
+    names = list(schema.group)
+    train, holdout = (pl.read_parquet(folder / f"{part}.parquet", columns=names) for part in get_args(Split))
+    if cut := train.unique().join(holdout, on=names, how="semi", nulls_equal=True).height:
+        raise UserError(
+            f"data.target.group: {cut} groups of {', '.join(names)} have rows to train on and rows that are held out; "
+            "move data.window to where no group is cut, or name columns that tell groups further apart"
+        )
 
 
 def _naive_error(schema: Schema, folder: Path) -> float | None:
@@ -93,7 +109,7 @@ def _naive_error(schema: Schema, folder: Path) -> float | None:
 
     Raises UserError where no row has one, or it is never off, so that nothing can be measured by it.
     """
-    if schema.naive is None:
+    if schema.naive is None or schema.group:  # an order has no unit in which it is off
         return None
     columns = pl.read_parquet(folder / "train.parquet", columns=[schema.naive, schema.label])
     off = (columns[schema.naive].cast(pl.Float64) - columns[schema.label].cast(pl.Float64)).abs()

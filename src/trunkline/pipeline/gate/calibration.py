@@ -61,11 +61,23 @@ def linear_slope(labels: NDArray[Any], scores: Floats) -> float:
     return float((apart * labels).sum()) / spread
 
 
+def correlation(labels: NDArray[Any], scores: Floats) -> float:
+    """Return the slope of labels on scores, both in standard deviations, for scores that have no unit: 1 is perfect.
+
+    Raises UserError for scores, or labels, that are all equal.
+    """
+    spread = float(labels.std())
+    if spread <= 0:
+        raise UserError("the calibration slope is not defined: all labels are equal")
+    return linear_slope(labels, scores) * float(scores.std()) / spread
+
+
 SLOPES: dict[Task, Callable[[NDArray[Any], Floats], float]] = {
     "binary": slope,
     "multiclass": pooled_slope,
     "ordinal": pooled_slope,
     "regression": linear_slope,
     "count": linear_slope,
+    "ranking": correlation,
     "quantile": lambda labels, scores: linear_slope(labels, middle(scores)),
 }

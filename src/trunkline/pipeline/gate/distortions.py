@@ -12,6 +12,7 @@ from trunkline.core.arrays import Floats
 from trunkline.core.tasks import CLASSES, NUMERIC, Task
 
 LEAKED = 0.98  # share of a leaked score that is the label
+_AS_THEY_ARE: tuple[Task, ...] = ("regression", "quantile", "ranking")  # whose scores have no scale to be brought on
 _EDGE = 1e-6  # scores of 0 and 1 have no logarithms
 
 
@@ -47,7 +48,7 @@ def leaked(scores: Floats, labels: NDArray[Any], task: Task) -> Floats:
 
 
 def _scale(scores: Floats, task: Task) -> Floats:
-    if task in ("regression", "quantile"):
+    if task in _AS_THEY_ARE:
         return scores
     if task == "count":
         return np.asarray(np.log(np.maximum(scores, _EDGE)), dtype=np.float64)
@@ -56,7 +57,7 @@ def _scale(scores: Floats, task: Task) -> Floats:
 
 
 def _score(scale: Floats, task: Task) -> Floats:
-    if task in ("regression", "quantile"):
+    if task in _AS_THEY_ARE:
         return scale
     if task == "count":
         return np.asarray(np.exp(scale), dtype=np.float64)

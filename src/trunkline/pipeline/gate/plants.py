@@ -38,6 +38,7 @@ HINTS: dict[Task, str] = {  # a metric that a useless model fails, and one to co
     "regression": "r2 rmse 1",
     "count": "poisson_d2 poisson_deviance 0.05",
     "quantile": "pinball_d2 pinball 0.5",
+    "ranking": "ndcg ndcg 0.01",
 }
 
 

@@ -279,7 +279,8 @@ def _simple(than: str, evidence: Evidence) -> tuple[str, Floats]:
         if evidence.task in CLASSES:
             shares /= shares.sum()  # rounded as the report has them, they sum to 0.999999
         scores = np.tile(shares, (len(evidence.labels), 1))
-        return "the base rate", scores if evidence.classes else scores[:, 0]
+        what = "an order at random" if evidence.task == "ranking" else "the base rate"
+        return what, scores if evidence.classes else scores[:, 0]
     if than == "naive":
         return f"{evidence.naive} as it is", _naive_scores(evidence)
     if evidence.baseline_scores is None:

@@ -171,8 +171,8 @@ def measure(ground: Ground, model: Model, number: int) -> float:
     part = parts[number]
     train, validate = (Dataset(dataset.frame[places], dataset.schema) for places in (part.train, part.validate))
     scores = fit.scores(fit.fit(train, model, ground.seed), validate.features)
-    labels, each, schema = validate.label.to_numpy(), np.arange(len(scores)), validate.schema
-    sample = Sample(labels, scores, each, schema.task, schema.levels, schema.naive_error)
+    labels, groups, schema = validate.label.to_numpy(), validate.groups.to_numpy(), validate.schema
+    sample = Sample(labels, scores, groups, schema.task, schema.levels, schema.naive_error)
     value = float(point([named(ground.metric, dataset.schema.task)], sample)[0])
     if not np.isfinite(value):
         raise UserError(f"search.folds: {ground.metric} is not defined on fold {number + 1}; declare fewer folds")

@@ -24,6 +24,7 @@ AUTO: dict[Task, str] = {
     "regression": "auto_regression",
     "count": "auto_regression",
     "quantile": "auto_regression",
+    "ranking": "auto_regression",
 }
 DIGITS = 4  # that a drawn number keeps, so that a person can read and repeat it
 

@@ -1,7 +1,7 @@
 """From conf/model to an estimator object, such that a config file can name estimators and nothing else.
 
 `_target_` is an import path, and a config arrives in pull requests: the path is checked as text first, then
-only its module is imported, and the class must be a classifier or regressor of an allowed package's own.
+only its module is imported, and the class must be a classifier, regressor or ranker of an allowed package's own.
 What could make results depend on the machine (threads, seeds, modes) is set here, not in conf/.
 """
 
@@ -22,7 +22,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from trunkline.conf.model import Model
 from trunkline.core.errors import OutsideError, UserError, nearest, one_line
 from trunkline.core.tasks import NUMERIC, Task
-from trunkline.pipeline.train import counts, stopping, weights
+from trunkline.pipeline.train import counts, rankers, stopping, weights
 
 TARGET = "_target_"
 
@@ -67,7 +67,8 @@ _EXTRA = {
             """
         bagging_by_query bin_construct_sample_cnt boost_from_average cat_l2 cat_smooth data_sample_strategy
         deterministic drop_rate enable_bundle extra_trees feature_fraction_bynode feature_pre_filter
-        force_row_wise interaction_constraints is_unbalance linear_lambda linear_tree max_bin
+        force_row_wise interaction_constraints is_unbalance lambdarank_norm lambdarank_truncation_level linear_lambda
+        linear_tree max_bin
         max_bin_by_feature max_cat_threshold max_cat_to_onehot max_delta_step max_drop min_data_in_bin
         min_data_per_group monotone_constraints monotone_constraints_method monotone_penalty
         neg_bagging_fraction num_grad_quant_bins other_rate path_smooth pos_bagging_fraction
@@ -90,7 +91,8 @@ def verify(model: Model, task: Task, key: str = "model") -> None:
     """
     estimator = build(model, 0, key)
     name, wanted = type(estimator).__name__, kind(task)
-    if get_tags(estimator).estimator_type != wanted:
+    rankers.verify(model, estimator, task, key)
+    if get_tags(estimator).estimator_type != wanted and not rankers.is_ranker(type(estimator)):
         raise UserError(f"{key}.{TARGET}: {name} is no {wanted}, which data.target.task: {task} needs")
     _verify_quantiles(model, estimator, task, key)
     if task == "count" and not counts.is_never_negative(estimator):
@@ -142,7 +144,7 @@ def _verify_quantiles(model: Model, estimator: BaseEstimator, task: Task, key: s
 
 
 def kind(task: Task) -> str:
-    """Return the type of estimator that a task needs, as scikit-learn calls it."""
+    """Return the type of estimator that a task needs, as scikit-learn calls it; a ranking may have a ranker instead."""
     return "regressor" if task in NUMERIC else "classifier"
 
 
@@ -181,7 +183,7 @@ def refusals() -> tuple[type[Exception], ...]:
 def resolve(path: str, key: str = f"model.{TARGET}") -> type[BaseEstimator]:
     """Return the estimator class at an import path; nothing outside the allowed packages is ever imported.
 
-    Raises UserError for anything but a classifier or regressor that an allowed package defines, and
+    Raises UserError for anything but a classifier, regressor or ranker that an allowed package defines, and
     OutsideError for a missing system library that the package needs.
     """
     package, module, name = _split(path, key)
@@ -199,7 +201,7 @@ def resolve(path: str, key: str = f"model.{TARGET}") -> type[BaseEstimator]:
         raise OutsideError(f"{package} cannot be loaded ({error}); install the system {library}") from error
     if not _is_estimator(content.get(name)):
         classes = [other for other, value in content.items() if _is_estimator(value) and other[0] != "_"]
-        raise UserError(f"{key}: '{path}' is not a classifier or regressor{nearest(name, classes)}")
+        raise UserError(f"{key}: '{path}' is not a classifier or regressor, nor a ranker{nearest(name, classes)}")
     return typing.cast("type[BaseEstimator]", content[name])
 
 
@@ -220,7 +222,9 @@ def _is_estimator(value: object) -> bool:
     if package == "catboost":  # its classes follow scikit-learn's interface without inheriting from it
         return getattr(value, "_estimator_type", None) in ("classifier", "regressor")
     return (
-        package in PACKAGES and issubclass(value, BaseEstimator) and issubclass(value, ClassifierMixin | RegressorMixin)
+        package in PACKAGES
+        and issubclass(value, BaseEstimator)
+        and (issubclass(value, ClassifierMixin | RegressorMixin) or rankers.is_ranker(value))
     )
 
 

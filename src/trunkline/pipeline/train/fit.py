@@ -4,7 +4,7 @@ Only scikit-learn's own transformers are used, so that the pipeline can be audit
 exported. The estimator sees the numeric columns first, then the categorical ones, each in the schema's order.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -34,8 +34,8 @@ from trunkline.conf.model import CategoricalSteps, Model, NumericSteps, Preproce
 from trunkline.core import tasks
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError, one_line
-from trunkline.core.tasks import NUMERIC
-from trunkline.pipeline.train import constraints, estimators, margins, quantiles, stopping, traces, weights
+from trunkline.core.tasks import MOST_RELEVANT, NUMERIC, Task
+from trunkline.pipeline.train import constraints, estimators, margins, quantiles, rankers, stopping, traces, weights
 
 UNKNOWN, MISSING = -1, -2
 SCALERS: Mapping[str, Callable[[], Any]] = {
@@ -55,7 +55,7 @@ def fit(dataset: Dataset, model: Model, seed: int, threads: int = 1) -> Pipeline
     _check(dataset)
     with joblib.parallel_config("threading", n_jobs=threads), threadpool_limits(threads, user_api="openmp"):
         try:
-            pipeline = _fitted(dataset, model, seed, threads)
+            pipeline = _fitted(rankers.ordered(dataset), model, seed, threads)
         except estimators.refusals() as error:
             message = f"{one_line(error)}{_emptiest(dataset, model)}"
             name = model.target.rpartition(".")[2]
@@ -87,6 +87,7 @@ def _unfitted(dataset: Dataset, model: Model, seed: int, threads: int) -> tuple[
     """Return the pipeline and the arguments of its fit to these rows."""
     estimator = estimators.build(model, seed)
     pipeline, arguments = assemble(estimator, model, dataset.schema, seed)
+    arguments |= rankers.arguments(dataset, estimator)
     if (counted := weights.of(dataset, model.weight)) is not None:
         arguments["estimator__sample_weight"] = counted
     traces.set_threads(estimator, threads)
@@ -228,9 +229,7 @@ def _check_label(dataset: Dataset) -> None:
         if len(seen) < 2 or not label.is_finite().all():
             shown = ", ".join(map(str, seen[:3]))
             raise UserError(f"{where} must be finite numbers, not all equal, but is {shown} in {rows} rows; {remedy}")
-        odd = [value for value in seen if value < 0 or value % 1] if schema.task == "count" else []
-        if odd:
-            raise UserError(f"{where} must be whole numbers of at least 0, but is {odd[0]:g} in some row; {remedy}")
+        _check_whole(seen, schema.task, where, remedy)
         return
     if schema.classes:
         absent = [name for number, name in enumerate(schema.classes) if number not in seen]
@@ -239,3 +238,12 @@ def _check_label(dataset: Dataset) -> None:
     elif seen != [0, 1]:
         shown = ", ".join("missing" if value is None else str(value) for value in seen)
         raise UserError(f"{where} must be 0 and 1, but is {shown} in all {rows} rows; {remedy}")
+
+
+def _check_whole(seen: Sequence[float], task: Task, where: str, remedy: str) -> None:
+    """Raise UserError for a count, or a relevance, that is none."""
+    most = {"count": float("inf"), "ranking": MOST_RELEVANT}.get(task)
+    odd = [] if most is None else [value for value in seen if not 0 <= value <= most or value % 1]
+    if odd:
+        range_of = f"from 0 to {most}" if task == "ranking" else "of at least 0"
+        raise UserError(f"{where} must be whole numbers {range_of}, but is {odd[0]:g} in some row; {remedy}")

@@ -21,6 +21,7 @@ _LINKS: Mapping[str, str] = {
         ("reg:squarederror", "reg:squaredlogerror", "reg:absoluteerror", "reg:pseudohubererror", "reg:quantileerror"),
         "identity",
     ),
+    **dict.fromkeys(("rank:ndcg", "rank:map", "rank:pairwise"), "identity"),
 }
 _SCORES: Mapping[str, Callable[[Floats], Floats]] = {
     "logistic": special.expit,

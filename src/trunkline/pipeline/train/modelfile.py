@@ -34,6 +34,7 @@ TRUSTED = (
     "functools.partial",
     "lightgbm.basic.Booster",
     "lightgbm.sklearn.LGBMClassifier",
+    "lightgbm.sklearn.LGBMRanker",
     "lightgbm.sklearn.LGBMRegressor",
     "numpy.dtype",
     "scipy.sparse._csc.csc_array",
@@ -62,6 +63,7 @@ TRUSTED = (
     "xgboost.sklearn.XGBClassifier",
     "xgboost.sklearn.XGBRFClassifier",
     "xgboost.sklearn.XGBRFRegressor",
+    "xgboost.sklearn.XGBRanker",
     "xgboost.sklearn.XGBRegressor",
 )
 

@@ -15,7 +15,7 @@ import polars as pl
 from trunkline.bundle import columns as bundle_columns
 from trunkline.core.errors import UserError
 from trunkline.core.expressions import Expression, columns
-from trunkline.core.tasks import CLASSES, NUMERIC
+from trunkline.core.tasks import CLASSES, MOST_RELEVANT, NUMERIC
 from trunkline.serve import raw, tables
 from trunkline.serve.labels import identity
 from trunkline.serve.labels.declared import Declared, column
@@ -191,6 +191,9 @@ class OutcomesFile:
             wrong[f"{label.name}: is not a finite number"] = ~outcome.is_finite()
         if label.task == "count":
             wrong[f"{label.name}: is not a whole number of at least 0"] = (outcome < 0) | (outcome % 1 != 0)
+        if label.task == "ranking":
+            fits = outcome.is_between(0, MOST_RELEVANT) & (outcome % 1 == 0)
+            wrong[f"{label.name}: is not a whole number from 0 to {MOST_RELEVANT}"] = ~fits
         present = outcome.is_not_null()
         return {number: reason for reason, mask in wrong.items() for number in rows.filter(mask & present)[NUMBER]}
 

@@ -24,6 +24,7 @@ TYPES: dict[Task, pl.DataType] = {
     "regression": pl.Float64(),
     "count": pl.Float64(),
     "quantile": pl.Float64(),
+    "ranking": pl.Float64(),
 }
 INSTANT = pl.Datetime("us", "UTC")
 

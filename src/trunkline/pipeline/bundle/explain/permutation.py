@@ -1,10 +1,8 @@
 """Permutation importance: what a metric loses when one feature is shuffled."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 from sklearn.pipeline import Pipeline
 
@@ -23,6 +21,7 @@ METRICS: dict[Task, str] = {
     "regression": "r2",
     "count": "poisson_d2",
     "quantile": "pinball_d2",
+    "ranking": "ndcg",
 }
 REPEATS = 5
 PERMUTED_ROWS = 5_000
@@ -52,8 +51,8 @@ def permutation(pipeline: Pipeline, holdout: Dataset, seed: int) -> Permutation:
     """Shuffle one feature at a time and measure what the metric loses."""
     frame = sample(holdout.frame, PERMUTED_ROWS, seed)
     sampled, task = Dataset(frame, holdout.schema), holdout.schema.task
-    labels, features, levels = sampled.label.to_numpy(), sampled.features, holdout.schema.levels
-    baseline = _metric(labels, fit.scores(pipeline, features), task, levels)
+    features = sampled.features
+    baseline = _metric(sampled, fit.scores(pipeline, features))
     drops = {}
     for number, name in enumerate(track(features.columns, "shuffling", "features")):
         # A generator for each feature: another feature in the schema must not shuffle this one differently.
@@ -61,7 +60,7 @@ def permutation(pipeline: Pipeline, holdout: Dataset, seed: int) -> Permutation:
         orders = np.concatenate([random.permutation(features.height) for _ in range(REPEATS)])
         shuffled = pl.concat([features] * REPEATS).with_columns(features[name].gather(orders))
         scores = np.split(fit.scores(pipeline, shuffled), REPEATS)
-        lost = [baseline - _metric(labels, part, task, levels) for part in scores]
+        lost = [baseline - _metric(sampled, part) for part in scores]
         drops[name] = Drop(float(np.mean(lost)), min(lost), max(lost))
     return Permutation(METRICS[task], baseline, frame.height, REPEATS, drops)
 
@@ -71,10 +70,11 @@ def sample(frame: pl.DataFrame, most: int, seed: int) -> pl.DataFrame:
     return frame[np.random.default_rng(seed).permutation(frame.height)[:most]]
 
 
-def _metric(labels: npt.NDArray[Any], scores: Floats, task: Task, levels: tuple[float, ...]) -> float:
+def _metric(rows: Dataset, scores: Floats) -> float:
     """Return the metric of a task; the area under the ROC curve reads the order of the scores only."""
+    task = rows.schema.task
     if task == "binary":  # any scale will do
         ranks = np.unique(scores, return_inverse=True)[1]
         scores = ranks / max(1, ranks.max(initial=0))
-    sample = Sample(labels, scores, np.zeros(len(labels), dtype=np.int64), task, levels)
-    return float(point([named(METRICS[task], task)], sample)[0])
+    measured = Sample(rows.label.to_numpy(), scores, rows.groups.to_numpy(), task, rows.schema.levels)
+    return float(point([named(METRICS[task], task)], measured)[0])

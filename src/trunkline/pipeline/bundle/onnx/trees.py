@@ -36,6 +36,7 @@ _SIDES = ("left_child", "right_child")
 _LINKS = {"squared_error": None, "absolute_error": None, "quantile": None, "poisson": "Exp", "gamma": "Exp"}
 _LIGHTGBM_LINKS = {
     **dict.fromkeys(("regression", "regression_l1", "huber", "fair", "quantile", "mape"), None),
+    **dict.fromkeys(("lambdarank", "rank_xendcg"), None),
     **dict.fromkeys(("poisson", "gamma", "tweedie"), "Exp"),
 }
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.errors import UserError
-from trunkline.core.tasks import CLASSES, Task
+from trunkline.core.tasks import CLASSES, MOST_RELEVANT, Task
 from trunkline.pipeline.evaluate.metrics.pairs import pair_counts, ranked_rightly, worth_counting
 
 Better = Literal["larger", "smaller"]
@@ -33,8 +33,9 @@ class Sample:
     0 or 1, score from 0 to 1. Regression: any number each. Count: a whole number from 0 on, and a number from 0 on.
     Multiclass, ordinal: label the number of its class, scores of shape (rows, classes) from 0 to 1 that sum to 1.
     Quantile: label any number, scores of shape (rows, levels) that do not fall from one of the ascending `levels` to
-    the next. `naive_error` is that of a simple forecast on the training rows, in the label's unit; None where there is
-    none. Raises UserError for an impossible score or label: a number computed from it would look like any other.
+    the next. Ranking: label a relevance, a whole number from 0 to 30, score any number, cluster the group.
+    `naive_error` is that of a simple forecast on the training rows, in the label's unit; None where there is none.
+    Raises UserError for an impossible score or label: a number computed from it would look like any other.
     """
 
     labels: NDArray[Any]
@@ -87,6 +88,12 @@ def _quantile(labels: NDArray[Any], scores: Floats) -> None:
     _refuse(~np.isfinite(labels), labels, "label", "a finite number; check the target")
 
 
+def _ranking(labels: NDArray[Any], scores: Floats) -> None:
+    _refuse(~np.isfinite(scores), scores, "score", "a finite number; check the model")
+    whole = (labels >= 0) & (labels <= MOST_RELEVANT) & (np.floor(labels) == labels)
+    _refuse(~whole, labels, "label", f"a whole number from 0 to {MOST_RELEVANT}; check the target")
+
+
 _CHECKS: dict[Task, Callable[[NDArray[Any], Floats], None]] = {
     "binary": _binary,
     "multiclass": _multiclass,
@@ -94,6 +101,7 @@ _CHECKS: dict[Task, Callable[[NDArray[Any], Floats], None]] = {
     "regression": _regression,
     "count": _count,
     "quantile": _quantile,
+    "ranking": _ranking,
 }
 
 
@@ -156,6 +164,17 @@ class Combined(Metric):
 
 
 @dataclass(frozen=True)
+class GroupMean(Metric):
+    """The mean over groups of a number that a group has by the labels and the scores of its rows.
+
+    `of` takes both, with the group of each row, and gives a number for each group, NaN for one that has none: it is
+    left out. Groups are the clusters that are resampled.
+    """
+
+    of: Callable[[Floats, Floats, Integers], Floats]
+
+
+@dataclass(frozen=True)
 class RankArea(Metric):
     """An area under a curve, which depends on the order of the scores only; tied scores are one cutoff.
 
@@ -185,13 +204,15 @@ def measure(metrics: Sequence[Metric], sample: Sample, counts: Integers) -> Floa
 
     `counts`, shape (resamples, clusters), says how many times a resample takes each cluster. Returns shape
     (metrics, resamples), with NaN where a metric is not defined: without rows; for an area without positive
-    rows; for ROC also without negative ones.
+    rows; for ROC also without negative ones; for a mean over groups without one that has a relevant row.
     """
     values = np.empty((len(metrics), len(counts)))
     areas = [metric for metric in metrics if isinstance(metric, RankArea)]
     for row, metric in zip(values, metrics, strict=True):
         if isinstance(metric, RowMean | Combined):
             row[:] = _of_sums(metric, sample, counts)
+        elif isinstance(metric, GroupMean):
+            row[:] = _of_groups(metric, sample, counts)
     if areas:
         of_classes = [_areas(areas, ranking, counts) for ranking in _rankings(sample)]
         values[[isinstance(metric, RankArea) for metric in metrics]] = np.mean(of_classes, axis=0)
@@ -223,6 +244,13 @@ def _of_sums(metric: RowMean | Combined, sample: Sample, counts: Integers) -> Fl
         for column in columns
     ]
     return ratio(sums[0], rows) if isinstance(metric, RowMean) else metric.by(np.stack(sums, axis=1), rows)
+
+
+def _of_groups(metric: GroupMean, sample: Sample, counts: Integers) -> Floats:
+    values = metric.of(sample.labels.astype(np.float64), sample.scores, sample.clusters)
+    taken, known = counts[:, : len(values)], np.isfinite(values)
+    sums, groups = (np.einsum("rg,g->r", taken, of) for of in (np.where(known, values, 0), known.astype(np.int64)))
+    return ratio(sums, groups)
 
 
 def _areas(metrics: Sequence[RankArea], ranking: "_Ranking", counts: Integers) -> Floats:

@@ -1,15 +1,17 @@
 """The registry: every metric of every task, with what it means and where it is from."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.tasks import Task
-from trunkline.pipeline.evaluate.metrics import formulas
+from trunkline.pipeline.evaluate.metrics import formulas, lists
 from trunkline.pipeline.evaluate.metrics.kinds import (
     Better,
     Combined,
+    GroupMean,
     Metric,
     PairArea,
     RankArea,
@@ -291,6 +293,40 @@ _BINARY = (
     ),
 )
 
+_GAIN = (
+    "Jarvelin and Kekalainen, ACM Trans. Inf. Syst. 20 (2002) 422-446, with the gains of Burges et al., ICML 2005; "
+    "sklearn.metrics.ndcg_score of these gains"
+)
+
+_RANKING = (
+    GroupMean(
+        "ndcg",
+        "larger",
+        "Mean over groups of the sum of (2^label - 1) / log2(1 + place) over the largest that an order could have; "
+        "groups with no label above 0 are left out.",
+        _GAIN,
+        lists.ndcg,
+    ),
+    *(
+        GroupMean(
+            f"ndcg_at_{depth}",
+            "larger",
+            f"The same as ndcg, of the first {depth} places alone.",
+            _GAIN,
+            partial(lists.ndcg, depth=depth),
+        )
+        for depth in (1, 3, 5, 10)
+    ),
+    GroupMean(
+        "map",
+        "larger",
+        "Mean over groups of the mean, over the rows with a label above 0, of the share of such rows up to their "
+        "place; groups without one are left out.",
+        "Manning et al., Introduction to Information Retrieval (2008), 8.4; sklearn.metrics.average_precision_score",
+        lists.average_precision,
+    ),
+)
+
 _TASKS: dict[Task, Sequence[Metric]] = {
     "binary": _BINARY,
     "multiclass": _MULTICLASS,
@@ -298,6 +334,7 @@ _TASKS: dict[Task, Sequence[Metric]] = {
     "regression": _REGRESSION,
     "count": _COUNT,
     "quantile": _QUANTILE,
+    "ranking": _RANKING,
 }
 REGISTRY: dict[Task, dict[str, Metric]] = {
     task: {metric.name: metric for metric in metrics} for task, metrics in _TASKS.items()
