@@ -26,9 +26,9 @@ from sklearn.preprocessing import (
 )
 from sklearn.svm import LinearSVC, LinearSVR
 
-from trunkline.bundle.runtime import CATEGORICAL, NUMERIC
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Schema
+from trunkline.core.graphs import CATEGORICAL, NUMERIC
 from trunkline.core.tasks import SCORE
 from trunkline.pipeline.bundle import fitted
 from trunkline.pipeline.bundle.onnx import dense
