@@ -49,7 +49,9 @@ def _pin(experiment: str | None, as_json: bool, *, write: bool) -> bool:
     project = judge.check(composed, paths.CONF)
     declared = project.model.sites
     if not declared:
-        raise UserError("model.sites: names no site; declare those whose models are joined, as docs/federation.md says")
+        raise UserError(
+            "model.sites: names no site; declare those whose models are joined: docs/federation.md of the framework"
+        )
     expected = sites.Expected.of(project)
     pinned = {name: sites.pinned(name, site, expected, os.environ) for name, site in declared.items()}
     before = {name: (site.digest, site.rows) for name, site in declared.items()}
