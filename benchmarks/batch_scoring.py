@@ -126,8 +126,9 @@ def onnxruntime(folder: Path, _: int) -> None:
     import pyarrow.parquet as pq
 
     from trunkline.bundle import columns
-    from trunkline.bundle.runtime import CATEGORICAL, NUMERIC, Bundle
+    from trunkline.bundle.runtime import Bundle
     from trunkline.core import paths
+    from trunkline.core.graphs import CATEGORICAL, NUMERIC
     from trunkline.core.tasks import SCORE
 
     bundles = [Bundle.load(paths.BUNDLE) for _ in range(CPUS)]

@@ -74,8 +74,7 @@ def _seconds(action: Action, given: Sequence[Any]) -> float:
 def _feed(bundle: "Bundle", request: dict[str, Any]) -> dict[str, Any]:
     import numpy as np
 
-    from trunkline.bundle.contract import MISSING
-    from trunkline.bundle.runtime import CATEGORICAL, NUMERIC
+    from trunkline.core.graphs import CATEGORICAL, MISSING, NUMERIC
 
     numbers = np.array([[request[name] for name in bundle.numeric]], np.float64)
     texts = [[MISSING if request[name] is None else request[name] for name in bundle.categorical]]

@@ -17,10 +17,11 @@ from onnx import TensorProto, helper
 from tests import bundles
 from tests.bundles import INPUTS, expected, field
 from trunkline.bundle import manifest
-from trunkline.bundle.contract import MISSING, Input
+from trunkline.bundle.contract import Input
 from trunkline.bundle.manifest import BundleError
 from trunkline.bundle.runtime import Bundle
 from trunkline.core.errors import UserError
+from trunkline.core.graphs import MISSING
 
 GOOD = {"hour": 7, "origin": "JFK", "delay": -3.5, "engines": 2, "holiday": True, "dest": "LAX", "kind": "arrival"}
 

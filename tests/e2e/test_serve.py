@@ -13,8 +13,8 @@ from open_inference.grpc.service import GRPCInferenceServiceStub
 from tests.e2e.conftest import Checkout
 from tests.serving import Server, serving
 from trunkline.bundle.columns import graph_scores
-from trunkline.bundle.contract import MISSING
 from trunkline.bundle.runtime import Bundle
+from trunkline.core.graphs import MISSING
 
 pytestmark = pytest.mark.e2e
 

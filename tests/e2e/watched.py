@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from trunkline.bundle.contract import MISSING
 from trunkline.cli import watching
 from trunkline.core.dataset import Dataset
+from trunkline.core.graphs import MISSING
 from trunkline.serve.log import DIGEST, REQUEST, TIME
 from trunkline.serve.prediction_log import place, segments
 from trunkline.serve.prediction_log.messages import Scorer

@@ -11,13 +11,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trunkline.bundle import runtime
-from trunkline.bundle.contract import MISSING
 from trunkline.conf.model import Model
+from trunkline.core import graphs
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Dataset, Schema, Split
 from trunkline.core.errors import UserError
 from trunkline.core.features import Feature, Role
+from trunkline.core.graphs import MISSING
 from trunkline.core.tasks import Task
 from trunkline.pipeline.bundle import parity
 from trunkline.pipeline.bundle.explain import explain
@@ -84,7 +84,7 @@ def models(target: str, role: Role) -> Iterator[Model]:
 
 
 def graph_scores(graph: bytes, schema: Schema, features: pl.DataFrame) -> Floats:
-    session = runtime.session(graph)
+    session = graphs.session(graph)
     feed: dict[str, Any] = {}
     if names := schema.of_role("numeric"):
         feed["numeric"] = features.select(names).to_numpy().astype(np.float64)

@@ -22,6 +22,7 @@ from trunkline.cli.predict import predict
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.features import Features
+from trunkline.core import graphs
 from trunkline.core.errors import UserError
 from trunkline.pipeline.bundle import inputs
 from trunkline.pipeline.features import compiler
@@ -131,7 +132,7 @@ def requested(path: Path, fields: list[Input]) -> dict[str, list[Any]]:
         names = [field.name for field in fields if field.role == role]
         for name, column in zip(names, matrix.T.tolist(), strict=True):
             series = pl.Series(column)
-            plain = series.fill_nan(None) if role == "numeric" else series.replace(contract.MISSING, None)
+            plain = series.fill_nan(None) if role == "numeric" else series.replace(graphs.MISSING, None)
             values[name] = [FAILED if (name, row) in refused else value for row, value in enumerate(plain)]
     return values
 
@@ -261,4 +262,4 @@ def test_a_category_of_a_request_is_that_of_a_file(tmp_path: Path, kind: str, va
     except UserError:  # a column that is stored as no such value at all
         many = FAILED
     # A text in a request has to be written as the pipeline writes it, in a file it need not.
-    assert many == (None if one == contract.MISSING else one) or (one, value in {"007", "+7"}) == (FAILED, True)
+    assert many == (None if one == graphs.MISSING else one) or (one, value in {"007", "+7"}) == (FAILED, True)

@@ -16,9 +16,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from trunkline.bundle.contract import MISSING, Contract, Input
+from trunkline.bundle.contract import Contract, Input
 from trunkline.bundle.runtime import Bundle
 from trunkline.core.arrays import Floats
+from trunkline.core.graphs import MISSING
 from trunkline.tables import convert
 
 Mask = npt.NDArray[np.bool_]

@@ -12,9 +12,8 @@ import numpy.typing as npt
 
 from trunkline.bundle.manifest import CONTRACT, BundleError
 from trunkline.core.errors import UserError, nearest
+from trunkline.core.graphs import MISSING
 from trunkline.core.tasks import score_columns
-
-MISSING = "\ue000"  # a missing category in the graph's text input; private use, so that no real text has it
 
 _INTEGER = re.compile(r"0|-?[1-9]\d*", re.ASCII)
 _LARGEST = float(np.finfo(np.float64).max)

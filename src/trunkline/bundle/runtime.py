@@ -5,7 +5,6 @@ the graph is built from verified bytes of onnxruntime's own operators, with no w
 One request is checked field by field against the contract, by checks compiled once when the bundle is loaded.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,13 @@ import numpy.typing as npt
 
 from trunkline.bundle.manifest import CONTRACT, BundleError, Manifest, read
 from trunkline.core.errors import UserError, one_line
+from trunkline.core.graphs import CATEGORICAL, MISSING, NUMERIC, even, session
 from trunkline.core.tasks import SCORE
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 from trunkline.bundle.contract import (
-    MISSING,
     Contract,
     no_unicode,
     number_check,
@@ -30,9 +29,6 @@ from trunkline.bundle.contract import (
     text_check,
     unknown_field,
 )
-
-NUMERIC, CATEGORICAL = "numeric", "categorical"  # the graph's inputs; its output is SCORE
-_NO_FOLDER = str(Path(os.devnull, "none"))  # where the graph may look for tensors in other files: it cannot exist
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,26 +130,6 @@ class Bundle:
         if not self.contract.classes:
             return float(scores)
         return dict(zip(self.contract.classes, scores.tolist(), strict=True))
-
-
-def even(rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return rows, with the last one twice if their number is odd."""
-    return np.concatenate([rows, rows[-1:]]) if len(rows) % 2 else rows
-
-
-def session(graph: bytes, threads: int = 1) -> "InferenceSession":
-    """Build a graph of onnxruntime's own operators, with no way to a file; raises its errors if it is broken."""
-    import onnxruntime  # noqa: PLC0415  who only checks a bundle or its contract needs none
-
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    for key in ("session.intra_op.allow_spinning", "session.inter_op.allow_spinning"):
-        options.add_session_config_entry(key, "0")  # a waiting thread would take the CPU from another's work
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", _NO_FOLDER)
-    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
 def _session(path: Path, graph: bytes, widths: Mapping[str, int], classes: int, threads: int) -> "InferenceSession":

@@ -19,6 +19,7 @@ COMMANDS = {
     "dossier": "trunkline.cli.dossier:dossier",
     "erase": "trunkline.cli.erase:erase",
     "export": "trunkline.cli.export:export",
+    "federate": "trunkline.cli.federate:federate",
     "gate": "trunkline.cli.gate:gate",
     "init": "trunkline.cli.init:init",
     "key": "trunkline.cli.key:key",

@@ -3,9 +3,9 @@
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from trunkline.core.values import Column, Duration, Group, Strict
+from trunkline.core.values import Column, Duration, Group, Name, Strict, Word
 
 DECLARED = "declared"  # what a search calls conf/model itself
 
@@ -61,6 +61,26 @@ class Weight(Strict):
     )
 
 
+class Site(Strict):
+    """A released version of the same model by somebody else, on rows of their own: a part of a joint model."""
+
+    repository: Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^-\s]\S*$")] = Field(
+        description="What git clones it from: an address, or a folder."
+    )
+    version: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,59}@v[1-9]\d{0,8}$")] = Field(
+        description="The tag of its version, such as flight-delay@v3."
+    )
+    signers: dict[Name, dict[str, str]] = Field(
+        min_length=1, description="Who may have signed it, declared as in conf/deploy."
+    )
+    digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        None, description="Of its bundle; `trunkline federate` writes it."
+    )
+    rows: int | None = Field(
+        None, ge=1, description="How many it was trained on, by which it weighs; `trunkline federate` writes it."
+    )
+
+
 class StopEarly(Strict):
     """How many rounds of boosting there are: as many as the latest training rows say, of the earlier ones' model.
 
@@ -89,6 +109,11 @@ class Model(Group):
         lt=1,
         description="Of task quantile: the share of the training rows, the last ones, that are not trained on but say "
         "what the quantiles miss.",
+    )
+
+    sites: dict[Word, Site] = Field(
+        default_factory=dict,
+        description="Of `trunkline.JointClassifier` and `trunkline.JointRegressor`: whose models they are the mean of.",
     )
 
     @property

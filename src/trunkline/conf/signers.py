@@ -7,11 +7,22 @@ import base64
 import binascii
 import re
 import textwrap
+from collections.abc import Mapping
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+)
 
+from trunkline.core.errors import UserError
 from trunkline.core.values import Strict, Word
 
 _PEM = re.compile(r"-----BEGIN PUBLIC KEY-----\n([A-Za-z0-9+/=\n]+)\n-----END PUBLIC KEY-----\n?")
@@ -93,3 +104,16 @@ def _distinct(signers: dict[str, Key | Keyless]) -> dict[str, Key | Keyless]:
 
 
 Signers = Annotated[dict[Word, Signer], AfterValidator(_distinct)]
+
+
+def of(declared: Mapping[str, Mapping[str, str]]) -> dict[str, Key | Keyless]:
+    """Return the signers that a mapping declares; raises UserError with a line, which begins with the key, for each."""
+    try:
+        signers: dict[str, Key | Keyless] = TypeAdapter(Signers).validate_python({**declared})
+    except ValidationError as error:
+        lines = (
+            f"{'.'.join(str(part) for part in each['loc'] if part not in ('keyed', 'keyless'))}: {each['msg']}"
+            for each in error.errors(include_url=False, include_input=False)
+        )
+        raise UserError("\n".join(line.replace("Value error, ", "") for line in lines)) from None
+    return signers

@@ -18,6 +18,7 @@ CHAMPION = Path("data/champion")
 MODEL = Path("models/model.skops")
 BUNDLE = Path("models/bundle")
 REGISTRY = Path("models/registry.yaml")
+SITES = Path("models/sites")  # graphs of other sites, as conf/model has pinned them; in git
 
 FRAMEWORK = Path("locks/trunkline.txt")  # of a project beside the framework's own: which framework it is run by
 LOCK = Path("dvc.lock")

@@ -19,9 +19,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trunkline.bundle.contract import MISSING, Contract, Input
+from trunkline.bundle.contract import Contract, Input
 from trunkline.core.arrays import Floats
 from trunkline.core.errors import UserError, one_line
+from trunkline.core.graphs import MISSING
 from trunkline.lineage import predictions
 from trunkline.pipeline.features.plan import FeaturePlan
 from trunkline.serve import bundles

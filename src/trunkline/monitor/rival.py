@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from trunkline.bundle.contract import MISSING, Contract
+from trunkline.bundle.contract import Contract
 from trunkline.conf.monitoring import Rule
 from trunkline.core.arrays import Floats
 from trunkline.core.errors import UserError
+from trunkline.core.graphs import MISSING
 from trunkline.core.tasks import score_columns
 from trunkline.monitor import rows
 from trunkline.monitor.measure import Plan, Source

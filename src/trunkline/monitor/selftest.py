@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from trunkline.bundle.contract import MISSING, Contract
+from trunkline.bundle.contract import Contract
 from trunkline.conf.monitoring import Monitoring
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
+from trunkline.core.graphs import MISSING
 from trunkline.monitor import measure
 from trunkline.monitor.faults import FAULTS, Fault, Place, planted
 from trunkline.monitor.measure import Plan, Source

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import polars as pl
 from threadpoolctl import ThreadpoolController
 
-from trunkline.bundle.contract import MISSING, Contract
+from trunkline.bundle.contract import Contract
+from trunkline.core.graphs import MISSING
 from trunkline.pipeline.train import fit, modelfile
 
 

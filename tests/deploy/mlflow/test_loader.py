@@ -20,11 +20,12 @@ from mlflow.exceptions import MlflowException
 from tests import bundles
 from tests.servers import mlflow_process, mlflow_server
 from trunkline.bundle import manifest
-from trunkline.bundle.contract import MISSING, matrices
+from trunkline.bundle.contract import matrices
 from trunkline.bundle.manifest import BundleError
 from trunkline.bundle.runtime import Bundle
 from trunkline.conf.tracking import Tracking
 from trunkline.conf.versions import Version
+from trunkline.core.graphs import MISSING
 from trunkline.deploy.mlflow import loader, vendor
 from trunkline.deploy.mlflow import package as mlflow_package
 from trunkline.deploy.mlflow.record import Record

@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from onnx import TensorProto, helper
 
-from trunkline.bundle.contract import MISSING, Contract, Input
+from trunkline.bundle.contract import Contract, Input
 from trunkline.bundle.manifest import Manifest
 from trunkline.bundle.runtime import Bundle
 from trunkline.core.errors import UserError
+from trunkline.core.graphs import MISSING
 from trunkline.lineage import predictions
 from trunkline.serve import tables
 from trunkline.serve.batch import job as batch_job

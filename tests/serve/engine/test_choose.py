@@ -11,9 +11,8 @@ from hypothesis import given, settings
 
 from tests import bundles
 from tests.pipeline.bundle.onnx import test_export as exported
-from trunkline.bundle import runtime
-from trunkline.bundle.contract import MISSING
-from trunkline.bundle.runtime import even
+from trunkline.core import graphs
+from trunkline.core.graphs import MISSING, even
 from trunkline.pipeline.bundle import parity
 from trunkline.pipeline.bundle.onnx import export
 from trunkline.pipeline.train import fit
@@ -54,7 +53,7 @@ def matrices(features, schema):
 
 @cache
 def engines(graph):
-    return NumpyTrees.of(graph), runtime.session(graph)
+    return NumpyTrees.of(graph), graphs.session(graph)
 
 
 def same_bits(graph, features, schema):

@@ -11,7 +11,7 @@ from open_inference.grpc import protocol
 from open_inference.grpc.service import GRPCInferenceServiceStub
 
 from tests.serve.conftest import GOOD
-from trunkline.bundle.contract import MISSING
+from trunkline.core.graphs import MISSING
 
 ROWS: list[dict[str, Any]] = [GOOD, {"hour": 1, "origin": "EWR", "delay": None, "dest": None}]
 TEXTS = ("origin", "dest", "kind")

@@ -55,6 +55,17 @@ def fetch(folder: Path, trunk: str, environ: Mapping[str, str]) -> Fetched:
     return Fetched(fetched, moved)
 
 
+def clone(address: str, ref: str, folder: Path, environ: Mapping[str, str]) -> None:
+    """Clone somebody's repository, with a branch or a tag checked out, into a folder that does not exist.
+
+    Raises OutsideError for one that cannot be cloned, or has no such ref.
+    """
+    options = ("--quiet", "--config", "advice.detachedHead=false", "--branch", ref)
+    done = _remote(folder.parent, environ, "clone", *options, "--", address, str(folder))
+    if done.returncode:
+        raise OutsideError(f"git clone failed: {_line(done)}")
+
+
 def commit(folder: Path, paths: Sequence[str], message: str) -> None:
     """Commit files, and nothing else, as the repository's user, or as trunkline where it names none."""
     output(folder, "add", "--", *paths)

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from trunkline.bundle.contract import MISSING
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Dataset, Schema
+from trunkline.core.graphs import MISSING
 from trunkline.core.progress import track
 from trunkline.core.tasks import NUMERIC, Task
 from trunkline.pipeline.reports import Parity

@@ -5,10 +5,12 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from trunkline.conf import signers
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.evaluation import EXPECTED_COST, Backtest, Evaluation
 from trunkline.conf.gates import AnyRule, Evasion, Gates, Monotonic, OverOrigins, Threshold
+from trunkline.conf.model import Model
 from trunkline.conf.monitoring import OF_METRICS, Monitoring
 from trunkline.conf.project import Project
 from trunkline.conf.registry import read as read_registry
@@ -290,6 +292,19 @@ def _verify_model(project: Project) -> None:
     estimators.verify(project.model, project.data.target.task)
 
 
+def sites(model: Model, evaluation: Evaluation) -> None:
+    """Refuse signers that are none, and a backtest of models that are the same at every origin."""
+    mistakes = []
+    for name, site in model.sites.items():
+        try:
+            signers.of(site.signers)
+        except UserError as error:
+            mistakes += [f"model.sites.{name}.signers.{line}" for line in str(error).splitlines()]
+    if model.sites and evaluation.backtest is not None:
+        mistakes.append("evaluation.backtest: the models of model.sites are the same at every origin; remove it")
+    _refuse(mistakes)
+
+
 def _verify_search(project: Project) -> None:
     if project.search.trials:
         from trunkline.pipeline.search import spaces  # noqa: PLC0415  imports scikit-learn
@@ -335,6 +350,7 @@ JUDGES: tuple[Callable[[Project], object], ...] = (
     lambda project: notations(project.contract),
     lambda project: compiler.plan(project.features, project.data, project.contract),
     _verify_model,
+    lambda project: sites(project.model, project.evaluation),
     _verify_search,
     _verify_baseline,
     lambda project: measures(project.evaluation, project.data, project.contract),

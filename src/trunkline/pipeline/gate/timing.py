@@ -14,11 +14,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from trunkline.bundle.contract import MISSING
 from trunkline.bundle.runtime import Bundle
 from trunkline.conf.gates import Gates, Limits, Operational, is_timed
 from trunkline.core import paths
 from trunkline.core.errors import UserError
+from trunkline.core.graphs import MISSING
 from trunkline.pipeline.gate.rules import NO_CHAMPION, SAME_MODEL
 from trunkline.pipeline.reports import GatesReport as Judged
 from trunkline.pipeline.reports import Verdict

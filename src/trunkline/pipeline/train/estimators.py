@@ -19,10 +19,10 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils import get_tags
 from sklearn.utils._param_validation import InvalidParameterError
 
-from trunkline.conf.model import Model
+from trunkline.conf.model import CategoricalSteps, Model, Preprocess
 from trunkline.core.errors import OutsideError, UserError, nearest, one_line
 from trunkline.core.tasks import NUMERIC, Task
-from trunkline.pipeline.train import counts, rankers, stopping, weights
+from trunkline.pipeline.train import counts, joint, rankers, stopping, weights
 
 TARGET = "_target_"
 
@@ -97,6 +97,7 @@ def verify(model: Model, task: Task, key: str = "model") -> None:
     _verify_quantiles(model, estimator, task, key)
     if task == "count" and not counts.is_never_negative(estimator):
         raise UserError(f"{key}.{TARGET}: {name} as declared may predict less than 0; use a loss of counts, as poisson")
+    _verify_joint(model, estimator, key)
     if get_tags(estimator).estimator_type == "classifier" and not hasattr(estimator, "predict_proba"):
         wrapper = "sklearn.calibration.CalibratedClassifierCV"
         raise UserError(f"{key}.{TARGET}: {name} gives no probabilities; wrap it as `estimator` of {wrapper}")
@@ -108,6 +109,18 @@ def verify(model: Model, task: Task, key: str = "model") -> None:
         raise UserError(f"{key}.preprocess.categorical.encode: {name} has no native categories; use onehot or ordinal")
     if model.preprocess.categorical.encode == "target" and model.preprocess.categorical.min_frequency is not None:
         raise UserError(f"{key}.preprocess.categorical.min_frequency: encode: target smooths rare ones; remove it")
+
+
+def _verify_joint(model: Model, estimator: BaseEstimator, key: str) -> None:
+    """Raise UserError for preprocessing, or a mean, that means nothing for the graphs of sites."""
+    if not isinstance(estimator, joint.Joint):
+        return
+    if model.preprocess != Preprocess(categorical=CategoricalSteps(encode="native")):
+        raise UserError(
+            f"{key}.preprocess: the sites' graphs bring their own; write {{categorical: {{encode: native}}}} alone"
+        )
+    if estimator.mean == "margins" and get_tags(estimator).estimator_type != "classifier":
+        raise UserError(f"{key}.mean: only chances have margins; remove it")
 
 
 def level_parameter(estimator: BaseEstimator) -> str | None:
@@ -153,15 +166,18 @@ def build(model: Model, seed: int, key: str = "model") -> BaseEstimator:
 
     Raises UserError naming the key of an unknown class or parameter, or of a value that the class refuses.
     """
-    return _build(model.target, model.parameters, seed, key)
+    pinned = {name: {"digest": site.digest, "rows": site.rows} for name, site in model.sites.items()}
+    return _build(model.target, model.parameters | ({"sites": pinned} if pinned else {}), seed, key)
 
 
-def native_support(estimator: BaseEstimator) -> Literal["parameter", "types", "fit", "table"] | None:
+def native_support(estimator: BaseEstimator) -> Literal["parameter", "types", "fit", "table", "texts"] | None:
     """Return how an estimator learns which columns are categories.
 
     By a parameter that lists them, by one with the type of each column, by fit, by fit with a table in which they are
-    integers, or not at all.
+    integers, as texts in a table, or not at all.
     """
+    if isinstance(estimator, joint.Joint):
+        return "texts"
     parameters = estimator.get_params(deep=False)
     if "categorical_features" in parameters:
         return "parameter"
@@ -186,6 +202,8 @@ def resolve(path: str, key: str = f"model.{TARGET}") -> type[BaseEstimator]:
     Raises UserError for anything but a classifier, regressor or ranker that an allowed package defines, and
     OutsideError for a missing system library that the package needs.
     """
+    if path in joint.CLASSES:
+        return joint.CLASSES[path]
     package, module, name = _split(path, key)
     try:
         content = vars(importlib.import_module(module))

@@ -133,7 +133,7 @@ def assemble(estimator: BaseEstimator, model: Model, schema: Schema, seed: int =
         ("categorical", _categorical(steps.categorical, estimator, _sparse(estimator, steps), seed), categorical),
     ]
     transformer = ColumnTransformer([part for part in parts if part[2]], verbose_feature_names_out=False)
-    if native == "table":
+    if native in ("table", "texts"):
         transformer.set_output(transform="pandas")
     constraints.set_by_name(estimator, schema, steps)
     arguments: dict[str, Any] = {}
@@ -184,8 +184,10 @@ def _categorical(steps: CategoricalSteps, estimator: BaseEstimator, sparse: bool
         return TargetEncoder(cv=folds(5, shuffle=True, random_state=seed))
     if steps.encode == "onehot":
         return OneHotEncoder(handle_unknown="ignore", min_frequency=steps.min_frequency, sparse_output=sparse)
-    native = steps.encode == "native"
-    integers = native and estimators.native_support(estimator) == "table"
+    native, support = steps.encode == "native", estimators.native_support(estimator)
+    if native and support == "texts":
+        return "passthrough"
+    integers = native and support == "table"
     missing = native and not integers
     return OrdinalEncoder(
         dtype=np.int64 if integers else np.float64,

@@ -58,6 +58,8 @@ TRUSTED = (
     "sklearn.tree._tree.Tree",
     "sklearn.utils._bunch.Bunch",
     "sklearn.utils.validation.check_array",
+    "trunkline.pipeline.train.joint.JointClassifier",
+    "trunkline.pipeline.train.joint.JointRegressor",
     "trunkline.pipeline.train.quantiles.Quantiles",
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from trunkline.bundle import golden, manifest
 from trunkline.bundle.contract import Contract, matrices
-from trunkline.bundle.runtime import NUMERIC, Bundle, even, session
+from trunkline.bundle.runtime import Bundle
 from trunkline.core.arrays import Floats
+from trunkline.core.graphs import NUMERIC, even, session
 from trunkline.core.tasks import SCORE
 from trunkline.serve.engine import graph
 from trunkline.serve.engine.masks import MaskedTrees

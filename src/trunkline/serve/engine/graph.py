@@ -10,8 +10,8 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from onnx.utils import Extractor
 
-from trunkline.bundle.runtime import CATEGORICAL, NUMERIC
 from trunkline.core.arrays import Floats, Integers
+from trunkline.core.graphs import CATEGORICAL, NUMERIC
 from trunkline.core.tasks import SCORE
 
 Booleans = npt.NDArray[np.bool_]

@@ -13,8 +13,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from trunkline.bundle.contract import MISSING
 from trunkline.core.arrays import Floats, Integers
+from trunkline.core.graphs import MISSING
 from trunkline.serve.engine.graph import Category, TreeGraph, Trees
 
 Masks = npt.NDArray[np.unsignedinteger[Any]]

@@ -11,8 +11,8 @@ from typing import Any, Self
 import numpy as np
 from onnx import NodeProto
 
-from trunkline.bundle.runtime import NUMERIC, even, session
 from trunkline.core.arrays import Floats
+from trunkline.core.graphs import NUMERIC, even, session
 from trunkline.serve.engine import graph
 from trunkline.serve.engine.masks import Texts
 from trunkline.serve.explain.additive import Additive, NotExplainedError

@@ -14,8 +14,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from trunkline.bundle.runtime import NUMERIC, even, session
 from trunkline.core.arrays import Floats, Integers
+from trunkline.core.graphs import NUMERIC, even, session
 from trunkline.serve.engine.graph import Booleans, TreeGraph, Trees
 from trunkline.serve.engine.masks import Texts
 from trunkline.serve.explain.additive import NotExplainedError

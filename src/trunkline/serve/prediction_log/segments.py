@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from trunkline.bundle.contract import MISSING
 from trunkline.core.arrays import Floats
+from trunkline.core.graphs import MISSING
 from trunkline.serve.log import DIGEST, INPUTS, REQUEST, TIME
 from trunkline.serve.prediction_log.messages import Kind, Scorer
 from trunkline.serve.prediction_log.privacy import Privacy

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from trunkline import __version__
-from trunkline.bundle.contract import MISSING
+from trunkline.core.graphs import MISSING
 from trunkline.core.tasks import SCORE
 from trunkline.serve.asked import Answered, Asked
 from trunkline.serve.model import Model, Scored

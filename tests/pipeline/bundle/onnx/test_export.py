@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import bundles
-from trunkline.bundle import runtime
-from trunkline.bundle.contract import MISSING
 from trunkline.bundle.runtime import Bundle
 from trunkline.conf.model import Model
+from trunkline.core import graphs
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.features import Feature
+from trunkline.core.graphs import MISSING
 from trunkline.pipeline.bundle import parity
 from trunkline.pipeline.bundle.onnx import ensemble, export
 from trunkline.pipeline.train import fit, modelfile
@@ -81,7 +81,7 @@ def steps(numeric="none", scale="none", encode="native", min_frequency=None):
 
 def scores(graph, features, schema=SCHEMA):
     """Run a graph as a bundle does."""
-    session = runtime.session(graph)
+    session = graphs.session(graph)
     feed = {}
     if names := schema.of_role("numeric"):
         feed["numeric"] = features.select(names).to_numpy().astype(np.float64)

@@ -25,6 +25,7 @@ from trunkline.pipeline.bundle import fitted
 from trunkline.pipeline.bundle.explain import treeshap
 from trunkline.pipeline.bundle.explain.permutation import sample
 from trunkline.pipeline.train import fit, margins
+from trunkline.pipeline.train.joint import Joint
 
 # shap's time for a forest grows with the leaves times the squared depth: some 10 s on one core.
 FOREST_WORK = 6e9
@@ -57,6 +58,8 @@ class Attributions:
 def attributions(pipeline: Pipeline, train: Dataset, rows: pl.DataFrame, seed: int) -> Attributions:
     """Return SHAP values of rows of features, exact where the estimator allows; perhaps of the first rows only."""
     transformer, estimator = pipeline[0], pipeline[-1]
+    if isinstance(estimator, Joint):  # whose rows are no matrix
+        return _sampled(pipeline, train.features, rows, seed)
     matrix = _matrix(transformer, rows)
     for exact in (_histogram, _lightgbm, _xgboost, _catboost, _forest, _linear):
         explained = exact(estimator, matrix, lambda: _matrix(transformer, train.features))

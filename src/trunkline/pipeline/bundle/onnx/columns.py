@@ -18,10 +18,9 @@ from sklearn.preprocessing import (
     TargetEncoder,
 )
 
-from trunkline.bundle.contract import MISSING
-from trunkline.bundle.runtime import CATEGORICAL, NUMERIC
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Schema
+from trunkline.core.graphs import CATEGORICAL, MISSING, NUMERIC
 from trunkline.pipeline.bundle import fitted
 from trunkline.pipeline.bundle.onnx.ensemble import NotCovered
 from trunkline.pipeline.bundle.onnx.graph import Graph

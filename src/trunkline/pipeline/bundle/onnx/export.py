@@ -26,9 +26,9 @@ from sklearn.preprocessing import (
 )
 from sklearn.svm import LinearSVC, LinearSVR
 
-from trunkline.bundle.runtime import CATEGORICAL, NUMERIC
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Schema
+from trunkline.core.graphs import CATEGORICAL, NUMERIC
 from trunkline.core.tasks import SCORE
 from trunkline.pipeline.bundle import fitted
 from trunkline.pipeline.bundle.onnx import dense
@@ -37,6 +37,7 @@ from trunkline.pipeline.bundle.onnx.columns import CategoryLookup, Columns, cate
 from trunkline.pipeline.bundle.onnx.ensemble import DecisionTree, Ensemble, NotCovered, Sets
 from trunkline.pipeline.bundle.onnx.graph import Graph
 from trunkline.pipeline.train import margins
+from trunkline.pipeline.train.joint import Joint
 from trunkline.pipeline.train.quantiles import Quantiles
 
 OPERATORS, ML_OPERATORS, IR = 21, 5, 10  # of the versions that the graph is written in
@@ -66,6 +67,8 @@ def export(pipeline: Pipeline, schema: Schema) -> bytes:
     of quantiles (n, levels). Raises NotCovered for what cannot be exported exactly.
     """
     estimator = fitted.scoring(pipeline[-1])
+    if isinstance(estimator, Joint):
+        return estimator.graph
     _check(estimator)
     graph = Graph()
     result = _score(graph, Columns.of(graph, pipeline, schema), estimator)
@@ -82,6 +85,8 @@ def thresholds(pipeline: Pipeline, schema: Schema) -> dict[str, list[float]]:
     """
     names = schema.of_role("numeric")
     estimator = fitted.scoring(pipeline[-1])
+    if isinstance(estimator, Joint):  # which is its graph already
+        return {}
     sets = _sets(pipeline, list(category_lookups(pipeline, schema)), len(names))
     ensembles = [onnx_trees.read(part, sets) for part in _leaves(estimator) if onnx_trees.is_tree_model(part)]
     by_name: dict[str, list[float]] = {name: [] for name in names}
