@@ -13,9 +13,10 @@ import onnx
 import polars as pl
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from trunkline.bundle import columns, runtime
+from trunkline.bundle import columns
 from trunkline.bundle.runtime import Bundle
 from trunkline.conf.targets import Web
+from trunkline.core import graphs
 from trunkline.core.arrays import Floats
 from trunkline.core.errors import UserError
 
@@ -83,7 +84,7 @@ def narrowed(content: bytes) -> bytes:
 
 def in_single_precision(bundle: Bundle, content: bytes) -> Bundle:
     """Return a bundle that scores with another graph of the same inputs and output."""
-    return replace(bundle, _session=runtime.session(content))
+    return replace(bundle, _session=graphs.session(content))
 
 
 def moved(bundle: Bundle, single: Bundle, rows: pl.DataFrame, tolerance: float) -> Moved:
