@@ -116,5 +116,7 @@ def refuse(message: str) -> None:
 
 
 def test_an_address_where_no_ray_is_is_named() -> None:
+    before = dict(os.environ)
     with pytest.raises(OutsideError, match=r"^engine\.address: no Ray at 127\.0\.0\.1:1 "):
         connect(Engine(executor="ray", address="127.0.0.1:1")).__enter__()
+    assert os.environ == before, "what Ray writes there is taken back"
