@@ -36,8 +36,14 @@ def connect(engine: Engine) -> AbstractContextManager[Executor]:
     """Open the executor that is declared; raises UserError where its extra is missing, OutsideError as it does."""
     if engine.executor == "local":
         return nullcontext(Local())
-    try:
-        from trunkline.pipeline.features.executors import ray  # noqa: PLC0415  in an extra
+    try:  # each is in an extra of its own
+        if engine.executor == "ray":
+            from trunkline.pipeline.features.executors import ray  # noqa: PLC0415
+
+            return ray.connected(engine)
+        from trunkline.pipeline.features.executors import spark  # noqa: PLC0415
+
+        return spark.connected(engine)
     except ModuleNotFoundError as error:
-        raise UserError(f"engine.executor: ray needs {error.name}: pip install 'trunkline[ray]'") from None
-    return ray.connected(engine)
+        name = engine.executor
+        raise UserError(f"engine.executor: {name} needs {error.name}: pip install 'trunkline[{name}]'") from None
