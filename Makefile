@@ -57,8 +57,8 @@ test-long: ## Run the suite's longest: thirty kills, releases, other problems, b
 
 test-spark: ## Install PySpark into .venv/spark, half a gigabyte, and run the tests of it; they need Java 17
 	@locks/install dev
-	@$(UV) pip install --quiet --python .venv/bin/python --target .venv/spark --require-hashes --no-deps \
-		--build-constraints locks/build.txt --requirement locks/spark.txt
+	@$(UV) pip sync --quiet --python .venv/bin/python --target .venv/spark --require-hashes \
+		--build-constraints locks/build.txt locks/spark.txt
 	@PYTHONPATH=.venv/spark $(RUN) pytest -n 0 tests/pipeline/features/executors/test_spark.py
 
 check: ## Format, lint, types, direction of imports: what pre-commit runs

@@ -35,6 +35,24 @@ def _where_it_began() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _environment_of_commands() -> Iterator[None]:
+    """Refuse a test, or a library that it calls, that leaves what a command of those after it would start with."""
+    before = _started_with()
+    yield
+    after = _started_with()
+    os.environ.update(before)
+    for name in after.keys() - before:
+        del os.environ[name]
+    assert after == before, "the test left its process another environment; change it with monkeypatch"
+
+
+def _started_with() -> dict[str, str]:
+    from tests.forkserver import STARTUP  # it loads what reads the variable above
+
+    return {name: value for name, value in os.environ.items() if name.startswith(STARTUP)}
+
+
+@pytest.fixture(autouse=True)
 def _outside_of_dvc(_where_it_began: None, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith(("DVC_", "MLFLOW_"))]:
         monkeypatch.delenv(name)

@@ -62,6 +62,12 @@ def test_the_installed_command_says_its_version(tmp_path):
     assert (done.returncode, done.stdout) == (0, f"trunkline {__version__}\n")
 
 
+def test_a_command_that_has_used_every_engine_says_nothing_on_its_way_out():
+    code = "import sys, duckdb, polars, pyarrow; from trunkline.cli import main; sys.argv[1:] = ['--version']; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"trunkline {__version__}\n", "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -74,6 +74,4 @@ def main() -> None:
     """Run the command line; a known error is one line on stderr and its exit code."""
     gc.set_threshold(_YOUNG)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else all that is installed is looked through for one
-    code = exit_code(lambda: trunkline.main(prog_name="trunkline", standalone_mode=False))
-    gc.freeze()  # what is still there is not searched for cycles on the way out
-    sys.exit(code)
+    sys.exit(exit_code(lambda: trunkline.main(prog_name="trunkline", standalone_mode=False)))

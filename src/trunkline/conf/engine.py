@@ -1,4 +1,4 @@
-"""conf/engine: where features are joined and files are scored; no result depends on it, so no stage names it."""
+"""conf/engine: where features are joined and files are scored; no result depends on it, so its values rerun nothing."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -84,16 +84,16 @@ class Site:
 
 def search(site: Site) -> list[Place]:
     """Return every place that holds the subject, and what becomes of each; nothing is written."""
-    found = sources.places(site.root, site.params.group(Data).sources, site.subject)
-    found += list(_working_tree(site))
+    places = sources.places(site.root, site.params.group(Data).sources, site.subject)
+    places += list(_working_tree(site))
     if site.log is not None:
-        found += logged.search(site.log[1], site.subject, site.now).places(site.log[0], erased=False)
+        places += logged.search(site.log[1], site.subject, site.now).places(site.log[0], erased=False)
     if site.store is not None:
-        found += _online(
+        places += _online(
             site.store, len(online.affected(site.store.online, site.store.removals(site.subject))), erased=False
         )
-    found += _cache(site, erased=False)
-    return [*found, *_remote(site), *_git(site), *_versions(site)]
+    places += _cache(site, erased=False)
+    return [*places, *_remote(site), *_git(site), *_versions(site)]
 
 
 def erase(site: Site) -> tuple[list[Place], Branch]:
@@ -101,15 +101,15 @@ def erase(site: Site) -> tuple[list[Place], Branch]:
 
     Raises OutsideError where a place cannot be written: what is done is done, and the rest is done by the next run.
     """
-    found = sources.places(site.root, site.params.group(Data).sources, site.subject)
-    found += list(_working_tree(site))
+    places = sources.places(site.root, site.params.group(Data).sources, site.subject)
+    places += list(_working_tree(site))
     if site.log is not None:
-        found += logged.erase(site.log[1], site.subject, site.now).places(site.log[0], erased=True)
+        places += logged.erase(site.log[1], site.subject, site.now).places(site.log[0], erased=True)
     if site.store is not None:
-        found += _online(site.store, online.erase(site.store.online, site.store.removals(site.subject)), erased=True)
-    found += _cache(site, erased=True)
+        places += _online(site.store, online.erase(site.store.online, site.store.removals(site.subject)), erased=True)
+    places += _cache(site, erased=True)
     branch = sources.propose(site.root, site.tip, site.subject)
-    return [*found, *_remote(site), *_git(site), *_versions(site)], branch
+    return [*places, *_remote(site), *_git(site), *_versions(site)], branch
 
 
 def export(site: Site) -> list[dict[str, Any]]:

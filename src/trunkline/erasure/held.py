@@ -68,12 +68,12 @@ class History:
         raw = {path: md5 for path, md5 in objects.items() if path.is_relative_to(paths.RAW)}
         if not any(self.count(md5) for md5 in raw.values()):
             return ()
-        found = []
+        objects_of_rows = []
         for path, md5 in objects.items():
             count = self.count(md5)
             if count or (count is None and any(path.is_relative_to(folder) for folder in MADE_OF_ROWS)):
-                found.append(Held(md5, path, count))
-        return tuple(found)
+                objects_of_rows.append(Held(md5, path, count))
+        return tuple(objects_of_rows)
 
     def count(self, md5: str) -> int | None:
         """Return how many rows of the subject a Parquet object has; None of one without the column."""

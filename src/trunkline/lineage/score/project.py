@@ -113,8 +113,8 @@ class Project:
 
     def workflow(self, pattern: str) -> str | None:
         """Return where a workflow runs a command that matches."""
-        found = (self.matching(path, pattern) for path in sorted(self.files) if is_workflow(path.as_posix()))
-        return next(filter(None, found), None)
+        places = (self.matching(path, pattern) for path in sorted(self.files) if is_workflow(path.as_posix()))
+        return next(filter(None, places), None)
 
 
 def is_workflow(name: str) -> bool:

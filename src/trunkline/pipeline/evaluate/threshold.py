@@ -86,9 +86,9 @@ def choose(labels: NDArray[Any], scores: Floats, declared: Decision) -> Chosen:
     tried = np.concatenate([[0.0], (distinct[:-1] + distinct[1:]) / 2, [1.0]])
     below = np.searchsorted(ordered, tried, side="left")
     missed = positives[below]
-    found = positives[-1] - missed
-    alarms = len(ordered) - below - found
-    costs = declared.false_positive * alarms + declared.false_negative * missed - declared.gain * found
+    caught = positives[-1] - missed
+    alarms = len(ordered) - below - caught
+    costs = declared.false_positive * alarms + declared.false_negative * missed - declared.gain * caught
     best = int(costs.argmin())
     threshold = files.rounded(float(tried[best]))  # the reports' digits: what is measured is what is written
     return Chosen(threshold, declared.folds, len(ordered), float(costs[best]) / len(ordered))

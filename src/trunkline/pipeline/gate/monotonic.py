@@ -40,7 +40,7 @@ class _Asked:
     ends: tuple[float, float]
     rows: int
 
-    def told(self, name: str, direction: int, *, wrong: bool) -> str:
+    def reason(self, name: str, direction: int, *, wrong: bool) -> str:
         verb = "falls" if direction == 1 else "grows"
         if not wrong:
             low, high = self.ends
@@ -58,7 +58,7 @@ def monotonic(blank: Verdict, rule: conf_gates.Monotonic, _: Gates, evidence: Ev
         asked = _ask(evidence.bundle, evidence.inputs, name, direction, rule.rows, rule.steps)
         wrong = asked.move.size > rule.tolerance
         judged = replace(blank, verdict="fail" if wrong else "pass", slice=name, threshold=rule.tolerance)
-        yield replace(judged, observed=asked.move.size, reason=asked.told(name, direction, wrong=wrong))
+        yield replace(judged, observed=asked.move.size, reason=asked.reason(name, direction, wrong=wrong))
 
 
 @lru_cache(maxsize=64)  # of the models that a self-test plants, most are of the same bundle

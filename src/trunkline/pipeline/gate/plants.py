@@ -1,7 +1,7 @@
 """The models that the self-test plants: bad ones, each with the reason for which it must be stopped, and good ones."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,8 @@ from trunkline.pipeline.evaluate import slices as evaluate_slices
 from trunkline.pipeline.evaluate.bootstrap import Resamples
 from trunkline.pipeline.evaluate.estimate import Estimate, Slice
 from trunkline.pipeline.evaluate.metrics.kinds import point
-from trunkline.pipeline.evaluate.metrics.registry import better, named
-from trunkline.pipeline.gate import distortions, planted, rules
+from trunkline.pipeline.evaluate.metrics.registry import named
+from trunkline.pipeline.gate import distortions, outcomes, planted
 from trunkline.pipeline.gate import verdicts as gate_verdicts
 from trunkline.pipeline.gate.evidence import Evidence
 from trunkline.pipeline.reports import DecisionReport, Verdict, passes
@@ -111,12 +111,12 @@ class Planter:
     def _good_ones(self, good: Evidence) -> Iterator[Plant]:
         other = self._another()
         missing = "no model here passes these rules by itself, so nothing shows that they let a good one through"
-        yield Plant("a good first model", GOOD, lambda: self._judged(good), _passed, missing)
+        yield Plant("a good first model", GOOD, lambda: self._judged(good), outcomes.passed, missing)
         yield Plant(
             "better than production",
             GOOD,
             lambda: self._judged(good, other, self._blended(good.scores, 0.3)),
-            _passed,
+            outcomes.passed,
             f"{missing}; or a margin cannot be met",
         )
         equal = self._jittered(good.scores, 0.02)
@@ -125,7 +125,9 @@ class Planter:
             "as good as production",
             f"stopped by {', '.join(blocking)}" if blocking else GOOD,
             lambda: self._judged(self._measured(equal), other, good.scores),
-            (lambda verdicts: _stopped(verdicts, lambda verdict: verdict.id in blocking)) if blocking else _passed,
+            (lambda verdicts: outcomes.stopped(verdicts, lambda verdict: verdict.id in blocking))
+            if blocking
+            else outcomes.passed,
             "an equal model should pass: if a champion rule stopped it, its margin is too small to be shown to be met, "
             "so widen that; any other rule stops the model itself",
         )
@@ -138,7 +140,9 @@ class Planter:
 
         def planted(name: str, scores: Floats, kinds: tuple[str, ...], missing: str) -> Plant:
             def right(verdicts: Sequence[Verdict]) -> str | None:
-                return _stopped(verdicts, lambda verdict: verdict.kind in kinds and _was_judged(verdict))
+                return outcomes.stopped(
+                    verdicts, lambda verdict: verdict.kind in kinds and outcomes.was_judged(verdict)
+                )
 
             return Plant(name, f"stopped by {' or '.join(kinds)}", partial(judged, scores), right, missing)
 
@@ -151,7 +155,7 @@ class Planter:
             "a constant score",
             "stopped by sanity",
             partial(judged, constant),
-            lambda verdicts: _stopped(
+            lambda verdicts: outcomes.stopped(
                 verdicts, lambda verdict: verdict.kind == "sanity" and "the same" in verdict.reason
             ),
             "add {kind: sanity, slope: [0.5, 2]}, which blocks",
@@ -161,7 +165,7 @@ class Planter:
             LEAKED,
             "stopped by a maximum",
             partial(judged, leaked),
-            lambda verdicts: _stopped(verdicts, _too_good),
+            lambda verdicts: outcomes.stopped(verdicts, outcomes.too_good),
             f"add a maximum, such as {self._example('maximum: 0.98')}: too good to be true is a leak",
         )
         broken = good.copy()
@@ -170,7 +174,7 @@ class Planter:
             "scores that are NaN",
             "stopped for its scores",
             lambda: gate_verdicts.judge(self.declared, replace(self.evidence, scores=broken)),
-            lambda verdicts: _stopped(verdicts, lambda verdict: "wrong score" in verdict.reason),
+            lambda verdicts: outcomes.stopped(verdicts, lambda verdict: "wrong score" in verdict.reason),
             "add {kind: sanity, slope: [0.5, 2]}, which blocks: no other rule looks at every score",
         )
 
@@ -185,8 +189,8 @@ class Planter:
             f"{name} {label} ruined",
             f"stopped by a rule on {name} {label}",
             lambda: self._judged(self._measured(ruined), self.evidence.champion, self.evidence.champion_scores),
-            lambda verdicts: _stopped(
-                verdicts, lambda verdict: verdict.slice == f"{name} {label}" and _was_judged(verdict)
+            lambda verdicts: outcomes.stopped(
+                verdicts, lambda verdict: verdict.slice == f"{name} {label}" and outcomes.was_judged(verdict)
             ),
             f"no rule that blocks sees it: add one with slice: {name}, such as "
             f"{self._example(f'slice: {name}, minimum: 0.6, tested: point')}",
@@ -201,14 +205,14 @@ class Planter:
             "the champion itself",
             "same model",
             lambda: self._judged(good, itself, good.scores),
-            lambda verdicts: _same_model(verdicts, champions),
+            lambda verdicts: outcomes.same_model(verdicts, champions),
             none,
         )
         yield Plant(
             "a champion replaced by the challenger",
             "stopped by champion",
             lambda: self._judged(good, self._another(), good.scores),
-            lambda verdicts: _stopped(
+            lambda verdicts: outcomes.stopped(
                 verdicts, lambda verdict: verdict.id in champions and "read for the other" in verdict.reason
             ),
             none,
@@ -230,7 +234,7 @@ class Planter:
             lambda: self._judged(
                 self._measured(self._worse_by(rule.metric, 2 * margin, good, places)), self._another(), good
             ),
-            lambda verdicts: _failed(verdicts, name, where),
+            lambda verdicts: outcomes.failed(verdicts, name, where),
             f"{name} lets it pass: is its margin of {rule.margin:g} more than what a useless model loses?",
         )
 
@@ -276,7 +280,7 @@ class Planter:
         looking = self.declared.model_copy(update={"rules": unexplained})
 
         def right(verdicts: Sequence[Verdict], sign: str) -> str | None:
-            return _stopped(verdicts, lambda verdict: verdict.metric == sign and _was_judged(verdict))
+            return outcomes.stopped(verdicts, lambda verdict: verdict.metric == sign and outcomes.was_judged(verdict))
 
         for leak in planted.leaks(good, self._another()):
             yield Plant(
@@ -296,7 +300,7 @@ class Planter:
                     f"{feature} moves the score the wrong way, for {name}",
                     f"{name} fails",
                     partial(self._judged_when_made, partial(planted.turned, good, feature, rule)),
-                    partial(_failed, name=name, where=feature),
+                    partial(outcomes.failed, name=name, where=feature),
                     f"{name} lets it pass: is its tolerance more than the score ever moves?",
                 )
 
@@ -313,7 +317,7 @@ class Planter:
                 f"a model that {what}, for {name}",
                 f"{name} fails",
                 partial(self._judged_when_made, attacked),
-                partial(_failed, name=name, where=None),
+                partial(outcomes.failed, name=name, where=None),
                 f"{name} lets it pass: is its maximum more than such a model reaches?",
             )
 
@@ -334,7 +338,7 @@ class Planter:
             "a metric that is not in the reports",
             "stopped by threshold",
             self._without_metrics,
-            lambda verdicts: _stopped(
+            lambda verdicts: outcomes.stopped(
                 verdicts, lambda verdict: verdict.id in blocking and "reports/slices.json" in verdict.reason
             ),
             f"no threshold that blocks: add {self._example('minimum: 0.6')}",
@@ -369,39 +373,3 @@ def _wants_more(rule: AnyRule) -> bool:
     """Whether a rule stops a model that is no better than production."""
     superior = isinstance(rule, Champion) and rule.test == "superiority"
     return not rule.advisory and (superior or isinstance(rule, NoiseFloor))
-
-
-def _passed(verdicts: Sequence[Verdict]) -> str | None:
-    return "pass" if passes(verdicts) else None
-
-
-def _too_good(verdict: Verdict) -> bool:
-    side = "above" if better(verdict.metric or "") == "larger" else "below"
-    return verdict.kind == "threshold" and side in verdict.reason
-
-
-def _was_judged(verdict: Verdict) -> bool:
-    return verdict.observed is not None
-
-
-def _stopped(verdicts: Sequence[Verdict], rightly: Callable[[Verdict], bool]) -> str | None:
-    """Return the rules that stopped a model for the right reason; None if there is none."""
-    stopping = {
-        verdict.id for verdict in verdicts if verdict.verdict == "fail" and verdict.blocking and rightly(verdict)
-    }
-    return f"stopped by {', '.join(sorted(stopping))}" if stopping else None
-
-
-def _failed(verdicts: Sequence[Verdict], name: str, where: str | None) -> str | None:
-    matching = [
-        verdict for verdict in verdicts if verdict.id == name and verdict.slice == where and _was_judged(verdict)
-    ]
-    return f"{name} fails" if matching and all(verdict.verdict == "fail" for verdict in matching) else None
-
-
-def _same_model(verdicts: Sequence[Verdict], names: Iterable[str]) -> str | None:
-    judged = [verdict for verdict in verdicts if verdict.id in set(names)]
-    same = all(
-        verdict.verdict == "not_applicable" and verdict.reason.startswith(rules.SAME_MODEL) for verdict in judged
-    )
-    return rules.SAME_MODEL if judged and same else None

@@ -31,9 +31,9 @@ def _parts(job: Job, executor: Executor, count: int, finished: dict[int, Part]) 
     """Yield all parts in order; those that are not finished are made by tasks."""
     tasks = [range(first, min(first + TASK, count)) for first in range(0, count, TASK)]
     missing = [numbers for numbers in tasks if not finished.keys() >= set(numbers)]
-    made = executor.run([partial(make, job, numbers, frozenset(finished)) for numbers in missing])
+    batches = executor.run([partial(make, job, numbers, frozenset(finished)) for numbers in missing])
     for numbers in tasks:
-        new = {part.number: part for part in next(made)} if numbers in missing else {}
+        new = {part.number: part for part in next(batches)} if numbers in missing else {}
         yield from (new.get(number) or finished[number] for number in numbers)
 
 

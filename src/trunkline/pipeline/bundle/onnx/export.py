@@ -84,12 +84,12 @@ def thresholds(pipeline: Pipeline, schema: Schema) -> dict[str, list[float]]:
     estimator = fitted.scoring(pipeline[-1])
     sets = _sets(pipeline, list(category_lookups(pipeline, schema)), len(names))
     ensembles = [onnx_trees.read(part, sets) for part in _leaves(estimator) if onnx_trees.is_tree_model(part)]
-    found: dict[str, list[float]] = {name: [] for name in names}
+    by_name: dict[str, list[float]] = {name: [] for name in names}
     for ensemble in ensembles:
         by_column = onnx_trees.thresholds(ensemble.trees, range(len(names)))
         for column, name in enumerate(names):
-            found[name] += _unscaled(pipeline, by_column, column, ensemble.single_precision)
-    return {name: sorted(set(values)) for name, values in found.items()}
+            by_name[name] += _unscaled(pipeline, by_column, column, ensemble.single_precision)
+    return {name: sorted(set(values)) for name, values in by_name.items()}
 
 
 def _check(estimator: Any) -> None:

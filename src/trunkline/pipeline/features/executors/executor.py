@@ -1,7 +1,8 @@
 """The seam: what runs tasks, wherever; `connect` opens the one that conf/engine declares."""
 
+import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol, TypeVar
 
 from trunkline.conf.engine import Engine
@@ -32,8 +33,22 @@ class Local:
         return (task() for task in tasks)
 
 
-def connect(engine: Engine) -> AbstractContextManager[Executor]:
-    """Open the executor that is declared; raises UserError where its extra is missing, OutsideError as it does."""
+@contextmanager
+def connect(engine: Engine) -> Iterator[Executor]:
+    """Open the executor that is declared; raises UserError where its extra is missing, OutsideError as it does.
+
+    What its library writes to this process's environment, such as another debugger, is taken back at the end.
+    """
+    environment = dict(os.environ)
+    try:
+        with _connected(engine) as executor:
+            yield executor
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+def _connected(engine: Engine) -> AbstractContextManager[Executor]:
     if engine.executor == "local":
         return nullcontext(Local())
     try:  # each is in an extra of its own
