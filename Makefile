@@ -1,6 +1,6 @@
 # Two commands set everything up: `make repro` and `make test`. The others are for contributors.
 
-.PHONY: help repro tour year test test-rest test-workflows test-long check docs site lock clean
+.PHONY: help repro tour year test test-rest test-workflows test-long test-spark check docs site lock clean
 .DEFAULT_GOAL := help
 
 RUN := PATH="$$PWD/.venv/bin:$$PATH"
@@ -11,6 +11,9 @@ LOCK = $(UV) pip compile --quiet --universal \
 # The extra alone: what scores with a graph needs nothing of what makes one, which [project.dependencies] lists.
 EXTRAS := import sys, tomllib; extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
 	print(*(line for name in sys.argv[1:] for line in extras[name]), sep='\n')
+# Every extra but Spark's, half a gigabyte that only who runs Spark has: a lock of its own.
+MOST := import tomllib; extras = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; \
+	print(*(f'--extra {name}' for name in extras if name != 'spark'))
 
 help: ## List these commands
 	@awk -F ':.* ## ' '/^[a-z-]+:.* ## / { printf "  make %-16s%s\n", $$1, $$2 }' Makefile
@@ -52,6 +55,12 @@ test-long: ## Run the suite's longest: thirty kills, releases, other problems, b
 	@locks/install dev
 	@$(PYTEST) -n $(MORE) --timeout 1800 -m long $(LONG)
 
+test-spark: ## Install PySpark into .venv/spark, half a gigabyte, and run the tests of it; they need Java 17
+	@locks/install dev
+	@$(UV) pip sync --quiet --python .venv/bin/python --target .venv/spark --require-hashes \
+		--build-constraints locks/build.txt locks/spark.txt
+	@PYTHONPATH=.venv/spark $(RUN) pytest -n 0 tests/pipeline/features/executors/test_spark.py
+
 check: ## Format, lint, types, direction of imports: what pre-commit runs
 	@locks/install dev
 	@$(RUN) ruff format --check
@@ -78,12 +87,13 @@ lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versio
 	@$(LOCK) pyproject.toml --extra catboost --extra lightgbm --extra search --extra xgboost --group example -o locks/pipeline.txt
 	@$(LOCK) pyproject.toml --extra azure --extra catboost --extra forge --extra gs --extra lightgbm --extra metrics --extra s3 --extra search \
 		--extra sign --extra xgboost --group example -c locks/pipeline.txt -o locks/ci.txt
-	@$(LOCK) pyproject.toml --all-extras --group example --group test --group lint \
+	@$(LOCK) pyproject.toml $$($(RUN) python -c "$(MOST)") --group example --group test --group lint \
 		-c locks/ci.txt -o locks/dev.txt
-	@$(LOCK) pyproject.toml --all-extras --group example --group project -c locks/dev.txt -o locks/project.txt
+	@$(LOCK) pyproject.toml $$($(RUN) python -c "$(MOST)") --group example --group project -c locks/dev.txt -o locks/project.txt
 	@$(RUN) python -c "$(EXTRAS)" serve | $(LOCK) - -c locks/dev.txt -o locks/serve.txt
 	@$(RUN) python -c "$(EXTRAS)" serve serve-arrow | $(LOCK) - -c locks/dev.txt -o locks/serve-arrow.txt
 	@$(RUN) python -c "$(EXTRAS)" serve serve-sklearn | $(LOCK) - -c locks/dev.txt -o locks/serve-sklearn.txt
+	@$(RUN) python -c "$(EXTRAS)" spark | $(LOCK) - -o locks/spark.txt
 	@printf '%s\n' setuptools wheel 'uv_build>=0.9,<1' | $(LOCK) - -o locks/build.txt
 	@echo uv | $(LOCK) - -o locks/uv.txt
 	@echo zensical | $(LOCK) - -o locks/site.txt

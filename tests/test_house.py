@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-PIPELINE, DEV = ROOT / "locks/pipeline.txt", ROOT / "locks/dev.txt"
+PIPELINE, DEV, SPARK = (ROOT / f"locks/{name}.txt" for name in ("pipeline", "dev", "spark"))
 OUTPUTS = {"data", "models", "mlruns", "mlartifacts", "site", "__pycache__"}
 
 
@@ -71,7 +71,7 @@ def test_the_development_lock_holds_the_pipeline_lock():
 
 
 def test_the_locks_meet_pyproject():
-    versions = locked(DEV)
+    versions = locked(DEV) | locked(SPARK)
     for name, requirement in declared().items():
         assert requirement.specifier.contains(versions[name], prereleases=True), f"{requirement}: run: make lock"
 
@@ -94,7 +94,8 @@ def imported(path: Path) -> Iterator[str]:
 
 
 def test_what_is_imported_is_declared():
-    distributions = packages_distributions()
+    absent = {name: [name] for name in locked(SPARK)}  # half a gigabyte, which few have
+    distributions = absent | packages_distributions()
     names = {name for folder in ("src", "stages") for path in files(".py", under=folder) for name in imported(path)}
     foreign = names - set(sys.stdlib_module_names) - {"trunkline"}
     undeclared = [name for name in foreign if not {canonicalize_name(d) for d in distributions[name]} & set(declared())]

@@ -134,15 +134,13 @@ def _tell_known(known_until: "dict[str, datetime | None]") -> None:
 def _run(job: "Job", engine: "Engine", threads: int | None) -> "Summary":
     import os
 
-    from trunkline.conf.engine import Engine as Executing
+    from trunkline.cli import executing
     from trunkline.core import machine
-    from trunkline.core.params import Params
-    from trunkline.core.paths import PARAMS
     from trunkline.core.progress import Bar
     from trunkline.pipeline.features.executors.executor import connect
     from trunkline.serve.batch import run, spread
 
-    declared = Params.read().group(Executing) if PARAMS.exists() else Executing()
+    declared = executing.declared()
     if declared.executor != "local":
         with connect(declared) as executor, Bar(job.table.path.name, job.table.rows, "rows") as bar:
             return spread.run(job, executor, bar.advance)

@@ -50,18 +50,19 @@ def replay(  # noqa: PLR0913, PLR0917  an argument per option
     The bundle of a row is found by its digest: --bundle, the store, DVC's cache; nothing is fetched. Where a row has
     the columns of its request and a prediction time, its features are computed again from --tables, of what was known
     then. Exits 1 where something differs, or nothing could be compared.
+    Where conf/engine names a cluster, its machines compare segments, which all of them can read.
     """
-    import tempfile
-
-    from trunkline.lineage import bundles
+    from trunkline.cli import executing
     from trunkline.lineage import replay as lineage_replay
+    from trunkline.lineage import spread
+    from trunkline.pipeline.features.executors.executor import connect
 
-    with tempfile.TemporaryDirectory(prefix="trunkline-") as aside:
-
-        def find(digest: str) -> Path:
-            return bundles.find(Path(), digest, [folder, store / "bundles" / digest], Path(aside))
-
-        compared = lineage_replay.replay(logs, find, tables, tolerance)
+    places, engine = spread.Places(Path(), folder, store, tables), executing.declared()
+    if engine.executor == "local":
+        compared = spread.compare(logs, places, tolerance)
+    else:
+        with connect(engine) as executor:
+            compared = spread.run(logs, places, tolerance, executor)
     if as_json:
         output.echo_json(lineage_replay.content(compared))
     else:

@@ -18,14 +18,15 @@ class Engine(Group):
 
     key: ClassVar[str] = "engine"
 
-    executor: Literal["local", "ray"] = Field(
+    executor: Literal["local", "ray", "spark"] = Field(
         "local",
-        description="local: this process. ray: the machines of a Ray cluster, which share the project's folder and "
-        "have its environment; needs the extra `ray`.",
+        description="local: this process. ray, spark: the machines of a cluster of Ray or Spark, which share the "
+        "project's folder and have its environment; needs the extra of the same name, and Spark needs Java 17.",
     )
     address: Address | None = Field(
         None,
-        description="Ray's head, such as ray.example.com:6379; null: a cluster of this machine alone, for the run.",
+        description="Ray's head, such as ray.example.com:6379, or Spark's master, such as spark.example.com:7077. "
+        "null: this machine alone, for the run, or what Spark's own configuration or `spark-submit` names.",
     )
     folder: str = Field(
         ".cache/engine",
@@ -52,7 +53,7 @@ class Engine(Group):
     def _is_of_a_cluster(self) -> Self:
         if self.executor == "local" and (given := sorted(self.model_fields_set - {"executor"})):
             raise ValueError(
-                f"{given[0]}: is of a cluster, and executor: local has none; remove it, or name executor: ray"
+                f"{given[0]}: is of a cluster, and executor: local has none; remove it, or name executor: ray or spark"
             )
         return self
 

@@ -15,7 +15,7 @@ from trunkline.pipeline.compose.edit import put
 IF_LATER = "If it is known only afterwards, delete this line and write"
 IF_BEFORE = "known: outcome in conf/contract; if it is known before, say why in conf/gates, under no_leak: explained."
 # Groups that say the same in a new project as an option of the framework's.
-_PLAIN = ("conf/engine/local.yaml", "conf/engine/ray.yaml", "conf/review/comment.yaml")
+_PLAIN = ("conf/engine/local.yaml", "conf/engine/ray.yaml", "conf/engine/spark.yaml", "conf/review/comment.yaml")
 _COPIED = {"deploy": "flights", "serving": "flights", "monitoring": "common"}
 
 

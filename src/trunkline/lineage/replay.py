@@ -75,6 +75,13 @@ class Comparison:
             sizes = by[differs & np.isfinite(by)]
             self.largest = max([self.largest or 0.0, *sizes.tolist()]) if len(sizes) else self.largest
 
+    def merge(self, later: "Comparison") -> None:
+        """Add what was compared of rows that follow these."""
+        self.rows += later.rows
+        self.different += later.different
+        self.first = self.first or later.first
+        self.largest = max((each for each in (self.largest, later.largest) if each is not None), default=None)
+
 
 @dataclass
 class Replay:
@@ -96,6 +103,24 @@ class Replay:
     def leave(self, why: str, rows: int) -> None:
         """Count rows of which something was not compared."""
         self.left[why] = self.left.get(why, 0) + rows
+
+    def merge(self, later: "Replay") -> None:
+        """Add what was compared of segments that follow these."""
+        self.segments += later.segments
+        self.rows += later.rows
+        for ours, theirs in ((self.scores, later.scores), (self.features, later.features)):
+            for name, comparison in theirs.items():
+                ours.setdefault(name, Comparison(name, comparison.view)).merge(comparison)
+        for why, rows in later.left.items():
+            self.leave(why, rows)
+
+
+def merged(tolerance: float, replays: Iterable[Replay]) -> Replay:
+    """Return what was compared of parts of a log, in their order, as of one."""
+    result = Replay(tolerance)
+    for each in replays:
+        result.merge(each)
+    return result
 
 
 @dataclass(frozen=True)

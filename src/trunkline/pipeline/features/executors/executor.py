@@ -51,8 +51,14 @@ def connect(engine: Engine) -> Iterator[Executor]:
 def _connected(engine: Engine) -> AbstractContextManager[Executor]:
     if engine.executor == "local":
         return nullcontext(Local())
-    try:
-        from trunkline.pipeline.features.executors import ray  # noqa: PLC0415  in an extra
+    try:  # each is in an extra of its own
+        if engine.executor == "ray":
+            from trunkline.pipeline.features.executors import ray  # noqa: PLC0415
+
+            return ray.connected(engine)
+        from trunkline.pipeline.features.executors import spark  # noqa: PLC0415
+
+        return spark.connected(engine)
     except ModuleNotFoundError as error:
-        raise UserError(f"engine.executor: ray needs {error.name}: pip install 'trunkline[ray]'") from None
-    return ray.connected(engine)
+        name = engine.executor
+        raise UserError(f"engine.executor: {name} needs {error.name}: pip install 'trunkline[{name}]'") from None

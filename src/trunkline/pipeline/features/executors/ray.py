@@ -1,7 +1,6 @@
 """Runs tasks on a Ray cluster: each is given its processors and memory, and is run again where a machine is lost."""
 
 import os
-import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,14 +10,10 @@ import ray
 from ray import exceptions
 
 from trunkline.conf.engine import Engine
-from trunkline.core import machine
 from trunkline.core.errors import OutsideError, TrunklineError, one_line
+from trunkline.pipeline.features.executors import cluster
 
 _Result = TypeVar("_Result")
-
-TRIES = 3  # after the first, where a machine or its worker is lost
-PATIENCE = 10  # seconds until a head that does not answer is given up
-PROCESS = 512 * 10**6  # bytes of a task besides DuckDB's: Python and its libraries
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class Ray:
                 raise
             except exceptions.RayError as error:
                 raise OutsideError(
-                    f"engine: Ray at {self.where} lost a task {TRIES + 1} times ({one_line(error)[:200]}); "
+                    f"engine: Ray at {self.where} lost a task {cluster.TRIES + 1} times ({one_line(error)[:200]}); "
                     "look at its machines, or give tasks more: engine.memory"
                 ) from error
 
@@ -60,10 +55,10 @@ def connected(engine: Engine) -> Iterator[Ray]:
     own: dict[str, Any] = {} if engine.address else {"include_dashboard": False}
     try:
         if engine.address:
-            _reach(engine.address)  # Ray itself would wait for minutes
+            cluster.reach(engine.address)  # Ray itself would wait for minutes
         ray.init(
             engine.address or "local",
-            runtime_env={"env_vars": _environment(engine)},
+            runtime_env={"env_vars": cluster.environment(engine)},
             log_to_driver=False,
             configure_logging=False,
             **own,
@@ -72,17 +67,7 @@ def connected(engine: Engine) -> Iterator[Ray]:
         reason = f"no Ray at {where} ({one_line(error)[:200]}); start it, or correct the address"
         raise OutsideError(f"engine.address: {reason}") from error
     try:
-        yield Ray({"num_cpus": engine.cpus, "memory": engine.bytes + PROCESS, "max_retries": TRIES}, where)
+        memory = engine.bytes + cluster.PROCESS
+        yield Ray({"num_cpus": engine.cpus, "memory": memory, "max_retries": cluster.TRIES}, where)
     finally:
         ray.shutdown()
-
-
-def _reach(address: str) -> None:
-    host, _, port = address.rpartition(":")
-    socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
-
-
-def _environment(engine: Engine) -> dict[str, str]:
-    """Return what workers are started with: what pins results, and the tree that this process has its code from."""
-    pinned = machine.settings({machine.THREADS: str(engine.cpus)}, machine.cpu_flags())
-    return pinned | {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
