@@ -1,5 +1,6 @@
 """A real Ray cluster of two machines, one of which is killed while it computes: the bytes are those of one process."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
