@@ -49,6 +49,14 @@ def expected(name: str, labels: Any, given: Any) -> float:
     return float(sklearn_metrics.ndcg_score([2.0**labels - 1], [given], k=depth))
 
 
+def test_rows_are_of_one_group_where_all_its_columns_are_equal() -> None:
+    values = ["", None, "0", " ", "\0", "a", "a b", "b"]
+    frame = pl.DataFrame([*itertools.product(values, values)] * 2, schema=["one", "other"], orient="row")
+    groups = Dataset(frame, Schema((), "late", "UTC", "ranking", group=("one", "other"))).groups
+    assert sorted(groups.head(64)) == list(range(64))
+    assert groups.tail(64).equals(groups.head(64))
+
+
 @pytest.mark.parametrize("name", sorted(registry.REGISTRY["ranking"]))
 def test_metrics_are_means_of_scikit_learns_over_the_groups_that_a_resample_takes(name: str) -> None:
     random = np.random.default_rng(7)

@@ -100,8 +100,9 @@ class Dataset:
 
         Missing values are equal to each other.
         """
-        texts = pl.concat_str(pl.col(self.schema.group).cast(pl.String).fill_null(""), separator="\0")
-        group = texts.rank("dense").cast(pl.Int64) - 1 if self.schema.group else pl.int_range(pl.len())
+        names = self.schema.group
+        ranks = pl.concat_str(pl.col(names).cast(pl.String).rank("dense").fill_null(0), separator=" ")
+        group = ranks.rank("dense").cast(pl.Int64) - 1 if names else pl.int_range(pl.len())
         return self.frame.select(group.alias("group")).to_series()
 
     def check_finite(self, split: Split) -> None:

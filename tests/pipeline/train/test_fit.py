@@ -21,6 +21,8 @@ from trunkline.pipeline.train import estimators, fit, modelfile
 SHIPPED = sorted((Path(__file__).parents[3] / "conf" / "model").glob("*.yaml"))
 QUANTILES = ("forecast", "quantiles")  # of shipped models, those of the task quantile
 QUARTILES: dict[str, Any] = {"task": "quantile", "classes": ("q25", "q50", "q75")}
+GROUPS: dict[str, Any] = {"task": "ranking", "group": ("day",)}
+TASKS = {"ranker": GROUPS} | dict.fromkeys(QUANTILES, QUARTILES)
 SIZE = {"max_iter": 40, "n_estimators": 25, "C": 0.1}
 NAMES = ["UA", "ü", "日本", "", None, "rare"]
 
@@ -42,6 +44,7 @@ def synthetic(rows: int = 3000) -> Dataset:
     columns |= {"kind": [NAMES[code] for code in kind], "code": [f"c{v}" for v in random.integers(0, 400, rows)]}
     frame = pl.DataFrame(columns).with_columns(pl.col(pl.Float64).fill_nan(None))
     frame = frame.with_columns(late=pl.Series((signal > 0.5).astype(np.int8)), note=pl.lit("not a feature"))
+    frame = frame.with_columns(day=pl.int_range(rows) // 30)
     features = [Feature("kind", "categorical"), *(Feature(f"x{index}", "numeric") for index in range(4))]
     return Dataset(frame, Schema((*features, Feature("code", "categorical")), "late", "UTC"))
 
@@ -49,7 +52,7 @@ def synthetic(rows: int = 3000) -> Dataset:
 def rows_of(path: Path) -> Dataset:
     """The rows, of the task that a shipped model is for where that has scores of its own."""
     rows = synthetic()
-    return Dataset(rows.frame, replace(rows.schema, **QUARTILES)) if path.stem in QUANTILES else rows
+    return Dataset(rows.frame, replace(rows.schema, **TASKS.get(path.stem, {})))
 
 
 def roles(dataset: Dataset, *names: str) -> Dataset:
