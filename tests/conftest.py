@@ -24,6 +24,15 @@ def root() -> Path:
     return ROOT
 
 
+@pytest.fixture(scope="session")
+def mlflow_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real MLflow server, which the tests of a worker share: no two files use a name of a model."""
+    from tests.servers import mlflow_server
+
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as address:
+        yield address
+
+
 @pytest.fixture(autouse=True)
 def _where_it_began() -> Iterator[None]:
     """Refuse a test that leaves the working directory of those after it elsewhere, or one that is no more."""
@@ -47,7 +56,7 @@ def _environment_of_commands() -> Iterator[None]:
 
 
 def _started_with() -> dict[str, str]:
-    from tests.forkserver import STARTUP  # noqa: PLC0415  it loads what reads the variable above
+    from tests.forkserver import STARTUP  # it loads what reads the variable above
 
     return {name: value for name, value in os.environ.items() if name.startswith(STARTUP)}
 
