@@ -24,6 +24,15 @@ def root() -> Path:
     return ROOT
 
 
+@pytest.fixture(scope="session")
+def mlflow_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real MLflow server, which the tests of a worker share: no two files use a name of a model."""
+    from tests.servers import mlflow_server
+
+    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as address:
+        yield address
+
+
 @pytest.fixture(autouse=True)
 def _where_it_began() -> Iterator[None]:
     """Refuse a test that leaves the working directory of those after it elsewhere, or one that is no more."""

@@ -47,12 +47,13 @@ ANEW = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONUNBUFFERED", "PYTHONWARN
 VERB = "from trunkline.cli import main;"  # how a verb starts another, which is forked as well
 LIBRARIES = (
     "dvc.cli", "dvc.commands.repro", "dvc.repo.reproduce", "dvc.stage.run", "dvc.stage.cache", "dvc.repo.experiments",
-    "dvc.dependency.param", "dvc.utils.strictyaml", "dvc.repo.checkout", "dvc_data.index", "ruamel.yaml",
+    "dvc.dependency.param", "dvc.utils.strictyaml", "dvc.repo.checkout", "dvc_data.index", "ruamel.yaml", "networkx",
     "hydra", "omegaconf", "pandera.polars", "pandas", "polars", "duckdb", "pyarrow.parquet", "onnx",
     "sklearn.ensemble", "sklearn.linear_model", "sklearn.pipeline", "sklearn.compose", "sklearn.preprocessing",
     "sklearn.impute", "sklearn.calibration", "sklearn.metrics", "sklearn.neural_network", "skops.io", "scipy.stats",
     "shap", "lightgbm", "matplotlib.figure", "matplotlib.backends.backend_svg", "mlflow", "mlflow.sklearn",
-    "mlflow.pyfunc", "rich.console", "rich.progress", "rich.table", "jinja2", "pydantic", "rapidfuzz", "cryptography",
+    "mlflow.pyfunc", "mlflow.store.tracking.sqlalchemy_store", "hypothesis.strategies", "msgspec",
+    "rich.console", "rich.progress", "rich.table", "jinja2", "pydantic", "rapidfuzz", "cryptography",
     "securesystemslib.signer",
 )  # fmt: skip
 # Threads of allocators, which are made for forks, and one of polars that sleeps until something is spilled to disk.

@@ -56,7 +56,7 @@ IN_GIT = ("reports/gates.json", "reports/metrics.json")
 
 
 def stage(name: str) -> dict[str, Any]:
-    command = f"{Path(sys.executable).as_posix()} step.py {name} {OUTS[name]} {' '.join(READS[name])}"
+    command = f"{Path(sys.executable).as_posix()} -IS step.py {name} {OUTS[name]} {' '.join(READS[name])}"
     out = {OUTS[name]: {"cache": False}} if OUTS[name] in IN_GIT else OUTS[name]
     return {"cmd": command, "deps": READS[name], "params": [name], "outs": [out]}
 

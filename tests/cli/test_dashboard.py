@@ -18,7 +18,6 @@ from tests.endpoint import until
 from tests.monitor.logs import reference_of, rows, write, write_outcomes
 from tests.releases import Project
 from tests.rig.repository import environment, git
-from tests.servers import mlflow_server
 from trunkline.cli import overview
 from trunkline.cli.dashboard import dashboard
 from trunkline.cli.overview import Asked
@@ -32,28 +31,27 @@ ALL = timedelta(days=36500)  # the project's time is its own
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory, root):
+def project(tmp_path_factory, root, mlflow_address):
     """A project whose production is to run v1, and has logged four quiet days."""
     folder = tmp_path_factory.mktemp("project")
     bundle = bundles.make(folder / "bundle", INPUTS)
     content = reference_of(rows(5000, seed=1), {"roc_auc": 0.77})
     (bundle / "reference.json").write_text(json.dumps(content), encoding="utf-8")
     bundles.seal(bundle)
-    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as address:
-        project = Project(folder / "project", "late", folder / "remote", folder / "origin.git").create()
-        whole = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
-        project.params(
-            tracking={"uri": address, "experiment": "late"},
-            data=whole["data"],
-            evaluation=whole["evaluation"],
-            monitoring={"matures": "1h", "read": "10d", "rules": None},
-            serving={"log": {"to": str(folder / "log")}},
-        )
-        project.build(bundle=bundle).push("First (#7)")
-        project.release()
-        project.declare(production="v1").push("Promote v1 (#8)")
-        log(project)
-        yield project
+    project = Project(folder / "project", "late", folder / "remote", folder / "origin.git").create()
+    whole = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    project.params(
+        tracking={"uri": mlflow_address, "experiment": "late"},
+        data=whole["data"],
+        evaluation=whole["evaluation"],
+        monitoring={"matures": "1h", "read": "10d", "rules": None},
+        serving={"log": {"to": str(folder / "log")}},
+    )
+    project.build(bundle=bundle).push("First (#7)")
+    project.release()
+    project.declare(production="v1").push("Promote v1 (#8)")
+    log(project)
+    return project
 
 
 def log(project):

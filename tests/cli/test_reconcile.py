@@ -14,21 +14,20 @@ from tests.endpoint import until
 from tests.forkserver import commands
 from tests.releases import Project
 from tests.rig.repository import environment
-from tests.servers import free_port, mlflow_server
+from tests.servers import free_port
 from trunkline.release.provenance import ReviewFacts
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
-    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as address:
-        folder = tmp_path_factory.mktemp("project")
-        project = Project(folder / "project", "sums", folder / "remote", folder / "origin.git").create()
-        project.params(tracking={"uri": address, "experiment": "releases"}).build().push()
-        project.release()
-        project.release(ReviewFacts(7, "ada", ("grace",)))
-        project.declare(staging="latest", production="v1").push("Promote v1 (#8)")
-        project.clone(folder / "bare.git", "--bare")
-        yield project
+def project(tmp_path_factory, mlflow_address):
+    folder = tmp_path_factory.mktemp("project")
+    project = Project(folder / "project", "sums", folder / "remote", folder / "origin.git").create()
+    project.params(tracking={"uri": mlflow_address, "experiment": "releases"}).build().push()
+    project.release()
+    project.release(ReviewFacts(7, "ada", ("grace",)))
+    project.declare(staging="latest", production="v1").push("Promote v1 (#8)")
+    project.clone(folder / "bare.git", "--bare")
+    return project
 
 
 def command(*arguments):

@@ -80,7 +80,8 @@ def test_a_changed_bundle_is_not_scored_with(project: Checkout) -> None:
     [("logistic", ()), ("forest", ("model.n_estimators=9",)), ("lightgbm", ("model.n_estimators=9",))],
 )
 def test_every_shipped_model_has_an_exact_graph(project: Checkout, option: str, size: tuple[str, ...]) -> None:
-    project.run("dvc", "exp", "run", "-S", f"model={option}", *(part for change in size for part in ("-S", change)))
+    overrides = (part for change in (f"model={option}", *size) for part in ("-S", change))
+    project.run("dvc", "exp", "run", *overrides, "bundle")
     found = report(project)
     assert (found["runtime"], found["reason"], found["parity"]["flips"]) == ("onnx", None, 0)
     assert (predicted(project) - evaluated(project)).abs().max() <= 1e-9

@@ -96,7 +96,7 @@ def test_an_edit_reruns_only_what_it_touches(
 def test_undoing_an_edit_reruns_nothing_but_restores(project: Checkout) -> None:
     before = project.read("reports/metrics.json")
     project.edit("conf/model/boosting_small.yaml", "max_iter: 40", "max_iter: 20")
-    project.repro()
+    project.repro("evaluate")
     assert project.read("reports/metrics.json") != before
     project.edit("conf/model/boosting_small.yaml", "max_iter: 20", "max_iter: 40")
     # Reports are in git and not in the cache, so the stage that writes them runs; the model comes from the cache.

@@ -64,52 +64,24 @@ def reproduced(root: Path, folder: Path, name: str, env: Mapping[str, str], more
     return Problem(made, env)
 
 
-@pytest.fixture(scope="module")
-def diabetes(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Problem]:
-    """The regression."""
-    folder = tmp_path_factory.mktemp("diabetes") / "project"
-    yield reproduced(root, folder, "diabetes", {}, lambda _: None)
-    shutil.rmtree(folder)
+def experiment(name: str) -> Any:
+    """Return a fixture: the problem of an experiment that ships."""
+
+    @pytest.fixture(scope="module")
+    def problem(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Problem]:
+        folder = tmp_path_factory.mktemp(name) / "project"
+        yield reproduced(root, folder, name, {}, lambda _: None)
+        shutil.rmtree(folder)
+
+    return problem
 
 
-@pytest.fixture(scope="module")
-def seats(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Problem]:
-    """The count."""
-    folder = tmp_path_factory.mktemp("seats") / "project"
-    yield reproduced(root, folder, "seats", {}, lambda _: None)
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def intervals(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Problem]:
-    """The quantiles."""
-    folder = tmp_path_factory.mktemp("intervals") / "project"
-    yield reproduced(root, folder, "intervals", {}, lambda _: None)
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def severity(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Problem]:
-    """Classes in an order."""
-    folder = tmp_path_factory.mktemp("severity") / "project"
-    yield reproduced(root, folder, "severity", {}, lambda _: None)
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def triage(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Problem]:
-    """The ranking."""
-    folder = tmp_path_factory.mktemp("triage") / "project"
-    yield reproduced(root, folder, "triage", {}, lambda _: None)
-    shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def wine(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Problem]:
-    """Three classes."""
-    folder = tmp_path_factory.mktemp("wine") / "project"
-    yield reproduced(root, folder, "wine", {}, lambda _: None)
-    shutil.rmtree(folder)
+diabetes = experiment("diabetes")  # a regression
+seats = experiment("seats")  # a count
+intervals = experiment("intervals")  # quantiles
+severity = experiment("severity")  # classes in an order
+triage = experiment("triage")  # a ranking
+wine = experiment("wine")  # three classes
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """What is foretold of a small pipeline, and what `dvc repro` then does: random edits, real DVC."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -20,12 +21,12 @@ from trunkline.core.errors import OutsideError, UserError
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
 
 STEP = """
-import pathlib, sys, yaml
+import json, pathlib, sys
 name, out, *reads = sys.argv[1:]
 pathlib.Path("ran.log").open("a").write(name + "\\n")
 paths = [path for read in map(pathlib.Path, reads) for path in sorted(read.rglob("*")) or [read]]
 numbers = [int(path.read_text()) for path in paths if path.name != "step.py"]
-total = sum(numbers) // 2 + yaml.safe_load(open("params.yaml"))[name]["x"] // 2
+total = sum(numbers) // 2 + json.load(open("params.yaml"))[name]["x"] // 2
 if out.endswith("/"):
     for part in ("one", "two"):
         path = pathlib.Path(out, part)
@@ -44,7 +45,7 @@ def make(root: Path) -> Path:
     root.mkdir(parents=True)
     stages = {
         name: {
-            "cmd": f"{PYTHON} step.py {name} {OUTS[name]} {' '.join(reads)}",
+            "cmd": f"{PYTHON} -IS step.py {name} {OUTS[name]} {' '.join(reads)}",
             "deps": [*reads, "step.py"],
             "params": [f"{name}.x"],
             "outs": [{"c.json": {"cache": False}} if name == "c" else OUTS[name].strip("/")] if name != "e" else [],
@@ -52,7 +53,7 @@ def make(root: Path) -> Path:
         for name, reads in READS.items()
     }
     (root / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
-    (root / "params.yaml").write_text(yaml.safe_dump({name: {"x": 4} for name in READS}))
+    (root / "params.yaml").write_text(json.dumps({name: {"x": 4} for name in READS}))
     (root / "step.py").write_text(STEP)
     for name in ("a.src", "b.src"):
         (root / name).write_text("8")
@@ -81,7 +82,7 @@ def foretell(root: Path) -> dict[str, Stage]:
 def parameter(root: Path, name: str, value: int) -> None:
     params = yaml.safe_load((root / "params.yaml").read_text())
     params[name]["x"] = value
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
+    (root / "params.yaml").write_text(json.dumps(params))
 
 
 def remove(root: Path, name: str, _: int) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mlflow.exceptions import MlflowException
 
 from tests import bundles
-from tests.servers import mlflow_process, mlflow_server
+from tests.servers import mlflow_process
 from trunkline.bundle import manifest
 from trunkline.bundle.contract import matrices
 from trunkline.bundle.manifest import BundleError
@@ -98,12 +98,6 @@ def alien(tmp_path_factory):
     package.mkdir()
     (package / "__init__.py").write_text("raise AssertionError('another trunkline')\n")
     return str(package.parent)
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with mlflow_server(tmp_path_factory.mktemp("server")) as address:
-        yield address
 
 
 def test_rows_of_any_type_of_column_score_as_requests(bundle, scores, tmp_path):
@@ -261,12 +255,12 @@ def loaded_elsewhere(model, rows, address, alien):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_mlflow_loads_and_serves_it_where_there_is_no_trunkline(bundle, scores, server, alien, tmp_path):
-    model = registered(server, bundle, tmp_path, "sums")
-    assert loaded_elsewhere(model, ROWS, server, alien) == scores
+def test_mlflow_loads_and_serves_it_where_there_is_no_trunkline(bundle, scores, mlflow_address, alien, tmp_path):
+    model = registered(mlflow_address, bundle, tmp_path, "loaded")
+    assert loaded_elsewhere(model, ROWS, mlflow_address, alien) == scores
 
     serve = ["models", "serve", "--model-uri", model, "--env-manager", "local"]
-    environ = {"MLFLOW_TRACKING_URI": server, "PYTHONPATH": alien}
+    environ = {"MLFLOW_TRACKING_URI": mlflow_address, "PYTHONPATH": alien}
     with mlflow_process(tmp_path / "serving", "/ping", *serve, environ=environ) as address:
         for form, body in FORMS.items():
             assert invoke(address, *body(ROWS[:2])) == (200, scores[:2]), form
@@ -348,13 +342,13 @@ def test_mlflow_knows_its_inputs_example_and_requirements(bundle, tmp_path):
     assert not list((tmp_path / "model").rglob("__pycache__"))
 
 
-def test_a_bundle_without_a_graph_is_scored_by_its_pipeline(server, alien, tmp_path):
+def test_a_bundle_without_a_graph_is_scored_by_its_pipeline(mlflow_address, alien, tmp_path):
     bundle, frame = pipeline_bundle(tmp_path / "bundle")
     pipeline = modelfile.load(bundle / "model.skops")
     expected = pipeline.predict_proba(frame)[:, 1].tolist()
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    model = registered(server, bundle, tmp_path, "pipeline")
-    assert loaded_elsewhere(model, rows, server, alien) == expected
+    model = registered(mlflow_address, bundle, tmp_path, "pipeline")
+    assert loaded_elsewhere(model, rows, mlflow_address, alien) == expected
     with pytest.raises(MlflowException, match="row 0: field delay: 9999 is above 3000"):
         loader._load_pyfunc(str(folder_of(bundle, tmp_path))).predict(pd.DataFrame([rows[0] | {"delay": 9999}]))
 

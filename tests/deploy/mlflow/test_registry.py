@@ -49,8 +49,7 @@ def address(request, tmp_path_factory):
     if request.param == "file":
         yield f"sqlite:///{folder}/mlflow.db"
     elif request.param == "server on SQLite":
-        with mlflow_server(folder) as found:
-            yield found
+        yield request.getfixturevalue("mlflow_address")
     else:
         with postgres() as store, mlflow_server(folder, store) as found:
             yield found

@@ -10,16 +10,14 @@ from tests.deploy.reconcile.test_once import released
 from tests.endpoint import until
 from tests.releases import declare_trust
 from tests.rig.repository import environment
-from tests.servers import mlflow_server
 from tests.serving import Server, serving
 from trunkline.cli.serve import serve
 from trunkline.deploy.reconcile import beside
 
 
 @pytest.fixture
-def project(tmp_path):
-    with mlflow_server(tmp_path / "mlflow") as address:
-        yield released(tmp_path, address, "beside")
+def project(tmp_path, mlflow_address):
+    return released(tmp_path, mlflow_address, "beside")
 
 
 def reconciling(server: Server) -> psutil.Process:

@@ -42,16 +42,10 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    with mlflow_server(tmp_path_factory.mktemp("mlflow")) as address:
-        yield address
-
-
 @pytest.fixture
-def project(server, tmp_path, request):
+def project(mlflow_address, tmp_path, request):
     """A project of the test's own, whose model has a name of its own in MLflow."""
-    return released(tmp_path, server, request.node.name)
+    return released(tmp_path, mlflow_address, request.node.name)
 
 
 def released(folder, server, test):
@@ -244,7 +238,7 @@ def test_a_change_by_hand_is_only_told_where_that_is_declared(project):
     assert aliases(project) == dict.fromkeys(RIGHT, "v2")
 
 
-def test_without_mlflow_the_rest_goes_on(project, server):
+def test_without_mlflow_the_rest_goes_on(project, mlflow_address):
     site = Reconciler(project)
     site.reconcile()
     with nobody() as port:
@@ -252,7 +246,7 @@ def test_without_mlflow_the_rest_goes_on(project, server):
         found = site.reconcile()
     assert [(one.state, one.code) for one in found.outcomes] == [("degraded", 3)] * 2
     assert site.delivered() == {"production": "v2", "staging": "v2"}
-    project.params(tracking__uri=server).push()
+    project.params(tracking__uri=mlflow_address).push()
     assert site.states() == IN_SYNC
     assert aliases(project) == dict.fromkeys(RIGHT, "v2")
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.forkserver import commands
-from tests.servers import mlflow_server
 from trunkline.adapters import mlflow
 from trunkline.conf.tracking import URI, Tracking, look
 from trunkline.core import paths
@@ -90,10 +89,18 @@ def project(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """A real MLflow server on a free port; yields its address."""
-    with mlflow_server(tmp_path_factory.mktemp("server")) as address:
-        yield address
+def without_runs(tmp_path_factory):
+    """The file of a store, whose making is dozens of migrations."""
+    file = tmp_path_factory.mktemp("store") / "mlflow.db"
+    client(f"sqlite:///{file}").search_experiments()
+    return file
+
+
+@pytest.fixture
+def stored(project, without_runs):
+    """A project whose store is there."""
+    shutil.copy(without_runs, project)
+    return project
 
 
 def write_project(root, **model):
@@ -134,11 +141,11 @@ def files_of(of, run, folder=None):
         yield from files_of(of, run, item.path) if item.is_dir else [item.path]
 
 
-def test_a_run_whose_first_metric_is_undefined_is_logged(project):
+def test_a_run_whose_first_metric_is_undefined_is_logged(stored):
     content = {"holdout": REPORTS["metrics.json"]["holdout"] | {"roc_auc": None}}
-    (project / "reports/metrics.json").write_text(json.dumps(content))
-    log(project)
-    (run,) = runs(store(project))
+    (stored / "reports/metrics.json").write_text(json.dumps(content))
+    log(stored)
+    (run,) = runs(store(stored))
     assert run.info.run_name == "RandomForestClassifier 2013-07 roc_auc undefined"
     assert "holdout.roc_auc" not in run.data.metrics
 
@@ -196,34 +203,34 @@ def test_where_and_when_a_run_is_logged_is_no_part_of_its_result(project):
 
 
 @pytest.mark.parametrize("step", ["log_batch", "log_inputs", "log_artifact", "set_terminated"])
-def test_an_attempt_that_was_killed_is_finished_by_the_next(project, monkeypatch, step):
+def test_an_attempt_that_was_killed_is_finished_by_the_next(stored, monkeypatch, step):
     from mlflow import MlflowClient
 
     with monkeypatch.context() as killed:
         killed.setattr(MlflowClient, step, kill)
         with pytest.raises(KeyboardInterrupt):
-            log(project)
-    (left,) = runs(store(project))
+            log(stored)
+    (left,) = runs(store(stored))
     assert left.info.status == "RUNNING"
 
-    assert log(project).new
-    assert not log(project).new
-    (run,) = runs(store(project))
+    assert log(stored).new
+    assert not log(stored).new
+    (run,) = runs(store(stored))
     assert (run.info.run_id, run.info.status) == (left.info.run_id, "FINISHED")
     assert run.data.metrics == METRICS
-    assert len(store(project).get_metric_history(run.info.run_id, "holdout.roc_auc")) == 1
+    assert len(store(stored).get_metric_history(run.info.run_id, "holdout.roc_auc")) == 1
     assert [of.dataset.to_dictionary() for of in run.inputs.dataset_inputs] == DATASETS
-    assert set(files_of(store(project), run)) == LOGGED_FILES
+    assert set(files_of(store(stored), run)) == LOGGED_FILES
 
 
 def kill(*_arguments, **_named):
     raise KeyboardInterrupt
 
 
-def test_a_failed_attempt_is_finished_too(project):
-    failed = log(project).run_id
-    store(project).set_terminated(failed, "FAILED")
-    assert log(project) == track_runs.Logged(failed, new=True)
+def test_a_failed_attempt_is_finished_too(stored):
+    failed = log(stored).run_id
+    store(stored).set_terminated(failed, "FAILED")
+    assert log(stored) == track_runs.Logged(failed, new=True)
 
 
 def test_runs_of_temporary_workspaces_are_logged_in_the_project_at_the_same_time(project):
@@ -256,22 +263,22 @@ def test_runs_of_temporary_workspaces_are_logged_in_the_project_at_the_same_time
         assert set(files_of(store(project), run)) == LOGGED_FILES
 
 
-def test_a_server_gets_the_same(project, server, monkeypatch):
-    monkeypatch.setenv(URI, server)
+def test_a_server_gets_the_same(project, mlflow_address, monkeypatch):
+    monkeypatch.setenv(URI, mlflow_address)
     assert [log(project, uri="sqlite:///unused.db").new for _ in range(2)] == [True, False]
-    (run,) = runs(client(server))
+    (run,) = runs(client(mlflow_address))
     assert run.data.metrics == METRICS
-    assert set(files_of(client(server), run)) == LOGGED_FILES
+    assert set(files_of(client(mlflow_address), run)) == LOGGED_FILES
     assert not list(project.glob("*.db"))
     assert not (project / "mlartifacts").exists()
 
 
-def test_limits_of_mlflow_are_kept(project, server):
+def test_limits_of_mlflow_are_kept(project, mlflow_address):
     wide = {f"{place:03d}": {"a/b": "x" * 9000, "ключ": "й" * 600, "k" * 300: 1, "": None} for place in range(60)}
     params = dict(track_runs.flatten({"wide": wide}))
     assert len(params) == 240
-    assert log(project, uri=server, params=params).new
-    assert [run.data.params for run in runs(client(server)) if len(run.data.params) == 240] == [params]
+    assert log(project, uri=mlflow_address, params=params).new
+    assert [run.data.params for run in runs(client(mlflow_address)) if len(run.data.params) == 240] == [params]
 
 
 KEYS = st.text(max_size=5) | st.sampled_from(["a", "b", "a.b", "a_b", "k" * 260])
@@ -309,29 +316,29 @@ def test_an_unreachable_store_is_one_message_without_the_secret_in_seconds(proje
     assert message.endswith("(tracking.uri in conf/tracking, or MLFLOW_TRACKING_URI); then: dvc repro")
 
 
-def test_a_server_that_is_no_mlflow_is_not_believed(project, server, monkeypatch):
-    monkeypatch.setenv(URI, f"{server}/elsewhere".replace("//", "//bob:s3cret@"))
-    with pytest.raises(OutsideError, match=f"MLflow at {server}/elsewhere: .*404") as caught:
+def test_a_server_that_is_no_mlflow_is_not_believed(project, mlflow_address, monkeypatch):
+    monkeypatch.setenv(URI, f"{mlflow_address}/elsewhere".replace("//", "//bob:s3cret@"))
+    with pytest.raises(OutsideError, match=f"MLflow at {mlflow_address}/elsewhere: .*404") as caught:
         log(project)
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_store_of_a_later_mlflow_is_not_touched(project, tmp_path):
-    log(project)
+def test_a_store_of_a_later_mlflow_is_not_touched(stored, tmp_path):
+    log(stored)
     other = write_project(tmp_path / "other")  # MLflow keeps a store that it has opened
-    shutil.copy(project / "mlflow.db", other)
+    shutil.copy(stored / "mlflow.db", other)
     with sqlite3.connect(other / "mlflow.db") as database:
         database.execute("UPDATE alembic_version SET version_num = 'later'")
     with pytest.raises(OutsideError, match=r"other/mlflow\.db: .*later"):
         log(other)
 
 
-def test_a_deleted_experiment_says_how_to_get_it_back(project):
-    log(project)
-    experiment = store(project).get_experiment_by_name("flights").experiment_id
-    store(project).delete_experiment(experiment)
+def test_a_deleted_experiment_says_how_to_get_it_back(stored):
+    log(stored)
+    experiment = store(stored).get_experiment_by_name("flights").experiment_id
+    store(stored).delete_experiment(experiment)
     with pytest.raises(UserError, match=f"'flights' was deleted in MLflow; .* -x {experiment}"):
-        log(project)
+        log(stored)
 
 
 @pytest.mark.parametrize(

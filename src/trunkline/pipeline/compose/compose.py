@@ -17,7 +17,7 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from trunkline.conf import handwritten
@@ -43,10 +43,11 @@ def compose(conf: Path, overrides: Sequence[str] = ()) -> Composed:
     config = _merge(conf, overrides)
     choices = dict(config.hydra.runtime.choices)
     merged = tuple(files.layers(conf, {k: v for k, v in choices.items() if not k.startswith("hydra/")}))
-    own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-    _refuse_growth(Composed(cast("dict[str, Any]", OmegaConf.to_container(own, resolve=False)), merged), conf)
+    with open_dict(config):
+        del config["hydra"]
+    _refuse_growth(Composed(cast("dict[str, Any]", OmegaConf.to_container(config, resolve=False)), merged), conf)
     try:
-        content: Any = OmegaConf.to_container(own, resolve=True)
+        content: Any = OmegaConf.to_container(config, resolve=True)
     except OmegaConfBaseException as error:
         key = tuple(str(error.full_key or "").split("."))
         message = str(error).splitlines()[0]

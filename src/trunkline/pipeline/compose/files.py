@@ -8,12 +8,13 @@ gigabytes), Hydra's own settings and foreign search paths.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from trunkline.conf.handwritten import lint_file
+from trunkline.conf import handwritten
 from trunkline.core import safe_yaml
 from trunkline.core.errors import UserError
 
@@ -67,11 +68,23 @@ def lint(conf: Path) -> None:
         if path.suffix == ".yaml":
             if not path.is_file():
                 raise UserError(f"{path}: is no file; a config is one")
-            lint_file(path)
-            _lint_layer(path, path.relative_to(conf))
+            _lint_file(path, path.relative_to(conf), _beginning(path))
     for group in groups(conf):
         for option in options(conf, group):
             _count(conf / group, option, ())
+
+
+def _beginning(path: Path) -> bytes:
+    """Return a file's content, or so much of it that it is too long."""
+    with path.open("rb") as file:
+        return file.read(handwritten.MAX_BYTES + 1)
+
+
+@lru_cache(2**10)
+def _lint_file(path: Path, relative: Path, content: bytes) -> None:
+    """Refuse what must not be in a file; one whose content has passed is not read again by those who compose often."""
+    handwritten.lint_file(path)
+    _lint_layer(path, relative)
 
 
 def _lint_layer(path: Path, relative: Path) -> None:
@@ -118,9 +131,15 @@ def _count(folder: Path, option: str, within: tuple[str, ...]) -> int:
     return count
 
 
-def _bases(path: Path) -> list[str]:
-    content = safe_yaml.parse_yaml(path.read_text(encoding="utf-8")) or {}
-    return [entry for entry in content.get("defaults") or [] if isinstance(entry, str) and entry != "_self_"]
+def _bases(path: Path) -> tuple[str, ...]:
+    return _named(path.read_text(encoding="utf-8"))
+
+
+@lru_cache(2**10)
+def _named(text: str) -> tuple[str, ...]:
+    """Return the options of its own group that a file's list of defaults names."""
+    content = safe_yaml.parse_yaml(text) or {}
+    return tuple(entry for entry in content.get("defaults") or [] if isinstance(entry, str) and entry != "_self_")
 
 
 def chosen(conf: Path, group: str, option: str) -> KeyPlace | None:
