@@ -125,6 +125,11 @@ class Kubernetes(Strict):
         (), description="Namespaces whose pods may ask the servers; all others may not."
     )
     monitoring: Label = Field("monitoring", description="Namespace of the Prometheus that scrapes the servers.")
+    argo_rollouts: Literal["istio"] | None = Field(
+        None,
+        description="The mesh by which Argo Rollouts splits requests, by the shares of models/registry.yaml; null: "
+        "each server splits rows, by key.",
+    )
     argo_cd: Label | None = Field(None, description="Namespace of Argo CD, which gets Applications; null: none.")
     flux: Label | None = Field(None, description="Namespace of Flux, which gets Kustomizations; null: none.")
 
