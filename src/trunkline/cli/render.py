@@ -89,7 +89,7 @@ def kubernetes(  # noqa: PLR0913, PLR0917  an argument per option
 ) -> None:
     """Write a base and an overlay for each environment of conf/deploy, for Kustomize: docs/targets.md.
 
-    Where Argo Rollouts split, an overlay holds what models/registry.yaml says of its environment.
+    Where Argo Rollouts or KServe split, an overlay holds what models/registry.yaml says of its environment.
     The folder is in the project, since Argo CD and Flux read it of the trunk. With --check, exits 1 if a file is
     missing or another one.
     """
@@ -113,7 +113,8 @@ def _registered(project: Path, params: "Params") -> "Registry | None":
     from trunkline.core import paths
 
     deploy = params.group(Deploy)
-    if deploy.targets.kubernetes is None or deploy.targets.kubernetes.argo_rollouts is None:
+    declared = deploy.targets.kubernetes
+    if declared is None or not (declared.argo_rollouts or declared.kserve):
         return None
     registered = registry.read(project / paths.REGISTRY, params.name)
     registered.check(deploy.environments)

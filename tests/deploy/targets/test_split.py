@@ -105,12 +105,12 @@ def test_a_step_of_the_trunk_makes_the_files_stale(tmp_path):
 @pytest.mark.parametrize(
     ("production", "changes", "message"),
     [
-        ("v4", {"serving__tls": {"certificate": "tls/c", "key": "tls/k"}}, "tls: Istio cannot split what it cannot re"),
+        ("v4", {"serving__tls": {"certificate": "tls/c", "key": "tls/k"}}, "tls: what splits requests cannot do so un"),
         ("v4", {"deploy__targets__kubernetes__argo_rollouts": "nginx"}, "argo_rollouts: Input should be 'istio'"),
         (
             "{version: v4, canary: {version: v5, share: 2.5}}",
             {},
-            r"registry.yaml: flight_delay.production: 2.5 %: Argo",
+            r"registry.yaml: flight_delay.production: 2.5 %: a clu",
         ),
         ("v4, qa: v4", {}, "flight_delay.qa: no such environment"),
     ],

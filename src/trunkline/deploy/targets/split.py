@@ -1,6 +1,6 @@
-"""How Argo Rollouts splits requests between a version and its candidate, as models/registry.yaml declares both. Pure.
+"""How Argo Rollouts or KServe split requests between a version and its candidate, by models/registry.yaml. Pure.
 
-New pods serve the candidate while there is one, else the version; meanwhile Argo goes on answering with the old pods.
+New pods of Argo serve the candidate while there is one, else the version; the old pods go on answering meanwhile.
 The pods of a candidate are those of the version that it becomes, and a version that is gone back to is the one that
 Argo calls stable, so that neither end of a rollout starts another pod.
 """
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trunkline.conf.deploy import Deploy
-from trunkline.conf.registry import Candidate, Declaration, Registry, label
+from trunkline.conf.registry import Declaration, Kind, Registry, label
 from trunkline.core.errors import UserError
 from trunkline.deploy import course
 
@@ -18,36 +18,46 @@ ROUTE = "shadow"  # the one that Argo adds to the VirtualService, and removes
 
 @dataclass(frozen=True)
 class Split:
-    """What new pods of an environment serve, None if what is delivered, and the steps by which they get requests."""
+    """The version of an environment, None if what is delivered, and its candidate, with its share in percent."""
 
-    only: str | None
-    steps: tuple[dict[str, Any], ...] = ()
+    version: str | None
+    candidate: str | None = None
+    kind: Kind = "canary"
+    share: int = 0
+
+    @property
+    def only(self) -> str | None:
+        """What new pods of Argo Rollouts serve."""
+        return self.candidate or self.version
+
+    @property
+    def steps(self) -> tuple[dict[str, Any], ...]:
+        """The steps of Argo Rollouts: to the candidate's share, where it stays until the next commit."""
+        if self.candidate is None:
+            return ()
+        if self.kind == "shadow":
+            mirror = {"name": ROUTE, "percentage": self.share, "match": [{"path": {"prefix": "/"}}]}
+            return {"setCanaryScale": {"weight": self.share}}, {"setMirrorRoute": mirror}, {"pause": {}}
+        unmirrored = {"setMirrorRoute": {"name": ROUTE}}  # without a match, the route is removed
+        return unmirrored, {"setCanaryScale": {"matchTrafficWeight": True}}, {"setWeight": self.share}, {"pause": {}}
 
 
 def of(registered: Registry, environment: str, deploy: Deploy) -> Split:
-    """Return the split of an environment; raises UserError for a candidate that Argo Rollouts cannot have beside it."""
+    """Return the split of an environment; raises UserError for a candidate that cannot be beside it in a cluster."""
     declared, rollout = registered.environments[environment], deploy.environments[environment].rollout
     where = f"{registered.where}: {registered.name}.{environment}"
-    if declared.candidate is None or rollout is None:
-        return Split(_pinned(declared))
-    if _pinned(declared) is None:
+    version, candidate = _pinned(declared), declared.candidate
+    if candidate is None or rollout is None:
+        return Split(version)
+    if version is None:
         raise UserError(f"{where}.version: latest moves on by itself beside a candidate; write the version, such as v4")
-    share = declared.candidate.share if declared.candidate.share is not None else course.shadow_share(rollout)
+    share = candidate.share if candidate.share is not None else course.shadow_share(rollout)
     if share != int(share):
         raise UserError(
-            f"{where}: {share} %: Argo Rollouts knows whole percent alone; declare steps of such in conf/deploy"
+            f"{where}: {share} %: a cluster splits by whole percent alone; declare such steps in conf/deploy"
         )
-    return Split(label(declared.candidate.version), _steps(declared.candidate, int(share)))
+    return Split(version, label(candidate.version), candidate.kind, int(share))
 
 
 def _pinned(declared: Declaration) -> str | None:
     return label(declared.version) if isinstance(declared.version, int) else None
-
-
-def _steps(candidate: Candidate, share: int) -> tuple[dict[str, Any], ...]:
-    """Return the steps of a candidate: to its share, where it stays until the next commit."""
-    if candidate.kind == "shadow":
-        mirror = {"name": ROUTE, "percentage": share, "match": [{"path": {"prefix": "/"}}]}
-        return {"setCanaryScale": {"weight": share}}, {"setMirrorRoute": mirror}, {"pause": {}}
-    unmirrored = {"setMirrorRoute": {"name": ROUTE}}  # without a match, the route is removed
-    return unmirrored, {"setCanaryScale": {"matchTrafficWeight": True}}, {"setWeight": share}, {"pause": {}}
