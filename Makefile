@@ -35,7 +35,7 @@ year: ## Compare strategies over a year, in .cache/year; MONTHS=2 lives so many 
 PYTEST := $(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder --durations 10
 # The longest suites wait for processes of others half of the time: one worker more than there are processors.
 MORE := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-LONG := tests/e2e tests/examples/test_year_lived.py tests/init/test_template.py tests/test_platforms.py
+LONG := tests/e2e tests/deploy/targets/test_image.py tests/examples/test_year_lived.py tests/init/test_template.py tests/test_platforms.py
 
 test: check ## Install what the tests need, run the checks and the suite
 	@$(PYTEST) -m 'not workflows and not long'
