@@ -38,7 +38,7 @@ year: ## Compare strategies over a year, in .cache/year; MONTHS=2 lives so many 
 PYTEST := $(RUN) pytest -n auto --dist loadfile --no-loadscope-reorder --durations 10
 # The longest suites wait for processes of others half of the time: one worker more than there are processors.
 MORE := $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
-LONG := tests/e2e tests/examples/test_year_lived.py tests/init/test_template.py tests/test_platforms.py
+LONG := tests/e2e tests/deploy/targets/test_image.py tests/examples/test_year_lived.py tests/init/test_template.py tests/test_platforms.py
 
 test: check ## Install what the tests need, run the checks and the suite
 	@$(PYTEST) -m 'not workflows and not long'
@@ -103,6 +103,7 @@ lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versio
 	@echo 'apache-airflow>=3.3' | $(LOCK) - -o locks/airflow.txt
 	@printf '%s\n' 'checkov>=3.3' 'numpy<2.5' 'soupsieve<3' | $(LOCK) - -o locks/checkov.txt
 	@printf '%s\n' 'dagster>=1.13' 'databricks-bundles>=1.22' 'hera>=7.1' 'prefect>=3.9' | $(LOCK) - -o locks/schedulers.txt
+	@echo 'kserve>=0.21' | $(LOCK) --no-deps - -o locks/kserve.txt
 
 clean: ## Remove the environment and all caches of tools, but no data and no results
 	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

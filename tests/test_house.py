@@ -150,6 +150,7 @@ def test_continuous_integration_runs_every_suite_with_all_it_needs_and_tells_wha
         ".ci/browser": "#!/bin/sh\necho browser >>calls\nexit 1\n",
         ".ci/redis": "#!/bin/sh\necho redis >>calls\nexit 1\n",
         ".ci/prometheus": "#!/bin/sh\necho prometheus >>calls\nexit 1\n",
+        ".ci/buildah": "#!/bin/sh\necho buildah >>calls\nexit 1\n",
         ".ci/newest": f"#!/bin/sh\necho newest >>calls\n[ newest != {red} ]\n",
         "bin/make": f'#!/bin/sh\necho "$1 {required}" >>calls\n[ "$1" != {red} ]\n',
     }
@@ -159,7 +160,7 @@ def test_continuous_integration_runs_every_suite_with_all_it_needs_and_tells_wha
         (tmp_path / name).chmod(0o755)
     environ = os.environ | {"PATH": os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])}
     done = subprocess.run(["bash", tmp_path / ".ci/run"], env=environ, capture_output=True, text=True, check=False)
-    calls = ["browser", "redis", "prometheus", "test 1111", "test-rest 1111", "newest"]
+    calls = ["browser", "redis", "buildah", "prometheus", "test 1111", "test-rest 1111", "newest"]
     assert (tmp_path / "calls").read_text().splitlines() == calls
     assert done.returncode == (red != "none")
     assert re.fullmatch(r"make test \d+ s, make test-rest \d+ s, \.ci/newest \d+ s", done.stdout.splitlines()[-1])

@@ -17,7 +17,8 @@ FRAMEWORK = (
     ".ci/", ".github/workflows/framework.yml", ".github/workflows/platforms.yml", ".pre-commit-config.yaml",
     "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "Makefile", "benchmarks/", "docs/", "examples/", "locks/README.md",
     "locks/ci.txt", "locks/dev.txt", "locks/site.txt", "locks/validators.txt",
-    "locks/airflow.txt", "locks/checkov.txt", "locks/schedulers.txt", "locks/spark.txt", "pyproject.toml", "src/",
+    "locks/airflow.txt", "locks/checkov.txt", "locks/kserve.txt", "locks/schedulers.txt", "locks/spark.txt",
+    "pyproject.toml", "src/",
     "tests/", "conf/experiment/", "zensical.toml",
 )  # fmt: skip
 OF_THE_PROBLEM = ("conf/", "reports/", "README.md", "params.yaml", "dvc.lock")

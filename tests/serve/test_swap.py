@@ -229,6 +229,21 @@ def test_another_share_and_the_end_of_a_rollout_load_nothing(rolled):
     assert rolled.loaded == 2
 
 
+@pytest.mark.parametrize(("only", "other"), [("v1", "v2"), ("v2", "v1")])
+def test_of_two_arms_one_is_served_alone_and_goes_on_where_it_is_declared_no_more(rolled, follower, only, other):
+    follower._only = only
+    slot = rolled()
+    assert (slot.current.version.version, slot.arms, slot.problem, rolled.loaded) == (only, None, None, 1)
+    assert rolled(current=int(other[1:]), kind="").current.version.version == only
+    assert slot.problem == f"delivered is {other}, and --only is {only}"
+
+
+def test_of_versions_that_are_not_delivered_none_is_served(rolled, follower):
+    follower._only = "v3"
+    slot = rolled()
+    assert (slot.current, slot.problem) == (None, "delivered is v1 and v2, and --only is v3")
+
+
 @pytest.mark.parametrize(
     ("candidate", "problem"),
     [

@@ -13,6 +13,8 @@ from trunkline.cli import options
 from trunkline.core.errors import UserError
 
 if TYPE_CHECKING:
+    from trunkline.conf.registry import Registry
+    from trunkline.core.params import Params
     from trunkline.deploy.targets.container import Place
 
 
@@ -87,6 +89,7 @@ def kubernetes(  # noqa: PLR0913, PLR0917  an argument per option
 ) -> None:
     """Write a base and an overlay for each environment of conf/deploy, for Kustomize: docs/targets.md.
 
+    Where Argo Rollouts or KServe split, an overlay holds what models/registry.yaml says of its environment.
     The folder is in the project, since Argo CD and Flux read it of the trunk. With --check, exits 1 if a file is
     missing or another one.
     """
@@ -98,7 +101,24 @@ def kubernetes(  # noqa: PLR0913, PLR0917  an argument per option
     if rate:
         _measure(project, rate)
     target = _Target("kubernetes", "conf/", folder, dry_run, check)
-    context.exit(target.put(target_kubernetes.render(Params.read(project), _below(project, folder))))
+    params = Params.read(project)
+    texts = target_kubernetes.render(params, _below(project, folder), _registered(project, params))
+    context.exit(target.put(texts))
+
+
+def _registered(project: Path, params: "Params") -> "Registry | None":
+    """Return models/registry.yaml, where what is rendered holds versions."""
+    from trunkline.conf import registry
+    from trunkline.conf.deploy import Deploy
+    from trunkline.core import paths
+
+    deploy = params.group(Deploy)
+    declared = deploy.targets.kubernetes
+    if declared is None or not (declared.argo_rollouts or declared.kserve):
+        return None
+    registered = registry.read(project / paths.REGISTRY, params.name)
+    registered.check(deploy.environments)
+    return registered
 
 
 _SECONDS = 10.0  # that a server is asked for

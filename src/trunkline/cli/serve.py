@@ -32,6 +32,11 @@ store = click.option(
 @click.argument("folder", metavar="[BUNDLE]", type=click.Path(path_type=Path), required=False)
 @environment
 @store
+@click.option(
+    "--only",
+    metavar="VERSION",
+    help="Of --env, serve this version alone, be it the candidate: something in front splits requests.",
+)
 @options.project("The folder whose params.yaml has conf/serving, and for --env the signers; without one, the defaults.")
 @click.option(
     "--reconcile",
@@ -48,6 +53,7 @@ def serve(  # noqa: PLR0913, PLR0917  an argument per option
     folder: Path | None,
     environment: str | None,
     store: Path,
+    only: str | None,
     project: Path,
     every: float | None,
     trunk: str,
@@ -63,6 +69,8 @@ def serve(  # noqa: PLR0913, PLR0917  an argument per option
 
     if folder and environment:
         raise click.UsageError("BUNDLE does not go with --env; leave one out")
+    if only and not environment:
+        raise click.UsageError("--only needs --env, of whose versions it is one")
     if every and not environment:
         raise click.UsageError("--reconcile needs --env, which says what to bring in line")
     try:
@@ -71,7 +79,7 @@ def serve(  # noqa: PLR0913, PLR0917  an argument per option
     except ModuleNotFoundError as error:
         raise click.UsageError(f"serve needs {error.name}: pip install 'trunkline[serve]'") from None
     serving, tolerance, personal = declared_serving(project, bind, workers)
-    delivery = Delivery(environment, trust(project).check) if environment else None
+    delivery = Delivery(environment, trust(project).check, only) if environment else None
     source = Source(store if environment else folder or Path("models/bundle"), delivery, tolerance, personal)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server drains, and then hands it on to this
     try:

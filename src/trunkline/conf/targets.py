@@ -125,8 +125,26 @@ class Kubernetes(Strict):
         (), description="Namespaces whose pods may ask the servers; all others may not."
     )
     monitoring: Label = Field("monitoring", description="Namespace of the Prometheus that scrapes the servers.")
+    argo_rollouts: Literal["istio"] | None = Field(
+        None,
+        description="The mesh by which Argo Rollouts splits requests, by the shares of models/registry.yaml; null: "
+        "each server splits rows, by key.",
+    )
+    kserve: bool = Field(
+        False,
+        description="Whether KServe runs the servers, by an InferenceService, and splits requests by the shares of "
+        "models/registry.yaml; with keda.",
+    )
     argo_cd: Label | None = Field(None, description="Namespace of Argo CD, which gets Applications; null: none.")
     flux: Label | None = Field(None, description="Namespace of Flux, which gets Kustomizations; null: none.")
+
+    @model_validator(mode="after")
+    def _split_once(self) -> Self:
+        if self.kserve and self.argo_rollouts:
+            raise ValueError("kserve and argo_rollouts both split; declare one of them")
+        if self.kserve and self.keda is None:
+            raise ValueError("kserve: scales by KEDA; declare keda, the Prometheus that it asks")
+        return self
 
 
 class Scheduled(Strict):

@@ -17,10 +17,14 @@ Load = Callable[[Path, model.Pointer | None], model.Model]
 
 @dataclass(frozen=True)
 class Delivery:
-    """An environment of a store, and what raises TrunklineError for a pointer that is not to be believed."""
+    """An environment of a store, and what raises TrunklineError for a pointer that is not to be believed.
+
+    `only` is the one version of it that is served, such as v5, where something in front splits requests.
+    """
 
     environment: str
     check: Callable[[model.Pointer], object]
+    only: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,8 @@ class Source:
         if self.delivery is None:
             slot.put(loaded or load(self.folder, None))
             return None
-        follower = Follower(slot, self.folder, self.delivery.environment, self.delivery.check, load)
+        delivery = self.delivery
+        follower = Follower(slot, self.folder, delivery.environment, delivery.check, load, delivery.only)
         follower.start()
         return follower
 

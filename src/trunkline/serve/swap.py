@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from trunkline.core.errors import TrunklineError, one_line
+from trunkline.core.errors import TrunklineError, UserError, one_line
 from trunkline.serve.model import Model, Pointer, Rollout
 from trunkline.serve.rollout.arms import Arms
 
@@ -96,17 +96,19 @@ class Follower:
     """Serves what is delivered to an environment of a store.
 
     `check` raises TrunklineError for a pointer that is not to be believed; `load` makes the bundle of a folder ready.
+    With `only`, such as v5, that version alone is served, be it the environment's or the candidate of its rollout.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  what is delivered, and what becomes of it
         self,
         slot: Slot,
         store: Path,
         environment: str,
         check: Callable[[Pointer], object],
         load: Callable[[Path, Pointer], Model],
+        only: str | None = None,
     ) -> None:
-        self.slot, self._store, self._check, self._load = slot, store, check, load
+        self.slot, self._store, self._check, self._load, self._only = slot, store, check, load, only
         self._path = store / f"{environment}.json"
         self._seen: bytes | None = None
         self._again = 0.0
@@ -146,7 +148,7 @@ class Follower:
 
     def _swap(self, content: bytes) -> None:
         try:
-            pointer = msgspec.json.decode(content, type=Pointer)
+            pointer = _arm(msgspec.json.decode(content, type=Pointer), self._only)
             model = self._ready(pointer)
             candidate = self._warm(pointer.rollout.candidate) if pointer.rollout else None  # of the rollout that ends
             self.slot.put(model)
@@ -185,3 +187,14 @@ class Follower:
             if model and (model.version.name, model.version.version, model.version.digest) == wanted:
                 return model
         return None
+
+
+def _arm(pointer: Pointer, only: str | None) -> Pointer:
+    """Return the arm of a pointer that is a version, without the other one; raises UserError where none is."""
+    arms = [pointer, *([pointer.rollout.candidate] if pointer.rollout else [])]
+    if only is None:
+        return pointer
+    for arm in arms:
+        if arm.version == only:
+            return msgspec.structs.replace(arm, rollout=None)
+    raise UserError(f"delivered is {' and '.join(arm.version for arm in arms)}, and --only is {only}")

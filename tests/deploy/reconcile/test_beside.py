@@ -60,4 +60,5 @@ def test_what_is_missing_is_told_before_anything_is_served(monkeypatch, tmp_path
         return f"{outcome.output}{outcome.exception}"
 
     assert "--reconcile needs --env" in told("--reconcile", "30s")
+    assert "--only needs --env" in told("--only", "v5")
     assert "reconciling needs dvc, which a serving install lacks" in told("--reconcile", "30s", "--env", "production")

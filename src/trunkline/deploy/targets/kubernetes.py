@@ -1,7 +1,8 @@
 """Manifests for Kustomize: a base, an overlay for each environment, and what Argo CD or Flux read. Pure.
 
 They hold no version and no share of a rollout: the server itself splits by key, by the pointer that the reconciler in
-its pod writes of models/registry.yaml. A splitter in front would split the shares again.
+its pod writes of models/registry.yaml. A splitter in front would split the shares again. Where conf/deploy has Argo
+Rollouts or KServe split instead, an overlay holds both, of models/registry.yaml, and a pod serves one version.
 """
 
 import re
@@ -10,20 +11,24 @@ from typing import Any
 
 from trunkline.conf.deploy import Deploy
 from trunkline.conf.monitoring import Monitoring
+from trunkline.conf.registry import Registry
 from trunkline.conf.targets import Kubernetes
 from trunkline.conf.tracking import Tracking
 from trunkline.core.errors import UserError
 from trunkline.core.params import Params
 from trunkline.deploy.targets import server as targets_server
-from trunkline.deploy.targets import template
+from trunkline.deploy.targets import split, template
 from trunkline.deploy.targets.server import STORE, USER, Server
 
 _HERE = "deploy.targets.kubernetes"
 _OWN = frozenset({"clone", "store", "tmp", "git", "server", "reconcile", "scrape"})  # names of volumes and secrets
 
 
-def render(params: Params, folder: PurePosixPath) -> dict[str, str]:
-    """Return the texts by the files' paths in the folder; raises UserError for what would not run in a cluster."""
+def render(params: Params, folder: PurePosixPath, registered: Registry | None = None) -> dict[str, str]:
+    """Return the texts by the files' paths in the folder; raises UserError for what would not run in a cluster.
+
+    `registered` is models/registry.yaml, where Argo Rollouts or KServe split.
+    """
     deploy = params.group(Deploy)
     declared = deploy.targets.kubernetes
     if declared is None:
@@ -31,20 +36,25 @@ def render(params: Params, folder: PurePosixPath) -> dict[str, str]:
     for name in declared.environments:
         targets_server.environment(params, name, f"{_HERE}.environments")
     server = Server.of(params)
-    _check(server)
+    _check(server, declared)
     values = _values(server, declared, params, folder)
     texts = {f"base/{name}": template.render(f"kubernetes/{name}.j2", values) for name in values["resources"]}
     texts["base/kustomization.yaml"] = template.render("kubernetes/base-kustomization.yaml.j2", values)
     for name in sorted(deploy.environments):
-        texts |= _environment(name, values)
+        arms = split.of(registered, name, deploy) if registered else None
+        if declared.kserve and arms and arms.kind == "shadow":
+            raise UserError(f"{_HERE}: {name}: shadow: KServe mirrors no requests; declare no such step in conf/deploy")
+        texts |= _environment(name, values | {"split": arms})
     return texts
 
 
-def _check(server: Server) -> None:
+def _check(server: Server, declared: Kubernetes) -> None:
     """Refuse what is safe on one machine, and not in a cluster."""
     serving = server.serving
     if serving.tls and serving.tls.clients:
         raise UserError("conf/serving: tls.clients: probes and Prometheus show no certificate; declare authentication")
+    if serving.tls and (declared.argo_rollouts or declared.kserve):
+        raise UserError("conf/serving: tls: what splits requests cannot do so unread, and encrypts itself; remove tls")
     if serving.authentication is None:
         raise UserError(
             "conf/serving: authentication: is missing, and whoever reaches the servers would be answered; declare it"
@@ -74,9 +84,12 @@ def _values(server: Server, declared: Kubernetes, params: Params, folder: PurePo
         **({"server": server.secrets} if server.secrets else {}),
         **{name: files[path] for name, path in mounts.items()},
     }
-    scaler = "scaledobject.yaml" if declared.keda else "horizontalpodautoscaler.yaml"
+    workload = ["rollout.yaml", "virtualservice.yaml"] if declared.argo_rollouts else ["deployment.yaml"]
+    scaler = ["scaledobject.yaml" if declared.keda else "horizontalpodautoscaler.yaml"]
+    if declared.kserve:  # which does both, by a file of each overlay
+        workload, scaler = [], []
     resources = [
-        "deployment.yaml", "externalsecrets.yaml", scaler, "networkpolicy.yaml", "poddisruptionbudget.yaml",
+        *workload, "externalsecrets.yaml", *scaler, "networkpolicy.yaml", "poddisruptionbudget.yaml",
         "service.yaml", "servicemonitor.yaml",
     ]  # fmt: skip
     return {
@@ -84,7 +97,10 @@ def _values(server: Server, declared: Kubernetes, params: Params, folder: PurePo
         "folder": folder, "store": STORE, "user": USER, "job": params.group(Monitoring).alerting.job,
         "egress": targets_server.egress(server, params.group(Tracking)),
         "grace": int(server.serving.drain.total_seconds()) + 10,
-        "scheme": ", scheme: HTTPS" if server.serving.tls else "",
+        "scheme": ", scheme: HTTPS" if server.serving.tls else "", "route": split.ROUTE,
+        "api": "argoproj.io/v1alpha1" if declared.argo_rollouts else "apps/v1",
+        "kind": "Rollout" if declared.argo_rollouts else "Deployment",
+        "service": f"{server.name}-metrics" if declared.kserve else server.name,  # KServe has one of the name itself
     }  # fmt: skip
 
 
@@ -106,6 +122,7 @@ def _environment(name: str, values: dict[str, Any]) -> dict[str, str]:
         f"overlays/{name}/kustomization.yaml": "overlay-kustomization",
         f"overlays/{name}/namespace.yaml": "namespace",
     }
+    places |= {f"overlays/{name}/inferenceservice.yaml": "inferenceservice"} if declared.kserve else {}
     places |= {f"argo-cd/{name}.yaml": "argo-cd"} if declared.argo_cd else {}
     places |= {f"flux/{name}.yaml": "flux"} if declared.flux else {}
     return {path: template.render(f"kubernetes/{file}.yaml.j2", own) for path, file in places.items()}

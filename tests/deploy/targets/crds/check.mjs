@@ -8,9 +8,11 @@ const SCHEMAS = {
     "external-secrets/_schemas/ComGithubExternalSecretsExternalSecretsApisExternalsecretsV1ExternalSecret.js",
   GitRepository: "flux-cd/_schemas/ComGithubFluxcdSourceControllerApiV1GitRepository.js",
   Kustomization: "flux-cd/_schemas/ComGithubFluxcdKustomizeControllerApiV1Kustomization.js",
+  Rollout: "argo-rollouts/_schemas/ComGithubArgoprojArgoRolloutsPkgApisRolloutsV1alpha1Rollout.js",
   ScaledObject: "keda/_schemas/ComGithubKedacoreKedaV2ApisKedaV1alpha1ScaledObject.js",
   ServiceMonitor:
     "prometheus-operator/_schemas/ComGithubPrometheusOperatorPrometheusOperatorPkgApisMonitoringV1ServiceMonitor.js",
+  VirtualService: "istio/_schemas/NetworkingIstioIoV1VirtualService.js",
 };
 const answers = [];
 for (const resource of JSON.parse(readFileSync(file))) {
