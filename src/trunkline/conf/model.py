@@ -18,6 +18,27 @@ ImportPath = Annotated[
 ]
 
 
+class Spline(Strict):
+    """What makes a number columns, each a piece of a smooth curve, so that a linear model may bend.
+
+    A number beyond those of the training rows counts as the nearest of them.
+    """
+
+    knots: int = Field(5, ge=2, le=100, description="How many points the pieces meet at, with both ends.")
+    degree: int = Field(3, ge=1, le=5, description="Of the pieces: 1 for lines, 3 for cubic splines.")
+    at: Literal["quantile", "uniform"] = Field(
+        "quantile", description="Where the knots are: with as many training rows between each two, or evenly apart."
+    )
+
+
+class Components(Strict):
+    """Principal components (PCA) in place of the numbers."""
+
+    components: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="How many, or the share of the training rows' variance that they explain."
+    )
+
+
 class NumericSteps(Strict):
     """What happens to numeric features before the estimator, in this order."""
 
@@ -27,6 +48,13 @@ class NumericSteps(Strict):
         description="Scaling fitted on the training rows; robust: by median and quartiles; quantile: the share of rows "
         "below, by 100 quantiles.",
     )
+    spline: Spline | None = Field(None, description="Splines of each number, by scikit-learn's SplineTransformer.")
+    pca: Components | None = Field(None, description="Principal components of all numbers, by scikit-learn's PCA.")
+
+    @property
+    def reshaping(self) -> str | None:
+        """The first step behind which a column is no longer one feature; None if there is none."""
+        return next((name for name in ("spline", "pca") if getattr(self, name)), None)
 
 
 class CategoricalSteps(Strict):

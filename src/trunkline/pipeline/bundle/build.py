@@ -339,7 +339,8 @@ def _card(declared: Declaration, measured: EvaluatedModel, contract: Contract, g
 def _steps(model: Model) -> dict[str, Any]:
     """Return what conf/model says beside the estimator's parameters, of weights and rounds only what is declared."""
     declared = model.model_dump(mode="json", include={"weight", "stop_early", "calibrate"}, exclude_none=True)
-    return {"preprocess": model.preprocess.model_dump()} | {name: value for name, value in declared.items() if value}
+    steps = model.preprocess.model_dump(exclude_none=True)
+    return {"preprocess": steps} | {name: value for name, value in declared.items() if value}
 
 
 @contextmanager

@@ -37,6 +37,8 @@ TRUSTED = (
     "lightgbm.sklearn.LGBMRanker",
     "lightgbm.sklearn.LGBMRegressor",
     "numpy.dtype",
+    "scipy._lib.array_api_compat.numpy._aliases.asarray",
+    "scipy.interpolate._bsplines.BSpline",
     "scipy.sparse._csc.csc_array",
     "scipy.sparse._csc.csc_matrix",
     "scipy.sparse._csr.csr_array",

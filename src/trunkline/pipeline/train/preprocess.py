@@ -1,0 +1,96 @@
+"""Preprocessing by column role, of scikit-learn's own transformers: numbers first, then categories, then texts."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, is_classifier
+from sklearn.compose import ColumnTransformer
+from sklearn.decomposition import PCA
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import (
+    MinMaxScaler,
+    OneHotEncoder,
+    OrdinalEncoder,
+    QuantileTransformer,
+    RobustScaler,
+    SplineTransformer,
+    StandardScaler,
+    TargetEncoder,
+)
+from sklearn.utils import get_tags
+
+from trunkline.conf.model import CategoricalSteps, NumericSteps, Preprocess
+from trunkline.core.dataset import Schema
+from trunkline.pipeline.train import estimators
+
+UNKNOWN, MISSING = -1, -2
+SCALERS: Mapping[str, Callable[[], Any]] = {
+    "standard": StandardScaler,
+    "min_max": MinMaxScaler,
+    "robust": RobustScaler,
+    "quantile": partial(QuantileTransformer, n_quantiles=100, subsample=None),  # no row is left to chance
+}
+
+
+def transformer(estimator: BaseEstimator, steps: Preprocess, schema: Schema, seed: int) -> ColumnTransformer:
+    """Return the unfitted transformer: numeric columns first, then categorical ones, each in the schema's order."""
+    sparse = _sparse(estimator, steps)
+    parts = [
+        ("numeric", _numeric(steps.numeric), schema.of_role("numeric")),
+        ("categorical", _categorical(steps.categorical, estimator, sparse, seed), schema.of_role("categorical")),
+    ]
+    result = ColumnTransformer([part for part in parts if part[2]], verbose_feature_names_out=False)
+    if estimators.native_support(estimator) == "table":
+        result.set_output(transform="pandas")
+    return result
+
+
+def _sparse(estimator: BaseEstimator, steps: Preprocess) -> bool:
+    """Whether an estimator may be given a sparse matrix.
+
+    scikit-learn's estimators take none that holds a missing number, to XGBoost what is absent from one is missing, and
+    CatBoost is given a table.
+    """
+    package = type(estimator).__module__.partition(".")[0]
+    refused = {"sklearn": steps.numeric.impute == "none", "xgboost": True, "catboost": True}
+    return bool(get_tags(estimator).input_tags.sparse) and not refused.get(package, False)
+
+
+def _numeric(steps: NumericSteps) -> Any:
+    parts: list[tuple[str, Any]] = []
+    if steps.impute == "zero":
+        parts.append(("impute", SimpleImputer(strategy="constant", fill_value=0.0, keep_empty_features=True)))
+    elif steps.impute != "none":
+        parts.append(("impute", SimpleImputer(strategy=steps.impute, keep_empty_features=True)))
+    if steps.scale != "none":
+        parts.append(("scale", SCALERS[steps.scale]()))
+    if (curve := steps.spline) is not None:  # the last column of each number is what the others lack to 1
+        parts.append(("spline", SplineTransformer(curve.knots, curve.degree, knots=curve.at, include_bias=False)))
+    if steps.pca is not None:
+        parts.append(("pca", PCA(steps.pca.components, svd_solver="full")))
+    return Pipeline(parts) if parts else "passthrough"
+
+
+def _categorical(steps: CategoricalSteps, estimator: BaseEstimator, sparse: bool, seed: int) -> Any:
+    """Return the encoder; a missing value is a category of its own, and one never seen in training is no category."""
+    if steps.encode == "target":
+        folds = StratifiedKFold if is_classifier(estimator) else KFold
+        return TargetEncoder(cv=folds(5, shuffle=True, random_state=seed))
+    if steps.encode == "onehot":
+        return OneHotEncoder(handle_unknown="ignore", min_frequency=steps.min_frequency, sparse_output=sparse)
+    native = steps.encode == "native"
+    integers = native and estimators.native_support(estimator) == "table"
+    missing = native and not integers
+    return OrdinalEncoder(
+        dtype=np.int64 if integers else np.float64,
+        handle_unknown="use_encoded_value",
+        unknown_value=np.nan if missing else UNKNOWN,
+        encoded_missing_value=np.nan if missing else MISSING,
+        min_frequency=steps.min_frequency,
+        # Histogram boosting has a bin per category: beyond its bins, the rarest categories become one.
+        max_categories=getattr(estimator, "max_bins", None) if native else None,
+    )
