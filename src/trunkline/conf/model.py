@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, WithJsonSchema
 
-from trunkline.core.values import Column, Duration, Group, Strict
+from trunkline.core.values import Column, Columns, Duration, Group, Strict
 
 DECLARED = "declared"  # what a search calls conf/model itself
 
@@ -51,11 +51,6 @@ class NumericSteps(Strict):
     spline: Spline | None = Field(None, description="Splines of each number, by scikit-learn's SplineTransformer.")
     pca: Components | None = Field(None, description="Principal components of all numbers, by scikit-learn's PCA.")
 
-    @property
-    def reshaping(self) -> str | None:
-        """The first step behind which a column is no longer one feature; None if there is none."""
-        return next((name for name in ("spline", "pca") if getattr(self, name)), None)
-
 
 class CategoricalSteps(Strict):
     """What happens to categorical features before the estimator."""
@@ -68,11 +63,36 @@ class CategoricalSteps(Strict):
     min_frequency: int | None = Field(None, ge=1, description="Categories with fewer training rows are treated as one.")
 
 
+class TextSteps(Strict):
+    """Features that are texts, of which each word is a column; a missing text has no words."""
+
+    features: Columns = Field(min_length=1, description="Which of the categorical features are texts.")
+    vectorize: Literal["tfidf", "hashing"] = Field(
+        "tfidf",
+        description="tfidf: how often a word is in a text, and in how few; hashing: each word has a column by its "
+        "hash, which may be another's too, and none is learnt.",
+    )
+    columns: int = Field(
+        1000,
+        ge=1,
+        le=1 << 20,
+        description="Columns of each text: of tfidf at most, its commonest words; of hashing all.",
+    )
+    words: int = Field(1, ge=1, le=3, description="Up to how many words in a row are counted as one as well.")
+
+
 class Preprocess(Strict):
     """Preprocessing by column role."""
 
     numeric: NumericSteps = NumericSteps()
     categorical: CategoricalSteps = CategoricalSteps()
+    text: TextSteps | None = Field(None, description="Words of texts, by scikit-learn's vectorizers.")
+
+    @property
+    def reshaping(self) -> str | None:
+        """The first step of which other columns than the features come; None if there is none."""
+        steps = {"numeric.spline": self.numeric.spline, "numeric.pca": self.numeric.pca, "text": self.text}
+        return next((name for name, step in steps.items() if step is not None), None)
 
 
 class Weight(Strict):

@@ -85,7 +85,7 @@ REGRESSORS: dict[str, dict[str, Any]] = {
     "sklearn.neural_network.MLPRegressor": {"hidden_layer_sizes": [4], "max_iter": 20, "tol": 10.0},
     "sklearn.kernel_ridge.KernelRidge": {},
 }
-STEPS: dict[str, dict[str, Any]] = {
+NUMERIC: dict[str, dict[str, Any]] = {
     "scale: standard": {"scale": "standard"},
     "scale: min_max": {"scale": "min_max"},
     "scale: robust": {"scale": "robust"},
@@ -94,6 +94,11 @@ STEPS: dict[str, dict[str, Any]] = {
     "spline, at: uniform": {"spline": {"at": "uniform", "degree": 2}},
     "pca": {"scale": "standard", "pca": {"components": 2}},
     "spline and pca": {"scale": "standard", "spline": {}, "pca": {"components": 0.9}},
+}
+TEXT = {f"text: {name}": {"features": ["kind"], "vectorize": name, "columns": 8} for name in ("tfidf", "hashing")}
+STEPS: dict[str, dict[str, Any]] = {
+    **{name: {"numeric": {"impute": "median", **steps}} for name, steps in NUMERIC.items()},
+    **{name: {"numeric": {"impute": "median"}, "text": steps} for name, steps in TEXT.items()},
 }
 BEHIND = {
     name: CLASSIFIERS[f"sklearn.{name}"] | {"_target_": f"sklearn.{name}"}
@@ -149,9 +154,8 @@ def cell(target: str, encode: str) -> str:
 
 @cache
 def behind(name: str, steps: str) -> str:
-    """The same of an estimator behind steps of the numbers."""
-    preprocess = {"numeric": {"impute": "median", **STEPS[steps]}}
-    return outcome(Model.parse(BEHIND[name] | {"preprocess": preprocess}), rows("binary"), "binary")
+    """The same of an estimator behind steps."""
+    return outcome(Model.parse(BEHIND[name] | {"preprocess": STEPS[steps]}), rows("binary"), "binary")
 
 
 def outcome(declared: Model, data: Dataset, task: Task) -> str:
@@ -196,7 +200,7 @@ def row_of_steps(steps: str) -> str:
 
 TABLES = {
     "estimators": ("estimator", ENCODINGS, row, TARGETS),
-    "steps": ("numeric", [f"`{name.rpartition('.')[2]}`" for name in BEHIND], row_of_steps, list(STEPS)),
+    "steps": ("step", [f"`{name.rpartition('.')[2]}`" for name in BEHIND], row_of_steps, list(STEPS)),
 }
 
 

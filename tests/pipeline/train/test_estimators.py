@@ -138,7 +138,7 @@ def test_a_refused_path_is_not_imported(tmp_path: Path) -> None:
         ),
         (
             declared(LIGHTGBM, preprocess=NATIVE | {"numeric": {"impute": "mean", "pca": {"components": 2}}}),
-            "model.preprocess.categorical.encode: native names columns by their place, which pca moves; use onehot",
+            "native names columns by their place, which model.preprocess.numeric.pca moves; use onehot",
         ),
     ],
 )

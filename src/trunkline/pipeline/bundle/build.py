@@ -154,13 +154,14 @@ def build(
 
 
 def request_contract(declared: Declaration, train: Dataset, decided: Decided | None) -> Contract:
-    """Return the contract of a request to the model, with the texts that its training rows have."""
+    """Return the contract of a request to the model, with the categories that its training rows have."""
     texts = train.features.select(train.schema.of_role("categorical"))
-    personal = declared.origins.personal_features
+    words = declared.model.preprocess.text
+    without = declared.origins.personal_features | set(() if words is None else words.features)
     levels = {
         column.name: column.drop_nulls().unique().cast(pl.String).sort().to_list()
         for column in texts
-        if column.name not in personal
+        if column.name not in without
     }
     inputs = [
         msgspec.structs.replace(field, levels=levels[field.name]) if field.name in levels else field

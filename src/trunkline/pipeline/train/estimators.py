@@ -107,14 +107,17 @@ def verify(model: Model, task: Task, key: str = "model") -> None:
 
 def _verify_steps(steps: Preprocess, estimator: BaseEstimator, key: str) -> None:
     """Raise UserError for steps that do not fit each other or the estimator."""
-    name, encode, reshaping = type(estimator).__name__, steps.categorical.encode, steps.numeric.reshaping
-    if steps.numeric.impute == "none" and (reshaping or not get_tags(estimator).input_tags.allow_nan):
-        raise UserError(f"{key}.numeric.impute: {reshaping or name} takes no missing values; use mean, median or zero")
+    name, encode, reshaping = type(estimator).__name__, steps.categorical.encode, steps.reshaping
+    refusing = next((step for step in ("spline", "pca") if getattr(steps.numeric, step)), None)
+    if steps.numeric.impute == "none" and (refusing or not get_tags(estimator).input_tags.allow_nan):
+        raise UserError(f"{key}.numeric.impute: {refusing or name} takes no missing values; use mean, median or zero")
+    if steps.text is not None and native_support(estimator) == "table":
+        raise UserError(f"{key}.text: {name} takes a table of features, not columns of words; use another estimator")
     if encode == "native" and native_support(estimator) is None:
         raise UserError(f"{key}.categorical.encode: {name} has no native categories; use onehot or ordinal")
     if encode == "native" and reshaping:
         raise UserError(
-            f"{key}.categorical.encode: native names columns by their place, which {reshaping} moves; "
+            f"{key}.categorical.encode: native names columns by their place, which {key}.{reshaping} moves; "
             "use onehot, ordinal or target"
         )
     if encode == "target" and steps.categorical.min_frequency is not None:

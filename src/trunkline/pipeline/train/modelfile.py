@@ -37,6 +37,7 @@ TRUSTED = (
     "lightgbm.sklearn.LGBMRanker",
     "lightgbm.sklearn.LGBMRegressor",
     "numpy.dtype",
+    "numpy.ravel",
     "scipy._lib.array_api_compat.numpy._aliases.asarray",
     "scipy.interpolate._bsplines.BSpline",
     "scipy.sparse._csc.csc_array",

@@ -8,10 +8,12 @@ import numpy as np
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.compose import ColumnTransformer
 from sklearn.decomposition import PCA
+from sklearn.feature_extraction.text import HashingVectorizer, TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
+    FunctionTransformer,
     MinMaxScaler,
     OneHotEncoder,
     OrdinalEncoder,
@@ -23,8 +25,9 @@ from sklearn.preprocessing import (
 )
 from sklearn.utils import get_tags
 
-from trunkline.conf.model import CategoricalSteps, NumericSteps, Preprocess
+from trunkline.conf.model import CategoricalSteps, NumericSteps, Preprocess, TextSteps
 from trunkline.core.dataset import Schema
+from trunkline.core.errors import UserError, nearest
 from trunkline.pipeline.train import estimators
 
 UNKNOWN, MISSING = -1, -2
@@ -37,16 +40,43 @@ SCALERS: Mapping[str, Callable[[], Any]] = {
 
 
 def transformer(estimator: BaseEstimator, steps: Preprocess, schema: Schema, seed: int) -> ColumnTransformer:
-    """Return the unfitted transformer: numeric columns first, then categorical ones, each in the schema's order."""
-    sparse = _sparse(estimator, steps)
+    """Return the unfitted transformer: numeric columns first, then categorical ones and words of texts.
+
+    Each is in the schema's order. Raises UserError for a text that is no categorical feature.
+    """
+    sparse, texts = _sparse(estimator, steps), _texts(steps.text, schema)
+    categorical = [name for name in schema.of_role("categorical") if name not in texts]
     parts = [
         ("numeric", _numeric(steps.numeric), schema.of_role("numeric")),
-        ("categorical", _categorical(steps.categorical, estimator, sparse, seed), schema.of_role("categorical")),
+        ("categorical", _categorical(steps.categorical, estimator, sparse, seed), categorical),
+        *((f"text {name}", _words(steps.text), [name]) for name in texts if steps.text),
     ]
-    result = ColumnTransformer([part for part in parts if part[2]], verbose_feature_names_out=False)
+    threshold = 0.0 if texts and not sparse else 0.3  # the share of numbers from which on a matrix is dense
+    used = [part for part in parts if part[2]]
+    result = ColumnTransformer(used, verbose_feature_names_out=False, sparse_threshold=threshold)
     if estimators.native_support(estimator) == "table":
         result.set_output(transform="pandas")
     return result
+
+
+def _texts(steps: TextSteps | None, schema: Schema) -> list[str]:
+    """Return the features that are texts, in the schema's order."""
+    declared, known = (() if steps is None else steps.features), schema.of_role("categorical")
+    for name in declared:
+        if name not in known:
+            raise UserError(f"model.preprocess.text.features: no feature with texts '{name}'{nearest(name, known)}")
+    return [name for name in known if name in declared]
+
+
+def _words(steps: TextSteps) -> Pipeline:
+    """Return what makes columns of one text; vectorizers take a list of texts, none of them missing."""
+    span = (1, steps.words)
+    if steps.vectorize == "hashing":
+        vectorizer = HashingVectorizer(n_features=steps.columns, ngram_range=span)
+    else:
+        vectorizer = TfidfVectorizer(max_features=steps.columns, ngram_range=span)
+    fill = SimpleImputer(strategy="constant", fill_value="")
+    return Pipeline([("fill", fill), ("list", FunctionTransformer(np.ravel)), ("words", vectorizer)])
 
 
 def _sparse(estimator: BaseEstimator, steps: Preprocess) -> bool:

@@ -72,6 +72,8 @@ class Columns:
     @classmethod
     def of(cls, graph: Graph, pipeline: Pipeline, schema: Schema) -> Self:
         """Add what makes the numbers of the request's; raises NotCovered for steps that cannot be exported exactly."""
+        if any(role.startswith("text ") for role, _, _ in pipeline[0].transformers_):
+            raise NotCovered("words of texts are not covered by the exporter")
         count = fitted.width(pipeline, "numeric")
         return cls(pipeline, _numeric(graph, pipeline, schema), list(category_lookups(pipeline, schema)), count)
 

@@ -37,7 +37,7 @@ def _all_knots(step: SplineTransformer) -> Floats:
 
 
 def _functions(every: Floats, degree: int) -> int:
-    return every.shape[1] - degree - 1
+    return int(every.shape[1] - degree - 1)
 
 
 def _basis(graph: Graph, x: str, every: Floats, degree: int) -> str:
