@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema
 
-from trunkline.core.values import Column, Duration, Group, Name, Strict, Word
+from trunkline.core.values import Column, Columns, Duration, Group, Name, Strict, Word
 
 DECLARED = "declared"  # what a search calls conf/model itself
 
@@ -18,6 +18,27 @@ ImportPath = Annotated[
 ]
 
 
+class Spline(Strict):
+    """What makes a number columns, each a piece of a smooth curve, so that a linear model may bend.
+
+    A number beyond those of the training rows counts as the nearest of them.
+    """
+
+    knots: int = Field(5, ge=2, le=100, description="How many points the pieces meet at, with both ends.")
+    degree: int = Field(3, ge=1, le=5, description="Of the pieces: 1 for lines, 3 for cubic splines.")
+    at: Literal["quantile", "uniform"] = Field(
+        "quantile", description="Where the knots are: with as many training rows between each two, or evenly apart."
+    )
+
+
+class Components(Strict):
+    """Principal components (PCA) in place of the numbers."""
+
+    components: Annotated[int, Field(ge=1)] | Annotated[float, Field(gt=0, lt=1)] = Field(
+        description="How many, or the share of the training rows' variance that they explain."
+    )
+
+
 class NumericSteps(Strict):
     """What happens to numeric features before the estimator, in this order."""
 
@@ -27,6 +48,8 @@ class NumericSteps(Strict):
         description="Scaling fitted on the training rows; robust: by median and quartiles; quantile: the share of rows "
         "below, by 100 quantiles.",
     )
+    spline: Spline | None = Field(None, description="Splines of each number, by scikit-learn's SplineTransformer.")
+    pca: Components | None = Field(None, description="Principal components of all numbers, by scikit-learn's PCA.")
 
 
 class CategoricalSteps(Strict):
@@ -40,11 +63,36 @@ class CategoricalSteps(Strict):
     min_frequency: int | None = Field(None, ge=1, description="Categories with fewer training rows are treated as one.")
 
 
+class TextSteps(Strict):
+    """Features that are texts, of which each word is a column; a missing text has no words."""
+
+    features: Columns = Field(min_length=1, description="Which of the categorical features are texts.")
+    vectorize: Literal["tfidf", "hashing"] = Field(
+        "tfidf",
+        description="tfidf: how often a word is in a text, and in how few; hashing: each word has a column by its "
+        "hash, which may be another's too, and none is learnt.",
+    )
+    columns: int = Field(
+        1000,
+        ge=1,
+        le=1 << 20,
+        description="Columns of each text: of tfidf at most, its commonest words; of hashing all.",
+    )
+    words: int = Field(1, ge=1, le=3, description="Up to how many words in a row are counted as one as well.")
+
+
 class Preprocess(Strict):
     """Preprocessing by column role."""
 
     numeric: NumericSteps = NumericSteps()
     categorical: CategoricalSteps = CategoricalSteps()
+    text: TextSteps | None = Field(None, description="Words of texts, by scikit-learn's vectorizers.")
+
+    @property
+    def reshaping(self) -> str | None:
+        """The first step of which other columns than the features come; None if there is none."""
+        steps = {"numeric.spline": self.numeric.spline, "numeric.pca": self.numeric.pca, "text": self.text}
+        return next((name for name, step in steps.items() if step is not None), None)
 
 
 class Weight(Strict):

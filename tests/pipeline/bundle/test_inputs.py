@@ -1,15 +1,21 @@
 """What a bundle says that a request must be: by the contract of each column, and the same to every reader."""
 
 import json
+from types import SimpleNamespace
+from typing import Any
 
+import polars as pl
 import pytest
 
 from trunkline.bundle.contract import Input
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.features import Features
+from trunkline.conf.model import Preprocess
+from trunkline.core.dataset import Dataset, Schema
+from trunkline.core.features import Feature
 from trunkline.core.params import Params
-from trunkline.pipeline.bundle import inputs
+from trunkline.pipeline.bundle import build, inputs
 from trunkline.pipeline.features import compiler, plan_json
 from trunkline.pipeline.features import plan as features_plan
 
@@ -146,3 +152,20 @@ def test_a_plan_survives_a_round_through_json(plan, root):
     shipped = compiler.plan(params.group(Features), params.group(Data), params.group(Contract))
     for each in (plan, shipped):
         assert plan_json.plan_of(json.loads(json.dumps(plan_json.plan_content(each)))) == each
+
+
+@pytest.mark.parametrize(("text", "listed"), [(None, {"zone", "last_seats"}), ({"features": ["zone"]}, {"last_seats"})])
+def test_a_contract_lists_the_categories_that_were_trained_on_and_no_texts(plan, text: Any, listed: set[str]) -> None:
+    frame = pl.DataFrame({"zone": ["A", "B"], "last_seats": ["1", "2"], "is_late": [0, 1]})
+    features = tuple(Feature(name, "categorical") for name in ("zone", "last_seats"))
+    declared: Any = SimpleNamespace(
+        data=Data.parse(DATA),
+        contract=Contract.parse({"tables": TABLES}),
+        features=Features.parse(FEATURES),
+        plan=plan,
+        model=SimpleNamespace(preprocess=Preprocess.model_validate({"text": text})),
+        origins=SimpleNamespace(personal_features=frozenset()),
+        packaging=SimpleNamespace(on_bad_row="quarantine"),
+    )
+    contract = build.request_contract(declared, Dataset(frame, Schema(features, "is_late", "UTC")), None)
+    assert {field.name for field in contract.inputs if field.levels} == listed

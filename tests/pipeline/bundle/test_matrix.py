@@ -1,6 +1,6 @@
-"""Every common estimator with every encoding: an exact graph, or the pipeline itself, as docs/bundle.md says.
+"""Every common estimator with every encoding and step: an exact graph, or the pipeline itself, as docs/bundle.md says.
 
-The table is written by `python -m tests.pipeline.bundle.test_matrix`.
+The tables are written by `python -m tests.pipeline.bundle.test_matrix`.
 """
 
 import math
@@ -20,12 +20,12 @@ from trunkline.core import files
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError
 from trunkline.core.features import Feature
+from trunkline.core.tasks import Task
 from trunkline.pipeline.bundle import parity
 from trunkline.pipeline.bundle.onnx import ensemble, export
 from trunkline.pipeline.train import estimators, fit, modelfile
 
 PAGE = Path(__file__).parents[3] / "docs" / "bundle.md"
-BEGIN, END = "<!-- estimators: begin -->", "<!-- estimators: end -->"
 ENCODINGS = ("onehot", "ordinal", "native")
 ROWS = 160
 TREE = {"max_depth": 4}
@@ -85,11 +85,39 @@ REGRESSORS: dict[str, dict[str, Any]] = {
     "sklearn.neural_network.MLPRegressor": {"hidden_layer_sizes": [4], "max_iter": 20, "tol": 10.0},
     "sklearn.kernel_ridge.KernelRidge": {},
 }
+NUMERIC: dict[str, dict[str, Any]] = {
+    "scale: standard": {"scale": "standard"},
+    "scale: min_max": {"scale": "min_max"},
+    "scale: robust": {"scale": "robust"},
+    "scale: quantile": {"scale": "quantile"},
+    "spline": {"scale": "standard", "spline": {}},
+    "spline, at: uniform": {"spline": {"at": "uniform", "degree": 2}},
+    "pca": {"scale": "standard", "pca": {"components": 2}},
+    "spline and pca": {"scale": "standard", "spline": {}, "pca": {"components": 0.9}},
+}
+TEXT = {f"text: {name}": {"features": ["kind"], "vectorize": name, "columns": 8} for name in ("tfidf", "hashing")}
+STEPS: dict[str, dict[str, Any]] = {
+    **{name: {"numeric": {"impute": "median", **steps}} for name, steps in NUMERIC.items()},
+    **{name: {"numeric": {"impute": "median"}, "text": steps} for name, steps in TEXT.items()},
+}
+BEHIND = {
+    name: CLASSIFIERS[f"sklearn.{name}"] | {"_target_": f"sklearn.{name}"}
+    for name in ("linear_model.LogisticRegression", "neural_network.MLPClassifier", "ensemble.RandomForestClassifier")
+} | {name: CLASSIFIERS[name] | {"_target_": name} for name in ("lightgbm.LGBMClassifier", "xgboost.XGBClassifier")}
+RANKERS: dict[str, dict[str, Any]] = {
+    "lightgbm.LGBMRanker": {"n_estimators": 8, "min_child_samples": 5, "verbosity": -1},
+    "xgboost.XGBRanker": {"n_estimators": 8, "max_depth": 4},
+}
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-TARGETS = [*CLASSIFIERS, *REGRESSORS]
+PARAMETERS = CLASSIFIERS | REGRESSORS | RANKERS
+TARGETS = list(PARAMETERS)
 
 
-def rows(task: str) -> Dataset:
+def task_of(target: str) -> Task:
+    return "binary" if target in CLASSIFIERS else "ranking" if target in RANKERS else "regression"
+
+
+def rows(task: Task) -> Dataset:
     """Few rows with what is odd: ties, constants, missing values, rare texts."""
     random = np.random.default_rng(11)
     kind = random.choice(["a", "b", "", "rare", None], ROWS, p=[0.4, 0.3, 0.15, 0.05, 0.1])
@@ -98,16 +126,17 @@ def rows(task: str) -> Dataset:
     label = np.exp(signal / 2) if task == "regression" else (signal > 0.4).astype(int)
     frame = pl.DataFrame({"kind": kind.tolist(), "x": np.where(y < 0.6, x, np.nan), "y": y, "late": label})
     features = (Feature("kind", "categorical"), Feature("x", "numeric"), Feature("y", "numeric"))
-    return Dataset(frame.with_columns(pl.col("x").fill_nan(None)), Schema(features, "late", "UTC", task))
+    frame = frame.with_columns(pl.col("x").fill_nan(None), query=pl.Series(range(ROWS)) // 8)
+    return Dataset(frame, Schema(features, "late", "UTC", task, group=("query",) if task == "ranking" else ()))
 
 
 def model(target: str, encode: str) -> Model:
     """The estimator with missing values as they are, where it takes them."""
-    parameters = {**CLASSIFIERS, **REGRESSORS}[target]
+    parameters = PARAMETERS[target]
     steps = {"numeric": {"impute": "none"}, "categorical": {"encode": encode, "min_frequency": 10}}
     plain = Model.parse({"_target_": target, "preprocess": steps, **parameters})
     try:
-        estimators.verify(plain, "binary" if target in CLASSIFIERS else "regression")
+        estimators.verify(plain, task_of(target))
     except UserError:
         steps["numeric"] = {"impute": "median", "scale": "standard"}
         return Model.parse({"_target_": target, "preprocess": steps, **parameters})
@@ -117,10 +146,20 @@ def model(target: str, encode: str) -> Model:
 @cache
 def cell(target: str, encode: str) -> str:
     """What the table says: the power of ten above the graph's largest difference; else the pipeline; or nothing."""
-    task = "binary" if target in CLASSIFIERS else "regression"
-    declared, data = model(target, encode), rows(task)
+    declared, data, task = model(target, encode), rows(task_of(target)), task_of(target)
     if encode == "native" and estimators.native_support(estimators.build(declared, 0)) is None:
         return ""
+    return outcome(declared, data, task)
+
+
+@cache
+def behind(name: str, steps: str) -> str:
+    """The same of an estimator behind steps."""
+    return outcome(Model.parse(BEHIND[name] | {"preprocess": STEPS[steps]}), rows("binary"), "binary")
+
+
+def outcome(declared: Model, data: Dataset, task: Task) -> str:
+    """What a model becomes."""
     estimators.verify(declared, task)
     pipeline = fit.fit(data, declared, 3)
     try:
@@ -136,7 +175,7 @@ def cell(target: str, encode: str) -> str:
         odd,
         task,
     )
-    assert compared.holds(1e-9), f"{target}, {encode}: the graph differs by {compared.difference}"
+    assert compared.holds(1e-9), f"{declared}: the graph differs by {compared.difference}"
     power = round(math.log10(compared.report().difference_below))
     return f"graph, 10{str(power).translate(SUPERSCRIPTS)}"
 
@@ -155,31 +194,52 @@ def row(target: str) -> str:
     return f"| `{target}` | {' | '.join(cell(target, encode) for encode in ENCODINGS)} |"
 
 
-def table() -> str:
-    return "\n".join(["| estimator | onehot | ordinal | native |", "|---|---|---|---|", *map(row, TARGETS)])
+def row_of_steps(steps: str) -> str:
+    return f"| `{steps}` | {' | '.join(behind(name, steps) for name in BEHIND)} |"
 
 
-def parts() -> tuple[str, str, str]:
-    """What is before the table in the page, the table, and what is after it."""
-    before, found, rest = PAGE.read_text(encoding="utf-8").partition(f"{BEGIN}\n")
-    inside, also, after = rest.partition(END)
-    assert found, f"{PAGE} has no {BEGIN}"
-    assert also, f"{PAGE} has no {END}"
-    return before + found, inside, also + after
+TABLES = {
+    "estimators": ("estimator", ENCODINGS, row, TARGETS),
+    "steps": ("step", [f"`{name.rpartition('.')[2]}`" for name in BEHIND], row_of_steps, list(STEPS)),
+}
+
+
+def parts(name: str) -> tuple[str, str, str]:
+    """What is before a table in the page, the table, and what is after it."""
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    before, opened, rest = PAGE.read_text(encoding="utf-8").partition(begin)
+    inside, closed, after = rest.partition(end)
+    assert opened, f"{PAGE} has no {begin}"
+    assert closed, f"{PAGE} has no {end}"
+    return before + opened, inside, closed + after
+
+
+def lines(name: str) -> dict[str, str]:
+    """The lines of a table in the page, by their first column."""
+    return {line.split("`")[1]: line for line in parts(name)[1].splitlines()[2:]}
 
 
 @pytest.mark.filterwarnings("ignore")  # of iterations that do not converge, and of numbers that exp makes infinite
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_estimator_is_exact_or_falls_back_as_the_table_says(target: str) -> None:
-    lines = {line.split("`")[1]: line for line in parts()[1].splitlines()[2:]}
-    assert row(target) == lines[target], "if that is right: python -m tests.pipeline.bundle.test_matrix"
-    assert list(lines) == TARGETS
+    assert row(target) == lines("estimators")[target], "if that is right: python -m tests.pipeline.bundle.test_matrix"
+    assert list(lines("estimators")) == TARGETS
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("steps", STEPS)
+def test_every_step_is_exact_or_falls_back_as_the_table_says(steps: str) -> None:
+    assert row_of_steps(steps) == lines("steps")[steps], "if that is right: python -m tests.pipeline.bundle.test_matrix"
+    assert list(lines("steps")) == list(STEPS)
 
 
 def main() -> None:
-    """Write the table into docs/bundle.md."""
-    before, _, after = parts()
-    files.write_text(PAGE, f"{before}{table()}\n{after}")
+    """Write the tables into docs/bundle.md."""
+    for name, (first, others, of, keys) in TABLES.items():
+        before, _, after = parts(name)
+        head = [f"| {first} | {' | '.join(others)} |", "|---" * (1 + len(others)) + "|"]
+        table = "\n".join([*head, *map(of, keys)])
+        files.write_text(PAGE, f"{before}{table}\n{after}")
 
 
 if __name__ == "__main__":

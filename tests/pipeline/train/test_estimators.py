@@ -26,6 +26,7 @@ TASKS: dict[str, Task] = {
 FOREST = "sklearn.ensemble.RandomForestClassifier"
 LIGHTGBM = "lightgbm.LGBMClassifier"
 CALIBRATED = "sklearn.calibration.CalibratedClassifierCV"
+NATIVE = {"categorical": {"encode": "native"}}
 IMPUTED = {"numeric": {"impute": "mean"}}
 
 
@@ -130,6 +131,14 @@ def test_a_refused_path_is_not_imported(tmp_path: Path) -> None:
         (
             declared("sklearn.linear_model.LogisticRegression", preprocess={}),
             "model.preprocess.numeric.impute: LogisticRegression takes no missing values; use mean, median or zero",
+        ),
+        (
+            declared(preprocess={"numeric": {"spline": {}}}),
+            "model.preprocess.numeric.impute: spline takes no missing values; use mean, median or zero",
+        ),
+        (
+            declared(LIGHTGBM, preprocess=NATIVE | {"numeric": {"impute": "mean", "pca": {"components": 2}}}),
+            "native names columns by their place, which model.preprocess.numeric.pca moves; use onehot",
         ),
     ],
 )

@@ -16,7 +16,7 @@ from trunkline.conf.model import Model
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError
 from trunkline.core.features import Feature
-from trunkline.pipeline.train import estimators, fit, modelfile
+from trunkline.pipeline.train import estimators, fit, modelfile, preprocess
 
 SHIPPED = sorted((Path(__file__).parents[3] / "conf" / "model").glob("*.yaml"))
 QUANTILES = ("forecast", "quantiles")  # of shipped models, those of the task quantile
@@ -161,7 +161,7 @@ def test_codes_of_unknown_missing_and_rare_categories() -> None:
         return codes.toarray() if hasattr(codes, "toarray") else codes
 
     ordinal = encoded("ordinal", LOGISTIC)[:, 0].tolist()
-    assert (ordinal[2], ordinal[3]) == (fit.MISSING, fit.UNKNOWN)
+    assert (ordinal[2], ordinal[3]) == (preprocess.MISSING, preprocess.UNKNOWN)
     assert len(set(ordinal)) == 5
     native = encoded("native", GBM)[:, 0]
     assert np.isnan(native).tolist() == [False, False, True, True, False]

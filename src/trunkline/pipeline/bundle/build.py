@@ -154,13 +154,14 @@ def build(
 
 
 def request_contract(declared: Declaration, train: Dataset, decided: Decided | None) -> Contract:
-    """Return the contract of a request to the model, with the texts that its training rows have."""
+    """Return the contract of a request to the model, with the categories that its training rows have."""
     texts = train.features.select(train.schema.of_role("categorical"))
-    personal = declared.origins.personal_features
+    words = declared.model.preprocess.text
+    without = declared.origins.personal_features | set(() if words is None else words.features)
     levels = {
         column.name: column.drop_nulls().unique().cast(pl.String).sort().to_list()
         for column in texts
-        if column.name not in personal
+        if column.name not in without
     }
     inputs = [
         msgspec.structs.replace(field, levels=levels[field.name]) if field.name in levels else field
@@ -339,7 +340,8 @@ def _card(declared: Declaration, measured: EvaluatedModel, contract: Contract, g
 def _steps(model: Model) -> dict[str, Any]:
     """Return what conf/model says beside the estimator's parameters, of weights and rounds only what is declared."""
     declared = model.model_dump(mode="json", include={"weight", "stop_early", "calibrate"}, exclude_none=True)
-    return {"preprocess": model.preprocess.model_dump()} | {name: value for name, value in declared.items() if value}
+    steps = model.preprocess.model_dump(exclude_none=True)
+    return {"preprocess": steps} | {name: value for name, value in declared.items() if value}
 
 
 @contextmanager

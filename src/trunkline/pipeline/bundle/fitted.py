@@ -3,6 +3,7 @@
 from typing import Any
 
 from sklearn.model_selection import FixedThresholdClassifier, TunedThresholdClassifierCV
+from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder, TargetEncoder
 
 from trunkline.pipeline.train import margins
@@ -28,6 +29,23 @@ def scoring(estimator: Any) -> Any:
     while isinstance(estimator, FixedThresholdClassifier | TunedThresholdClassifierCV):
         estimator = estimator.estimator_
     return estimator
+
+
+def transformer(pipeline: Pipeline, role: str) -> Any:
+    """Return the fitted transformer of the columns of a role, or None."""
+    return next((step for name, step, _ in pipeline[0].transformers_ if name == role), None)
+
+
+def numeric_steps(pipeline: Pipeline) -> list[Any]:
+    """Return the fitted transformers of the numbers, in the order in which they are applied."""
+    step = transformer(pipeline, "numeric")
+    return [part for _, part in step.steps] if isinstance(step, Pipeline) else []
+
+
+def width(pipeline: Pipeline, role: str) -> int:
+    """Return how many columns the estimator sees of the features of a role."""
+    place = pipeline[0].output_indices_.get(role, slice(0, 0))
+    return int(place.stop - place.start)
 
 
 def widths(encoder: OneHotEncoder | OrdinalEncoder | TargetEncoder) -> list[int]:

@@ -55,6 +55,8 @@ def _is_xgboost(estimator: BaseEstimator) -> bool:
 
 
 def _check(name: str, declared: Mapping[str, Any], schema: Schema, steps: Preprocess, numeric: bool = True) -> None:
+    if step := steps.reshaping:
+        raise UserError(f"model.{name}: names features, of which model.preprocess.{step} makes other columns")
     categorical = schema.of_role("categorical")
     several = steps.categorical.encode == "onehot" or (steps.categorical.encode == "target" and schema.classes)
     if categorical and several:

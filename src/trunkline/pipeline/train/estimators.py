@@ -101,14 +101,28 @@ def verify(model: Model, task: Task, key: str = "model") -> None:
     if get_tags(estimator).estimator_type == "classifier" and not hasattr(estimator, "predict_proba"):
         wrapper = "sklearn.calibration.CalibratedClassifierCV"
         raise UserError(f"{key}.{TARGET}: {name} gives no probabilities; wrap it as `estimator` of {wrapper}")
-    if model.preprocess.numeric.impute == "none" and not get_tags(estimator).input_tags.allow_nan:
-        raise UserError(f"{key}.preprocess.numeric.impute: {name} takes no missing values; use mean, median or zero")
+    _verify_steps(model.preprocess, estimator, f"{key}.preprocess")
     weights.verify(model.weight, estimator, key)
     stopping.verify(model.stop_early, estimator, key)
-    if model.preprocess.categorical.encode == "native" and native_support(estimator) is None:
-        raise UserError(f"{key}.preprocess.categorical.encode: {name} has no native categories; use onehot or ordinal")
-    if model.preprocess.categorical.encode == "target" and model.preprocess.categorical.min_frequency is not None:
-        raise UserError(f"{key}.preprocess.categorical.min_frequency: encode: target smooths rare ones; remove it")
+
+
+def _verify_steps(steps: Preprocess, estimator: BaseEstimator, key: str) -> None:
+    """Raise UserError for steps that do not fit each other or the estimator."""
+    name, encode, reshaping = type(estimator).__name__, steps.categorical.encode, steps.reshaping
+    refusing = next((step for step in ("spline", "pca") if getattr(steps.numeric, step)), None)
+    if steps.numeric.impute == "none" and (refusing or not get_tags(estimator).input_tags.allow_nan):
+        raise UserError(f"{key}.numeric.impute: {refusing or name} takes no missing values; use mean, median or zero")
+    if steps.text is not None and native_support(estimator) == "table":
+        raise UserError(f"{key}.text: {name} takes a table of features, not columns of words; use another estimator")
+    if encode == "native" and native_support(estimator) is None:
+        raise UserError(f"{key}.categorical.encode: {name} has no native categories; use onehot or ordinal")
+    if encode == "native" and reshaping:
+        raise UserError(
+            f"{key}.categorical.encode: native names columns by their place, which {key}.{reshaping} moves; "
+            "use onehot, ordinal or target"
+        )
+    if encode == "target" and steps.categorical.min_frequency is not None:
+        raise UserError(f"{key}.categorical.min_frequency: encode: target smooths rare ones; remove it")
 
 
 def _verify_joint(model: Model, estimator: BaseEstimator, key: str) -> None:

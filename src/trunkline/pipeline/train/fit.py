@@ -4,8 +4,7 @@ Only scikit-learn's own transformers are used, so that the pipeline can be audit
 exported. The estimator sees the numeric columns first, then the categorical ones, each in the schema's order.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
 import joblib
@@ -14,36 +13,25 @@ import numpy.typing as npt
 import pandas as pd
 import polars as pl
 from sklearn.base import BaseEstimator, is_classifier
-from sklearn.compose import ColumnTransformer
-from sklearn.impute import SimpleImputer
-from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import (
-    MinMaxScaler,
-    OneHotEncoder,
-    OrdinalEncoder,
-    QuantileTransformer,
-    RobustScaler,
-    StandardScaler,
-    TargetEncoder,
-)
-from sklearn.utils import get_tags
 from threadpoolctl import threadpool_limits
 
-from trunkline.conf.model import CategoricalSteps, Model, NumericSteps, Preprocess
+from trunkline.conf.model import Model
 from trunkline.core import tasks
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError, one_line
 from trunkline.core.tasks import MOST_RELEVANT, NUMERIC, Task
-from trunkline.pipeline.train import constraints, estimators, margins, quantiles, rankers, stopping, traces, weights
-
-UNKNOWN, MISSING = -1, -2
-SCALERS: Mapping[str, Callable[[], Any]] = {
-    "standard": StandardScaler,
-    "min_max": MinMaxScaler,
-    "robust": RobustScaler,
-    "quantile": partial(QuantileTransformer, n_quantiles=100, subsample=None),  # no row is left to chance
-}
+from trunkline.pipeline.train import (
+    constraints,
+    estimators,
+    margins,
+    preprocess,
+    quantiles,
+    rankers,
+    stopping,
+    traces,
+    weights,
+)
 
 
 def fit(dataset: Dataset, model: Model, seed: int, threads: int = 1) -> Pipeline:
@@ -128,13 +116,7 @@ def assemble(estimator: BaseEstimator, model: Model, schema: Schema, seed: int =
     """Return the unfitted pipeline, and the arguments that its fit needs besides rows and labels."""
     numeric, categorical = schema.of_role("numeric"), schema.of_role("categorical")
     steps, native = model.preprocess, estimators.native_support(estimator)
-    parts = [
-        ("numeric", _numeric(steps.numeric), numeric),
-        ("categorical", _categorical(steps.categorical, estimator, _sparse(estimator, steps), seed), categorical),
-    ]
-    transformer = ColumnTransformer([part for part in parts if part[2]], verbose_feature_names_out=False)
-    if native in ("table", "texts"):
-        transformer.set_output(transform="pandas")
+    transformer = preprocess.transformer(estimator, steps, schema, seed)
     constraints.set_by_name(estimator, schema, steps)
     arguments: dict[str, Any] = {}
     if steps.categorical.encode == "native" and categorical:
@@ -153,51 +135,6 @@ def assemble(estimator: BaseEstimator, model: Model, schema: Schema, seed: int =
     if levels := tasks.levels(schema.task, schema.classes):
         estimator = quantiles.Quantiles(estimator, list(levels), estimators.level_parameter(estimator))
     return Pipeline([("preprocess", transformer), ("estimator", estimator)]), arguments
-
-
-def _sparse(estimator: BaseEstimator, steps: Preprocess) -> bool:
-    """Whether an estimator may be given a sparse matrix.
-
-    scikit-learn's estimators take none that holds a missing number, to XGBoost what is absent from one is missing, and
-    CatBoost is given a table.
-    """
-    package = type(estimator).__module__.partition(".")[0]
-    refused = {"sklearn": steps.numeric.impute == "none", "xgboost": True, "catboost": True}
-    return bool(get_tags(estimator).input_tags.sparse) and not refused.get(package, False)
-
-
-def _numeric(steps: NumericSteps) -> Any:
-    parts: list[tuple[str, Any]] = []
-    if steps.impute == "zero":
-        parts.append(("impute", SimpleImputer(strategy="constant", fill_value=0.0, keep_empty_features=True)))
-    elif steps.impute != "none":
-        parts.append(("impute", SimpleImputer(strategy=steps.impute, keep_empty_features=True)))
-    if steps.scale != "none":
-        parts.append(("scale", SCALERS[steps.scale]()))
-    return Pipeline(parts) if parts else "passthrough"
-
-
-def _categorical(steps: CategoricalSteps, estimator: BaseEstimator, sparse: bool, seed: int) -> Any:
-    """Return the encoder; a missing value is a category of its own, and one never seen in training is no category."""
-    if steps.encode == "target":
-        folds = StratifiedKFold if is_classifier(estimator) else KFold
-        return TargetEncoder(cv=folds(5, shuffle=True, random_state=seed))
-    if steps.encode == "onehot":
-        return OneHotEncoder(handle_unknown="ignore", min_frequency=steps.min_frequency, sparse_output=sparse)
-    native, support = steps.encode == "native", estimators.native_support(estimator)
-    if native and support == "texts":
-        return "passthrough"
-    integers = native and support == "table"
-    missing = native and not integers
-    return OrdinalEncoder(
-        dtype=np.int64 if integers else np.float64,
-        handle_unknown="use_encoded_value",
-        unknown_value=np.nan if missing else UNKNOWN,
-        encoded_missing_value=np.nan if missing else MISSING,
-        min_frequency=steps.min_frequency,
-        # Histogram boosting has a bin per category: beyond its bins, the rarest categories become one.
-        max_categories=getattr(estimator, "max_bins", None) if native else None,
-    )
 
 
 def _emptiest(dataset: Dataset, model: Model) -> str:

@@ -25,6 +25,8 @@ ONEHOT = {
     "numeric": {"impute": "median", "scale": "standard"},
     "categorical": {"encode": "onehot", "min_frequency": 30},
 }
+SPLINES = ONEHOT | {"numeric": {"impute": "median", "spline": {"knots": 4}}}
+COMPONENTS = ONEHOT | {"numeric": {"impute": "median", "pca": {"components": 2}}}
 ORDINAL = {"numeric": {"impute": "median"}, "categorical": {"encode": "ordinal"}}
 LIGHT = {"n_estimators": 20, "verbosity": -1}
 LINEAR_TREES = LIGHT | {"linear_tree": True}
@@ -46,6 +48,8 @@ KINDS = [
     ("catboost.CatBoostRegressor", CAT, ONEHOT, f"{PATH}CatBoost", "prediction"),
     (f"{LINEAR}.LogisticRegression", {}, ONEHOT, DISTANCE, "log-odds"),
     (f"{LINEAR}.Ridge", {}, ONEHOT, DISTANCE, "prediction"),
+    (f"{LINEAR}.LogisticRegression", {"max_iter": 500}, SPLINES, DISTANCE, "log-odds"),
+    (f"{LINEAR}.Ridge", {}, COMPONENTS, SAMPLED, "prediction"),
     (f"{LINEAR}.PoissonRegressor", {}, ONEHOT, SAMPLED, "prediction"),
     ("sklearn.naive_bayes.GaussianNB", {}, ORDINAL, SAMPLED, "probability"),
 ]

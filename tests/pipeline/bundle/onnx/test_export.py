@@ -72,9 +72,9 @@ def model(target, preprocess, **parameters):
     return Model.parse({"_target_": target, "preprocess": preprocess, **parameters})
 
 
-def steps(numeric="none", scale="none", encode="native", min_frequency=None):
+def steps(numeric="none", scale="none", encode="native", min_frequency=None, **more):
     return {
-        "numeric": {"impute": numeric, "scale": scale},
+        "numeric": {"impute": numeric, "scale": scale, **more},
         "categorical": {"encode": encode, "min_frequency": min_frequency},
     }
 
@@ -181,6 +181,13 @@ COMPOSED = {
         "sklearn.neural_network.MLPClassifier", steps("mean", "min_max", "ordinal"), activation="tanh", **NETWORK
     ),
     "network regressor": model("sklearn.neural_network.MLPRegressor", steps("mean", "standard", "target"), **NETWORK),
+    "splines": model(LINEAR + "LogisticRegression", steps("median", "none", "onehot", 20, spline={"knots": 5})),
+    "splines, components": model(
+        LINEAR + "Ridge", steps("mean", "min_max", "target", spline={"at": "uniform"}, pca={"components": 0.9}),
+    ),
+    "network, components": model(
+        "sklearn.neural_network.MLPClassifier", steps("zero", "robust", "onehot", pca={"components": 2}), **NETWORK
+    ),
 }  # fmt: skip
 ALL = CASES | COMPOSED
 STUMPS = {
@@ -333,6 +340,14 @@ def test_the_graph_is_in_double_precision_and_of_plain_operators():
         ),
         (model("sklearn.naive_bayes.GaussianNB", steps("mean", "none", "ordinal")), "GaussianNB is not covered"),
         (
+            model(ENSEMBLE + "RandomForestClassifier", steps("mean", encode="onehot", spline={}), **FOREST),
+            "trees behind SplineTransformer",
+        ),
+        (
+            model("lightgbm.LGBMClassifier", steps("mean", encode="ordinal", pca={"components": 1}), **LIGHT),
+            "trees behind PCA",
+        ),
+        (
             model(ENSEMBLE + "VotingRegressor", steps("mean", encode="ordinal"), estimators=[["a", XGB_REGRESSOR]]),
             "XGBoost makes its scores in single precision",
         ),
@@ -392,6 +407,8 @@ def test_thresholds_are_those_of_the_inputs():
     scaled = export.thresholds(fitted("histogram, scaled"), SCHEMA)["y"]
     plain = export.thresholds(fitted("histogram, ordinal"), KNOWN)["y"]
     assert min(abs(a - b) for a in scaled for b in plain) < 1e-12
+    knots = export.thresholds(fitted("splines, components"), SCHEMA)["y"]
+    np.testing.assert_allclose(knots, np.linspace(-1.25, 1.25, 5), rtol=0, atol=1e-12)
     assert export.thresholds(fitted("logistic"), SCHEMA) == {name: [] for name in SCHEMA.of_role("numeric")}
 
 

@@ -16,6 +16,7 @@ import polars as pl
 from scipy import special
 from sklearn import ensemble, tree
 from sklearn.base import is_classifier
+from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, TargetEncoder
 
@@ -61,7 +62,8 @@ def attributions(pipeline: Pipeline, train: Dataset, rows: pl.DataFrame, seed: i
     if isinstance(estimator, Joint):  # whose rows are no matrix
         return _sampled(pipeline, train.features, rows, seed)
     matrix = _matrix(transformer, rows)
-    for exact in (_histogram, _lightgbm, _xgboost, _catboost, _forest, _linear):
+    mixed = any(isinstance(step, PCA) for step in fitted.numeric_steps(pipeline))  # a column is of every number
+    for exact in () if mixed else (_histogram, _lightgbm, _xgboost, _catboost, _forest, _linear):
         explained = exact(estimator, matrix, lambda: _matrix(transformer, train.features))
         if explained is not None:
             method, values, base = explained
@@ -211,8 +213,9 @@ def _by_feature(values: Floats, owners: Floats) -> Floats:
 def _owners(pipeline: Pipeline) -> Floats:
     """Return 1 where a column of the estimator (down) comes from a feature (across), else 0."""
     owners: list[str] = []
-    for _, step, names in pipeline[0].transformers_:
-        counts = fitted.widths(step) if isinstance(step, OneHotEncoder | TargetEncoder) else [1] * len(names)
+    for role, step, names in pipeline[0].transformers_:
+        each = fitted.width(pipeline, role) // len(names)  # a spline has several for each number
+        counts = fitted.widths(step) if isinstance(step, OneHotEncoder | TargetEncoder) else [each] * len(names)
         owners += [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
     owned: Floats = (np.array(owners)[:, None] == np.array(pipeline.feature_names_in_)[None, :]).astype(np.float64)
     return owned

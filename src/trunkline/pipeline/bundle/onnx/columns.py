@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pandas as pd
 import polars as pl
+from sklearn.decomposition import PCA
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
@@ -14,6 +15,7 @@ from sklearn.preprocessing import (
     OneHotEncoder,
     OrdinalEncoder,
     RobustScaler,
+    SplineTransformer,
     StandardScaler,
     TargetEncoder,
 )
@@ -22,6 +24,7 @@ from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Schema
 from trunkline.core.graphs import CATEGORICAL, MISSING, NUMERIC
 from trunkline.pipeline.bundle import fitted
+from trunkline.pipeline.bundle.onnx import splines
 from trunkline.pipeline.bundle.onnx.ensemble import NotCovered
 from trunkline.pipeline.bundle.onnx.graph import Graph
 from trunkline.pipeline.train import fit
@@ -68,7 +71,9 @@ class Columns:
     @classmethod
     def of(cls, graph: Graph, pipeline: Pipeline, schema: Schema) -> Self:
         """Add what makes the numbers of the request's; raises NotCovered for steps that cannot be exported exactly."""
-        count = len(schema.of_role("numeric"))
+        if any(role.startswith("text ") for role, _, _ in pipeline[0].transformers_):
+            raise NotCovered("words of texts are not covered by the exporter")
+        count = fitted.width(pipeline, "numeric")
         return cls(pipeline, _numeric(graph, pipeline, schema), list(category_lookups(pipeline, schema)), count)
 
     def matrix(self, graph: Graph) -> str:
@@ -81,24 +86,13 @@ class Columns:
         return graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
 
 
-def _step(pipeline: Pipeline, role: str) -> Any:
-    """Return the fitted transformer of the columns of a role, or None."""
-    return next((step for name, step, _ in pipeline[0].transformers_ if name == role), None)
-
-
-def numeric_steps(pipeline: Pipeline) -> list[Any]:
-    """Return the fitted transformers of the numbers, in the order in which they are applied."""
-    step = _step(pipeline, "numeric")
-    return [part for _, part in step.steps] if isinstance(step, Pipeline) else []
-
-
 def _numeric(graph: Graph, pipeline: Pipeline, schema: Schema) -> str | None:
     """Add imputing and scaling; return the name of the matrix, None if there is no numeric feature."""
     count = len(schema.of_role("numeric"))
     if not count:
         return None
     column = NUMERIC
-    for step in numeric_steps(pipeline):
+    for step in fitted.numeric_steps(pipeline):
         if isinstance(step, SimpleImputer):
             blank = pd.DataFrame(np.full((1, count), np.nan), columns=schema.of_role("numeric"))
             filled = graph.constant(np.asarray(step.transform(blank), dtype=np.float64))
@@ -112,14 +106,25 @@ def _numeric(graph: Graph, pipeline: Pipeline, schema: Schema) -> str | None:
         elif isinstance(step, MinMaxScaler):
             column = graph.add("Mul", column, graph.constant(step.scale_))
             column = graph.add("Add", column, graph.constant(step.min_))
+        elif isinstance(step, SplineTransformer):
+            column = splines.add(graph, column, step)
+        elif isinstance(step, PCA):
+            column = _components(graph, column, step)
         else:
             raise NotCovered(f"{type(step).__name__} is not covered by the exporter")
     return column
 
 
+def _components(graph: Graph, column: str, step: PCA) -> str:
+    """Add principal components as scikit-learn computes them; of one number with a product."""
+    weights = np.asarray(step.components_.T, dtype=np.float64)
+    weighted = graph.add("MatMul" if len(weights) > 1 else "Mul", column, graph.constant(weights))
+    return graph.add("Sub", weighted, graph.constant(step.mean_.reshape(1, -1) @ weights))
+
+
 def category_lookups(pipeline: Pipeline, schema: Schema) -> Iterator[CategoryLookup]:
     """Ask the fitted encoder for the codes of every text that it knows, of an unknown one and of a missing one."""
-    names, encoder = schema.of_role("categorical"), _step(pipeline, "categorical")
+    names, encoder = schema.of_role("categorical"), fitted.transformer(pipeline, "categorical")
     if not names:
         return
     if not isinstance(encoder, OneHotEncoder | OrdinalEncoder | TargetEncoder):
@@ -139,13 +144,13 @@ def category_lookups(pipeline: Pipeline, schema: Schema) -> Iterator[CategoryLoo
         others = (pl.lit(any_text[other], pl.String).alias(other) for other in names if other != name)
         codes = encoder.transform(fit.inputs(pl.DataFrame(probes).with_columns(others).select(names)))
         block = np.asarray(codes.toarray() if hasattr(codes, "toarray") else codes, dtype=np.float64)
-        yield _lookup([*texts, unknown, MISSING], block[:, ends[column] : ends[column + 1]], int(ends[column]), schema)
+        first = fitted.width(pipeline, "numeric") + int(ends[column])
+        yield _lookup([*texts, unknown, MISSING], block[:, ends[column] : ends[column + 1]], first)
 
 
-def _lookup(texts: Sequence[str], encoded: Floats, first: int, schema: Schema) -> CategoryLookup:
+def _lookup(texts: Sequence[str], encoded: Floats, first: int) -> CategoryLookup:
     """Store equal rows once; the last two texts are an unknown and the missing one."""
     rows: dict[bytes, int] = {}
     places = [rows.setdefault(row.tobytes(), len(rows)) for row in encoded]
     distinct = np.array([np.frombuffer(row, dtype=np.float64) for row in rows]).reshape(len(rows), encoded.shape[1])
-    numeric = len(schema.of_role("numeric"))
-    return CategoryLookup((*texts[:-2], texts[-1]), (*places[:-2], places[-1]), places[-2], distinct, numeric + first)
+    return CategoryLookup((*texts[:-2], texts[-1]), (*places[:-2], places[-1]), places[-2], distinct, first)
