@@ -157,13 +157,15 @@ def log_place(project: Path, log: str | None) -> "Place":
     from trunkline.core.errors import UserError, one_line
     from trunkline.core.params import Params
     from trunkline.serve.prediction_log.place import Place
+    from trunkline.serve.prediction_log.sealed import Keys
 
+    keys = Keys.declared(project)
     declared = None if log is not None else Params.read(project).group(Serving).placed(project).log
     to = log or (declared and declared.to)
     if not to:
         raise UserError("no prediction log is declared: give --log, or serving.log in conf/serving")
     try:
-        place = Place(to)
+        place = Place(to, keys)
         if not place.is_log():
             raise UserError(
                 f"{to}: no prediction log is there; name what trunkline serve logs to: --log, or serving.log in "

@@ -55,13 +55,14 @@ def replay(  # noqa: PLR0913, PLR0917  an argument per option
 
     from trunkline.lineage import bundles
     from trunkline.lineage import replay as lineage_replay
+    from trunkline.serve.prediction_log.sealed import Keys
 
     with tempfile.TemporaryDirectory(prefix="trunkline-") as aside:
 
         def find(digest: str) -> Path:
             return bundles.find(Path(), digest, [folder, store / "bundles" / digest], Path(aside))
 
-        compared = lineage_replay.replay(logs, find, tables, tolerance)
+        compared = lineage_replay.replay(logs, find, tables, tolerance, Keys.declared())
     if as_json:
         output.echo_json(lineage_replay.content(compared))
     else:
