@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 from trunkline.conf.serving import Log, Serving
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
-from trunkline.core.params import Params
+from trunkline.core.params import Params, dig
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -46,10 +46,11 @@ class Keys:
 
     @classmethod
     def declared(cls, project: Path = Path()) -> Self | None:
-        """Return what the log of a project declares; None in a folder without params.yaml."""
+        """Return what the log of a project declares; None in a folder without params.yaml, or a log."""
         if not (project / paths.PARAMS).is_file():
             return None
-        return cls.of(Params.read(project).group(Serving).log)
+        params = Params.read(project)
+        return cls.of(params.group(Serving).log) if dig(params.content, Serving.key, "log") else None
 
     def by_id(self) -> dict[bytes, bytes]:
         """Return each key by what it is known by, that of new files first."""
