@@ -54,6 +54,25 @@ def test_no_secret_of_a_remote_is_shown(project, tmp_path):
         assert (remote.state, "hunter2" in str(remote)) == ("fails", False)
 
 
+@pytest.mark.parametrize(
+    ("settings", "state", "said"),
+    [
+        ("", "not set up", "the bucket's default decides"),
+        ("sse = AES256", "works", "written with AES256"),
+        ("sse = aws:kms\nsse_kms_key_id = alias/data", "works", "written with aws:kms, key alias/data"),
+        ("sse = AES256\nsse_kms_key_id = alias/data", "fails", "AES256 beside sse_kms_key_id, which S3 refuses"),
+        ("sse = AES265", "fails", "sse is AES265, which S3 refuses"),
+        ("sse_customer_key = aHVudGVyMg==", "fails", "holds sse_customer_key itself"),
+    ],
+)
+def test_how_a_remote_in_s3_is_encrypted_is_told_and_a_key_in_git_fails(project, monkeypatch, settings, state, said):
+    monkeypatch.setattr("trunkline.adapters.dvc.project.unreadable", lambda repo: None)
+    configure(project, f"s3://bucket/store\n{settings}")
+    encryption = found(dvc.check, project)["encryption"]
+    assert (encryption.state, said in encryption.detail) == (state, True)
+    assert "aHVudGVyMg" not in str(encryption)
+
+
 def test_no_remote_is_none_that_is_set_up(project):
     project.write(".dvc/config", "")
     findings = found(dvc.check, project)

@@ -1,5 +1,6 @@
 """A log as it was written is what is recomputed, and whatever is changed in it is found and named."""
 
+import base64
 import json
 import math
 import random
@@ -35,10 +36,11 @@ from trunkline.serve.labels import importing, join, store
 from trunkline.serve.log import DIGEST, REQUEST, TIME
 from trunkline.serve.online.features import OnlineFeatures, put
 from trunkline.serve.online.store.sqlite import SQLiteStore
-from trunkline.serve.prediction_log import segments
+from trunkline.serve.prediction_log import sealed, segments
 from trunkline.serve.prediction_log.messages import Scorer
 from trunkline.serve.prediction_log.place import Place
 from trunkline.serve.prediction_log.privacy import Privacy
+from trunkline.serve.prediction_log.sealed import Keys
 from trunkline.serve.prediction_log.segments import ScoredRows
 
 GOLDEN = Path(__file__).parents[1] / "golden/lineage"
@@ -168,8 +170,12 @@ def test_golden_and_random_rows_have_their_bits(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_raw_rows_of_a_batch_are_logged_with_what_their_outcomes_are_found_by(tmp_path, folder, tables, suffix):
-    """What is personal is left out of the request's columns, as it is of the inputs."""
+def test_raw_rows_of_a_batch_are_logged_with_what_their_outcomes_are_found_by(
+    tmp_path, folder, tables, monkeypatch, suffix
+):
+    """What is personal is left out of the request's columns, as it is of the inputs; where keys are, all is sealed."""
+    monkeypatch.setenv("AT_REST", base64.b64encode(bytes(32)).decode())
+    keys = Keys("AT_REST") if suffix == "parquet" else None
     asked, source, privacy = (
         TRIPS.drop("delay"),
         tmp_path / f"trips.{suffix}",
@@ -177,9 +183,10 @@ def test_raw_rows_of_a_batch_are_logged_with_what_their_outcomes_are_found_by(tm
     )
     asked.write_csv(source) if suffix == "csv" else asked.write_parquet(source)
     job = batch_job.plan(source, tmp_path / "scores.parquet", folder, batch_job.Options(tables=tables))
-    batch_run.run(batch_job.logged(job, tmp_path / "log", privacy), Bundle.load(folder).scores, 1, int)
-    place = Place(str(tmp_path / "log"))
+    batch_run.run(batch_job.logged(job, tmp_path / "log", privacy, keys), Bundle.load(folder).scores, 1, int)
+    place = Place(str(tmp_path / "log"), keys)
     (segment,) = place.segments()
+    assert sealed.is_sealed(tmp_path.joinpath("log", *segment).read_bytes()) == (keys is not None)
     with place.open(*segment) as opened:
         columns = [json.loads(text) for text in opened.read()["request_columns"].to_pylist()]
     assert columns == [

@@ -15,9 +15,13 @@ from trunkline.cli import options, output
 from trunkline.cli.push import store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trunkline.adapters.forge.api import Forge, PullRequest
     from trunkline.core.params import Params
     from trunkline.erasure.erase import OnlineStore, Site
     from trunkline.erasure.place import Place
+    from trunkline.erasure.sources import Branch
     from trunkline.serve.prediction_log.place import Place as Log
 
 
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 )
 @options.dry_run("Erase nothing; list what would be done.")
 @click.option("--check", "checking", is_flag=True, help="Erase nothing; exit 1 while anything is left to be done.")
+@click.option("--open", "opening", is_flag=True, help="Push the branch, and open its pull request on the forge.")
 @click.option(
     "--export", "target", metavar="FILE", type=click.Path(path_type=Path), help="Write all rows of them: JSON."
 )
@@ -46,6 +51,7 @@ def erase(  # noqa: PLR0913, PLR0917  an argument per option
     subject: str,
     dry_run: bool,
     checking: bool,
+    opening: bool,
     target: Path | None,
     log: str | None,
     url: str | None,
@@ -59,15 +65,21 @@ def erase(  # noqa: PLR0913, PLR0917  an argument per option
     the files of the project that conf/data names, or repins sources whose owner has erased them. What stays is listed
     with until when: git, DVC's remote, and versions that were trained on them, by conf/deploy. No output names the
     value; a digest by the key of serving.log stands for it.
+
+    With --open the branch is that of origin, with one pull request, however often it is run. GITHUB_REPOSITORY and
+    GITHUB_TOKEN, or those of GitLab, name the forge.
     """
     from trunkline.core import files
     from trunkline.erasure import erase as erasing
 
     if checking and dry_run:
         raise click.UsageError("--check: erases nothing by itself; leave out --dry-run")
+    if opening and (checking or dry_run):
+        raise click.UsageError("--open: is of an erasure; leave out --check and --dry-run")
     column, value = _subject(subject)
-    branch = None
-    with _site(column, value, trunk) as bare:
+    branch, pull = None, None
+    forge = _forge() if opening else None
+    with _site(column, value, trunk, fetch=opening) as bare:
         site = replace(bare, log=_log(bare.params, log), store=_store(bare.params, url, folder))
         if target is not None:
             files.write_text(target, json.dumps(erasing.export(site), default=str, ensure_ascii=False, indent=1) + "\n")
@@ -75,14 +87,16 @@ def erase(  # noqa: PLR0913, PLR0917  an argument per option
             places = erasing.search(site)
         else:
             places, branch = erasing.erase(site)
+        if forge is not None and branch is not None and branch.commit is not None:
+            pull = _opened(site, places, branch, trunk, forge)
     left = [place for place in places if place.is_open]
     if as_json:
-        opened = None if branch is None or branch.commit is None else vars(branch)
-        output.echo_json({"subject": site.subject.name, "places": [vars(place) for place in places], "branch": opened})
+        listed = [vars(place) for place in places]
+        content = {"subject": site.subject.name, "places": listed, "branch": _facts(branch)}
+        output.echo_json(content | ({"pull_request": pull and vars(pull)} if opening else {}))
     else:
         _tell(site.subject.name, places)
-        if branch is not None and branch.commit is not None:
-            click.echo(f"branch {branch.name} has the sources without them; next: dvc repro on it, and a pull request")
+        _tell_branch(branch, pull)
     context.exit(1 if checking and left else 0)
 
 
@@ -97,25 +111,59 @@ def _subject(text: str) -> tuple[str, str]:
     return column, value
 
 
+def _forge() -> "Forge":
+    from trunkline.adapters.forge import connect
+
+    return connect.connect(os.environ)
+
+
+def _opened(site: "Site", places: "Sequence[Place]", branch: "Branch", trunk: str, forge: "Forge") -> "PullRequest":
+    from functools import partial
+
+    from trunkline.adapters import pulls
+    from trunkline.erasure import pull
+
+    assert branch.commit is not None  # noqa: S101  there is nothing to open else
+    wanted = pulls.Wanted(branch.name, trunk, pull.title(site.subject), pull.body(site.subject, places))
+    origin = pulls.Origin(site.root, os.environ, forge, partial(click.echo, err=True))
+    return pulls.publish(origin, branch.commit, wanted, site.theirs or "")
+
+
+def _facts(branch: "Branch | None") -> dict[str, str | None] | None:
+    return None if branch is None or branch.commit is None else vars(branch)
+
+
+def _tell_branch(branch: "Branch | None", pull: "PullRequest | None") -> None:
+    if branch is None or branch.commit is None:
+        return
+    then = f"#{pull.number} {pull.url}" if pull else "next: dvc repro on it, and a pull request"
+    click.echo(f"branch {branch.name} has the sources without them; {then}")
+
+
 @contextmanager
-def _site(column: str, value: str, trunk: str) -> "Iterator[Site]":
+def _site(column: str, value: str, trunk: str, *, fetch: bool) -> "Iterator[Site]":
     from contextlib import ExitStack
     from datetime import UTC, datetime
 
     from trunkline.adapters.dvc import project, remote_files
-    from trunkline.adapters.git import ancestry
+    from trunkline.adapters.git import ancestry, remote
     from trunkline.core.params import Params
+    from trunkline.erasure import sources
     from trunkline.erasure.erase import Site
     from trunkline.erasure.held import History
     from trunkline.erasure.subject import Subject
 
     root, params = Path.cwd(), Params.read()
-    subject, tip = Subject.of(column, value, params), ancestry.trunk(root, trunk).tip
+    subject = Subject.of(column, value, params)
+    if fetch:
+        remote.fetch(root, trunk, os.environ)
+    theirs = remote.fetch_branch(root, sources.branch_of(subject), os.environ) if fetch else None
+    tip = ancestry.trunk(root, trunk).tip
     with ExitStack() as stack:
         with project.opened(root) as repo:
             has_remote = project.has_remote(repo)
-        remote = stack.enter_context(remote_files.opened(root)) if has_remote else None
-        yield Site(root, params, tip, subject, History(root, subject, remote), datetime.now(UTC))
+        store = stack.enter_context(remote_files.opened(root)) if has_remote else None
+        yield Site(root, params, tip, subject, History(root, subject, store), datetime.now(UTC), theirs=theirs)
 
 
 def _log(params: "Params", log: str | None) -> "tuple[str, Log] | None":

@@ -38,8 +38,13 @@ def labels() -> None:
 @click.option("--at", metavar="COLUMN", help="The column that says when an outcome arrived.")
 @click.option("--annotator", metavar="COLUMN", help="The column of who answered: FILE has a row for each answer.")
 @click.option("--resolve", type=click.Choice(["majority", "median"]), help="What is taken where annotators disagree.")
+@click.option(
+    "--open", "into", metavar="SOURCE", help="Of annotators: store nothing, but propose it as a file of that source."
+)
+@click.option("--local", is_flag=True, help="With --open: ask no forge; commit to a branch here, and say what to push.")
+@options.trunk
 @_project
-@options.dry_run("Check each row and say what would be joined; store nothing.")
+@options.dry_run("Check each row and say what would be joined, or proposed; store nothing.")
 @options.as_json("Print what was done as JSON.")
 @click.pass_context
 def import_(  # noqa: PLR0913, PLR0917  an argument per option
@@ -51,6 +56,9 @@ def import_(  # noqa: PLR0913, PLR0917  an argument per option
     at: str | None,
     annotator: str | None,
     resolve: "Rule | None",
+    into: str | None,
+    local: bool,
+    trunk: str,
     project: Path,
     dry_run: bool,
     as_json: bool,
@@ -65,7 +73,12 @@ def import_(  # noqa: PLR0913, PLR0917  an argument per option
     FILE may be what annotators made of the tasks of `trunkline sample`: Label Studio's JSON, CVAT's XML, or with
     --annotator a table. Their agreement is shown; where they disagree nothing is stored, unless --resolve says what,
     and the exit code is 1.
+
+    With --open SOURCE nothing is stored beside a log: what they agree on becomes one more file of a source of conf/data
+    that is a folder of the project, pinned by its sha256, on a branch and in one pull request, however often it is run.
+    GITHUB_REPOSITORY and GITHUB_TOKEN, or those of GitLab, name the forge.
     """
+    from trunkline.cli import labelled
     from trunkline.core.params import Params
     from trunkline.core.progress import Bar
     from trunkline.serve import tables
@@ -77,9 +90,13 @@ def import_(  # noqa: PLR0913, PLR0917  an argument per option
         raise click.UsageError("--row: is of a request; name the column of its id too: --id")
     if resolve is not None and annotator is None and (source is None or source.suffix not in returned.SUFFIXES):
         raise click.UsageError("--resolve: is for answers of annotators; name the column of who answered: --annotator")
-    params = Params.read(project)
-    place, path = log_place(project, log), source or _observations(params, project)
-    of_log, by, agreement = declared(params, log), Columns(by_id, row, at), None
+    params, path, by, agreement = Params.read(project), source, Columns(by_id, row, at), None
+    if into is not None:
+        if path is None or (annotator is None and path.suffix not in returned.SUFFIXES):
+            raise click.UsageError("--open: is for answers of annotators; name FILE, and of a table --annotator")
+        answers = settle.read(path, declared(params, log), by, annotator, resolve)
+        context.exit(labelled.propose(project, into, *answers, trunk, local=local, dry_run=dry_run, as_json=as_json))
+    place, path, of_log = log_place(project, log), path or _observations(params, project), declared(params, log)
     if annotator is not None or path.suffix in returned.SUFFIXES:
         file, agreement = settle.read(path, of_log, by, annotator, resolve)
     else:
@@ -140,13 +157,15 @@ def log_place(project: Path, log: str | None) -> "Place":
     from trunkline.core.errors import UserError, one_line
     from trunkline.core.params import Params
     from trunkline.serve.prediction_log.place import Place
+    from trunkline.serve.prediction_log.sealed import Keys
 
+    keys = Keys.declared(project)
     declared = None if log is not None else Params.read(project).group(Serving).placed(project).log
     to = log or (declared and declared.to)
     if not to:
         raise UserError("no prediction log is declared: give --log, or serving.log in conf/serving")
     try:
-        place = Place(to)
+        place = Place(to, keys)
         if not place.is_log():
             raise UserError(
                 f"{to}: no prediction log is there; name what trunkline serve logs to: --log, or serving.log in "

@@ -67,10 +67,11 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
     """
     from trunkline.serve.batch import job as batch_job
     from trunkline.serve.batch import spread
+    from trunkline.serve.prediction_log.sealed import Keys
 
     job = batch_job.plan(source, output, folder, batch_job.Options(runtime, on_bad_row, tables))
     if log:
-        job = batch_job.logged(job, log, _privacy(log))
+        job = batch_job.logged(job, log, _privacy(log), Keys.declared())
     elif traceable:
         job = batch_job.traceable(job)
     if dry_run:

@@ -8,7 +8,6 @@ import click
 from trunkline.cli import options, output
 
 if TYPE_CHECKING:
-    from trunkline.adapters.forge.api import Forge
     from trunkline.deploy.propose import Intent, Proposal
 
 
@@ -52,11 +51,11 @@ def propose(intent: "Intent", trunk: str, local: bool, dry_run: bool, as_json: b
     from dataclasses import asdict
     from functools import partial
 
-    from trunkline.cli import verdicts
+    from trunkline.cli import forges, verdicts
     from trunkline.deploy import propose as deploy_propose
     from trunkline.release.verify import RefusedError
 
-    forge = None if local or dry_run else forge_or_local()
+    forge = None if local or dry_run else forges.forge_or_local()
     tried = partial(verdicts.elsewhere, intent.environment) if intent.kind == "promote" else None
     try:
         proposal = deploy_propose.prepare(Path(), trunk, intent, os.environ, tried)
@@ -80,19 +79,6 @@ def propose(intent: "Intent", trunk: str, local: bool, dry_run: bool, as_json: b
         text = f"#{opened.number} {proposal.title}: {'merged' if opened.merged else waits}\n{opened.url}"
         output.answer(_facts(proposal, "opened") | asdict(opened), text, as_json)
     return 0
-
-
-def forge_or_local() -> "Forge":
-    """Return the forge of the environment; raises UserError that names --local where there is none."""
-    import os
-
-    from trunkline.adapters.forge import connect
-    from trunkline.core.errors import UserError
-
-    try:
-        return connect.connect(os.environ)
-    except UserError as error:
-        raise UserError(f"{error}; or ask no forge: --local") from None
 
 
 def _facts(proposal: "Proposal", what: str) -> dict[str, object]:

@@ -56,8 +56,9 @@ def replay(  # noqa: PLR0913, PLR0917  an argument per option
     from trunkline.lineage import replay as lineage_replay
     from trunkline.lineage import spread
     from trunkline.pipeline.features.executors.executor import connect
+    from trunkline.serve.prediction_log.sealed import Keys
 
-    places, engine = spread.Places(Path(), folder, store, tables), executing.declared()
+    places, engine = spread.Places(Path(), folder, store, tables, Keys.declared()), executing.declared()
     if engine.executor == "local":
         compared = spread.compare(logs, places, tolerance)
     else:

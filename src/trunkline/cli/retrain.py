@@ -70,7 +70,7 @@ def _answer(trunk: str, wish: "Wish", *, local: bool, running: bool, dry_run: bo
     import os
     from dataclasses import asdict
 
-    from trunkline.cli.promote import forge_or_local
+    from trunkline.cli.forges import forge_or_local
     from trunkline.retrain import propose, publish
     from trunkline.retrain.propose import Nothing, Where
 

@@ -187,6 +187,21 @@ class Online(Strict):
     )
 
 
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=100)]
+
+
+class Encryption(Strict):
+    """The keys of files that are encrypted at rest, by AES-256-GCM: names of environment variables, never a key."""
+
+    key: Variable = Field(
+        description="Environment variable that holds the key of new files: 32 bytes in base64, or the path of a file "
+        "with them."
+    )
+    before: Annotated[tuple[Variable, ...], Tuple] = Field(
+        (), description="Variables that hold keys which older files were encrypted by."
+    )
+
+
 class Log(Strict):
     """Where each prediction is written down, and what of it; needs the extra `serve-arrow`."""
 
@@ -210,6 +225,9 @@ class Log(Strict):
     principal: Treatment = Field("keep", description="What becomes of the name of who asked: keep, hash or leave_out.")
     key: str | None = Field(
         None, min_length=1, description="Environment variable that holds the key of hashes (HMAC-SHA256)."
+    )
+    encrypt: Encryption | None = Field(
+        None, description="By which keys files are encrypted; null: they are plain Parquet. Both are read."
     )
 
     @model_validator(mode="after")

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from trunkline.adapters import pulls
 from trunkline.adapters.forge import api
 from trunkline.adapters.git import ancestry, messages, remote, repository
 from trunkline.adapters.git.snapshot import Snapshot
+from trunkline.adapters.pulls import Origin, Wanted
 from trunkline.conf import registry as conf_registry
 from trunkline.conf import versions
 from trunkline.conf.bundle import Packaging
@@ -21,7 +23,7 @@ from trunkline.conf.evaluation import WHOLE
 from trunkline.conf.registry import NOTHING, Declaration, Desired, Registry
 from trunkline.conf.versions import Version
 from trunkline.core import paths
-from trunkline.core.errors import OutsideError, UserError
+from trunkline.core.errors import UserError
 from trunkline.core.params import Params, dig
 from trunkline.deploy import course, history, registry_edit, rehearse
 from trunkline.deploy import proposal as deploy_proposal
@@ -33,7 +35,6 @@ from trunkline.release.verify import RefusedError, VerifiedVersion
 from trunkline.show import differences
 
 READ = (paths.PARAMS, paths.SLICES, paths.LOCK)  # of a version's commit
-FOLLOW = (str(paths.LOCK), str(paths.PARAMS), "reports/")  # what `dvc repro` makes of another registry file
 
 Tell = Callable[[str], None]
 Section = tuple[str, str]  # of a pull request: its heading, and Markdown
@@ -159,11 +160,8 @@ def publish(root: Path, proposal: Proposal, environ: Mapping[str, str], forge: a
     """
     fetched = remote.fetch_branch(root, proposal.branch, environ)
     commit = fetched if fetched is not None and _is(root, proposal, fetched) else committed(root, proposal)
-    pushed = remote.push(root, proposal.branch, environ, commit=commit, create=True, replace=True)
-    if pushed == "moved":
-        raise OutsideError(f"git push origin {proposal.branch}: somebody else pushed to it meanwhile; run it again")
-    words = proposal.title, proposal.body
-    pull = api.retried(partial(forge.open_pull_request, proposal.branch, proposal.trunk.branch, *words), tell)
+    wanted = Wanted(proposal.branch, proposal.trunk.branch, proposal.title, proposal.body)
+    pull = pulls.publish(Origin(root, environ, forge, tell), commit, wanted)
     merged = proposal.automatic and api.retried(partial(forge.merge_when_ready, pull.number, commit), tell)
     return Opened(commit, pull.number, pull.url, merged)
 
@@ -337,14 +335,7 @@ def _merged(root: Path, new: str, present: str) -> tuple[messages.LandedCommit, 
 
 def _is(root: Path, proposal: Proposal, commit: str) -> bool:
     """Tell whether a commit is the proposal on the trunk's tip, with nothing else but what `dvc repro` makes of it."""
-    tip = proposal.trunk.tip
-    if not repository.is_ancestor(root, tip, commit):
-        return False
-    registered = Snapshot(root, commit).content(paths.REGISTRY)
-    changed = repository.changed_between(root, tip, commit)
-    return registered == proposal.text.encode() and all(
-        path == str(paths.REGISTRY) or path.startswith(FOLLOW) for path in changed
-    )
+    return pulls.holds(root, proposal.trunk.tip, commit, {paths.REGISTRY: remote.blob(root, proposal.text)})
 
 
 def committed(root: Path, proposal: Proposal) -> str:

@@ -48,7 +48,7 @@ class OnlineStore:
 class Site:
     """Where a subject is looked for: a project at the tip of its trunk, its log and its stores, None where it has none.
 
-    `log` and `store` are named as messages name them; `now` is UTC.
+    `log` and `store` are named as messages name them; `now` is UTC. `theirs` is what origin has of the branch.
     """
 
     root: Path
@@ -59,6 +59,7 @@ class Site:
     now: datetime
     log: tuple[str, Log] | None = None
     store: "OnlineStore | None" = None
+    theirs: str | None = None
 
     @cached_property
     def deploy(self) -> Deploy:
@@ -108,7 +109,7 @@ def erase(site: Site) -> tuple[list[Place], Branch]:
     if site.store is not None:
         places += _online(site.store, online.erase(site.store.online, site.store.removals(site.subject)), erased=True)
     places += _cache(site, erased=True)
-    branch = sources.propose(site.root, site.tip, site.subject)
+    branch = sources.propose(site.root, site.tip, site.subject, site.theirs)
     return [*places, *_remote(site), *_git(site), *_versions(site)], branch
 
 

@@ -14,12 +14,13 @@ from pathlib import Path
 
 import polars as pl
 
+from trunkline.adapters import pulls
 from trunkline.adapters.git import ancestry, remote, repository
 from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.conf.sources import Files, Package, Source
 from trunkline.core import files, paths
 from trunkline.core.errors import UserError
-from trunkline.erasure import held
+from trunkline.erasure import held, pull
 from trunkline.erasure.place import Place, State
 from trunkline.erasure.subject import Subject
 from trunkline.pipeline.compose import rewrite
@@ -61,12 +62,18 @@ def _follows(source: Source) -> tuple[State, str]:
     return "merge", "filtered and repinned by the branch"
 
 
-def propose(root: Path, tip: str, subject: Subject) -> Branch:
+def branch_of(subject: Subject) -> str:
+    """Return the name of the branch of a subject's erasure."""
+    return f"erase/{subject.digest}"
+
+
+def propose(root: Path, tip: str, subject: Subject, theirs: str | None = None) -> Branch:
     """Filter the files, and return the branch, made anew on the trunk's tip unless it has the same change there.
 
-    A run that was killed in between is finished by the next. Raises UserError where conf/ cannot be changed so.
+    `theirs` is what origin has of it, which is taken if it is the same. A run that was killed in between is finished by
+    the next. Raises UserError where conf/ cannot be changed so, or somebody has changed more on the branch.
     """
-    name = f"erase/{subject.digest}"
+    name = branch_of(subject)
     with change.opened(root, tip) as declaration:
         edits: list[tuple[tuple[str, ...], str | int | None]] = []
         blobs: dict[Path, str] = {}
@@ -85,19 +92,17 @@ def propose(root: Path, tip: str, subject: Subject) -> Branch:
         with chdir(declaration.folder):
             texts = rewrite.rewritten(declaration.composed, edits)
     blobs |= {path: remote.blob(root, text) for path, text in texts.items()}
-    return Branch(name, _committed(root, tip, name, subject, blobs))
+    return Branch(name, _committed(root, tip, name, subject, blobs, theirs))
 
 
-def _committed(root: Path, tip: str, name: str, subject: Subject, blobs: dict[Path, str]) -> str:
-    message = (
-        f"data: erase {subject.name}\n\nSources are filtered or repinned; the digest is keyed, and tells nobody who.\n"
-    )
-    commit = remote.commit_files(root, tip, blobs, message)
-    there = repository.resolve(root, f"refs/heads/{name}")
-    same = there is not None and not repository.changed_between(root, there, commit)
-    if there is not None and same and repository.is_ancestor(root, tip, there):
-        return there
-    remote.branch(root, name, commit, there)
+def _committed(  # noqa: PLR0913, PLR0917  a change, where it is to be, and where it may be already
+    root: Path, tip: str, name: str, subject: Subject, blobs: dict[Path, str], theirs: str | None
+) -> str:
+    message = f"{pull.title(subject)}\n\nSources are filtered or repinned; the digest is keyed, and tells nobody who.\n"
+    here = repository.resolve(root, f"refs/heads/{name}")
+    is_ahead = here is not None and (theirs is None or repository.is_ancestor(root, theirs, here))
+    commit = pulls.committed(root, tip, here if is_ahead else theirs, blobs, message)
+    remote.branch(root, name, commit, here)
     return commit
 
 

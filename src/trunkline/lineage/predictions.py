@@ -21,7 +21,9 @@ import pyarrow.parquet as pq
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.serve.labels import join, store
 from trunkline.serve.log import DIGEST, INPUTS, REQUEST, SCORE, TIME, Outcome, Prediction
+from trunkline.serve.prediction_log import sealed
 from trunkline.serve.prediction_log.place import LABELS, Place, is_of_labels
+from trunkline.serve.prediction_log.sealed import Keys
 from trunkline.serve.prediction_log.segments import ARM, COLUMNS, PROBLEM, ROW, SCORING
 from trunkline.show.text import clean
 
@@ -38,7 +40,7 @@ _CURRENT, _SHADOW = "current", "shadow"  # arms
 _OF_A_ROLLOUT = (ARM, SCORING, PROBLEM)
 
 
-def find(logs: Sequence[str], request: str) -> Prediction | None:
+def find(logs: Sequence[str], request: str, keys: Keys | None = None) -> Prediction | None:
     """Look in files, folders and patterns for the row of a request id: of a rollout, that which was answered.
 
     Returns None if no row has it. Raises UserError for a file that is not a log, and for rows of one id by several
@@ -46,7 +48,7 @@ def find(logs: Sequence[str], request: str) -> Prediction | None:
     """
     files = expand(logs)
     with duckdb.connect(config={"autoinstall_known_extensions": "false", "TimeZone": "UTC"}) as connection:
-        logged = [each for path in files for each in _rows(connection, path, request)]
+        logged = [each for path in files for each in _rows(connection, path, request, keys)]
     answered = [each for each in logged if each[0].problem is None and each[0].arm != _SHADOW]
     beside = tuple(_beside(row, said) for row, said in logged if (row, said) not in answered)
     chosen = answered or [each for each in logged if each[0].arm == _CURRENT] or logged
@@ -57,7 +59,7 @@ def find(logs: Sequence[str], request: str) -> Prediction | None:
             f"{digest[:12]} in {next(row.log for row in rows if row.digest == digest)}" for digest in digests
         )
         raise UserError(f"{clean(request)}: predictions by several bundles have this id: {places}; name one log")
-    return replace(rows[0], outcomes=_outcomes(*chosen[0]), beside=beside if answered else ()) if rows else None
+    return replace(rows[0], outcomes=_outcomes(*chosen[0], keys), beside=beside if answered else ()) if rows else None
 
 
 def _beside(row: Prediction, logged: Mapping[str, Any]) -> str:
@@ -66,10 +68,10 @@ def _beside(row: Prediction, logged: Mapping[str, Any]) -> str:
     return f"{row.arm} {clean(str(logged.get('version') or row.digest[:12]))}: {said}"
 
 
-def _outcomes(prediction: Prediction, logged: Mapping[str, Any]) -> tuple[Outcome, ...]:
+def _outcomes(prediction: Prediction, logged: Mapping[str, Any], keys: Keys | None) -> tuple[Outcome, ...]:
     """Return what has arrived of a prediction, as it is kept in the folder `labels` of its log."""
     folder = next((each for each in islice(Path(prediction.log).parents, 3) if (each / LABELS).is_dir()), None)
-    outcomes = store.read(Place(str(folder))) if folder is not None else None
+    outcomes = store.read(Place(str(folder), keys)) if folder is not None else None
     if outcomes is None or outcomes.rows.is_empty():
         return ()
     names = {name for key in outcomes.keys for name in key.names}
@@ -113,10 +115,10 @@ def _glob(pattern: Path) -> Sequence[Path]:
         return ()
 
 
-def _rows(connection: Any, path: Path, request: str) -> Iterator[tuple[Prediction, dict[str, Any]]]:
+def _rows(connection: Any, path: Path, request: str, keys: Keys | None) -> Iterator[tuple[Prediction, dict[str, Any]]]:
     """Yield the rows of a request id, each also as it is logged."""
     try:
-        rows = _matching(connection, path, request)
+        rows = _matching(connection, path, request, keys)
     except (duckdb.Error, pa.ArrowException, OSError) as error:
         raise OutsideError(f"{path}: cannot be read: {clean(str(error).splitlines()[0])}") from None
     for row in rows:
@@ -136,15 +138,19 @@ def _rows(connection: Any, path: Path, request: str) -> Iterator[tuple[Predictio
         yield replace(prediction, arm=arm, problem=problem), {**row, **inputs}
 
 
-def _matching(connection: Any, path: Path, request: str) -> list[dict[str, Any]]:
+def _matching(connection: Any, path: Path, request: str, keys: Keys | None) -> list[dict[str, Any]]:
     """Return the rows of a request id as JSON has them, so that no column needs a declared type."""
     literal = "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))  # no pattern of DuckDB's
     if path.suffix not in _TABLES:
         return [json.loads(text) for (text,) in connection.execute(_LINES, [literal, request]).fetchall()]
     # Columns are named by their positions: DuckDB takes request_id for Request_ID, and would rename one of them.
-    table = _TABLES[path.suffix]
+    table, given = _TABLES[path.suffix], [literal]
     if path.suffix == ".parquet":
-        names = list(pq.read_schema(path).names)
+        with sealed.parquet(path, keys) as content:
+            names = list(pq.read_schema(content).names)
+            if content is not path:
+                connection.register("unsealed", pq.read_table(content))
+                table, given = "unsealed", []
     else:
         header = connection.execute(f"SELECT * FROM {table} LIMIT 1", [literal]).fetchone()
         names = [name or "" for name in header or ()]
@@ -153,7 +159,7 @@ def _matching(connection: Any, path: Path, request: str) -> list[dict[str, Any]]
         raise UserError(f"{path}: is no prediction log: it {has}; see docs/lineage.md of the framework")
     columns, column = ", ".join(f"c{number}" for number in range(len(names))), names.index(REQUEST)
     query = f"SELECT to_json(row) FROM {table} AS row({columns}) WHERE CAST(row.c{column} AS VARCHAR) = ?"
-    rows = [json.loads(text) for (text,) in connection.execute(query, [literal, request]).fetchall()]
+    rows = [json.loads(text) for (text,) in connection.execute(query, [*given, request]).fetchall()]
     return [{name: row[f"c{number}"] for number, name in enumerate(names)} for row in rows]
 
 

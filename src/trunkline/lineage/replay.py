@@ -31,6 +31,8 @@ from trunkline.serve.bundles import Served
 from trunkline.serve.joined import OfflineTables
 from trunkline.serve.log import DIGEST, INPUTS, REQUEST
 from trunkline.serve.online.plan import feature_names
+from trunkline.serve.prediction_log import sealed
+from trunkline.serve.prediction_log.sealed import Keys
 from trunkline.serve.prediction_log.segments import ABOUT, COLUMNS, PREDICTION_TIME, PROBLEM, ROW
 from trunkline.serve.raw import RawRows
 from trunkline.show.text import clean
@@ -131,14 +133,16 @@ class Scoring:
     raw: RawRows | None
 
 
-def replay(logs: Sequence[str], find: Callable[[str], Path], tables: Path | None, tolerance: float) -> Replay:
+def replay(
+    logs: Sequence[str], find: Callable[[str], Path], tables: Path | None, tolerance: float, keys: Keys | None = None
+) -> Replay:
     """Return how the rows of logs compare with what is recomputed.
 
     `find` returns the folder of a bundle by its digest, or raises UserError; `tables` are those that features are
     joined from, None: features are not compared. Raises UserError for a file that no server or batch has written.
     """
     result, known = Replay(tolerance), dict[str, Scoring]()
-    for part in _together(_parts(logs, result)):
+    for part in _together(_parts(logs, result, keys)):
         if part.digest not in known:
             known[part.digest] = _scoring(find(part.digest), tables)
         _compare(part.path, part.rows, known[part.digest], result)
@@ -157,10 +161,10 @@ class _Part(NamedTuple):
         return self.digest == other.digest and bool(self.rows.schema.equals(other.rows.schema, check_metadata=True))
 
 
-def _parts(logs: Sequence[str], result: Replay) -> Iterator[_Part]:
+def _parts(logs: Sequence[str], result: Replay, keys: Keys | None) -> Iterator[_Part]:
     """Yield the rows of each segment by bundle, and count both."""
     for path in predictions.expand(logs):
-        table = _scored(_read(path), result)
+        table = _scored(_read(path, keys), result)
         result.segments += 1
         result.rows += len(table)
         for digest in pc.unique(table[DIGEST]).to_pylist():
@@ -184,12 +188,12 @@ def content(compared: Replay) -> dict[str, Any]:
     return {**asdict(compared), "holds": compared.holds}
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, keys: Keys | None) -> Any:
     try:
-        schema = pq.read_schema(path)
-        if ABOUT not in (schema.metadata or {}):
-            raise UserError(f"{path}: is no segment that trunkline serve or trunkline predict --log has written")
-        return pq.read_table(path)
+        with sealed.parquet(path, keys) as content:
+            if ABOUT not in (pq.read_schema(content).metadata or {}):
+                raise UserError(f"{path}: is no segment that trunkline serve or trunkline predict --log has written")
+            return pq.read_table(content)
     except (pa.ArrowException, OSError) as error:
         raise UserError(f"{path}: cannot be read: {one_line(error)}; leave it out, or fetch it again") from None
 

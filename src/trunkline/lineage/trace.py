@@ -23,6 +23,7 @@ from trunkline.lineage.chain import Chain, Kind, Lineage, Made, Reviewed
 from trunkline.release import releases
 from trunkline.release.releases import Releases
 from trunkline.serve.log import Prediction
+from trunkline.serve.prediction_log.sealed import Keys
 from trunkline.show.text import clean
 
 FEWEST = 7  # digits of a digest or a commit
@@ -74,7 +75,7 @@ def identify(folder: Path, released: Releases, asked: str, logs: Sequence[str]) 
         subject = meaning_of(folder, released, asked)
         if subject is not None:
             return subject
-    row = predictions.find(logs, asked) if logs else None
+    row = predictions.find(logs, asked, Keys.declared(folder)) if logs else None
     if row is None:
         searched = predictions.expand(logs) if logs else ()
         meaning = f"{clean(asked)}: is no version, no bundle's digest and no commit here"

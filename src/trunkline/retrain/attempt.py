@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trunkline.adapters.git import ancestry, repository
+from trunkline.adapters.pulls import FOLLOW
 from trunkline.conf.data import Windows
 from trunkline.core import paths
-from trunkline.deploy.propose import FOLLOW
 from trunkline.pipeline.ingest.pins import PinMove
 from trunkline.retrain import windows
 from trunkline.retrain.change import Change

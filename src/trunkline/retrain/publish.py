@@ -3,15 +3,15 @@
 from dataclasses import dataclass, replace
 from functools import partial
 
-from trunkline.adapters import checkouts
+from trunkline.adapters import checkouts, pulls
 from trunkline.adapters.dvc import reproduce
 from trunkline.adapters.forge import api
 from trunkline.adapters.forge.api import Forge
 from trunkline.adapters.git import remote, repository
+from trunkline.adapters.pulls import Origin, Wanted
 from trunkline.core import durations
-from trunkline.core.errors import OutsideError
 from trunkline.retrain import attempt, causes, result, text
-from trunkline.retrain.propose import Branch, Proposal, Where
+from trunkline.retrain.propose import Proposal, Where
 from trunkline.retrain.result import Result
 from trunkline.retrain.text import Words
 
@@ -70,10 +70,12 @@ def publish(where: Where, forge: Forge, proposal: Proposal) -> Done:
     commit, branch = proposal.commit or _committed(where, proposal), proposal.branch
     if proposal.settled and (branch.pull is None or branch.pull.state != "open"):
         return Done(commit, proposal.computed)
-    if not proposal.settled:
-        _push(where, branch, commit)
-    words = proposal.title, body(where, proposal)
-    pull = api.retried(partial(forge.open_pull_request, branch.name, where.trunk, *words), where.tell)
+    wanted = Wanted(branch.name, where.trunk, proposal.title, body(where, proposal))
+    origin = Origin(where.root, where.environ, forge, where.tell)
+    if proposal.settled:
+        pull = pulls.describe(origin, wanted)
+    else:
+        pull = pulls.publish(origin, commit, wanted, branch.tip or "")
     came = _came(where, proposal)
     no_help = "" if came is None or came.helps else text.no_help_comment(proposal.key, came, pull.number)
     merges = proposal.automatic and not no_help and not proposal.settled
@@ -116,12 +118,3 @@ def _committed(where: Where, proposal: Proposal) -> str:
     why = "\n".join(cause.plain for cause in proposal.causes)
     message = f"{proposal.title}\n\n{why}\n\n{attempt.trailers(proposal.change, blobs)}\n"
     return remote.commit_files(where.root, proposal.base, blobs, message)
-
-
-def _push(where: Where, branch: Branch, commit: str) -> None:
-    """Push the commit in place of what the branch had when it was looked at; what is pushed meanwhile stays."""
-    pushed = remote.push(
-        where.root, branch.name, where.environ, commit=commit, create=True, replace=True, seen=branch.tip or ""
-    )
-    if pushed == "moved":
-        raise OutsideError(f"git push origin {branch.name}: somebody else pushed to it meanwhile; run it again")

@@ -94,9 +94,10 @@ def _rows(root: Path, params: Params) -> float | None:
         return None
     from trunkline.serve.prediction_log import traffic  # noqa: PLC0415  imports pyarrow's file systems
     from trunkline.serve.prediction_log.place import Place  # noqa: PLC0415
+    from trunkline.serve.prediction_log.sealed import Keys  # noqa: PLC0415
 
     try:
-        place = Place(log.to if is_url(log.to) else str(root / log.to))
+        place = Place(log.to if is_url(log.to) else str(root / log.to), Keys.of(log))
         return traffic.rows_in(place, datetime.now(UTC), timedelta(days=cost.DAYS))
     except (TrunklineError, OSError, ValueError):
         return None

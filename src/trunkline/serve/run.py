@@ -26,6 +26,7 @@ from trunkline.serve.http import Receive, Scope, Send
 from trunkline.serve.limits import Queue
 from trunkline.serve.metrics import SHARED, Metrics
 from trunkline.serve.prediction_log.privacy import Privacy
+from trunkline.serve.prediction_log.sealed import Keys
 from trunkline.serve.prediction_log.sender import PredictionLog
 from trunkline.serve.prediction_log.sender import check as check_log
 from trunkline.serve.source import Source
@@ -48,6 +49,7 @@ def run(source: Source, serving: Serving, *, open_to_others: bool = False) -> No
     if serving.log:
         check_log(serving.log)
         Privacy.of(serving.log, source.personal)
+        Keys.of(serving.log)
     for address in filter(None, (serving.bind, serving.protocols.grpc)):
         _check_address(address, open_to_others or serving.asks_who)
     if serving.tls:

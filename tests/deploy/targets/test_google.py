@@ -33,7 +33,7 @@ DECLARED: dict[str, dict[str, Any]] = {
     "minimal": {"deploy__targets__origin": "https://host.example.org/team/flights.git"},
     "all": {
         "serving__online": {"store": "redis://10.0.0.3:6379/0"},
-        "serving__log": {"to": "gs://bucket/log", "key": "LOG_KEY"},
+        "serving__log": {"to": "gs://bucket/log", "key": "LOG_KEY", "encrypt": {"key": "REST", "before": ["REST_1"]}},
         "serving__authentication": {"keys": "secrets/keys.json"},
     },
 }
@@ -78,7 +78,12 @@ def test_what_is_mounted_is_there_and_what_is_there_is_mounted(tmp_path):
     assert mounted == {each["name"] for each in spec["volumes"]}
     assert server["env"] == [
         {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": "latest"}}}
-        for name, secret in (("REDISCLI_AUTH", "flight-delay-rediscli-auth"), ("LOG_KEY", "flight-delay-log-key"))
+        for name, secret in (
+            ("REDISCLI_AUTH", "flight-delay-rediscli-auth"),
+            ("LOG_KEY", "flight-delay-log-key"),
+            ("REST", "flight-delay-rest"),
+            ("REST_1", "flight-delay-rest-1"),
+        )
     ]
     assert {"name": "flight-delay-secrets", "mountPath": "/srv/secrets"} in server["volumeMounts"]
     assert subprocess.run(["sh", "-n", "-c", reconcile["args"][0]], check=False).returncode == 0

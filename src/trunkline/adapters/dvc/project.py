@@ -19,7 +19,8 @@ class Storage:
     """Where a project's outputs are: the default remote, None where none is declared, and the cache.
 
     `address` is fit to be shown, `unreadable` is why the remote cannot be read, None where it can. `outputs` is how
-    many outputs dvc.lock names, and `cached` how many of these the cache has.
+    many outputs dvc.lock names, and `cached` how many of these the cache has. `sse` is how a remote in S3 is asked to
+    encrypt, None of any other remote.
     """
 
     remote: str | None
@@ -27,6 +28,20 @@ class Storage:
     unreadable: str | None
     outputs: int
     cached: int
+    sse: "Sse | None" = None
+
+
+@dataclass(frozen=True)
+class Sse:
+    """What S3 is asked to encrypt by: `how`, such as aws:kms, and the id of the key; None leaves it to the bucket.
+
+    `customer` says that a key itself is given, sse_customer_key, and `committed` that it is in the file that git has.
+    """
+
+    how: str | None
+    key_id: str | None
+    customer: bool
+    committed: bool
 
 
 def storage(root: Path) -> Storage:
@@ -37,7 +52,16 @@ def storage(root: Path) -> Storage:
         reason = unreadable(repo) if name else None
         hashes = [out.hash_info.value for out in repo.index.outs if out.use_cache and out.hash_info]
         held = sum(cache.holds(root, value) for value in hashes)
-        return Storage(name, shown(url), reason and reason.replace(url, shown(url)), len(hashes), held)
+        reason = reason and reason.replace(url, shown(url))
+        return Storage(name, shown(url), reason, len(hashes), held, _sse(repo, name) if url.startswith("s3:") else None)
+
+
+def _sse(repo: Any, name: str) -> Sse:
+    """Return how the remote of a name, which is in S3, encrypts."""
+    settings = repo.config["remote"][name]
+    committed = repo.config.load_one("repo").get("remote", {}).get(name, {})
+    given = [bool(each.get("sse_customer_key")) for each in (settings, committed)]
+    return Sse(settings.get("sse"), settings.get("sse_kms_key_id"), *given)
 
 
 def has_remote(repo: Any) -> bool:

@@ -76,8 +76,9 @@ class Server:
     def secrets(self) -> tuple[str, ...]:
         """Environment variables that hold a secret which the server reads."""
         password = _PASSWORDS.get(self.store_kind or "")
-        key = self.serving.log.key if self.serving.log else None
-        return tuple(name for name in (password, key) if name)
+        key, encrypt = (self.serving.log.key, self.serving.log.encrypt) if self.serving.log else (None, None)
+        names = (password, key, *((encrypt.key, *encrypt.before) if encrypt else ()))
+        return tuple(dict.fromkeys(filter(None, names)))
 
     @property
     def writes_arrow(self) -> bool:

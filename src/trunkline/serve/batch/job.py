@@ -14,6 +14,7 @@ from trunkline.serve import tables, writing
 from trunkline.serve.batch.log import BatchLog
 from trunkline.serve.log import DIGEST, REQUEST
 from trunkline.serve.prediction_log.privacy import Privacy
+from trunkline.serve.prediction_log.sealed import Keys
 from trunkline.serve.raw import RawRows, raw_rows
 from trunkline.serve.tables import REASONS, ROW, RowsFile
 
@@ -155,11 +156,11 @@ def traceable(job: Job) -> Job:
     return replace(job, ids=hashlib.sha256(f"{job.digest} {rows}".encode()).hexdigest()[:12])
 
 
-def logged(job: Job, folder: Path, privacy: Privacy) -> Job:
+def logged(job: Job, folder: Path, privacy: Privacy, keys: Keys | None = None) -> Job:
     """Return a job as `traceable` does, whose rows are also logged to a folder as a server logs them."""
     job = traceable(job)
     assert job.ids  # noqa: S101  as it is traceable
-    return replace(job, log=BatchLog(folder, privacy, job.contract, job.digest, job.ids))
+    return replace(job, log=BatchLog(folder, privacy, job.contract, job.digest, job.ids, keys))
 
 
 def _state(path: Path) -> dict[str, int]:

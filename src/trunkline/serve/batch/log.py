@@ -16,6 +16,7 @@ from trunkline.serve.log import DIGEST, REQUEST, TIME
 from trunkline.serve.prediction_log import place, segments
 from trunkline.serve.prediction_log.messages import Scorer
 from trunkline.serve.prediction_log.privacy import Privacy
+from trunkline.serve.prediction_log.sealed import Keys
 from trunkline.serve.prediction_log.segments import ScoredRows
 
 ROUTE = "predict"
@@ -30,6 +31,7 @@ class BatchLog:
     contract: Contract
     digest: str
     ids: str
+    keys: Keys | None = None
 
     def write(
         self, path: Path, number: int, requests: Sequence[str], columns: Sequence[str] | None, rows: ScoredRows
@@ -49,7 +51,7 @@ class BatchLog:
         if columns is not None:
             given[segments.COLUMNS] = [self.privacy.request_columns(text) for text in columns]
         with files.atomic_path(path) as temporary:
-            place.write(segments.table(scorer, self.privacy, given, rows), temporary)
+            place.write(segments.table(scorer, self.privacy, given, rows), temporary, keys=self.keys)
         where = place.folder(None, self.digest, moment)
         return f"{where}/part-{self.digest[:12]}-{self.ids}-{number:08}.parquet"
 

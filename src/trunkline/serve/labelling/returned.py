@@ -1,6 +1,6 @@
 """Reads what annotators' tools give back: Label Studio's JSON, CVAT's XML, or a table with a row for each answer."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import polars as pl
 from trunkline.core import files
 from trunkline.core.errors import UserError, one_line
 from trunkline.serve import tables
-from trunkline.serve.labelling.tasks import UNLABELLED
+from trunkline.serve.labelling.tasks import COLUMNS, UNLABELLED
 from trunkline.serve.labels.file import Columns
 from trunkline.serve.log import REQUEST
 from trunkline.serve.prediction_log.segments import ROW
@@ -28,11 +28,13 @@ class Returned:
     """What annotators said: `tasks` has what each row is known by, as texts; `answers` has task, who, value and at.
 
     Tasks are counted from 1; an answer's time is null where the file says none. `by` are the columns that name a row.
+    `shown` has what else the file has of each task, as texts.
     """
 
     tasks: pl.DataFrame
     answers: pl.DataFrame
     by: Columns
+    shown: pl.DataFrame
 
 
 class _Annotation(msgspec.Struct):
@@ -65,8 +67,16 @@ def read(path: Path, label: str, key: tuple[str, ...], by: Columns, annotator: s
         for name in names:
             if name not in each:
                 raise UserError(f"{path}: task {number}: {name}: is missing; import the tasks of trunkline sample")
-    tasks = pl.DataFrame({name: [each[name] for each in known] for name in names}, dict.fromkeys(names, pl.String()))
-    return Returned(tasks, pl.DataFrame(given, _ANSWER, orient="row"), by)
+    tasks = _texts(known, names)
+    return Returned(tasks, pl.DataFrame(given, _ANSWER, orient="row"), by, _texts(known, _others(known, names)))
+
+
+def _texts(rows: Sequence[Mapping[str, str | None]], names: Iterable[str]) -> pl.DataFrame:
+    return pl.DataFrame({name: pl.Series([row.get(name) for row in rows], dtype=pl.String) for name in names})
+
+
+def _others(rows: Sequence[Mapping[str, str | None]], names: Sequence[str]) -> list[str]:
+    return [name for name in dict.fromkeys(name for row in rows for name in row) if name not in names]
 
 
 def _named(by: Columns, names: set[str]) -> Columns:
@@ -88,7 +98,7 @@ def _label_studio(path: Path, label: str) -> tuple[list[dict[str, str | None]], 
         raise UserError(
             f"{path}: is no export of Label Studio as JSON: {why}; export it anew, not as JSON-MIN"
         ) from None
-    known = [{name: _text(value) for name, value in task.data.items() if _is_plain(value)} for task in content]
+    known = [_known(task.data) for task in content]
     given = [
         (number, _who(each.completed_by), _answer(each.result, label), each.updated_at or each.created_at)
         for number, task in enumerate(content, 1)
@@ -96,6 +106,13 @@ def _label_studio(path: Path, label: str) -> tuple[list[dict[str, str | None]], 
         if not each.was_cancelled
     ]
     return known, given
+
+
+def _known(data: Mapping[str, Any]) -> dict[str, str | None]:
+    """Return what a task says of its row: what it is known by, and before that what annotators see of it."""
+    seen = data.get(COLUMNS)
+    values = {**(seen if isinstance(seen, dict) else {}), **data}
+    return {name: _text(value) for name, value in values.items() if _is_plain(value)}
 
 
 def _answer(result: list[dict[str, Any]], label: str) -> str | None:
@@ -148,6 +165,8 @@ def _table(path: Path, label: str, key: tuple[str, ...], by: Columns, annotator:
         raise UserError(f"{path}: row {nobody.arg_true()[0] + 1}: {annotator}: is missing, of an answer")
     texts = rows.select(pl.col(name).cast(pl.String) for name in names)
     tasks = texts.unique(maintain_order=True)
+    others = [name for name in rows.columns if name not in {*names, label, annotator, by.at}]
+    seen = rows.select(*names, *others).cast(pl.String).unique([*names], keep="first", maintain_order=True)
     numbered = tasks.with_row_index(TASK, 1).with_columns(pl.col(TASK).cast(pl.Int64))
     answers = pl.DataFrame(
         {
@@ -157,7 +176,7 @@ def _table(path: Path, label: str, key: tuple[str, ...], by: Columns, annotator:
             AT: rows[by.at].cast(pl.String) if by.at else pl.repeat(None, rows.height, dtype=pl.String, eager=True),
         }
     )
-    return Returned(tasks, answers.drop_nulls(VALUE), by)
+    return Returned(tasks, answers.drop_nulls(VALUE), by, seen.select(others))
 
 
 def _is_plain(value: Any) -> bool:

@@ -1,7 +1,7 @@
 """Makes one outcome of what several annotators say of a row: what all say, or what a rule settles; else none."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,9 +26,13 @@ _SAID = "said"  # how many say it
 
 @dataclass(frozen=True)
 class AnsweredRows(RowsFile):
-    """The settled answers as a file of rows: a row for each task, in the order of the tasks."""
+    """The settled answers as a file of rows: a row for each task, in the order of the tasks.
+
+    `shown` has what else came back of each, as texts.
+    """
 
     content: Any = None  # pa.Table
+    shown: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     def chunks(self, rows: int, start: int = 0) -> Iterator[Any]:
         """Yield the rows from row `start` on in order, `rows` at a time."""
@@ -148,4 +152,4 @@ def _rows(
     )
     content = rows.to_arrow(compat_level=pl.CompatLevel.oldest())
     content = content.cast(pa.schema([(name, pa.string()) for name in content.schema.names]))
-    return AnsweredRows(path, "csv", content.schema, rows.height, content)
+    return AnsweredRows(path, "csv", content.schema, rows.height, content, answered.shown)

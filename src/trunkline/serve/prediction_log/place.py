@@ -19,6 +19,8 @@ from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 from trunkline.conf.serving import is_url
 from trunkline.core import files
 from trunkline.core.errors import OutsideError, one_line
+from trunkline.serve.prediction_log import sealed
+from trunkline.serve.prediction_log.sealed import Keys
 
 LABELS = "labels"  # the folder of outcomes
 
@@ -26,10 +28,11 @@ _HOUR, _HOUR_FORM = "%Y-%m-%dT%H", re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}")
 
 
 class Place:
-    """A folder of segments."""
+    """A folder of segments, which are encrypted where there are keys."""
 
-    def __init__(self, to: str) -> None:
+    def __init__(self, to: str, keys: Keys | None = None) -> None:
         """Take a path or a URL; raises ValueError or OSError (pyarrow's) for a URL that means nothing."""
+        self._keys = keys
         self._files, root = FileSystem.from_uri(to) if is_url(to) else (LocalFileSystem(), str(Path(to).absolute()))
         self._root = root.rstrip("/")
         self.is_local = isinstance(self._files, LocalFileSystem)
@@ -39,9 +42,9 @@ class Place:
         path = f"{self._root}/{folder}/{name}"
         if self.is_local:
             with files.atomic_path(Path(path)) as temporary:
-                write(table, temporary)
+                write(table, temporary, keys=self._keys)
         else:  # an object is there once all of it has arrived
-            write(table, path, self._files)
+            write(table, path, self._files, self._keys)
 
     def remove(self, folder: str, name: str) -> None:
         """Remove a segment, or raise OSError; one that is gone stays so."""
@@ -84,19 +87,35 @@ class Place:
 
     @contextmanager
     def open(self, folder: str, name: str, dictionaries: Sequence[str] = ()) -> Iterator[Any]:
-        """Yield a segment as a pq.ParquetFile; raises OutsideError where it cannot be read.
+        """Yield a segment as a pq.ParquetFile; raises OutsideError where it cannot be read, UserError without its key.
 
         Columns of texts whose paths are among `dictionaries`, of those that it has, are read as such.
         """
-        path, metadata, there = f"{self._root}/{folder}/{name}", None, list[str]()
+        metadata, there = None, list[str]()
         try:
-            if dictionaries:  # a column that is not there cannot be asked for
-                metadata = pq.read_metadata(path, filesystem=self._files)
-                there = [each for each in dictionaries if each in columns(metadata)]
-            with pq.ParquetFile(path, filesystem=self._files, metadata=metadata, read_dictionary=there) as file:
-                yield file
+            with self._content(folder, name) as content:
+                if dictionaries:  # a column that is not there cannot be asked for
+                    metadata = pq.read_metadata(content)
+                    there = [each for each in dictionaries if each in columns(metadata)]
+                with pq.ParquetFile(content, metadata=metadata, read_dictionary=there) as file:
+                    yield file
         except (OSError, pa.ArrowException) as error:
+            if self._keys is None:
+                self._refuse_sealed(folder, name)
             raise OutsideError(f"{folder}/{name}: cannot be read: {one_line(error)}; run again, or fetch it") from None
+
+    @contextmanager
+    def _content(self, folder: str, name: str) -> Iterator[Any]:
+        """Yield the file of a segment, of one that is encrypted its content in memory."""
+        with self._files.open_input_file(f"{self._root}/{folder}/{name}") as file:
+            begins = file.read_at(len(sealed.MAGIC), 0) if self._keys else b""  # a store is not asked in vain
+            content = file.read_at(file.size(), 0) if sealed.is_sealed(begins) else None
+            yield file if content is None else pa.BufferReader(sealed.unsealed(content, f"{folder}/{name}", self._keys))
+
+    def _refuse_sealed(self, folder: str, name: str) -> None:
+        """Raise UserError for a segment that is encrypted, where no keys are declared."""
+        with suppress(OSError), self._files.open_input_file(f"{self._root}/{folder}/{name}") as file:
+            sealed.unsealed(file.read_at(len(sealed.MAGIC), 0), f"{folder}/{name}", None)
 
     def remove_before(self, moment: datetime) -> None:
         """Remove the hours of all versions that ended at or before a moment."""
@@ -122,8 +141,18 @@ class Place:
         return listed
 
 
-def write(table: Any, to: str | Path, filesystem: Any = None) -> None:
-    """Write a pa.Table as a segment is stored: numbers split by their bytes, which is smaller and read in less time."""
+def write(table: Any, to: Any, filesystem: Any = None, keys: Keys | None = None) -> None:
+    """Write a pa.Table as a segment is stored, encrypted where there are keys.
+
+    Numbers are split by their bytes, which is smaller and read in less time.
+    """
+    if keys is not None:
+        plain = pa.BufferOutputStream()
+        write(table, plain)
+        content = keys.seal(plain.getvalue().to_pybytes())
+        with (filesystem or LocalFileSystem()).open_output_stream(str(to)) as file:
+            file.write(content)
+        return
     paths = dict(_leaves(table.schema))
     numbers = [path for path, kind in paths.items() if pa.types.is_floating(kind)]
     others = [path for path in paths if path not in numbers]

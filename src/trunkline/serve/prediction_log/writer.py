@@ -26,6 +26,7 @@ from trunkline.serve.prediction_log import messages, segments
 from trunkline.serve.prediction_log.messages import Answer, Batch, Finish, Problem, Scorer, Written
 from trunkline.serve.prediction_log.place import Place, folder
 from trunkline.serve.prediction_log.privacy import Privacy
+from trunkline.serve.prediction_log.sealed import Keys
 from trunkline.serve.prediction_log.segments import ScoredRows
 
 RETRY = 1.0  # seconds until what could not be written is tried again
@@ -109,7 +110,7 @@ class Writer:
 
     @cached_property
     def _place(self) -> Place:
-        return Place(self._log.to)
+        return Place(self._log.to, Keys.of(self._log))
 
     def _found(self, where: str, digest: str) -> list[range]:
         """Return the numbers of batches of which a folder has the rows, by its files' names."""

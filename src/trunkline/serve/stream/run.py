@@ -15,6 +15,7 @@ from trunkline.core.errors import OutsideError
 from trunkline.serve.metrics import Metrics
 from trunkline.serve.model import Scored
 from trunkline.serve.prediction_log.privacy import Privacy
+from trunkline.serve.prediction_log.sealed import Keys
 from trunkline.serve.prediction_log.sender import PredictionLog
 from trunkline.serve.prediction_log.sender import check as check_log
 from trunkline.serve.source import Source
@@ -89,6 +90,7 @@ def _logged(source: Source, serving: Serving, metrics: Metrics) -> Iterator[Pred
         yield None
         return
     check_log(serving.log)
+    Keys.of(serving.log)
     log = PredictionLog(serving.log, Privacy.of(serving.log, source.personal), metrics.log, source.environment)
     log.start()
     try:
