@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.forkserver import VERB, commands
-from tests.rig import forking
+from tests.rig import forking, packages
 
 SCRIPT = """
 import json, os, sys, warnings
@@ -116,6 +116,25 @@ def test_an_environment_that_forks_gives_scripts_to_the_server_and_is_python_for
     forked = f"True {commands() / 'python'} True\n"
     assert told[:3] == [forked, forked, f"False {own} True\n"]
     assert told[3].startswith("False ")
+
+
+def test_an_environment_of_the_same_lock_has_its_packages_as_links_and_scripts_that_it_runs_itself(
+    tmp_path: Path,
+) -> None:
+    installed, lock = tmp_path / "installed", tmp_path / "locks/ci.txt"
+    site = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
+    for name, text in {f"{site}/one/__init__.py": "", f"{site}/one-1.dist-info/METADATA": "", "bin/one": "#"}.items():
+        (installed / name).parent.mkdir(parents=True, exist_ok=True)
+        (installed / name).write_text(text)
+    python = forking.python(tmp_path / "python", installed)
+    lock.parent.mkdir()
+    for text, there in ((packages.LOCK.read_text(encoding="utf-8"), True), ("another==1\n", False)):
+        lock.write_text(text, encoding="utf-8")
+        subprocess.run([python, "-m", "venv", "--without-pip", "--clear", ".venv"], cwd=tmp_path, check=True)
+        found, about = tmp_path / ".venv" / site, tmp_path / ".venv" / site / "one-1.dist-info"
+        assert [(tmp_path / ".venv/bin/one").exists(), (found / "one").is_symlink()] == [there, there]
+        assert (about.exists(), about.is_symlink()) == (there, False)  # uv takes no link for what is installed
+    assert (installed / site / "one/__init__.py").exists()
 
 
 def test_warnings_are_as_the_environment_says(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from tests.e2e.conftest import Checkout
 from tests.e2e.pulls import Change, hosted
 from tests.endpoint import endpoint, get, predict, until
 from tests.releases import NAME, private, signers
-from tests.rig import forking
+from tests.rig import forking, packages
 from tests.rig.dispatcher import Environment
 from tests.rig.forge import PREFIX
 from tests.rig.repository import ISOLATED, git
@@ -102,7 +102,7 @@ class World:
 
     def fork(self, *unforked: str) -> None:
         """From now on jobs have their verbs and stages from the fork server, but for those of these workflows."""
-        self.rig.dispatcher.python = forking.python(self.folder / "python")
+        self.rig.dispatcher.python = forking.python(self.folder / "python", packages.environment())
         self.rig.dispatcher.unforked |= {*unforked}
 
     def record(self, record_property: Record) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from tests.e2e.conftest import Checkout
-from tests.rig import forking
+from tests.rig import forking, packages
 from tests.rig.dispatcher import Environment
 from tests.rig.repository import git
 from tests.rig.rig import Rig, rigged
@@ -33,7 +33,7 @@ def hosted(
     """
     with rigged(folder / "rig") as made:
         if forked:
-            made.dispatcher.python = forking.python(folder / "rig/python")
+            made.dispatcher.python = forking.python(folder / "rig/python", packages.environment())
         project = small.copy(folder / "project")
         # It would run the whole suite, for what is no declared state.
         (project.root / ".github/workflows/framework.yml").unlink()

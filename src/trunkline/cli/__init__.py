@@ -75,4 +75,13 @@ def main() -> None:
     """Run the command line; a known error is one line on stderr and its exit code."""
     gc.set_threshold(_YOUNG)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else all that is installed is looked through for one
-    sys.exit(exit_code(lambda: trunkline.main(prog_name="trunkline", standalone_mode=False)))
+    code = exit_code(lambda: trunkline.main(prog_name="trunkline", standalone_mode=False))
+    _end_soon()
+    sys.exit(code)
+
+
+def _end_soon() -> None:
+    """Have Python not look through all objects on its way out, which ends with the process anyway."""
+    gc.disable()  # of its collections, the one before modules are cleared
+    if "duckdb" not in sys.modules:  # whose binding reports objects that are left
+        gc.freeze()  # and those after
