@@ -14,8 +14,8 @@ from trunkline.conf.targets import Kubernetes
 from trunkline.conf.tracking import Tracking
 from trunkline.core.errors import UserError
 from trunkline.core.params import Params
+from trunkline.deploy.targets import engine, template
 from trunkline.deploy.targets import server as targets_server
-from trunkline.deploy.targets import template
 from trunkline.deploy.targets.server import STORE, USER, Server
 
 _HERE = "deploy.targets.kubernetes"
@@ -37,7 +37,7 @@ def render(params: Params, folder: PurePosixPath) -> dict[str, str]:
     texts["base/kustomization.yaml"] = template.render("kubernetes/base-kustomization.yaml.j2", values)
     for name in sorted(deploy.environments):
         texts |= _environment(name, values)
-    return texts
+    return texts | (engine.render(params, declared.engine, server.name, folder) if declared.engine else {})
 
 
 def _check(server: Server) -> None:
