@@ -15,7 +15,7 @@ from trunkline.monitor.tally import Subject, Tallies
 from trunkline.pipeline.features.executors.executor import Executor
 from trunkline.serve.prediction_log.segments import PROBLEM
 
-TASK = 64  # segments of a task: sums of numbers are made of tasks' sums, whoever runs them
+TASK = 512  # segments of a task: sums of numbers are made of tasks' sums, whoever runs them
 
 
 @dataclass(frozen=True)
