@@ -102,7 +102,7 @@ lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versio
 	@printf '%s\n' 'ipykernel>=7' 'jupyterlab>=4.5' | $(LOCK) - -c locks/dev.txt -o src/trunkline/deploy/targets/development/jupyter.txt
 	@echo 'apache-airflow>=3.3' | $(LOCK) - -o locks/airflow.txt
 	@printf '%s\n' 'checkov>=3.3' 'numpy<2.5' 'soupsieve<3' | $(LOCK) - -o locks/checkov.txt
-	@printf '%s\n' 'dagster>=1.13' 'databricks-bundles>=1.22' 'hera>=7.1' 'prefect>=3.9' | $(LOCK) - -o locks/schedulers.txt
+	@printf '%s\n' 'dagster>=1.13' 'dagster-ray>=0.4' 'databricks-bundles>=1.22' 'hera>=7.1' 'kubeflow-spark-api>=2.4' 'prefect>=3.9' | $(LOCK) - -o locks/schedulers.txt
 	@echo 'kserve>=0.21' | $(LOCK) --no-deps - -o locks/kserve.txt
 
 clean: ## Remove the environment and all caches of tools, but no data and no results

@@ -10,6 +10,7 @@ from trunkline.core.features import Feature
 from trunkline.monitor import measure
 from trunkline.pipeline.evaluate import reference
 from trunkline.pipeline.evaluate.estimate import Estimate, Slice
+from trunkline.pipeline.features.executors.executor import Local
 from trunkline.serve.labels import store
 from trunkline.serve.log import DIGEST, REQUEST, TIME
 from trunkline.serve.prediction_log import place, segments
@@ -92,11 +93,12 @@ def write_outcomes(folder, content, after=DAY):
     store.write(Place(str(folder)), store.About("late", "binary"), kept, SINCE)
 
 
-def measured(folder, content, *, until=None, **plan):
-    """Measure a log beside a reference."""
+def measured(folder, content, *, until=None, executor=None, **plan):
+    """Measure a log beside a reference, in this process unless there is an executor."""
     where = Place(str(folder))
     source = measure.Source(where, content, store.read(where, "binary"))
-    return measure.measure(source, measure.Plan(SINCE, until or SINCE + 30 * DAY, **{"digest": OWN, **plan}))
+    asked = measure.Plan(SINCE, until or SINCE + 30 * DAY, **{"digest": OWN, **plan})
+    return measure.measure(source, asked, executor or Local())
 
 
 def value(of, kind, subject, name, day=0, **where):

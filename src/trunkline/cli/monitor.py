@@ -87,7 +87,7 @@ def monitor(  # noqa: PLR0913, PLR0917  an argument per option
     """Measure the windows of a prediction log beside the bundle's reference, by the rules of conf/monitoring.
 
     It changes nothing, and may be asked as often as one likes: the same log and the same moment give the same alerts.
-    Exits 1 where an alert goes on.
+    Exits 1 where an alert goes on. Where conf/engine names a cluster, its machines read the log, which all of them see.
 
     With --act, each alert whose rule says `issue`, `retrain` or `rollback` has one issue on the forge, which is kept up
     to date and closed when it is quiet; exits 1 then only where another alert goes on. Whatever the forge does not do
@@ -142,13 +142,15 @@ class _Asked:
 def _report(params: "Params", of: "Running", asked: _Asked) -> "Report":
     from functools import partial
 
+    from trunkline.conf.engine import Engine
     from trunkline.core.progress import Bar
     from trunkline.monitor import measure
+    from trunkline.pipeline.features.executors.executor import connect
 
     scope = watching.scope(params, of, asked.environment, asked.log, asked.as_of)
     source, plan = scope.source, scope.plan
-    with Bar(f"reading the log of {asked.environment}"):
-        measured = measure.measure(source, plan)
+    with Bar(f"reading the log of {asked.environment}"), connect(params.group(Engine)) as executor:
+        measured = measure.measure(source, plan, executor)
     if asked.replaying:
         with Bar(f"recomputing the log of {asked.environment}"):
             measured = skew.added(measured, source, plan, of.folder, asked.tables)

@@ -89,7 +89,9 @@ def kubernetes(  # noqa: PLR0913, PLR0917  an argument per option
 ) -> None:
     """Write a base and an overlay for each environment of conf/deploy, for Kustomize: docs/targets.md.
 
-    Where Argo Rollouts or KServe split, an overlay holds what models/registry.yaml says of its environment.
+    Where Argo Rollouts or KServe split, an overlay holds what models/registry.yaml says of its environment. Where it
+    declares machines for conf/engine, they are written for KubeRay or the operator of Spark.
+
     The folder is in the project, since Argo CD and Flux read it of the trunk. With --check, exits 1 if a file is
     missing or another one.
     """

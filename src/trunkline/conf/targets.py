@@ -96,6 +96,25 @@ class Resources(Strict):
     memory: str = Field(pattern=r"^\d+[KMG]i$", description="Memory, such as 512Mi.")
 
 
+class Machines(Strict):
+    """The cluster that conf/engine names, as KubeRay or the operator of Spark makes it, and a run of the pipeline."""
+
+    image: Image = Field(
+        description="Image with Python, git and what the project's lock has, and Ray or Spark: for Ray, what "
+        "pipeline.Dockerfile was built to."
+    )
+    version: str = Field(
+        pattern=r"^\d+\.\d+\.\d+$", description="Version of Ray or Spark in the image, such as 2.60.0."
+    )
+    volume: Label = Field(
+        description="PersistentVolumeClaim, ReadWriteMany, with the clone; all machines have it at /work."
+    )
+    workers: int = Field(2, ge=1, le=10_000, description="Machines, each with room for one task of conf/engine.")
+    resources: Resources = Field(
+        Resources(cpu="2", memory="8Gi"), description="What the one asks for where the stages themselves run."
+    )
+
+
 class Kubernetes(Strict):
     """A base and an overlay for each environment: `trunkline render kubernetes`."""
 
@@ -123,6 +142,9 @@ class Kubernetes(Strict):
     )
     clients: Annotated[tuple[Label, ...], Tuple] = Field(
         (), description="Namespaces whose pods may ask the servers; all others may not."
+    )
+    engine: Machines | None = Field(
+        None, description="The cluster of conf/engine, for KubeRay or the operator of Spark; null: none."
     )
     monitoring: Label = Field("monitoring", description="Namespace of the Prometheus that scrapes the servers.")
     argo_rollouts: Literal["istio"] | None = Field(

@@ -34,6 +34,14 @@ class Buckets:
         self.codes = np.flatnonzero(counts > 0)  # of truths: seven times as fast as of numbers
         self.counts = counts[self.codes]
 
+    def merge(self, other: "Buckets") -> None:
+        """Add what another has counted."""
+        counts = np.zeros(_CODES, np.int64)
+        counts[self.codes] += self.counts
+        counts[other.codes] += other.counts
+        self.codes = np.flatnonzero(counts > 0)
+        self.counts = counts[self.codes]
+
     def quantiles(self, shares: npt.ArrayLike) -> Floats:
         """Return the number below which each share of the numbers is, within a bucket; NaN for none."""
         shares = np.asarray(shares, np.float64)

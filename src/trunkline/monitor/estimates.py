@@ -79,6 +79,14 @@ class Expected:
             for name, values in _losses(scores, whole / whole.sum(axis=1, keepdims=True)).items():
                 self.sums[name] = self.sums.get(name, 0.0) + float(values.sum())
 
+    def merge(self, other: "Expected") -> None:
+        """Add what another has of rows of the window."""
+        self.rows += other.rows
+        self._counts += other._counts
+        self._scores += other._scores
+        for name, total in other.sums.items():
+            self.sums[name] = self.sums.get(name, 0.0) + total
+
     def measured(self) -> Iterator[tuple[str, float]]:
         """Yield each metric with its expected value."""
         yield from ((name, total / self.rows) for name, total in self.sums.items())

@@ -1,6 +1,5 @@
 """Measures windows of a prediction log beside the reference of its bundle: one pure function of what was read."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,16 +10,17 @@ import polars as pl
 
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.tasks import Task, score_columns
-from trunkline.monitor import distances, estimates, outcomes, performance, rows, table, tally
-from trunkline.monitor.estimates import Expected
+from trunkline.monitor import counting, distances, estimates, outcomes, performance, rows, table, tally
+from trunkline.monitor.counting import Counting, Counts, windows
 from trunkline.monitor.outcomes import Labelled
 from trunkline.monitor.performance import Judge
-from trunkline.monitor.system import System
 from trunkline.monitor.tally import Subject, Tallies
 from trunkline.pipeline.evaluate import drift
+from trunkline.pipeline.features.executors.executor import Executor, Local
 from trunkline.serve.labels.store import OUTCOME, Outcomes
 from trunkline.serve.prediction_log.place import Place
-from trunkline.serve.prediction_log.segments import PROBLEM
+
+_ALONE = Local()
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,14 @@ class Measured:
     logged: bool = True
 
 
-def measure(source: Source, plan: Plan) -> Measured:
+def measure(source: Source, plan: Plan, executor: Executor = _ALONE) -> Measured:
     """Measure each window that has rows; memory grows with windows, features and outcomes.MOST labelled rows.
 
+    The executor's tasks read the log, which has to be where all of them see it; no result depends on which it is.
     Raises UserError for a feature or metric that there is none of, and OutsideError for a segment that cannot be read.
     """
     run = _Run(source, plan)
-    run.read()
+    run.read(executor)
     content = [*run.of_features(), *run.of_system(), *run.of_outcomes()]
     estimated = list(run.of_estimates())
     content += [*estimated, *_errors(estimated, content)]
@@ -89,66 +90,58 @@ def measure(source: Source, plan: Plan) -> Measured:
 
 
 class _Run:
-    """One pass over the log, and what is made of it."""
+    """What is counted of the log, and what is made of it."""
 
     def __init__(self, source: Source, plan: Plan) -> None:
         self.source, self.plan = source, plan
         self.scores = score_columns(source.classes)
         self.features = _features(source.reference, plan)
-        self.tallies = Tallies(tally.subjects(source.reference, self.features, self.scores), plan.window)
-        self.system: dict[datetime, System] = defaultdict(System)
-        self.calibrations = estimates.calibrations(source.reference, source.task, source.classes)
-        self.expected: dict[datetime, Expected] = defaultdict(lambda: Expected(self.calibrations))
-        self.hidden: set[str] = set()
+        self.subjects = tuple(tally.subjects(source.reference, self.features, self.scores))
+        self.calibrations = tuple(estimates.calibrations(source.reference, source.task, source.classes))
+        self.counted = Counts(Tallies(self.subjects, plan.window))
         self.logged = False
         self.labelled: Labelled | None = None
         if source.outcomes.rows.height:
             self.labelled = Labelled(source.outcomes, plan.as_of, self.scores, plan.slices, plan.cluster)
 
-    def read(self) -> None:
+    def read(self, executor: Executor) -> None:
         """Read the log once."""
         plan, inputs = self.plan, self.labelled.inputs if self.labelled else ()
         first = rows.begin(plan.since, plan.window)
         choice = rows.Choice(first, plan.as_of, plan.window, plan.digest, plan.environment)
-        texts = {each.name: each.texts for each in self.tallies.subjects if each.kind == table.FEATURE}
+        texts = {each.name: each.texts for each in self.subjects if each.kind == table.FEATURE}
         columns = rows.Columns(texts, self.scores, inputs, identified=self.labelled is not None)
-        reader = rows.Reader(self.source.place, choice, columns, self.hidden)
+        reader = rows.Reader(self.source.place, choice, columns)
         self.logged = bool(reader.segments())
         share = outcomes.MOST / max(1, reader.stored()) if self.labelled else 0.0
-        for batch in reader.batches():
-            for start, part in _windows(batch):
-                self._add(start, part)
+        for counts in counting.run(Counting(reader, self.subjects, self.calibrations, share), executor):
+            self.counted.merge(counts)
             if self.labelled:
-                self.labelled.add(rows.thinned(_scored(batch), share))
-
-    def _add(self, start: datetime, batch: pl.DataFrame) -> None:
-        self.system[start].add(batch)
-        scored = _scored(batch)
-        if scored.height:
-            self.tallies.add(start, scored)
-            if self.calibrations:
-                self.expected[start].add(scored.select(self.scores).drop_nulls().to_numpy())
+                for batch in counts.labelled:
+                    self.labelled.add(batch)
 
     def of_features(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of features and scores."""
-        for start, window in self.tallies.windows.items():
+        for start, window in self.counted.tallies.windows.items():
             own = {table.WINDOW: start, table.COMPLETE: self._over(start)}
             for subject, counted in self._shown(window.tallies):
                 about = own | {table.KIND: subject.kind, table.SUBJECT: subject.name, table.ROWS: counted.rows}
                 for measure_name, value, reference in distances.measured(subject, counted):
                     if np.isfinite(value):
                         yield about | {table.MEASURE: measure_name, table.VALUE: value, table.REFERENCE: reference}
-            for subject, share in zip(self.tallies.moving, window.still.shares(), strict=True):
+            for subject, share in zip(self.counted.tallies.moving, window.still.shares(), strict=True):
                 about = own | {table.KIND: subject.kind, table.SUBJECT: subject.name, table.MEASURE: "frozen"}
-                if np.isfinite(share) and subject.name not in self.hidden:
+                if np.isfinite(share) and subject.name not in self.counted.hidden:
                     yield about | {table.VALUE: share, table.REFERENCE: 0.0, table.ROWS: window.tallies[subject].known}
 
     def of_system(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of the system, also of windows between others that have no rows."""
-        for start in self._between(self.system):
+        for start in self._between(self.counted.system):
             end = min(start + self.plan.window, self.plan.as_of)
             own = {table.WINDOW: start, table.KIND: table.SYSTEM, table.COMPLETE: self._over(start)}
-            for subject, measure_name, value, count in self.system[start].measured(start, end, self.plan.released):
+            for subject, measure_name, value, count in self.counted.system[start].measured(
+                start, end, self.plan.released
+            ):
                 yield own | {
                     table.SUBJECT: subject, table.MEASURE: measure_name, table.VALUE: value, table.ROWS: count,
                 }  # fmt: skip
@@ -161,14 +154,14 @@ class _Run:
         labelled = self.labelled.rows(source.task)  # joined by now: what no row has is known
         slices = tuple(name for name in plan.slices if name not in self.labelled.lacking)
         judge = Judge(source.reference, source.task, source.classes, self.metrics(), slices)
-        for start, part in _windows(labelled):
+        for start, part in windows(labelled):
             own = {table.WINDOW: start, table.COMPLETE: self._over(start, plan.matures)}
             if part[OUTCOME].null_count() < part.height:
                 yield from (own | row for row in judge.measured(part))
 
     def of_estimates(self) -> Iterator[dict[str, Any]]:
         """Yield the rows of what can be expected."""
-        for start, expected in self.expected.items():
+        for start, expected in self.counted.expected.items():
             own = {table.WINDOW: start, table.KIND: table.ESTIMATE, table.COMPLETE: self._over(start)}
             own |= {table.MEASURE: "value", table.ROWS: expected.rows}
             known = self.source.reference.get("metrics", {})
@@ -181,7 +174,7 @@ class _Run:
         pieces = (
             {table.WINDOW: start, table.KIND: subject.kind, table.SUBJECT: subject.name, table.BIN: name}
             | {table.COUNT: int(count)}
-            for start, window in self.tallies.windows.items()
+            for start, window in self.counted.tallies.windows.items()
             for subject, counted in self._shown(window.tallies)
             for name, count in zip(subject.bins, counted.counts, strict=True)
         )
@@ -191,7 +184,7 @@ class _Run:
         """Return the counts of the reference, of each subject and bin."""
         pieces = (
             {table.KIND: subject.kind, table.SUBJECT: subject.name, table.BIN: name, table.COUNT: int(count)}
-            for subject, _ in self._shown(dict.fromkeys(self.tallies.subjects))
+            for subject, _ in self._shown(dict.fromkeys(self.subjects))
             for name, count in zip(subject.bins, drift.counts(subject.entry), strict=True)
         )
         return pl.DataFrame(pieces, schema=dict(table.REFERENCE_COUNTS))
@@ -206,9 +199,9 @@ class _Run:
         """Yield what is not measured, and why."""
         if self.labelled is None:
             yield "performance, calibration, outcomes: no outcome has been imported; see trunkline labels import"
-        for name in sorted(self.hidden):
+        for name in sorted(self.counted.hidden):
             yield f"{name}: is hashed in the log, or left out; declare serving.log.columns.{name}: keep in conf/serving"
-        for name in sorted(self.labelled.lacking if self.labelled and self.system else ()):
+        for name in sorted(self.labelled.lacking if self.labelled and self.counted.system else ()):
             yield f"{name}: the log has no such column; declare serving.log.columns.{name}: keep in conf/serving"
         if not self.source.reference.keys() >= {"outcomes", "calibration", "metrics"}:
             yield "outcome drift, references of metrics: the bundle is of an older version; run: dvc repro"
@@ -218,7 +211,7 @@ class _Run:
 
     def _shown(self, of: Mapping[Subject, Any]) -> Iterator[tuple[Subject, Any]]:
         """Yield what the log shows: no feature that is hidden in some of it."""
-        hidden = self.hidden
+        hidden = self.counted.hidden
         yield from ((each, what) for each, what in of.items() if each.kind != table.FEATURE or each.name not in hidden)
 
     def _over(self, start: datetime, more: timedelta = timedelta(0)) -> bool:
@@ -239,21 +232,6 @@ def _features(reference: Mapping[str, Any], plan: Plan) -> tuple[str, ...]:
         if name not in known:
             raise UserError(f"monitoring.features: the bundle has no feature '{name}'{nearest(name, known)}")
     return names
-
-
-def _windows(batch: pl.DataFrame) -> Iterator[tuple[datetime, pl.DataFrame]]:
-    """Yield the start and the rows of each window, in order."""
-    starts = batch[table.WINDOW]
-    if batch.height and starts.min() == starts.max():
-        yield starts[0], batch
-        return
-    for (start,), part in sorted(batch.partition_by(table.WINDOW, as_dict=True).items()):
-        yield start, part
-
-
-def _scored(batch: pl.DataFrame) -> pl.DataFrame:
-    problems = batch[PROBLEM]
-    return batch if problems.null_count() == batch.height else batch.filter(problems.is_null())
 
 
 def _errors(estimated: Iterable[Mapping[str, Any]], content: Iterable[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -75,12 +75,16 @@ class Columns:
 
 @dataclass(frozen=True)
 class Reader:
-    """Reads chosen rows of a log; `hidden` are the features that were left out of what has been read, or hashed."""
+    """Reads chosen rows of a log; `hidden` are the features that were left out of what has been read, or hashed.
+
+    `listed` are the folders and names of the segments to read; None: of all that may have chosen rows.
+    """
 
     place: Place
     choice: Choice
     columns: Columns
     hidden: set[str] = field(default_factory=set)
+    listed: Sequence[tuple[str, str]] | None = None
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield rows with their window's start: row, time, latency, prediction_time, problem, scores and features.
@@ -107,6 +111,8 @@ class Reader:
 
     def segments(self) -> list[tuple[str, str]]:
         """Return the folder and name of each segment that may have chosen rows, in order of the hours."""
+        if self.listed is not None:
+            return list(self.listed)
         first, last = (f"{moment:%Y-%m-%dT%H}" for moment in (self.choice.since, self.choice.until))
         listed = ((folder.partition("/")[2], folder, name) for folder, name in self.place.segments())
         return [(folder, name) for hour, folder, name in sorted(listed) if first <= hour <= last]

@@ -46,6 +46,15 @@ class System:
             age = (rows[TIME] - rows[PREDICTION_TIME]).drop_nulls().dt.total_microseconds() / 1e6
             self.feature_age.add(age.clip(0).to_numpy())
 
+    def merge(self, other: "System") -> None:
+        """Add what another has of rows of the window."""
+        self.rows += other.rows
+        self.requests += other.requests
+        self.refusals += other.refusals
+        self.errors += other.errors
+        self.latency.merge(other.latency)
+        self.feature_age.merge(other.feature_age)
+
     def measured(self, start: datetime, end: datetime, released: datetime | None) -> Iterator[Row]:
         """Yield each measure of the window, which ends at `end`: seconds, a second, or shares of rows."""
         seconds = (end - start) / timedelta(seconds=1)

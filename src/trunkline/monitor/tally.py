@@ -69,6 +69,12 @@ class Tally:
     total: float = 0.0
     buckets: Buckets = field(default_factory=Buckets)
 
+    def merge(self, other: "Tally") -> None:
+        """Add what another has of rows of the window."""
+        self.counts += other.counts
+        self.total += other.total
+        self.buckets.merge(other.buckets)
+
     @property
     def rows(self) -> int:
         """All rows, those without a value included."""
@@ -93,6 +99,12 @@ class Still:
         """Begin with no rows of so many numbers."""
         shape = (PARTS, count)
         return cls(np.full(shape, np.inf), np.full(shape, -np.inf), np.zeros(shape, np.int64))
+
+    def merge(self, other: "Still") -> None:
+        """Add what another has of rows of the window."""
+        self.least = np.fmin(self.least, other.least)
+        self.largest = np.fmax(self.largest, other.largest)
+        self.rows += other.rows
 
     def shares(self) -> list[float]:
         """Return the share of each number's rows that are in the longest run of parts with one and the same value.
@@ -124,10 +136,7 @@ class Tallies:
 
     def add(self, start: datetime, rows: pl.DataFrame) -> None:
         """Count rows of one window that have a score; columns as `rows.Reader` has them."""
-        if start not in self.windows:
-            empty = {subject: Tally(np.zeros(len(subject.bins), np.int64)) for subject in self.subjects}
-            self.windows[start] = Window(empty, Still.of(len(self.moving)))
-        window, counted = self.windows[start], rows.select(self._counted).row(0)
+        window, counted = self._window(start), rows.select(self._counted).row(0)
         if any(isinstance(each, float) and math.isnan(each) for each in counted):  # NaN is missing, too
             rows = rows.with_columns(pl.col(each.column for each in self._numbers).fill_nan(None))
             counted = rows.select(self._counted).row(0)
@@ -138,6 +147,20 @@ class Tallies:
                 window.tallies[subject].counts += np.bincount(cells, minlength=len(subject.bins))
         if self.moving:
             self._add_parts(window.still, rows)
+
+    def merge(self, other: "Tallies") -> None:
+        """Add what another has of the same subjects."""
+        for start, of in other.windows.items():
+            window = self._window(start)
+            for tally, more in zip(window.tallies.values(), of.tallies.values(), strict=True):
+                tally.merge(more)
+            window.still.merge(of.still)
+
+    def _window(self, start: datetime) -> Window:
+        if start not in self.windows:
+            empty = {subject: Tally(np.zeros(len(subject.bins), np.int64)) for subject in self.subjects}
+            self.windows[start] = Window(empty, Still.of(len(self.moving)))
+        return self.windows[start]
 
     def _add_numbers(self, window: Window, rows: pl.DataFrame, values: Iterator[Any]) -> None:
         for subject in self._numbers:

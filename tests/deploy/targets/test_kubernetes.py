@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -160,9 +161,81 @@ def test_what_is_declared_no_more_is_stale_and_what_others_wrote_is_not(tmp_path
     assert (done.exit_code, left) == (1, [str(folder / f"{name}.yaml") for name in gone])
 
 
+ENGINES: dict[str, dict[str, Any]] = {
+    "ray": {"executor": "ray", "address": "flight-delay-ray-head-svc.ml:6379", "memory": "1GB", "cpus": 2},
+    "spark": {"executor": "spark", "memory": "1GB", "cpus": 2},
+}
+MACHINES = {"image": image("trunkline"), "version": "2.60.0", "volume": "clone", "workers": 3}
+
+
+def with_machines(executor: str, **engine: Any) -> dict[str, Any]:
+    """Return what declares the machines of an engine, some of whose keys may be others."""
+    kubernetes = MINIMAL["deploy__targets__kubernetes"] | {"engine": MACHINES}
+    return MINIMAL | {"deploy__targets__kubernetes": kubernetes, "engine": ENGINES[executor] | engine}
+
+
+def machines(root: Path, executor: str) -> list[Any]:
+    """Return the resources of an engine as they are rendered."""
+    folder = render(project(root, **with_machines(executor)))
+    return [yaml.safe_load(path.read_text()) for path in sorted((folder / "engine").glob("*.yaml"))]
+
+
+def against(resources: list[Any], path: Path) -> list[list[str]]:
+    """Return what dagster-ray's and Kubeflow's types have against each resource."""
+    path.write_text(json.dumps(resources))
+    python = validators.environment("schedulers") / "bin/python"
+    command = [python, Path(__file__).with_name("read_engine.py"), path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    answers: list[list[str]] = json.loads(done.stdout)
+    return answers
+
+
+def test_types_of_others_accept_the_machines_of_an_engine_until_a_mistake_is_planted(tmp_path):
+    resources = [*machines(tmp_path / "ray", "ray"), *machines(tmp_path / "spark", "spark")]
+    assert [each["kind"] for each in resources] == ["RayCluster", "RayJob", "SparkApplication"]
+    assert against(resources, tmp_path / "read.json") == [[], [], []]
+    cluster, job, application = (each["spec"] for each in resources)
+    cluster["workerGroupSpec"] = cluster.pop("workerGroupSpecs")
+    job["clusterSelector"] = "flight-delay-ray"
+    application["executor"]["instance"] = application["executor"].pop("instances")
+    unknown, wrong, lost = against(resources, tmp_path / "read.json")
+    assert (unknown, lost) == (["worker_group_spec"], [".spec.executor.instance"])
+    assert "cluster_selector" in wrong[0]
+
+
+def test_kubernetes_accepts_the_pods_of_ray_until_a_mistake_is_planted(tmp_path):
+    cluster, _ = machines(tmp_path / "ray", "ray")
+    groups = [cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]]
+    about = {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "of-a-group"}}
+    pods = [about | {"template": each["template"]} for each in groups]
+    assert refused(pods, tmp_path / "pods.yaml") == ""
+    pods[1]["template"]["spec"]["containers"][0]["volumeMount"] = []
+    assert "'volumeMount' was unexpected" in refused(pods, tmp_path / "pods.yaml")
+
+
+def test_a_worker_has_room_for_one_task_of_the_engine(tmp_path):
+    cluster, job = machines(tmp_path / "ray", "ray")
+    [workers] = cluster["spec"]["workerGroupSpecs"]
+    assert (workers["rayStartParams"]["memory"], workers["rayStartParams"]["num-cpus"]) == ("1512000000", "2")
+    assert (workers["replicas"], workers["minReplicas"], workers["maxReplicas"]) == (3, 3, 3)
+    assert job["spec"]["clusterSelector"] == {"ray.io/cluster": cluster["metadata"]["name"]}
+    [application] = machines(tmp_path / "spark", "spark")
+    executor = application["spec"]["executor"]
+    assert (executor["instances"], executor["cores"], executor["memory"]) == (3, 2, "1442m")
+    main = application["spec"]["mainApplicationFile"].removeprefix("local:///work/")
+    assert (tmp_path / "spark" / main).is_file()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        (with_machines("ray", address=None), "address: KubeRay names .* write flight-delay-ray-head-svc:6379"),
+        (with_machines("ray", address="flight-delay-ray-head-svc:6380"), "write flight-delay-ray-head-svc:6379"),
+        (with_machines("ray", folder="/scratch"), "folder: /scratch is not on the volume"),
+        (with_machines("spark", folder="../engine"), r"folder: \.\./engine is not on the volume"),
+        (with_machines("spark", address="spark:7077"), "address: the operator names Spark's master itself"),
+        (with_machines("ray") | {"engine": {"executor": "local"}}, "executor: local has no machines"),
         ({"deploy__targets__kubernetes": None}, "deploy.targets.kubernetes: is missing"),
         ({"deploy__targets__kubernetes__server": "server:v4"}, "'server:v4' names no digest"),
         ({"deploy__targets__kubernetes__replicas": {"min": 3, "max": 2}}, "max: 2 is less than min: 3"),

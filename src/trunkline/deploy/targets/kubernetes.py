@@ -16,8 +16,8 @@ from trunkline.conf.targets import Kubernetes
 from trunkline.conf.tracking import Tracking
 from trunkline.core.errors import UserError
 from trunkline.core.params import Params
+from trunkline.deploy.targets import engine, split, template
 from trunkline.deploy.targets import server as targets_server
-from trunkline.deploy.targets import split, template
 from trunkline.deploy.targets.server import STORE, USER, Server
 
 _HERE = "deploy.targets.kubernetes"
@@ -45,7 +45,7 @@ def render(params: Params, folder: PurePosixPath, registered: Registry | None = 
         if declared.kserve and arms and arms.kind == "shadow":
             raise UserError(f"{_HERE}: {name}: shadow: KServe mirrors no requests; declare no such step in conf/deploy")
         texts |= _environment(name, values | {"split": arms})
-    return texts
+    return texts | (engine.render(params, declared.engine, server.name, folder) if declared.engine else {})
 
 
 def _check(server: Server, declared: Kubernetes) -> None:

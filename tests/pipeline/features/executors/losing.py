@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
+from tests.monitor.logs import measured
+from tests.monitor.test_counting import assert_same, logged
 from tests.pipeline.features.test_duckdb import START
 from tests.pipeline.features.test_partitioned import planned, write_tables, written
 from trunkline.core.errors import UserError
+from trunkline.monitor import counting
 from trunkline.pipeline.features.duckdb import DuckDBEngine
 from trunkline.pipeline.features.executors.executor import Executor
 from trunkline.pipeline.features.partition import Shared
@@ -89,6 +93,17 @@ def assert_same_bytes(executor: Executor, kill: Callable[[Path], None], folder: 
     shared = Shared(plan, folder, folder, "200MB", size=16)
     assert written(PartitionedEngine(shared, losing, 2), plan, folder / "cut.parquet") == expected
     assert len(losing.begun) == losing.tasks + 1  # one was lost half-way, and run again
+
+
+def assert_same_measures(executor: Executor, kill: Callable[[Path], None], folder: Path) -> None:
+    """Measure a log while one of the executor's two machines is killed, and compare it with what one process says."""
+    folder.mkdir()
+    log = logged(folder)
+    losing = Losing(executor, kill, folder)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(counting, "TASK", 4)
+        assert_same(measured(*log, executor=losing), measured(*log))
+    assert len(losing.begun) == losing.tasks + 1
 
 
 def refuse(message: str) -> None:

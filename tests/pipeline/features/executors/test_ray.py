@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.pipeline.features.executors.losing import assert_same_bytes, refuse
+from tests.pipeline.features.executors.losing import assert_same_bytes, assert_same_measures, refuse
 from trunkline.conf.engine import Engine
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.pipeline.features.executors.executor import connect
@@ -43,6 +43,9 @@ def test_a_machine_that_is_killed_changes_no_byte(tmp_path: Path, monkeypatch: p
             cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
 
         assert_same_bytes(executor, kill, tmp_path)
+        cluster.add_node(num_cpus=1, memory=MEMORY, object_store_memory=80 * 10**6)
+        cluster.wait_for_nodes()
+        assert_same_measures(executor, kill, tmp_path / "monitored")
         with pytest.raises(UserError, match=r"^a mistake of the user$"):
             list(executor.run([partial(refuse, "a mistake of the user")]))
 
