@@ -11,7 +11,6 @@ ROOT = Path(__file__).parent.parent
 
 # Tests run side by side: threads that spin while they wait would starve each other. Before scikit-learn is loaded.
 os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
-os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as `trunkline monitor` has it, which some tests call in this process
 # The hundreds of processes that tests start would each compile src/ again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
