@@ -168,6 +168,7 @@ def test_auto_tries_every_family_whatever_the_time() -> None:
         "forecast",
         "gbm_regression",
         "quantiles",
+        "ranker",
         "ridge",
     }  # or regressors
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import trunkline
 
 # What each runtime needs of Trunkline: modules, and folders of them; and of others.
-_GRAPH = ("bundle/contract.py", "bundle/manifest.py", "bundle/runtime.py", "core/errors.py", "core/tasks.py")
+_BUNDLE = ("bundle/contract.py", "bundle/manifest.py", "bundle/runtime.py")
+_GRAPH = (*_BUNDLE, "core/errors.py", "core/graphs.py", "core/tasks.py")
 _LOADER = "deploy/mlflow/loader.py"
 _PIPELINE = ("conf/model.py", "core", "pipeline/train", "serve/pipeline_scorer.py")
 PATHS = {"onnx": (*_GRAPH, _LOADER), "sklearn": (*_GRAPH, _LOADER, *_PIPELINE)}
