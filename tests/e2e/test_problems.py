@@ -163,7 +163,7 @@ def wrong(problem: Problem) -> list[str]:
     """Return what the self-test of the gates finds wrong."""
     told = problem.project.run("trunkline", "gate", "--self-test", "--json", env=problem.env, check=False)
     cases = json.loads(told[told.index("{") :])["cases"]
-    return [f"{case['name']}: {case['found']}" for case in cases if not case["right"]]
+    return [f"{case['name']}: {case['outcome']}" for case in cases if not case["right"]]
 
 
 def test_a_regression_on_a_table_without_time(diabetes: Problem) -> None:
