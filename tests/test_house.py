@@ -140,7 +140,7 @@ def test_pre_commit_fetches_nothing_and_runs_the_one_check():
     assert [(hook["entry"], hook["language"]) for hook in hooks["repos"][0]["hooks"]] == [("make check", "system")]
 
 
-@pytest.mark.parametrize("red", ["none", "test", "test-rest", "newest"])
+@pytest.mark.parametrize("red", ["none", "test", "test-rest", "test-spark", "newest"])
 def test_continuous_integration_runs_every_suite_with_all_it_needs_and_tells_what_each_took(tmp_path, red):
     required = (
         "$TRUNKLINE_REQUIRE_BROWSER$TRUNKLINE_REQUIRE_REDIS$TRUNKLINE_REQUIRE_PROMETHEUS$TRUNKLINE_REQUIRE_VALIDATORS"
@@ -160,10 +160,11 @@ def test_continuous_integration_runs_every_suite_with_all_it_needs_and_tells_wha
         (tmp_path / name).chmod(0o755)
     environ = os.environ | {"PATH": os.pathsep.join([str(tmp_path / "bin"), os.environ["PATH"]])}
     done = subprocess.run(["bash", tmp_path / ".ci/run"], env=environ, capture_output=True, text=True, check=False)
-    calls = ["browser", "redis", "buildah", "prometheus", "test 1111", "test-rest 1111", "newest"]
+    calls = ["browser", "redis", "buildah", "prometheus", "test 1111", "test-rest 1111", "test-spark 1111", "newest"]
     assert (tmp_path / "calls").read_text().splitlines() == calls
     assert done.returncode == (red != "none")
-    assert re.fullmatch(r"make test \d+ s, make test-rest \d+ s, \.ci/newest \d+ s", done.stdout.splitlines()[-1])
+    timed = r"make test \d+ s, make test-rest \d+ s, make test-spark \d+ s, \.ci/newest \d+ s"
+    assert re.fullmatch(timed, done.stdout.splitlines()[-1])
 
 
 def test_every_long_test_is_run_by_make_test_rest():
