@@ -36,9 +36,11 @@ def project(tmp_path, root):
     return tmp_path
 
 
+IMPORTED = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
+
+
 def test_help_names_every_command_and_exit_code_and_imports_nothing_heavy(tmp_path):
-    told = "import atexit, sys; atexit.register(lambda: print(*sys.modules, file=sys.stderr))"
-    done = trunkline("--help", cwd=tmp_path, before=told)
+    done = trunkline("--help", cwd=tmp_path, before=IMPORTED)
     assert done.returncode == 0
     for name in COMMANDS:
         assert re.search(rf"^  {name} +\S", done.stdout, re.MULTILINE), name
@@ -47,6 +49,14 @@ def test_help_names_every_command_and_exit_code_and_imports_nothing_heavy(tmp_pa
     imported = {module.partition(".")[0] for module in done.stderr.split()}
     assert "trunkline" in imported
     assert not imported & set(HEAVY)
+
+
+def test_a_plan_without_prices_imports_nothing_that_measures_costs(root):
+    done = trunkline("plan", cwd=root, before=IMPORTED)
+    assert done.returncode == 0
+    imported = set(done.stderr.split())
+    assert "trunkline.pipeline.plan.reasons" in imported
+    assert "trunkline.review.spending" not in imported
 
 
 @pytest.mark.parametrize("name", COMMANDS)

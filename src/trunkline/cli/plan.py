@@ -8,8 +8,13 @@ import click
 from trunkline.cli import options, output
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import RenderableType
 
+    from trunkline.adapters.dvc.survey import Stage
+    from trunkline.core.params import Params
+    from trunkline.deploy.cost import Cost
     from trunkline.pipeline.plan.reasons import ReproPlan
 
 MOST = 8  # reasons of a stage
@@ -36,13 +41,12 @@ def plan(base: str | None, views: bool, as_json: bool) -> None:
     from trunkline.conf.data import Data
     from trunkline.core.params import Params
     from trunkline.pipeline.plan import reasons, sources, workspace
-    from trunkline.review import spending
     from trunkline.show import terminal
 
     since = None if base is None else Since(Path(), Snapshot(Path(), repository.merge_base(Path(), base)))
     params = Params.read()
     planned, stages = workspace.plan(Path(), params, since)
-    costs = spending.known(Path(), params, planned, stages)
+    costs = _costs(params, planned, stages)
     unpinned = list(sources.unpinned(params.group(Data).sources))
     if as_json:
         output.echo_json(reasons.content(planned) | {"unpinned": unpinned, "costs": [*map(vars, costs)]})
@@ -53,6 +57,16 @@ def plan(base: str | None, views: bool, as_json: bool) -> None:
     click.echo(_summary(planned))
     for cost in costs:
         click.echo(f"cost: {cost}")
+
+
+def _costs(params: "Params", planned: "ReproPlan", stages: "Sequence[Stage]") -> "tuple[Cost, ...]":
+    from trunkline.core.params import dig
+
+    if not dig(params.content, "deploy", "prices"):
+        return ()  # without what measures them, whose libraries take longer to import than the rest
+    from trunkline.review import spending
+
+    return spending.known(Path(), params, planned, stages)
 
 
 def _show_views(as_json: bool) -> None:
