@@ -131,8 +131,9 @@ def test_an_environment_of_the_same_lock_has_its_packages_as_links_and_scripts_t
     for text, there in ((packages.LOCK.read_text(encoding="utf-8"), True), ("another==1\n", False)):
         lock.write_text(text, encoding="utf-8")
         subprocess.run([python, "-m", "venv", "--without-pip", "--clear", ".venv"], cwd=tmp_path, check=True)
-        found, about = tmp_path / ".venv" / site, tmp_path / ".venv" / site / "one-1.dist-info"
-        assert [(tmp_path / ".venv/bin/one").exists(), (found / "one").is_symlink()] == [there, there]
+        packages_here = tmp_path / ".venv" / site
+        about = packages_here / "one-1.dist-info"
+        assert [(tmp_path / ".venv/bin/one").exists(), (packages_here / "one").is_symlink()] == [there, there]
         assert (about.exists(), about.is_symlink()) == (there, False)  # uv takes no link for what is installed
     assert (installed / site / "one/__init__.py").exists()
 

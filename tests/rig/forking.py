@@ -33,8 +33,8 @@ def python(folder: Path, installed: Path | None = None) -> str:
     if installed is not None:
         packages.link(installed, filled)
     environment.write_text(ENVIRONMENT.format(python=own, forked=commands() / "python"), encoding="utf-8")
-    made = MAKER.format(python=own, environment=environment, lock=packages.LOCK, filled=filled)
-    maker.write_text(made, encoding="utf-8")
+    script = MAKER.format(python=own, environment=environment, lock=packages.LOCK, filled=filled)
+    maker.write_text(script, encoding="utf-8")
     for path in (maker, environment):
         path.chmod(0o755)
     return str(maker)

@@ -1,5 +1,7 @@
 """Differences of values, and how they are read."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -85,3 +87,13 @@ def test_the_order_only_swaps_the_sides(one, other):
 
 def test_a_number_and_a_truth_differ_though_python_calls_them_equal():
     assert len(differences.differences({"a": 1, "b": 2.0}, {"a": True, "b": 2})) == 2
+
+
+def test_a_file_differs_as_git_shows_it() -> None:
+    path = Path("conf/data/flights.yaml")
+    changed = differences.of_file(path, "a: 1\nb: 2\n", "a: 1\nb: 3\n")
+    assert (
+        changed == "--- a/conf/data/flights.yaml\n+++ b/conf/data/flights.yaml\n@@ -1,2 +1,2 @@\n a: 1\n-b: 2\n+b: 3\n"
+    )
+    assert differences.of_file(path, None, "a: 1\n").startswith("--- /dev/null\n+++ b/conf/data/flights.yaml\n@@ -0,0 ")
+    assert differences.of_file(path, "a: 1\n", "a: 1\n") == ""

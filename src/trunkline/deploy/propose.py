@@ -4,7 +4,6 @@ The user's working tree is neither read nor changed. What is proposed twice is t
 request; where the trunk has moved on, the branch starts again at its tip.
 """
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -96,9 +95,7 @@ class Proposal:
     @property
     def diff(self) -> str:
         """The change as git would show it."""
-        name = paths.REGISTRY.as_posix()
-        before, after = (text.splitlines(keepends=True) for text in (self.trunk.text, self.text))
-        return "".join(difflib.unified_diff(before, after, f"a/{name}", f"b/{name}"))
+        return differences.of_file(paths.REGISTRY, self.trunk.text, self.text)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 conf/ is composed and judged in a checkout, before and after: the user's working tree is neither read nor changed.
 """
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from trunkline.pipeline.ingest import pins
 from trunkline.pipeline.ingest.pins import PinMove
 from trunkline.retrain import windows
 from trunkline.retrain.windows import Known, Unit
+from trunkline.show import differences
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Change:
     @property
     def diff(self) -> str:
         """The change as git would show it."""
-        return "".join(_diff(path, self.old[path], text) for path, text in sorted(self.new.items()))
+        return "".join(differences.of_file(path, self.old[path], text) for path, text in sorted(self.new.items()))
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,3 @@ def opened(root: Path, commit: str) -> Iterator[Declaration]:
             composed = compose.compose(paths.CONF)
             project = judge.check(composed, paths.CONF, paths.REGISTRY)
         yield Declaration(folder, composed, project)
-
-
-def _diff(path: Path, before: str, after: str) -> str:
-    name = path.as_posix()
-    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
-    return "".join(difflib.unified_diff(old, new, f"a/{name}", f"b/{name}"))

@@ -4,7 +4,6 @@ The file has the columns that conf/contract lists of the source, of what came ba
 annotators saw of it, the label, and when it was last answered.
 """
 
-import difflib
 import hashlib
 from collections.abc import Mapping
 from contextlib import chdir
@@ -25,6 +24,7 @@ from trunkline.serve.labelling.returned import AT
 from trunkline.serve.labelling.settle import Agreement, AnsweredRows
 from trunkline.serve.labels.file import NUMBER, OutcomesFile
 from trunkline.serve.labels.store import OUTCOME
+from trunkline.show import differences
 from trunkline.show.markdown import code, table, text
 
 
@@ -62,16 +62,8 @@ class Proposal:
     @property
     def diff(self) -> str:
         """The change as git would show it."""
-        return "".join(
-            line
-            for path, content in sorted(self.new.items())
-            for line in difflib.unified_diff(
-                self.old.get(path, "").splitlines(keepends=True),
-                content.splitlines(keepends=True),
-                f"a/{path.as_posix()}" if path in self.old else "/dev/null",
-                f"b/{path.as_posix()}",
-            )
-        )
+        files = sorted(self.new.items())
+        return "".join(differences.of_file(path, self.old.get(path), content) for path, content in files)
 
     @property
     def body(self) -> str:

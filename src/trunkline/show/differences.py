@@ -1,9 +1,11 @@
-"""What differs between two trees of values, leaf by leaf, and how a person reads it."""
+"""What differs between two trees of values, leaf by leaf, or two texts of a file, and how a person reads it."""
 
+import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 MISSING = "(none)"
@@ -29,6 +31,12 @@ class Difference:
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Difference, ...]:
     """Compare leaf by leaf, in order of the key."""
     return tuple(_compare(before, after, ()))
+
+
+def of_file(path: Path, before: str | None, after: str) -> str:
+    """Return how a file's text differs, as git would show it; `before` is None for a new file."""
+    name, (old, new) = path.as_posix(), (text.splitlines(keepends=True) for text in (before or "", after))
+    return "".join(difflib.unified_diff(old, new, "/dev/null" if before is None else f"a/{name}", f"b/{name}"))
 
 
 def versions(before: str, after: str) -> tuple[Difference, ...]:
