@@ -18,7 +18,7 @@ pytest.importorskip(
     "pyspark", reason="needs the extra `spark`, which is in no lock of this environment: make test-spark"
 )
 if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-    pytest.skip("needs Java 17 or later; on Debian: apt-get install default-jre-headless", allow_module_level=True)
+    pytest.fail("Spark needs Java 17 or later; on Debian: apt-get install default-jre-headless", pytrace=False)
 pytestmark = pytest.mark.filterwarnings("default")  # Spark's own
 
 
