@@ -473,7 +473,7 @@ def ratios(costs: tuple[Cost, Cost]) -> tuple[str, str]:
 
 def draw(measured: Sequence[Measured]) -> str:
     """Return the picture: for each case, what trunkline takes as a multiple of what the script takes."""
-    from trunkline.core.drawing import svg
+    from trunkline.show.drawing import svg
 
     names = [of.name for of in measured]
 

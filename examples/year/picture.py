@@ -10,7 +10,7 @@ from examples.year import measures
 from examples.year.plan import END, FAULT, MENDED, START
 from examples.year.rows import Rows
 from examples.year.strategies import Course
-from trunkline.core import drawing
+from trunkline.show import drawing
 
 WEEK = timedelta(days=7)
 PANELS = {

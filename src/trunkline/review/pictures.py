@@ -9,12 +9,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from trunkline.core import drawing
 from trunkline.pipeline.evaluate.estimate import Estimate
 from trunkline.pipeline.reports import BacktestReport
 from trunkline.pipeline.search import plots
 from trunkline.pipeline.search.summary import Searched
 from trunkline.review.data import Curve, CurveKind, Moved, Points, Reliance
+from trunkline.show import drawing
 
 MOST = 40  # rows of a picture
 LABEL = 22  # characters of a row's name

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trunkline.core import drawing
+from trunkline.show import drawing
 
 # By the name of its file: its title, and the fields of a point across and up.
 CURVES = {

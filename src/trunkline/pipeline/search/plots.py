@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trunkline.core import drawing
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.search.summary import Tried
+from trunkline.show import drawing
 
 MOST = 30  # parameters in a picture
 _MARKERS = "osD^vP*X"  # one per family, so that no colour is needed to tell them apart

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from trunkline.core import drawing
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.review.history.entries import HistoryEntry, MeasuredMetric
+from trunkline.show import drawing
 
 WIDTH, STEP = 12.0, 0.66  # inches: of the widest picture, and what the name of a commit takes
 LABEL = 0.17  # inches that a version takes, written upwards

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from trunkline.core import drawing, files
+from trunkline.core import files
 from trunkline.pipeline.bundle.explain.explain import Explanations, Shap
 from trunkline.pipeline.bundle.explain.permutation import Permutation
+from trunkline.show import drawing
 
 SHOWN = 15  # features in the picture
 LABEL = 36  # characters of a name in it
