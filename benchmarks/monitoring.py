@@ -79,14 +79,21 @@ def evidently(folder: Path) -> dict[str, list[str]]:
 
 
 def prepare(folder: Path, rows: int) -> None:
-    """Write a project, its bundle and its log, and the rows of both as flat files; days after the first are links."""
+    """Write a project, its bundle and its log, and the rows of both as flat files; days after the first are links.
+
+    Bytecode is written of the framework, too, as of all that is installed: a checkout may have none.
+    """
+    import compileall
+
     import polars as pl
 
+    import trunkline
     from trunkline.core.dataset import Dataset, Schema
     from trunkline.core.features import Feature
     from trunkline.pipeline.evaluate import reference
     from trunkline.pipeline.evaluate.estimate import Slice
 
+    compileall.compile_dir(Path(trunkline.__file__).parent, quiet=1)
     before, now = simulated(TRAINING, 0, moved=False), simulated(min(rows, A_DAY), 1, moved=True)
     inputs = [name for name in before.columns if name not in ("score", "label")]
     before.select(inputs).write_parquet(folder / "reference.parquet")

@@ -15,15 +15,18 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from click.testing import CliRunner
 
 from tests import bundles
+from tests.monitor import logs
 from tests.serve.labels.project import file
 from tests.serve.online import trips
 from tests.serve.test_joined import CONTENT, PLAN, joined, tables_of, trips_of
 from tests.serving import TRUNKLINE
 from trunkline.bundle.contract import row_check
 from trunkline.bundle.runtime import Bundle
+from trunkline.cli.monitor import monitor
 from trunkline.cli.replay import replay as verb
 from trunkline.conf.serving import Online
 from trunkline.core.errors import UserError
@@ -345,3 +348,44 @@ def test_what_is_computed_otherwise_than_in_training_is_found_and_named(tmp_path
     assert {feature for feature, each in told["features"].items() if each["different"]} == named
     if named:
         assert text.stdout == (GOLDEN / f"skew_{name}.txt").read_text(encoding="utf-8")
+
+
+def test_the_monitor_alerts_of_a_joined_feature_that_is_computed_otherwise(tmp_path, root, monkeypatch):
+    trained = trips.bundle(tmp_path / "trained", trips.planned())
+    reference = logs.reference_of(logs.rows(500, seed=1))
+    (trained / "reference.json").write_text(json.dumps(reference), encoding="utf-8")
+    bundles.seal(trained)
+    trips.write(tmp_path, DAY)
+    params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
+    rule = {"of": "skew", "measure": "share", "above": 0.0, "rows": 10, "then": "issue"}
+    params["monitoring"] = {"read": "3d", "rules": {"skew": rule}}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    def logged(plan, name):
+        """Return the log of a plan, in the folders of one, and the end of its only day."""
+        written = joined_by(tmp_path / name, plan, trained) / "part-1.parquet"
+        [moment] = set(pq.read_table(written)[TIME].to_pylist())
+        hour = tmp_path / name / f"watched/v1/{moment:%Y-%m-%dT%H}"
+        hour.mkdir(parents=True)
+        written.rename(hour / written.name)
+        return f"{name}/watched", f"{moment + timedelta(days=1):%Y-%m-%d}"
+
+    def watched(log, over, *more):
+        given = ["--bundle", "trained", "--log", log, "--as-of", over, "--json", *more]
+        done = CliRunner().invoke(monitor, given, catch_exceptions=False)
+        return done.exit_code, json.loads(done.stdout)
+
+    replayed = "--replay", "--tables", "."
+    code, report = watched(*logged(trips.planned(), "right"), *replayed)
+    skew = {row["subject"]: row["value"] for row in report["table"] if row["kind"] == "skew"}
+    assert (code, report["alerts"], {*skew.values()}) == (0, [], {0.0})
+    assert {"score", "local_hour", "weight_sum"} <= skew.keys()
+    zone = logged(in_another_zone(trips.planned()), "zone")
+    code, report = watched(*zone, *replayed)
+    [alert] = report["alerts"]
+    cause = alert["cause"]
+    assert (code, cause["rule"], cause["subject"], cause["rows"]) == (1, "skew", "local_hour", len(DAY["trips"]))
+    assert alert["then"] == "issue"
+    code, report = watched(*zone, "--replay")  # of scores alone: they are of what was logged
+    assert (code, {row["subject"] for row in report["table"] if row["kind"] == "skew"}) == (0, {"score"})

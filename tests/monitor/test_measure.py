@@ -136,6 +136,7 @@ def test_rows_of_others_are_left_out_and_problems_counted_apart(tmp_path, refere
     found = measured(tmp_path, reference, environment="production", released=SINCE - DAY)
     refused = value(found, "system", "refusals", "share")
     assert (refused["value"], refused["rows"]) == (45 / 350, 350)
+    assert not any("refusals" in line for line in found.unmeasured)
     assert value(found, "system", "errors", "share")["value"] == 15 / 350
     assert value(found, "feature", "origin", "psi")["rows"] == 240 + 50
     assert value(found, "system", "requests", "rate")["value"] == 350 / 86400

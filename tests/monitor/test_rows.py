@@ -138,7 +138,11 @@ def test_what_is_hashed_or_left_out_is_not_measured_and_said(tmp_path):
     assert (
         found.counts["subject"].unique().to_list() == found.reference_counts["subject"].unique().to_list() == ["score"]
     )
-    assert [line.partition(":")[0] for line in found.unmeasured[1:]] == ["distance", "origin"]
+    assert [line.partition(":")[0] for line in found.unmeasured[1:]] == [
+        "distance",
+        "origin",
+        "refusals, errors of requests",
+    ]
 
 
 def test_a_segment_that_was_read_is_let_go_at_once(tmp_path):

@@ -208,6 +208,8 @@ class _Run:
         if not self.calibrations:
             task = self.source.task
             yield f"estimates: {'none of a regression' if task == 'regression' else 'the bundle has no calibration'}"
+        if self.counted.system and not any(each.refusals or each.errors for each in self.counted.system.values()):
+            yield "refusals, errors of requests: a log has them only while a rollout runs, the server's metrics always"
 
     def _shown(self, of: Mapping[Subject, Any]) -> Iterator[tuple[Subject, Any]]:
         """Yield what the log shows: no feature that is hidden in some of it."""

@@ -93,7 +93,7 @@ class Reader:
         A batch has rows of some segments, or a part of a large one. Raises OutsideError for a segment that cannot be
         read.
         """
-        yield from map(self._joined, _ahead(self._read_together()))
+        yield from _ahead(map(self._joined, self._read_together()))
 
     def _read_together(self) -> Iterator[dict[_Kind, list[Any]]]:
         """Yield pa.RecordBatches of a batch by their kind."""
@@ -141,7 +141,7 @@ class Reader:
             nulls = [name for name, value in known.items() if value is None]
             stored = {each.name: each.type for each in file.schema_arrow if each.name not in nulls}
             varying = tuple(each for each in _CHOSEN if each not in known)
-            for batch in file.iter_batches(BATCH, columns=self._wanted(stored, varying)):
+            for batch in file.iter_batches(BATCH, columns=self._wanted(stored, varying), use_threads=False):
                 yield _Kind(tuple(batch.schema), varying), batch
 
     def _wanted(self, stored: Mapping[str, Any], chosen: Sequence[str]) -> list[str]:
@@ -234,7 +234,7 @@ def begin(moment: datetime, window: timedelta) -> datetime:
 
 
 def _ahead(batches: Iterator[T]) -> Iterator[T]:
-    """Yield what is read by a thread of its own, one ahead: the next is decoded while this one is typed and counted."""
+    """Yield what a thread of its own reads, one ahead: the next is decoded and typed while this one is counted."""
     with ThreadPoolExecutor(1) as thread:
         coming = thread.submit(next, batches, None)
         while (batch := coming.result()) is not None:

@@ -58,18 +58,26 @@ def test_segments_and_outcomes_are_listed_and_read(place):
         pass
 
 
-def test_numbers_are_split_by_their_bytes_and_nothing_else_is(place):
+def test_numbers_are_split_by_their_bytes_times_are_differences_and_the_rest_has_dictionaries(place):
     inputs = pa.StructArray.from_arrays(
         [pa.array([0.25, None, float("nan")]), pa.array(["a", None, "a"])], ["delay", "carrier"]
     )
-    table = pa.table({"row": [0, 1, 2], "inputs": inputs, "score": [0.5, None, 0.75]})
+    times = pa.array([7, None, 9], pa.timestamp("us", "UTC"))
+    ids = ["a" * 36, "b" * 36, "c" * 36]
+    table = pa.table({"request_id": ids, "row": [0, 1, 2], "time": times, "inputs": inputs, "score": [0.5, None, 0.75]})
     place.write("v1/2026-11-29T12", "part-1.parquet", table)
     with place.open("v1/2026-11-29T12", "part-1.parquet", ["inputs.carrier"]) as file:
         group = file.metadata.row_group(0)
         columns = [group.column(number) for number in range(group.num_columns)]
         split = {each.path_in_schema for each in columns if "BYTE_STREAM_SPLIT" in each.encodings}
+        differences = [each.path_in_schema for each in columns if "DELTA_BINARY_PACKED" in each.encodings]
+        listed = [each.path_in_schema for each in columns if "RLE_DICTIONARY" in each.encodings]
+        small = [each.path_in_schema for each in columns if each.compression == "ZSTD"]
         read = file.read()
     assert split == {"inputs.delay", "score"}
+    assert differences == ["time"]
+    assert listed == ["request_id", "row", "inputs.carrier"]
+    assert small == ["request_id"]
     assert str(read.drop_columns("inputs")) == str(table.drop_columns("inputs"))
     assert str([row["inputs"] for row in read.to_pylist()]) == str(inputs.to_pylist())
 

@@ -19,6 +19,7 @@ from pyarrow.fs import FileSelector, FileSystem, FileType, LocalFileSystem
 from trunkline.conf.serving import is_url
 from trunkline.core import files
 from trunkline.core.errors import OutsideError, one_line
+from trunkline.serve.log import REQUEST
 from trunkline.serve.prediction_log import sealed
 from trunkline.serve.prediction_log.sealed import Keys
 
@@ -144,7 +145,8 @@ class Place:
 def write(table: Any, to: Any, filesystem: Any = None, keys: Keys | None = None) -> None:
     """Write a pa.Table as a segment is stored, encrypted where there are keys.
 
-    Numbers are split by their bytes, which is smaller and read in less time.
+    Numbers are split by their bytes and times are differences, which is smaller and read in less time; so is LZ4, but
+    for the ids of requests, of which Zstandard leaves half as much.
     """
     if keys is not None:
         plain = pa.BufferOutputStream()
@@ -153,12 +155,23 @@ def write(table: Any, to: Any, filesystem: Any = None, keys: Keys | None = None)
         with (filesystem or LocalFileSystem()).open_output_stream(str(to)) as file:
             file.write(content)
         return
-    paths = dict(_leaves(table.schema))
-    numbers = [path for path, kind in paths.items() if pa.types.is_floating(kind)]
-    others = [path for path in paths if path not in numbers]
+    kinds = dict(_leaves(table.schema))
+    encodings = {path: encoding for path, kind in kinds.items() if (encoding := _encoding(kind))}
     pq.write_table(
-        table, to, compression="zstd", use_dictionary=others, use_byte_stream_split=numbers, filesystem=filesystem
+        table,
+        to,
+        compression={path: "zstd" if path == REQUEST else "lz4" for path in kinds},
+        use_dictionary=[path for path in kinds if path not in encodings],
+        column_encoding=encodings,
+        filesystem=filesystem,
     )
+
+
+def _encoding(kind: Any) -> str | None:
+    """Return the encoding of Parquet for columns of a type; None: a dictionary of their values."""
+    if pa.types.is_floating(kind):
+        return "BYTE_STREAM_SPLIT"
+    return "DELTA_BINARY_PACKED" if pa.types.is_timestamp(kind) else None
 
 
 def columns(metadata: Any) -> list[str]:
