@@ -30,7 +30,7 @@ tour: ## A day with Trunkline, run in a throw-away folder (minutes): docs/day.md
 	@locks/install dev
 	@$(RUN) KEEP=$(KEEP) docs/day.sh
 
-year: ## Compare strategies over a year, in .cache/year; MONTHS=2 lives so many for real, SHORT=1 twelve days: docs/year-in-production.md
+year: ## Compare strategies over a year, in .cache/year; MONTHS=2 lives so many for real, SHORT=1 two, with a small model: docs/year-in-production.md
 	@locks/install dev
 	@$(RUN) python -m examples.year $(if $(MONTHS),--months $(MONTHS)) $(if $(SHORT),--short)
 

@@ -7,8 +7,9 @@ trunkline is not: each process imports it from the checkout that it is started i
 
 What libraries read when they are imported cannot be changed later: a command that is started with other values of
 STARTUP, or with options of Python, is run by Python as usual; but `python -m dvc`, and a verb as the text of `python
--c`, are forked too, since verbs start them. A fork leads a group of processes, which is killed when the one who waits
-for it is, and so are the forks that the group waits for. Tests that time or measure a process take no fork.
+-c`, unbuffered or not, are forked too, since verbs start them. A fork leads a group of processes, which is killed when
+the one who waits for it is, and so are the forks that the group waits for. Tests that time or measure a process take
+no fork.
 """
 
 import array
@@ -63,6 +64,8 @@ IDLE = {"jemalloc_bg_thd", "polars-ooc-clea"}
 CLIENT = """#!{python} -IS
 import array, json, os, socket, sys
 name, arguments = os.path.basename(sys.argv[0]), sys.argv[1:]
+if name == "python" and arguments[:1] == ["-u"]:
+    os.environ["PYTHONUNBUFFERED"], arguments = "1", arguments[1:]
 if name == "python" and arguments[:2] == ["-m", "dvc"]:
     name, arguments = "dvc", arguments[2:]
 real = os.path.join({commands!r}, name)

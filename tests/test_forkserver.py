@@ -93,7 +93,7 @@ def test_what_a_verb_starts_is_forked_and_does_what_python_does(tmp_path: Path) 
     told = (
         "import json, sys; print(json.dumps([sys.argv, 'mlflow' in sys.modules])); sys.argv[1:] = ['predict']; main()"
     )
-    starts = (("-c", f"{VERB} {told}"), ("-m", "dvc", "repro"))
+    starts = (("-u", "-c", f"{VERB} {told}"), ("-m", "dvc", "repro"))
     forked, plain = ([run(python, *words, cwd=tmp_path) for words in starts] for python in ("python", sys.executable))
     heads = []
     for one, other in zip(forked, plain, strict=True):

@@ -1,10 +1,15 @@
 """Runs the year and writes the page: python -m examples.year [--months N] [--state FOLDER]."""
 
-from collections.abc import Sequence
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import click
+from tests.forkserver import Forkserver
 
 from examples.year import answers, challenger, lived, loop, page, picture, plan, rows, strategies
 from examples.year.learning import Learner
@@ -16,7 +21,7 @@ from trunkline.core.progress import Bar, track
 
 @click.command()
 @click.option("--months", type=click.IntRange(0, 9), default=0, help="How many are lived for real.")
-@click.option("--short", is_flag=True, help="Live twelve days for real in which all that is planted happens.")
+@click.option("--short", is_flag=True, help="Live two months for real with a small model and all that is planted.")
 @click.option("--state", type=click.Path(path_type=Path), default=Path(".cache/year"), show_default=True)
 @click.option("--docs", type=click.Path(path_type=Path), default=Path("docs"), show_default=True)
 def main(months: int, short: bool, state: Path, docs: Path) -> None:
@@ -33,9 +38,21 @@ def main(months: int, short: bool, state: Path, docs: Path) -> None:
 
 
 def _live(state: Path, story: Story) -> None:
-    with Bar("the days", (story.end - story.start).days, "days") as bar:
+    with _forked(), Bar("the days", (story.end - story.start).days, "days") as bar:
         for _ in loop.live(state, story):
             bar.advance()
+
+
+@contextmanager
+def _forked() -> Iterator[None]:
+    """Have stages, DVC and verbs be forks of a process that has imported the libraries, as in the tests."""
+    server, path = Forkserver(Path(tempfile.mkdtemp(prefix="year-")), {}), os.environ["PATH"]
+    try:
+        os.environ["PATH"] = os.pathsep.join([str(server.bin), str(Path(sys.executable).parent), path])
+        yield
+    finally:
+        os.environ["PATH"] = path
+        server.stop()
 
 
 def _lived(state: Path) -> Sequence[str]:

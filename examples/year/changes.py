@@ -52,12 +52,11 @@ class Trunk:
 
         Where what the model is given is broken, it refuses: the words are kept, and nothing is done.
         """
-        world, asked = self.world, ("retrain", "--json", "--log", LOG, "--as-of", _moment(day))
-        said = self._said(*asked, "--local", "--dry-run", day=day, codes=(0, 1))
+        world, asked = self.world, ("retrain", "--local", "--run", "--json", "--log", LOG, "--as-of", _moment(day))
+        said = dict(json.loads(world.run("trunkline", *asked, day=day, codes=(0, 1))))
         if said["what"] in ("nothing", "refused") or said["step"] == "left closed":
             return said
-        said = dict(json.loads(world.run("trunkline", *asked, "--local", "--run", day=day)))
-        self._keep(self._said(*asked, "--local", "--dry-run", day=day), "retrain", day)
+        self._keep(said, "retrain", day)
         gates = json.loads(world.run("git", "show", f"{RETRAINING}:reports/gates.json", day=day))
         about = {name: said[name] for name in ("what", "title", "windows")} | _judged(gates)
         if gates["verdict"] != "pass":

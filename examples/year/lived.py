@@ -19,11 +19,12 @@ def text(days: Sequence[Day], story: Story, pulls: Sequence[Pull] = ()) -> str:
         return ""
     asked, logged, refused = (sum(each["counts"][name] for _, each in days) for name in ("asked", "logged", "refused"))
     called = [f"`{verb}`" for what, verb in CALLED.items() if any(each[what] for _, each in days)]
+    share = f", one of {story.share}" if story.share > 1 else ""
     lines = [
         f"The days from {days[0][0]} to {days[-1][0]} were lived for real{SMALL if story.small else ''}:",
         "commits, signed releases, merges,",
         "`trunkline serve` with online features and a log, outcomes a day later, the monitor at the end of each day,",
-        f"{', '.join(called) or 'and nothing to learn anew'}. {asked:,} flights were asked for, {logged:,} rows",
+        f"{', '.join(called) or 'and nothing to learn anew'}. {asked:,} flights were asked for{share}, {logged:,} rows",
         f"logged, those of a shadow included; {refused:,} events were refused by the contract.",
         "",
         "| day | what |",

@@ -102,11 +102,14 @@ def _materialize(life: Life, day: date) -> None:
 
 def _lived(life: Life, server: Production, day: date) -> dict[str, Any]:
     files.write_json(life.state / "before" / f"{day}.json", _trunk(life, day))
-    counts, answers = server.live(day)
+    asking = server.beside.submit(server.ask, day)
+    _import_outcomes(life, day)
+    counts, answers = server.answered(day, asking.result())
     parquet.write_parquet(answers, life.state / "answers" / f"{day}.parquet")
     content: dict[str, Any] = {"counts": counts}
     _forget(life, day)
-    _import_outcomes(life, day)
+    if day + DAY < life.story.end:
+        server.beside.submit(server.push, day + DAY)  # no version, and nothing that is looked at, depends on it
     report = look(life, day)
     content["alerts"] = [_alert(each) for each in report.alerts if each.active]
     content |= _changed(life, report, day)

@@ -52,7 +52,8 @@ def months(first: date = START, last: date = END) -> list[date]:
 class Story:
     """What is lived for real: from when on, on which windows, and what is planted on which days; local ones.
 
-    A `small` one has a model of which a run takes seconds, and gates for what so few rows can show.
+    A `small` one has a model of which a run takes seconds, and gates for what so few rows can show. One flight of
+    `share` is asked for; the events of all are pushed.
     """
 
     first: date = FIRST
@@ -63,16 +64,18 @@ class Story:
     challenged: date = CHALLENGED
     every: timedelta = EVERY
     small: bool = False
+    share: int = 1
 
 
 YEAR = Story()
-SHORT = Story(  # twelve days in which all of it happens
+SHORT = Story(  # two months in which all of it happens
     first=date(2013, 3, 1),
-    start=date(2013, 5, 16),
-    end=date(2013, 5, 28),
-    fault=date(2013, 5, 25),
-    mended=date(2013, 5, 27),
-    challenged=date(2013, 5, 18),
-    every=timedelta(days=4),
+    start=date(2013, 5, 1),
+    end=date(2013, 7, 1),
+    fault=date(2013, 6, 10),
+    mended=date(2013, 6, 13),
+    challenged=date(2013, 5, 4),
+    every=timedelta(days=30),
     small=True,
+    share=3,
 )

@@ -12,8 +12,9 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
 from itertools import groupby
@@ -64,6 +65,10 @@ class Source:
         faulty = table == "weather" and self.story.fault <= day < self.story.mended
         return content.with_columns(**METRIC) if faulty else content
 
+    def asked(self, day: date) -> pl.DataFrame:
+        """Return the flights of a day that are asked for: each, or of a story with a `share` the first of so many."""
+        return self.on("flights", day).gather_every(self.story.share).select(ASKED)
+
     def write(self, folder: Path, first: date, end: date) -> None:
         """Write the tables to a folder, of flights and weather what is of the days from `first` up to, not, `end`."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,22 +80,37 @@ class Source:
 
 @dataclass
 class Production:
-    """A server that runs what production is to run."""
+    """A server that runs what production is to run; `beside` does one thing after the other beside the caller.
+
+    `refused` has how many rows of each day that was pushed the contracts refuse.
+    """
 
     world: World
     source: Source
     address: str
+    beside: ThreadPoolExecutor
     shadowed: bool = False
+    refused: dict[date, int] = field(default_factory=dict)
 
-    def live(self, day: date) -> tuple[dict[str, int], pl.DataFrame]:
-        """Live a day; return how many rows were pushed, refused, asked for and logged, and what was answered."""
-        refused = self._push("weather", day) + self._push("flights", day)
-        asked = self.source.on("flights", day).select(ASKED)
+    def push(self, day: date) -> None:
+        """Push the events of a day, unless that is done."""
+        if day not in self.refused:
+            self.refused[day] = self._push("weather", day) + self._push("flights", day)
+
+    def ask(self, day: date) -> int:
+        """Ask for the flights of a day, once its events are pushed; return for how many."""
+        self.push(day)
+        asked = self.source.asked(day)
         for part in asked.iter_slices(ROWS):
             self._post("/v1/predict", part.to_dicts())
-        expected = asked.height * (2 if self.shadowed else 1)
+        return asked.height
+
+    def answered(self, day: date, asked: int) -> tuple[dict[str, int], pl.DataFrame]:
+        """Put the log into the day; return its counts of rows, and what was answered."""
+        expected = asked * (2 if self.shadowed else 1)
         answers = collect(self.world.project / "log", self.world.project / LOG, expected)
-        counts = {"pushed": asked.height, "refused": refused, "asked": asked.height, "logged": answers.height}
+        pushed = self.source.on("flights", day).height
+        counts = {"pushed": pushed, "refused": self.refused[day], "asked": asked, "logged": answers.height}
         return counts, answers
 
     def shows(self, declared: Declaration) -> None:
@@ -155,7 +175,8 @@ def running(world: World, source: Source, day: date) -> Iterator[Production]:
         command, cwd=world.project, env=environment, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
-            yield Production(world, source, _address(process))
+            with ThreadPoolExecutor(1) as beside:
+                yield Production(world, source, _address(process), beside)
         finally:
             process.terminate()
             process.wait(60)
@@ -184,7 +205,7 @@ def collect(log: Path, days: Path, rows_asked: int) -> pl.DataFrame:
         segments = sorted(log.glob("*/*/*.parquet"))
         if sum(pq.read_metadata(path).num_rows for path in segments) >= rows_asked:
             break
-        time.sleep(0.1)
+        time.sleep(0.05)
     else:
         raise OutsideError(f"{log}: fewer than {rows_asked} rows after {WAIT:.0f} s")
     answers = [_moved(list(group), days) for _, group in groupby(segments, key=lambda path: path.parent.parent.name)]

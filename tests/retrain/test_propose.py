@@ -71,6 +71,7 @@ def test_one_commit_on_the_tip_of_the_trunk_changes_the_declared_windows_and_not
         git(project, "rev-parse", "origin/main"),
     ]
     assert git(project, "diff", "--numstat", "origin/main", BRANCH) == f"1\t1\t{DATA}"
+    assert "- Asked for: a wish <!-- trunkline:cause " in done["body"]
     assert made.declared(project, BRANCH) == AUGUST
     assert "\nAsked for: a wish\n" in git(project, "log", "-1", "--format=%B", BRANCH)
     assert (project / DATA).read_text(encoding="utf-8") == "somebody's: edit\n"

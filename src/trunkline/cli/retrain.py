@@ -88,7 +88,9 @@ def _answer(trunk: str, wish: "Wish", *, local: bool, running: bool, dry_run: bo
     done = publish.publish(where, forge, proposal) if forge else publish.local(where, proposal)
     if forge:
         publish.say_no_help(where, forge, done)
-    return _facts(proposal, "local" if local else "proposed") | asdict(done), said(proposal, done, local=local)
+    facts = _facts(proposal, "local" if local else "proposed") | asdict(done)
+    text = {"body": publish.body(where, proposal)} if local else {}  # for who opens the pull request by hand
+    return facts | text, said(proposal, done, local=local)
 
 
 def said(proposal: "Proposal", done: "Done", *, local: bool = False) -> str:
