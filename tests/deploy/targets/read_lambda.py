@@ -70,13 +70,20 @@ def client(service: str):
     return session.create_client(service, region_name="us-east-1", endpoint_url=address, **secrets)
 
 
+def uploaded(archives: set[str]) -> None:
+    """Put archives into a bucket, from which those of this size have to come."""
+    objects = client("s3")
+    objects.create_bucket(Bucket=BUCKET)
+    for archive in archives:
+        objects.put_object(Bucket=BUCKET, Key=archive, Body=Path(archive).read_bytes())
+
+
 def deployed(name: str, runtime: str, archive: str, handler: str) -> str:
-    """Return the host of a function's URL: its archive comes from a bucket, as one of this size has to."""
+    """Return the host of a function's URL."""
     functions = client("lambda")
-    client("s3").put_object(Bucket=BUCKET, Key=name, Body=Path(archive).read_bytes())
     functions.create_function(
         FunctionName=name, Runtime=runtime, Handler=handler, Timeout=LIMIT, MemorySize=512,
-        Role="arn:aws:iam::000000000000:role/flights", Code={"S3Bucket": BUCKET, "S3Key": name},
+        Role="arn:aws:iam::000000000000:role/flights", Code={"S3Bucket": BUCKET, "S3Key": archive},
     )  # fmt: skip
     functions.get_waiter("function_active_v2").wait(FunctionName=name)
     address = functions.create_function_url_config(FunctionName=name, AuthType="NONE")["FunctionUrl"]
@@ -96,7 +103,7 @@ def asked(host: str, method: str, path: str, body: object) -> tuple[int, object,
 def main(folder: Path, functions: list[tuple[str, str, str, list[tuple[str, str, object]]]]) -> None:
     loopback()
     with emulator(folder):
-        client("s3").create_bucket(Bucket=BUCKET)
+        uploaded({archive for _, archive, *_ in functions})
         answered = []
         for number, (*function, requests) in enumerate(functions):
             host = deployed(f"flights-{number}", *function)
