@@ -86,6 +86,7 @@ LOCKS = {
     "a key twice": "schema: '2.0'\nstages: {}\nstages:\n  x: {cmd: x}\n",
     "no mapping": "- x\n",
     "stages that are none": "schema: '2.0'\nstages: [x]\n",
+    "a stage without a command": "schema: '2.0'\nstages:\n  x: {outs: [{path: x, md5: x}]}\n",
 }
 
 
