@@ -114,6 +114,29 @@ def test_a_branch_of_the_code_before_a_hole_was_closed_runs_beside_no_key(trunk:
     assert code(trunk) == ()
 
 
+def test_a_branch_that_has_machines_of_its_own_compute_runs_beside_no_key(trunk: Project) -> None:
+    """What they say that a stage gave would be recorded as what the trunk's code gave; Ray runs what they send."""
+    local, far = "executor: local\n", "executor: ray\naddress: ray.example.org:6379\n"
+    trunk.write("conf/config.yaml", "defaults: [_self_, engine: local]\n").write("conf/engine/local.yaml", local)
+    trunk.write("conf/engine/far.yaml", far).params(engine={"executor": "local"}).commit("Where it runs")
+    trunk.git("branch", "--force", "main")
+    trunk.write("conf/search/x.yaml", "x: 1\n").params(seed=8).commit("Something else")
+    assert code(trunk) == ()
+    for path, text in (
+        ("conf/config.yaml", "defaults: [_self_, engine: far]\n"),
+        ("conf/engine/local.yaml", far),
+        ("conf/config.yaml", "defaults: [_self_, engine: local]\nengine: {address: 'ray.example.org:6379'}\n"),
+        ("conf/config.yaml", "defaults: [engine: local, experiment: far, _self_]\n"),
+        ("conf/config.yaml", "defaults: [engine: nowhere]\n"),
+    ):
+        trunk.git("checkout", "--quiet", "main", "--", "conf")
+        trunk.write(
+            "conf/experiment/far.yaml", f"# @package _global_\nengine: {{{far.strip().replace(chr(10), ', ')}}}\n"
+        )
+        trunk.write(path, text).commit("Only what is declared")
+        assert code(trunk) == ("conf/engine",), text
+
+
 def test_a_link_with_a_name_that_is_no_text_is_code(trunk: Project) -> None:
     """The comment said *declared state only*: the name that it looked at was another one."""
     name = os.fsdecode(b"conf/\xff.yaml")

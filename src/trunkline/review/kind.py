@@ -4,7 +4,8 @@ The first is judged by code that was reviewed before. The second runs in its own
 it protects against it. What is not known to be harmless counts as the second.
 """
 
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from trunkline.conf import handwritten, registry
 from trunkline.conf.versions import Version
 from trunkline.core import paths, safe_yaml
 from trunkline.core.errors import UserError
+from trunkline.pipeline.compose import compose
 from trunkline.release import releases, verify
 from trunkline.show.differences import Difference
 
@@ -24,6 +26,7 @@ DECLARED = ("conf", "params.yaml", "dvc.lock", "reports", "models/registry.yaml"
 HEEDED = ("*.dvc", "dvc.yaml", ".dvcignore", ".gitattributes", ".gitmodules")
 WRITTEN = {"conf": (".yaml", ".md"), "reports": (".json",)}  # the suffixes of what belongs there
 UNREADABLE = "\N{REPLACEMENT CHARACTER}"  # in place of bytes that are no text, so that the name is another one
+ENGINE = "conf/engine"
 FILE = "100"  # what the mode of a file begins with in git, and that of no link
 HARMLESS = ("docs", "tests", "benchmarks", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE")
 # Keys of params.yaml by which a model is judged, and those that say who may sign one.
@@ -52,8 +55,9 @@ def of_commit(folder: Path, trunk: str, commit: str) -> tuple[str, ...]:
     """Return in what a commit, which need not be checked out, differs from the trunk beside declared state and texts.
 
     The trunk is meant as it is now: the code that a branch left, however long ago, may have a hole that is closed by
-    now. The registry file is among them where production is to run a version that no signer of the trunk has signed,
-    since a stage loads its bundle. Raises UserError for a commit or a trunk that is not here.
+    now. conf/engine is among them where other machines than the trunk's are to compute, and the registry file where
+    production is to run a version that no signer of the trunk has signed, since a stage loads its bundle. Raises
+    UserError for a commit or a trunk that is not here.
     """
     if repository.resolve(folder, commit) is None:
         raise UserError(f"commit {commit[:10]} is not here; run: git fetch origin {commit}")
@@ -63,10 +67,32 @@ def of_commit(folder: Path, trunk: str, commit: str) -> tuple[str, ...]:
     entries = (entry.partition("\t") for entry in listed.split("\0") if entry)
     special = frozenset(name for about, _, name in entries if not about.startswith(FILE))  # links, other repositories
     code = computing(changed, special.__contains__)
-    named = str(paths.REGISTRY)
-    unproven = named in changed and not _is_proven(folder, Snapshot(folder, tip), Snapshot(folder, commit))
-    shown = (name.encode(errors="surrogateescape").decode(errors="replace") for name in code)
-    return tuple(sorted({*shown, *([named] if unproven else [])}))
+    if code:
+        return tuple(name.encode(errors="surrogateescape").decode(errors="replace") for name in code)
+    return tuple(_elsewhere(folder, changed, Snapshot(folder, tip), Snapshot(folder, commit)))
+
+
+def _elsewhere(folder: Path, changed: Sequence[str], trunk: Snapshot, commit: Snapshot) -> Iterator[str]:
+    """Yield what is declared by which others' code would run, or would say what a stage gave."""
+    if any(Path(name).is_relative_to(paths.CONF) for name in changed) and not _is_computed_here(folder, trunk, commit):
+        yield ENGINE
+    if str(paths.REGISTRY) in changed and not _is_proven(folder, trunk, commit):
+        yield str(paths.REGISTRY)
+
+
+def _is_computed_here(folder: Path, trunk: Snapshot, commit: Snapshot) -> bool:
+    """Tell whether conf/ of a commit has the trunk's machines compute; it is composed aside, and not run."""
+    names = [Path(name) for name in repository.names_at(folder, commit.commit)]
+    declared = [path for path in names if path.is_relative_to(paths.CONF)]
+    with tempfile.TemporaryDirectory() as aside:
+        for path, content in repository.files_at(folder, [commit.commit], declared)[commit.commit].items():
+            (Path(aside) / path).parent.mkdir(parents=True, exist_ok=True)
+            (Path(aside) / path).write_bytes(content)
+        try:
+            composed = compose.compose(Path(aside) / paths.CONF).content
+        except UserError:
+            return False
+    return bool(composed.get("engine") == trunk.mapping(paths.PARAMS).get("engine"))
 
 
 def _is_proven(folder: Path, trunk: Snapshot, commit: Snapshot) -> bool:
