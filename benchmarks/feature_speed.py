@@ -182,7 +182,7 @@ def sql(folder: Path) -> None:
     from trunkline.core import machine
 
     machine.pin()
-    from trunkline.tables import rows
+    from trunkline.core.tables import rows
 
     with rows.connect() as connection, Timed():
         connection.execute(f"COPY ({query()}) TO '{folder}/sql.parquet' (FORMAT parquet, COMPRESSION zstd)")

@@ -1,8 +1,9 @@
 """One prediction in process: a bundle from a parsed request to a score, beside its parts and the pipeline it came from.
 
 Compares, in one run, on the same rows of the holdout and one thread each: onnxruntime's own call on prepared arrays,
-Bundle.score on a request (the contract's checks, the arrays, the same call), and the scikit-learn pipeline on a
-one-row frame. Rounds alternate between them, and each one's best round counts, so that a busy machine harms none alone.
+Bundle.score on a request (the contract's checks, the arrays, the same call), what `scorer.fastest` makes of the bundle
+(the same checks and its trees, both compiled), and the scikit-learn pipeline on a one-row frame. Rounds alternate
+between them, and each one's best round counts, so that a busy machine harms none alone.
 Needs what `make repro` leaves. Run: python benchmarks/single_prediction.py [BUNDLE [MODEL [FEATURES]]]
 """
 
@@ -46,6 +47,7 @@ def measured(folder: Path, model: Path, features: Path) -> dict[str, float]:
     from trunkline.core.dataset import Dataset
     from trunkline.core.tasks import SCORE
     from trunkline.pipeline.train import fit, modelfile
+    from trunkline.serve import scorer
 
     bundle, pipeline = Bundle.load(folder), modelfile.load(model)
     rows = Dataset.read("holdout", features).features.sample(ROWS, seed=0)
@@ -55,6 +57,7 @@ def measured(folder: Path, model: Path, features: Path) -> dict[str, float]:
     ways: dict[str, tuple[Action, Sequence[Any]]] = {
         "onnxruntime's own call": (lambda feed: session.run([SCORE], feed), [_feed(bundle, row) for row in requests]),
         "Bundle.score": (bundle.score, requests),
+        "scorer.fastest": (scorer.fastest(folder), requests),
         "scikit-learn, one-row frame": (pipeline.predict_proba, [fit.inputs(rows[place]) for place in range(10)]),
     }
     best = dict.fromkeys(ways, float("inf"))

@@ -15,9 +15,9 @@ def main() -> None:
     from trunkline.core.dataset import Dataset
     from trunkline.core.params import Params
     from trunkline.core.progress import track
+    from trunkline.core.tables.parquet import write_parquet
     from trunkline.pipeline.evaluate import backtest, decision, slices, threshold
     from trunkline.pipeline.train import fit, modelfile
-    from trunkline.tables.parquet import write_parquet
 
     console = Console(stderr=True, highlight=False)
     params, holdout = Params.read(), Dataset.read("holdout")

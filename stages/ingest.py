@@ -12,8 +12,8 @@ def main() -> None:
     from trunkline.core.params import Params
     from trunkline.core.paths import INGESTED, RAW
     from trunkline.core.progress import Bar
+    from trunkline.core.tables.parquet import write_parquet
     from trunkline.pipeline.ingest import read
-    from trunkline.tables.parquet import write_parquet
 
     console = Console(stderr=True, highlight=False)
     report = {}

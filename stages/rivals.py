@@ -16,9 +16,9 @@ def main() -> None:
     from trunkline.core.dataset import Dataset
     from trunkline.core.params import Params
     from trunkline.core.progress import track
+    from trunkline.core.tables.parquet import write_parquet
     from trunkline.pipeline.rivals import score
     from trunkline.pipeline.train import choice
-    from trunkline.tables.parquet import write_parquet
 
     console, params = Console(stderr=True, highlight=False), Params.read()
     progress = partial(track, what="fitting rivals", unit="models")

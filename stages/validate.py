@@ -14,8 +14,8 @@ def main() -> None:
     from trunkline.conf.data import Data
     from trunkline.core import files, paths
     from trunkline.core.params import Params
+    from trunkline.core.tables.parquet import write_parquet
     from trunkline.pipeline.validate import check
-    from trunkline.tables.parquet import write_parquet
 
     console = Console(stderr=True, highlight=False)
     params = Params.read()

@@ -23,11 +23,11 @@ from trunkline.cli import watching
 from trunkline.conf.data import Data
 from trunkline.core import files
 from trunkline.core.params import Params
+from trunkline.core.tables import parquet
 from trunkline.core.values import midnight
 from trunkline.monitor.report import Report
 from trunkline.serve.online.store.open import open_store
 from trunkline.serve.prediction_log.place import Place
-from trunkline.tables import parquet
 
 LEAD = timedelta(hours=2)
 LABELLED = timedelta(days=1)  # conf/data: an outcome is known a day after its flight

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from trunkline.core import expressions
 from trunkline.core.errors import UserError
-from trunkline.tables import rows, sql
+from trunkline.core.tables import rows, sql
 
 ZONE = "America/New_York"
 TYPES: dict[str, expressions.Type] = {"n": "integer", "x": "number", "s": "text", "b": "boolean", "t": "time"}

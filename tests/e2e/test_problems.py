@@ -16,10 +16,10 @@ from tests.e2e.conftest import Checkout, checkout
 from tests.installed import install
 from trunkline.bundle.runtime import Bundle
 from trunkline.core.dataset import Dataset
+from trunkline.core.tables import rows
 from trunkline.pipeline.evaluate.metrics import registry
 from trunkline.pipeline.evaluate.metrics.kinds import Sample, point
 from trunkline.pipeline.evaluate.slices import scores_of
-from trunkline.tables import rows
 
 pytestmark = [pytest.mark.e2e, pytest.mark.long]
 

@@ -16,7 +16,7 @@ STAGES = PIPELINE["stages"]
 APART = {f"src/trunkline/{room}" for room in ("adapters", "conf", "pipeline", "show")}
 ABOVE = {"cli", "deploy", "doctor", "lineage", "monitor", "release", "retrain", "review", "serve"}
 # How many modules a stage is run again for although it cannot import them; where this grows, a room is too wide.
-UNUSED = {"search": 3, "train": 4}
+UNUSED = {"search": 2, "train": 6}
 
 
 @cache
@@ -99,8 +99,8 @@ def test_what_is_slow_runs_again_for_little_that_it_does_not_import(stage: str) 
 
 
 def test_the_table_of_contents_stays_one() -> None:
-    assert sum(len(code(stage)) for stage in STAGES) <= 88
-    assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 104
+    assert sum(len(code(stage)) for stage in STAGES) <= 74
+    assert len((ROOT / "dvc.yaml").read_text(encoding="utf-8").splitlines()) <= 102
 
 
 def test_the_bundle_is_an_artifact_under_the_name_that_tags_of_versions_have() -> None:

@@ -26,17 +26,17 @@ from tests.fileserver import Answer, FileServer, serving
 from tests.servers import nobody, postgres
 from trunkline.conf.contract import RowCheck
 from trunkline.conf.data import Target
+from trunkline.conf.data.sources import Source
 from trunkline.conf.evaluation import Evaluation
 from trunkline.conf.features import Latest, RowExpression, Stream
 from trunkline.conf.model import Model
-from trunkline.conf.sources import Source
 from trunkline.conf.tracking import Tracking
 from trunkline.core import expressions
 from trunkline.core.errors import TrunklineError, UserError
+from trunkline.core.tables import rows
 from trunkline.deploy.reconcile.manifests import manifests
 from trunkline.pipeline.ingest import pins, read, sql
 from trunkline.pipeline.train import estimators
-from trunkline.tables import rows
 
 SECRETS = pl.DataFrame({"secret": ["x"]})
 PIN = "0" * 64

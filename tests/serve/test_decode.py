@@ -3,15 +3,17 @@
 import gc
 import json
 
+import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests import bundles
 from tests.bundles import INPUTS, field
+from trunkline.bundle.contract import row_check
 from trunkline.bundle.runtime import Bundle
 from trunkline.core.errors import UserError
-from trunkline.serve.decode import Decoder
+from trunkline.serve.decode import Decoder, request_check
 from trunkline.serve.problems import ProblemError
 
 MORE = (
@@ -74,6 +76,22 @@ def test_a_row_is_taken_or_refused_as_the_bundle_does_with_the_same_bits(bundle,
         assert rows.one is one
         scores = None if rows.refused else bundle.scores(*rows.matrices)[0]
         assert (None if scores is None else float(scores).hex()) == reference(bundle, body)
+
+
+@given(st.one_of(NEARLY, ROWS))
+def test_a_request_that_is_decoded_is_checked_as_in_words(bundle, row):
+    in_words = checked(row_check(bundle.contract), row)
+    if isinstance(in_words, str) or "\ud800" not in "".join(in_words[1]):
+        assert checked(request_check(bundle.contract), row) == in_words
+
+
+def checked(check, row):
+    """The numbers and texts of a request, or why it is refused."""
+    try:
+        numbers, texts = check(row)
+    except UserError as error:
+        return str(error)
+    return np.array(numbers, np.float64).tobytes(), list(texts)
 
 
 def test_what_is_right_is_read_by_the_compiled_decoder(bundle, decoder, monkeypatch):

@@ -24,13 +24,13 @@ from trunkline.conf.data import Data
 from trunkline.conf.features import Features
 from trunkline.core import graphs
 from trunkline.core.errors import UserError
+from trunkline.core.tables import convert
 from trunkline.pipeline.bundle import inputs
 from trunkline.pipeline.features import compiler
 from trunkline.pipeline.ingest import decode
 from trunkline.serve import tables
 from trunkline.serve.batch import job as batch_job
 from trunkline.serve.batch import run as batch_run
-from trunkline.tables import convert
 
 TYPES = ("text", "number", "integer", "boolean")
 CATEGORIES = tuple(f"{kind}_category" for kind in TYPES[1:])

@@ -12,11 +12,11 @@ from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.features import Features
 from trunkline.core.errors import UserError
+from trunkline.core.tables.convert import DTYPES
 from trunkline.pipeline.bundle import inputs
 from trunkline.pipeline.features import compiler
 from trunkline.pipeline.validate import check
 from trunkline.serve.decode import Decoder
-from trunkline.tables.convert import DTYPES
 
 ID, LABEL = "the id", "the label"
 DATA = {

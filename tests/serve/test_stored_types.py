@@ -12,7 +12,7 @@ import pytest
 
 from tests import bundles
 from trunkline.bundle.runtime import Bundle
-from trunkline.conf.sources import Package
+from trunkline.conf.data.sources import Package
 from trunkline.core.errors import UserError
 from trunkline.pipeline.ingest import decode
 from trunkline.serve.batch import job as batch_job

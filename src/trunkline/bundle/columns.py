@@ -20,7 +20,7 @@ from trunkline.bundle.contract import Contract, Input
 from trunkline.bundle.runtime import Bundle
 from trunkline.core.arrays import Floats
 from trunkline.core.graphs import MISSING
-from trunkline.tables import convert
+from trunkline.core.tables import convert
 
 Mask = npt.NDArray[np.bool_]
 _LARGEST = float(np.finfo(np.float64).max)

@@ -55,11 +55,13 @@ def dashboard(  # noqa: PLR0913, PLR0917  an argument per option
     from functools import partial
 
     from trunkline.cli import overview
+    from trunkline.core import files
 
     with tempfile.TemporaryDirectory(prefix="trunkline-", ignore_cleanup_errors=True) as aside:
         make = partial(_page, overview.Asked(trunk, store, log, timedelta(seconds=back), Path(aside)))
         if html is not None:
-            _write(html, make())
+            files.write_text(html, make())
+            click.echo(f"{html}: written", err=True)
             return
         _serve(make, host, port, refresh, opens)
     os._exit(0)  # at once: what is being read in the background, such as an endpoint that hangs, is not waited for
@@ -70,13 +72,6 @@ def _page(asked: "overview.Asked") -> str:
     from trunkline.review.dashboard import page
 
     return page.render(overview.look(asked))
-
-
-def _write(html: Path, text: str) -> None:
-    from trunkline.core import files
-
-    files.write_text(html, text)
-    click.echo(f"{html}: written", err=True)
 
 
 def _serve(make: "Callable[[], str]", host: str | None, port: int, refresh: float, opens: bool) -> None:

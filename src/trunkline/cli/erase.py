@@ -89,10 +89,11 @@ def erase(  # noqa: PLR0913, PLR0917  an argument per option
             places, branch = erasing.erase(site)
         if forge is not None and branch is not None and branch.commit is not None:
             pull = _opened(site, places, branch, trunk, forge)
+    written = branch if branch is not None and branch.commit is not None else None
     left = [place for place in places if place.is_open]
     if as_json:
         listed = [vars(place) for place in places]
-        content = {"subject": site.subject.name, "places": listed, "branch": _facts(branch)}
+        content = {"subject": site.subject.name, "places": listed, "branch": written and vars(written)}
         output.echo_json(content | ({"pull_request": pull and vars(pull)} if opening else {}))
     else:
         _tell(site.subject.name, places)
@@ -127,10 +128,6 @@ def _opened(site: "Site", places: "Sequence[Place]", branch: "Branch", trunk: st
     wanted = pulls.Wanted(branch.name, trunk, pull.title(site.subject), pull.body(site.subject, places))
     origin = pulls.Origin(site.root, os.environ, forge, partial(click.echo, err=True))
     return pulls.publish(origin, branch.commit, wanted, site.theirs or "")
-
-
-def _facts(branch: "Branch | None") -> dict[str, str | None] | None:
-    return None if branch is None or branch.commit is None else vars(branch)
 
 
 def _tell_branch(branch: "Branch | None", pull: "PullRequest | None") -> None:

@@ -56,7 +56,9 @@ def init(  # noqa: PLR0913, PLR0917  an argument per option
     loaded = _read(tables or _asked(asking, "Table (a file or an address)", "TABLE"))
     answers = _answers(loaded[0][1], asking, problem.Answers(target or "", name, time, keys))
     whole = problem.problem(loaded, answers)
-    chosen: Forge = forge or ("github" if not asking else _forge())
+    chosen: Forge = forge or "github"
+    if asking and forge is None:
+        chosen = click.prompt("Forge", type=click.Choice(FORGES), default="github")
     texts = write.new(Path(), project_files.texts(whole, chosen, {}))
     write.check(texts)
     copied = {_target(each): each.copied for each, _ in loaded if each.copied is not None}
@@ -70,11 +72,6 @@ def init(  # noqa: PLR0913, PLR0917  an argument per option
     more = _run(whole, incoming=bool(copied), no_run=no_run)
     now = {path: path.read_text(encoding="utf-8") for path in texts}
     _tell(whole, [*guesses.guesses(whole), *more], now)
-
-
-def _forge() -> "Forge":
-    forge: Forge = click.prompt("Forge", type=click.Choice(FORGES), default="github")
-    return forge
 
 
 def _asked(asking: bool, question: str, option: str) -> tuple[str, ...]:

@@ -69,7 +69,8 @@ def rollout(  # noqa: PLR0913, PLR0917  an argument per option
         contents[name] = _content(judged) if judged else {"answer": None, "environment": name}
         if judged is not None and act:
             contents[name] |= _act(judged, params.name, trunk, dry_run)
-            _tell_done({} if as_json else contents[name])
+            for line in () if as_json else filter(None, map(contents[name].get, ("diff", "did"))):
+                click.echo(line)
     if failures:
         raise failures[0]
     if as_json:
@@ -100,11 +101,6 @@ def _opens(judged: "Verdict | None") -> bool:
     from trunkline.deploy.rollout import act
 
     return judged is not None and not act.is_commit(judged)
-
-
-def _tell_done(content: dict[str, Any]) -> None:
-    for line in filter(None, map(content.get, ("diff", "did"))):
-        click.echo(line)
 
 
 def _write(judged: "Verdict", html: Path) -> None:

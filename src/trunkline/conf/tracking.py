@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from trunkline.core import databases
+from trunkline.conf.data import databases
 from trunkline.core.addresses import holds_a_secret, host_of, ip_of, is_of_the_link, normal, shown
 from trunkline.core.errors import nearest
 from trunkline.core.values import Group

@@ -1,1 +1,1 @@
-"""What every stage stands on: errors, files, paths, expressions, and the way a stage runs."""
+"""What every stage stands on: errors, files, paths, expressions, tables of rows, and the way a stage runs."""

@@ -23,7 +23,8 @@ def stepped_up(present: Declaration, rollout: Rollout) -> Declaration:
     A share that is none of the steps' goes on to the next larger one. Raises UserError where no rollout runs.
     """
     candidate = _running(present)
-    following = next((step for step in rollout.steps if _is_further(step, candidate)), None)
+    further = (step for step in rollout.steps if step.kind == "canary" and step.share > (candidate.share or 0.0))
+    following = next(further, None)  # every canary is further than a shadow
     if following is None:
         return finished(present)
     return replace(present, candidate=_at(candidate.version, following))
@@ -71,8 +72,3 @@ def _running(present: Declaration) -> Candidate:
 
 def _at(version: int, step: RolloutStep) -> Candidate:
     return Candidate(step.kind, version, None if step.kind == "shadow" else step.share)
-
-
-def _is_further(step: RolloutStep, candidate: Candidate) -> bool:
-    """Tell whether a step comes after where a candidate is: every canary is further than a shadow."""
-    return step.kind == "canary" and step.share > (candidate.share or 0.0)

@@ -12,7 +12,7 @@ from trunkline.adapters.git import ancestry, repository
 from trunkline.adapters.git.snapshot import Since, Snapshot
 from trunkline.conf import registry, versions
 from trunkline.conf.deploy import Deploy
-from trunkline.conf.registry import LATEST, NOTHING, Candidate, Declaration, Desired, Registry
+from trunkline.conf.registry import LATEST, NOTHING, Declaration, Desired, Registry
 from trunkline.conf.signers import Key, Keyless
 from trunkline.conf.versions import Version
 from trunkline.core import paths, safe_yaml
@@ -123,17 +123,13 @@ def _of_rollout(move: Move, old: Declaration, new: Declaration, checked: Callabl
     candidate, tried = new.candidate, old.candidate
     if candidate is not None and candidate != tried:
         yield checked(replace(move, kind=candidate.kind, share=candidate.share), candidate.version)
-    if tried is not None and not _goes_on(tried, new):
+    on = {new.version, candidate.version if candidate else None}  # that go on, or have come to run
+    if tried is not None and tried.version not in on:
         yield replace(move, kind="ended", version=registry.label(tried.version))
     for number in sorted({*new.held} - {*old.held}):
         yield replace(move, kind="hold", version=registry.label(number))
     for number in sorted({*old.held} - {*new.held}):
         yield replace(move, kind="lifted", version=registry.label(number))
-
-
-def _goes_on(tried: Candidate, new: Declaration) -> bool:
-    """Tell whether a version that was tried still is, or has come to run."""
-    return tried.version == new.version or (new.candidate is not None and tried.version == new.candidate.version)
 
 
 def _resolved(desired: Desired, released: tuple[Version, ...]) -> int:

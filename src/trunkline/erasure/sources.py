@@ -17,7 +17,7 @@ import polars as pl
 from trunkline.adapters import pulls
 from trunkline.adapters.git import ancestry, remote, repository
 from trunkline.adapters.git.snapshot import Snapshot
-from trunkline.conf.sources import Files, Package, Source
+from trunkline.conf.data.sources import Files, Package, Source
 from trunkline.core import files, paths
 from trunkline.core.errors import UserError
 from trunkline.erasure import held, pull

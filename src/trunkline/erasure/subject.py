@@ -12,10 +12,10 @@ from trunkline.conf.contract import Contract
 from trunkline.conf.serving import Serving
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.params import Params
+from trunkline.core.tables import convert
+from trunkline.core.tables.convert import ColumnType
 from trunkline.serve.prediction_log import privacy
 from trunkline.serve.prediction_log.privacy import Privacy
-from trunkline.tables import convert
-from trunkline.tables.convert import ColumnType
 
 _DIGITS = 12
 

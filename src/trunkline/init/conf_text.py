@@ -146,13 +146,12 @@ def _hints(problem: Problem) -> list[str]:
             f"  # last: {{kind: latest, stream: past, keys: {by}, max_age: 30d,",
             "  #   features: {last_weekday: weekday(event_time)}}",
         ]
-    lines += [f"  # {_lookup(problem, other)}" for other in problem.tables[1:] if _has_key(problem, other)]
+    columns = set(problem.observed.table.frame.columns)
+    joined = [
+        each for each in problem.tables[1:] if columns.issuperset(each.unique.columns) and not each.unique.repeated
+    ]
+    lines += [f"  # {_lookup(problem, other)}" for other in joined]
     return [line for line in lines if line.isprintable()]
-
-
-def _has_key(problem: Problem, other: ProfiledTable) -> bool:
-    """Tell whether the rows of another table can be looked up by columns of the observations."""
-    return {*other.unique.columns} <= {*problem.observed.table.frame.columns} and not other.unique.repeated
 
 
 def _lookup(problem: Problem, other: ProfiledTable) -> str:

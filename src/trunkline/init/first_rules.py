@@ -29,9 +29,9 @@ def rules(problem: Problem, first: Reports) -> dict[str, Rule]:
     task = problem.target.task
     metric = _RANKED[task]
     whole = first.slices[WHOLE][WHOLE].metrics
-    limits: dict[str, dict[str, Any]] = {
-        "useful": {"kind": "threshold", "metric": metric, "minimum": _below(_low(whole[metric]))},
-    }
+    interval = whole[metric].interval
+    low = interval[0] if interval else _value(whole[metric])
+    limits: dict[str, dict[str, Any]] = {"useful": {"kind": "threshold", "metric": metric, "minimum": _below(low)}}
     if task == "multiclass":
         floor = _digits(_value(whole["log_loss"]) / 5)
         limits[_NOT_TOO_WELL] = {"kind": "threshold", "metric": "log_loss", "minimum": floor, "tested": "point"}
@@ -138,10 +138,6 @@ def _margin(problem: Problem, whole: Mapping[str, Estimate]) -> float:
 
 def _value(estimate: Estimate) -> float:
     return estimate.value if estimate.value is not None else 0.0
-
-
-def _low(estimate: Estimate) -> float:
-    return estimate.interval[0] if estimate.interval else _value(estimate)
 
 
 def _below(value: float) -> float:

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 
 from trunkline.conf.privacy import words
-from trunkline.tables import convert
-from trunkline.tables.convert import ColumnType
+from trunkline.core.tables import convert
+from trunkline.core.tables.convert import ColumnType
 
 NULLS = (  # texts that mean nothing is there
     "NA", "N/A", "n/a", "#N/A", "NULL", "null", "None", "NaN", "nan", "?", "-", ".", "--", "*", "na", "n.a.", "N.A.",

@@ -18,19 +18,15 @@ def texts(problem: Problem, forge: Forge, rules: Mapping[str, Rule]) -> dict[Pat
     sources = [table.named.declared for table in problem.tables]
     kinds = frozenset(str(source["kind"]) for source in sources)
     setup = Setup(problem.name, conf_text.purpose(problem), kinds, forge, incoming.paths(sources))
+    comment = template.text("models/registry.yaml").splitlines()[0]
     return {
         **framework_files.texts(setup),
         **{Path(name): template.text(name) for name in conf_text.shipped(problem)},
         **conf_text.texts(problem, rules),
         **{Path(name): template.text(name) for name in ("data/.gitignore", "models/.gitignore")},  # DVC edits them
-        Path("models/registry.yaml"): _registry(problem),
+        Path("models/registry.yaml"): f"{comment}\n{problem.name}: {{staging: latest, {PRODUCTION}: null}}\n",
         **_rendered(problem, forge),
     }
-
-
-def _registry(problem: Problem) -> str:
-    comment = template.text("models/registry.yaml").splitlines()[0]
-    return f"{comment}\n{problem.name}: {{staging: latest, {PRODUCTION}: null}}\n"
 
 
 def _rendered(problem: Problem, forge: Forge) -> dict[Path, str]:

@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
-from trunkline.conf.sources import STORES, Files, Source
+from trunkline.conf.data.sources import STORES, Files, Source
 from trunkline.core.errors import UserError
 from trunkline.core.files import sha256
 from trunkline.init import names

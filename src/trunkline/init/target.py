@@ -6,11 +6,11 @@ import polars as pl
 
 from trunkline.core import expressions
 from trunkline.core.errors import UserError, nearest
+from trunkline.core.tables import rows
 from trunkline.core.tasks import Task
 from trunkline.init import names
 from trunkline.init.guess import Guess
 from trunkline.init.profile import Column, Table
-from trunkline.tables import rows
 
 FEWEST = 10  # rows of a class without which it is left out
 MOST_CLASSES = 20

@@ -10,11 +10,11 @@ import polars as pl
 from trunkline.conf.privacy import words
 from trunkline.core import expressions
 from trunkline.core.errors import UserError
+from trunkline.core.tables import rows
 from trunkline.init import names, profile
 from trunkline.init.profile import Column, Table
 from trunkline.init.roles import ColumnRole
 from trunkline.init.target import FEWEST, Target
-from trunkline.tables import rows
 
 HELD_OUT = 0.25  # share of the rows
 MOSTLY = 0.5

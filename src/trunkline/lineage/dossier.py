@@ -200,7 +200,8 @@ def _functioning(number: int, heading: str, evidence: Evidence) -> Section:
 def _estimates(slices: Mapping[str, Any], name: str, label: str) -> Iterator[tuple[str, str, str]]:
     for metric, estimate in sorted((dig(slices, name, label, "metrics") or {}).items()):
         value, interval = dig(estimate, "value"), dig(estimate, "interval")
-        yield metric, "not defined" if value is None else f"{value:.4f}", _span(interval)
+        span = f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else ""
+        yield metric, "not defined" if value is None else f"{value:.4f}", span
 
 
 def _groups(evidence: Evidence) -> Iterator[tuple[str, ...]]:
@@ -297,7 +298,3 @@ def _known(facts: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 def _count(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else "not known"
-
-
-def _span(interval: Any) -> str:
-    return f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else ""

@@ -24,7 +24,6 @@ from trunkline.core.arrays import Floats
 from trunkline.core.errors import UserError, one_line
 from trunkline.core.graphs import MISSING
 from trunkline.lineage import predictions
-from trunkline.pipeline.features.plan import FeaturePlan
 from trunkline.serve import bundles
 from trunkline.serve.batch.job import FEATURES
 from trunkline.serve.bundles import Served
@@ -300,17 +299,12 @@ def _compare_features(rows: Any, raw: RawRows, contract: Contract, hidden: Mappi
     columns = {name: pl.Series(name, [request.get(name) for request in requests], strict=False) for name in names}
     times = pl.Series(rows[PREDICTION_TIME].cast(pa.timestamp("us")).to_pylist(), dtype=pl.Datetime("us"))
     computed, _ = raw.inputs(pl.DataFrame(columns).to_arrow(), times)
-    views = _views(raw.plan)
+    views = {name: view.name for view in raw.plan.primitives for name in feature_names(view)}  # of what is joined
     for one, ours, theirs in _pairs(contract, rows[INPUTS].combine_chunks(), computed, hidden):
         differs, by = _difference(one, ours, theirs, result.tolerance)
         joined = np.array([one.name in raw.declared or one.name not in request for request in requests])  # not given
         comparison = result.features.setdefault(one.name, Comparison(one.name, views.get(one.name)))
         comparison.add(int(joined.sum()), differs & joined, by, partial(_example, rows, ours, theirs))
-
-
-def _views(plan: FeaturePlan) -> dict[str, str]:
-    """Return the view of each feature that is joined, by its name."""
-    return {name: view.name for view in plan.primitives for name in feature_names(view)}
 
 
 def _pairs(

@@ -138,6 +138,14 @@ def run_of(environ: Mapping[str, str], review: ReviewFacts | None = None) -> Rel
 
 def statement(facts: Facts, run: ReleaseRun) -> dict[str, Any]:
     """Return the in-toto statement: of the bundle, that this run made it of these things."""
+    review = run.review and {
+        "name": "pull request",
+        "annotations": {
+            "number": run.review.number,
+            "author": run.review.author,
+            "approvedBy": list(run.review.approvers),
+        },
+    }
     return {
         "_type": STATEMENT,
         "subject": [{"name": facts.version.name, "digest": {"sha256": facts.digest}}],
@@ -157,7 +165,7 @@ def statement(facts: Facts, run: ReleaseRun) -> dict[str, Any]:
             "runDetails": {
                 "builder": {"id": run.builder},
                 "metadata": {"invocationId": run.invocation} if run.invocation else {},
-                "byproducts": [_reviewed(run.review)] if run.review else [],
+                "byproducts": [review] if review else [],
             },
         },
     }
@@ -172,11 +180,6 @@ def md5_digest(value: str) -> dict[str, str]:
     """Name an MD5 of dvc.lock as in-toto does; that of a folder is of DVC's list of its files, of no bytes in it."""
     plain = value.removesuffix(".dir")
     return {"md5": plain} if plain == value else {"dvcDirMd5": plain}
-
-
-def _reviewed(review: ReviewFacts) -> dict[str, Any]:
-    annotations = {"number": review.number, "author": review.author, "approvedBy": list(review.approvers)}
-    return {"name": "pull request", "annotations": annotations}
 
 
 def encode(facts: Facts, run: ReleaseRun) -> bytes:

@@ -68,7 +68,9 @@ def read(root: Path, tip: str, commit: str, declared: Windows | None) -> Attempt
     merged = repository.is_ancestor(root, commit, tip)
     if not own or (blobs and all(repository.blob(root, tip, path) == blob for path, blob in blobs.items())):
         return None
-    if (merged if tried == before else tried == declared) or _is_earlier(tried, declared):
+    if merged if tried == before else tried == declared:
+        return None
+    if tried is not None and declared is not None and tried.holdout.end < declared.holdout.end:
         return None
     changed = repository.changed_between(root, base, commit)
     written = {path: repository.blob(root, commit, path) for path in changed if not path.startswith(FOLLOW)}
@@ -83,10 +85,6 @@ def read(root: Path, tip: str, commit: str, declared: Windows | None) -> Attempt
         conflicts=not set(changed).isdisjoint(moved_on),
         reverted=merged,
     )
-
-
-def _is_earlier(tried: Windows | None, declared: Windows | None) -> bool:
-    return tried is not None and declared is not None and tried.holdout.end < declared.holdout.end
 
 
 def _moves(message: str) -> tuple[PinMove, ...]:

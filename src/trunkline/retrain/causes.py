@@ -31,10 +31,11 @@ def broken(report: Report | None) -> str | None:
     if alert is None:
         return None
     cause = next(each for each in alert.streaks if each.rule.upstream)
+    size = alert.words or f"{alert.cause.measure} is {alert.cause.value:.3g}, limit {alert.cause.limit:.3g}"
     where = monitor_report.named(cause.subject, cause.slice, cause.label)
     return (
         f"no retraining: what the model is given is broken: {cause.name} of {where} since "
-        f"{cause.since:%Y-%m-%d %H:%M} UTC: {_size(alert)}; mend what feeds {cause.subject} first, and the pipeline's "
+        f"{cause.since:%Y-%m-%d %H:%M} UTC: {size}; mend what feeds {cause.subject} first, and the pipeline's "
         "sources too if it has reached them; the alert then ends by itself"
     )
 
@@ -74,7 +75,7 @@ def of_person(because: str | None) -> tuple[Cause, ...]:
 
 def listed(causes: tuple[Cause, ...], before: str = "") -> str:
     """Return causes as a list in Markdown, with those that an earlier text of the same pull request has."""
-    now = {cause.key: f"- {cause.words} {_mark(cause.key)}" for cause in causes}
+    now = {cause.key: f"- {cause.words} <!-- trunkline:cause {cause.key} -->" for cause in causes}
     return "\n".join((dict(_earlier(before)) | now).values())
 
 
@@ -84,10 +85,6 @@ def _earlier(body: str) -> Iterator[tuple[str, str]]:
         _, begin, key = line.partition("<!-- trunkline:cause ")
         if line.startswith("- ") and begin and key.endswith(" -->"):
             yield key.removesuffix(" -->"), line
-
-
-def _mark(key: str) -> str:
-    return f"<!-- trunkline:cause {key} -->"
 
 
 def _sentence(alert: Alert) -> str:
@@ -101,11 +98,6 @@ def _sentence(alert: Alert) -> str:
 
 def _short(alert: Alert) -> str:
     return plain(f"{alert.cause.name} of {alert.cause.subject} since {alert.since:%Y-%m-%d %H:%M} UTC.", REASON)
-
-
-def _size(alert: Alert) -> str:
-    cause = alert.cause
-    return alert.words or f"{cause.measure} is {cause.value:.3g}, limit {cause.limit:.3g}"
 
 
 def _key(*words: str) -> str:

@@ -15,7 +15,7 @@ import polars as pl
 
 from trunkline.adapters import pulls
 from trunkline.adapters.git import remote
-from trunkline.conf.sources import Files
+from trunkline.conf.data.sources import Files
 from trunkline.core.errors import UserError, nearest
 from trunkline.pipeline.compose import rewrite
 from trunkline.retrain import change

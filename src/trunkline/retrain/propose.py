@@ -129,8 +129,10 @@ def prepare(where: Where, wish: Wish) -> Proposal | Nothing:
         raise RefusedError(reason)
     tip = remote.fetch(where.root, where.trunk, where.environ).tip
     with opened(where.root, tip) as declaration:
-        newest = declaration.newest(_known(declaration.project, wish.as_of))
-        asked = _causes(declaration.project, wish, newest)
+        project = declaration.project
+        after = project.monitoring.matures or project.data.target.known_after or timedelta(0)
+        newest = declaration.newest(Known(wish.as_of, after, project.data.timezone))
+        asked = _causes(project, wish, newest)
         if not asked:
             return Nothing("nothing asks for a retraining: no alert that goes on does, and no schedule has come")
         branch = _branch(where, tip, declaration)
@@ -139,7 +141,7 @@ def prepare(where: Where, wish: Wish) -> Proposal | Nothing:
         if newest is None and not moves and step in ("new", "again"):
             return Nothing(_nothing_newer(declaration))
         change = _change(declaration, branch.attempt, step, newest, moves)
-        return _proposal(tip, declaration.project, branch, step, change, asked, wish.report)
+        return _proposal(tip, project, branch, step, change, asked, wish.report)
 
 
 def _branch(where: Where, tip: str, declaration: Declaration) -> Branch:
@@ -214,11 +216,6 @@ def _proposal(  # noqa: PLR0913, PLR0917  all that was found out
 def _entirely_new(tried: Attempt, target: Windows | None) -> bool:
     """Tell whether a holdout shares no row with the one that was tried; of a hash, it always does."""
     return tried.windows is not None and target is not None and windows.apart(tried.windows.holdout, target.holdout)
-
-
-def _known(project: Project, as_of: datetime) -> Known:
-    after = project.monitoring.matures or project.data.target.known_after or timedelta(0)
-    return Known(as_of, after, project.data.timezone)
 
 
 def _causes(project: Project, wish: Wish, newest: Windows | None) -> tuple[Cause, ...]:

@@ -1,9 +1,7 @@
 """What the pipeline has made of a retraining, by the reports of its branch's tip, beside those of where it left."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -51,7 +49,8 @@ def read(root: Path, base: str, commit: str) -> Result | None:
         gates = GatesReport.model_validate(after.mapping(paths.GATES_REPORT), strict=False)
     except ValidationError:
         return None
-    stages = _differing(*(dig(each.mapping(paths.LOCK), "stages") or {} for each in (before, after)))
+    locked, now = (dig(each.mapping(paths.LOCK), "stages") or {} for each in (before, after))
+    stages = tuple(name for name, entry in now.items() if locked.get(name) != entry)
     took = durations.read(root)
     return Result(
         gates=gates,
@@ -74,7 +73,3 @@ def _learnt(files: Snapshot) -> int | None:
         return DatasetReport.model_validate(files.mapping(paths.DATASET), strict=False).windows.train.rows
     except ValidationError:
         return None
-
-
-def _differing(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(name for name, entry in after.items() if before.get(name) != entry)

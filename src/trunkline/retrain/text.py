@@ -85,9 +85,11 @@ def _sections(of: Words) -> Iterator[tuple[str, str]]:
     yield "What production does now", _production(of.report)
     if not of.changed:
         yield "What changes", _changes(of.change)
-    yield "What the retrained model does", _result(of.result)
-    if of.result is not None:
-        yield "What it costs", _costs(of.result)
+    if of.result is None:
+        yield "What the retrained model does", "CI is computing it; this text is brought up to date when it is there."
+        return
+    yield "What the retrained model does", "\n\n".join(filter(None, [_measured(of.result), _gates(of.result)]))
+    yield "What it costs", _costs(of.result)
 
 
 def _production(report: Report | None) -> str:
@@ -124,12 +126,6 @@ def _changes(change: Change) -> str:
         rows.append((key, *(code("none" if side is None else str(side)) for side in (move.before, move.now))))
     files = ", ".join(code(path.as_posix()) for path in sorted(change.new))
     return f"{table(('key', 'now', 'then'), rows)}\n\nIn {files}, and nothing else."
-
-
-def _result(result: Result | None) -> str:
-    if result is None:
-        return "CI is computing it; this text is brought up to date when it is there."
-    return "\n\n".join(filter(None, [_measured(result), _gates(result)]))
 
 
 def _measured(result: Result) -> str:

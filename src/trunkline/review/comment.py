@@ -13,7 +13,7 @@ from trunkline.pipeline.evaluate.estimate import words
 from trunkline.pipeline.plan.reasons import Step
 from trunkline.pipeline.reports import Verdict
 from trunkline.review import backtest, decision, mermaid, problem, reasons
-from trunkline.review.data import Moved, Pending, Review
+from trunkline.review.data import Moved, Review
 from trunkline.review.figures import number, span
 from trunkline.show.differences import shown
 from trunkline.show.markdown import code, table, text
@@ -99,15 +99,16 @@ def _merged(review: Review) -> str:
         return f"The merge has conflicts, in {', '.join(map(code, merge.conflicts[:MOST]))}{more}."
     if not merge.steps:
         return "Nothing would run on it: its results are there already."
-    steps = ", ".join(f"{code(step.name)}{_because(step)}" for step in merge.steps[:STAGES])
+    steps = ", ".join(
+        f"{code(step.name)} ({'; '.join(code(reason, 90) for reason in step.reasons[:2])})"
+        if step.reasons
+        else code(step.name)
+        for step in merge.steps[:STAGES]
+    )
     more = f" and {len(merge.steps) - STAGES} more" if len(merge.steps) > STAGES else ""
     return (
         f"These stages would run on it: {steps}{more}. Merge it into the branch and run `dvc repro` to see its verdict."
     )
-
-
-def _because(step: Pending) -> str:
-    return f" ({'; '.join(code(reason, 90) for reason in step.reasons[:2])})" if step.reasons else ""
 
 
 def verdict(review: Review, quoted: Callable[[str], str]) -> Headline:
@@ -183,7 +184,9 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
         yield "Claims that do not hold", _refuted(review)
     if review.moves:
         yield "What runs where", _moves(review)
-    yield "Metrics on the holdout", _metrics(review)
+    rows = ((text(moved.metric), *_sides(moved), span(moved.now.interval), *_change(moved)) for moved in review.whole)
+    metrics = table(("metric", "base", "this", "95 % interval", "change", ""), rows)
+    yield "Metrics on the holdout", f"{metrics}\n\n{noise(review)}"
     if (decided := review.reports.decision.decided) is not None:
         yield "Decision by costs", decision.markdown(decided)
     if review.reports.backtest.origins:
@@ -201,8 +204,8 @@ def _sections(review: Review) -> Iterator[tuple[str, str]]:
     if charted:
         yield "Curves", "\n\n".join(map(mermaid.chart, charted))
     if review.costs:
-        rows = ((cost.name, text(cost.words), text(cost.of)) for cost in review.costs)
-        yield "Cost", table(("of", "costs", "that is"), rows)
+        costs = ((cost.name, text(cost.words), text(cost.of)) for cost in review.costs)
+        yield "Cost", table(("of", "costs", "that is"), costs)
     yield "Data and bundle", _facts(review)
     steps = (
         f"git fetch origin {review.head} && git switch --detach FETCH_HEAD && make repro && .venv/bin/trunkline gate"
@@ -234,11 +237,6 @@ def _moves(review: Review) -> str:
 def _about(move: deploy_moves.Move) -> str:
     words = [] if move.kind == "version" else [deploy_moves.in_words(move, code)]
     return "; ".join([*words, *([_chain(move, code)] if move.signer else [])])
-
-
-def _metrics(review: Review) -> str:
-    rows = ((text(moved.metric), *_sides(moved), span(moved.now.interval), *_change(moved)) for moved in review.whole)
-    return f"{table(('metric', 'base', 'this', '95 % interval', 'change', ''), rows)}\n\n{noise(review)}"
 
 
 def _sides(moved: Moved) -> tuple[str, str]:

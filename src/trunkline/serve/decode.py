@@ -7,12 +7,11 @@ gives the words of an error.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from http import HTTPStatus
-from itertools import starmap
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, Self
 
 import msgspec
 import numpy as np
@@ -79,6 +78,64 @@ class Columns:
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class CompiledRow:
+    """The class of a row of inputs, numeric ones first, and what it leaves to check, by the place of each value."""
+
+    type: type[msgspec.Struct]
+    checks: Sequence[tuple[int, Callable[[Any], Any]]]
+
+    @classmethod
+    def of(cls, contract: Contract, *, of_json: bool) -> Self:
+        """Compile the class of a contract's inputs.
+
+        JSON of a whole number may be 7.0, which becomes an int; in what is decoded already it is a float.
+        """
+        inputs = sorted(contract.inputs, key=lambda field: field.role, reverse=True)
+        checks: list[tuple[int, Callable[[Any], Any]]] = [
+            (index, number_check(field) if field.role == "numeric" else text_check(field))
+            for index, field in enumerate(inputs)
+            if field.role == "categorical" or not is_plain(field)
+        ]
+        if not of_json:
+            checks += [(index, _whole) for index, field in enumerate(inputs) if field.type == "integer"]
+        return cls(_struct(msgspec.json.encode(inputs), of_json), checks)
+
+    def finish(self, values: list[Any]) -> None:
+        """Check what is left to check of a row's values, and put what the model sees in their stead.
+
+        Raises FieldError.
+        """
+        if UNSET in values:
+            values[:] = [None if value is UNSET else value for value in values]
+        for index, check in self.checks:
+            values[index] = check(values[index])
+
+
+def request_check(contract: Contract) -> Callable[[Mapping[str, Any]], Values]:
+    """Compile the check of a request that is decoded already, as `row_check` does: what is right takes less time.
+
+    The check raises FieldError.
+    """
+    compiled, numbers = CompiledRow.of(contract, of_json=False), contract.width("numeric")
+    in_words = row_check(contract)
+
+    def check(request: Mapping[str, Any]) -> Values:
+        try:
+            values = list(msgspec.structs.astuple(msgspec.convert(request, compiled.type)))
+            compiled.finish(values)
+            row: Values = values[:numbers], values[numbers:]
+        except (msgspec.ValidationError, ValueError, FieldError):
+            row = in_words(request)
+        try:
+            "".join(row[1]).encode()
+        except UnicodeEncodeError:
+            raise no_unicode(request) from None
+        return row
+
+    return check
+
+
 class Decoder:
     """Reads the rows of requests to one bundle.
 
@@ -86,18 +143,13 @@ class Decoder:
     """
 
     def __init__(self, contract: Contract, limit: int, depth: int) -> None:
-        inputs = sorted(contract.inputs, key=lambda field: field.role, reverse=True)  # numeric ones first
         self.limit, self._depth = limit, depth
         self._widths = contract.width("numeric"), contract.width("categorical")
-        self._check = row_check(contract)
-        self._checks = [
-            (index, number_check(field) if field.role == "numeric" else text_check(field))
-            for index, field in enumerate(inputs)
-            if field.role == "categorical" or not is_plain(field)
-        ]
-        row = _struct(msgspec.json.encode(inputs))
+        self._compiled = CompiledRow.of(contract, of_json=True)
+        self._check = request_check(contract)
+        row: Any = self._compiled.type
         self._row = msgspec.json.Decoder(row)
-        self._list = msgspec.json.Decoder(Annotated[list[row], Meta(max_length=limit)])  # type: ignore[valid-type]
+        self._list = msgspec.json.Decoder(Annotated[list[row], Meta(max_length=limit)])
 
     def decode(self, body: bytes) -> Rows:
         """Return the rows of a JSON object or array; a row that is refused stands in `refused`.
@@ -136,7 +188,7 @@ class Decoder:
             if not isinstance(request, Mapping):
                 raise refused_row("is not an object of fields", number)
             try:
-                rows.append(self._checked(request))
+                rows.append(self._check(request))
             except FieldError as error:
                 refused[number] = error
         return Rows(rows, self._widths, one, refused or None)
@@ -150,21 +202,10 @@ class Decoder:
             if body.count(b":") != sum(len(row) - row.count(UNSET) for row in values):
                 return None
             for row in values:
-                if UNSET in row:
-                    row[:] = [None if value is UNSET else value for value in row]
-                for index, check in self._checks:
-                    row[index] = check(row[index])
+                self._compiled.finish(row)
         except (*_UNDECODED, FieldError):
             return None
         return values
-
-    def _checked(self, request: Mapping[str, Any]) -> Values:
-        numbers, texts = self._check(request)
-        try:
-            "".join(texts).encode()
-        except UnicodeEncodeError:
-            raise no_unicode(request) from None
-        return numbers, texts
 
 
 def parse(body: bytes) -> Any:
@@ -209,16 +250,23 @@ def is_plain(field: Input) -> bool:
 
 
 @lru_cache(maxsize=8)  # msgspec keeps a part of each class that it makes (msgspec#1193): versions share one
-def _struct(declared: bytes) -> type[msgspec.Struct]:
+def _struct(declared: bytes, of_json: bool) -> type[msgspec.Struct]:
     """Return the class of a row of inputs, which are given as JSON."""
     inputs = msgspec.json.decode(declared, type=list[Input])
     names = [f"field_{index}" for index in range(len(inputs))]
-    fields = list(starmap(_field, zip(names, inputs, strict=True)))
+    fields = [_field(name, field, of_json) for name, field in zip(names, inputs, strict=True)]
     rename = {name: field.name for name, field in zip(names, inputs, strict=True)}
     return msgspec.defstruct("Row", fields, kw_only=True, forbid_unknown_fields=True, rename=rename)
 
 
-def _field(name: str, field: Input) -> Any:
+def _whole(number: float | None) -> float | None:
+    """Return a number that is whole, or missing; raises ValueError for any other."""
+    if isinstance(number, float) and not number.is_integer():
+        raise ValueError(number)
+    return number
+
+
+def _field(name: str, field: Input, of_json: bool) -> Any:
     """Return a field of the decoder's row; one that may be missing is UNSET where it is left out."""
     if field.role == "categorical":
         type_: Any = _TEXTS[field.category_of]
@@ -229,7 +277,7 @@ def _field(name: str, field: Input) -> Any:
             max(-EXACT if field.min is None else field.min, -EXACT),
             min(EXACT if field.max is None else field.max, EXACT),
         )
-        whole = field.type == "integer"
-        limits = Meta(ge=math.ceil(low), le=math.floor(high)) if whole else Meta(ge=float(low), le=float(high))
-        type_ = Annotated[int if whole else float, limits]
+        whole = Annotated[int, Meta(ge=math.ceil(low), le=math.floor(high))]
+        number = Annotated[float, Meta(ge=float(low), le=float(high))]
+        type_ = number if field.type != "integer" else whole if of_json else whole | number
     return (name, type_ | None | UnsetType, UNSET) if field.nullable else (name, type_)

@@ -16,9 +16,9 @@ import polars as pl
 from trunkline.core.errors import UserError, one_line
 from trunkline.core.expressions import Column, columns, substitute
 from trunkline.core.features import EVENT_TIME
+from trunkline.core.tables import rows
 from trunkline.pipeline.features.duckdb import DuckDBEngine
 from trunkline.pipeline.features.plan import Events, FeaturePlan, Primitive, StaticLookup, operands
-from trunkline.tables import rows
 
 
 @dataclass(frozen=True)

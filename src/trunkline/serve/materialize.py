@@ -15,12 +15,12 @@ from trunkline.bundle.manifest import CONTRACT
 from trunkline.conf.serving import Online
 from trunkline.core import files
 from trunkline.core.errors import UserError, one_line
+from trunkline.core.tables import convert
 from trunkline.serve.online.evaluate import UnfitError
 from trunkline.serve.online.features import OnlineFeatures, Table, put
 from trunkline.serve.online.join import RefusedError
 from trunkline.serve.online.store.open import open_store
 from trunkline.serve.online.values import micros
-from trunkline.tables import convert
 
 BATCH = 20_000  # rows that are stored at once, whole or not at all
 

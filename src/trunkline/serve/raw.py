@@ -20,11 +20,11 @@ from trunkline.bundle.contract import Contract
 from trunkline.core.errors import UserError
 from trunkline.core.expressions import Expression, columns
 from trunkline.core.features import EVENT_TIME
+from trunkline.core.tables import convert, rows
 from trunkline.pipeline.features import plan_json
 from trunkline.pipeline.features.plan import FeaturePlan
 from trunkline.serve.joined import OfflineTables
 from trunkline.serve.online.reader import DeclaredColumn, limits
-from trunkline.tables import convert, rows
 
 
 @dataclass(frozen=True)

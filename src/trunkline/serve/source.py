@@ -43,7 +43,9 @@ class Source:
 
     def loader(self, serving: Serving) -> Load:
         """Return what makes a bundle ready to answer, with the store of its online features, if one is declared."""
-        return partial(_load, serving.limits, self.tolerance, _online(serving))
+        online = serving.online  # each process opens the store for itself
+        joined = (online, open_store(online.store, os.environ)) if online else None
+        return partial(_load, serving.limits, self.tolerance, joined)
 
     def fill(self, slot: Slot, load: Load, loaded: model.Model | None = None) -> Follower | None:
         """Put what is served into a slot; return what follows the environment from now on, if it is one.
@@ -63,8 +65,3 @@ def _load(
     limits: Limits, tolerance: float, online: tuple[Online, Store] | None, folder: Path, pointer: model.Pointer | None
 ) -> model.Model:
     return model.load(folder, limits, tolerance, pointer, online)
-
-
-def _online(serving: Serving) -> tuple[Online, Store] | None:
-    """Return where features are joined from; each process opens the store for itself."""
-    return (serving.online, open_store(serving.online.store, os.environ)) if serving.online else None

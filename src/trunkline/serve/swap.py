@@ -149,7 +149,8 @@ class Follower:
     def _swap(self, content: bytes) -> None:
         try:
             pointer = _arm(msgspec.json.decode(content, type=Pointer), self._only)
-            model = self._ready(pointer)
+            self._check(pointer)
+            model = self._warm(pointer) or self._load(self._store / pointer.bundle, pointer)
             candidate = self._warm(pointer.rollout.candidate) if pointer.rollout else None  # of the rollout that ends
             self.slot.put(model)
         except (TrunklineError, OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -174,10 +175,6 @@ class Follower:
         except Exception:
             _log.exception("cannot load the candidate of the rollout")
             self.slot.do_not_roll(rollout, "its bundle cannot be loaded; see the log")
-
-    def _ready(self, pointer: Pointer) -> Model:
-        self._check(pointer)
-        return self._warm(pointer) or self._load(self._store / pointer.bundle, pointer)
 
     def _warm(self, pointer: Pointer) -> Model | None:
         """Return a model that is loaded already and was delivered so."""

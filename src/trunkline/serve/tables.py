@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 
 from trunkline.bundle.contract import Contract
 from trunkline.core.errors import UserError, nearest, one_line
+from trunkline.core.tables import convert, parquet
 from trunkline.pipeline.ingest import csv_records
 from trunkline.serve.online.reader import DeclaredColumn
 from trunkline.serve.raw import RawRows
-from trunkline.tables import convert, parquet
 
 ROW, REASONS = "row_number", "reasons"  # the columns that predictions add, besides the scores
 

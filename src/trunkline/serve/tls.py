@@ -74,7 +74,8 @@ class Certificates:
         self.problem = self._renew()
         self.on_change(self)
         if self.identity is not identity:
-            _log.info("%s: was read again; it expires on %s", self._declared.certificate, _day(self.identity))
+            expiry = datetime.fromtimestamp(self.identity.expiry, UTC).date().isoformat()
+            _log.info("%s: was read again; it expires on %s", self._declared.certificate, expiry)
         if self.problem and self.problem != problem:
             _log.error("the certificate stays as it was: %s", self.problem)
 
@@ -104,10 +105,6 @@ class _Following(ssl.SSLContext):
 
     def wrap_bio(self, *arguments: Any, **named: Any) -> ssl.SSLObject:
         return self._certificates.identity.context.wrap_bio(*arguments, **named)
-
-
-def _day(identity: Identity) -> str:
-    return datetime.fromtimestamp(identity.expiry, UTC).date().isoformat()
 
 
 def _read(declared: Tls) -> Files:

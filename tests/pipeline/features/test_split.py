@@ -12,10 +12,10 @@ from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
 from trunkline.conf.features import Features
 from trunkline.core.dataset import Dataset
+from trunkline.core.tables import rows
 from trunkline.pipeline.features import compiler
 from trunkline.pipeline.features import split as features_split
 from trunkline.pipeline.features.duckdb import DuckDBEngine
-from trunkline.tables import rows
 
 TEXT = st.none() | st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=5)
 KEYS = st.lists(st.tuples(TEXT, st.none() | st.integers(-9, 9)), max_size=30)

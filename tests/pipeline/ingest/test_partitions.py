@@ -6,7 +6,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from trunkline.conf.sources import Files
+from trunkline.conf.data.sources import Files
 from trunkline.core.errors import UserError
 from trunkline.pipeline.ingest import decode, read
 

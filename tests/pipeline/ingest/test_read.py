@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.installed import install
-from trunkline.conf.sources import Package
+from trunkline.conf.data.sources import Package
 from trunkline.core.errors import UserError
 from trunkline.pipeline.ingest import decode, read
 from trunkline.pipeline.ingest.decode import File

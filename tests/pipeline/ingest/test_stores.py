@@ -26,8 +26,8 @@ from s3fs import S3FileSystem
 from tests.fileserver import FileServer, serving
 from tests.rig.s3 import Remote
 from tests.servers import postgres
-from trunkline.conf.sources import Source
-from trunkline.core.catalogs import PROPERTIES
+from trunkline.conf.data.catalogs import PROPERTIES
+from trunkline.conf.data.sources import Source
 from trunkline.core.errors import OutsideError, TrunklineError, UserError
 from trunkline.pipeline.ingest import download, read, stores
 from trunkline.pipeline.ingest import pins as ingest_pins

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trunkline.conf.sources import Files
+from trunkline.conf.data.sources import Files
 from trunkline.pipeline.plan.sources import unpinned
 
 

@@ -1,4 +1,4 @@
-"""Trees in numpy give the bits that onnxruntime gives, for every tree model that is exported and on odd rows."""
+"""Trees as tables give the bits that onnxruntime gives, in numpy and compiled, for every tree model and on odd rows."""
 
 import json
 from dataclasses import replace
@@ -11,13 +11,17 @@ from hypothesis import given, settings
 
 from tests import bundles
 from tests.pipeline.bundle.onnx import test_export as exported
+from trunkline.bundle import golden
+from trunkline.bundle.runtime import Bundle
 from trunkline.core import graphs
+from trunkline.core.errors import UserError
 from trunkline.core.graphs import MISSING, even
 from trunkline.pipeline.bundle import parity
 from trunkline.pipeline.bundle.onnx import export
 from trunkline.pipeline.train import fit
+from trunkline.serve import scorer
 from trunkline.serve.engine import choose
-from trunkline.serve.engine.choose import NumpyTrees
+from trunkline.serve.engine.choose import TreesApart
 
 FOREST = exported.FOREST | {"max_depth": 6}  # at most 64 leaves to a tree
 
@@ -53,12 +57,13 @@ def matrices(features, schema):
 
 @cache
 def engines(graph):
-    return NumpyTrees.of(graph), graphs.session(graph)
+    trees = TreesApart.of(graph)
+    return trees, trees.compiled(), graphs.session(graph)
 
 
 def same_bits(graph, features, schema):
-    """Compare the engine with onnxruntime on blocks of one row, of seven, and on all rows at once."""
-    trees, session = engines(graph)
+    """Compare both engines with onnxruntime on blocks of one row, of seven, and on all rows at once."""
+    trees, compiled, session = engines(graph)
     numeric, categorical = matrices(features, schema)
     feed = {"numeric": even(numeric), "categorical": even(categorical)}
     expected = session.run(["score"], {node.name: feed[node.name] for node in session.get_inputs()})[0]
@@ -66,6 +71,10 @@ def same_bits(graph, features, schema):
         for start in range(0, min(features.height, 40 * size), size):
             block = slice(start, min(start + size, features.height))
             assert trees.scores(numeric[block], categorical[block]).tobytes() == expected[block].tobytes()
+            assert compiled.scores(numeric[block], categorical[block]).tobytes() == expected[block].tobytes()
+    for row, score in zip(range(min(features.height, 40)), expected, strict=False):
+        numbers, texts = numeric[row].tolist(), categorical[row].tolist()
+        assert compiled.score_of_one(numbers, texts).tobytes() == score.tobytes()
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -102,10 +111,10 @@ def test_any_row_scores_the_same_bits(name, rows):
 
 
 def test_what_the_tables_cannot_stand_for_is_left_to_onnxruntime():
-    assert NumpyTrees.of(export.export(exported.fitted("logistic"), exported.SCHEMA)) is None
-    assert NumpyTrees.of(export.export(exported.fitted("forest"), exported.SCHEMA)) is None  # 128 leaves
+    assert TreesApart.of(export.export(exported.fitted("logistic"), exported.SCHEMA)) is None
+    assert TreesApart.of(export.export(exported.fitted("forest"), exported.SCHEMA)) is None  # 128 leaves
     schema = exported.schema_of(exported.CASES["xgboost"])
-    assert NumpyTrees.of(export.export(exported.fitted("xgboost"), schema)) is None  # sums in single precision
+    assert TreesApart.of(export.export(exported.fitted("xgboost"), schema)) is None  # sums in single precision
     tree = {"_target_": "sklearn.tree.DecisionTreeRegressor", "max_depth": 3}
     vote = exported.model(
         exported.ENSEMBLE + "VotingRegressor",
@@ -113,7 +122,7 @@ def test_what_the_tables_cannot_stand_for_is_left_to_onnxruntime():
         estimators=[["a", {"_target_": exported.LINEAR + "Ridge"}], ["b", tree]],
     )
     pipeline = fit.fit(exported.dataset(), vote, seed=3)
-    assert NumpyTrees.of(export.export(pipeline, exported.SCHEMA)) is None  # one tree, and more than it
+    assert TreesApart.of(export.export(pipeline, exported.SCHEMA)) is None  # one tree, and more than it
 
 
 @pytest.fixture(scope="module")
@@ -134,24 +143,67 @@ def folder(tmp_path_factory):
 
 
 def test_the_engine_that_is_chosen_is_the_fastest(folder, monkeypatch):
-    times = {choose.ONNXRUNTIME: 2.0, choose.NUMPY: 1.0}
+    times = {choose.ONNXRUNTIME: 2.0, choose.NUMPY: 1.0, choose.COMPILED: 0.5}
     monkeypatch.setattr(choose, "_seconds", lambda engine, *rows: times[engine.name])
     assert choose.fastest(folder, 64).name == choose.NUMPY
+    assert choose.fastest(folder, 64, compiled=True).name == choose.COMPILED
     times[choose.NUMPY] = 3.0
     assert choose.fastest(folder, 64).name == choose.ONNXRUNTIME
 
 
 def test_an_engine_that_gives_another_bit_is_never_chosen(folder, monkeypatch):
-    read = NumpyTrees.of
+    read = TreesApart.of
 
     def off_by_a_bit(content):
         engine = read(content)
         weights = np.nextafter(engine.trees.weights, 1)
         return replace(engine, trees=replace(engine.trees, weights=weights))
 
-    monkeypatch.setattr(NumpyTrees, "of", off_by_a_bit)
+    monkeypatch.setattr(TreesApart, "of", off_by_a_bit)
     monkeypatch.setattr(choose, "_seconds", lambda engine, *rows: engine.name == choose.ONNXRUNTIME)
-    assert choose.fastest(folder, 64).name == choose.ONNXRUNTIME
+    assert choose.fastest(folder, 64, compiled=True).name == choose.ONNXRUNTIME
+    assert scorer.fastest(folder).__func__ is Bundle.score
+
+
+def test_trees_are_compiled_only_where_numba_is(folder, monkeypatch):
+    assert scorer.fastest(folder).__module__ == scorer.__name__
+    monkeypatch.setattr(choose, "find_spec", lambda name: None)
+    assert choose.fastest(folder, 64, compiled=True).name != choose.COMPILED
+    assert scorer.fastest(folder).__func__ is Bundle.score
+
+
+def test_a_request_has_the_score_of_the_graph_or_its_refusal(folder):
+    """Whatever is wrong with a request, and whichever value a field has, both say the same."""
+    bundle, fastest = Bundle.load(folder), scorer.fastest(folder)
+    good = golden.read(folder)[0].request
+    values = [
+        None,
+        0,
+        -0.0,
+        1,
+        True,
+        1e308,
+        float("nan"),
+        float("inf"),
+        2**60,
+        np.float64(1.5),
+        "a",
+        "",
+        "\ud800",
+        [],
+        {},
+    ]
+    requests = [good | {name: value} for name in good for value in values]
+    requests += [{key: value for key, value in good.items() if key != name} for name in good]
+    for request in [good, *requests, good | {"unknown": 1}]:
+        assert _outcome(fastest, request) == _outcome(bundle.score, request), request
+
+
+def _outcome(score, request):
+    try:
+        return score(request)
+    except UserError as error:
+        return str(error)
 
 
 def test_without_golden_rows_nothing_shows_that_the_bits_are_the_same(tmp_path):

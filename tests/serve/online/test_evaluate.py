@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.core.test_expressions import FRAME, INTEGERS, LEAST, MOST, TEXTS, TREES, TYPES, ZONE
 from trunkline.core.expressions import OPERATIONS, Call, Column, Constant, Expression, Type, infer
+from trunkline.core.tables import rows, sql
 from trunkline.serve.online.evaluate import UnfitError, compiled
-from trunkline.tables import rows, sql
 
 DUCKDB = rows.connect()
 

@@ -8,11 +8,10 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from filelock import FileLock, Timeout
@@ -141,7 +140,8 @@ class BundleStore:
         """Delete bundles but those that are delivered and the `keep` that were used last; return what is gone."""
         bundles = [path for path in (self.folder / "bundles").glob("*") if not path.name.startswith(".")]
         bundles.sort(key=lambda path: (-path.stat().st_mtime_ns, path.name))
-        used = {digest for path in self.folder.glob("*.json") for digest in _digests(json.loads(path.read_bytes()))}
+        pointers = [json.loads(path.read_bytes()) for path in self.folder.glob("*.json")]
+        used = {dig(each, *keys) for each in pointers for keys in (("digest",), ("rollout", "candidate", "digest"))}
         gone = [path for path in bundles[keep:] if path.name not in used]
         for path in gone:
             with self._aside(path.parent) as aside:
@@ -166,8 +166,3 @@ class BundleStore:
         parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=parent, prefix=_ASIDE) as aside:
             yield Path(aside)
-
-
-def _digests(pointer: Mapping[str, Any]) -> tuple[Any, Any]:
-    """Return the digests of the bundles that a pointer names; None for one that it does not."""
-    return dig(pointer, "digest"), dig(pointer, "rollout", "candidate", "digest")

@@ -59,9 +59,14 @@ def prepare(root: Path, trunk: str, intent: RolloutIntent, environ: Mapping[str,
     present = tip.registry.environments.get(environment, conf_registry.NOTHING)
     if present != intent.seen:
         return NoChange(environment, str(present))
-    declared, version = _next(tip, intent), _candidate(tip, intent)
+    declared = _next(tip, intent)
+    assert intent.seen.candidate, "`_next` refuses it"  # noqa: S101
+    version = Version(tip.name, intent.seen.candidate.version)
     if intent.decision != "go back":
-        _verify(root, tip, version)
+        if version.tag in tip.moved:
+            why = "origin has another tag of this name: it was moved, and a version never changes"
+            raise RefusedError(f"{version}: {why}")
+        verify.chain(root, version, tip.declared.signers)
     return Proposal(
         trunk=tip,
         text=registry_edit.edited(tip.text, tip.registry, environment, declared),
@@ -103,17 +108,6 @@ def _next(tip: TrunkState, intent: RolloutIntent) -> Declaration:
             return course.finished(intent.seen)
         case "go back":
             return course.gone_back(intent.seen)
-
-
-def _candidate(tip: TrunkState, intent: RolloutIntent) -> Version:
-    assert intent.seen.candidate, "`_next` refuses it"  # noqa: S101
-    return Version(tip.name, intent.seen.candidate.version)
-
-
-def _verify(root: Path, tip: TrunkState, version: Version) -> None:
-    if version.tag in tip.moved:
-        raise RefusedError(f"{version}: origin has another tag of this name: it was moved, and a version never changes")
-    verify.chain(root, version, tip.declared.signers)
 
 
 def _slug(version: Version, declared: Declaration) -> str:

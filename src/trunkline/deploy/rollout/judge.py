@@ -70,8 +70,9 @@ class Comparison:
 def verdict(step: Step, evidences: Iterable[Evidence], until: datetime, task: Task) -> Verdict:
     """Judge a step by what is known at the end of each hour, in order, up to a moment (UTC)."""
     history, last = [], None
+    by_sums = [rule for rule in active(step) if rule != "performance"]
     for last in evidences:
-        history.append((last.end, tuple(_judged(last, WHOLE, rule, _error_rate(step)) for rule in _by_sums(step))))
+        history.append((last.end, tuple(_judged(last, WHOLE, rule, _error_rate(step)) for rule in by_sums)))
     final = findings(last, task) if last else tuple(_nothing(rule) for rule in active(step))
     rows = last.rows if last else 0
     answer, reasons = _answer(step, final, rows, until)
@@ -94,10 +95,6 @@ def active(step: Step) -> tuple[str, ...]:
     """Return the names of the rules that judge a step."""
     declared = [rule for rule in RULES if getattr(step.rules, rule) is not None]
     return tuple(rule for rule in declared if rule != "disagreement" or step.kind == "shadow")
-
-
-def _by_sums(step: Step) -> list[str]:
-    return [rule for rule in active(step) if rule != "performance"]
 
 
 def _error_rate(step: Step) -> float:

@@ -86,7 +86,8 @@ class Reader:
         with self.place.open(folder, name) as file:
             stored: dict[str, Any] = {field.name: field.type for field in file.schema_arrow}
             scores = [each for each in stored if each == SCORE or each.startswith(f"{SCORE}_")]
-            inputs = [each.name for each in stored[INPUTS] if each.name in names] if _is_struct(stored[INPUTS]) else []
+            has_inputs = getattr(stored[INPUTS], "num_fields", 0) > 0
+            inputs = [each.name for each in stored[INPUTS] if each.name in names] if has_inputs else []
             wanted = [*(each for each in _READ if each in stored), *(f"{INPUTS}.{each}" for each in inputs), *scores]
             frame: Any = pl.from_arrow(file.read(wanted))
         self.scores = tuple(scores)
@@ -173,10 +174,6 @@ def _both(current: pl.DataFrame, candidate: pl.DataFrame, names: Sequence[str]) 
     return arms[0], arms[1]
 
 
-def _is_struct(kind: Any) -> bool:
-    return getattr(kind, "num_fields", 0) > 0
-
-
 def _named(rows: pl.DataFrame) -> frozenset[str]:
     """Return the names of the inputs that rows have, null or not."""
     kind = rows.schema.get(INPUTS)
@@ -194,13 +191,14 @@ def texts(rows: pl.DataFrame, names: Sequence[str]) -> dict[str, pl.Series]:
     if rows[COLUMNS].null_count() < rows.height:
         given = [{} if text is None else json.loads(text) for text in rows[COLUMNS].to_list()]
         for name in names:
-            column = pl.Series(name, [_written(one.get(name)) for one in given], pl.String)
+            values = [each.get(name) for each in given]
+            written = [
+                each if each is None or isinstance(each, str) else json.dumps(each).removesuffix(".0")
+                for each in values
+            ]
+            column = pl.Series(name, written, pl.String)
             columns[name] = pl.select(pl.coalesce(column, columns[name]).alias(name)).to_series()
     return columns
-
-
-def _written(value: Any) -> str | None:
-    return value if value is None or isinstance(value, str) else json.dumps(value).removesuffix(".0")
 
 
 def _text(column: pl.Series) -> pl.Series:

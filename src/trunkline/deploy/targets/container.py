@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from trunkline.conf.deploy import Deploy
 from trunkline.conf.monitoring import Monitoring
-from trunkline.conf.targets import Container, Services
+from trunkline.conf.targets import Services
 from trunkline.conf.tracking import Tracking, is_server
 from trunkline.core.addresses import host_of
 from trunkline.core.errors import UserError
@@ -48,10 +48,12 @@ def render(params: Params, place: Place) -> dict[str, str]:
     _check(server, declared.services)
     tracking, monitoring = params.group(Tracking), params.group(Monitoring)
     with_mlflow = is_server(tracking.uri) and host_of(tracking.uri) == "mlflow"
+    locks = ["locks/serve-sklearn.txt"] if declared.sklearn else []  # each has what all servers need
+    locks += ["locks/serve-arrow.txt"] if server.writes_arrow else []
     values = {
         "server": server, "declared": declared, "services": declared.services, "place": place, "job":
         monitoring.alerting.job, "home": HOME, "store": STORE, "user": USER, "mlflow": with_mlflow,
-        "locks": _locks(server, declared), "owned": [STORE, *server.volumes().values()],
+        "locks": locks or ["locks/serve.txt"], "owned": [STORE, *server.volumes().values()],
     }  # fmt: skip
     names = ["server.Dockerfile", "pipeline.Dockerfile", "compose.yaml"]
     names += ["prometheus.yml"] if declared.services.prometheus else []
@@ -62,13 +64,6 @@ def render(params: Params, place: Place) -> dict[str, str]:
     if server.clients:
         texts["clients.txt"] = _entries(place, server.clients)
     return texts
-
-
-def _locks(server: Server, declared: Container) -> list[str]:
-    """Return the locks of a server: what all need is in each of them."""
-    locks = ["locks/serve-sklearn.txt"] if declared.sklearn else []
-    locks += ["locks/serve-arrow.txt"] if server.writes_arrow else []
-    return locks or ["locks/serve.txt"]
 
 
 def _entries(place: Place, packages: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trunkline.conf.deploy import Deploy
-from trunkline.conf.registry import Declaration, Kind, Registry, label
+from trunkline.conf.registry import Kind, Registry, label
 from trunkline.core.errors import UserError
 from trunkline.deploy import course
 
@@ -46,7 +46,8 @@ def of(registered: Registry, environment: str, deploy: Deploy) -> Split:
     """Return the split of an environment; raises UserError for a candidate that cannot be beside it in a cluster."""
     declared, rollout = registered.environments[environment], deploy.environments[environment].rollout
     where = f"{registered.where}: {registered.name}.{environment}"
-    version, candidate = _pinned(declared), declared.candidate
+    version = label(declared.version) if isinstance(declared.version, int) else None
+    candidate = declared.candidate
     if candidate is None or rollout is None:
         return Split(version)
     if version is None:
@@ -57,7 +58,3 @@ def of(registered: Registry, environment: str, deploy: Deploy) -> Split:
             f"{where}: {share} %: a cluster splits by whole percent alone; declare such steps in conf/deploy"
         )
     return Split(version, label(candidate.version), candidate.kind, int(share))
-
-
-def _pinned(declared: Declaration) -> str | None:
-    return label(declared.version) if isinstance(declared.version, int) else None

@@ -6,7 +6,6 @@ is cut before it, and the loader computes it in the order in which onnxruntime d
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -68,7 +67,7 @@ def export(folder: Path, runtime: Path | None, tolerance: float, single: Single 
     rows = [{"request": row.request, "score": bundle.score(row.request)} for row in golden.read(folder)]
     texts = {
         "contract.json": (folder / "contract.json").read_bytes(),
-        "golden.json": _lines(rows),
+        "golden.json": (json.dumps(rows, ensure_ascii=False, sort_keys=True, indent=1) + "\n").encode(),
         "model.onnx": graph.content,
         **{name: resources.files(__package__).joinpath("web", name).read_bytes() for name in _OWN},
         **({name: _part(runtime, name) for name in RUNTIME} if runtime else {}),
@@ -80,7 +79,7 @@ def export(folder: Path, runtime: Path | None, tolerance: float, single: Single 
         "exact": graph.exact and not single,
         **report,
         "tolerance": tolerance,
-        "files": _hashes(texts),
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(texts.items())},
     }
     return {**texts, "export.json": files.canonical_json(about, digits=None).encode()}
 
@@ -119,12 +118,3 @@ def _part(folder: Path, name: str) -> bytes:
         if path.is_file():
             return path.read_bytes()
     raise UserError(f"{folder}: has no {name}; name the unpacked npm package onnxruntime-web")
-
-
-def _lines(rows: Sequence[Mapping[str, object]]) -> bytes:
-    """Return rows as JSON with every digit of their numbers."""
-    return (json.dumps(rows, ensure_ascii=False, sort_keys=True, indent=1) + "\n").encode()
-
-
-def _hashes(contents: Mapping[str, bytes]) -> dict[str, str]:
-    return {name: hashlib.sha256(content).hexdigest() for name, content in sorted(contents.items())}

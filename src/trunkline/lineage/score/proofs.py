@@ -129,12 +129,11 @@ def _delivered(project: Project) -> str | None:
 
 
 def _rolled_back(project: Project) -> str | None:
-    backwards = (change for change in project.changes if _earlier(change.after.version, change.before.version))
-    return next((change.commit[:10] for change in backwards), None)
-
-
-def _earlier(after: Any, before: Any) -> bool:
-    return isinstance(after, int) and isinstance(before, int) and after < before
+    for change in project.changes:
+        after, before = change.after.version, change.before.version
+        if isinstance(after, int) and isinstance(before, int) and after < before:
+            return change.commit[:10]
+    return None
 
 
 REVIEWED = workflow(

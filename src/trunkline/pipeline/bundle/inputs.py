@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from trunkline.bundle.contract import Input
 from trunkline.conf.contract import ColumnContract, Contract
+from trunkline.conf.data.sources import Files, Package, Source
 from trunkline.conf.features import Aggregate, Features, Latest, Lookup, Rolling, RowExpression, View
-from trunkline.conf.sources import Files, Package, Source
 from trunkline.core.expressions import Column, Type, infer, parse
 from trunkline.core.values import duration_text
 from trunkline.pipeline.features.plan import (

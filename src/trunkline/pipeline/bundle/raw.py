@@ -5,7 +5,7 @@ from typing import Any
 
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
-from trunkline.conf.sources import Files, Package
+from trunkline.conf.data.sources import Files, Package
 from trunkline.core.expressions import columns, parse
 from trunkline.pipeline.features import plan_json
 from trunkline.pipeline.features.plan import FeaturePlan, StaticLookup

@@ -9,7 +9,7 @@ from trunkline.bundle.manifest import Identity
 from trunkline.core import files, paths
 from trunkline.core.arrays import Floats
 from trunkline.core.files import parse_json
-from trunkline.tables.parquet import write_parquet
+from trunkline.core.tables.parquet import write_parquet
 
 SCORES, CHAMPION, SCORE = "scores.parquet", "champion.json", "score"
 

@@ -59,7 +59,7 @@ def notations(contract: Contract) -> None:
     ]
     if not declared:
         return
-    from trunkline.tables import convert  # noqa: PLC0415  imports polars
+    from trunkline.core.tables import convert  # noqa: PLC0415  imports polars
 
     mistakes = []
     for key, kind, notation in declared:

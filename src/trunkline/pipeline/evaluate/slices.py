@@ -16,13 +16,13 @@ from trunkline.core import files, paths
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
+from trunkline.core.tables import rows
 from trunkline.pipeline.evaluate import curves as evaluate_curves
 from trunkline.pipeline.evaluate import undefined
 from trunkline.pipeline.evaluate.bootstrap import Resamples, intervals
 from trunkline.pipeline.evaluate.estimate import Estimate, Slice
 from trunkline.pipeline.evaluate.metrics.kinds import Metric, Sample, point
 from trunkline.pipeline.evaluate.metrics.registry import named
-from trunkline.tables import rows
 
 MISSING = "(missing)"
 MOST_SLICES = 1000

@@ -26,6 +26,9 @@ import polars as pl
 from trunkline.core.errors import OutsideError, UserError, one_line
 from trunkline.core.expressions import Expression
 from trunkline.core.features import EVENT_TIME
+from trunkline.core.tables import parquet
+from trunkline.core.tables.rows import UNFIT, UNFIT_ADVICE, connect
+from trunkline.core.tables.sql import identifier, neutral, readable, to_sql
 from trunkline.pipeline.features import sql, unfit
 from trunkline.pipeline.features.distribution import SLICE
 from trunkline.pipeline.features.plan import (
@@ -41,9 +44,6 @@ from trunkline.pipeline.features.plan import (
     StaticLookup,
     operands,
 )
-from trunkline.tables import parquet
-from trunkline.tables.rows import UNFIT, UNFIT_ADVICE, connect
-from trunkline.tables.sql import identifier, neutral, readable, to_sql
 
 # Columns of the engine's own; what stands for a declared name has no underscore first.
 _ID, _NOW, _EVENT, _KNOWN = "_id", "_prediction_time", "_event_time", "_available_at"

@@ -12,11 +12,11 @@ from typing import Self
 
 from trunkline.core import files
 from trunkline.core.expressions import Type
+from trunkline.core.tables.sql import identifier, neutral
 from trunkline.pipeline.features import distribution, sql
 from trunkline.pipeline.features.distribution import SLICE
 from trunkline.pipeline.features.duckdb import DuckDBEngine, view_name
 from trunkline.pipeline.features.plan import Early, Events, FeaturePlan, Named, Part, Primitive
-from trunkline.tables.sql import identifier, neutral
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from trunkline.conf.engine import Engine as Declared
+from trunkline.core.tables import parquet
 from trunkline.pipeline.features import distribution, partition
 from trunkline.pipeline.features.duckdb import DuckDBEngine
 from trunkline.pipeline.features.executors.executor import Executor, connect
 from trunkline.pipeline.features.partition import Bucket, Shared
 from trunkline.pipeline.features.plan import Early, Engine, Events, FeaturePlan, Named, Part, Primitive
-from trunkline.tables import parquet
 
 
 @dataclass

@@ -14,10 +14,10 @@ from trunkline.core import expressions
 from trunkline.core.dataset import Schema, Split
 from trunkline.core.errors import UserError
 from trunkline.core.features import EVENT_TIME, Role
+from trunkline.core.tables import rows
 from trunkline.core.tasks import CLASSES
 from trunkline.core.values import Window, midnight
 from trunkline.pipeline.features.plan import Engine, FeaturePlan, Part, Primitive, RequestShare, Span
-from trunkline.tables import rows
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from trunkline.core.features import EVENT_TIME
+from trunkline.core.tables.rows import share_sql
+from trunkline.core.tables.sql import identifier
 from trunkline.pipeline.features.plan import Part, RequestShare, Span
-from trunkline.tables.rows import share_sql
-from trunkline.tables.sql import identifier
 
 TIME = identifier(EVENT_TIME)
 

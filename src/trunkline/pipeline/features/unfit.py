@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from trunkline.tables.rows import UNFIT
+from trunkline.core.tables.rows import UNFIT
 
 ROW = "_row"  # the column of a source that numbers its rows, from 1, as they stand in the table
 

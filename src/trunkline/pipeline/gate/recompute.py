@@ -1,5 +1,6 @@
 """Measures and judges again, from stored scores and labels: no reported number and no reported verdict is believed."""
 
+import hashlib
 import json
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from trunkline.pipeline.evaluate.slices import Measurements
 from trunkline.pipeline.gate import decision, verdicts
 from trunkline.pipeline.gate import evidence as gate_evidence
 from trunkline.pipeline.gate.evidence import Evidence
-from trunkline.pipeline.reports import GatesReport, Verdict
+from trunkline.pipeline.reports import MEASURED, GatesReport, Verdict
 
 RULES = "rules"
 FORMER = "by the base's rules: "
@@ -60,7 +61,34 @@ def former(before: Params, params: Params) -> list[Verdict]:
 
 
 def _measure(declared: Evaluation, seed: int) -> tuple[Evidence, Measurements]:
-    """Return the evidence with metrics and slices measured now, and what was measured."""
+    """Return the evidence with metrics and slices measured now, and what was measured.
+
+    A review needs it for its comment, for the check, and by the base's rules: the same files are measured once.
+    """
+    key = (declared.model_dump_json(), seed, _content())
+    if key not in _last:
+        measured = _measured(declared, seed)
+        _last.clear()
+        _last[key] = measured
+    return _last[key]
+
+
+_last: dict[tuple[str, int, str], tuple[Evidence, Measurements]] = {}
+_READ = (*MEASURED, paths.FEATURES, paths.PREDICTIONS, paths.RIVALS, paths.CHAMPION, paths.BUNDLE)
+
+
+def _content() -> str:
+    """Return a digest of all files that are measured and judged."""
+    digest = hashlib.sha256()
+    for read in _READ:
+        for path in sorted(read.rglob("*")) if read.is_dir() else [read]:
+            if path.is_file():
+                digest.update(f"{path}\0{path.stat().st_size}\0".encode())
+                digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _measured(declared: Evaluation, seed: int) -> tuple[Evidence, Measurements]:
     try:
         evidence = gate_evidence.read(declared, seed)
     except OSError as error:

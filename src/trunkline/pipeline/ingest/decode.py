@@ -17,10 +17,10 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trunkline.conf.sources import Files, Package, TableSource
+from trunkline.conf.data.sources import Files, Package, TableSource
 from trunkline.core.errors import UserError, nearest
+from trunkline.core.tables import parquet
 from trunkline.pipeline.ingest import csv_records, plain_csv
-from trunkline.tables import parquet
 
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 CHECKED = 4 << 20  # bytes of a CSV that are checked at a time

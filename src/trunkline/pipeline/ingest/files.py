@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trunkline.conf.sources import HTTP, Files
+from trunkline.conf.data.sources import HTTP, Files
 from trunkline.core import paths
 from trunkline.core.addresses import shown
 from trunkline.core.errors import UserError

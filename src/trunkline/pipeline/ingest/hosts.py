@@ -4,7 +4,7 @@ import socket
 from collections.abc import Collection
 from ipaddress import ip_address
 
-from trunkline.conf.sources import private
+from trunkline.conf.data.sources import private
 from trunkline.core.addresses import is_public
 from trunkline.core.errors import OutsideError, UserError
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import polars as pl
 
-from trunkline.conf.sources import Delta, Iceberg
+from trunkline.conf.data.sources import Delta, Iceberg
 from trunkline.core import paths
 from trunkline.core.addresses import shown
 from trunkline.core.errors import OutsideError, UserError
+from trunkline.core.tables import parquet
 from trunkline.pipeline.ingest import hosts, iceberg
-from trunkline.tables import parquet
 
 _MISSING = "needs {}; run: pip install 'trunkline[lakehouse]'"
 

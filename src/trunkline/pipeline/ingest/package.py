@@ -6,7 +6,7 @@ import hashlib
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
-from trunkline.conf.sources import Package
+from trunkline.conf.data.sources import Package
 from trunkline.core.errors import UserError, nearest
 from trunkline.pipeline.ingest.decode import File
 

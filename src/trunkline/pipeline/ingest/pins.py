@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from trunkline.conf.sources import Delta, Files, Iceberg, Package, Query, Source
+from trunkline.conf.data.sources import Delta, Files, Iceberg, Package, Query, Source
 from trunkline.core.errors import UserError
 from trunkline.core.files import sha256
 from trunkline.pipeline.ingest import files

@@ -7,7 +7,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from trunkline.conf.sources import Files, Package
+from trunkline.conf.data.sources import Files, Package
 from trunkline.core.errors import UserError
 
 

@@ -12,15 +12,15 @@ from typing import Any
 
 import polars as pl
 
-from trunkline.conf.sources import Delta, Files, Iceberg, Package, Query, Source
+from trunkline.conf.data.sources import Delta, Files, Iceberg, Package, Query, Source
 from trunkline.core.addresses import shown
 from trunkline.core.errors import UserError
 from trunkline.core.files import sha256
 from trunkline.core.progress import Bar
+from trunkline.core.tables import parquet
 from trunkline.pipeline.ingest import decode, package
 from trunkline.pipeline.ingest import files as ingest_files
 from trunkline.pipeline.ingest.decode import File
-from trunkline.tables import parquet
 
 
 @dataclass(frozen=True)

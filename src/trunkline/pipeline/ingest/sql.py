@@ -16,8 +16,9 @@ import polars as pl
 import sqlalchemy
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from trunkline.conf.sources import Query
-from trunkline.core import databases, paths
+from trunkline.conf.data import databases
+from trunkline.conf.data.sources import Query
+from trunkline.core import paths
 from trunkline.core.addresses import shown
 from trunkline.core.errors import OutsideError, UserError, nearest
 from trunkline.pipeline.ingest import hosts

@@ -10,7 +10,7 @@ from typing import Any
 import fsspec
 from fsspec.core import url_to_fs
 
-from trunkline.conf.sources import SERVERS
+from trunkline.conf.data.sources import SERVERS
 from trunkline.core.addresses import host_of, shown
 from trunkline.core.errors import OutsideError, UserError, nearest
 from trunkline.pipeline.ingest import hosts

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from trunkline.conf.sources import Files, Source
+from trunkline.conf.data.sources import Files, Source
 from trunkline.core.errors import UserError
 from trunkline.pipeline.ingest import pins
 

@@ -24,12 +24,12 @@ from trunkline.conf.model import Model
 from trunkline.core import files
 from trunkline.core.dataset import SCHEMA, Dataset
 from trunkline.core.errors import UserError
+from trunkline.core.tables import rows
 from trunkline.pipeline.evaluate.metrics import formulas, registry
 from trunkline.pipeline.evaluate.metrics.kinds import Sample, point
 from trunkline.pipeline.evaluate.metrics.registry import named
 from trunkline.pipeline.train import estimators, fit, folds, quantiles
 from trunkline.pipeline.train.folds import Cut, Fold
-from trunkline.tables import rows
 
 LOCK = Path("locks/pipeline.txt")
 

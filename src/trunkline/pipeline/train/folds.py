@@ -14,8 +14,8 @@ import polars as pl
 from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
 from trunkline.core.features import EVENT_TIME
+from trunkline.core.tables import rows
 from trunkline.core.values import midnight
-from trunkline.tables import rows
 
 Rows = npt.NDArray[np.int64]
 

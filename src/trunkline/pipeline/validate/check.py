@@ -28,9 +28,9 @@ from trunkline.core.errors import UserError, nearest, one_line
 from trunkline.core.expressions import Expression, columns
 from trunkline.core.paths import RAW
 from trunkline.core.progress import Bar
+from trunkline.core.tables import convert, parquet
+from trunkline.core.tables.rows import UnfitError, add_derived
 from trunkline.pipeline.validate.schema import RowRule, rules, schema
-from trunkline.tables import convert, parquet
-from trunkline.tables.rows import UnfitError, add_derived
 
 SHOWN = 3  # offending rows in a message
 PIECE = 2**19  # rows

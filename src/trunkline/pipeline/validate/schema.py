@@ -9,8 +9,8 @@ import polars as pl
 from pandera.api.polars.types import PolarsData
 
 from trunkline.conf.contract import ColumnContract, Policy, RowCheck, TableContract
-from trunkline.tables import convert
-from trunkline.tables import rows as core_rows
+from trunkline.core.tables import convert
+from trunkline.core.tables import rows as core_rows
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,8 @@ def _runs_now(outcome: Outcome) -> str:
 
 
 def _blocks(dashboard: Dashboard) -> Iterator[dict[str, Any]]:
-    urls = _urls(dashboard.changes)
+    events = () if isinstance(dashboard.changes, Failed) else dashboard.changes.events
+    urls = {each.pull_request: url for each in events if each.pull_request and (url := _url(each.url))}
     for environment in dashboard.environments if not isinstance(dashboard.environments, Failed) else ():
         standing = environment.standing
         outcome, rollout = standing.outcome, environment.rollout
@@ -108,7 +109,7 @@ def _blocks(dashboard: Dashboard) -> Iterator[dict[str, Any]]:
             "name": outcome.environment,
             "version": _runs_now(outcome),
             "follows": outcome.declared == LATEST,
-            "since": _since(standing.since),
+            "since": _minute(datetime.fromisoformat(standing.since)) if standing.since else "",
             "author": standing.author,
             "pull_request": standing.pull_request,
             "url": urls.get(standing.pull_request or ""),
@@ -119,12 +120,6 @@ def _blocks(dashboard: Dashboard) -> Iterator[dict[str, Any]]:
             "verdict": rollout and {"look": _ANSWERS.get(rollout.answer, "none"), "is": rollout},
             "held": standing.held,
         }
-
-
-def _urls(changes: Changes | Failed) -> dict[str, str]:
-    """Return the addresses of pull requests such as #8, as far as the forge has said them."""
-    events = () if isinstance(changes, Failed) else changes.events
-    return {each.pull_request: url for each in events if each.pull_request and (url := _url(each.url))}
 
 
 def _url(url: str | None) -> str | None:
@@ -154,17 +149,14 @@ def _health(environment: Environment) -> dict[str, Any] | None:
     if isinstance(watched, Failed):
         return {"look": "warn", "word": "not known", "alerts": [], "text": watched.reason, "unmeasured": ()}
     why = unjudged(watched)
+    look = _SEVERITIES[watched.active[0].severity] if watched.active else "warn" if why else "good"
     return {
-        "look": "warn" if why and not watched.active else _look(watched),
+        "look": look,
         "word": "not known" if why and not watched.active else watched.answer,
         "alerts": [{"look": _SEVERITIES[each.severity], "text": sentence(each)} for each in watched.active],
         "text": why or _read(watched),
         "unmeasured": watched.unmeasured if watched.windows else (),
     }
-
-
-def _look(watched: Report) -> str:
-    return _SEVERITIES[watched.active[0].severity] if watched.active else "good"
 
 
 def _read(watched: Report) -> str:
@@ -194,11 +186,6 @@ def _approved(change: Change) -> str:
     if change.pull_request is None:
         return ""
     return "not known here" if change.approved is None else ", ".join(change.approved) or "nobody"
-
-
-def _since(date: str | None) -> str:
-    """Return a moment of git's, ISO 8601, as people read it; nothing for None."""
-    return _minute(datetime.fromisoformat(date)) if date else ""
 
 
 def _minute(moment: datetime) -> str:

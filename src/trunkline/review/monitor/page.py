@@ -15,21 +15,24 @@ _LOOKS = {"critical": "bad", "warning": "warn", "info": "none"}
 
 def render(report: Report) -> str:
     """Return the page; equal reports give equal text."""
+    active = report.active
+    past = [each for each in reversed(report.alerts) if each not in active]
+    moved = [each for alert in report.alerts for each in alert.streaks if each.slice]
     return page.filled(
         TEMPLATE,
         {
             "report": report,
             "watched": report.watched,
             "headline": headline(report),
-            "state": _state(report),
-            "sentences": [sentence(each) for each in report.active],
-            "alerts": [_row(each) for each in (*report.active, *_past(report))],
+            "state": "free" if not active else "blocked" if active[0].severity == "critical" else "stale",
+            "sentences": [sentence(each) for each in active],
+            "alerts": [_row(each) for each in (*active, *past)],
             "rules": [_standing(each) for each in report.standings],
             "metrics": [*pictures.metrics(report), *pictures.means(report)],
             "heat": [*pictures.heat(report)],
             "distributions": [*pictures.distributions(report)],
             "slices": [*pictures.slices(report)],
-            "movers": [_mover(each) for each in _movers(report)],
+            "movers": [_mover(each) for each in sorted(moved, key=lambda each: (each.since, each.key))],
         },
     )
 
@@ -41,17 +44,6 @@ def headline(report: Report) -> str:
     first, others = report.active[0], len(report.active) - 1
     words = f"{first.cause.name} of {named(first.cause.subject, first.cause.slice, first.cause.label)}"
     return f"{words}, and {others} more" if others else words
-
-
-def _state(report: Report) -> str:
-    if not report.active:
-        return "free"
-    return "blocked" if report.active[0].severity == "critical" else "stale"
-
-
-def _past(report: Report) -> list[Alert]:
-    active = set(report.active)
-    return [each for each in reversed(report.alerts) if each not in active]
 
 
 def _row(alert: Alert) -> dict[str, Any]:
@@ -83,12 +75,6 @@ def _standing(standing: Standing) -> dict[str, str]:
         "rows": f"{finding['rows']:,}" if finding else "",
         "beyond": f"{standing.beyond} of {standing.series}" if standing.series else "",
     }
-
-
-def _movers(report: Report) -> list[Streak]:
-    """Return what moved in slices, the first first."""
-    moved = [each for alert in report.alerts for each in alert.streaks if each.slice]
-    return sorted(moved, key=lambda each: (each.since, each.key))
 
 
 def _mover(streak: Streak) -> dict[str, str]:

@@ -108,7 +108,9 @@ def _metric(axes: Any, known: pl.DataFrame, estimated: pl.DataFrame, name: str) 
     covered = known.filter(pl.col(COVERAGE).is_not_null())
     if covered.height:
         bars = axes.twinx()
-        bars.bar(_days(covered), covered[COVERAGE].to_list(), width=_width(covered), color=GRID, alpha=0.6)
+        days = _days(covered)
+        width = 0.9 * min((after - before for before, after in pairwise(days)), default=1.0)
+        bars.bar(days, covered[COVERAGE].to_list(), width=width, color=GRID, alpha=0.6)
         bars.set(ylim=(0, 4), yticks=[], facecolor="none")
         bars.spines[:].set_visible(False)
         axes.set_zorder(bars.get_zorder() + 1)
@@ -158,12 +160,6 @@ def _dates(axes: Any) -> None:
 def _days(rows: pl.DataFrame) -> list[float]:
     """Return the starts of windows as matplotlib has moments: in days since 1970."""
     return (rows[WINDOW].dt.epoch("us") / 86_400_000_000).to_list()
-
-
-def _width(rows: pl.DataFrame) -> float:
-    """Return the width of a bar for each window, in days."""
-    days = _days(rows)
-    return 0.9 * min((after - before for before, after in pairwise(days)), default=1.0)
 
 
 def _heat(name: str, title: str, findings: pl.DataFrame) -> Picture:

@@ -46,7 +46,8 @@ _NOBODY = b"\0" * 32, Principal("", frozenset())  # takes the same comparison as
 def new_key(name: str, scopes: list[Scope]) -> tuple[Key, str]:
     """Return an entry for the file, and the key itself, which is stored nowhere."""
     identifier, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
-    return Key(identifier, name, sorted(set(scopes)), _hash(secret)), f"{identifier}.{secret}"
+    hashed = hashlib.sha256(secret.encode()).hexdigest()
+    return Key(identifier, name, sorted(set(scopes)), hashed), f"{identifier}.{secret}"
 
 
 def parse(content: bytes, path: Path) -> list[Key]:
@@ -124,7 +125,3 @@ def _by_id(path: Path) -> dict[str, _Known]:
 def _stamp(path: Path) -> tuple[int, int, int] | None:
     status = os.stat(path)  # noqa: PTH116  asked for each request
     return status.st_mtime_ns, status.st_size, status.st_ino
-
-
-def _hash(secret: str) -> str:
-    return hashlib.sha256(secret.encode()).hexdigest()

@@ -43,12 +43,24 @@ class Tokens:
     async def principal(self, token: str) -> Principal | None:
         """Return whose token it is, None for one that is refused; raises ProblemError while no key can be read."""
         try:
-            return self._principal(self._claims(token, await self._key(self._key_id(token))))
+            return await self._principal(token)
         except _RefusedError as error:
             _log.info("a token is refused: %s", error)
         except jwt.PyJWTError as error:
-            _log.info("a token is refused: %s", _reason(error))
+            # In words of our own: the library's may quote the token.
+            words = next((words for kind, words in _REASONS.items() if isinstance(error, kind)), "it is malformed")
+            _log.info("a token is refused: %s", words)
         return None
+
+    async def _principal(self, token: str) -> Principal:
+        key = await self._keys.key(self._key_id(token))
+        if key is None:
+            raise _RefusedError("the issuer has no key of its id (kid)")
+        claims = self._claims(token, key)
+        name = claims.get(self._declared.principal_claim)
+        if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
+            raise _RefusedError(f"its claim {self._declared.principal_claim} is no name")
+        return Principal(f"jwt:{name}", _scopes(claims.get(self._declared.scopes_claim)))
 
     def _key_id(self, token: str) -> str:
         """Return the id of the key that is to have signed a token, once its header is one that can be accepted."""
@@ -61,12 +73,6 @@ class Tokens:
         if not isinstance(identifier, str):
             raise _RefusedError("it names no key (kid)")
         return identifier
-
-    async def _key(self, identifier: str) -> PyJWK:
-        key = await self._keys.key(identifier)
-        if key is None:
-            raise _RefusedError("the issuer has no key of its id (kid)")
-        return key
 
     def _claims(self, token: str, key: PyJWK) -> dict[str, Any]:
         declared = self._declared
@@ -83,12 +89,6 @@ class Tokens:
             raise _RefusedError("it is for others as well")
         return claims
 
-    def _principal(self, claims: dict[str, Any]) -> Principal:
-        name = claims.get(self._declared.principal_claim)
-        if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
-            raise _RefusedError(f"its claim {self._declared.principal_claim} is no name")
-        return Principal(f"jwt:{name}", _scopes(claims.get(self._declared.scopes_claim)))
-
 
 class _RefusedError(Exception):
     """A token is not accepted, for a reason that holds nothing of it."""
@@ -98,8 +98,3 @@ def _scopes(claim: Any) -> frozenset[str]:
     """Return the scopes that are ours, of words in a text or of a list."""
     words = claim.split() if isinstance(claim, str) else claim if isinstance(claim, list) else []
     return _SCOPES & {word for word in words if isinstance(word, str)}
-
-
-def _reason(error: jwt.PyJWTError) -> str:
-    """Return why a token is refused in words of our own: the library's may quote the token."""
-    return next((words for kind, words in _REASONS.items() if isinstance(error, kind)), "it is malformed")

@@ -15,13 +15,13 @@ from trunkline.bundle.columns import CheckedRows
 from trunkline.core import files
 from trunkline.core.arrays import Floats
 from trunkline.core.errors import UserError
+from trunkline.core.tables.rows import UnfitError
 from trunkline.serve import tables, unseen
 from trunkline.serve.batch.job import Job
 from trunkline.serve.log import REQUEST
 from trunkline.serve.prediction_log.segments import ScoredRows
 from trunkline.serve.raw import converted
 from trunkline.serve.unseen import UnseenTexts
-from trunkline.tables.rows import UnfitError
 
 Scorer = Callable[[Floats, npt.NDArray[np.object_]], Floats]
 

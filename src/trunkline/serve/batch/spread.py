@@ -14,6 +14,7 @@ from trunkline.serve.engine import choose
 from trunkline.serve.engine.choose import Engine
 
 TASK = 8  # parts of a task: a model is loaded once for as many
+LARGE = 1 << 24  # bytes of a file of which compiling the trees is worth its time
 
 
 def run(job: Job, executor: Executor, advance: Callable[[int], None]) -> Summary:
@@ -47,5 +48,5 @@ def make(job: Job, numbers: range, finished: frozenset[int]) -> list[Part]:
 def scorer(job: Job) -> Engine:
     """Return what scores a job's rows."""
     if job.runtime == "onnx":
-        return choose.fastest(job.model, parts.CALL)
+        return choose.fastest(job.model, parts.CALL, compiled=job.table.path.stat().st_size >= LARGE)
     return choose.scikit_learn(job.model, job.contract)

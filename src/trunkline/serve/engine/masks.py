@@ -53,7 +53,11 @@ class TextTable:
     def places(self, texts: Texts) -> Places:
         """Return the row of the table for each row of texts."""
         get, unknown = self.known.get, self.unknown
-        return np.fromiter((get(text, unknown) for text in texts[:, self.column].tolist()), np.intp, len(texts))
+        return np.array([get(text, unknown) for text in texts[:, self.column].tolist()], np.intp)
+
+    def place(self, text: str | None) -> int:
+        """Return the row of the table for one text."""
+        return self.known.get(text, self.unknown)
 
 
 @dataclass(frozen=True)

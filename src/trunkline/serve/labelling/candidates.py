@@ -14,6 +14,9 @@ import polars as pl
 
 from trunkline.core import expressions
 from trunkline.core.errors import UserError, nearest
+from trunkline.core.tables import convert
+from trunkline.core.tables import rows as table_rows
+from trunkline.core.tables.convert import Parsed
 from trunkline.core.tasks import SCORE
 from trunkline.serve import tables
 from trunkline.serve.labels import join
@@ -23,9 +26,6 @@ from trunkline.serve.log import INPUTS, REQUEST, TIME
 from trunkline.serve.prediction_log.place import Place
 from trunkline.serve.prediction_log.segments import ARM, COLUMNS, PREDICTION_TIME, ROW
 from trunkline.serve.tables import RowsFile
-from trunkline.tables import convert
-from trunkline.tables import rows as table_rows
-from trunkline.tables.convert import Parsed
 
 PER = "per"  # the column of slices, of those that are chosen equally of
 

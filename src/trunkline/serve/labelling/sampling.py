@@ -11,10 +11,10 @@ from typing import Literal
 import polars as pl
 
 from trunkline.core.errors import UserError
+from trunkline.core.tables import rows as table_rows
 from trunkline.core.tasks import NUMERIC, SCORE, Task
 from trunkline.serve.labelling.candidates import PER
 from trunkline.serve.prediction_log.segments import ARM
-from trunkline.tables import rows as table_rows
 
 By = Literal["random", "uncertain", "disagreeing"]
 

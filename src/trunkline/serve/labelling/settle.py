@@ -9,6 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from trunkline.core.errors import UserError
+from trunkline.core.tables import convert
 from trunkline.core.tasks import NUMERIC
 from trunkline.serve.labelling import returned
 from trunkline.serve.labelling.agreement import alpha
@@ -16,7 +17,6 @@ from trunkline.serve.labelling.returned import AT, TASK, VALUE, WHO, Returned
 from trunkline.serve.labels.declared import Declared
 from trunkline.serve.labels.file import Columns, OutcomesFile
 from trunkline.serve.tables import RowsFile
-from trunkline.tables import convert
 
 Rule = Literal["majority", "median"]
 

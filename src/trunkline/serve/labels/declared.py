@@ -10,7 +10,7 @@ from typing import Self
 
 from trunkline.conf.contract import ColumnContract, ColumnType, Contract
 from trunkline.conf.data import Data, Target
-from trunkline.conf.sources import Files, Package
+from trunkline.conf.data.sources import Files, Package
 from trunkline.core import expressions
 from trunkline.core.errors import UserError
 from trunkline.core.expressions import Expression

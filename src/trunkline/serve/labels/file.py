@@ -15,6 +15,8 @@ import polars as pl
 from trunkline.bundle import columns as bundle_columns
 from trunkline.core.errors import UserError
 from trunkline.core.expressions import Expression, columns
+from trunkline.core.tables import rows as table_rows
+from trunkline.core.tables.rows import UnfitError
 from trunkline.core.tasks import CLASSES, MOST_RELEVANT, NUMERIC
 from trunkline.serve import raw, tables
 from trunkline.serve.labels import identity
@@ -25,8 +27,6 @@ from trunkline.serve.log import REQUEST
 from trunkline.serve.online.reader import DeclaredColumn
 from trunkline.serve.prediction_log.segments import ROW
 from trunkline.serve.tables import RowsFile
-from trunkline.tables import rows as table_rows
-from trunkline.tables.rows import UnfitError
 
 NUMBER = "number"  # of a row in its file, counted from 1 below the header
 

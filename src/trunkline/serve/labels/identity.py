@@ -12,10 +12,10 @@ from typing import Any
 import msgspec
 import polars as pl
 
+from trunkline.core.tables import convert
+from trunkline.core.tables.convert import ColumnType
 from trunkline.serve.log import INPUTS, REQUEST
 from trunkline.serve.prediction_log.segments import COLUMNS, ROW
-from trunkline.tables import convert
-from trunkline.tables.convert import ColumnType
 
 KEY = "key"
 PLACE, IDENTITY = "place", "identity"  # the number of a row, and a text that is that of its outcomes

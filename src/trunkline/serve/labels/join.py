@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 
 from trunkline.core import files
+from trunkline.core.tables import parquet
 from trunkline.core.tasks import SCORE
 from trunkline.serve.labels import identity
 from trunkline.serve.labels.identity import IDENTITY, PLACE
@@ -17,7 +18,6 @@ from trunkline.serve.labels.store import ARRIVED, IMPORTED, INSTANT, OUTCOME, Ou
 from trunkline.serve.log import DIGEST, INPUTS, REQUEST, TIME, Outcome
 from trunkline.serve.prediction_log.place import Place
 from trunkline.serve.prediction_log.segments import ARM, COLUMNS, ENVIRONMENT, PREDICTION_TIME, PROBLEM, ROW
-from trunkline.tables import parquet
 
 TOGETHER = 1 << 16  # rows of small segments that are joined at a time
 

@@ -82,7 +82,9 @@ class Writer:
                     self._write()
                 self._sweep()
         except (EOFError, ConnectionResetError, BrokenPipeError):
-            self._write_last()
+            self._write()  # what came before the server ended, which nobody waits for any more
+            if self._failed:
+                _log.error("the prediction log lacks %d rows of a server that has ended", self._rows())
 
     def _wait(self) -> float:
         return max(0.0, min(RETRY, max(self._due, self._not_before) - time.monotonic()))
@@ -94,16 +96,13 @@ class Writer:
             self._due = 0.0
         else:
             for answer in message.answers:
-                self._add(message.number, answer)
+                scorer = self._scorers[answer.scorer]
+                key = folder(scorer.version, scorer.digest, answer.time), answer.scorer
+                self._open.setdefault(key, Segment(message.number, message.number)).add(message.number, answer)
             self._last = message.number
             many = self._rows() * _HURRY >= self._log.queue
             wait = 0 if many else self._log.interval.total_seconds() / 2  # the other half is for writing
             self._due = min(self._due, time.monotonic() + wait)
-
-    def _add(self, number: int, answer: Answer) -> None:
-        scorer = self._scorers[answer.scorer]
-        key = folder(scorer.version, scorer.digest, answer.time), answer.scorer
-        self._open.setdefault(key, Segment(number, number)).add(number, answer)
 
     def _rows(self) -> int:
         return sum(segment.rows for segment in self._open.values())
@@ -145,12 +144,6 @@ class Writer:
         if answers := segment.without(self._written[where, scorer.digest]):
             name = f"{self._stem(scorer.digest)}-{segment.first:08}-{segment.last:08}.parquet"
             self._place.write(where, name, _table(scorer, self._privacy, answers, self._environment))
-
-    def _write_last(self) -> None:
-        """Write what came before the server ended, which nobody waits for any more."""
-        self._write()
-        if self._failed:
-            _log.error("the prediction log lacks %d rows of a server that has ended", self._rows())
 
     def _tell(self, message: Written | Problem) -> None:
         try:

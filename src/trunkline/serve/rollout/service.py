@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from trunkline.serve.asked import Answered, Asked
 from trunkline.serve.model import Scored
-from trunkline.serve.rollout.answers import Outcome, Work, answer
+from trunkline.serve.rollout.answers import Work, answer
 from trunkline.serve.rollout.arms import Arms
 from trunkline.serve.rollout.metrics import RolloutMetrics
 from trunkline.serve.rollout.shadow import Shadow, Shadowed
@@ -43,7 +43,10 @@ class Rolling:
         response = await work.run(partial(respond, outcome.answered), waits=False) if outcome.answered else None
         self._account(outcome.parts, origin)
         if arms.declared.kind == "shadow":
-            self._shadow.offer(_shadowed(arms, asked, work, origin, outcome))
+            # The candidate is to score the rows that the log says something of.
+            numbers = [number for part in outcome.parts for number in (*part.numbers, *part.problems)]
+            of = origin.request, origin.route, origin.principal
+            self._shadow.offer(Shadowed(arms, asked, numbers, work.size, time.time(), *of))
         if response is None:
             raise outcome.error or AssertionError
         return response
@@ -62,9 +65,3 @@ class Rolling:
     def _append_shadow(self, shadowed: Shadowed, part: Scored) -> None:
         if self.append and part.logged:
             self.append(part, shadowed.request, shadowed.route, shadowed.principal, None)
-
-
-def _shadowed(arms: Arms, asked: Asked, work: Work, origin: Origin, outcome: Outcome) -> Shadowed:
-    """Return what the candidate is to score: the rows that the log says something of."""
-    numbers = [number for part in outcome.parts for number in (*part.numbers, *part.problems)]
-    return Shadowed(arms, asked, numbers, work.size, time.time(), origin.request, origin.route, origin.principal)

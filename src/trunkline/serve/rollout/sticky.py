@@ -28,12 +28,12 @@ class Share:
         A value counts by its text, so that 7, 7.0 and "7" are the same: not every protocol can tell them apart.
         """
         values = self._key(row) or (None if otherwise is None else [otherwise])
-        return values is not None and self._place(values) < self.percent / 100 * 2 ** (8 * _BYTES)
-
-    def _place(self, values: list[str]) -> int:
+        if values is None:
+            return False
         hashed = self._begun.copy()
         hashed.update(f"[{', '.join(map(json.dumps, values))}]".encode())  # as of the list, in a fifth of the time
-        return int.from_bytes(hashed.digest())
+        least: float = self.percent / 100 * 2 ** (8 * _BYTES)  # of a hash that is not of the share
+        return int.from_bytes(hashed.digest()) < least
 
     @cached_property
     def _begun(self) -> "blake2b":

@@ -44,7 +44,10 @@ class StoredEvents:
         model = self.slot.current
         if model is None:
             raise OutageError("no model is served: nothing is delivered")
-        self._check(model)
+        tables = model.online.tables if model.online else {}
+        if self.declared.table not in tables:
+            text = f"serving.stream.events: table {self.declared.table}: the bundle makes no feature of it"
+            raise OutageError(text + nearest(self.declared.table, tables))
         read = [self._tried(model, message) for message in messages]
         rows = [each for each in read if isinstance(each, _Event) and each.row is not None]
         stored = iter(by_halves(partial(self._store, model), rows))
@@ -52,12 +55,6 @@ class StoredEvents:
         refused = [pair for pair in zip(messages, results, strict=True) if isinstance(pair[1], ProblemError)]
         self.metrics.count("stored", len(messages) - len(refused))
         return Outcome(dead=[dead_letter(message, problem) for message, problem in refused])  # type: ignore[arg-type]
-
-    def _check(self, model: Model) -> None:
-        tables = model.online.tables if model.online else {}
-        if self.declared.table not in tables:
-            text = f"serving.stream.events: table {self.declared.table}: the bundle makes no feature of it"
-            raise OutageError(text + nearest(self.declared.table, tables))
 
     def _tried(self, model: Model, message: Message) -> _Event | ProblemError:
         try:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import polars as pl
 
-from trunkline.tables import parquet
+from trunkline.core.tables import parquet
 
 SCRIPT = """
 import io, sys
 from pathlib import Path
 import polars as pl
-from trunkline.tables import parquet
+from trunkline.core.tables import parquet
 text = "a,b,c\\n" + "".join(f"{i % 7},{i * 31 % 1009},t{i % 501}\\n" for i in range(300_000))
 frame = pl.read_csv(io.StringIO(text), infer_schema=False, null_values=["3"])
 frame = frame.with_columns(pl.col("b").cast(pl.Float64))

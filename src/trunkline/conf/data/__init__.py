@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from trunkline.conf.sources import Source
+from trunkline.conf.data.sources import Source
 from trunkline.core import expressions
 from trunkline.core.errors import nearest
 from trunkline.core.tasks import CLASSES, NUMERIC, Task, quantile_name

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema, model_validator
 
-from trunkline.core import catalogs, databases
+from trunkline.conf.data import catalogs, databases
 from trunkline.core.addresses import holds_a_secret, host_of, ip_of, is_public, normal
 from trunkline.core.errors import nearest
 from trunkline.core.values import Column, Columns, Strict, Tuple

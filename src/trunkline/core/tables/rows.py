@@ -11,8 +11,8 @@ import polars as pl
 from trunkline.core import expressions
 from trunkline.core.errors import UserError
 from trunkline.core.expressions import Expression
-from trunkline.tables import convert, sql
-from trunkline.tables.convert import ColumnType
+from trunkline.core.tables import convert, sql
+from trunkline.core.tables.convert import ColumnType
 
 # No statement brings code that DuckDB does not come with.
 _NO_EXTENSIONS = {

@@ -4,8 +4,8 @@ import polars as pl
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
+from trunkline.core.tables import rows
 from trunkline.core.values import Column
-from trunkline.tables import rows
 
 FRAME = pl.DataFrame({"low": [1, 5], "Low": [2, 2], "LOW": [3, 3]})
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trunkline.conf.contract import ColumnType
-from trunkline.tables.convert import DTYPES, parse, verify_notation, verify_words
+from trunkline.core.tables.convert import DTYPES, parse, verify_notation, verify_words
 
 FAILED = object()
 T = datetime(2013, 3, 10, 7, 30)

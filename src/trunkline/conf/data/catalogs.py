@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from trunkline.core import databases
+from trunkline.conf.data import databases
 from trunkline.core.addresses import holds_a_secret, host_of, is_secret, normal
 from trunkline.core.errors import nearest
 
