@@ -54,6 +54,7 @@ SETUP = {
     'git remote set-url --push origin "$CI_PROJECT_URL.git"',
 }
 OURS = {"CI_PROJECT_ID": "1", "CI_MERGE_REQUEST_PROJECT_ID": "1", "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "1"}
+RECORDS = {"TRUNKLINE_RECORDS": "true"}
 MERGE_REQUEST = {"CI_PIPELINE_SOURCE": "merge_request_event", "CI_MERGE_REQUEST_EVENT_TYPE": "detached"} | OURS
 SOUND = """name: sound
 on: push
@@ -199,7 +200,12 @@ def project(tmp_path_factory):
         (MERGE_REQUEST | {"CI_PROJECT_ID": "2", "CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "2"}, ["review"]),
         (MERGE_REQUEST | {"CI_MERGE_REQUEST_SOURCE_PROJECT_ID": "2"}, ["review", "comment"]),
         ({"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main"}, ["trunk", "release"]),
-        ({"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "other", "CI_DEFAULT_BRANCH": "main"}, []),
+        (
+            {"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main"} | RECORDS,
+            ["trunk", "record", "release"],
+        ),
+        ({"CI_PIPELINE_SOURCE": "push", "CI_COMMIT_BRANCH": "other", "CI_DEFAULT_BRANCH": "main"} | RECORDS, []),
+        (MERGE_REQUEST | RECORDS, ["review", "comment", "reproduce"]),
         (
             {"CI_PIPELINE_SOURCE": "web", "CI_COMMIT_BRANCH": "main", "CI_DEFAULT_BRANCH": "main"},
             ["promote", "rollback", "retrain"],
@@ -228,6 +234,7 @@ def test_gitlab_gives_secrets_to_no_job_that_runs_unreviewed_code_of_a_fork(proj
         "comment": "comment",
         "reproduce": "reproduce/branch",
         "trunk": "reproduce/trunk",
+        "record": "record",
         "release": "release",
         "promote": "promote",
         "rollback": "promote",
@@ -235,7 +242,7 @@ def test_gitlab_gives_secrets_to_no_job_that_runs_unreviewed_code_of_a_fork(proj
         "monitor": "promote",
         "retrain": "promote",
     }
-    for name in ("comment", "release", "promote", "rollback", "rollout", "monitor", "retrain"):
+    for name in ("comment", "record", "release", "promote", "rollback", "rollout", "monitor", "retrain"):
         assert jobs[name]["variables"]["TREE"] == "origin/$CI_DEFAULT_BRANCH"
         assert not jobs[name].get("cache")
 
@@ -247,7 +254,7 @@ def test_gitlab_merges_into_its_jobs_the_lines_by_which_they_sign_in_to_a_store(
     assert schema(folder / ".gitlab-ci.yml", name="vendor.gitlab-ci") == []
     before, after = (yaml.safe_load(gitlab(each, "--preview")) for each in (project, folder))
     signed = {name for name in before if before[name] != after[name]}
-    assert signed == {"reproduce", "trunk", "release", "promote", "rollback", "rollout", "monitor", "retrain"}
+    assert signed == {"reproduce", "trunk", "record", "release", "promote", "rollback", "rollout", "monitor", "retrain"}
     for name in signed:
         assert after[name]["before_script"][1:] == before[name]["before_script"]
         kept = after[name] | {"before_script": before[name]["before_script"]}
@@ -290,7 +297,8 @@ def test_every_system_takes_the_same_keys_of_the_remote_and_temporary_ones_too()
     # AWS's own binding sets all three, and knows their names.
     bound = re.findall(r"(\w+)\((?=[^()]*credentialsId: 'trunkline-remote')", JENKINS.read_text(encoding="utf-8"))
     assert set(bound) == {"aws"}
-    assert len(bound) == len({"Reproduce", "Trunk", "Release", "Rollback", "Rollout", "Monitor", "Retrain"})
+    stages = {"Reproduce", "Trunk", "Trunk, which records", "Release", "Rollback", "Rollout", "Monitor", "Retrain"}
+    assert len(bound) == len(stages)
 
 
 @pytest.mark.parametrize("scheme", ["s3", "gs", "azure"])
@@ -398,12 +406,18 @@ def test_all_systems_run_the_same_verbs_in_the_same_order(runs):
     assert verbs(github["comment/comment"]) == verbs(gitlab_["comment"])
     first, second = (verbs(github[f"{name}/preview"]) for name in ("comment", "reproduce"))
     assert [[word for word in first[0] if word not in ("--wait", "5min")]] == second
-    # The others run a branch's results in a job of the branch's own, whose word would be worth nothing in a record.
+    # The others run a branch's results in a job of its own, whose word would be worth nothing in a record: there are
+    # only records of what the trunk has run.
     run, push, *_ = verbs(github["reproduce/reproduce"])
-    assert [run[:-2], push] == verbs(gitlab_["reproduce"])
-    assert run[-2:] == ["--computed", "computed.json"]
+    run, left = run[:-2], run[-2:]
+    assert [run, push] == verbs(gitlab_["reproduce"])
+    assert left == ["--computed", "computed.json"]
     assert verbs(gitlab_["reproduce"])[1:] == verbs(jenkins_["Reproduce"])
-    assert verbs(github["main/trunk"]) == verbs(gitlab_["trunk"]) == verbs(jenkins_["Trunk"])
+    run, *then = verbs(github["main/trunk"])
+    assert [run + left, *then] == verbs(gitlab_["trunk"])
+    assert verbs(gitlab_["trunk"]) + verbs(gitlab_["record"]) == verbs(jenkins_["Trunk"])
+    assert verbs(gitlab_["record"]) == [["ci", "record", *left, "--sha", "$"]]
+    assert verbs(github["reproduce/record"]) == [["ci", "record", "--run", "$", "--sha", "$"]]
     assert verbs(github["main/release"]) == verbs(gitlab_["release"]) == verbs(jenkins_["Release"])
     (promote,), (rollback,) = verbs(gitlab_["promote"]), verbs(gitlab_["rollback"])
     assert verbs(github["promote/promote"]) == [promote, rollback] == verbs(jenkins_["Promote"] + jenkins_["Rollback"])

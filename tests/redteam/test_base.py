@@ -8,6 +8,7 @@ from dvc.repo import Repo
 
 from tests.pipelines import Clone, create
 from tests.rig.repository import git
+from trunkline.adapters.forge import owners
 from trunkline.adapters.git import repository
 from trunkline.adapters.git.snapshot import Since, Snapshot
 from trunkline.core.errors import UserError
@@ -16,6 +17,8 @@ from trunkline.review import kind
 
 # pygtrie, which DVC uses.
 pytestmark = pytest.mark.filterwarnings("ignore:_NoneStep.value will soon raise:DeprecationWarning")
+
+ROOT = Path(__file__).parents[2]
 
 
 def committed(folder: Path, message: str) -> str:
@@ -86,6 +89,7 @@ LOCKS = {
     "a key twice": "schema: '2.0'\nstages: {}\nstages:\n  x: {cmd: x}\n",
     "no mapping": "- x\n",
     "stages that are none": "schema: '2.0'\nstages: [x]\n",
+    "a stage without a command": "schema: '2.0'\nstages:\n  x: {outs: [{path: x, md5: x}]}\n",
 }
 
 
@@ -110,6 +114,19 @@ def test_a_stage_beside_a_text_runs_and_is_told_to_be_code(tmp_path: Path) -> No
         repo.reproduce()
     assert (clone.root / "owned").exists(), "the attack"
     assert "docs/dvc.yaml" in kind.code(Since(clone.root, base), base).files
+
+
+JUDGES = (
+    ".dvc/config", ".github/workflows/main.yml", ".gitlab-ci.yml", "ci/jenkins/Jenkinsfile", "conf/contract/x.yaml",
+    "conf/deploy/x.yaml", "conf/evaluation/x.yaml", "conf/gates/x.yaml", "dvc.yaml", "locks/ci.txt",
+    "models/registry.yaml", "pyproject.toml", "src/trunkline/x.py", "stages/train.py",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*JUDGES, *(f"docs/{pattern.replace('*', 'x')}" for pattern in kind.HEEDED)])
+def test_what_computes_or_judges_has_an_owner(name: str) -> None:
+    """A `.gitmodules` had none, nor had the pipelines of GitLab and Jenkins."""
+    assert owners.shared((ROOT / ".github/CODEOWNERS").read_text(encoding="utf-8"), [name])
 
 
 TEXTS = (

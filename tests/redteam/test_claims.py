@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from contextlib import chdir
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pipelines import OUTS, READS, Clone, create
-from trunkline.core.errors import OutsideError
+from trunkline.core.errors import OutsideError, TrunklineError
 from trunkline.pipeline import claims
 
 # pygtrie, which DVC uses.
@@ -134,6 +135,54 @@ def test_a_trusted_hash_with_other_bytes_on_the_remote_is_an_error(attacker: Clo
     with pytest.raises(OutsideError, match=f"the remote has sent other bytes than it was asked for, .*{md5}"):
         check.verb("run", "--base", "origin/main", "--all")
     assert md5 not in check.objects()
+
+
+def of_before(stages: dict[str, Any]) -> str:
+    return yaml.safe_dump(stages)
+
+
+def without_a_command(stages: dict[str, Any]) -> str:
+    score = {key: value for key, value in stages["score"].items() if key != "cmd"}
+    return yaml.safe_dump({"schema": "2.0", "stages": stages | {"score": score}})
+
+
+def merged(stages: dict[str, Any]) -> str:
+    others = {name: value for name, value in stages.items() if name != "score"}
+    return yaml.safe_dump({"schema": "2.0", "stages": {"MERGE": {"score": stages["score"]}} | others}).replace(
+        "MERGE", "<<"
+    )
+
+
+def listed_twice(stages: dict[str, Any]) -> str:
+    (forged,) = stages["score"]["outs"]
+    score = stages["score"] | {"outs": [forged | {"md5": forged["md5"][::-1]}, forged]}
+    return yaml.safe_dump({"schema": "2.0", "stages": stages | {"score": score}})
+
+
+def by_its_files(stages: dict[str, Any]) -> str:
+    """DVC takes the hash of a folder from its files, if they are there, and not from `md5`."""
+    (forged,) = stages["score"]["outs"]
+    part = {"relpath": "../../step.py", "md5": forged["md5"].removesuffix(".dir"), "size": 1}
+    score = stages["score"] | {"outs": [{"path": forged["path"], "hash": "md5", "files": [part]}]}
+    return yaml.safe_dump({"schema": "2.0", "stages": stages | {"score": score}})
+
+
+@pytest.mark.parametrize("form", [of_before, without_a_command, merged, listed_twice, by_its_files])
+def test_a_claim_is_found_in_whatever_form_dvc_may_read_it(attacker: Clone, form: Callable[..., str]) -> None:
+    """A lock in which DVC sees an entry and a check of ours sees none: refused by DVC, or seen by both."""
+    honest = results(attacker)
+    code = (attacker.root / "step.py").read_bytes()
+    forge(attacker, "score")
+    lock = yaml.safe_load((attacker.root / "dvc.lock").read_text())
+    (attacker.root / "dvc.lock").write_text(form(lock["stages"]))
+    attacker.commit("Better results")
+    check = attacker.another("check", "forged")
+    try:
+        ended = check.verb("run", "--base", "origin/main", "--all")[0]
+    except TrunklineError:
+        ended = 2
+    assert (check.root / "step.py").read_bytes() == code
+    assert ended or {**results(check), "dvc.lock": b""} == {**honest, "dvc.lock": b""}
 
 
 def entry(draw: Callable[..., object]) -> dict[str, object]:

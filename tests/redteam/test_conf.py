@@ -1,10 +1,13 @@
 """A pull request whose conf/ makes the pipeline reach what is not the project's: files, networks, databases, code."""
 
 import inspect
+import json
 import re
 import socket
 import sqlite3
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from pathlib import Path
 from types import SimpleNamespace
@@ -481,6 +484,54 @@ def test_a_catalog_of_iceberg_leads_to_no_file_and_no_private_network(
     """Properties were compared by name; SQLite was known by its first letters, and hosts by nothing."""
     resolving(monkeypatch, s3_example_org=["10.0.0.1"])
     refused(lambda: catalog(**properties), reason)
+
+
+METADATA = {
+    "format-version": 2, "table-uuid": "9c12d441-03fe-4693-9a96-a0705ddf69c1", "location": "s3://bucket/t",
+    "last-sequence-number": 0, "last-updated-ms": 0, "last-column-id": 1, "current-schema-id": 0,
+    "schemas": [
+        {"type": "struct", "schema-id": 0, "fields": [{"id": 1, "name": "a", "required": True, "type": "int"}]}
+    ],
+    "default-spec-id": 0, "partition-specs": [{"spec-id": 0, "fields": []}], "last-partition-id": 999,
+    "default-sort-order-id": 0, "sort-orders": [{"order-id": 0, "fields": []}],
+}  # fmt: skip
+
+
+def answers(at_first: dict[str, Any], table: dict[str, Any], metadata: dict[str, Any]) -> dict[str, bytes]:
+    """What a REST catalog sends: properties when it is opened, with a table, and in what the table says of itself."""
+    described = METADATA | {"properties": metadata}
+    answer = {"metadata-location": "s3://bucket/m.json", "metadata": described, "config": table}
+    opened = {"defaults": at_first, "overrides": {}}
+    return {"v1/config": json.dumps(opened).encode(), "v1/namespaces/a/tables/b": json.dumps(answer).encode()}
+
+
+# The library imports what is named and calls it: with the properties, or with those that are below `custom`.
+CALLED: dict[str, dict[str, Any]] = {
+    "a command": {"sh": "", "-c": "", "touch ../outside/owned": "", "py-io-impl": "subprocess.run"},
+    "a signer": {
+        "auth": {
+            "type": "custom",
+            "impl": "subprocess.run",
+            "custom": {"args": "touch ../outside/owned", "shell": True},
+        }
+    },
+    "a module": {"py-io-impl": "this.d"},
+}
+
+
+@pytest.mark.parametrize("where", ["at_first", "table", "metadata"])
+@pytest.mark.parametrize("what", CALLED)
+def test_what_a_catalog_sends_back_names_no_code(inner: FileServer, outside: Path, what: str, where: str) -> None:
+    """A REST catalog of the attacker's own answers with properties, which the library took for the machine's."""
+    places: dict[str, dict[str, Any]] = {"at_first": {}, "table": {}, "metadata": {}}
+    inner.reset(answers(**(places | {where: CALLED[what]})))
+    properties = {"type": "rest", "uri": inner.url.rstrip("/")}
+    declared = {"kind": "iceberg", "catalog": "lake", "table": "a.b", "snapshot": "1", "properties": properties}
+    with suppress(TrunklineError):
+        read.read("t", source(**declared, private_hosts=["127.0.0.1"]))
+    assert list(outside.iterdir()) == []
+    assert "this" not in sys.modules
+    assert [path for path, _ in inner.asked] == ["v1/config", "v1/namespaces/a/tables/b"]
 
 
 def test_an_endpoint_of_this_machine_is_declared_by_its_name() -> None:

@@ -92,6 +92,40 @@ def test_what_is_recorded_does_not_run_again(world: Path) -> None:
     assert check(world, "after") == (["metrics", "gate"], "")
 
 
+def no_remote(clone: Clone) -> None:
+    for name in ("config", "config.local"):
+        (clone.root / ".dvc" / name).write_text("")
+
+
+def unreadable(clone: Clone) -> None:
+    shutil.rmtree(clone.remote)
+    clone.remote.write_text("what a machine without keys sees")
+
+
+def no_recorder(clone: Clone) -> None:
+    declare(clone)
+    clone.commit("Nobody records")
+
+
+def no_key(clone: Clone) -> None:
+    declare(clone, recorder={"key": "no key"})
+    clone.commit("Another key")
+
+
+@pytest.mark.parametrize("hinder", [no_remote, unreadable, no_recorder, no_key])
+def test_a_check_that_can_verify_no_record_runs_all_again_and_says_so(
+    world: Path, hinder: Callable[[Clone], None]
+) -> None:
+    """A fork's check, or a runner without keys: it believes no more than before there were records."""
+    assert record(world, Clone(world / "author").tip("work"))[0] == 0
+    clone = Clone(world / "author").another("check", "work")
+    hinder(clone)
+    code, _, told = clone.verb("run", "--base", "origin/main")
+    assert (code, f"{AGAIN}{', '.join(TOUCHED)}\n" in told) == (0, True)
+    assert set(TOUCHED) <= set((clone.root / "ran.log").read_text().split())
+    assert clone.verb("check") == (0, "every result is committed\n", "")
+
+
 Forge = Callable[[StageRecord], bytes]
 
 
@@ -181,7 +215,7 @@ def test_a_commit_that_changes_code_is_not_recorded(world: Path) -> None:
     author.git("checkout", "--quiet", "-b", "code")
     (author.root / "step.py").write_text("print()\n")
     sha = author.commit("Another step")
-    refusal = f"nothing is recorded: {sha[:10]} changes what computes or judges: step.py\n"
+    refusal = f"nothing is recorded: {sha[:10]} differs from the trunk in what computes or judges: step.py\n"
     assert record(world, sha) == (0, refusal, "")
     with pytest.raises(UserError, match=r"^commit 0000000000 is not here; run: git fetch origin 0000"):
         record(world, "0" * 40)
@@ -197,7 +231,7 @@ def test_a_link_in_place_of_what_is_declared_is_code(world: Path, name: str) -> 
     path.unlink(missing_ok=True)
     path.symlink_to("/tmp/sitecustomize.py")
     sha = author.commit("Only what is declared")
-    refusal = f"nothing is recorded: {sha[:10]} changes what computes or judges: {name}\n"
+    refusal = f"nothing is recorded: {sha[:10]} differs from the trunk in what computes or judges: {name}\n"
     assert record(world, sha) == (0, refusal, "")
     assert kind.code(
         Since(author.root, Snapshot(author.root, "origin/main")), Snapshot(author.root, "origin/main")
@@ -221,7 +255,7 @@ def test_a_commit_on_code_that_a_merge_has_brought_and_nobody_judged_is_not_reco
     author.git("merge", "--quiet", "--no-ff", "-m", "Nothing changes", "code")
     author.git("push", "--quiet", "origin", "main")
     code, listed, _ = record(world, sha)
-    assert (code, "changes what computes or judges: step.py" in listed) == (0, True)
+    assert (code, "differs from the trunk in what computes or judges: step.py" in listed) == (0, True)
 
 
 entries = st.fixed_dictionaries(

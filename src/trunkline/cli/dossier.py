@@ -1,6 +1,5 @@
 """`trunkline dossier`: all that is known of a version, under the headings of the EU AI Act's Annex IV."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +53,10 @@ def dossier(  # noqa: PLR0913  an option each
 def _monitoring(path: Path, digest: str | None) -> dict[str, Any]:
     """Return a report of monitoring; raises UserError where it is none, or of another bundle."""
     from trunkline.core.errors import UserError
+    from trunkline.core.files import parse_json
 
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
+        report = parse_json(path.read_text(encoding="utf-8"))
         of = report["digest"]
         if not {"rules", "alerts", "answer", "since", "as_of", "environment"} <= report.keys():
             raise KeyError(of)

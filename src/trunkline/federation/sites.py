@@ -15,7 +15,7 @@ from typing import Any, Self
 import msgspec
 from pydantic import ValidationError
 
-from trunkline.adapters.dvc import fetch
+from trunkline.adapters.dvc import fetch, remote_files
 from trunkline.adapters.git import remote
 from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.bundle import manifest
@@ -96,6 +96,7 @@ def _pinned(site: Site, expected: Expected, aside: Path, environ: Mapping[str, s
     home, folder, version = aside / "home", aside / "bundle", Version.of_tag(site.version)
     assert version is not None  # noqa: S101  its pattern is that of a tag
     remote.clone(site.repository, site.version, home, environ)
+    remote_files.refuse_foreign(home)
     verified = verify.chain(home, version, signers.of(site.signers))
     fetch.fetch(home, version, folder)
     bundle = manifest.read(folder, keep=frozenset({CONTRACT, GRAPH, PLAN}))

@@ -41,7 +41,8 @@ def read(root: Path) -> Lock:
     if not path.exists():
         return {}
     lock = documents.mapping({path: path.read_bytes()}, path)
-    if lock is None or not isinstance(lock.get("stages", {}), dict):
+    stages = (lock or {}).get("stages", {})
+    if lock is None or not isinstance(stages, dict) or not all(dig(entry, "cmd") for entry in stages.values()):
         raise UserError(f"{paths.LOCK}: cannot be understood as DVC writes it; run: dvc repro --force, and commit it")
     return lock
 

@@ -5,12 +5,11 @@ report the bundle's digest. The commit's own configuration is not read, so that 
 """
 
 import hashlib
-import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from trunkline.adapters.dvc import remote_files
 from trunkline.adapters.dvc.remote_files import RemoteFiles
 from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.bundle import manifest
@@ -23,8 +22,6 @@ from trunkline.release import records
 from trunkline.release.records import Signers, StageRecord, Tell
 
 STAGE = "bundle"
-
-_PLAIN, _MD5 = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*"), re.compile(r"[0-9a-f]{32}")
 
 
 @dataclass(frozen=True)
@@ -69,11 +66,8 @@ class Claim:
         if hashlib.md5(self.report, usedforsecurity=False).hexdigest() != outputs.get(paths.BUNDLE_REPORT.as_posix()):
             raise UserError(f"{short}: {paths.BUNDLE_REPORT} is not the one that is recorded")
         target.mkdir(parents=True)
-        for item in json.loads(remote.object(outputs[paths.BUNDLE.as_posix()])):
-            name, md5 = str(item["relpath"]), str(item["md5"])
-            if not _PLAIN.fullmatch(name) or not _MD5.fullmatch(md5):
-                raise UserError(f"{short}: {paths.BUNDLE} has what is no plain file; build it again")
-            (target / name).write_bytes(remote.object(md5))
+        for name, content in remote_files.folder(outputs[paths.BUNDLE.as_posix()], remote.object):
+            (target / name).write_bytes(content)
         bundle, expected = manifest.identify(short, target), parse_json(self.report)["digest"]
         if bundle.digest != expected:
             raise UserError(

@@ -6,8 +6,9 @@ import re
 from contextlib import chdir
 from pathlib import Path
 
+from trunkline.adapters.dvc import objects
 from trunkline.adapters.dvc.parses import kept_parses
-from trunkline.adapters.dvc.private import Config, ConfigError, DvcException, Repo
+from trunkline.adapters.dvc.private import ConfigError, DvcException, Repo
 from trunkline.show.text import clean
 
 
@@ -16,7 +17,7 @@ def listing(root: Path, md5: str) -> tuple[tuple[str, str], ...] | None:
     if not re.fullmatch(r"[0-9a-f]{32}\.dir", md5):
         return None
     try:
-        content = json.loads((_objects(root) / md5[:2] / md5[2:]).read_bytes())
+        content = json.loads((objects.folder(root) / md5[:2] / md5[2:]).read_bytes())
         return tuple(sorted((clean(str(item["relpath"])), clean(str(item["md5"]))) for item in content))
     except (ConfigError, OSError, ValueError, TypeError, KeyError):
         return None
@@ -25,7 +26,7 @@ def listing(root: Path, md5: str) -> tuple[tuple[str, str], ...] | None:
 def holds(root: Path, md5: str) -> bool:
     """Tell whether the cache has an object, and of a folder all files; looks for names, and reads none of the files."""
     if not md5.endswith(".dir"):
-        return (_objects(root) / md5[:2] / md5[2:]).is_file()
+        return (objects.folder(root) / md5[:2] / md5[2:]).is_file()
     files = listing(root, md5)
     return files is not None and all(holds(root, each) for _, each in files)
 
@@ -34,7 +35,7 @@ def file(root: Path, md5: str) -> Path | None:
     """Return the file of an object that is no folder; None where the cache has none."""
     if not re.fullmatch(r"[0-9a-f]{32}", md5):
         return None
-    path = _objects(root) / md5[:2] / md5[2:]
+    path = objects.folder(root) / md5[:2] / md5[2:]
     return path if path.is_file() else None
 
 
@@ -45,7 +46,7 @@ def sweep(root: Path, sound: set[str]) -> list[str]:
     those that were found so are added.
     """
     broken = []
-    for path in sorted(_objects(root).glob("[0-9a-f][0-9a-f]/*")):
+    for path in sorted(objects.folder(root).glob("[0-9a-f][0-9a-f]/*")):
         name = f"{path.parent.name}{path.name}"
         if name in sound:
             continue
@@ -57,13 +58,6 @@ def sweep(root: Path, sound: set[str]) -> list[str]:
             path.unlink()
             broken.append(name)
     return broken
-
-
-def _objects(root: Path) -> Path:
-    """Return where the cache has its objects; raises ConfigError for a configuration that DVC cannot read."""
-    home = root / ".dvc"
-    configured = Config(str(home), validate=False).get("cache", {}).get("dir")
-    return Path(configured or home / "cache") / "files" / "md5"
 
 
 def cached_file(root: Path, commit: str, path: Path) -> bytes | None:

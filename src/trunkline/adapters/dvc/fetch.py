@@ -2,12 +2,17 @@
 
 A version is an immutable annotated tag `<name>@v<N>`; the tagged commit says the digest of the bundle that it built,
 and DVC has the files. The bundle is verified, and its digest compared, before anybody gets it.
+
+Whoever may push a tag may tag any commit. So nothing but hashes is taken from it: DVC would open its configuration,
+which may name a command that makes the keys of a remote.
 """
 
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
-from dvc.api import DVCFileSystem
-
+from trunkline.adapters.dvc import objects, remote_files
 from trunkline.adapters.git import ancestry
 from trunkline.adapters.git.snapshot import Snapshot
 from trunkline.bundle import manifest
@@ -27,14 +32,14 @@ def fetch(home: Path, version: Version, target: Path) -> Identity:
     name, tag = version.tag, ancestry.tag(home, version.tag)
     if tag is None:
         raise OutsideError(f"{paths.REGISTRY}: there is no annotated tag {name} here; run: git fetch --tags")
-    announced = Snapshot(home, tag.commit).text(paths.BUNDLE_REPORT)
-    if announced is None:
+    tagged = Snapshot(home, tag.commit, (paths.BUNDLE_REPORT, paths.LOCK))
+    announced, folder = tagged.text(paths.BUNDLE_REPORT), _hash(tagged)
+    if announced is None or folder is None:
         raise UserError(f"{name}: its commit has no {paths.BUNDLE_REPORT}; tag a commit that built a bundle")
     target.mkdir(parents=True)
     try:
-        files = DVCFileSystem(str(home), rev=tag.commit)
-        for path in files.find(paths.BUNDLE.as_posix()):
-            (target / Path(path).name).write_bytes(files.read_bytes(path))
+        for file, content in _files(home, tag.commit, folder):
+            (target / file).write_bytes(content)
     except Exception as error:  # those of DVC's packages share no base
         message = one_line(error)
         raise OutsideError(f"{name}: its bundle could not be fetched ({message}); run: dvc fetch --all-tags") from error
@@ -42,3 +47,19 @@ def fetch(home: Path, version: Version, target: Path) -> Identity:
     if bundle.digest != expected:
         raise UserError(f"{name}: its bundle has the digest {bundle.digest[:12]}, but its commit says {expected[:12]}")
     return bundle
+
+
+def _hash(tagged: Snapshot) -> str | None:
+    """Return what dvc.lock of a commit has of the bundle; None where it has none."""
+    try:
+        outs = [out for stage in tagged.mapping(paths.LOCK)["stages"].values() for out in stage.get("outs", ())]
+        return next(str(out["md5"]) for out in outs if out["path"] == paths.BUNDLE.as_posix())
+    except (LookupError, TypeError, AttributeError, StopIteration):
+        return None
+
+
+def _files(home: Path, commit: str, folder: str) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of a folder by its hash: from the cache of this clone, and what that lacks from its remote."""
+    with ExitStack() as stack:
+        remote = cache(lambda: stack.enter_context(remote_files.opened(home, commit)))
+        yield from remote_files.folder(folder, lambda md5: objects.content(home, md5) or remote().object(md5))

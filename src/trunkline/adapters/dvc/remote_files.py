@@ -2,19 +2,27 @@
 
 import hashlib
 import io
-from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from trunkline.adapters.dvc.private import Repo
+from trunkline.adapters.dvc.private import Config, Repo
 from trunkline.core.errors import OutsideError, UserError, one_line
 
 LIMIT = 1_000_000  # bytes
 _WRITTEN = ("LastModified", "last_modified", "updated", "mtime")  # as S3, Azure, Google and files say it
 OBJECT = 1_000_000_000  # bytes
+_PLAIN, _MD5 = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*"), re.compile(r"[0-9a-f]{32}")
+# What the configuration of a project of others may say: nothing that names a file, a user or a program of this machine.
+_OF_OTHERS = {
+    "core": {"remote", "analytics", "autostage", "check_update"},
+    "remote": {"url", "endpointurl", "region", "account_name", "projectname", "allow_anonymous_login", "jobs"},
+}
 
 
 @dataclass(frozen=True)
@@ -76,11 +84,41 @@ class RemoteFiles:
             raise OutsideError(f"the remote cannot be written to: {one_line(error)}") from None
 
 
+def folder(md5: str, read: Callable[[str], bytes]) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the bytes of each file of a folder that DVC has hashed, as `read` gives what has a hash.
+
+    Raises UserError for a folder with anything but plain files: whoever writes its list names the files.
+    """
+    for item in json.loads(read(md5)):
+        name, of = str(item["relpath"]), str(item["md5"])
+        if not _PLAIN.fullmatch(name) or not _MD5.fullmatch(of):
+            raise UserError(f"the folder {md5} has what is no plain file; build it again")
+        yield name, read(of)
+
+
 @contextmanager
-def opened(folder: Path) -> Iterator[RemoteFiles]:
-    """Open the default remote of a project; raises UserError where it has none."""
-    with chdir(folder), Repo() as repo:
+def opened(project: Path, commit: str | None = None) -> Iterator[RemoteFiles]:
+    """Open the default remote of a project; raises UserError where it has none.
+
+    It is the one that the working tree declares, whichever commit's objects are read. A bare clone has none, and there
+    it is that of `commit`.
+    """
+    rev = None if (project / ".dvc").is_dir() else commit
+    with Repo(str(project), rev=rev) as repo:
         if not repo.config["core"].get("remote"):
             raise UserError("there is no DVC remote; run: dvc remote add --default …")
         remote = repo.cloud.get_remote(None, "record")
         yield RemoteFiles(remote.fs, remote.path)
+
+
+def refuse_foreign(project: Path) -> None:
+    """Raise UserError where the configuration of others' project could have this machine read a file or run a program.
+
+    DVC takes from it, among others, files of credentials, which may name a command that makes them.
+    """
+    path = project / ".dvc" / "config"
+    config = Config.load_file(str(path)) if path.is_file() else {}
+    parts = [("core", config.pop("core", {})), *(("remote", each) for each in config.pop("remote", {}).values())]
+    keys = {f"{section}.{key}" for section, part in parts for key in part if key not in _OF_OTHERS[section]}
+    if wrong := sorted(keys.union(key for key, part in config.items() if part)):
+        raise UserError(f".dvc/config of its repository has {', '.join(wrong)}; have it say where its remote is, alone")

@@ -119,13 +119,6 @@ def changed_between(folder: Path, base: str, head: str) -> tuple[str, ...]:
     return tuple(sorted(filter(None, listed.decode(errors="surrogateescape").split("\0"))))
 
 
-def changed_since(folder: Path, ref: str, commit: str) -> tuple[str, ...]:
-    """Return the files in which a commit differs from where it left `ref`; raises UserError as `fork` does."""
-    if resolve(folder, commit) is None:
-        raise UserError(f"commit {commit[:10]} is not here; run: git fetch origin {commit}")
-    return changed_between(folder, merge_base(folder, ref, commit), commit)
-
-
 def within(name: str, paths: Iterable[str]) -> bool:
     """Tell whether a file is one of the paths or in one, as INPUTS are: `:(exclude)` is before what is left out."""
     inside = [path for path in paths if Path(name).is_relative_to(path.removeprefix(EXCLUDE))]

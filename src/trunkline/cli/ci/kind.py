@@ -15,12 +15,14 @@ from trunkline.cli.ci.status import full_hash
 def kind(sha: str, trunk: str) -> None:
     """Print whether SHA differs from the trunk in what is declared only: then it runs the trunk's code, on its data.
 
-    SHA is not checked out, and nothing of it is run. The answer is also written as `kind`, which is `declared` or
-    `code`, into the file that GITHUB_OUTPUT names.
+    A branch that is behind code of the trunk differs in that until the trunk is merged into it. The registry file is
+    named where production is to run a version that no signer of the trunk has signed. SHA is not checked out, and
+    nothing of it is run. The answer is also written as `kind`, which is `declared` or `code`, into the file that
+    GITHUB_OUTPUT names.
     """
     from trunkline.review import kind as review_kind
 
     code = review_kind.of_commit(Path(), trunk, sha)
-    words = f"changes what computes or judges: {', '.join(code)}" if code else "changes what is declared only"
-    click.echo(f"{sha[:10]} {words}")
+    what = f"what computes or judges: {', '.join(code)}" if code else "what is declared only"
+    click.echo(f"{sha[:10]} differs from the trunk in {what}")
     workflow.tell_steps("kind", "code" if code else "declared")

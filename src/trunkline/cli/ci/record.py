@@ -42,7 +42,9 @@ def record(path: Path | None, run: int | None, sha: str, trunk: str, dry_run: bo
         click.echo("nothing is recorded: conf/deploy declares no recorders")
         return
     if code := kind.of_commit(Path(), trunk, sha):
-        click.echo(f"nothing is recorded: {sha[:10]} changes what computes or judges: {', '.join(code)}")
+        click.echo(
+            f"nothing is recorded: {sha[:10]} differs from the trunk in what computes or judges: {', '.join(code)}"
+        )
         return
     entries = records.parse(workflow.left(path, run, ARTIFACT, FILE, LIMIT))
     where = provenance.run_of(os.environ).invocation or provenance.LOCAL

@@ -10,7 +10,7 @@ from trunkline.core import paths
 from trunkline.core.addresses import shown
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.core.tables import parquet
-from trunkline.pipeline.ingest import hosts
+from trunkline.pipeline.ingest import hosts, iceberg
 
 _MISSING = "needs {}; run: pip install 'trunkline[lakehouse]'"
 
@@ -89,7 +89,6 @@ def _delta(name: str, source: Delta) -> Any:
 
 def _iceberg(name: str, source: Iceberg) -> Any:
     try:
-        from pyiceberg.catalog import load_catalog
         from pyiceberg.exceptions import NoSuchTableError
     except ModuleNotFoundError:
         raise UserError(f"data.sources.{name}: {_MISSING.format('pyiceberg')}") from None
@@ -97,7 +96,7 @@ def _iceberg(name: str, source: Iceberg) -> Any:
         hosts.resolved(f"data.sources.{name}.properties", host, source.private_hosts)
     _inside(name, source)
     try:
-        return load_catalog(source.catalog, **source.properties).load_table(source.table)
+        return iceberg.load(source.catalog, source.properties, source.table)
     except NoSuchTableError:
         raise UserError(f"data.sources.{name}.table: catalog {source.catalog} has no table '{source.table}'") from None
     except Exception as error:  # its library has errors of its own, and those of every store

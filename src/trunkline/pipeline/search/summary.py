@@ -1,6 +1,5 @@
 """The outcome of a search for people: one line, and the data of its pictures."""
 
-import json
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, FiniteFloat, ValidationError
 from trunkline.conf.model import DECLARED
 from trunkline.core import paths
 from trunkline.core.errors import UserError
+from trunkline.core.files import parse_json
 from trunkline.pipeline.train.choice import Choice
 
 TRIALS = paths.SEARCH / "trials.json"
@@ -73,7 +73,7 @@ def read(root: Path = Path()) -> Searched | None:
     if choice.metric is None:
         return None
     try:
-        left = _Trials.model_validate(json.loads((root / TRIALS).read_text(encoding="utf-8")))
+        left = _Trials.model_validate(parse_json((root / TRIALS).read_text(encoding="utf-8")))
     except (OSError, ValidationError, ValueError):
         raise UserError(f"{TRIALS}: is not what the search stage writes; run: dvc repro") from None
     tried = (

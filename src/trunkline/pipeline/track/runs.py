@@ -185,7 +185,7 @@ def _name(params: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
 
 
 def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    return files.parse_json(path.read_text(encoding="utf-8"))
 
 
 def _sha256(path: Path) -> str:
