@@ -70,6 +70,7 @@ def made(noise: float = 0.0, **replaced: Any) -> Evidence:
         importances={"carrier": 0.1, "hour": 0.3, "wind": 0.2},
         members=Members(labels, clusters),
         bundle=BundleModel(INPUTS, lambda features: chance(features["hour"].fill_null(0).to_numpy())),
+        poisoned_scores=chance(0.95 * odds),
     )
     return measured(replace(found, **replaced))
 

@@ -68,10 +68,11 @@ def test_an_erasure_has_one_pull_request_whose_branch_stays_while_the_trunk_does
     assert len(rig.state.pulls) == 1
 
 
-def test_what_a_person_has_added_to_the_branch_is_not_replaced(rig):
+@pytest.mark.parametrize("file", ["README.md", SOURCE.as_posix()])  # the latter is what the verb itself has written
+def test_what_a_person_has_added_to_the_branch_is_not_replaced(rig, file):
     opened()
     (pull,) = rig.state.pulls.values()
-    theirs = rig.push(pull.head_ref, {"README.md": "by hand\n"}, wait=False)
+    theirs = rig.push(pull.head_ref, {file: "by hand\n"}, wait=False)
     with pytest.raises(UserError, match="somebody has changed more on this branch"):
         opened()
     assert rig.upstream.sha(pull.head_ref) == theirs

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trunkline.adapters.forge import api
 from trunkline.adapters.forge.api import Forge, PullRequest
-from trunkline.adapters.git import remote, repository
+from trunkline.adapters.git import ancestry, remote, repository
 from trunkline.core import paths
 from trunkline.core.errors import OutsideError, UserError
 
@@ -47,13 +47,15 @@ def holds(root: Path, tip: str, commit: str, blobs: Mapping[Path, str]) -> bool:
 def committed(root: Path, tip: str, there: str | None, blobs: Mapping[Path, str], message: str) -> str:
     """Return the commit that a branch has, `there`, if it is this change, or else a new one, which no branch has yet.
 
-    Raises UserError where somebody has changed other files on the branch: that is not to be lost.
+    Raises UserError where somebody has changed something on the branch, in a commit of their own: that is not to be
+    lost. The branch's first commit is what was proposed; whoever rewrites that one is not noticed.
     """
     if there is not None and holds(root, tip, there, blobs):
         return there
     if there is not None and not repository.is_ancestor(root, there, tip):
-        own = {path.as_posix() for path in blobs}
-        if not _only(root, repository.merge_base(root, tip, there), there, own):
+        own, base = {path.as_posix() for path in blobs}, repository.merge_base(root, tip, there)
+        proposed = ancestry.first_parents(root, there, blobs, since=base)
+        if len(proposed) > 1 or not _only(root, base, there, own):
             raise UserError(
                 f"{there[:10]}: somebody has changed more on this branch than is proposed; merge it, or delete it"
             )

@@ -71,7 +71,7 @@ def predict(  # noqa: PLR0913, PLR0917  an argument per option
 
     job = batch_job.plan(source, output, folder, batch_job.Options(runtime, on_bad_row, tables))
     if log:
-        job = batch_job.logged(job, log, _privacy(log), Keys.declared())
+        job = batch_job.logged(job, log, _privacy(log), Keys.declared(reads=False))
     elif traceable:
         job = batch_job.traceable(job)
     if dry_run:

@@ -267,6 +267,19 @@ class Evasion(Rule):
     steps: int = Field(10, ge=1, le=1000, description="Sizes of moves that are tried, evenly up to `within`.")
 
 
+class Poisoning(Rule):
+    """Who has flipped some labels of the training rows has not moved the model far; it is fitted to them once more."""
+
+    kind: Literal["poisoning"] = Field(description="Selects this kind of rule.")
+    metric: Metric = Field(description="A metric that says which end is the better one.")
+    maximum: float = Field(
+        ge=0, allow_inf_nan=False, description="Largest loss of the metric for each percent of the labels that flips."
+    )
+    tested: Literal["point", "interval"] = Field(
+        "interval", description="interval: its upper end must pass, not only the value."
+    )
+
+
 AnyRule = Annotated[
     Threshold
     | OverOrigins
@@ -281,12 +294,13 @@ AnyRule = Annotated[
     | Leak
     | Monotonic
     | Membership
-    | Evasion,
+    | Evasion
+    | Poisoning,
     Field(discriminator="kind"),
 ]
 
 
-BASELINE, SEED = "baseline", "seed_"  # names of rivals, the latter's with a number
+BASELINE, POISONED, SEED = "baseline", "poisoned", "seed_"  # names of rivals, the last one's with a number
 TIMED = ("latency_ratio", "throughput_ratio")
 
 
@@ -304,6 +318,9 @@ class Gates(Group):
     confidence: float = Field(0.95, gt=0.5, lt=1, description="Of every one-sided test; families share it by Holm.")
     resamples: int = Field(2000, ge=500, le=100_000, description="Number of bootstrap resamples of a comparison.")
     seeds: int = Field(0, ge=0, le=20, description="How often the model is fitted again with another seed.")
+    poisoned: float | None = Field(
+        None, gt=0, lt=0.5, description="Share of the training labels that is flipped for rules of kind poisoning."
+    )
     baseline: Model | None = Field(None, description="The simple model of `than: baseline`, as in conf/model.")
 
     @model_validator(mode="after")
@@ -313,4 +330,8 @@ class Gates(Group):
                 raise ValueError(f"rules.{name}: needs gates.seeds of at least 2")
             if isinstance(rule, Simplicity | Membership) and rule.than == "baseline" and self.baseline is None:
                 raise ValueError(f"rules.{name}: needs gates.baseline")
+            if isinstance(rule, Poisoning) and self.poisoned is None:
+                raise ValueError(f"rules.{name}: needs gates.poisoned, the share of labels to flip, such as 0.05")
+        if self.poisoned is not None and not any(isinstance(rule, Poisoning) for rule in self.rules.values()):
+            raise ValueError("poisoned: no rule of kind poisoning reads it, and it costs a fit; remove it, or add one")
         return self

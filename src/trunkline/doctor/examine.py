@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from threading import Thread
 
 from trunkline.core import errors
-from trunkline.doctor import dvc, forge, git, mlflow, programs, python, signing
+from trunkline.doctor import dvc, forge, git, log, mlflow, programs, python, signing
 from trunkline.doctor.findings import PIPELINE, Check, Finding, Setup, fails, refused, works
 
 LIMIT = 10.0  # seconds for all of them; where everything answers they take two or three
@@ -17,9 +17,10 @@ CHECKS: Mapping[str, Check] = {
     "MLflow": mlflow.check,
     "forge": forge.check,
     "signing": signing.check,
+    "log": log.check,
     "programs": programs.check,
 }
-OF_A_PROJECT = ("DVC", "MLflow")
+OF_A_PROJECT = ("DVC", "MLflow", "log")
 
 
 def examine(setup: Setup) -> tuple[Finding, ...]:

@@ -49,7 +49,7 @@ def run(source: Source, serving: Serving, *, open_to_others: bool = False) -> No
     if serving.log:
         check_log(serving.log)
         Privacy.of(serving.log, source.personal)
-        Keys.of(serving.log)
+        Keys.of(serving.log, reads=False)
     for address in filter(None, (serving.bind, serving.protocols.grpc)):
         _check_address(address, open_to_others or serving.asks_who)
     if serving.tls:

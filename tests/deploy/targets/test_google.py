@@ -82,7 +82,6 @@ def test_what_is_mounted_is_there_and_what_is_there_is_mounted(tmp_path):
             ("REDISCLI_AUTH", "flight-delay-rediscli-auth"),
             ("LOG_KEY", "flight-delay-log-key"),
             ("REST", "flight-delay-rest"),
-            ("REST_1", "flight-delay-rest-1"),
         )
     ]
     assert {"name": "flight-delay-secrets", "mountPath": "/srv/secrets"} in server["volumeMounts"]

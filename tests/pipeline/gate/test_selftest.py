@@ -21,6 +21,7 @@ RULES = {
     "later": {"kind": "monotonic", "features": {"hour": 1, "wind": -1}},  # the bundle does not look at the wind
     "private": {"kind": "membership", "maximum": 0.3},
     "sturdy": {"kind": "evasion", "features": {"hour": 0.2}, "maximum": 0.3},
+    "steady": {"kind": "poisoning", "metric": "log_loss", "maximum": 0.01},
 }
 LEAKS = [
     "the label as a feature",
@@ -36,6 +37,7 @@ WRONG_WAYS = [f"{name} moves the score the wrong way, for later" for name in ("h
 ATTACKED = {
     "a model that knows its training rows by heart, for private": "private fails",
     "a model that decides otherwise after half of a move, for sturdy": "sturdy fails",
+    "a model that takes over each label that flips, for steady": "steady fails",
 }
 PLANTED = 16 + len(LEAKS) + len(WRONG_WAYS) + len(ATTACKED)
 
@@ -50,7 +52,7 @@ def _reports(tmp_path, monkeypatch):
 def run(without=(), **changed):
     """Plant models under the rules but some; return those that went wrong, by name."""
     rules = {name: rule for name, rule in (RULES | changed).items() if name not in without}
-    cases = selftest.run(gates(rules), EVALUATION, made())
+    cases = selftest.run(gates(rules, poisoned=0.05 if "steady" in rules else None), EVALUATION, made())
     return {case.name: case for case in cases if not case.right}, cases
 
 
@@ -77,7 +79,7 @@ def test_a_whole_set_of_rules_gives_every_planted_model_its_verdict():
         (["no_leak"], "a leaked column, absurdly good", "add a maximum"),
         (["origins"], "origin EWR ruined", "slice: origin"),
         (["carriers"], "carrier UA ruined", "slice: carrier"),
-        (["sane"], "scores that are NaN", "add {kind: sanity"),
+        (["sane", "steady"], "scores that are NaN", "add {kind: sanity"),
         (["sane"], "a constant score", "add {kind: sanity"),
         (["no_worse", "no_origin_worse"], "the champion itself", "add {kind: champion"),
         (["no_worse", "no_origin_worse"], "a champion replaced by the challenger", "add {kind: champion"),
@@ -102,6 +104,11 @@ def test_a_rule_that_only_advises_stops_nothing(rule):
 
 def test_a_tolerance_that_nothing_exceeds_is_reported():
     assert run(later=RULES["later"] | {"tolerance": 1e308})[0].keys() >= set(WRONG_WAYS)
+
+
+def test_a_loss_that_no_model_reaches_is_reported():
+    wrong, _ = run(steady=RULES["steady"] | {"maximum": 5})
+    assert wrong.keys() == {"a model that takes over each label that flips, for steady"}
 
 
 def test_a_reason_for_a_feature_of_the_model_is_none_for_a_planted_one():
@@ -142,7 +149,7 @@ def test_a_production_model_that_passes_stands_in_for_a_commit_that_does_not():
     evidence = made(noise=3.0)
     good = made()
     cases = selftest.run(
-        gates(RULES),
+        gates(RULES, poisoned=0.05),
         EVALUATION,
         replace(evidence, champion=evidences.CHAMPION, champion_scores=good.scores),
     )

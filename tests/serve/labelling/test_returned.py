@@ -103,6 +103,18 @@ def test_a_table_with_a_row_for_each_answer_is_read_by_its_annotators():
     )
 
 
+def test_a_task_that_nobody_has_answered_is_none_in_the_csv_of_label_studio():
+    Path("back.csv").write_text(  # as its server 1.23.2 exports it with all tasks
+        '"annotation_id","annotator","columns","created_at","id","late","lead_time","request_id","row","updated_at"\n'
+        '1,"1","{""nr"":5}","2026-11-30T22:46:29.744963Z",1,"true","","e",0,"2026-11-30T22:46:29.744999Z"\n'
+        '2,"2","{""nr"":5}","2026-11-30T22:46:30.954965Z",1,"true","","e",0,"2026-11-30T22:46:30.954999Z"\n'
+        '"","","{""nr"":1}","",5,"","","a",0,""\n'
+    )
+    said = run("labels", "import", "back.csv", "--annotator", "annotator", "--at", "updated_at")
+    assert "2 tasks: 1 stored, 1 without an outcome\n2 answers of 2 annotators" in said
+    assert stored() == {"e": True}
+
+
 def test_numbers_are_compared_as_numbers_and_their_median_may_be_taken():
     target = {"name": "minutes", "expression": "delay", "task": "regression", "known_after": "1d"}
     data = PARAMS["data"] | {"target": target}

@@ -74,11 +74,10 @@ class Server:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Environment variables that hold a secret which the server reads."""
+        """Environment variables that hold a secret which the server reads; it only writes its log: no older key."""
         password = _PASSWORDS.get(self.store_kind or "")
         key, encrypt = (self.serving.log.key, self.serving.log.encrypt) if self.serving.log else (None, None)
-        names = (password, key, *((encrypt.key, *encrypt.before) if encrypt else ()))
-        return tuple(dict.fromkeys(filter(None, names)))
+        return tuple(dict.fromkeys(filter(None, (password, key, encrypt.key if encrypt else None))))
 
     @property
     def writes_arrow(self) -> bool:

@@ -27,7 +27,7 @@ from trunkline.pipeline.compose.files import Composed, placed
 
 NAMED: dict[str, dict[str, Any]] = {
     "data": {"derive": {}, "window": None, "split": None, "timezone": "UTC"},
-    "gates": {"baseline": None, "seeds": 0},
+    "gates": {"baseline": None, "poisoned": None, "seeds": 0},
 }
 NO_LEAK = "no_leak"  # the name of the rule where none is declared
 HEADER = "# Composed from conf/ by the compose stage. Do not edit: change conf/, then run dvc repro.\n"

@@ -17,7 +17,7 @@ from trunkline.conf.registry import read as read_registry
 from trunkline.core import expressions
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.features import Feature
-from trunkline.core.tasks import CLASSES, Task
+from trunkline.core.tasks import CLASSES, NUMERIC, Task
 from trunkline.pipeline.compose import derived, privacy, structure
 from trunkline.pipeline.compose.files import Composed, placed
 from trunkline.pipeline.evaluate.metrics import registry
@@ -30,6 +30,20 @@ _OF_TASKS: dict[str, tuple[Task, ...]] = {
     "false_positive_rate": ("binary",),
     "calibration": ("binary", "regression", "count"),
     "base_rate_ratio": ("binary",),
+}
+_OF_KINDS: dict[str, tuple[tuple[Task, ...], str]] = {
+    "monotonic": (
+        ("binary", *NUMERIC),
+        "asks which way the score of a row moves, and a row of several classes has several; remove it",
+    ),
+    "evasion": (
+        ("binary", *CLASSES),
+        "asks what flips a decision, and a score that is a number decides nothing; remove it",
+    ),
+    "poisoning": (
+        ("binary", *CLASSES),
+        "flips labels to another class, and a number has none; remove it, and gates.poisoned",
+    ),
 }
 _INSTEAD = {
     "fairness": "compare groups by a threshold with a slice",
@@ -228,10 +242,9 @@ def _unjudgeable(rule: AnyRule, evaluation: Evaluation, task: Task) -> Iterator[
         yield "slice", "expected_cost is of the whole holdout; remove it"
     if isinstance(rule, OverOrigins) and evaluation.backtest is None:
         yield "kind", "judges a backtest, and none is declared: add evaluation.backtest, or remove the rule"
-    if isinstance(rule, Monotonic) and task in CLASSES:
-        yield "kind", "asks which way the score of a row moves, and a row of several classes has several; remove it"
-    if isinstance(rule, Evasion) and task not in ("binary", *CLASSES):
-        yield "kind", "asks what flips a decision, and a score that is a number decides nothing; remove it"
+    tasks, why = _OF_KINDS.get(rule.kind, ((task,), ""))
+    if task not in tasks:
+        yield "kind", why
     for field in ("slice", "group"):
         declared = getattr(rule, field, None)
         if declared is not None and declared not in evaluation.slices:
@@ -292,8 +305,8 @@ def _verify_model(project: Project) -> None:
     estimators.verify(project.model, project.data.target.task)
 
 
-def sites(model: Model, evaluation: Evaluation) -> None:
-    """Refuse signers that are none, and a backtest of models that are the same at every origin."""
+def sites(model: Model, evaluation: Evaluation, gates: Gates) -> None:
+    """Refuse signers that are none, and what would fit anew models that are not fitted here."""
     mistakes = []
     for name, site in model.sites.items():
         try:
@@ -302,6 +315,10 @@ def sites(model: Model, evaluation: Evaluation) -> None:
             mistakes += [f"model.sites.{name}.signers.{line}" for line in str(error).splitlines()]
     if model.sites and evaluation.backtest is not None:
         mistakes.append("evaluation.backtest: the models of model.sites are the same at every origin; remove it")
+    if model.sites and gates.poisoned is not None:
+        mistakes.append(
+            "gates.poisoned: the models of model.sites are not fitted to the labels here; remove it, and its rules"
+        )
     _refuse(mistakes)
 
 
@@ -350,7 +367,7 @@ JUDGES: tuple[Callable[[Project], object], ...] = (
     lambda project: notations(project.contract),
     lambda project: compiler.plan(project.features, project.data, project.contract),
     _verify_model,
-    lambda project: sites(project.model, project.evaluation),
+    lambda project: sites(project.model, project.evaluation, project.gates),
     _verify_search,
     _verify_baseline,
     lambda project: measures(project.evaluation, project.data, project.contract),

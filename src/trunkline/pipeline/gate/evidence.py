@@ -16,7 +16,7 @@ import polars as pl
 from trunkline.bundle.contract import Input, read_contract
 from trunkline.bundle.manifest import CONTRACT, Identity, identify
 from trunkline.conf.evaluation import WHOLE, Evaluation
-from trunkline.conf.gates import BASELINE, SEED
+from trunkline.conf.gates import BASELINE, POISONED, SEED
 from trunkline.core import paths
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.dataset import Dataset
@@ -65,7 +65,7 @@ class Evidence:
     `slices` are the places of the rows of each measured value of each slice; `challenger` is this commit's model, and
     `champion` None only where production has none: one that could not be fetched has ended the stage that fetches it.
     `inputs` are what the model reads, `importances` what it leans on, `members` the rows that it was trained on, and
-    `bundle` is the model itself.
+    `bundle` is the model itself; `poisoned_scores` are of the same model, fitted to flipped labels.
     """
 
     reports: MeasuredReports
@@ -88,6 +88,7 @@ class Evidence:
     classes: tuple[str, ...] = ()
     naive: str | None = None
     naive_error: float | None = None
+    poisoned_scores: Floats | None = None
 
     def sample(self, scores: Floats, places: Integers | None = None) -> Sample:
         """Return scores with the labels of their rows.
@@ -134,6 +135,7 @@ def read(declared: Evaluation, seed: int) -> Evidence:
         classes=holdout.schema.classes,
         naive=holdout.schema.naive,
         naive_error=holdout.schema.naive_error,
+        poisoned_scores=_scores(rivals, POISONED) if POISONED in rivals.columns else None,
     )
 
 

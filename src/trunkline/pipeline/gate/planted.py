@@ -4,6 +4,7 @@ What evidence cannot express is not planted: a target mean by an id that many ro
 feature, and shows only in a jump; and in a number's order, a pattern of missing values reaches 0.87 at most.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -86,6 +87,15 @@ def brittle(good: Evidence, rule: Evasion) -> Evidence:
         return np.eye(len(good.classes))[stripes.astype(np.int64)] if good.task in CLASSES else stripes
 
     return replace(good, bundle=replace(good.bundle, score=score))
+
+
+def impressed(good: Evidence, share: float) -> Evidence:
+    """Return a model that gives each flipped label to a row of the holdout: so many are as sure of another class."""
+    count, poisoned = len(good.labels), good.scores.copy()
+    rows = np.random.default_rng(good.seed + 5).choice(count, math.ceil(share * count), replace=False)
+    others = (good.labels[rows] + 1) % max(2, len(good.classes))
+    poisoned[rows] = distortions.leaked(good.scores[rows], others, good.task)
+    return replace(good, poisoned_scores=poisoned)
 
 
 def _features(good: Evidence) -> Iterator[tuple[str, Floats]]:

@@ -10,7 +10,18 @@ import numpy as np
 
 from trunkline.bundle.manifest import Identity
 from trunkline.conf.evaluation import EXPECTED_COST, WHOLE, Evaluation
-from trunkline.conf.gates import AnyRule, Champion, Evasion, Gates, Leak, Membership, Monotonic, NoiseFloor, Threshold
+from trunkline.conf.gates import (
+    AnyRule,
+    Champion,
+    Evasion,
+    Gates,
+    Leak,
+    Membership,
+    Monotonic,
+    NoiseFloor,
+    Poisoning,
+    Threshold,
+)
 from trunkline.core import files, paths
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.errors import UserError
@@ -107,7 +118,8 @@ class Planter:
         before = self.evidence.reports
         decided = decision.measured(sample, before.decision.chosen, self.measured, self.evidence.seed)
         measured = before.model_copy(update={"slices": slices, "decision": DecisionReport(decided=decided)})
-        return replace(self.evidence, scores=scores, reports=measured)
+        poisoned = self.evidence.poisoned_scores if scores is self.evidence.scores else scores  # one that is fitted
+        return replace(self.evidence, scores=scores, poisoned_scores=poisoned, reports=measured)
 
     def _good_ones(self, good: Evidence) -> Iterator[Plant]:
         other = self._another()
@@ -312,6 +324,9 @@ class Planter:
                 what, attacked = "knows its training rows by heart", partial(planted.memorised, good)
             elif isinstance(rule, Evasion):
                 what, attacked = "decides otherwise after half of a move", partial(planted.brittle, good, rule)
+            elif isinstance(rule, Poisoning):
+                share = self.declared.poisoned or 0.0
+                what, attacked = "takes over each label that flips", partial(planted.impressed, good, share)
             else:
                 continue
             yield Plant(

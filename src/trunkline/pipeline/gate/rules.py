@@ -122,7 +122,7 @@ def champion(blank: Verdict, rule: conf_gates.Champion, gates: Gates, evidence: 
         return
     margin = -rule.margin if rule.test == "non_inferiority" else rule.margin
     differences = {
-        label: _difference(rule.metric, against.scores, gates, evidence, rows)
+        label: paired_difference(rule.metric, against.scores, gates, evidence, rows)
         for label, rows in _rows(rule.slice, evidence).items()
     }
     _can_be_shown(differences, gates)
@@ -201,10 +201,13 @@ def _rows(name: str | None, evidence: Evidence) -> Mapping[str, Integers]:
     return evidence.slices[name]
 
 
-def _difference(
+def paired_difference(
     metric: str, against: Floats, gates: Gates, evidence: Evidence, rows: Integers | None = None
 ) -> ScoreDifference:
-    """Compare the challenger with other scores of the same rows; for AUC, DeLong's error is asked too."""
+    """Compare the challenger with other scores of the same rows; for AUC, DeLong's error is asked too.
+
+    Raises UserError for a metric that is not defined on them, or where the two errors disagree.
+    """
     champion, challenger = (evidence.sample(scores, rows) for scores in (against, evidence.scores))
     measured = named(metric, evidence.task)
     if not math.isfinite(point([measured], challenger)[0]):
@@ -257,7 +260,7 @@ def simplicity(blank: Verdict, rule: conf_gates.Simplicity, gates: Gates, eviden
     """Judge whether the model is shown to be worth more than a simple one."""
     what, simple = _simple(rule.than, evidence)
     rows = np.flatnonzero(_has_naive(evidence)) if rule.than == "naive" else None
-    difference = _difference(rule.metric, simple, gates, evidence, rows)
+    difference = paired_difference(rule.metric, simple, gates, evidence, rows)
     p_value = difference.p_value(rule.margin)
     judged = _compared(blank, difference, p_value, rule.margin, gates)
     change = f"{_change(rule.metric, difference)} than of {what}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from trunkline.conf import gates as conf_gates
 from trunkline.conf.gates import Gates
-from trunkline.pipeline.gate import evasion, leak_rules, membership, monotonic, rules
+from trunkline.pipeline.gate import evasion, leak_rules, membership, monotonic, poisoning, rules
 from trunkline.pipeline.gate.evidence import Evidence
 from trunkline.pipeline.reports import Verdict, passes
 
@@ -31,6 +31,7 @@ _KINDS: dict[str, Callable[..., Iterator[Verdict]]] = {
     "monotonic": monotonic.monotonic,
     "membership": membership.membership,
     "evasion": evasion.evasion,
+    "poisoning": poisoning.poisoning,
 }
 
 

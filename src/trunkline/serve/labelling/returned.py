@@ -160,6 +160,8 @@ def _table(path: Path, label: str, key: tuple[str, ...], by: Columns, annotator:
             raise UserError(f"{path}: column {name}: is missing; supply it")
     chunks = [pl.DataFrame(pl.from_arrow(chunk)) for chunk in table.chunks(1 << 16)]
     rows = pl.concat(chunks) if chunks else pl.DataFrame(schema=dict.fromkeys(table.schema.names, pl.String()))
+    answer = [name for name in (label, annotator, by.at) if name is not None and rows.schema[name] == pl.String]
+    rows = rows.with_columns(pl.col(answer).replace("", None))  # Label Studio quotes what an unanswered task lacks
     nobody = rows[annotator].is_null() & rows[label].is_not_null() if annotator else None
     if nobody is not None and nobody.any():
         raise UserError(f"{path}: row {nobody.arg_true()[0] + 1}: {annotator}: is missing, of an answer")

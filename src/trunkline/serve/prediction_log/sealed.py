@@ -8,7 +8,7 @@ import base64
 import binascii
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,25 +36,28 @@ class Keys:
     before: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, log: Log | None) -> Self | None:
-        """Return what a log declares, None if nothing; raises UserError where the environment lacks a key."""
+    def of(cls, log: Log | None, *, reads: bool = True) -> Self | None:
+        """Return what a log declares, None if nothing; who only writes needs no key of older files.
+
+        Raises UserError where the environment lacks a key.
+        """
         if log is None or log.encrypt is None:
             return None
-        keys = cls(log.encrypt.key, log.encrypt.before)
+        keys = cls(log.encrypt.key, log.encrypt.before if reads else ())
         keys.by_id()
         return keys
 
     @classmethod
-    def declared(cls, project: Path = Path()) -> Self | None:
-        """Return what the log of a project declares; None in a folder without params.yaml, or a log."""
+    def declared(cls, project: Path = Path(), *, reads: bool = True) -> Self | None:
+        """Return what the log of a project declares, as `of`; None in a folder without params.yaml, or a log."""
         if not (project / paths.PARAMS).is_file():
             return None
         params = Params.read(project)
-        return cls.of(params.group(Serving).log) if dig(params.content, Serving.key, "log") else None
+        return cls.of(params.group(Serving).log, reads=reads) if dig(params.content, Serving.key, "log") else None
 
     def by_id(self) -> dict[bytes, bytes]:
         """Return each key by what it is known by, that of new files first."""
-        keys = [_key(self.variable, "key"), *(_key(name, "before") for name in self.before)]
+        keys = [key_in(self.variable, "key"), *(key_in(name, "before") for name in self.before)]
         return {_id(key): key for key in keys}
 
     def seal(self, content: bytes) -> bytes:
@@ -106,9 +109,12 @@ def parquet(path: Path, keys: Keys | None) -> Iterator[Any]:
     yield pa.BufferReader(unsealed(path.read_bytes(), str(path), keys))
 
 
-def _key(variable: str, declared: str) -> bytes:
-    """Return the key that a variable holds as base64, or that is in the file that it names."""
-    text = os.environ.get(variable, "").strip()
+def key_in(variable: str, declared: str, environ: Mapping[str, str] = os.environ) -> bytes:
+    """Return the key that a variable holds as base64, or that is in the file that it names.
+
+    Raises UserError, which names serving.log.encrypt's key of `declared`, where it is none.
+    """
+    text = environ.get(variable, "").strip()
     key = _decoded(text)
     if key is None and text:
         try:
@@ -121,6 +127,12 @@ def _key(variable: str, declared: str) -> bytes:
             "base64, or the path of a file with one; make it with: openssl rand -base64 32"
         )
     return key
+
+
+def file_in(variable: str, environ: Mapping[str, str]) -> Path | None:
+    """Return the file that a variable names, which holds a key; None where it holds the key itself."""
+    text = environ.get(variable, "").strip()
+    return Path(text) if text and _decoded(text) is None else None
 
 
 def _decoded(text: str) -> bytes | None:

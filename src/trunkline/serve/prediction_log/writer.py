@@ -109,7 +109,7 @@ class Writer:
 
     @cached_property
     def _place(self) -> Place:
-        return Place(self._log.to, Keys.of(self._log))
+        return Place(self._log.to, Keys.of(self._log, reads=False))
 
     def _found(self, where: str, digest: str) -> list[range]:
         """Return the numbers of batches of which a folder has the rows, by its files' names."""

@@ -90,7 +90,7 @@ def _logged(source: Source, serving: Serving, metrics: Metrics) -> Iterator[Pred
         yield None
         return
     check_log(serving.log)
-    Keys.of(serving.log)
+    Keys.of(serving.log, reads=False)
     log = PredictionLog(serving.log, Privacy.of(serving.log, source.personal), metrics.log, source.environment)
     log.start()
     try:
