@@ -59,7 +59,7 @@ test-spark: ## Install PySpark into .venv/spark, half a gigabyte, and run the te
 	@locks/install dev
 	@$(UV) pip sync --quiet --python .venv/bin/python --target .venv/spark --require-hashes \
 		--build-constraints locks/build.txt locks/spark.txt
-	@PYTHONPATH=.venv/spark $(RUN) pytest -n 0 tests/pipeline/features/executors/test_spark.py
+	@PYTHONPATH=.venv/spark $(RUN) pytest -n 0 tests/pipeline/features/executors/test_spark.py tests/pipeline/pushdown/test_spark.py
 
 check: ## Format, lint, types, direction of imports: what pre-commit runs
 	@locks/install dev

@@ -23,8 +23,14 @@ MOST = 8  # reasons of a stage
 @click.command(short_help="Say which stages would run, and why.")
 @options.base("Explain against the commit where this branch left REF, such as main.")
 @click.option("--views", is_flag=True, help="Say instead how each view of conf/features is distributed, and why.")
+@click.option(
+    "--sql",
+    metavar="ENGINE",
+    type=click.Choice(["spark", "snowflake", "bigquery"]),
+    help="Print instead the features as one query of spark, snowflake or bigquery.",
+)
 @options.as_json("Print the plan as JSON.")
-def plan(base: str | None, views: bool, as_json: bool) -> None:
+def plan(base: str | None, views: bool, sql: str | None, as_json: bool) -> None:
     """Say for every stage whether `dvc repro` would run it, and why; nothing is run, fetched or written.
 
     Without --base the reasons are against dvc.lock, which is what DVC compares with; with it they are against the
@@ -32,7 +38,11 @@ def plan(base: str | None, views: bool, as_json: bool) -> None:
     runs if the result of the stage before it is another one.
 
     With --views: which rows each task of the features stage is given, where conf/engine names a cluster.
+    With --sql: what computes the features where the tables are, without the files of the features stage.
     """
+    if sql is not None:
+        _print_sql(sql)
+        return
     if views:
         _show_views(as_json)
         return
@@ -93,6 +103,21 @@ def _show_views(as_json: bool) -> None:
     terminal.show(table)
     buckets = f"{engine.buckets} buckets" if engine.buckets > 1 else "1 bucket"
     click.echo(f"executor: {engine.executor}; slices of {distribution.SLICE:,} requests in order of time, of {buckets}")
+
+
+def _print_sql(engine: str) -> None:
+    from trunkline.conf.contract import Contract
+    from trunkline.conf.data import Data
+    from trunkline.conf.features import Features
+    from trunkline.core.params import Params
+    from trunkline.pipeline.features import compiler
+    from trunkline.pipeline.pushdown import query
+    from trunkline.pipeline.pushdown.dialects import DIALECTS
+
+    params = Params.read()
+    data, contract = params.group(Data), params.group(Contract)
+    compiled = compiler.plan(params.group(Features), data, contract)
+    click.echo(query.compiled(compiled, data, contract, DIALECTS[engine]), nl=False)
 
 
 def _table(plan: "ReproPlan") -> "RenderableType":

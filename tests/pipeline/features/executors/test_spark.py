@@ -9,16 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests import spark
 from tests.pipeline.features.executors.losing import assert_same_bytes, process, refuse
 from trunkline.conf.engine import Engine
 from trunkline.core.errors import OutsideError, UserError
 from trunkline.pipeline.features.executors.executor import connect
 
-pytest.importorskip(
-    "pyspark", reason="needs the extra `spark`, which is in no lock of this environment: make test-spark"
-)
-if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-    pytest.fail("Spark needs Java 17 or later; on Debian: apt-get install default-jre-headless", pytrace=False)
+spark.needed()
 pytestmark = pytest.mark.filterwarnings("default")  # Spark's own
 
 
@@ -32,11 +29,7 @@ def two_executors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[E
     monkeypatch.setenv("SPARK_LOCAL_IP", "127.0.0.1")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[4]))
     yield Engine(executor="spark", memory="200MB")
-    gateway = pyspark.SparkContext._gateway
-    gateway.shutdown()
-    gateway.proc.stdin.close()
-    gateway.proc.wait()
-    pyspark.SparkContext._gateway = pyspark.SparkContext._jvm = None
+    spark.end_machine()
     shutil.rmtree(Path(pyspark.__file__).with_name("work"), ignore_errors=True)
 
 
