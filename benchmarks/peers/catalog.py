@@ -120,7 +120,9 @@ def own(python: Path, bundle: Path, folder: Path, workers: int, serving: Mapping
     """Write a declaration with a key and return our own command; checks of the row and metrics are always on."""
     from trunkline.serve.auth import keys
 
-    key = msgspec.structs.replace(keys.new_key(_KEY, ["predict"])[0], id=_KEY, sha256=keys._hash(_KEY))
+    key = msgspec.structs.replace(
+        keys.new_key(_KEY, ["predict"])[0], id=_KEY, sha256=hashlib.sha256(_KEY.encode()).hexdigest()
+    )
     (folder / "keys.json").write_text(keys.format_keys([key]), encoding="utf-8")
     declared = {
         "bundle": {
