@@ -91,7 +91,7 @@ class Dialect:
         return self.operations["shift"].format(time, micros)
 
     def local_time(self, parts: list[str], zone: str) -> str:
-        """Return the instant of a local year, month, day and HHMM: of a repeated hour the second, of 2400 the next midnight.
+        """Return the instant of a local year, month, day and HHMM: the second of a repeated hour, midnight of 2400.
 
         Engines take the first; the second is the one that a time past the change is counted back to, if its local time
         is the one that is asked for.
