@@ -91,12 +91,13 @@ class Dialect:
         return self.operations["shift"].format(time, micros)
 
     def local_time(self, parts: list[str], zone: str) -> str:
-        """Return the instant of a local year, month, day and HHMM: of a repeated hour the second, as conf/ says.
+        """Return the instant of a local year, month, day and HHMM: the second of a repeated hour, midnight of 2400.
 
         Engines take the first; the second is the one that a time past the change is counted back to, if its local time
         is the one that is asked for.
         """
-        civil = self.civil.format(*parts)
+        midnight = self.shifted(self.civil.format(*parts[:3], "0"), "86400000000")
+        civil = f"(CASE WHEN {parts[3]} = 2400 THEN {midnight} ELSE {self.civil.format(*parts)} END)"
         first = self.to_utc.format(civil, zone=zone)
         second = self.shifted(self.to_utc.format(self.shifted(civil, str(_PAST)), zone=zone), f"-{_PAST}")
         return f"(CASE WHEN {self.to_local.format(second, zone=zone)} = {civil} THEN {second} ELSE {first} END)"
