@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from trunkline.conf import signers
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
-from trunkline.conf.evaluation import EXPECTED_COST, Backtest, Evaluation
+from trunkline.conf.evaluation import EXPECTED_COST, LABEL, Backtest, Evaluation
 from trunkline.conf.gates import AnyRule, Evasion, Gates, Monotonic, OverOrigins, Threshold
 from trunkline.conf.model import Model
 from trunkline.conf.monitoring import OF_METRICS, Monitoring
@@ -17,7 +17,7 @@ from trunkline.conf.registry import read as read_registry
 from trunkline.core import expressions
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.features import Feature
-from trunkline.core.tasks import CLASSES, Task
+from trunkline.core.tasks import CLASSES, MANY, Task
 from trunkline.pipeline.compose import derived, privacy, structure
 from trunkline.pipeline.compose.files import Composed, placed
 from trunkline.pipeline.evaluate.metrics import registry
@@ -84,6 +84,8 @@ def measures(evaluation: Evaluation, data: Data, contract: Contract) -> None:
             mistakes.append(str(error))
     if evaluation.decision is not None and data.target.task != "binary":
         mistakes.append(f"evaluation.decision: costs are of a binary label, not of {data.target.task}; remove it")
+    if LABEL in evaluation.slices and data.target.task == "multilabel":
+        mistakes.append(f"evaluation.slices.{LABEL}: the name is that of each label by itself; choose another")
     if evaluation.backtest is not None:
         mistakes += _unrollable(evaluation.backtest, data)
     for key, source in declared.items():
@@ -216,6 +218,12 @@ def _reported(rule: AnyRule, evaluation: Evaluation) -> tuple[str, ...]:
     return (*evaluation.metrics, EXPECTED_COST) if costed else evaluation.metrics
 
 
+def _slices(rule: AnyRule, evaluation: Evaluation, task: Task) -> tuple[str, ...]:
+    """Return the slices that a rule may name; each label by itself is measured, and compared with nothing."""
+    by_label = task == "multilabel" and isinstance(rule, Threshold)
+    return (*evaluation.slices, *([LABEL] if by_label else []))
+
+
 def _unjudgeable(rule: AnyRule, evaluation: Evaluation, task: Task) -> Iterator[tuple[str, str]]:
     metric = getattr(rule, "metric", None)
     if metric is not None:
@@ -228,14 +236,15 @@ def _unjudgeable(rule: AnyRule, evaluation: Evaluation, task: Task) -> Iterator[
         yield "slice", "expected_cost is of the whole holdout; remove it"
     if isinstance(rule, OverOrigins) and evaluation.backtest is None:
         yield "kind", "judges a backtest, and none is declared: add evaluation.backtest, or remove the rule"
-    if isinstance(rule, Monotonic) and task in CLASSES:
+    if isinstance(rule, Monotonic) and task in MANY:
         yield "kind", "asks which way the score of a row moves, and a row of several classes has several; remove it"
     if isinstance(rule, Evasion) and task not in ("binary", *CLASSES):
         yield "kind", "asks what flips a decision, and a score that is a number decides nothing; remove it"
+    slices = _slices(rule, evaluation, task)
     for field in ("slice", "group"):
         declared = getattr(rule, field, None)
-        if declared is not None and declared not in evaluation.slices:
-            yield field, f"no slice '{declared}' in conf/evaluation{nearest(declared, evaluation.slices)}"
+        if declared is not None and declared not in slices:
+            yield field, f"no slice '{declared}' in conf/evaluation{nearest(declared, slices)}"
     measure = getattr(rule, "measure", None)
     if measure in _OF_TASKS and task not in _OF_TASKS[measure]:
         yield "measure", f"'{measure}' is of {' and '.join(_OF_TASKS[measure])}, not of {task}; {_INSTEAD[rule.kind]}"
