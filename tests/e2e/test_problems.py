@@ -81,6 +81,7 @@ seats = experiment("seats")  # a count
 intervals = experiment("intervals")  # quantiles
 severity = experiment("severity")  # classes in an order
 triage = experiment("triage")  # a ranking
+mishaps = experiment("mishaps")  # several labels of a row
 wine = experiment("wine")  # three classes
 
 
@@ -228,6 +229,18 @@ def test_a_ranking(triage: Problem) -> None:
     card = triage.project.read("models/bundle/card.md")
     assert "| Group | rows with the same `origin, time_hour` |" in card
     assert "by `plane_last_arrival_delay` from the highest" in card
+
+
+def test_several_labels(mishaps: Problem) -> None:
+    names = ["score_cancelled", "score_comes_late", "score_leaves_late"]
+    holds(mishaps, names, "multilabel")
+    assert wrong(mishaps) == []
+    assert mishaps.predicted().columns[-3:] == names
+    by_label = mishaps.json("reports/slices.json")["label"]
+    assert list(by_label) == ["cancelled", "comes_late", "leaves_late"]
+    card = mishaps.project.read("models/bundle/card.md")
+    assert "for each of the labels `cancelled`, `comes_late`, `leaves_late` a probability" in card
+    assert "| label | cancelled |" in card
 
 
 def test_several_classes(wine: Problem) -> None:

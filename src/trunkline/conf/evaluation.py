@@ -10,6 +10,7 @@ from trunkline.core.values import Duration, Expression, Group, Metric, Name, Str
 DAY = timedelta(days=1)
 EXPECTED_COST = "expected_cost"  # the metric of a decision, which a threshold of conf/gates may name
 WHOLE = "all"  # the slice that is the whole holdout, and its label
+LABEL = "label"  # of multilabel: the slices that are one label each, on all rows
 
 
 class Interval(Strict):

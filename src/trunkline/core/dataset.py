@@ -26,7 +26,7 @@ class Schema:
     label: str
     timezone: str
     task: Task = "binary"
-    classes: tuple[str, ...] = ()  # of multiclass, or the names of quantiles, in the order of the scores
+    classes: tuple[str, ...] = ()  # of multiclass and multilabel, or the names of quantiles, in the order of the scores
     group: tuple[str, ...] = ()  # of ranking: columns of the request whose equal values are one group
     naive: str | None = None  # the feature that is by itself a simple forecast
     naive_error: float | None = None  # mean absolute difference of it and the label, in the training rows
@@ -115,7 +115,7 @@ class Dataset:
 
     @property
     def label(self) -> pl.Series:
-        """The label: 0 or 1 as Int8, a number as Float64, or the place of its class among the classes as Int64.
+        """The label: 0 or 1 as Int8, a number as Float64, as Int64 the place of its class, or the number of a set.
 
         Raises UserError for a class that is not declared.
         """
@@ -124,6 +124,8 @@ class Dataset:
             return values.cast(pl.Int8)
         if self.schema.task in NUMERIC:
             return values.cast(pl.Float64)
+        if self.schema.task == "multilabel":
+            return values.cast(pl.Int64)
         texts = values.cast(pl.String)
         foreign = texts.filter(~texts.is_in(classes)).unique().sort().to_list()
         if foreign:

@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from typing import Literal
 
-Task = Literal["binary", "multiclass", "ordinal", "regression", "count", "quantile", "ranking"]
+Task = Literal["binary", "multiclass", "ordinal", "regression", "count", "quantile", "ranking", "multilabel"]
 CLASSES: tuple[Task, ...] = ("multiclass", "ordinal")  # whose labels are one of several declared classes
 NUMERIC: tuple[Task, ...] = ("regression", "count", "quantile", "ranking")  # whose labels and scores are numbers
+MANY: tuple[Task, ...] = (*CLASSES, "multilabel")  # with a chance for each of several declared names
 MOST_RELEVANT = 30  # the largest label of a ranking, whose gain is 2 to the power of it
+
+MOST_LABELS = 50  # of a row: the number of their set is exact as a double
 
 UNITLESS: tuple[Task, ...] = ("ranking",)  # whose scores say an order, and are no estimate of the label
 
@@ -14,7 +17,7 @@ SCORE = "score"
 
 
 def score_columns(classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of a row's scores: `score`, or `score_<class>` for each of several classes or quantiles."""
+    """Return the names of a row's scores: `score`, or `score_<name>` for each class, quantile or label."""
     return tuple(f"{SCORE}_{name}" for name in classes) or (SCORE,)
 
 

@@ -41,6 +41,7 @@ LIBRARIES = (
 KEYS = (  # of params.yaml, that are shown
     "model._target_",
     "data.target.expression",
+    "data.target.labels",
     "data.window.train",
     "data.window.holdout",
     "seed",

@@ -23,6 +23,7 @@ EXPECTED: Mapping[Task, tuple[str, ...]] = {
     "count": (),
     "quantile": (),
     "ranking": (),
+    "multilabel": (),
 }
 
 _SMALLEST = float(np.finfo(np.float64).eps)

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from trunkline.core import arrays
 from trunkline.core.arrays import Floats
-from trunkline.core.tasks import CLASSES, NUMERIC, UNITLESS, Task, levels, score_columns
+from trunkline.core.tasks import CLASSES, MANY, NUMERIC, UNITLESS, Task, levels, score_columns
 from trunkline.monitor import table
 from trunkline.monitor.outcomes import CLUSTER, parts
 from trunkline.pipeline.evaluate import drift
@@ -30,6 +31,7 @@ DEFAULTS: Mapping[Task, tuple[str, ...]] = {
     "count": ("mae", "poisson_deviance"),
     "quantile": ("pinball", "coverage"),
     "ranking": ("ndcg", "map"),
+    "multilabel": ("log_loss", "hamming_loss"),
 }
 
 Asked = tuple[dict[str, Any], Metric]  # a row of the table, and the metric that is its value
@@ -123,16 +125,19 @@ class Judge:
         """Yield how far the outcomes are from those of the holdout, where the reference has them."""
         if "outcomes" in self.reference:
             role, kind = ("numeric", pl.Float64()) if self.task in NUMERIC else ("categorical", pl.String())
+            if self.task == "multilabel":
+                has = arrays.happened(outcomes.to_numpy(), len(self.classes), self.task)
+                outcomes = pl.Series(np.repeat(self.classes, has.sum(axis=0).astype(int)), dtype=pl.String)
             shift = drift.shift({"role": role, **self.reference["outcomes"]}, outcomes.cast(kind))
             yield _row(table.OUTCOME, table.OUTCOME, "psi", None) | {table.VALUE: shift.psi}
             yield _row(table.OUTCOME, table.OUTCOME, "jensen_shannon", None) | {table.VALUE: shift.jensen_shannon}
 
     def _scored(self, sample: Sample) -> Iterator[tuple[str, Floats, Floats]]:
         """Yield the name of each score, the scores, and what they are scores of."""
+        hits = arrays.happened(sample.labels, len(self.classes), self.task)
         for place, name in enumerate(score_columns(self.classes)):
             scores = sample.scores[:, place] if self.classes else sample.scores
-            of_class = self.task in CLASSES
-            yield name, scores, (sample.labels == place).astype(np.float64) if of_class else sample.labels
+            yield name, scores, hits[:, place] if self.task in MANY else sample.labels
 
     def _known(self, score: str, name: str) -> Mapping[str, Any] | None:
         """Return the calibration of the holdout; there is none of a slice."""

@@ -25,6 +25,7 @@ _TASKS = {
     "ordinal": "ordinal classification",
     "quantile": "quantile regression",
     "ranking": "learning to rank",
+    "multilabel": "multi-label classification",
 }
 _PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==([^\s\\;]+)", re.MULTILINE)
 

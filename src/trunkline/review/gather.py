@@ -174,6 +174,7 @@ _DRAWN: dict[Task, tuple[CurveKind, ...]] = {  # a confusion matrix is no curve
     "count": ("observed",),
     "quantile": ("calibration",),
     "ranking": ("observed",),
+    "multilabel": (),
 }
 _UNREADABLE = (ValueError, KeyError, TypeError)
 

@@ -7,7 +7,7 @@ from trunkline.core.params import dig
 
 # What a problem is, in params.yaml: whose versions, and of what label.
 RENAMED = "name"
-_TARGET = ("name", "task", "expression", "classes", "group")
+_TARGET = ("name", "task", "expression", "classes", "group", "labels")
 KEYS = (RENAMED, *(f"data.target.{key}" for key in _TARGET))
 
 

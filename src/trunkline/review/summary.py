@@ -32,6 +32,7 @@ PLOTS: dict[Task, str] = {
     "regression": "predicted against observed",
     "count": "predicted against observed",
     "ranking": "the label by score",
+    "multilabel": "the scores by label",
     "quantile": "the share of labels up to each quantile",
 }
 SHOWN = 3  # slices at either end, and reasons per table

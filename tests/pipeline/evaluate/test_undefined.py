@@ -22,12 +22,13 @@ LABELS: dict[Task, Any] = {
     "count": st.sampled_from([0, 2, 5]),
     "quantile": st.sampled_from([0.0, 1.5, -3.0]),
     "ranking": st.sampled_from([0, 2, 5]),
+    "multilabel": st.sampled_from([0, 2, 5]),
 }
 
 
 def sample(task: Task, labels: list[Any]) -> Sample:
     rows, levels = len(labels), (0.1, 0.5, 0.9) if task == "quantile" else ()
-    scores = np.full((rows, 3), 1 / 3) if task in (*SEVERAL, "quantile") else np.full(rows, 0.25)
+    scores = np.full((rows, 3), 1 / 3) if task in (*SEVERAL, "quantile", "multilabel") else np.full(rows, 0.25)
     numbers = np.array(labels, dtype=float if task in ("regression", "quantile") else int)
     return Sample(numbers, scores, np.arange(rows), task, levels, naive_error=2.0)
 
@@ -38,6 +39,9 @@ def named_as_absent(task: Task, name: str, labels: list[Any]) -> list[str]:
         return ["there is no row"]
     if task == "binary":
         return [f"none of {len(labels)} rows has the label {label}" for label in (1, 0) if label not in labels][:1]
+    if task == "multilabel":
+        sides = {name: {number >> place & 1 for number in labels} for place, name in enumerate(CLASSES)}
+        return [f"the label '{name}'" for name, of in sides.items() if len(of) < 2]
     if name == "quadratic_kappa":
         return [f"all {len(labels)} labels are '{CLASSES[labels[0]]}'"]
     if task in SEVERAL:
@@ -52,6 +56,6 @@ def test_a_metric_without_a_value_says_why(task: Task, name: str, data: st.DataO
     metric, rows = named(name, task), sample(task, labels)
     if np.isfinite(point([metric], rows)[0]):
         return
-    reason = undefined.reason(metric, rows, CLASSES if task in SEVERAL else ())
+    reason = undefined.reason(metric, rows, CLASSES if task in (*SEVERAL, "multilabel") else ())
     assert [part for part in named_as_absent(task, name, labels) if part not in reason] == []
     assert "data.window.holdout or data.split" in reason

@@ -167,10 +167,11 @@ def test_auto_tries_every_family_whatever_the_time() -> None:
         "forest_small",
         "forecast",
         "gbm_regression",
+        "labels",
         "quantiles",
         "ranker",
         "ridge",
-    }  # or regressors
+    }  # or regressors, or of several labels
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,8 @@ SHIPPED = sorted((Path(__file__).parents[3] / "conf" / "model").glob("*.yaml"))
 QUANTILES = ("forecast", "quantiles")  # of shipped models, those of the task quantile
 QUARTILES: dict[str, Any] = {"task": "quantile", "classes": ("q25", "q50", "q75")}
 GROUPS: dict[str, Any] = {"task": "ranking", "group": ("day",)}
-TASKS = {"ranker": GROUPS} | dict.fromkeys(QUANTILES, QUARTILES)
+SETS: dict[str, Any] = {"task": "multilabel", "classes": ("early", "later")}
+TASKS = {"ranker": GROUPS, "labels": SETS} | dict.fromkeys(QUANTILES, QUARTILES)
 SIZE = {"max_iter": 40, "n_estimators": 25, "C": 0.1}
 NAMES = ["UA", "ü", "日本", "", None, "rare"]
 
@@ -51,8 +52,9 @@ def synthetic(rows: int = 3000) -> Dataset:
 
 def rows_of(path: Path) -> Dataset:
     """The rows, of the task that a shipped model is for where that has scores of its own."""
-    rows = synthetic()
-    return Dataset(rows.frame, replace(rows.schema, **TASKS.get(path.stem, {})))
+    rows, of_task = synthetic(), TASKS.get(path.stem, {})
+    sets = rows.frame.with_columns(late=1 + pl.col("late").cast(pl.Int64))  # one label or the other
+    return Dataset(sets if of_task is SETS else rows.frame, replace(rows.schema, **of_task))
 
 
 def roles(dataset: Dataset, *names: str) -> Dataset:
@@ -109,8 +111,9 @@ def test_shipped_models_learn_and_survive_their_file(path: Path, tmp_path: Path)
     fitted = fit.fit(dataset, shipped(path), seed=1, threads=2)
     scores = fit.scores(fitted, dataset.frame)
     assert scores.dtype == np.float64
-    assert scores.shape == (dataset.frame.height, *([3] if path.stem in QUANTILES else []))
-    late = dataset.label.to_numpy() == 1
+    width = len(dataset.schema.classes)
+    assert scores.shape == (dataset.frame.height, *([width] if width else []))
+    late = dataset.label.to_numpy() == dataset.label.max()
     highest = scores.reshape(len(late), -1)[:, -1]
     assert highest[late].mean() > highest[~late].mean() + 0.1
     modelfile.save(fitted, tmp_path / "model.skops")

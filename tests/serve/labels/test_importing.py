@@ -160,6 +160,17 @@ def test_what_two_imports_at_the_same_time_have_both_is_one_outcome(tmp_path, pl
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("name", "kept"), [("late", [1, 0]), ("delay", [2, 1, 0])])
+def test_an_outcome_of_several_labels_is_the_number_of_their_set(tmp_path, place, name, kept):
+    log(place, [("a", 0, after(0), 1)])
+    labels = {"odd": "delay % 2 == 1", "large": "delay > 1"}
+    of = declared(target={"name": "late", "task": "multilabel", "labels": labels}, **WINE)
+    done = run(file(tmp_path / "late.csv", {"nr": [1, 2, 3], name: [1, 4, 0]}, of=of), place)
+    assert list(done.refused) == [2] * (name == "late")
+    assert all("late: is not the number of a set, from 0 to 3" in reason for reason in done.refused.values())
+    assert store.read(place).rows["outcome"].to_list() == kept
+
+
 @pytest.mark.parametrize(
     ("target", "values", "why", "kept"),
     [

@@ -1,7 +1,7 @@
 """conf/data: where the tables come from, what one row is, what is predicted, and over which window."""
 
 from itertools import pairwise
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 from trunkline.conf.data.sources import Source
 from trunkline.core import expressions
 from trunkline.core.errors import nearest
-from trunkline.core.tasks import CLASSES, NUMERIC, Task, quantile_name
+from trunkline.core.tasks import CLASSES, MOST_LABELS, NUMERIC, Task, quantile_name
 from trunkline.core.values import Column, Columns, Duration, Expression, Group, Name, Period, Strict, Tuple
 
 
@@ -25,6 +25,11 @@ Zone = Annotated[
 ]
 
 
+def _set_of(labels: dict[str, str]) -> str:
+    """Return the expression of the number of a set of labels."""
+    return " + ".join(f"({2**place} if ({source}) else 0)" for place, source in enumerate(labels.values()))
+
+
 class Target(Strict):
     """What is predicted."""
 
@@ -32,11 +37,20 @@ class Target(Strict):
     task: Task = Field(
         "binary",
         description="Whether a row is true or false, of one of several classes, which ordinal has in an order, a "
-        "number, a count, quantiles of a number, or how high it belongs among the rows of its group.",
+        "number, a count, quantiles of a number, how high it belongs among the rows of its group, or several labels.",
     )
     expression: Expression = Field(
+        "",
         description="True or false, one of `classes`, a number, or a count per row; of ranking, its relevance, a whole "
-        "number from 0 to 30; missing where there is no label."
+        "number from 0 to 30; missing where there is no label. Of multilabel null, as `labels` stand in its place.",
+        json_schema_extra={"type": ["string", "null"]},
+    )
+    labels: dict[Name, Expression] | None = Field(
+        None,
+        description="Of multilabel: the names of the labels, and whether a row has each; scores are in the order of "
+        "the names, and a row of which one is missing has no label.",
+        min_length=2,
+        max_length=MOST_LABELS,
     )
     classes: Annotated[tuple[str | int, ...], Tuple] | None = Field(
         None,
@@ -63,8 +77,8 @@ class Target(Strict):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names of a row's several scores: the classes, or the quantiles; none of a task with one score."""
-        return tuple(map(str, self.classes or ())) or tuple(map(quantile_name, self.quantiles or ()))
+        """The names of a row's several scores: classes, labels or quantiles; none of a task with one score."""
+        return tuple(map(str, self.classes or self.labels or ())) or tuple(map(quantile_name, self.quantiles or ()))
 
     @model_validator(mode="after")
     def _classes_fit_the_task(self) -> Self:
@@ -76,6 +90,37 @@ class Target(Strict):
             )
         if self.classes and len(set(self.class_names)) < len(self.classes):
             raise ValueError("classes: names a class twice; remove one")
+        return self
+
+    @property
+    def definition(self) -> str:
+        """What the label is, in words of expressions."""
+        return "; ".join(f"{name}: {source}" for name, source in (self.labels or {}).items()) or self.expression
+
+    @model_validator(mode="before")
+    @classmethod
+    def _labels_are_a_set(cls, content: Any) -> Any:
+        """Write labels as the number of their set, by which a label is one column wherever rows are read."""
+        labels = content.get("labels") if isinstance(content, dict) else None
+        if not isinstance(labels, dict) or content.get("expression"):
+            return content
+        ordered = dict(sorted(labels.items(), key=str))  # as params.yaml has them, whoever reads
+        return content | {"labels": ordered, "expression": _set_of(ordered)}
+
+    @model_validator(mode="after")
+    def _labels_fit_the_task(self) -> Self:
+        if (self.labels is None) == (self.task == "multilabel"):
+            raise ValueError(
+                "labels: the key is missing: multilabel needs its labels, such as {late: delay > 15}"
+                if self.labels is None
+                else f"labels: has no meaning for {self.task}; remove it, or declare task: multilabel"
+            )
+        if self.labels is not None and self.expression != _set_of(self.labels):
+            raise ValueError(
+                "expression: has no meaning for multilabel, which has labels; remove it, or set it to null"
+            )
+        if not self.expression:
+            raise ValueError("expression: the key is missing: it says what is predicted")
         return self
 
     @model_validator(mode="after")

@@ -94,4 +94,4 @@ def _sample(rows: pl.DataFrame, task: Task) -> Sample:
     labels = rows[OUTCOME].to_numpy().astype(np.int8 if task == "binary" else np.float64)
     if task == "quantile":
         return Sample(labels, scores, clusters, task, levels(task, [name.removeprefix(f"{SCORE}_") for name in names]))
-    return Sample(labels, scores[:, 0], clusters, task)
+    return Sample(labels, scores if task == "multilabel" else scores[:, 0], clusters, task)

@@ -202,8 +202,9 @@ def _moves(before: Floats, after: Floats, threshold: float, task: Task) -> list[
     mean = pl.Series((after - before)[:, 0]) if one else empty
     if task in NUMERIC:
         return [empty.alias("changed"), mean.alias("moved")]
-    decided = [(each[:, 0] > threshold) if one else each.argmax(axis=1) for each in (before, after)]
-    changed = pl.Series((decided[0] != decided[1]).astype(np.float64))
+    by_score = one or task == "multilabel"
+    decided = [each > threshold if by_score else each.argmax(axis=1)[:, None] for each in (before, after)]
+    changed = pl.Series((decided[0] != decided[1]).any(axis=1).astype(np.float64))
     return [changed.alias("changed"), mean.alias("moved")]
 
 

@@ -311,7 +311,7 @@ def _card(declared: Declaration, measured: EvaluatedModel, contract: Contract, g
         parameters={**declared.model.parameters, **_steps(declared.model)},
         observations=data.observations,
         label=data.target.name,
-        label_definition=data.target.expression,
+        label_definition=data.target.definition,
         task=data.target.task,
         classes=data.target.class_names,
         label_known_after=duration_text(data.target.known_after) if data.target.known_after is not None else None,

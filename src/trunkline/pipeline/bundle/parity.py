@@ -67,7 +67,7 @@ def compare(
         for block in track(blocks, "comparing the graph with the pipeline", "rows", size=lambda block: block.height)
     ]
     left, right = (np.concatenate(scores) for scores in zip(*pairs, strict=True))
-    flips = 0 if task in NUMERIC else int(np.sum(_called(left) != _called(right)))
+    flips = 0 if task in NUMERIC else int(np.sum(_called(left, task) != _called(right, task)))
     return Comparison(len(left), odd.height, _difference(left, right), flips)
 
 
@@ -123,9 +123,9 @@ def _alone(features: pl.DataFrame, schema: Schema, random: np.random.Generator) 
         yield rows.with_columns(pl.Series(feature.name, values, dtype=features[feature.name].dtype))
 
 
-def _called(scores: Floats) -> npt.NDArray[Any]:
+def _called(scores: Floats, task: Task) -> npt.NDArray[Any]:
     """Return the label by a row's scores; of two classes with the same score, as far as the eye can see, the first."""
-    return scores > 0.5 if scores.ndim == 1 else np.round(scores, 12).argmax(axis=1)
+    return scores > 0.5 if scores.ndim == 1 or task == "multilabel" else np.round(scores, 12).argmax(axis=1)
 
 
 def _difference(left: Floats, right: Floats) -> float:

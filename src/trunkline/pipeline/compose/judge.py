@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from trunkline.conf import signers
 from trunkline.conf.contract import Contract
 from trunkline.conf.data import Data
-from trunkline.conf.evaluation import EXPECTED_COST, Backtest, Evaluation
+from trunkline.conf.evaluation import EXPECTED_COST, LABEL, Backtest, Evaluation
 from trunkline.conf.gates import AnyRule, Evasion, Gates, Monotonic, OverOrigins, Threshold
 from trunkline.conf.model import Model
 from trunkline.conf.monitoring import OF_METRICS, Monitoring
@@ -98,6 +98,8 @@ def measures(evaluation: Evaluation, data: Data, contract: Contract) -> None:
             mistakes.append(str(error))
     if evaluation.decision is not None and data.target.task != "binary":
         mistakes.append(f"evaluation.decision: costs are of a binary label, not of {data.target.task}; remove it")
+    if LABEL in evaluation.slices and data.target.task == "multilabel":
+        mistakes.append(f"evaluation.slices.{LABEL}: the name is that of each label by itself; choose another")
     if evaluation.backtest is not None:
         mistakes += _unrollable(evaluation.backtest, data)
     for key, source in declared.items():
@@ -230,6 +232,12 @@ def _reported(rule: AnyRule, evaluation: Evaluation) -> tuple[str, ...]:
     return (*evaluation.metrics, EXPECTED_COST) if costed else evaluation.metrics
 
 
+def _slices(rule: AnyRule, evaluation: Evaluation, task: Task) -> tuple[str, ...]:
+    """Return the slices that a rule may name; each label by itself is measured, and compared with nothing."""
+    by_label = task == "multilabel" and isinstance(rule, Threshold)
+    return (*evaluation.slices, *([LABEL] if by_label else []))
+
+
 def _unjudgeable(rule: AnyRule, evaluation: Evaluation, task: Task) -> Iterator[tuple[str, str]]:
     metric = getattr(rule, "metric", None)
     if metric is not None:
@@ -245,10 +253,11 @@ def _unjudgeable(rule: AnyRule, evaluation: Evaluation, task: Task) -> Iterator[
     tasks, why = _OF_KINDS.get(rule.kind, ((task,), ""))
     if task not in tasks:
         yield "kind", why
+    slices = _slices(rule, evaluation, task)
     for field in ("slice", "group"):
         declared = getattr(rule, field, None)
-        if declared is not None and declared not in evaluation.slices:
-            yield field, f"no slice '{declared}' in conf/evaluation{nearest(declared, evaluation.slices)}"
+        if declared is not None and declared not in slices:
+            yield field, f"no slice '{declared}' in conf/evaluation{nearest(declared, slices)}"
     measure = getattr(rule, "measure", None)
     if measure in _OF_TASKS and task not in _OF_TASKS[measure]:
         yield "measure", f"'{measure}' is of {' and '.join(_OF_TASKS[measure])}, not of {task}; {_INSTEAD[rule.kind]}"

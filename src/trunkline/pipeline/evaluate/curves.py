@@ -142,6 +142,7 @@ _TASKS: dict[Task, Callable[[Sample, Sequence[str], Evaluation], Curves]] = {
     "count": _regression,
     "quantile": _quantile,
     "ranking": _regression,
+    "multilabel": lambda *_: {},
 }
 
 

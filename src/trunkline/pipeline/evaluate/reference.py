@@ -13,7 +13,7 @@ import polars as pl
 
 from trunkline.conf.evaluation import WHOLE
 from trunkline.core import files
-from trunkline.core.arrays import Floats
+from trunkline.core.arrays import Floats, happened
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.tasks import NUMERIC, score_columns
 from trunkline.pipeline.evaluate.estimate import Slice
@@ -83,7 +83,7 @@ def _happened(labels: pl.Series, schema: Schema) -> list[Floats]:
     values, classes = labels.to_numpy().astype(np.float64), schema.classes
     if schema.task == "quantile":
         return [values] * len(classes)
-    return [(values == code).astype(np.float64) for code in range(len(classes))] or [values]
+    return list(happened(values, len(classes), schema.task).T) or [values]
 
 
 def _outcomes(holdout: Dataset) -> dict[str, Any]:
@@ -91,6 +91,9 @@ def _outcomes(holdout: Dataset) -> dict[str, Any]:
     if schema.task in NUMERIC:
         return _numeric_feature(labels)
     names = schema.classes or ("false", "true")
+    if schema.task == "multilabel":
+        counts = happened(labels.to_numpy(), len(names), "multilabel").sum(axis=0).astype(int).tolist()
+        return {"counts": dict(zip(names, counts, strict=True)), "other": 0, "missing": 0}
     counts = np.bincount(labels.to_numpy(), minlength=len(names)).tolist()
     return {"counts": dict(zip(names, counts, strict=True)), "other": 0, "missing": 0}
 

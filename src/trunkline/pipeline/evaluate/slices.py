@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from trunkline.conf.evaluation import WHOLE, Evaluation
+from trunkline.conf.evaluation import LABEL, WHOLE, Evaluation
 from trunkline.core import files, paths
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.dataset import Dataset
@@ -70,7 +70,17 @@ def evaluate(dataset: Dataset, scores: Floats, params: Evaluation, seed: int, tr
         measured = name == WHOLE or len(places) >= params.slice_min_rows
         estimated = estimates(sample.part(places), params, resamples, dataset.schema.classes) if measured else {}
         slices.setdefault(name, {})[label] = Slice(len(places), estimated)
+    if sample.task == "multilabel":
+        slices[LABEL] = by_label(sample, dataset.schema.classes, params, resamples)
     return Measurements(slices, evaluate_curves.curves(sample, dataset.schema.classes, params))
+
+
+def by_label(sample: Sample, names: Sequence[str], params: Evaluation, resamples: Resamples) -> dict[str, Slice]:
+    """Measure each label of multilabel by itself, on all rows, as if it were the only one."""
+    return {
+        name: Slice(len(sample.labels), estimates(sample.of_label(place), params, resamples, (name,)))
+        for place, name in enumerate(names)
+    }
 
 
 def parts(dataset: Dataset, params: Evaluation) -> Iterator[Part]:

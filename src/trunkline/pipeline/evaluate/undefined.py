@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trunkline.core.arrays import happened
 from trunkline.core.tasks import CLASSES
 from trunkline.pipeline.evaluate.metrics.kinds import Metric, RankArea, Sample
 
@@ -28,12 +29,23 @@ def cause(metric: Metric, sample: Sample, classes: Sequence[str] = ()) -> str:
     rows = len(sample.labels)
     if not rows:
         return "there is no row"
+    if sample.task == "multilabel" and (alike := _alike(sample, classes)):
+        return f"{alike}, and {metric.name} needs rows with and without it"
     if isinstance(metric, RankArea) and (absent := _absent(metric, sample.labels, classes)):
         return absent
     if not isinstance(metric, RankArea) and np.ptp(sample.labels) == 0:
         label = f"'{classes[int(sample.labels[0])]}'" if sample.task in CLASSES else f"{sample.labels[0]:g}"
         return f"all {rows} labels are {label}, and it needs different ones"
     return f"it is no finite number of these {rows} rows"
+
+
+def _alike(sample: Sample, classes: Sequence[str]) -> str:
+    """Name the labels that none of the rows, or every one, has, if there are any."""
+    rates = happened(sample.labels, sample.scores.shape[1], sample.task).mean(axis=0).tolist()
+    rows, names = len(sample.labels), classes or range(1, len(rates) + 1)
+    said = ((f"none of {rows} rows has" if rate == 0 else f"all {rows} rows have", rate) for rate in rates)
+    alike = [f"{what} the label '{name}'" for name, (what, rate) in zip(names, said, strict=True) if rate in (0, 1)]
+    return " and ".join(alike)
 
 
 def _absent(metric: Metric, labels: NDArray[Any], classes: Sequence[str]) -> str:

@@ -36,6 +36,7 @@ _LABELS: dict[Task, tuple[Type, ...]] = {
     "count": ("integer", "number"),
     "quantile": ("number", "integer"),
     "ranking": ("integer", "number"),
+    "multilabel": ("integer",),
 }
 
 
@@ -114,6 +115,9 @@ class _Planner:
             if event_time is not None:
                 self._refuse_outcomes(event_time, data.observations)
                 _need("time", event_time, columns)
+        for name, source in (data.target.labels or {}).items():
+            with _at(f"data.target.labels.{name}"):
+                _need("boolean", expressions.parse(source), columns)
         with _at("data.target.expression"):
             label, allowed = expressions.parse(data.target.expression), _LABELS[data.target.task]
             inferred = expressions.infer(label, columns)

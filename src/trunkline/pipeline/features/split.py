@@ -11,6 +11,7 @@ import polars as pl
 
 from trunkline.conf.data import Data
 from trunkline.core import expressions
+from trunkline.core.arrays import happened
 from trunkline.core.dataset import Schema, Split
 from trunkline.core.errors import UserError
 from trunkline.core.features import EVENT_TIME, Role
@@ -149,9 +150,7 @@ def _summary(observed: pl.DataFrame, observations: pl.DataFrame, data: Data, per
     there, usable = (_inside(part, observed, observations) for part in (period.all, period.usable))
     labels = observed.filter(usable & observed[label].is_not_null())[label]
     unlabelled = observed.filter(there)[label].null_count()
-    texts = labels.cast(pl.String)
-    several = data.target.class_names if data.target.task in CLASSES else ()
-    shares = {name: int((texts == name).sum()) / max(1, labels.len()) for name in several}
+    shares = _shares(labels, data)
     return (
         {
             "window": period.words,
@@ -163,6 +162,16 @@ def _summary(observed: pl.DataFrame, observations: pl.DataFrame, data: Data, per
         | ({"class_shares": shares} if shares else {})
         | _quantiles(labels, data)
     )
+
+
+def _shares(labels: pl.Series, data: Data) -> dict[str, float]:
+    """Return the share of rows that are of each class, or have each label; nothing of another task."""
+    names, rows = data.target.class_names, max(1, labels.len())
+    if data.target.task == "multilabel":
+        has = happened(labels.to_numpy(), len(names), "multilabel")
+        return {name: int(of.sum()) / rows for name, of in zip(names, has.T, strict=True)}
+    texts = labels.cast(pl.String)
+    return {name: int((texts == name).sum()) / rows for name in names} if data.target.task in CLASSES else {}
 
 
 def _quantiles(labels: pl.Series, data: Data) -> dict[str, object]:

@@ -4,12 +4,13 @@ Cox, "Two further applications of a model for binary regression", Biometrika 45 
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trunkline.core.arrays import Floats, middle
+from trunkline.core.arrays import Floats, happened, middle
 from trunkline.core.errors import UserError
 from trunkline.core.tasks import Task
 
@@ -43,9 +44,9 @@ def slope(labels: NDArray[Any], scores: Floats) -> float:
     )
 
 
-def pooled_slope(labels: NDArray[Any], scores: Floats) -> float:
-    """Return the slope over every class of every row: whether it was that class, by the score given to it."""
-    hits = labels[:, None] == np.arange(scores.shape[1])
+def pooled_slope(labels: NDArray[Any], scores: Floats, task: Task = "multiclass") -> float:
+    """Return the slope over every class or label of every row: whether it was that, by the score given to it."""
+    hits = happened(labels, scores.shape[1], task)
     return slope(hits.ravel().astype(np.int8), scores.ravel())
 
 
@@ -79,5 +80,6 @@ SLOPES: dict[Task, Callable[[NDArray[Any], Floats], float]] = {
     "regression": linear_slope,
     "count": linear_slope,
     "ranking": correlation,
+    "multilabel": partial(pooled_slope, task="multilabel"),
     "quantile": lambda labels, scores: linear_slope(labels, middle(scores)),
 }

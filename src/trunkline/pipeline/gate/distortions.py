@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trunkline.core.arrays import Floats
-from trunkline.core.tasks import CLASSES, NUMERIC, Task
+from trunkline.core.arrays import Floats, happened
+from trunkline.core.tasks import CLASSES, MANY, NUMERIC, Task
 
 LEAKED = 0.98  # share of a leaked score that is the label
 _AS_THEY_ARE: tuple[Task, ...] = ("regression", "quantile", "ranking")  # whose scores have no scale to be brought on
@@ -43,7 +43,7 @@ def inverted(scores: Floats, task: Task) -> Floats:
 def leaked(scores: Floats, labels: NDArray[Any], task: Task) -> Floats:
     """Return scores that are nearly the label itself."""
     each = labels if scores.ndim == 1 else labels[:, None]
-    perfect = each == np.arange(scores.shape[1]) if task in CLASSES else each
+    perfect = happened(labels, scores.shape[1], task) if task in MANY else each
     return np.asarray(LEAKED * perfect + (1 - LEAKED) * scores, dtype=np.float64)
 
 
@@ -61,7 +61,7 @@ def _score(scale: Floats, task: Task) -> Floats:
         return scale
     if task == "count":
         return np.asarray(np.exp(scale), dtype=np.float64)
-    if task == "binary":
+    if task in ("binary", "multilabel"):
         return np.asarray(1 / (1 + np.exp(-scale)), dtype=np.float64)
     raised = np.exp(scale - scale.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True), dtype=np.float64)

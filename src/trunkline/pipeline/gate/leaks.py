@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from trunkline.core.arrays import Floats, middle
-from trunkline.core.tasks import CLASSES, NUMERIC, Task
+from trunkline.core.arrays import Floats, happened, middle
+from trunkline.core.tasks import MANY, NUMERIC, Task
 
 FEWEST = 10  # rows of a class: with fewer, some feature of many ranks it well by chance
 PRESENT = 0.1  # share of the rows that must be present to be looked at alone
@@ -64,9 +64,9 @@ def ranking(scores: Floats, labels: NDArray[Any], task: Task) -> float | None:
     if task in NUMERIC:
         scores = middle(scores)
         return next(((1 + _rank(scores, target, task)) / 2 for target in _targets(labels, task)), None)
-    each = scores.T if task in CLASSES else scores[None]
-    codes = range(len(each)) if task in CLASSES else [1]
-    ranks = [_rank(each[row], target, task) for row, code in enumerate(codes) for target in _class(labels, code)]
+    each = scores.T if task in MANY else scores[None]
+    hits = happened(labels, len(each), task).T if task in MANY else [labels.astype(np.float64)]
+    ranks = [_rank(of, hit, task) for of, hit in zip(each, hits, strict=True) if _enough(hit)]
     return float(np.mean(ranks)) if ranks else None
 
 
@@ -105,22 +105,17 @@ def repeated(features: pl.DataFrame, trained: pl.DataFrame) -> float:
 
 
 def _targets(labels: NDArray[Any], task: Task) -> Iterator[Floats]:
-    """Yield what is to be ranked: the label, or for each class whether it is that one."""
+    """Yield what is to be ranked: the label, or for each class or label whether a row is of it."""
     if task in NUMERIC:
         yield from [labels.astype(np.float64)] if len(np.unique(labels)) > 1 else []
         return
-    for code in [1] if task == "binary" else np.unique(labels):
-        yield from _class(labels, code)
-
-
-def _class(labels: NDArray[Any], code: int) -> Iterator[Floats]:
-    """Yield whether each label is of a class, if there are rows enough that are, and that are not."""
-    target = (labels == code).astype(np.float64)
-    if _enough(target):
-        yield target
+    highest = int(labels.max(initial=0))
+    hits = happened(labels, highest.bit_length() if task == "multilabel" else highest + 1, task).T
+    yield from filter(_enough, hits[1:] if task == "binary" else hits)
 
 
 def _enough(target: Floats) -> bool:
+    """Whether there are rows enough that are of a class, and that are not."""
     return bool(min(target.sum(), len(target) - target.sum()) >= FEWEST)
 
 

@@ -35,6 +35,7 @@ LOSSES: dict[Task, str] = {
     "binary": "log_loss",
     "multiclass": "log_loss",
     "ordinal": "log_loss",
+    "multilabel": "log_loss",
     "regression": "mae",
     "count": "poisson_deviance",
 }

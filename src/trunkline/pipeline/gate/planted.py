@@ -13,7 +13,7 @@ import polars as pl
 
 from trunkline.bundle.manifest import Identity
 from trunkline.conf.gates import Evasion, Monotonic
-from trunkline.core.arrays import Floats
+from trunkline.core.arrays import Floats, happened
 from trunkline.core.tasks import CLASSES, NUMERIC
 from trunkline.pipeline.gate import distortions, monotonic
 from trunkline.pipeline.gate.evidence import Evidence
@@ -100,7 +100,7 @@ def impressed(good: Evidence, share: float) -> Evidence:
 
 def _features(good: Evidence) -> Iterator[tuple[str, Floats]]:
     random, rows = np.random.default_rng(good.seed + 3), len(good.labels)
-    label = good.labels.astype(np.float64)
+    label = _label(good)
     step = float(label.std()) if good.task in NUMERIC else 1.0
     yield "the label as a feature", label
     yield "the label with noise", label + random.normal(0, NOISE * step, rows)
@@ -112,6 +112,14 @@ def _features(good: Evidence) -> Iterator[tuple[str, Floats]]:
     if good.task not in NUMERIC:
         values = random.normal(size=rows)
         yield "missing where it has not happened yet", np.where(label == label.max(), values, np.nan)
+
+
+def _label(good: Evidence) -> Floats:
+    """Return the label as a number; of several labels, that which the most nearly half of the rows have."""
+    if good.task != "multilabel":
+        return good.labels.astype(np.float64)
+    has = happened(good.labels, len(good.classes), good.task)
+    return np.asarray(has[:, np.abs(has.mean(axis=0) - 0.5).argmin()])
 
 
 def _with(good: Evidence, values: Floats) -> Evidence:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from trunkline.bundle.manifest import Identity
-from trunkline.conf.evaluation import EXPECTED_COST, WHOLE, Evaluation
+from trunkline.conf.evaluation import EXPECTED_COST, LABEL, WHOLE, Evaluation
 from trunkline.conf.gates import (
     AnyRule,
     Champion,
@@ -50,6 +50,7 @@ HINTS: dict[Task, str] = {  # a metric that a useless model fails, and one to co
     "count": "poisson_d2 poisson_deviance 0.05",
     "quantile": "pinball_d2 pinball 0.5",
     "ranking": "ndcg ndcg 0.01",
+    "multilabel": "macro_roc_auc log_loss 0.005",
 }
 
 
@@ -110,6 +111,9 @@ class Planter:
         slices: dict[str, dict[str, Slice]] = {}
         for name, metrics in sorted(looked_at.items()):
             params = self.measured.model_copy(update={"metrics": tuple(sorted(metrics))})
+            if name == LABEL and sample.task == "multilabel":
+                slices[name] = evaluate_slices.by_label(sample, self.evidence.classes, params, resamples)
+                continue
             values = {WHOLE: np.arange(len(scores))} if name == WHOLE else self.evidence.slices[name]
             slices[name] = {
                 label: Slice(len(places), evaluate_slices.estimates(sample.part(places), params, resamples))

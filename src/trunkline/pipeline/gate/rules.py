@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trunkline.conf import gates as conf_gates
-from trunkline.conf.evaluation import EXPECTED_COST, WHOLE
+from trunkline.conf.evaluation import EXPECTED_COST, LABEL, WHOLE
 from trunkline.conf.gates import Gates
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.errors import UserError
@@ -194,8 +194,11 @@ def _change(metric: str, difference: ScoreDifference) -> str:
 
 
 def _rows(name: str | None, evidence: Evidence) -> Mapping[str, Integers]:
+    every = np.arange(len(evidence.labels))
     if name is None:
-        return {WHOLE: np.arange(len(evidence.labels))}
+        return {WHOLE: every}
+    if name == LABEL and evidence.task == "multilabel":
+        return dict.fromkeys(evidence.classes, every)
     if not evidence.slices.get(name):
         raise UserError(f"the slice {name} has no value with enough rows (evaluation.slice_min_rows)")
     return evidence.slices[name]

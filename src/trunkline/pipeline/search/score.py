@@ -28,7 +28,7 @@ from trunkline.core.tables import rows
 from trunkline.pipeline.evaluate.metrics import formulas, registry
 from trunkline.pipeline.evaluate.metrics.kinds import Sample, point
 from trunkline.pipeline.evaluate.metrics.registry import named
-from trunkline.pipeline.train import estimators, fit, folds, quantiles
+from trunkline.pipeline.train import estimators, fit, folds, labels, quantiles
 from trunkline.pipeline.train.folds import Cut, Fold
 
 LOCK = Path("locks/pipeline.txt")
@@ -57,7 +57,7 @@ class Ground:
 
 def digest(folder: Path) -> str:
     """Hash the training rows of a folder, the code and the locked environment that measure on them."""
-    own = (Dataset, Fold, Ground, Sample, estimators, registry, formulas, rows, fit, quantiles)
+    own = (Dataset, Fold, Ground, Sample, estimators, registry, formulas, rows, fit, labels, quantiles)
     code = [Path(inspect.getfile(each)) for each in own]
     paths = [folder / "train.parquet", folder / SCHEMA, *code, *([LOCK] if LOCK.exists() else [])]
     return hashlib.sha256("".join(map(files.sha256, paths)).encode()).hexdigest()
@@ -171,8 +171,8 @@ def measure(ground: Ground, model: Model, number: int) -> float:
     part = parts[number]
     train, validate = (Dataset(dataset.frame[places], dataset.schema) for places in (part.train, part.validate))
     scores = fit.scores(fit.fit(train, model, ground.seed), validate.features)
-    labels, groups, schema = validate.label.to_numpy(), validate.groups.to_numpy(), validate.schema
-    sample = Sample(labels, scores, groups, schema.task, schema.levels, schema.naive_error)
+    values, groups, schema = validate.label.to_numpy(), validate.groups.to_numpy(), validate.schema
+    sample = Sample(values, scores, groups, schema.task, schema.levels, schema.naive_error)
     value = float(point([named(ground.metric, dataset.schema.task)], sample)[0])
     if not np.isfinite(value):
         raise UserError(f"search.folds: {ground.metric} is not defined on fold {number + 1}; declare fewer folds")

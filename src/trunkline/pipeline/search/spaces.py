@@ -25,6 +25,7 @@ AUTO: dict[Task, str] = {
     "count": "auto_regression",
     "quantile": "auto_regression",
     "ranking": "auto_regression",
+    "multilabel": "auto",
 }
 DIGITS = 4  # that a drawn number keeps, so that a person can read and repeat it
 

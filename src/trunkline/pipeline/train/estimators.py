@@ -22,7 +22,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from trunkline.conf.model import CategoricalSteps, Model, Preprocess
 from trunkline.core.errors import OutsideError, UserError, nearest, one_line
 from trunkline.core.tasks import NUMERIC, Task
-from trunkline.pipeline.train import counts, joint, rankers, stopping, weights
+from trunkline.pipeline.train import counts, joint, labels, rankers, stopping, weights
 
 TARGET = "_target_"
 
@@ -95,6 +95,7 @@ def verify(model: Model, task: Task, key: str = "model") -> None:
     if get_tags(estimator).estimator_type != wanted and not rankers.is_ranker(type(estimator)):
         raise UserError(f"{key}.{TARGET}: {name} is no {wanted}, which data.target.task: {task} needs")
     _verify_quantiles(model, estimator, task, key)
+    labels.verify(model, estimator, task, key)
     if task == "count" and not counts.is_never_negative(estimator):
         raise UserError(f"{key}.{TARGET}: {name} as declared may predict less than 0; use a loss of counts, as poisson")
     _verify_joint(model, estimator, key)
@@ -110,7 +111,7 @@ def _verify_steps(steps: Preprocess, estimator: BaseEstimator, key: str) -> None
     """Raise UserError for steps that do not fit each other or the estimator."""
     name, encode, reshaping = type(estimator).__name__, steps.categorical.encode, steps.reshaping
     refusing = next((step for step in ("spline", "pca") if getattr(steps.numeric, step)), None)
-    if steps.numeric.impute == "none" and (refusing or not get_tags(estimator).input_tags.allow_nan):
+    if steps.numeric.impute == "none" and (refusing or not get_tags(labels.within(estimator)).input_tags.allow_nan):
         raise UserError(f"{key}.numeric.impute: {refusing or name} takes no missing values; use mean, median or zero")
     if steps.text is not None and native_support(estimator) == "table":
         raise UserError(f"{key}.text: {name} takes a table of features, not columns of words; use another estimator")

@@ -18,12 +18,14 @@ from threadpoolctl import threadpool_limits
 
 from trunkline.conf.model import Model
 from trunkline.core import tasks
+from trunkline.core.arrays import happened
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.errors import UserError, one_line
 from trunkline.core.tasks import MOST_RELEVANT, NUMERIC, Task
 from trunkline.pipeline.train import (
     constraints,
     estimators,
+    labels,
     margins,
     preprocess,
     quantiles,
@@ -85,7 +87,7 @@ def _unfitted(dataset: Dataset, model: Model, seed: int, threads: int) -> tuple[
 def scores(pipeline: Pipeline, frame: pl.DataFrame) -> npt.NDArray[np.float64]:
     """Return the probability of the positive class per row, those of several classes, or a regressor's prediction.
 
-    Those of several classes, shape (rows, classes), and quantiles are in the order of the schema.
+    Those of several classes, shape (rows, classes), labels and quantiles are in the order of the schema.
     `frame` has at least the feature columns. The sum over a forest's trees is made in one thread, in order.
     """
     return predictions(pipeline, inputs(frame.select(pipeline.feature_names_in_)))
@@ -96,6 +98,8 @@ def predictions(model: Any, rows: Any) -> npt.NDArray[np.float64]:
     by_margin = margins.scores(model, rows)
     if by_margin is not None:
         return by_margin
+    if isinstance(model[-1] if isinstance(model, Pipeline) else model, labels.Labels):
+        return np.asarray(model.predict_proba(rows), dtype=np.float64)
     if is_classifier(model):
         chances = model.predict_proba(rows)
         chosen = chances if len(model.classes_) > 2 else chances[:, list(model.classes_).index(1)]
@@ -134,6 +138,8 @@ def assemble(estimator: BaseEstimator, model: Model, schema: Schema, seed: int =
                 arguments["estimator__categorical_feature"] = positions
     if levels := tasks.levels(schema.task, schema.classes):
         estimator = quantiles.Quantiles(estimator, list(levels), estimators.level_parameter(estimator))
+    if schema.task == "multilabel":
+        estimator = labels.Labels(estimator, len(schema.classes))
     return Pipeline([("preprocess", transformer), ("estimator", estimator)]), arguments
 
 
@@ -170,7 +176,12 @@ def _check_label(dataset: Dataset) -> None:
             raise UserError(f"{where} must be finite numbers, not all equal, but is {shown} in {rows} rows; {remedy}")
         _check_whole(seen, schema.task, where, remedy)
         return
-    if schema.classes:
+    if schema.task == "multilabel":
+        rates = happened(label.to_numpy(), len(schema.classes), schema.task).mean(axis=0).tolist()
+        alike = {name: rate for name, rate in zip(schema.classes, rates, strict=True) if rate in (0, 1)}
+        for name, rate in alike.items():
+            raise UserError(f"{where}: {'all' if rate else 'none'} of {rows} rows have the label '{name}'; {remedy}")
+    elif schema.classes:
         absent = [name for number, name in enumerate(schema.classes) if number not in seen]
         if absent:
             raise UserError(f"{where}: the class '{absent[0]}' is in none of {rows} rows; {remedy}")

@@ -63,6 +63,7 @@ TRUSTED = (
     "sklearn.utils.validation.check_array",
     "trunkline.pipeline.train.joint.JointClassifier",
     "trunkline.pipeline.train.joint.JointRegressor",
+    "trunkline.pipeline.train.labels.Labels",
     "trunkline.pipeline.train.quantiles.Quantiles",
     "xgboost.core.Booster",
     "xgboost.sklearn.XGBClassifier",

@@ -60,8 +60,9 @@ def _margin(rows: pl.DataFrame, how: Sampling, task: Task) -> pl.Series:
     scores = _scores(rows)
     if not scores:
         raise UserError("--by uncertain: the rows have no score; score them by: trunkline predict --traceable")
-    if len(scores) == 1:
-        return (rows[scores[0]] - how.threshold).abs().fill_null(float("nan")).alias(_ORDER)
+    if len(scores) == 1 or task == "multilabel":
+        apart = rows.select(pl.min_horizontal((pl.col(scores) - how.threshold).abs()).alias(_ORDER))
+        return apart[_ORDER].fill_null(float("nan"))
     ranked = rows.select(pl.concat_list(scores).list.sort(descending=True).alias(_ORDER))[_ORDER]
     return (ranked.list.get(0) - ranked.list.get(1)).fill_null(float("nan")).alias(_ORDER)
 

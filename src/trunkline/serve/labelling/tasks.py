@@ -47,6 +47,11 @@ def write(tasks: Tasks, path: Path, form: Format) -> list[Path]:
 
     Raises UserError where a format cannot hold the tasks.
     """
+    if tasks.label.task == "multilabel":
+        raise UserError(
+            "data.target.task: multilabel has no single answer to ask for; ask in a table of its own, and import the "
+            "columns that data.target.labels are made of"
+        )
     if tasks.image is not None and tasks.image not in tasks.rows.columns:
         raise UserError(f"--image {tasks.image}: the rows show no such column; they have {', '.join(_shown(tasks))}")
     contents = {"label-studio": _label_studio, "cvat": _cvat, "csv": _csv}[form](tasks)

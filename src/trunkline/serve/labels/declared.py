@@ -26,6 +26,7 @@ _KINDS: dict[Task, ColumnType] = {
     "binary": "boolean",
     **dict.fromkeys(CLASSES, "text"),
     **dict.fromkeys(NUMERIC, "number"),
+    "multilabel": "integer",
 }
 
 

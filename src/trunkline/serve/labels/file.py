@@ -194,6 +194,9 @@ class OutcomesFile:
         if label.task == "ranking":
             fits = outcome.is_between(0, MOST_RELEVANT) & (outcome % 1 == 0)
             wrong[f"{label.name}: is not a whole number from 0 to {MOST_RELEVANT}"] = ~fits
+        if label.task == "multilabel":
+            most = 2 ** len(label.class_names) - 1
+            wrong[f"{label.name}: is not the number of a set, from 0 to {most}"] = ~outcome.is_between(0, most)
         present = outcome.is_not_null()
         return {number: reason for reason, mask in wrong.items() for number in rows.filter(mask & present)[NUMBER]}
 

@@ -25,6 +25,7 @@ TYPES: dict[Task, pl.DataType] = {
     "count": pl.Float64(),
     "quantile": pl.Float64(),
     "ranking": pl.Float64(),
+    "multilabel": pl.Int64(),
 }
 INSTANT = pl.Datetime("us", "UTC")
 

@@ -22,6 +22,7 @@ METRICS: dict[Task, str] = {
     "count": "poisson_d2",
     "quantile": "pinball_d2",
     "ranking": "ndcg",
+    "multilabel": "macro_average_precision",
 }
 REPEATS = 5
 PERMUTED_ROWS = 5_000

@@ -19,6 +19,7 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import PCA
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import VotingClassifier, VotingRegressor
+from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import (
     MinMaxScaler,
@@ -40,6 +41,7 @@ from trunkline.pipeline.bundle.onnx.ensemble import DecisionTree, Ensemble, NotC
 from trunkline.pipeline.bundle.onnx.graph import Graph
 from trunkline.pipeline.train import margins
 from trunkline.pipeline.train.joint import Joint
+from trunkline.pipeline.train.labels import Labels
 from trunkline.pipeline.train.quantiles import Quantiles
 
 OPERATORS, ML_OPERATORS, IR = 21, 5, 10  # of the versions that the graph is written in
@@ -57,7 +59,7 @@ _LINKS: Mapping[type, str | None] = {  # of linear models: what makes the score 
 }
 _LINEAR = tuple(_LINKS)
 _DECIDING = (LinearSVC, linear_model.SGDClassifier, linear_model.RidgeClassifier)  # no chances, but a weighted sum
-_COMPOSED = (CalibratedClassifierCV, VotingClassifier, VotingRegressor, Quantiles)
+_COMPOSED = (CalibratedClassifierCV, VotingClassifier, VotingRegressor, Quantiles, Labels)
 _LEQ, _SUM, _NO_TRANSFORM = 0, 1, 0  # modes of a node, of the sum over trees, and of what follows it
 
 
@@ -66,7 +68,7 @@ def export(pipeline: Pipeline, schema: Schema) -> bytes:
 
     Inputs: `numeric`, double (n, numeric features), NaN for missing; `categorical`, string (n, categorical features),
     MISSING for missing; one without columns is left out. Output: `score`, double (n); of several classes (n, classes),
-    of quantiles (n, levels). Raises NotCovered for what cannot be exported exactly.
+    of labels (n, labels), of quantiles (n, levels). Raises NotCovered for what cannot be exported exactly.
     """
     estimator = fitted.scoring(pipeline[-1])
     if isinstance(estimator, Joint):
@@ -110,9 +112,12 @@ def _check(estimator: Any) -> None:
                 _check(part)
     elif not (isinstance(estimator, (*_LINEAR, *dense.COVERED)) or onnx_trees.is_tree_model(estimator)):
         raise NotCovered(f"{name} is not covered by the exporter")
-    classes = list(getattr(estimator, "classes_", ()))
-    if is_classifier(estimator) and (classes != list(range(len(classes))) or len(classes) < 2):
-        raise NotCovered(f"{name} has the classes {classes}, not 0, 1 and so on")
+    if isinstance(estimator, Labels):  # whose classes are those of its parts
+        return
+    of_each = getattr(estimator, "classes_", ())
+    for classes in map(list, of_each if isinstance(of_each, list) else [of_each]):  # of several labels, those of each
+        if is_classifier(estimator) and (classes != list(range(len(classes))) or len(classes) < 2):
+            raise NotCovered(f"{name} has the classes {classes}, not 0, 1 and so on")
     if not is_classifier(estimator) and np.ndim(getattr(estimator, "coef_", [0])) != 1:
         raise NotCovered(f"{name} has more than one output")
 
@@ -143,6 +148,9 @@ def _score(graph: Graph, columns: Columns, estimator: Any) -> str:
         return _voting(graph, columns, estimator)
     if isinstance(estimator, Quantiles):
         return _quantiles(graph, [_score(graph, columns, part) for part in _parts(estimator)], estimator.offsets_)
+    if isinstance(estimator, Labels):
+        scores = [_score(graph, columns, part) for part in _parts(estimator)]
+        return _side_by_side(graph, scores) if len(scores) > 1 else scores[0]
     if isinstance(estimator, dense.COVERED):
         return dense.score(graph, columns.matrix(graph), estimator)
     return (_trees if onnx_trees.is_tree_model(estimator) else _linear)(graph, columns, estimator)
@@ -153,7 +161,11 @@ def _parts(estimator: Any) -> list[Any]:
     calibrated = isinstance(estimator, CalibratedClassifierCV)
     if not calibrated and getattr(estimator, "voting", "soft") != "soft":
         raise NotCovered("a vote that counts labels is not covered by the exporter")
-    within = [each.estimator for each in estimator.calibrated_classifiers_] if calibrated else estimator.estimators_
+    if isinstance(estimator, Labels):
+        inner = estimator.estimator_
+        within = inner.estimators_ if isinstance(inner, MultiOutputClassifier) else [inner]
+    else:
+        within = [each.estimator for each in estimator.calibrated_classifiers_] if calibrated else estimator.estimators_
     if any(margins.is_xgboost(part) for part in within):
         raise NotCovered(f"within {type(estimator).__name__} XGBoost makes its scores in single precision")
     return list(map(fitted.scoring, within))
@@ -251,11 +263,15 @@ def _weighted(graph: Graph, numeric: str, weights: Floats) -> str:
     return graph.add("Mul", column, graph.constant(weights[0]))
 
 
+def _side_by_side(graph: Graph, results: Sequence[str]) -> str:
+    """Add the number of each model as a column of one matrix."""
+    columns = [graph.add("Reshape", result, graph.constant([-1, 1], np.int64)) for result in results]
+    return graph.add("Concat", *columns, axis=1) if len(columns) > 1 else columns[0]
+
+
 def _quantiles(graph: Graph, results: Sequence[str], offsets: Floats) -> str:
     """Add each quantile's offset to its model's number, or to the only model's, and put those of a row in order."""
-    columns = [graph.add("Reshape", result, graph.constant([-1, 1], np.int64)) for result in results]
-    matrix = graph.add("Concat", *columns, axis=1) if len(columns) > 1 else columns[0]
-    moved = graph.add("Add", matrix, graph.constant(offsets))
+    moved = graph.add("Add", _side_by_side(graph, results), graph.constant(offsets))
     ordered = graph.add("TopK", moved, graph.constant([len(offsets)], np.int64), axis=1, largest=0, sorted=1)
     graph.nodes[-1].output.append(f"{ordered}_places")  # which nothing reads
     return ordered

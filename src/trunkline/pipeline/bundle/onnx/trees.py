@@ -62,9 +62,11 @@ def read(estimator: Any, sets: Sets) -> Ensemble:
     if fitted.is_catboost(estimator):
         return catboost_trees.read(estimator, sets)
     members = [estimator] if isinstance(estimator, SINGLE) else estimator.estimators_
-    classes = len(getattr(estimator, "classes_", ()))
-    outputs = range(classes) if classes > 2 else [-1]  # of two classes, the positive one's share says all
-    trees = tuple(_cart(member, output) for member in members for output in outputs)
+    several, classes = getattr(estimator, "n_outputs_", 1), len(getattr(estimator, "classes_", ()))
+    of_classes = [(0, number) for number in range(classes)]
+    # Of two classes, and of each of several labels, the positive one's share says all.
+    outputs = [(label, -1) for label in range(several)] if several > 1 or classes <= 2 else of_classes
+    trees = tuple(_cart(member, *output) for member in members for output in outputs)
     return Ensemble(trees, (0.0,) * len(outputs), len(members), None, True, sets)
 
 
@@ -73,7 +75,7 @@ def _gradient(estimator: Any, sets: Sets) -> Ensemble:
     if estimator.init is not None or estimator.loss == "exponential":
         raise NotCovered("gradient boosting with an init or the exponential loss is not covered")
     base = np.ravel(estimator._raw_predict_init(np.zeros((1, estimator.n_features_in_))))
-    members = [_cart(member, 0) for round_ in estimator.estimators_ for member in round_]
+    members = [_cart(member, 0, 0) for round_ in estimator.estimators_ for member in round_]
     trees = tuple(replace(tree, values=estimator.learning_rate * tree.values) for tree in members)
     link = None
     if isinstance(estimator, GradientBoostingClassifier):
@@ -81,11 +83,9 @@ def _gradient(estimator: Any, sets: Sets) -> Ensemble:
     return Ensemble(trees, tuple(base.tolist()), 1, link, True, sets)
 
 
-def _cart(member: Any, output: int) -> DecisionTree:
-    """Read a tree of scikit-learn's; a classifier's leaf holds the share of each class, of which one is taken."""
+def _cart(member: Any, label: int, output: int) -> DecisionTree:
+    """Read a tree of scikit-learn's; a classifier's leaf holds the share of each class of each label: one is taken."""
     tree = member.tree_
-    if tree.n_outputs != 1:
-        raise NotCovered(f"{type(member).__name__} has more than one output")
     return Nodes(
         leaf=tree.children_left < 0,
         left=tree.children_left,
@@ -93,7 +93,7 @@ def _cart(member: Any, output: int) -> DecisionTree:
         column=tree.feature,
         threshold=tree.threshold,
         missing_left=tree.missing_go_to_left,
-        value=tree.value[:, 0, output],
+        value=tree.value[:, label, output],
     ).tree()
 
 

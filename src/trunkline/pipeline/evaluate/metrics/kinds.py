@@ -13,9 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from trunkline.core.arrays import Floats, Integers
+from trunkline.core.arrays import Floats, Integers, happened
 from trunkline.core.errors import UserError
-from trunkline.core.tasks import CLASSES, MOST_RELEVANT, Task
+from trunkline.core.tasks import MANY, MOST_RELEVANT, Task
 from trunkline.pipeline.evaluate.metrics.pairs import pair_counts, ranked_rightly, worth_counting
 
 Better = Literal["larger", "smaller"]
@@ -34,6 +34,7 @@ class Sample:
     Multiclass, ordinal: label the number of its class, scores of shape (rows, classes) from 0 to 1 that sum to 1.
     Quantile: label any number, scores of shape (rows, levels) that do not fall from one of the ascending `levels` to
     the next. Ranking: label a relevance, a whole number from 0 to 30, score any number, cluster the group.
+    Multilabel: label the number of a set, scores of shape (rows, labels) from 0 to 1.
     `naive_error` is that of a simple forecast on the training rows, in the label's unit; None where there is none.
     Raises UserError for an impossible score or label: a number computed from it would look like any other.
     """
@@ -47,7 +48,7 @@ class Sample:
 
     def __post_init__(self) -> None:
         shapes = self.labels.shape, self.scores.shape[:1], self.clusters.shape
-        several = self.task in (*CLASSES, "quantile")
+        several = self.task in (*MANY, "quantile")
         if len(set(shapes)) > 1 or self.labels.ndim != 1 or self.scores.ndim != (2 if several else 1):
             raise ValueError(f"labels {self.labels.shape}, scores {self.scores.shape}, clusters {self.clusters.shape}")
         if self.task == "quantile" and self.scores.shape[1] != len(self.levels):
@@ -57,6 +58,11 @@ class Sample:
     def part(self, places: Integers) -> "Sample":
         """Return the rows at these places."""
         return replace(self, labels=self.labels[places], scores=self.scores[places], clusters=self.clusters[places])
+
+    def of_label(self, place: int) -> "Sample":
+        """Return the same rows with one label of multilabel alone, as the only one that there is."""
+        has = happened(self.labels, self.scores.shape[1], self.task)[:, place].astype(np.int64)
+        return replace(self, labels=has, scores=self.scores[:, [place]])
 
 
 def _binary(labels: NDArray[Any], scores: Floats) -> None:
@@ -94,6 +100,13 @@ def _ranking(labels: NDArray[Any], scores: Floats) -> None:
     _refuse(~whole, labels, "label", f"a whole number from 0 to {MOST_RELEVANT}; check the target")
 
 
+def _multilabel(labels: NDArray[Any], scores: Floats) -> None:
+    chances = np.asarray(((scores >= 0) & (scores <= 1)).all(axis=1))
+    _refuse(~chances, scores, "score", "chances from 0 to 1; check the model")
+    sets = (labels >= 0) & (labels < 2 ** scores.shape[1]) & (np.floor(labels) == labels)
+    _refuse(~sets, labels, "label", "the number of a set of labels; check the target")
+
+
 _CHECKS: dict[Task, Callable[[NDArray[Any], Floats], None]] = {
     "binary": _binary,
     "multiclass": _multiclass,
@@ -102,6 +115,7 @@ _CHECKS: dict[Task, Callable[[NDArray[Any], Floats], None]] = {
     "count": _count,
     "quantile": _quantile,
     "ranking": _ranking,
+    "multilabel": _multilabel,
 }
 
 
@@ -178,10 +192,11 @@ class GroupMean(Metric):
 class RankArea(Metric):
     """An area under a curve, which depends on the order of the scores only; tied scores are one cutoff.
 
-    Of several classes, it is the mean over each class against all others.
+    Of several classes or labels, it is the mean over them; where `pooled`, that of all of them as one ranking.
     """
 
     under: Callable[[Cutoffs], Floats]
+    pooled: bool = False
 
 
 @dataclass(frozen=True)
@@ -214,8 +229,7 @@ def measure(metrics: Sequence[Metric], sample: Sample, counts: Integers) -> Floa
         elif isinstance(metric, GroupMean):
             row[:] = _of_groups(metric, sample, counts)
     if areas:
-        of_classes = [_areas(areas, ranking, counts) for ranking in _rankings(sample)]
-        values[[isinstance(metric, RankArea) for metric in metrics]] = np.mean(of_classes, axis=0)
+        values[[isinstance(metric, RankArea) for metric in metrics]] = _of_order(areas, sample, counts)
     return values
 
 
@@ -251,6 +265,17 @@ def _of_groups(metric: GroupMean, sample: Sample, counts: Integers) -> Floats:
     taken, known = counts[:, : len(values)], np.isfinite(values)
     sums, groups = (np.einsum("rg,g->r", taken, of) for of in (np.where(known, values, 0), known.astype(np.int64)))
     return ratio(sums, groups)
+
+
+def _of_order(metrics: Sequence[RankArea], sample: Sample, counts: Integers) -> Floats:
+    """Return areas, shape (metrics, resamples): means over the rankings, or of what is pooled that of the one."""
+    values = np.empty((len(metrics), len(counts)))
+    for pooled in {metric.pooled for metric in metrics}:
+        asked = [metric for metric in metrics if metric.pooled == pooled]
+        rankings = [_pooled(sample)] if pooled else _rankings(sample)
+        of_each = [_areas(asked, ranking, counts) for ranking in rankings]
+        values[[metric.pooled == pooled for metric in metrics]] = np.mean(of_each, axis=0)
+    return values
 
 
 def _areas(metrics: Sequence[RankArea], ranking: "_Ranking", counts: Integers) -> Floats:
@@ -290,10 +315,15 @@ def _rankings(sample: Sample) -> "list[_Ranking]":
     """Return the rows by score; for several classes, by the score of each, whose rows are the positive ones."""
     if sample.task == "binary":
         return [_Ranking.of(sample.labels, sample.scores, sample.clusters)]
-    return [
-        _Ranking.of((sample.labels == code).astype(np.int8), scores, sample.clusters)
-        for code, scores in enumerate(sample.scores.T)
-    ]
+    hits = happened(sample.labels, sample.scores.shape[1], sample.task).astype(np.int8)
+    return [_Ranking.of(hit, scores, sample.clusters) for hit, scores in zip(hits.T, sample.scores.T, strict=True)]
+
+
+def _pooled(sample: Sample) -> "_Ranking":
+    """Return every row with every score of it as one ranking."""
+    count = sample.scores.shape[1]
+    hits = happened(sample.labels, count, sample.task).astype(np.int8)
+    return _Ranking.of(hits.ravel(), sample.scores.ravel(), np.repeat(sample.clusters, count))
 
 
 def _ends(ordered: Floats) -> Integers:

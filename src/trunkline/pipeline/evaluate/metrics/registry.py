@@ -7,7 +7,7 @@ import numpy as np
 
 from trunkline.core.errors import UserError, nearest
 from trunkline.core.tasks import Task
-from trunkline.pipeline.evaluate.metrics import formulas, lists
+from trunkline.pipeline.evaluate.metrics import formulas, label_sets, lists
 from trunkline.pipeline.evaluate.metrics.kinds import (
     Better,
     Combined,
@@ -327,6 +327,91 @@ _RANKING = (
     ),
 )
 
+_TSOUMAKAS = "Tsoumakas, Katakis and Vlahavas, Mining Multi-label Data, in the Data Mining Handbook (2010), 667-685"
+
+_MULTILABEL = (
+    RowMean(
+        "log_loss",
+        "smaller",
+        "Mean over rows and labels of -log of the probability given to what happened, clipped by 2.2e-16.",
+        "Good, Journal of the Royal Statistical Society B 14 (1952) 107-114; sklearn.metrics.log_loss, over the labels",
+        label_sets.losses,
+    ),
+    RowMean(
+        "brier",
+        "smaller",
+        "Mean over rows and labels of the squared difference of the score and whether a row has the label.",
+        "Brier, Monthly Weather Review 78 (1950) 1-3; sklearn.metrics.brier_score_loss, over the labels",
+        label_sets.squares,
+    ),
+    RowMean(
+        "hamming_loss",
+        "smaller",
+        "Share of rows and labels where a row has the label and its score is not above one half, or the other way.",
+        "Schapire and Singer, Machine Learning 39 (2000) 135-168; sklearn.metrics.hamming_loss",
+        lambda labels, scores: label_sets.wrong(labels, scores).mean(axis=1),
+    ),
+    RowMean(
+        "subset_accuracy",
+        "larger",
+        "Share of rows whose labels are exactly those with a score above one half.",
+        f"{_TSOUMAKAS}; sklearn.metrics.accuracy_score of sets of labels",
+        lambda labels, scores: 1 - label_sets.wrong(labels, scores).max(axis=1),
+    ),
+    Combined(
+        "micro_f1",
+        "larger",
+        "Twice the labels rightly given over those given and those that rows have, all labels counted together.",
+        f"{_TSOUMAKAS}; sklearn.metrics.f1_score with average='micro'",
+        label_sets.hits,
+        label_sets.micro_f1,
+    ),
+    Combined(
+        "macro_f1",
+        "larger",
+        "The same of each label, and the mean over the labels that are there or are given.",
+        f"{_TSOUMAKAS}; sklearn.metrics.f1_score with average='macro'",
+        label_sets.hits,
+        label_sets.macro_f1,
+    ),
+    RankArea(
+        "micro_average_precision",
+        "larger",
+        "Precision at each distinct score of all rows and labels in one order, weighted by the recall gained there.",
+        "sklearn.metrics.average_precision_score with average='micro'",
+        formulas.average_precision,
+        pooled=True,
+    ),
+    RankArea(
+        "macro_average_precision",
+        "larger",
+        "The mean over labels of the precision at each distinct score, weighted by the recall gained there.",
+        "sklearn.metrics.average_precision_score with average='macro'",
+        formulas.average_precision,
+    ),
+    PairArea(
+        "macro_roc_auc",
+        "larger",
+        "Mean over labels of the chance that a row that has it is scored above one that has not, a tie one half.",
+        "sklearn.metrics.roc_auc_score with average='macro'",
+        formulas.roc_auc,
+    ),
+    RowMean(
+        "ranking_loss",
+        "smaller",
+        "Mean over rows of the share of pairs, of a label that it has and one that it has not, with no higher score.",
+        f"{_TSOUMAKAS}; sklearn.metrics.label_ranking_loss",
+        label_sets.misordered,
+    ),
+    RowMean(
+        "cardinality",
+        None,
+        "Mean number of labels that a row has.",
+        _TSOUMAKAS,
+        lambda labels, scores: label_sets.has(labels, scores).sum(axis=1),
+    ),
+)
+
 _TASKS: dict[Task, Sequence[Metric]] = {
     "binary": _BINARY,
     "multiclass": _MULTICLASS,
@@ -335,6 +420,7 @@ _TASKS: dict[Task, Sequence[Metric]] = {
     "count": _COUNT,
     "quantile": _QUANTILE,
     "ranking": _RANKING,
+    "multilabel": _MULTILABEL,
 }
 REGISTRY: dict[Task, dict[str, Metric]] = {
     task: {metric.name: metric for metric in metrics} for task, metrics in _TASKS.items()
