@@ -87,7 +87,8 @@ def fetch(name: str, integrity: str, folder: Path) -> None:
         found = "sha512-" + base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
         assert found == integrity, f"{name} is not what was reviewed: {found}"
         with tarfile.open(archive) as content:
-            content.extractall(temporary, filter="data")
+            content.extraction_filter = getattr(tarfile, "data_filter", None)  # Python 3.11.4 has it, Debian's has not
+            content.extractall(temporary)
         (Path(temporary) / "package").rename(folder)
 
 
