@@ -1,4 +1,4 @@
-"""Twelve data sets, each through the real stages and through a plain script: metric, seconds, memory, as ratios.
+"""Fifteen data sets, each through the real stages and through a plain script: metric, seconds, memory, as ratios.
 
 Of each, the table is declared in a conf/ of its own, and the stages make its rows. Then stages/train.py stands beside
 a script that reads the same rows, fits the same estimator by hand and saves it by joblib; `trunkline predict` stands
@@ -46,6 +46,8 @@ METRICS = {
     "regression": "rmse",
     "count": "poisson_deviance",
     "quantile": "pinball",
+    "ranking": "ndcg",
+    "multilabel": "log_loss",
 }
 
 
@@ -155,6 +157,37 @@ def categories(width: int, levels: int, task: str) -> Callable[[int], Any]:
     return make
 
 
+def queries(rows: int) -> Any:
+    """Return rows of queries, about twenty each, with a relevance from 0 to 4 by the order of a signal in the query."""
+    import numpy as np
+
+    table = numbers(10, "number")(rows)
+    random = np.random.default_rng(3)
+    table = table.assign(query=[f"q{number:07}" for number in random.integers(0, rows // 20, rows)])
+    share = table.groupby("query")["label"].rank(pct=True)
+    return table.assign(label=np.floor(4.99 * share**3).astype(int))
+
+
+def tags(rows: int) -> Any:
+    """Return normal columns with five labels, each of which follows some of them, with noise."""
+    import numpy as np
+
+    table, random = numbers(10, "number")(rows).drop(columns="label"), np.random.default_rng(4)
+    signals = table.to_numpy()[:, :5] + table.to_numpy()[:, [1]] - 1
+    return table.assign(**{f"label_{n}": labels("binary", signals[:, n], random) for n in range(TAGS)})
+
+
+def reviews(rows: int) -> Any:
+    """Return texts of forty words, some much more frequent than others, each with an effect, beside five numbers."""
+    import numpy as np
+
+    table, random = numbers(5, "binary")(rows), np.random.default_rng(5)
+    drawn = (8000 * random.random((rows, 40)) ** 3).astype(int)
+    effects = random.normal(size=8000)
+    texts = [" ".join(f"word{of}" for of in each) for each in drawn.tolist()]
+    return table.assign(words=texts, label=labels("binary", effects[drawn].sum(axis=1) / 4, random))
+
+
 def labels(task: str, signal: Any, random: Any) -> Any:
     """Return a label of a task for each row of the signal."""
     import numpy as np
@@ -192,6 +225,9 @@ LAGS = {
 }  # fmt: skip
 TARGET = {**TREES, "categorical": {"encode": "target"}}
 LOGIT, LGBM = {"max_iter": 500}, "lightgbm.LGBM"
+TAGS, WORDS = 5, 5000
+TFIDF = {**STANDARD, "text": {"features": ["f_words"], "columns": WORDS}}
+LEAVES = {"min_samples_leaf": 5}
 CASES = [
     Case("tumours", "binary", LINEAR + "LogisticRegression", shipped("breast_cancer"), 569, LOGIT, STANDARD),
     Case("wines", "multiclass", ENSEMBLE + "RandomForestClassifier", shipped("wine"), 178, {"min_samples_leaf": 3}),
@@ -203,6 +239,9 @@ CASES = [
     Case("wide", "binary", LINEAR + "LogisticRegression", numbers(300, "binary"), 4000, LOGIT, STANDARD),
     Case("words", "binary", LINEAR + "LogisticRegression", categories(20, 30, "binary"), 50_000, LOGIT, STANDARD),
     Case("names", "binary", LGBM + "Classifier", categories(4, 10_000, "binary"), 100_000, LIGHT, TARGET),
+    Case("reviews", "binary", LINEAR + "LogisticRegression", reviews, 20_000, LOGIT, TFIDF),
+    Case("queries", "ranking", LGBM + "Ranker", queries, 50_000, LIGHT),
+    Case("tags", "multilabel", ENSEMBLE + "RandomForestClassifier", tags, 10_000, LEAVES),
     Case("million", "binary", BOOSTING + "Classifier", numbers(10, "binary"), MILLION, HISTOGRAM),
     Case("million counts", "count", LGBM + "Regressor", numbers(10, "count"), MILLION, LIGHT_COUNT),
 ]  # fmt: skip
@@ -294,10 +333,12 @@ def declared(case: Case, rows: Any) -> dict[str, Any]:
     files = {"kind": "files", "url": "data/incoming/", "format": "parquet", "files": {"rows.parquet": digest}}
     label = "label == 1" if case.task == "binary" else "label"
     target = {"name": "target", "task": case.task, "expression": label} | classes(case, rows)
-    split = {} if case.data else {"unique_key": ["row"], "split": {"holdout": 0.3}}
+    by = {"by": ["query"]} if case.task == "ranking" else {}
+    split = {} if case.data else {"unique_key": ["row"], "split": {"holdout": 0.3} | by}
     known = {"known_after": "1h"} if case.data else {}
     key = case.data.get("unique_key", ["row"])
     model = {"_target_": case.estimator, **case.parameters, "preprocess": case.preprocess}
+    small = {"kind": "operational", "measure": "megabytes", "maximum": 1000}
     groups = ("data", "contract", "features", "model", "evaluation", "gates", "bundle")
     of = {
         "data": {"sources": {"rows": files}, "observations": "rows", "target": target | known, **split, **case.data},
@@ -305,11 +346,12 @@ def declared(case: Case, rows: Any) -> dict[str, Any]:
         "features": case.features or {"views": {"own": {"kind": "expression", "features": own(rows)}}},
         "model": model,
         "evaluation": {"metrics": [METRICS[case.task]], "slices": {}, "interval": {"resamples": 100}},
-        "gates": {"baseline": model, "seeds": 1, "rules": {"runs": {"kind": "runtime", "required": "onnx"}}},
+        "gates": {"baseline": model, "seeds": 1, "rules": {"small": small}},
         "bundle": {"golden_rows": 2, "card": {"intended_use": "A benchmark.", "limits": ["Anything else."]}},
     }
     defaults = [{f"override /{group}": "case"} for group in groups] + [{"override /monitoring": "common"}]
-    return of | {"experiment": {"defaults": defaults}}
+    clusters = {"monitoring": {"cluster": ["query"]}} if case.task == "ranking" else {}
+    return of | {"experiment": {"defaults": defaults} | clusters}
 
 
 def columns(rows: Any) -> dict[str, Any]:
@@ -320,7 +362,7 @@ def columns(rows: Any) -> dict[str, Any]:
             "type": "time" if name == "time_hour" else types.get(rows[name].dtype.kind, "text"),
             "description": f"The column {name}",
             "nullable": bool(rows[name].isna().any()),
-            "known": "outcome" if name in ("label", "dewp") else "request",
+            "known": "outcome" if name.startswith("label") or name == "dewp" else "request",
         }
         for name in rows.columns
     }
@@ -328,11 +370,15 @@ def columns(rows: Any) -> dict[str, Any]:
 
 def own(rows: Any) -> dict[str, str]:
     """Return the columns as they are, as features."""
-    return {f"f_{name}": name for name in rows.columns if name not in ("row", "label")}
+    return {f"f_{name}": name for name in rows.columns if name not in ("row", "query") and "label" not in name}
 
 
 def classes(case: Case, rows: Any) -> dict[str, Any]:
-    """Return the classes or the quantiles that a task declares."""
+    """Return what a task declares of its label: the classes, the quantiles, the group or the labels."""
+    if case.task == "ranking":
+        return {"group": ["query"]}
+    if case.task == "multilabel":
+        return {"expression": None, "labels": {f"label_{n}": f"label_{n} == 1" for n in range(TAGS)}}
     if case.task == "multiclass":
         return {"classes": sorted(map(int, rows["label"].unique()))}
     return {"quantiles": QUANTILES} if case.task == "quantile" else {}
@@ -344,17 +390,27 @@ def train(case: Case, _: float) -> None:
     import joblib
     import pandas as pd
 
-    rows = pd.read_parquet(TRAIN)
-    label, inputs = rows["target"], rows[features()]
-    models = [
-        plain(case, inputs, level).fit(inputs, label) for level in (QUANTILES if case.task == "quantile" else [None])
-    ]
+    rows, groups = pd.read_parquet(TRAIN), {}
+    if case.task == "ranking":
+        rows = rows.sort_values("query", kind="stable")
+        groups = {"estimator__group": rows.groupby("query").size().to_list()}
+    label, inputs = sets(rows["target"]) if case.task == "multilabel" else rows["target"], rows[features()]
+    levels = QUANTILES if case.task == "quantile" else [None]
+    models = [plain(case, inputs, level).fit(inputs, label, **groups) for level in levels]
     joblib.dump(models, MODEL)
+
+
+def sets(numbers: Any) -> Any:
+    """Return which of the labels each row has, of the numbers of their sets."""
+    import numpy as np
+
+    return (np.asarray(numbers)[:, None] >> np.arange(TAGS)) & 1
 
 
 def plain(case: Case, inputs: Any, level: float | None) -> Any:
     """Return the pipeline that someone writes with scikit-learn alone."""
     from sklearn.compose import ColumnTransformer
+    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.impute import SimpleImputer
     from sklearn.model_selection import StratifiedKFold
     from sklearn.pipeline import Pipeline, make_pipeline
@@ -374,7 +430,10 @@ def plain(case: Case, inputs: Any, level: float | None) -> Any:
     numeric = make_pipeline(SimpleImputer(strategy="median"), StandardScaler()) if scaled else "passthrough"
     texts = list(inputs.select_dtypes(exclude="number").columns)
     numbers = [column for column in inputs.columns if column not in texts]
+    of_words = list(case.preprocess.get("text", {}).get("features", ()))
+    texts = [column for column in texts if column not in of_words]
     parts = [("numeric", numeric, numbers), ("categorical", encoders[case.preprocess["categorical"]["encode"]], texts)]
+    parts += [(name, TfidfVectorizer(max_features=WORDS), name) for name in of_words]
     return Pipeline(
         [
             ("preprocess", ColumnTransformer([part for part in parts if part[2]])),
@@ -399,6 +458,8 @@ def predict(case: Case, _: float) -> None:
     if case.task in ("binary", "multiclass"):
         scores = models[0].predict_proba(inputs)
         scores = scores[:, 1:] if case.task == "binary" else scores
+    elif case.task == "multilabel":
+        scores = np.column_stack([of[:, 1] for of in models[0].predict_proba(inputs)])
     else:
         scores = np.sort(np.column_stack([model.predict(inputs) for model in models]), axis=1)
     pd.DataFrame(scores, columns=[f"score_{n}" for n in range(scores.shape[1])]).to_parquet(PLAIN)
@@ -409,7 +470,9 @@ def judge(case: Case, _: float) -> None:
     import numpy as np
     import pandas as pd
 
-    label = pd.read_parquet(HOLDOUT)["target"].to_numpy()
+    holdout = pd.read_parquet(HOLDOUT)
+    label = sets(holdout["target"]) if case.task == "multilabel" else holdout["target"].to_numpy()
+    groups = holdout["query"].to_numpy() if case.task == "ranking" else None
     pipeline, bundle, script = (
         pd.read_parquet(path).filter(regex="^score").to_numpy()
         for path in ("data/predictions/holdout.parquet", OURS, PLAIN)
@@ -417,8 +480,8 @@ def judge(case: Case, _: float) -> None:
     content = {
         "rows": [len(pd.read_parquet(TRAIN, columns=["target"])), len(label)],
         "columns": len(features()),
-        "trunkline": metric(case.task, label, pipeline),
-        "plain": metric(case.task, label, script),
+        "trunkline": metric(case.task, label, pipeline, groups),
+        "plain": metric(case.task, label, script, groups),
         "pipeline": float(np.abs(pipeline - script).max()),
         "bundle": float(np.abs(bundle - pipeline).max()),
         "runtime": json.loads(Path("reports/bundle.json").read_text(encoding="utf-8"))["runtime"],
@@ -426,11 +489,17 @@ def judge(case: Case, _: float) -> None:
     Path(JUDGED).write_text(json.dumps(content), encoding="utf-8")
 
 
-def metric(task: str, label: Any, scores: Any) -> float:
+def metric(task: str, label: Any, scores: Any, groups: Any = None) -> float:
     """Return the metric of a task, by scikit-learn's own function."""
     import numpy as np
     from sklearn import metrics
 
+    if task == "ranking":
+        places = [np.flatnonzero(groups == each) for each in np.unique(groups)]
+        relevant = [of for of in places if len(of) > 1 and label[of].any()]
+        return float(np.mean([metrics.ndcg_score([2.0 ** label[of] - 1], [scores[of, 0]]) for of in relevant]))
+    if task == "multilabel":
+        return float(np.mean([metrics.log_loss(of, by) for of, by in zip(label.T, scores.T, strict=True)]))
     if task in ("binary", "multiclass"):
         return float(metrics.log_loss(label, scores))
     if task == "quantile":
@@ -494,7 +563,7 @@ def draw(measured: Sequence[Measured]) -> str:
             axes.grid(visible=True, color="#e5e5e5")
         axes.legend(frameon=False)
 
-    return svg((9.5, 4.6), fill)
+    return svg((9.5, 5.4), fill)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ from benchmarks.peers.process import Question
 
 from tests.bundles import INPUTS, expected
 from tests.serve.conftest import GOOD, golden_bundle
+from trunkline.core import paths
+from trunkline.pipeline.compose.compose import compose
+from trunkline.pipeline.compose.judge import check
 
 NAMES = sorted(file.stem for file in (Path(__file__).parent.parent / "benchmarks").glob("*.py"))
 
@@ -37,6 +40,13 @@ def test_error_rates_of_one_pair():
     difference = error_rates.compared(1, "roc_auc", 14, error_rates.NOISIER)
     assert error_rates.declared([difference], margin=-1) == 1
     assert error_rates.declared([difference], margin=1) == 0
+
+
+@pytest.mark.parametrize("name", models.NAMED)
+def test_every_data_set_declares_what_conf_takes(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    models.make(models.NAMED[name], share=0)
+    check(compose(paths.CONF), fallback=paths.PARAMS, registry=paths.REGISTRY)
 
 
 def test_a_model_is_the_plain_scripts_to_the_last_digit(tmp_path):
