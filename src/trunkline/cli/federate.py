@@ -72,7 +72,7 @@ def open_round(name: str, experiment: str | None) -> None:
     _, project = _declared(experiment)
     summed = project.model.sites.get(name)
     if not isinstance(summed, Summed):
-        raise UserError(f"model.sites.{name}: is no sum; declare round and members there: docs/federation.md")
+        raise UserError(f"model.sites.{name}: is no sum; declare its members: docs/federation.md of the framework")
     private = Origins(project.contract, project.data, project.features).personal_features
     path = sums.opened(name, summed, sites.Expected.of(project), Dataset.read("train"), private)
     click.echo(f"{path}: opened; next, each of {', '.join(summed.members)}: trunkline federate share, of this file")

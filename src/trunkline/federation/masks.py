@@ -8,7 +8,7 @@ what they add for sites that drop out.
 
 import hashlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from trunkline.release import signing
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
+PublicKey: TypeAlias = "X25519PublicKey"
 KEY = "TRUNKLINE_MASKING_KEY"
 NUMBERS = np.dtype("<u8")  # of masks and shares, wherever they are computed
 _PURPOSE = b"trunkline federate: masks of a share, version 1"
@@ -43,7 +44,7 @@ def private(environ: Mapping[str, str]) -> "X25519PrivateKey":
     return key
 
 
-def public(pem: str, where: str) -> "X25519PublicKey":
+def public(pem: str, where: str) -> PublicKey:
     """Return a site's public key; raises UserError for another text, which begins with `where`."""
     signing.installed(("cryptography",))
     from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415  as above
@@ -59,7 +60,7 @@ def public(pem: str, where: str) -> "X25519PublicKey":
     return key
 
 
-def fingerprint(key: "X25519PublicKey") -> str:
+def fingerprint(key: PublicKey) -> str:
     """Return the sha256 of a key's DER, in hex."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat  # noqa: PLC0415  as above
 
@@ -67,7 +68,7 @@ def fingerprint(key: "X25519PublicKey") -> str:
 
 
 def total(
-    own: "X25519PrivateKey", name: str, keys: Mapping[str, "X25519PublicKey"], identity: bytes, count: int
+    own: "X25519PrivateKey", name: str, keys: Mapping[str, PublicKey], identity: bytes, count: int
 ) -> NDArray[np.uint64]:
     """Return what the site of a name adds to its numbers, shape (count): the sum of its masks with all others.
 

@@ -11,7 +11,7 @@ import secrets
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import Annotated, Any, Self
 
 import msgspec
 import numpy as np
@@ -34,9 +34,6 @@ from trunkline.federation.sites import GRAPH, Expected, PinnedSite
 from trunkline.pipeline.train import modelfile
 from trunkline.release import signing
 from trunkline.release.provenance import STATEMENT
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 ROUNDS, ROUND = Path("models/rounds"), "round.json"
 PREDICATE = "urn:trunkline:share:v1"
@@ -69,7 +66,7 @@ class Round(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return Expected(self.task, self.label, self.classes, self.inputs, self.plan, self.until)
 
     @property
-    def keys(self) -> dict[str, "X25519PublicKey"]:
+    def keys(self) -> dict[str, masks.PublicKey]:
         """Return the public keys by site; raises UserError for fewer than three, or two that are the same."""
         keys = {name: masks.public(pem, name) for name, pem in self.members.items()}
         if len({key.public_bytes_raw() for key in keys.values()}) < max(FEWEST, len(keys)):
