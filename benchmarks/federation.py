@@ -23,7 +23,13 @@ if TYPE_CHECKING:
     from trunkline.core.dataset import Dataset
 
 METRICS = ("log_loss", "roc_auc")
-MODELS = {"boosting": ("gbm", "scores"), "boosting, margins": ("gbm", "margins"), "logistic": ("logistic", "margins")}
+MASKED = "masked"  # the sum of masked shares, where no site's model is seen
+MODELS = {
+    "boosting": ("gbm", "scores"),
+    "boosting, margins": ("gbm", "margins"),
+    "logistic": ("logistic", "margins"),
+    "logistic, masked": ("logistic", MASKED),
+}
 OWN = "own"
 
 
@@ -102,9 +108,12 @@ def compared(of: "Project", rows: Mapping[str, Rows], mean: Any) -> dict[str, di
     threads = int(os.environ["OMP_NUM_THREADS"])
     fits = {name: fit.fit(each.train, of.model, of.seed, threads) for name, each in rows.items()}
     schema = next(iter(rows.values())).train.schema
-    graphs = [export.export(pipeline, schema) for pipeline in fits.values()]
-    joined = joint.join(graphs, [each.train.frame.height for each in rows.values()], mean)
     pool = Dataset(pl.concat([each.train.frame for each in rows.values()]), schema)
+    if mean == MASKED:
+        joined = summed(fits, rows, pool)
+    else:
+        graphs = [export.export(pipeline, schema) for pipeline in fits.values()]
+        joined = joint.join(graphs, [each.train.frame.height for each in rows.values()], mean)
     pooled = fit.fit(pool, of.model, of.seed, threads)
     return {
         name: cells(
@@ -118,6 +127,43 @@ def compared(of: "Project", rows: Mapping[str, Rows], mean: Any) -> dict[str, di
         )
         for name, each in rows.items()
     }
+
+
+def summed(fits: Mapping[str, Any], rows: Mapping[str, Rows], pool: "Dataset") -> bytes:
+    """Return the graph of the sum of what each airline shares, masked by keys of this moment."""
+    import secrets
+
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    from trunkline.federation import linear, masks, sums
+
+    form, identity = linear.Form.of(pool), secrets.token_bytes(32)
+    keys = {name: X25519PrivateKey.generate() for name in fits}
+    pems = {
+        name: key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+        for name, key in keys.items()
+    }
+    agreed = sums.Round(
+        round="airlines",
+        nonce="",
+        bits=32,
+        members=pems,
+        until=None,
+        task="binary",
+        label=pool.schema.label,
+        classes=(),
+        inputs=(),
+        plan={},
+        form=form,
+    )
+    shares = []
+    for name, key in keys.items():
+        own = linear.coefficients(fits[name], rows[name].train, form)
+        plain = sums.fixed(own, rows[name].train.frame.height, agreed)
+        shares.append(plain + masks.total(key, name, agreed.keys, identity, len(plain)))
+    _, mean = sums.mean(shares, agreed)
+    return linear.graph(mean, form, pool.schema)
 
 
 def scores(graph: bytes, rows: "Dataset") -> Any:

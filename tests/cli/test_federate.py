@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,13 @@ import yaml
 from click.testing import CliRunner, Result
 
 from tests import releases
+from tests.federation import test_sums
+from tests.pipeline.bundle.onnx.test_export import KNOWN, dataset, scores
 from trunkline.cli.federate import federate
 from trunkline.core.errors import UserError
 from trunkline.federation import sites
 from trunkline.federation.sites import PinnedSite
+from trunkline.pipeline.train import fit
 
 JOINT: dict[str, Any] = {
     "_target_": "trunkline.JointClassifier",
@@ -86,3 +90,39 @@ def test_what_cannot_be_joined_is_told_where_it_stands() -> None:
     config.write_text(config.read_text().replace("model: joint", "model: gbm"))
     with pytest.raises(UserError, match=r"model\.sites: names no site"):
         run()
+
+
+def test_a_round_is_opened_shared_in_and_summed_by_the_verbs(root: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    shutil.copytree(root / "conf", tmp_path / "conf")
+    monkeypatch.chdir(tmp_path)
+    config = Path("conf/config.yaml")
+    config.write_text(config.read_text().replace("model: gbm", "model: joint"))
+    members = {name: {"key": test_sums.public(name), "signers": releases.signers(name)} for name in test_sums.SITES}
+    content = JOINT | {"sites": {"airlines": {"round": "2013-07", "members": members}}}
+    CONF.write_text(yaml.safe_dump(content, sort_keys=False))
+    rows = dataset(KNOWN)
+    pipeline = fit.fit(rows, test_sums.MODELS["north"], 7)
+    test_sums.publish(rows, pipeline)
+
+    with pytest.raises(UserError, match=r"model\.sites\.airlines: round 2013-07 has not been opened"):
+        run()
+    with pytest.raises(UserError, match=r"model\.sites\.north: is no sum"):
+        run("round", "north")
+    assert "models/rounds/2013-07/round.json: opened" in run("round", "airlines").stdout
+    for name in test_sums.SITES:
+        for variable, value in test_sums.environ(name).items():
+            monkeypatch.setenv(variable, value)
+        shared = run("share", "models/rounds/2013-07/round.json", "--site", name)
+        assert f"models/rounds/2013-07/{name}.json: written" in shared.stdout
+        assert len(set(re.findall(r"(\w+): sha256 of its key [0-9a-f]{64}", shared.stderr))) == len(members)
+    assert "written to conf/model/joint.yaml, models/sites/" in run().stdout
+    assert run("--check").exit_code == 0
+    assert yaml.safe_load(CONF.read_text())["sites"]["airlines"]["rows"] == 3 * rows.frame.height
+    graph = Path("models/sites/airlines/model.onnx").read_bytes()
+    summed = scores(graph, rows.features, KNOWN)
+    assert abs(summed - fit.scores(pipeline, rows.features)).max() < 1e-9
+
+    CONF.write_text(CONF.read_text().replace("PUBLIC KEY", "PRIVATE KEY", 4))
+    with pytest.raises(UserError, match=r"joint\.yaml.*model\.sites\.airlines\.members\.north\.key") as caught:
+        run()
+    assert members["north"]["key"].splitlines()[1] not in str(caught.value)

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
 
 from trunkline.core.values import Column, Columns, Duration, Group, Name, Strict, Word
 
@@ -129,6 +129,43 @@ class Site(Strict):
     )
 
 
+class Member(Strict):
+    """A site of a sum: it publishes a masked share of it, and no model."""
+
+    key: Annotated[str, StringConstraints(max_length=200, pattern=r"^-----BEGIN PUBLIC KEY-----\n")] = Field(
+        description="The public half, in PEM, of its X25519 key, TRUNKLINE_MASKING_KEY there."
+    )
+    signers: dict[Name, dict[str, str]] = Field(
+        min_length=1, description="Who may sign its share, declared as in conf/deploy."
+    )
+
+
+class Summed(Strict):
+    """The mean of linear models by others, of which only the sum becomes known: none of theirs alone.
+
+    It needs three members at least: of two, each would know the other's model.
+    """
+
+    round: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,59}$")] = Field(
+        description="Its folder in models/rounds; another name for each time that models are summed."
+    )
+    bits: int = Field(32, ge=8, le=48, description="Binary places that rows times a coefficient are rounded to.")
+    members: dict[Word, Member] = Field(min_length=3, description="Its sites, by name.")
+    digest: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        None, description="Of its shares and their mean; `trunkline federate` writes it."
+    )
+    rows: int | None = Field(
+        None, ge=1, description="How many the members have together; `trunkline federate` writes it."
+    )
+
+
+def _kind(content: Any) -> str:
+    return "summed" if isinstance(content, Summed) or (isinstance(content, dict) and "round" in content) else "released"
+
+
+AnySite = Annotated[Annotated[Site, Tag("released")] | Annotated[Summed, Tag("summed")], Discriminator(_kind)]
+
+
 class StopEarly(Strict):
     """How many rounds of boosting there are: as many as the latest training rows say, of the earlier ones' model.
 
@@ -159,7 +196,7 @@ class Model(Group):
         "what the quantiles miss.",
     )
 
-    sites: dict[Word, Site] = Field(
+    sites: dict[Word, AnySite] = Field(
         default_factory=dict,
         description="Of `trunkline.JointClassifier` and `trunkline.JointRegressor`: whose models they are the mean of.",
     )

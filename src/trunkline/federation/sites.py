@@ -67,6 +67,21 @@ class Expected:
             until=data.window.holdout.start if data.window else None,
         )
 
+    def misfits(self, given: "Expected") -> list[str]:
+        """Return in what another model is not of what is joined here; nothing where it is."""
+        theirs, ours = ((each.task, each.label, each.classes) for each in (given, self))
+        if theirs != ours:
+            return [f"predicts {given.label} ({given.task}), not {self.label} ({self.task}), or other classes"]
+        asked, own = _asked(given.inputs), _asked(self.inputs)
+        if asked != own:
+            names = {each.name for each in asked if each not in own} | {each.name for each in own if each not in asked}
+            what = ", ".join(sorted(names)) or "the order of inputs"
+            return [f"has another contract than conf/contract and conf/features here: {what}"]
+        plan = msgspec.to_builtins(self.plan)
+        if {key: given.plan.get(key) for key in plan} != plan:
+            return ["computes its features otherwise than conf/features here"]
+        return []
+
 
 @dataclass(frozen=True)
 class PinnedSite:
@@ -116,19 +131,9 @@ def _differences(folder: Path, bundle: VerifiedBundle, expected: Expected) -> li
     if bundle.manifest.runtime != "onnx":
         return ["its bundle holds no graph, which alone can be joined; have the site choose another estimator"]
     contract = read_contract(folder, bundle.kept[CONTRACT])
-    given = (bundle.manifest.task, contract.label, tuple(contract.classes))
-    if given != (expected.task, expected.label, expected.classes):
-        return [f"predicts {given[1]} ({given[0]}), not {expected.label} ({expected.task}), or other classes"]
-    theirs, ours = _asked(contract.inputs), _asked(expected.inputs)
-    if theirs != ours:
-        names = {each.name for each in theirs if each not in ours} | {each.name for each in ours if each not in theirs}
-        what = ", ".join(sorted(names)) or "the order of inputs"
-        return [f"has another contract than conf/contract and conf/features here: {what}"]
     plan = parse_json(bundle.kept.get(PLAN, b"{}"))
-    own = msgspec.to_builtins(expected.plan)
-    if {key: plan.get(key) for key in own} != own:
-        return ["computes its features otherwise than conf/features here"]
-    return []
+    given = Expected(bundle.manifest.task, contract.label, tuple(contract.classes), tuple(contract.inputs), plan)
+    return expected.misfits(given)
 
 
 def _asked(of: Sequence[Input]) -> list[Input]:

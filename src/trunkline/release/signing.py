@@ -204,7 +204,7 @@ def _private(setting: str, password: str | None) -> "Ed25519PrivateKey | Ellipti
 
     secret = password.encode() if password else None
     try:
-        key = load_pem_private_key(_pem(setting), secret)
+        key = load_pem_private_key(pem(setting, KEY), secret)
     except TypeError:  # so it says that a password is missing, or is not needed
         advice = "is not encrypted; unset" if secret else "is encrypted; set"
         raise UserError(f"{KEY}: the key {advice} {PASSWORD}") from None
@@ -218,13 +218,17 @@ def _private(setting: str, password: str | None) -> "Ed25519PrivateKey | Ellipti
     raise UserError(f"{KEY}: is a key of another kind than Ed25519 and ECDSA P-256")
 
 
-def _pem(setting: str) -> bytes:
+def pem(setting: str, variable: str) -> bytes:
+    """Return the private key in PEM that a variable of the environment holds, or that the file it names does.
+
+    Raises UserError for another setting; no message says what it is.
+    """
     if "-----BEGIN" in setting:
         return setting.encode()
     try:
         return Path(setting).expanduser().read_bytes()
     except (OSError, ValueError, RuntimeError):
-        raise UserError(f"{KEY}: is neither a private key in PEM nor a file that can be read") from None
+        raise UserError(f"{variable}: is neither a private key in PEM nor a file that can be read") from None
 
 
 def _declared(name: str, signer: Key) -> "SSlibKey":

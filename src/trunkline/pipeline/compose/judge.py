@@ -318,10 +318,12 @@ def sites(model: Model, evaluation: Evaluation, gates: Gates) -> None:
     """Refuse signers that are none, and what would fit anew models that are not fitted here."""
     mistakes = []
     for name, site in model.sites.items():
-        try:
-            signers.of(site.signers)
-        except UserError as error:
-            mistakes += [f"model.sites.{name}.signers.{line}" for line in str(error).splitlines()]
+        members = {f".members.{member}": each for member, each in getattr(site, "members", {}).items()}
+        for member, each in (members or {"": site}).items():
+            try:
+                signers.of(each.signers)
+            except UserError as error:
+                mistakes += [f"model.sites.{name}{member}.signers.{line}" for line in str(error).splitlines()]
     if model.sites and evaluation.backtest is not None:
         mistakes.append("evaluation.backtest: the models of model.sites are the same at every origin; remove it")
     if model.sites and gates.poisoned is not None:

@@ -79,7 +79,7 @@ def export(pipeline: Pipeline, schema: Schema) -> bytes:
     result = _score(graph, Columns.of(graph, pipeline, schema), estimator)
     graph.add("Reshape", result, graph.constant([-1, *_width(schema)], np.int64))
     graph.nodes[-1].output[0] = SCORE
-    return _serialized(graph, schema)
+    return serialized(graph, schema)
 
 
 def thresholds(pipeline: Pipeline, schema: Schema) -> dict[str, list[float]]:
@@ -398,7 +398,8 @@ def _unscaled(pipeline: Pipeline, by_column: Mapping[int, list[float]], column: 
     return [float(value) for value in np.unique(values[np.isfinite(values)])]
 
 
-def _serialized(graph: Graph, schema: Schema) -> bytes:
+def serialized(graph: Graph, schema: Schema) -> bytes:
+    """Return the model of a graph whose last node makes the score, with the inputs of a schema."""
     widths = {NUMERIC: len(schema.of_role("numeric")), CATEGORICAL: len(schema.of_role("categorical"))}
     kinds = {NUMERIC: TensorProto.DOUBLE, CATEGORICAL: TensorProto.STRING}
     inputs = [helper.make_tensor_value_info(name, kinds[name], ["n", width]) for name, width in widths.items() if width]
