@@ -1,9 +1,9 @@
 """conf/model: a scikit-learn-compatible estimator with its parameters, and preprocessing by column role."""
 
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, WithJsonSchema
+from pydantic import ConfigDict, Discriminator, Field, StringConstraints, Tag, WithJsonSchema, model_validator
 
 from trunkline.core.values import Column, Columns, Duration, Group, Name, Strict, Word
 
@@ -48,6 +48,9 @@ class NumericSteps(Strict):
         description="Scaling fitted on the training rows; robust: by median and quartiles; quantile: the share of rows "
         "below, by 100 quantiles.",
     )
+    interactions: Literal["pairs"] | None = Field(
+        None, description="pairs: the product of each two numbers beside them, by scikit-learn's PolynomialFeatures."
+    )
     spline: Spline | None = Field(None, description="Splines of each number, by scikit-learn's SplineTransformer.")
     pca: Components | None = Field(None, description="Principal components of all numbers, by scikit-learn's PCA.")
 
@@ -81,17 +84,65 @@ class TextSteps(Strict):
     words: int = Field(1, ge=1, le=3, description="Up to how many words in a row are counted as one as well.")
 
 
+class Best(Strict):
+    """The columns that score highest beside the label, each by itself; as many, or such a share, but not both."""
+
+    score: Literal["f_classif", "mutual_info_classif", "chi2", "f_regression", "mutual_info_regression"] = Field(
+        description="How a column is scored, by scikit-learn's function of that name."
+    )
+    k: int | None = Field(None, ge=1, description="How many columns, by scikit-learn's SelectKBest.")
+    percentile: float | None = Field(
+        None, gt=0, le=100, description="Which percentage of the columns, by scikit-learn's SelectPercentile."
+    )
+
+    @model_validator(mode="after")
+    def _one_size(self) -> Self:
+        if (self.k is None) == (self.percentile is None):
+            raise ValueError("declare either k or percentile")
+        return self
+
+
+class FromModel(Strict):
+    """The columns that another estimator gives the most weight, which is fitted to them first: SelectFromModel."""
+
+    estimator: dict[str, Any] = Field(
+        description="`_target_` names its class, every other key is a parameter: a linear model, tree or forest of "
+        "scikit-learn."
+    )
+    threshold: Annotated[float, Field(ge=0)] | Literal["mean", "median"] = Field(
+        "mean", description="The least weight of a column that is kept: a number, or that of the columns' weights."
+    )
+
+
+class Selection(Strict):
+    """Which of the columns that all other steps make the estimator sees: chosen on the training rows, in this order."""
+
+    variance: float | None = Field(
+        None, ge=0, description="A column is left out whose variance is not above it; 0 leaves out constants."
+    )
+    best: Best | None = Field(None, description="The columns that score highest, each by itself.")
+    from_model: FromModel | None = Field(None, description="The columns to which an estimator gives the most weight.")
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.variance is None and self.best is None and self.from_model is None:
+            raise ValueError("declare variance, best or from_model, or remove it")
+        return self
+
+
 class Preprocess(Strict):
     """Preprocessing by column role."""
 
     numeric: NumericSteps = NumericSteps()
     categorical: CategoricalSteps = CategoricalSteps()
     text: TextSteps | None = Field(None, description="Words of texts, by scikit-learn's vectorizers.")
+    select: Selection | None = Field(None, description="Which of all these columns the estimator sees.")
 
     @property
     def reshaping(self) -> str | None:
         """The first step of which other columns than the features come; None if there is none."""
-        steps = {"numeric.spline": self.numeric.spline, "numeric.pca": self.numeric.pca, "text": self.text}
+        steps = {f"numeric.{name}": getattr(self.numeric, name) for name in ("interactions", "spline", "pca")}
+        steps |= {"text": self.text, "select": self.select}
         return next((name for name, step in steps.items() if step is not None), None)
 
 

@@ -123,6 +123,13 @@ def test_the_card_is_as_agreed(golden, inputs):
     assert card.render(inputs) == (GOLDEN / golden).read_text(encoding="utf-8")
 
 
+def test_what_is_selected_is_said_by_the_features_it_comes_from():
+    many = {f"f{place:02d}": (1, 1) for place in range(card.LEAST)}
+    page = card.render(replace(ONNX, selected={"dest": (3, 90), "plane_age": (0, 1), "a * b": (1, 1)} | many))
+    assert "Of 122 columns, the estimator sees the 34 that were selected: `dest` (3 of 90), `a * b`, `f00`, " in page
+    assert ", `f27`, and 2 more." in page
+
+
 def poisoned(text):
     reports = json.loads(REPORTS.model_dump_json())
     reports["slices"] = {"all": reports["slices"]["all"], text: {text: part(100, 0.5, 0.5)}}
@@ -142,6 +149,7 @@ def poisoned(text):
         features=(card.FeatureText(text, text, text),),
         runtime="sklearn",
         reason=text,
+        selected={text: (1, 2)},
         explanations=Explanations(
             replace(EXPLANATIONS.permutation, drops={text: Drop(0.1, 0.1, 0.1)}),
             replace(EXPLANATIONS.shap, method=text, mean_absolute={text: 0.1}),

@@ -90,14 +90,21 @@ NUMERIC: dict[str, dict[str, Any]] = {
     "scale: min_max": {"scale": "min_max"},
     "scale: robust": {"scale": "robust"},
     "scale: quantile": {"scale": "quantile"},
+    "interactions: pairs": {"interactions": "pairs"},
     "spline": {"scale": "standard", "spline": {}},
     "spline, at: uniform": {"spline": {"at": "uniform", "degree": 2}},
     "pca": {"scale": "standard", "pca": {"components": 2}},
     "spline and pca": {"scale": "standard", "spline": {}, "pca": {"components": 0.9}},
 }
 TEXT = {f"text: {name}": {"features": ["kind"], "vectorize": name, "columns": 8} for name in ("tfidf", "hashing")}
+SELECT: dict[str, dict[str, Any]] = {
+    "select: variance": {"variance": 0.1},
+    "select: best": {"best": {"score": "f_classif", "k": 3}},
+    "select: from_model": {"from_model": {"estimator": LOGISTIC, "threshold": "median"}},
+}
 STEPS: dict[str, dict[str, Any]] = {
     **{name: {"numeric": {"impute": "median", **steps}} for name, steps in NUMERIC.items()},
+    **{name: {"numeric": {"impute": "median"}, "select": steps} for name, steps in SELECT.items()},
     **{name: {"numeric": {"impute": "median"}, "text": steps} for name, steps in TEXT.items()},
 }
 BEHIND = {

@@ -79,7 +79,7 @@ def test_a_wrong_constraint_is_one_line(constraint: dict[str, int], encode: str,
         fit.fit(rows(), declared, 0)
 
 
-@pytest.mark.parametrize("step", [{"spline": {}}, {"pca": {"components": 1}}])
+@pytest.mark.parametrize("step", [{"interactions": "pairs"}, {"spline": {}}, {"pca": {"components": 1}}])
 def test_a_feature_that_becomes_other_columns_cannot_be_named(step: dict[str, Any]) -> None:
     steps = {"numeric": {"impute": "median", **step}, "categorical": {"encode": "ordinal"}}
     declared = Model.parse({"_target_": "xgboost.XGBClassifier", "preprocess": steps, "monotone_constraints": {"x": 1}})

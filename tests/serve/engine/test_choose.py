@@ -31,6 +31,8 @@ def forest(name, *preprocess):
 
 
 CASES = {name: case for name, case in exported.CASES.items() if name.startswith(("tree", "histogram", "lightgbm"))} | {
+    "products, boosted": exported.COMPOSED["products, boosted"],
+    "products, selected": exported.COMPOSED["products, selected"],
     "forest": forest("RandomForestClassifier", "median", "none", "ordinal", 20),
     "forest, missing": forest("RandomForestClassifier", "none", "none", "ordinal"),
     "forest, scaled": forest("RandomForestClassifier", "mean", "standard", "onehot", 20),

@@ -38,7 +38,7 @@ from trunkline.core.dataset import Dataset
 from trunkline.core.errors import UserError
 from trunkline.core.params import Params
 from trunkline.core.values import duration_text
-from trunkline.pipeline.bundle import card, private, raw
+from trunkline.pipeline.bundle import card, fitted, private, raw
 from trunkline.pipeline.bundle import inputs as bundle_inputs
 from trunkline.pipeline.bundle import parity as bundle_parity
 from trunkline.pipeline.bundle.explain import picture
@@ -327,6 +327,7 @@ def _card(declared: Declaration, measured: EvaluatedModel, contract: Contract, g
         reason=graph.reason,
         parity=graph.parity.report() if graph.parity else None,
         explanations=measured.explanations,
+        selected=fitted.selection(measured.pipeline),
         naive=data.target.naive,
         known_because=tuple(
             (f"{table}.{name}", column.known_because)

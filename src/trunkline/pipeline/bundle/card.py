@@ -9,7 +9,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
@@ -70,6 +70,7 @@ class CardInputs:
     known_because: tuple[tuple[str, str], ...] = ()  # why columns that are derived from outcomes are known
 
     group: tuple[str, ...] = ()  # of ranking: the columns whose equal values are one group
+    selected: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # columns of a source: kept, and of how many
     naive: str | None = None  # the feature that is by itself a simple forecast
 
     @property
@@ -113,6 +114,7 @@ def render(inputs: CardInputs) -> str:
             more_slices=len(weakest[LEAST:]),
             small_slices=sum(not part.metrics for values in inputs.reports.slices.values() for part in values.values()),
             importances=list(_importances(inputs.explanations)),
+            selection=_selection(inputs.selected),
         )
     )
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
@@ -189,6 +191,18 @@ def _importances(explanations: Explanations) -> Iterator[Importance]:
         drop = drops[name]
         spread = f"{drop.lowest:.4f} to {drop.highest:.4f}"
         yield Importance(name, f"{drop.mean:.4f}", spread, f"{shap[name]:.4f}")
+
+
+def _selection(selected: Mapping[str, tuple[int, int]]) -> Markup | None:
+    """Return how many columns are selected, and of what; None where nothing selects."""
+    if not selected:
+        return None
+    kept = [(name, *counts) for name, counts in selected.items() if counts[0]]
+    names = [f"{code(name)}{'' if count == of else f' ({count} of {of})'}" for name, count, of in kept[:LEAST]]
+    names += [f"and {len(kept) - LEAST} more"] if len(kept) > LEAST else []
+    count, of = map(sum, zip(*selected.values(), strict=True))
+    text = f"Of {of:,} columns, the estimator sees the {count:,} that were selected: {', '.join(names)}"
+    return Markup(text)  # noqa: S704  names are escaped by `code`
 
 
 def _estimate(estimate: Estimate | None) -> str:

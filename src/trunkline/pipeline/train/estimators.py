@@ -22,7 +22,7 @@ from sklearn.utils._param_validation import InvalidParameterError
 from trunkline.conf.model import CategoricalSteps, Model, Preprocess
 from trunkline.core.errors import OutsideError, UserError, nearest, one_line
 from trunkline.core.tasks import NUMERIC, Task
-from trunkline.pipeline.train import counts, joint, labels, rankers, stopping, weights
+from trunkline.pipeline.train import counts, joint, labels, rankers, selection, stopping, weights
 
 TARGET = "_target_"
 
@@ -103,6 +103,7 @@ def verify(model: Model, task: Task, key: str = "model") -> None:
         wrapper = "sklearn.calibration.CalibratedClassifierCV"
         raise UserError(f"{key}.{TARGET}: {name} gives no probabilities; wrap it as `estimator` of {wrapper}")
     _verify_steps(model.preprocess, estimator, f"{key}.preprocess")
+    selection.verify(model.preprocess, weighing(model.preprocess, 0, key), task, f"{key}.preprocess")
     weights.verify(model.weight, estimator, key)
     stopping.verify(model.stop_early, estimator, key)
 
@@ -110,7 +111,7 @@ def verify(model: Model, task: Task, key: str = "model") -> None:
 def _verify_steps(steps: Preprocess, estimator: BaseEstimator, key: str) -> None:
     """Raise UserError for steps that do not fit each other or the estimator."""
     name, encode, reshaping = type(estimator).__name__, steps.categorical.encode, steps.reshaping
-    refusing = next((step for step in ("spline", "pca") if getattr(steps.numeric, step)), None)
+    refusing = next((step for step in ("interactions", "spline", "pca") if getattr(steps.numeric, step)), None)
     if steps.numeric.impute == "none" and (refusing or not get_tags(labels.within(estimator)).input_tags.allow_nan):
         raise UserError(f"{key}.numeric.impute: {refusing or name} takes no missing values; use mean, median or zero")
     if steps.text is not None and native_support(estimator) == "table":
@@ -236,6 +237,15 @@ def resolve(path: str, key: str = f"model.{TARGET}") -> type[BaseEstimator]:
         classes = [other for other, value in content.items() if _is_estimator(value) and other[0] != "_"]
         raise UserError(f"{key}: '{path}' is not a classifier or regressor, nor a ranker{nearest(name, classes)}")
     return typing.cast("type[BaseEstimator]", content[name])
+
+
+def weighing(steps: Preprocess, seed: int, key: str = "model") -> BaseEstimator | None:
+    """Return the unfitted estimator by whose weights columns are selected, as `build` does; None if there is none."""
+    if steps.select is None or steps.select.from_model is None:
+        return None
+    parameters = dict(steps.select.from_model.estimator)
+    where = f"{key}.preprocess.select.from_model.estimator"
+    return _build(parameters.pop(TARGET, None), parameters, seed, where)
 
 
 def _split(path: str, key: str) -> tuple[str, str, str]:

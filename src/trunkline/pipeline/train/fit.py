@@ -30,6 +30,7 @@ from trunkline.pipeline.train import (
     preprocess,
     quantiles,
     rankers,
+    selection,
     stopping,
     traces,
     weights,
@@ -37,7 +38,7 @@ from trunkline.pipeline.train import (
 
 
 def fit(dataset: Dataset, model: Model, seed: int, threads: int = 1) -> Pipeline:
-    """Return the fitted pipeline `preprocess` -> `estimator`; its result does not depend on `threads`.
+    """Return the fitted pipeline `preprocess` -> selectors -> `estimator`; its result does not depend on `threads`.
 
     Raises UserError for rows that nothing can be learnt from, and with the estimator's own words for a
     combination of parameters, or of parameters and data, that it refuses.
@@ -45,7 +46,8 @@ def fit(dataset: Dataset, model: Model, seed: int, threads: int = 1) -> Pipeline
     _check(dataset)
     with joblib.parallel_config("threading", n_jobs=threads), threadpool_limits(threads, user_api="openmp"):
         try:
-            pipeline = _fitted(rankers.ordered(dataset), model, seed, threads)
+            with selection.checked():
+                pipeline = _fitted(rankers.ordered(dataset), model, seed, threads)
         except estimators.refusals() as error:
             message = f"{one_line(error)}{_emptiest(dataset, model)}"
             name = model.target.rpartition(".")[2]
@@ -121,6 +123,7 @@ def assemble(estimator: BaseEstimator, model: Model, schema: Schema, seed: int =
     numeric, categorical = schema.of_role("numeric"), schema.of_role("categorical")
     steps, native = model.preprocess, estimators.native_support(estimator)
     transformer = preprocess.transformer(estimator, steps, schema, seed)
+    selectors = selection.selectors(steps.select, estimators.weighing(steps, seed), seed)
     constraints.set_by_name(estimator, schema, steps)
     arguments: dict[str, Any] = {}
     if steps.categorical.encode == "native" and categorical:
@@ -140,7 +143,7 @@ def assemble(estimator: BaseEstimator, model: Model, schema: Schema, seed: int =
         estimator = quantiles.Quantiles(estimator, list(levels), estimators.level_parameter(estimator))
     if schema.task == "multilabel":
         estimator = labels.Labels(estimator, len(schema.classes))
-    return Pipeline([("preprocess", transformer), ("estimator", estimator)]), arguments
+    return Pipeline([("preprocess", transformer), *selectors, ("estimator", estimator)]), arguments
 
 
 def _emptiest(dataset: Dataset, model: Model) -> str:

@@ -17,6 +17,7 @@ from sklearn.preprocessing import (
     MinMaxScaler,
     OneHotEncoder,
     OrdinalEncoder,
+    PolynomialFeatures,
     QuantileTransformer,
     RobustScaler,
     SplineTransformer,
@@ -28,7 +29,7 @@ from sklearn.utils import get_tags
 from trunkline.conf.model import CategoricalSteps, NumericSteps, Preprocess, TextSteps
 from trunkline.core.dataset import Schema
 from trunkline.core.errors import UserError, nearest
-from trunkline.pipeline.train import estimators
+from trunkline.pipeline.train import estimators, selection
 
 UNKNOWN, MISSING = -1, -2
 SCALERS: Mapping[str, Callable[[], Any]] = {
@@ -85,6 +86,8 @@ def _sparse(estimator: BaseEstimator, steps: Preprocess) -> bool:
     scikit-learn's estimators take none that holds a missing number, to XGBoost what is absent from one is missing, and
     CatBoost is given a table.
     """
+    if not selection.takes_sparse(steps.select, estimators.weighing(steps, 0)):
+        return False
     package = type(estimator).__module__.partition(".")[0]
     refused = {"sklearn": steps.numeric.impute == "none", "xgboost": True, "catboost": True}
     return bool(get_tags(estimator).input_tags.sparse) and not refused.get(package, False)
@@ -98,6 +101,8 @@ def _numeric(steps: NumericSteps) -> Any:
         parts.append(("impute", SimpleImputer(strategy=steps.impute, keep_empty_features=True)))
     if steps.scale != "none":
         parts.append(("scale", SCALERS[steps.scale]()))
+    if steps.interactions is not None:
+        parts.append(("interactions", PolynomialFeatures(2, interaction_only=True, include_bias=False)))
     if (curve := steps.spline) is not None:  # the last column of each number is what the others lack to 1
         parts.append(("spline", SplineTransformer(curve.knots, curve.degree, knots=curve.at, include_bias=False)))
     if steps.pca is not None:

@@ -18,6 +18,8 @@ Booleans = npt.NDArray[np.bool_]
 
 _PLAIN = {"aggregate_function": 1, "post_transform": 0}  # the weights are summed, and nothing follows
 _LEQ = 0  # the mode of a node that compares with <=
+_OF_A_COLUMN = {"Add", "Div", "IsNaN", "Mul", "Sub", "Where"}  # of what steps of single numbers are made
+MIXED = -1  # the source of a column that is made of several numbers
 
 
 @dataclass(frozen=True)
@@ -66,17 +68,22 @@ class TreeGraph:
     """A graph in parts.
 
     `before` makes the trees' first columns of the numeric inputs, shape (n, numbers); without it they are these
-    inputs. Where `single_precision`, trees see numbers rounded to float32. `after` makes scores of `total`, the
-    trees' output of shape (n, totals).
+    inputs. `sources` are the inputs that these columns are made of, MIXED of several. Where `single_precision`, trees
+    see numbers rounded to float32. `after` makes scores of `total`, the trees' output of shape (n, totals).
     """
 
-    numbers: int
+    sources: tuple[int, ...]
     before: bytes | None
     single_precision: bool
     categories: tuple[Category, ...]
     trees: Trees
     total: str
     after: bytes
+
+    @property
+    def numbers(self) -> int:
+        """How many of the trees' columns are made of the numeric inputs."""
+        return len(self.sources)
 
 
 def split(content: bytes) -> TreeGraph | None:
@@ -93,7 +100,10 @@ def split(content: bytes) -> TreeGraph | None:
         seen, single = maker.input[0], True
     parts = list(maker.input) if maker is not None and maker.op_type == "Concat" else [seen]
     numeric = [part for part in parts[:1] if not is_looked_up(part, makers)]
-    first = numbers = width(model) if numeric else 0
+    made_of = sources(numeric[0], width(model), makers, constants) if numeric else []
+    if made_of is None:
+        return None
+    first = numbers = len(made_of)
     categories = []
     for part in parts[len(numeric) :]:
         if not is_looked_up(part, makers):
@@ -105,7 +115,7 @@ def split(content: bytes) -> TreeGraph | None:
         return None  # the score is made of more than the trees
     before = None if numeric in ([], [NUMERIC]) else between(model, NUMERIC, numeric[0], [None, numbers])
     after = between(model, total, SCORE, [None, trees.totals])
-    return TreeGraph(numbers, before, single, tuple(categories), trees, total, after)
+    return TreeGraph(tuple(made_of), before, single, tuple(categories), trees, total, after)
 
 
 def _read(name: str, makers: Mapping[str, NodeProto], stop: str) -> set[str]:
@@ -146,6 +156,26 @@ def width(model: ModelProto) -> int:
     """Return how many numeric inputs there are."""
     (numeric,) = (value for value in model.graph.input if value.name == NUMERIC)
     return int(numeric.type.tensor_type.shape.dim[1].dim_value)
+
+
+def sources(name: str, inputs: int, makers: Mapping[str, NodeProto], constants: Mapping[str, Any]) -> list[int] | None:
+    """Return the numeric input that each column of a value is made of, MIXED of several; None if that is not known."""
+    if name == NUMERIC:
+        return list(range(inputs))
+    maker = makers.get(name)
+    if maker is None:
+        return None
+    parts = [sources(of, inputs, makers, constants) for of in maker.input if of not in constants]
+    if maker.op_type == "Gather" and len(parts) == 1 and parts[0] is not None:
+        return [parts[0][place] for place in np.ravel(constants[maker.input[1]])]
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts) or not known:
+        return None
+    if maker.op_type == "Concat":
+        return [source for part in known for source in part]
+    if maker.op_type not in _OF_A_COLUMN:
+        return None
+    return [of[0] if len(set(of)) == 1 else MIXED for of in zip(*known, strict=True)]
 
 
 def is_looked_up(part: str, makers: Mapping[str, NodeProto]) -> bool:

@@ -17,7 +17,6 @@ from trunkline.serve.engine import graph
 from trunkline.serve.engine.masks import Texts
 from trunkline.serve.explain.additive import Additive, NotExplainedError
 
-_OF_A_COLUMN = {"Add", "Div", "Gather", "IsNaN", "Mul", "Sub", "Where"}  # of what a preprocessing is made
 Terms = Callable[[Floats, Texts], Floats]  # of rows, shape (n, features, outputs), the other features' being 0
 
 
@@ -61,29 +60,23 @@ def _term(additive: Additive, node: NodeProto, divisor: float, features: int) ->
 
 def _numbers(additive: Additive, node: NodeProto, divisor: float, features: int) -> Terms:
     """Return the terms of the numeric features, whose columns are made of the numeric inputs one by one."""
-    source, count = node.input[0], graph.width(additive.model)
-    if not _by_column(additive, source):
+    source = node.input[0]
+    columns = graph.sources(source, graph.width(additive.model), additive.makers, additive.constants)
+    if columns is None or graph.MIXED in columns:
         raise NotExplainedError(f"its graph mixes numbers before {node.op_type} weighs them, which is not explained")
-    weights = np.asarray(additive.constants[node.input[1]]).reshape(count, -1) / divisor
+    weights = np.asarray(additive.constants[node.input[1]]).reshape(len(columns), -1) / divisor
     maker = additive.makers.get(source)
-    shape: list[int | None] = [None] if maker is not None and maker.op_type == "Gather" else [None, count]
+    alone = maker is not None and maker.op_type == "Gather" and not np.ndim(additive.constants[maker.input[1]])
+    shape: list[int | None] = [None] if alone else [None, len(columns)]  # a number alone is no matrix
     before: Any = None if source == NUMERIC else session(graph.between(additive.model, NUMERIC, source, shape))
 
     def terms(numeric: Floats, _: Texts) -> Floats:
         seen = numeric if before is None else before.run(None, {NUMERIC: even(numeric)})[0][: len(numeric)]
         result = np.zeros((len(numeric), features, weights.shape[1]))
-        result[:, :count] = seen.reshape(len(numeric), count, 1) * weights
+        result[:, columns] = seen.reshape(len(numeric), len(columns), 1) * weights
         return result
 
     return terms
-
-
-def _by_column(additive: Additive, name: str) -> bool:
-    """Whether values are made of the numeric inputs column by column: filled and scaled, and not mixed."""
-    if name == NUMERIC or name in additive.constants:
-        return True
-    maker = additive.makers.get(name)
-    return maker is not None and maker.op_type in _OF_A_COLUMN and all(_by_column(additive, of) for of in maker.input)
 
 
 def _category(additive: Additive, node: NodeProto, divisor: float, features: int) -> Terms:

@@ -16,7 +16,7 @@ import numpy as np
 
 from trunkline.core.arrays import Floats, Integers
 from trunkline.core.graphs import NUMERIC, even, session
-from trunkline.serve.engine.graph import Booleans, TreeGraph, Trees
+from trunkline.serve.engine.graph import MIXED, Booleans, TreeGraph, Trees
 from trunkline.serve.engine.masks import Texts
 from trunkline.serve.explain.additive import NotExplainedError
 
@@ -74,7 +74,9 @@ class TreeModel:
     def of(cls, graph: TreeGraph, divisor: float, intercept: Floats, numeric: Floats, texts: Texts) -> Self:
         """Return the explainer of a graph whose trees' sum is divided; raises NotExplainedError if it is too large."""
         trees = graph.trees
-        columns = [np.arange(graph.numbers)]
+        if MIXED in graph.sources:
+            raise NotExplainedError("its trees look at what is made of several numbers, which is not explained")
+        columns = [np.array(graph.sources, np.int64)]
         columns += [np.full(c.table.shape[1], numeric.shape[1] + c.column) for c in graph.categories]
         paths = Paths.of(trees, np.concatenate(columns))
         size = len(paths.groups) * len(texts)

@@ -27,6 +27,8 @@ ONEHOT = {
 }
 SPLINES = ONEHOT | {"numeric": {"impute": "median", "spline": {"knots": 4}}}
 COMPONENTS = ONEHOT | {"numeric": {"impute": "median", "pca": {"components": 2}}}
+PRODUCTS = ONEHOT | {"numeric": {"impute": "median", "interactions": "pairs"}}
+SELECTED = ONEHOT | {"select": {"variance": 0, "best": {"score": "f_classif", "k": 4}}}
 ORDINAL = {"numeric": {"impute": "median"}, "categorical": {"encode": "ordinal"}}
 LIGHT = {"n_estimators": 20, "verbosity": -1}
 LINEAR_TREES = LIGHT | {"linear_tree": True}
@@ -50,6 +52,9 @@ KINDS = [
     (f"{LINEAR}.Ridge", {}, ONEHOT, DISTANCE, "prediction"),
     (f"{LINEAR}.LogisticRegression", {"max_iter": 500}, SPLINES, DISTANCE, "log-odds"),
     (f"{LINEAR}.Ridge", {}, COMPONENTS, SAMPLED, "prediction"),
+    (f"{LINEAR}.Ridge", {}, PRODUCTS, SAMPLED, "prediction"),
+    (f"{LINEAR}.LogisticRegression", {}, SELECTED, DISTANCE, "log-odds"),
+    ("lightgbm.LGBMClassifier", LIGHT, SELECTED, f"{PATH}LightGBM", "log-odds"),
     (f"{LINEAR}.PoissonRegressor", {}, ONEHOT, SAMPLED, "prediction"),
     ("sklearn.naive_bayes.GaussianNB", {}, ORDINAL, SAMPLED, "probability"),
 ]

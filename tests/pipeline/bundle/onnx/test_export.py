@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.preprocessing import PolynomialFeatures
 
 from tests import bundles
 from trunkline.bundle.runtime import Bundle
@@ -16,8 +17,10 @@ from trunkline.core import graphs
 from trunkline.core.dataset import Dataset, Schema
 from trunkline.core.features import Feature
 from trunkline.core.graphs import MISSING
+from trunkline.pipeline.bundle import fitted as bundle_fitted
 from trunkline.pipeline.bundle import parity
-from trunkline.pipeline.bundle.onnx import ensemble, export
+from trunkline.pipeline.bundle.onnx import columns, ensemble, export
+from trunkline.pipeline.bundle.onnx.graph import Graph
 from trunkline.pipeline.train import fit, modelfile
 
 TEXTS = ["", "a", "b", "Zürich ✈", "日本", "rare 1", "rare 2", None]
@@ -72,8 +75,9 @@ def model(target, preprocess, **parameters):
     return Model.parse({"_target_": target, "preprocess": preprocess, **parameters})
 
 
-def steps(numeric="none", scale="none", encode="native", min_frequency=None, **more):
+def steps(numeric="none", scale="none", encode="native", min_frequency=None, select=None, **more):
     return {
+        "select": select,
         "numeric": {"impute": numeric, "scale": scale, **more},
         "categorical": {"encode": encode, "min_frequency": min_frequency},
     }
@@ -97,6 +101,13 @@ FOREST = {"n_estimators": 7, "min_samples_leaf": 3, "max_depth": 7}
 LIGHT = {"n_estimators": 12, "min_child_samples": 5, "num_leaves": 12, "verbosity": -1}
 XGB = {"n_estimators": 12, "max_depth": 5, "min_child_weight": 2, "learning_rate": 0.3}
 CAT = {"iterations": 12, "depth": 4, "learning_rate": 0.3}
+BY_FOREST = {"variance": 0, "from_model": {"estimator": {"_target_": ENSEMBLE + "ExtraTreesClassifier", **FOREST}}}
+
+
+def best(score, **size):
+    return {"best": {"score": score, **size}}
+
+
 CASES = {
     "logistic": model(LINEAR + "LogisticRegression", steps("median", "standard", "onehot", 20), C=0.3),
     "logistic, no scaling": model(LINEAR + "LogisticRegression", steps("mean", "none", "onehot"), max_iter=300),
@@ -106,6 +117,25 @@ CASES = {
     "forest, robust, target": model(ENSEMBLE + "RandomForestClassifier", steps("mean", "robust", "target"), **FOREST),
     "histogram, target": model(ENSEMBLE + "HistGradientBoostingClassifier", steps(encode="target"), **HGB),
     "xgboost, target": model("xgboost.XGBClassifier", steps(encode="target"), **XGB),
+    "logistic, selected, of one number": model(
+        LINEAR + "LogisticRegression", steps("median", "standard", "onehot", select=best("f_classif", k=9))
+    ),
+    "logistic, selected by a forest": model(
+        LINEAR + "LogisticRegression", steps("mean", "standard", "onehot", select=BY_FOREST)
+    ),
+    "ridge, selected": model(
+        LINEAR + "Ridge", steps("zero", "min_max", "target", select=best("f_regression", percentile=60))
+    ),
+    "forest, selected": model(
+        ENSEMBLE + "RandomForestClassifier", steps("mean", "none", "ordinal", select=best("f_classif", k=2)), **FOREST
+    ),
+    "lightgbm, selected": model("lightgbm.LGBMClassifier", steps(encode="onehot", select={"variance": 0.05}), **LIGHT),
+    "xgboost, selected": model(
+        "xgboost.XGBClassifier", steps("median", encode="target", select=best("mutual_info_classif", k=4)), **XGB
+    ),
+    "catboost, selected": model(
+        "catboost.CatBoostClassifier", steps("median", "min_max", "onehot", select=best("chi2", percentile=20)), **CAT
+    ),
     "linear": model(LINEAR + "LinearRegression", steps("mean", "standard", "onehot")),
     "ridge": model(LINEAR + "Ridge", steps("zero", "min_max", "ordinal")),
     "lasso": model(LINEAR + "Lasso", steps("median", "none", "onehot"), alpha=0.01),
@@ -184,6 +214,27 @@ COMPOSED = {
     "splines": model(LINEAR + "LogisticRegression", steps("median", "none", "onehot", 20, spline={"knots": 5})),
     "splines, components": model(
         LINEAR + "Ridge", steps("mean", "min_max", "target", spline={"at": "uniform"}, pca={"components": 0.9}),
+    ),
+    "products": model(LINEAR + "LogisticRegression", steps("median", "standard", "onehot", 20, interactions="pairs")),
+    "products, boosted": model(
+        "lightgbm.LGBMClassifier", steps("median", "none", "ordinal", 20, interactions="pairs"), **LIGHT
+    ),
+    "products, boosted in single precision": model(
+        "xgboost.XGBClassifier", steps("median", "standard", "ordinal", interactions="pairs"), **XGB
+    ),
+    "products, selected": model(
+        "lightgbm.LGBMClassifier",
+        steps("median", "none", "ordinal", 20, interactions="pairs", select=best("f_classif", k=6)), **LIGHT,
+    ),
+    "everything": model(
+        LINEAR + "Ridge",
+        steps(
+            "mean", "standard", "onehot", interactions="pairs", spline={"knots": 3}, pca={"components": 0.99},
+            select=best("f_regression", percentile=70) | {
+                "variance": 0,
+                "from_model": {"estimator": {"_target_": LINEAR + "Lasso", "alpha": 0.001}, "threshold": 1e-4},
+            },
+        ),
     ),
     "network, components": model(
         "sklearn.neural_network.MLPClassifier", steps("zero", "robust", "onehot", pca={"components": 2}), **NETWORK
@@ -398,6 +449,27 @@ def test_trees_of_xgboost_are_compared_and_added_up_in_single_precision_and_the_
     assert not np.array_equal(ours, library), "then margins could go"
 
 
+def test_products_are_the_bits_of_scikit_learns():
+    """Of numbers of any size, also where a product is infinite or too small to be a number of full precision."""
+    random = np.random.default_rng(3)
+    matrix = random.normal(size=(500, 4)) * 10.0 ** random.integers(-200, 200, (500, 4))
+    step = PolynomialFeatures(2, interaction_only=True, include_bias=False).fit(matrix)
+    graph = Graph()
+    graph.nodes.append(onnx.helper.make_node("Identity", [columns.products(graph, "numeric", step)], ["score"]))
+    shapes = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.DOUBLE, ["n", None]) for name in ("numeric", "score")
+    ]
+    content = onnx.helper.make_graph(graph.nodes, "products", shapes[:1], shapes[1:], graph.constants)
+    versions = [onnx.helper.make_opsetid("", export.OPERATORS)]
+    of = onnx.helper.make_model(content, opset_imports=versions, ir_version=export.IR)
+    [found] = graphs.session(of.SerializeToString()).run(["score"], {"numeric": matrix})
+    with np.errstate(over="ignore", under="ignore"):
+        expected = step.transform(matrix)
+    assert found.tobytes() == np.ascontiguousarray(expected).tobytes()
+    assert np.isinf(found).any()
+    assert (np.abs(found[found != 0]) < np.finfo(np.float64).tiny).any()
+
+
 def test_thresholds_are_those_of_the_inputs():
     found = export.thresholds(fitted("tree"), KNOWN)
     assert found["constant"] == []
@@ -409,6 +481,10 @@ def test_thresholds_are_those_of_the_inputs():
     assert min(abs(a - b) for a in scaled for b in plain) < 1e-12
     knots = export.thresholds(fitted("splines, components"), SCHEMA)["y"]
     np.testing.assert_allclose(knots, np.linspace(-1.25, 1.25, 5), rtol=0, atol=1e-12)
+    selected = fitted("forest, selected")
+    place = bundle_fitted.selected(selected).tolist().index(SCHEMA.of_role("numeric").index("y"))
+    own = {t for tree in selected[-1].estimators_ for t in tree.tree_.threshold[tree.tree_.feature == place]}
+    np.testing.assert_allclose(export.thresholds(selected, SCHEMA)["y"], sorted(own), rtol=1e-6, atol=1e-40)
     assert export.thresholds(fitted("logistic"), SCHEMA) == {name: [] for name in SCHEMA.of_role("numeric")}
 
 

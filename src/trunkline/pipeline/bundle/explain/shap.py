@@ -18,7 +18,7 @@ from sklearn import ensemble, tree
 from sklearn.base import is_classifier
 from sklearn.decomposition import PCA
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, TargetEncoder
+from sklearn.preprocessing import PolynomialFeatures
 
 from trunkline.core.arrays import Floats
 from trunkline.core.dataset import Dataset
@@ -58,13 +58,14 @@ class Attributions:
 
 def attributions(pipeline: Pipeline, train: Dataset, rows: pl.DataFrame, seed: int) -> Attributions:
     """Return SHAP values of rows of features, exact where the estimator allows; perhaps of the first rows only."""
-    transformer, estimator = pipeline[0], pipeline[-1]
+    steps, estimator = pipeline[:-1], pipeline[-1]
     if isinstance(estimator, Joint):  # whose rows are no matrix
         return _sampled(pipeline, train.features, rows, seed)
-    matrix = _matrix(transformer, rows)
-    mixed = any(isinstance(step, PCA) for step in fitted.numeric_steps(pipeline))  # a column is of every number
+    matrix = _matrix(steps, rows)
+    # Of these, a column is of several numbers.
+    mixed = any(isinstance(step, PCA | PolynomialFeatures) for step in fitted.numeric_steps(pipeline))
     for exact in () if mixed else (_histogram, _lightgbm, _xgboost, _catboost, _forest, _linear):
-        explained = exact(estimator, matrix, lambda: _matrix(transformer, train.features))
+        explained = exact(estimator, matrix, lambda: _matrix(steps, train.features))
         if explained is not None:
             method, values, base = explained
             raw = _raw(estimator, matrix[: len(values)])
@@ -197,9 +198,9 @@ def _shap_package() -> Iterator[Any]:
         yield shap
 
 
-def _matrix(transformer: Any, features: pl.DataFrame) -> Floats:
+def _matrix(steps: Any, features: pl.DataFrame) -> Floats:
     """Return the columns that the estimator sees, dense."""
-    matrix = transformer.transform(fit.inputs(features))
+    matrix = steps.transform(fit.inputs(features))
     return np.asarray(matrix.toarray() if hasattr(matrix, "toarray") else matrix, dtype=np.float64)
 
 
@@ -212,12 +213,8 @@ def _by_feature(values: Floats, owners: Floats) -> Floats:
 
 def _owners(pipeline: Pipeline) -> Floats:
     """Return 1 where a column of the estimator (down) comes from a feature (across), else 0."""
-    owners: list[str] = []
-    for role, step, names in pipeline[0].transformers_:
-        each = fitted.width(pipeline, role) // len(names)  # a spline has several for each number
-        counts = fitted.widths(step) if isinstance(step, OneHotEncoder | TargetEncoder) else [each] * len(names)
-        owners += [name for name, count in zip(names, counts, strict=True) for _ in range(count)]
-    owned: Floats = (np.array(owners)[:, None] == np.array(pipeline.feature_names_in_)[None, :]).astype(np.float64)
+    owners = np.array(fitted.sources(pipeline))[fitted.selected(pipeline)]
+    owned: Floats = (owners[:, None] == np.array(pipeline.feature_names_in_)[None, :]).astype(np.float64)
     return owned
 
 

@@ -21,12 +21,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.ensemble import VotingClassifier, VotingRegressor
 from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import (
-    MinMaxScaler,
-    RobustScaler,
-    SplineTransformer,
-    StandardScaler,
-)
+from sklearn.preprocessing import MinMaxScaler, RobustScaler, SplineTransformer, StandardScaler
 from sklearn.svm import LinearSVC, LinearSVR
 
 from trunkline.core.arrays import Floats
@@ -92,13 +87,16 @@ def thresholds(pipeline: Pipeline, schema: Schema) -> dict[str, list[float]]:
     estimator = fitted.scoring(pipeline[-1])
     if isinstance(estimator, Joint):  # which is its graph already
         return {}
-    sets = _sets(pipeline, list(category_lookups(pipeline, schema)), len(names))
+    selected = fitted.selected(pipeline)
+    numbers = selected[selected < fitted.width(pipeline, "numeric")].tolist()
+    sets = _sets(pipeline, list(category_lookups(pipeline, schema)), len(numbers))
     ensembles = [onnx_trees.read(part, sets) for part in _leaves(estimator) if onnx_trees.is_tree_model(part)]
     by_name: dict[str, list[float]] = {
         name: _unscaled(pipeline, _knots(pipeline), column, False) for column, name in enumerate(names)
     }
     for ensemble in ensembles:
-        by_column = onnx_trees.thresholds(ensemble.trees, range(len(names)))
+        by_place = onnx_trees.thresholds(ensemble.trees, range(len(numbers)))
+        by_column = {numbers[place]: values for place, values in by_place.items()}
         for column, name in enumerate(names):
             by_name[name] += _unscaled(pipeline, by_column, column, ensemble.single_precision)
     return {name: sorted(set(values)) for name, values in by_name.items()}
@@ -239,9 +237,9 @@ def _weighted_sum(graph: Graph, columns: Columns, estimator: Any) -> str:
     terms = []
     if numeric:
         terms.append(_weighted(graph, numeric, weights[:count]))
-    for column, lookup in enumerate(lookups):
+    for lookup in lookups:
         table = lookup.encoded @ weights[lookup.first : lookup.first + lookup.encoded.shape[1]]
-        terms.append(graph.add("Gather", graph.constant(table), lookup.codes(graph, column), axis=0))
+        terms.append(graph.add("Gather", graph.constant(table), lookup.codes(graph), axis=0))
     intercept = np.ravel(estimator.intercept_)
     total = graph.constant(intercept if several else float(intercept[0]))
     for term in terms:
@@ -289,14 +287,14 @@ def _trees(graph: Graph, seen: Columns, estimator: Any) -> str:
     numeric, lookups, count = seen.numeric, seen.lookups, seen.count
     ensemble = onnx_trees.read(estimator, _sets(seen.pipeline, lookups, count))
     parts, columns = ([numeric], list(range(count))) if numeric else ([], [])
-    for number, lookup in enumerate(lookups):
+    for lookup in lookups:
         added, table = _table(lookup, ensemble)
         if added:
-            parts.append(graph.add("Gather", graph.constant(table), lookup.codes(graph, number), axis=0))
+            parts.append(graph.add("Gather", graph.constant(table), lookup.codes(graph), axis=0))
             columns += added
     if not parts:  # no tree has a split, and no number is there to be looked at
         zeros = np.zeros((len(lookups[0].encoded), 1))
-        parts, columns = [graph.add("Gather", graph.constant(zeros), lookups[0].codes(graph, 0), axis=0)], [0]
+        parts, columns = [graph.add("Gather", graph.constant(zeros), lookups[0].codes(graph), axis=0)], [0]
     matrix = graph.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
     if ensemble.single_precision:
         matrix = graph.add("Cast", matrix, to=TensorProto.FLOAT)
