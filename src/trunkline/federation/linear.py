@@ -160,8 +160,8 @@ def graph(coefficients: Floats, form: Form, schema: Schema) -> bytes:
     for column, (name, texts) in enumerate(form.categories.items()):
         *known, unknown = parts.tables[name]
         table = np.array([*known, 0.0, unknown])
-        lookup = CategoryLookup((*texts, MISSING), (*range(len(texts) + 1),), len(texts) + 1, table[:, None], 0)
-        total = of.add("Add", of.add("Gather", of.constant(table), lookup.codes(of, column), axis=0), total)
+        lookup = CategoryLookup(column, (*texts, MISSING), (*range(len(texts) + 1),), len(texts) + 1, table[:, None], 0)
+        total = of.add("Add", of.add("Gather", of.constant(table), lookup.codes(of), axis=0), total)
     result = of.add("Sigmoid", total) if schema.task == "binary" else total
     of.add("Reshape", result, of.constant([-1], np.int64))
     of.nodes[-1].output[0] = SCORE
